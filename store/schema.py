@@ -1,0 +1,90 @@
+"""What one row is, and which encoder made its vector."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+import numpy as np
+import numpy.typing as npt
+
+#: A float32 matrix, one vector a row.
+Vectors = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class EncoderStamp:
+    """Identity of the encoder behind a gallery.
+
+    Attributes:
+        name: what a person calls it, e.g. ``cxr-clip-28``.
+        fingerprint: hex sha256 over weights, configuration and preprocessing.
+        dimension: length of its vectors.
+    """
+
+    name: str
+    fingerprint: str
+    dimension: int
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.fingerprint[:12]}, {self.dimension}-d)"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Row:
+    """One image as the table keeps it.
+
+    Attributes:
+        id: primary key, e.g. ``pneumoniamnist/test/17``.
+        sha256: 32 bytes, digest of the source (file bytes, or pixels with shape and dtype).
+        embedding: float32 (d,), unit length; ``None`` in rows joined to hits.
+        labels: the findings; empty means not labelled.
+        age: years.
+        source: where the pixels came from.
+        width, height: of the source, in pixels; 0 when there never were pixels.
+        thumbnail: 8-bit PNG, longest side 256 or less; ``None`` in rows joined to hits.
+        batch: name of the ingestion that wrote the row.
+        ingested_at: when, in UTC.
+    """
+
+    id: str
+    sha256: bytes
+    embedding: npt.NDArray[np.float32] | None = None
+    labels: tuple[str, ...] = ()
+    split: str | None = None
+    dataset: str | None = None
+    patient: str | None = None
+    view: str | None = None
+    sex: str | None = None
+    age: float | None = None
+    source: str = ""
+    width: int = 0
+    height: int = 0
+    thumbnail: bytes | None = None
+    batch: str = ""
+    ingested_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """One search result.
+
+    Attributes:
+        rank: 1 for the most similar.
+        score: cosine in [-1, 1].
+        row: its metadata, without embedding and thumbnail.
+    """
+
+    rank: int
+    score: float
+    row: Row
+
+
+@dataclass(frozen=True, slots=True)
+class UpsertReport:
+    """What one upsert did, in rows, and the table version after it."""
+
+    inserted: int
+    updated: int
+    unchanged: int
+    table_version: int
