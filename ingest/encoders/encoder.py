@@ -1,0 +1,155 @@
+"""The encoder that everyone else holds: cheap to make, loads its model at the first vector."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ingest.encoders.locate import DEFAULT_ENCODER, EncoderFiles, locate
+from ingest.record import Pixels
+from store.errors import BadImage, BadQuery, EncoderUnavailable, TextUnsupported
+from store.schema import EncoderStamp, Vectors
+
+if TYPE_CHECKING:
+    from ingest.encoders.runtime import Runtime
+
+#: Images in one forward pass, unless the caller says otherwise.
+BATCH_SIZE = 256
+
+
+class Encoder:
+    """Turns images and texts into unit vectors of one space. One instance serves many threads.
+
+    Attributes:
+        name: what a person calls it, e.g. ``cxr-clip-28``.
+        fingerprint: hex sha256 over weights, configuration, preprocessing and tokenizer.
+        dimension: length of its vectors.
+        supports_text: whether ``encode_texts`` works.
+    """
+
+    def __init__(self, files: EncoderFiles, device: str | None = None) -> None:
+        self.name = files.name
+        self.fingerprint = files.fingerprint
+        self.dimension = files.dimension
+        self.supports_text = files.supports_text
+        self._files = files
+        self._device = device
+        self._runtime: Runtime | None = None
+        self._lock = threading.Lock()
+
+    def __repr__(self) -> str:
+        return f"Encoder({self.stamp})"
+
+    @property
+    def stamp(self) -> EncoderStamp:
+        """Identity to write beside the vectors."""
+        return EncoderStamp(self.name, self.fingerprint, self.dimension)
+
+    def encode_images(self, images: Sequence[Pixels], batch_size: int = BATCH_SIZE) -> Vectors:
+        """Vectors of images of any size.
+
+        Args:
+            images: uint8 arrays, (height, width) grey or (height, width, 3) RGB.
+            batch_size: images in one forward pass; it changes speed and memory, not the vectors.
+
+        Returns:
+            float32 (n, dimension), unit rows, in the order of the images.
+
+        Raises:
+            BadImage: an array of another shape or type.
+            EncoderUnavailable: the model cannot be loaded.
+        """
+        for position, image in enumerate(images):
+            _check_image(position, image)
+        batches = [
+            self._loaded().image_features(images[start : start + batch_size])
+            for start in range(0, len(images), batch_size)
+        ]
+        return self._unit_rows(batches)
+
+    def encode_texts(self, texts: Sequence[str], batch_size: int = BATCH_SIZE) -> Vectors:
+        """Vectors of texts, in the images' space. Longer texts than the model takes are cut.
+
+        Returns:
+            float32 (n, dimension), unit rows, in the order of the texts.
+
+        Raises:
+            BadQuery: an empty text.
+            TextUnsupported: the encoder understands images only.
+            EncoderUnavailable: the model cannot be loaded.
+        """
+        if not self.supports_text:
+            raise TextUnsupported(
+                f"encoder {self.name!r} understands images only; search by image or id, "
+                f"or use one with a text tower such as {DEFAULT_ENCODER}"
+            )
+        for position, text in enumerate(texts):
+            if not text.strip():
+                raise BadQuery(
+                    f"text {position} is empty: expected a few words, e.g. 'clear lungs'"
+                )
+        batches = [
+            self._loaded().text_features(texts[start : start + batch_size])
+            for start in range(0, len(texts), batch_size)
+        ]
+        return self._unit_rows(batches)
+
+    def _loaded(self) -> Runtime:
+        with self._lock:
+            if self._runtime is None:
+                from ingest.encoders.runtime import Runtime
+
+                self._runtime = Runtime(self._files, self._device or os.environ.get("CXR_DEVICE"))
+            return self._runtime
+
+    def _unit_rows(self, batches: list[Vectors]) -> Vectors:
+        if not batches:
+            return np.zeros((0, self.dimension), np.float32)
+        features = np.concatenate(batches).astype(np.float64)
+        lengths = np.linalg.norm(features, axis=1, keepdims=True)
+        if not np.isfinite(lengths).all() or (lengths == 0).any():
+            raise EncoderUnavailable(
+                f"encoder {self.name!r} gave a vector that is zero or not finite; "
+                "its weights are damaged: fetch or train it again"
+            )
+        unit: Vectors = (features / lengths).astype(np.float32)
+        return unit
+
+
+def load_encoder(
+    name_or_path: str | Path = DEFAULT_ENCODER,
+    *,
+    revision: str | None = None,
+    device: str | None = None,
+) -> Encoder:
+    """Find an encoder and fingerprint its files; the model itself loads at the first vector.
+
+    Args:
+        name_or_path: a bundled name, a folder in the transformers layout, or a hub id.
+        revision: for a hub id: the branch, tag or commit to take.
+        device: e.g. ``cpu`` or ``cuda``; default: ``$CXR_DEVICE``, else the best there is.
+
+    Raises:
+        EncoderUnavailable: in one line, what is missing or damaged and what to do about it.
+            There is no fallback to another model, or to untrained weights.
+    """
+    return Encoder(locate(name_or_path, revision), device)
+
+
+def _check_image(position: int, image: Pixels) -> None:
+    shape = getattr(image, "shape", None)
+    if shape is None or image.dtype != np.uint8:
+        kind = type(image).__name__ if shape is None else f"a {image.dtype} array"
+        raise BadImage(
+            "not-uint8", f"image {position} is {kind}: expected a uint8 array of 8-bit pixels"
+        )
+    if image.size == 0 or not (image.ndim == 2 or (image.ndim == 3 and shape[2] == 3)):
+        raise BadImage(
+            "bad-shape",
+            f"image {position} has shape {shape}: expected (height, width) or (height, width, 3)",
+        )

@@ -1,0 +1,65 @@
+"""Fetch an encoder's files from the Hugging Face hub, and say plainly when that fails."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from store.errors import EncoderUnavailable
+
+
+def fetch(repo: str, revision: str | None, patterns: Sequence[str]) -> Path:
+    """Folder of a hub model's files that match, downloaded unless they are cached already.
+
+    Args:
+        repo: hub id, e.g. ``openai/clip-vit-base-patch32``.
+        revision: branch, tag or commit; ``None`` is the main branch.
+        patterns: file names to take; name nothing that could run code.
+
+    Raises:
+        EncoderUnavailable: no network and no cached copy, no such model, or no access to it.
+    """
+    import huggingface_hub
+    from huggingface_hub.utils.tqdm import tqdm
+
+    class Silent(tqdm):  # type: ignore[type-arg]
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            super().__init__(*args, **{**kwargs, "disable": True})  # type: ignore[no-untyped-call]
+
+    try:
+        folder = huggingface_hub.snapshot_download(
+            repo,
+            revision=revision,
+            allow_patterns=list(patterns),
+            ignore_patterns=["*/*"],
+            tqdm_class=Silent,
+        )
+    except Exception as error:  # the hub client raises many kinds, none shared
+        raise EncoderUnavailable(f"encoder {repo!r}: {_advice(repo, revision, error)}") from error
+    return Path(folder)
+
+
+def _advice(repo: str, revision: str | None, error: Exception) -> str:
+    from huggingface_hub import errors
+
+    at = f" at revision {revision!r}" if revision else ""
+    if isinstance(error, errors.GatedRepoError):
+        return (
+            f"access is gated; accept its terms at https://huggingface.co/{repo}, "
+            "then run `hf auth login` and try again"
+        )
+    if isinstance(error, errors.RepositoryNotFoundError):
+        return "no such public model on the hub; check the id, or run `hf auth login` if private"
+    if isinstance(error, errors.RevisionNotFoundError):
+        return f"the hub model has nothing{at}; check the revision"
+    return (
+        f"not cached on this machine{at}, and fetching it failed ({first_line(error)}); "
+        "connect once to download it, or pass a local folder"
+    )
+
+
+def first_line(error: BaseException) -> str:
+    """Kind and first line of an error, short enough for one line of advice."""
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0][:200]}" if lines else type(error).__name__

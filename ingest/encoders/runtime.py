@@ -1,0 +1,173 @@
+"""A loaded dual encoder: the only place that touches torch and transformers to encode."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+import transformers
+from transformers import AutoImageProcessor, AutoModel, AutoTokenizer
+from transformers.utils import logging as transformers_logging
+
+from ingest.encoders.hub import first_line
+from ingest.encoders.locate import EncoderFiles
+from ingest.record import Pixels
+from store.errors import EncoderUnavailable
+from store.schema import Vectors
+
+#: Named rather than left to chance: the two backends resize differently, so vectors would depend
+#: on what happens to be installed.
+_BACKEND = "torchvision"
+
+
+class Runtime:
+    """Model, image processor and tokenizer on one device, in inference mode.
+
+    Raises:
+        EncoderUnavailable: the files do not load completely, or the device is not there.
+    """
+
+    def __init__(self, files: EncoderFiles, device: str | None = None) -> None:
+        self._name = files.name
+        self._dimension = files.dimension
+        self._tokenizing = threading.Lock()
+        self.device = pick_device(device)
+        local: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
+        with _quietly():
+            try:
+                model, report = AutoModel.from_pretrained(
+                    files.folder,
+                    dtype=torch.float32,
+                    use_safetensors=True,
+                    output_loading_info=True,
+                    **local,
+                )
+                self._processor = AutoImageProcessor.from_pretrained(  # type: ignore[no-untyped-call]
+                    files.folder, backend=_BACKEND, **local
+                )
+                self._tokenizer = (
+                    AutoTokenizer.from_pretrained(files.folder, **local)
+                    if files.supports_text
+                    else None
+                )
+            except Exception as error:  # transformers raises many kinds, none shared
+                raise EncoderUnavailable(
+                    f"encoder {files.name!r}: {files.folder} does not load "
+                    f"({first_line(error)}); expected a complete transformers image-text model"
+                ) from error
+        self._check(files, model, report)
+        self._model = model.to(self.device).eval()
+        self._text_length = _text_length(model.config, self._tokenizer)
+
+    def image_features(self, images: Sequence[Pixels]) -> Vectors:
+        """Raw features of uint8 images, float32 (n, dimension), not normalised."""
+        tensors = [torch.from_numpy(_rgb(image)) for image in images]
+        inputs = self._processor(
+            images=tensors, input_data_format="channels_first", return_tensors="pt"
+        )
+        pixels = inputs["pixel_values"].to(self.device)
+        with torch.inference_mode():
+            if hasattr(self._model, "get_image_features"):
+                features = self._model.get_image_features(pixel_values=pixels)
+            else:
+                features = self._model(pixel_values=pixels)
+        return self._array(features)
+
+    def text_features(self, texts: Sequence[str]) -> Vectors:
+        """Raw features of texts, float32 (n, dimension), not normalised."""
+        assert self._tokenizer is not None
+        with self._tokenizing:  # the fast tokenizers keep padding and truncation as shared state
+            inputs = self._tokenizer(
+                list(texts), truncation=True, return_tensors="pt", **self._text_length
+            )
+        with torch.inference_mode():
+            features = self._model.get_text_features(**inputs.to(self.device))
+        return self._array(features)
+
+    def _array(self, features: Any) -> Vectors:
+        # transformers 5 returns an output object, 4 returned the tensor itself
+        tensor = features if isinstance(features, torch.Tensor) else features.pooler_output
+        array: Vectors = tensor.float().cpu().numpy()
+        if array.ndim != 2 or array.shape[1] != self._dimension:
+            raise EncoderUnavailable(
+                f"encoder {self._name!r} gave vectors of shape {array.shape[1:]} where its "
+                f"configuration declares ({self._dimension},); it is not a supported model"
+            )
+        return array
+
+    def _check(self, files: EncoderFiles, model: Any, report: dict[str, Any]) -> None:
+        absent = sorted(map(str, [*report["missing_keys"], *report["mismatched_keys"]]))
+        if absent:
+            raise EncoderUnavailable(
+                f"encoder {files.name!r}: the weights in {files.folder} lack {len(absent)} of the "
+                f"model's parameters (e.g. {absent[0]}); untrained weights are never used: fetch "
+                "or train it again"
+            )
+        if getattr(self._processor, "backend", _BACKEND) != _BACKEND:
+            raise EncoderUnavailable(
+                f"encoder {files.name!r}: its image processor has no {_BACKEND} backend here, and "
+                "another would give other vectors; install torchvision"
+            )
+        if files.supports_text and not hasattr(model, "get_text_features"):
+            raise EncoderUnavailable(
+                f"encoder {files.name!r}: {type(model).__name__} has no get_text_features; "
+                "expected a dual encoder such as CLIPModel"
+            )
+
+
+def pick_device(wanted: str | None = None) -> torch.device:
+    """The device asked for, else cuda, else mps, else cpu.
+
+    Raises:
+        EncoderUnavailable: torch does not know or does not see the device.
+    """
+    if wanted is None:
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        device = torch.device(wanted)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise EncoderUnavailable(
+            f"device {wanted!r} cannot be used here; choose cpu, or install a torch build for it"
+        ) from error
+    return device
+
+
+def _rgb(image: Pixels) -> Pixels:
+    """(3, height, width): grey is three equal channels."""
+    if image.ndim == 2:
+        return np.repeat(image[None], 3, axis=0)
+    return np.ascontiguousarray(image.transpose(2, 0, 1))
+
+
+def _text_length(config: Any, tokenizer: Any) -> dict[str, Any]:
+    """How the tokenizer pads and cuts: to the longest text, as far as the model has positions."""
+    text_config = getattr(config, "text_config", None)
+    if tokenizer is None or text_config is None:
+        return {}
+    positions = getattr(text_config, "max_position_embeddings", None) or tokenizer.model_max_length
+    longest = min(positions, tokenizer.model_max_length)
+    # SigLIP has no attention mask: it learned with every text padded to the full length
+    padding = "max_length" if config.model_type.startswith("siglip") else True
+    return {"padding": padding, "max_length": longest}
+
+
+@contextlib.contextmanager
+def _quietly() -> Iterator[None]:
+    """No warnings or progress bars of transformers: what matters is checked and raised."""
+    verbosity = transformers.logging.get_verbosity()
+    bars = transformers_logging.is_progress_bar_enabled()
+    transformers.logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    try:
+        yield
+    finally:
+        transformers.logging.set_verbosity(verbosity)
+        if bars:
+            transformers_logging.enable_progress_bar()  # type: ignore[no-untyped-call]
