@@ -1,1 +1,81 @@
-"""."""
+"""The store: the table of films, its mirror, search and evaluation.
+
+Knows neither images nor encoders: rows come with their vectors.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from store.errors import (
+    BadArtefacts,
+    BadFilter,
+    BadImage,
+    BadQuery,
+    BadRows,
+    BadSource,
+    CxrError,
+    EncoderMismatch,
+    EncoderUnavailable,
+    StoreDamaged,
+    StoreNotFound,
+    TextUnsupported,
+    UnknownId,
+    UsageError,
+)
+from store.filters import Where, parse_where
+
+if TYPE_CHECKING:
+    from store.evaluation import Evaluation, Labelled, evaluate_vectors
+    from store.gallery import Gallery
+    from store.schema import EncoderStamp, Hit, Row, UpsertReport, Vectors
+
+# Loaded on first use: numpy and pyarrow would slow `cxr --help`.
+_LAZY = {
+    "Evaluation": "store.evaluation",
+    "Labelled": "store.evaluation",
+    "evaluate_vectors": "store.evaluation",
+    "Gallery": "store.gallery",
+    "EncoderStamp": "store.schema",
+    "Hit": "store.schema",
+    "Row": "store.schema",
+    "UpsertReport": "store.schema",
+    "Vectors": "store.schema",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module 'store' has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(_LAZY[name]), name)
+
+
+__all__ = [
+    "BadArtefacts",
+    "BadFilter",
+    "BadImage",
+    "BadQuery",
+    "BadRows",
+    "BadSource",
+    "CxrError",
+    "EncoderMismatch",
+    "EncoderStamp",
+    "EncoderUnavailable",
+    "Evaluation",
+    "Gallery",
+    "Hit",
+    "Labelled",
+    "Row",
+    "StoreDamaged",
+    "StoreNotFound",
+    "TextUnsupported",
+    "UnknownId",
+    "UpsertReport",
+    "UsageError",
+    "Vectors",
+    "Where",
+    "evaluate_vectors",
+    "parse_where",
+]

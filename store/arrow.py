@@ -1,0 +1,177 @@
+"""Rows as Arrow: the table's schema, and the way to it and back."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from store.errors import BadRows
+from store.schema import EncoderStamp, Row
+
+SCHEMA_VERSION = "1"
+#: How far from 1 a stored vector's length may be.
+NORM_TOLERANCE = 1e-4
+
+#: Columns that a caller may correct without a new vector.
+EDITABLE = ("labels", "split", "dataset", "patient", "view", "sex", "age", "source")
+#: Columns joined to a hit: everything but the vector and the picture.
+METADATA = ("id", *EDITABLE, "sha256", "width", "height", "batch", "ingested_at")
+
+_STRING_COLUMNS = ("split", "dataset", "patient", "view", "sex")
+
+
+def table_schema(stamp: EncoderStamp) -> Any:
+    """The Arrow schema of a new gallery, with the encoder's stamp in its metadata."""
+    import lancedb
+
+    return pa.schema(
+        [
+            pa.field("id", pa.string(), nullable=False),
+            pa.field("labels", pa.list_(pa.string())),
+            *(pa.field(name, pa.string()) for name in _STRING_COLUMNS),
+            pa.field("age", pa.float64()),
+            pa.field("source", pa.string()),
+            pa.field("sha256", pa.binary(32), nullable=False),
+            pa.field("width", pa.int32()),
+            pa.field("height", pa.int32()),
+            lancedb.blob("thumbnail"),
+            pa.field("batch", pa.string()),
+            pa.field("ingested_at", pa.timestamp("us", tz="UTC")),
+            pa.field("embedding", pa.list_(pa.float32(), stamp.dimension), nullable=False),
+        ]
+    ).with_metadata(
+        {
+            "cxr.table_uuid": uuid.uuid4().hex,
+            "cxr.schema_version": SCHEMA_VERSION,
+            "cxr.encoder": stamp.name,
+            "cxr.fingerprint": stamp.fingerprint,
+            "cxr.dimension": str(stamp.dimension),
+            "cxr.normalised": "true",
+            "cxr.stable_row_ids": "true",
+        }
+    )
+
+
+def _wire_schema(dimension: int) -> pa.Schema:
+    """The schema of what is sent: as the table's, with a blob as plain bytes."""
+    stamp = EncoderStamp("", "", dimension)
+    return pa.schema(
+        [
+            pa.field("thumbnail", pa.large_binary()) if field.name == "thumbnail" else field
+            for field in table_schema(stamp)
+        ]
+    )
+
+
+def check_rows(rows: Sequence[Row], dimension: int) -> np.ndarray[Any, np.dtype[np.float32]]:
+    """Refuse rows that must not be stored.
+
+    Returns:
+        The embeddings, float32 (n, dimension), in the order of ``rows``.
+
+    Raises:
+        BadRows: an empty or repeated id, a digest that is not 32 bytes, a missing embedding, or
+            one of another dimension, with NaN or infinity, or not of unit length.
+    """
+    check_ids(rows)
+    for row in rows:
+        if row.ingested_at is not None and row.ingested_at.tzinfo is None:
+            # Arrow would read a naive time as UTC without a word.
+            raise BadRows(
+                f"row {row.id!r}: ingested_at {row.ingested_at} has no time zone; pass UTC"
+            )
+        if len(row.sha256) != 32:
+            raise BadRows(
+                f"row {row.id!r}: sha256 has {len(row.sha256)} bytes, expected 32; "
+                "pass hashlib.sha256(...).digest()"
+            )
+        if row.embedding is None:
+            raise BadRows(f"row {row.id!r} has no embedding; encode it before upsert")
+        if row.embedding.shape != (dimension,):
+            raise BadRows(
+                f"row {row.id!r}: embedding has shape {row.embedding.shape}, this gallery holds "
+                f"vectors of shape ({dimension},); use the encoder that made the gallery"
+            )
+    vectors = np.empty((len(rows), dimension), np.float32)
+    for position, row in enumerate(rows):
+        vectors[position] = row.embedding
+    norms = np.linalg.norm(vectors.astype(np.float64), axis=1)
+    bad = np.flatnonzero(~(np.abs(norms - 1) <= NORM_TOLERANCE))  # NaN counts as bad
+    if bad.size:
+        first = int(bad[0])
+        raise BadRows(
+            f"{bad.size} of {len(rows)} embeddings are not finite and of unit length, first "
+            f"{rows[first].id!r} with norm {norms[first]:.6g}; L2-normalise vectors before upsert"
+        )
+    return vectors
+
+
+def check_ids(rows: Sequence[Row]) -> None:
+    """Refuse empty and repeated ids with BadRows."""
+    seen: set[str] = set()
+    for row in rows:
+        if not row.id:
+            raise BadRows(f"a row from {row.source!r} has an empty id; every row needs one")
+        if row.id in seen:
+            raise BadRows(f"id {row.id!r} occurs twice in one batch; ids must be unique")
+        seen.add(row.id)
+
+
+def to_arrow(rows: Sequence[Row], dimension: int) -> pa.Table:
+    """Rows as an Arrow table that the gallery accepts; BadRows as in check_rows."""
+    vectors = check_rows(rows, dimension)
+    schema = _wire_schema(dimension)
+    columns = [
+        pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), dimension)
+        if field.name == "embedding"
+        else pa.array([_cell(row, field.name) for row in rows], field.type)
+        for field in schema
+    ]
+    return pa.table(columns, schema=schema)
+
+
+def metadata_to_arrow(rows: Sequence[Row], dimension: int) -> pa.Table:
+    """Id and editable columns only, for a correction that keeps the vector."""
+    check_ids(rows)
+    wire = _wire_schema(dimension)
+    schema = pa.schema([wire.field(name) for name in ("id", *EDITABLE)])
+    return pa.table(
+        [pa.array([_cell(row, field.name) for row in rows], field.type) for field in schema],
+        schema=schema,
+    )
+
+
+def _cell(row: Row, column: str) -> Any:
+    value = getattr(row, column)
+    return list(value) if column == "labels" else value
+
+
+def from_arrow(table: pa.Table) -> list[Row]:
+    """Metadata columns back to rows, in the order of the table."""
+    names = [name for name in METADATA if name in table.column_names]
+    return [
+        Row(**{**record, "labels": tuple(record.get("labels") or ())})
+        for record in table.select(names).to_pylist()
+    ]
+
+
+def same_metadata(left: Row, right: Row) -> bool:
+    """Whether two rows agree in digest and in every editable column."""
+    return left.sha256 == right.sha256 and all(
+        getattr(left, name) == getattr(right, name) for name in EDITABLE
+    )
+
+
+def stamp_of(metadata: dict[bytes, bytes] | None) -> EncoderStamp | None:
+    """The stamp in a table's schema metadata; None when it is not one of ours."""
+    text = {key.decode(): value.decode() for key, value in (metadata or {}).items()}
+    try:
+        return EncoderStamp(
+            text["cxr.encoder"], text["cxr.fingerprint"], int(text["cxr.dimension"])
+        )
+    except (KeyError, ValueError):
+        return None

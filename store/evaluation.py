@@ -1,0 +1,282 @@
+"""Precision@k and its company: pure functions over vectors, ids and labels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from store.errors import BadQuery
+from store.schema import Vectors
+
+#: Queries ranked at once; bounds memory by block x gallery.
+_BLOCK = 256
+_RESAMPLES = 2000
+_SEED = 0
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Labelled:
+    """Vectors with their ids and findings, in one order.
+
+    Attributes:
+        ids: unique.
+        vectors: float32 (n, d), unit rows.
+        labels: the findings of each row; two rows are relevant to each other when they share one.
+    """
+
+    ids: Sequence[str]
+    vectors: Vectors
+    labels: Sequence[tuple[str, ...]]
+
+    def __post_init__(self) -> None:
+        if not len(self.ids) == len(self.vectors) == len(self.labels):
+            raise BadQuery(
+                f"{len(self.ids)} ids, {len(self.vectors)} vectors and {len(self.labels)} label "
+                "lists; expected one of each per row"
+            )
+        if len(set(self.ids)) != len(self.ids):
+            raise BadQuery("ids to evaluate must be unique; remove the repeated ones")
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """How well neighbours share labels.
+
+    Attributes:
+        protocol: ``leave-one-out`` or ``split``.
+        queries, gallery: how many rows on each side.
+        precision: k to the mean share of the top k that share a label with the query.
+        ci95: k to the 95 % percentile bootstrap interval of that mean, over queries.
+        per_label: label to {"queries": n, "precision": {k: mean over queries with that label}}.
+        map: mean average precision over the full ranking, queries with something to find.
+        vote: k to the accuracy of the majority label of the top k (nearest wins a tie); empty
+            unless every row has exactly one label.
+        hit_rate: k to the share of queries with at least one relevant row in the top k.
+        baselines: name to {"precision": {k: ..}, "map": ..}; ``random`` is the expectation.
+        store: which gallery, see Gallery.describe.
+    """
+
+    protocol: str
+    queries: int
+    gallery: int
+    precision: dict[int, float]
+    ci95: dict[int, tuple[float, float]]
+    per_label: dict[str, dict[str, Any]]
+    map: float
+    vote: dict[int, float]
+    hit_rate: dict[int, float]
+    baselines: dict[str, dict[str, Any]] = field(default_factory=dict)
+    store: dict[str, Any] = field(default_factory=dict)
+
+    def beside(self, others: Mapping[str, Evaluation]) -> Evaluation:
+        """This evaluation with baselines that were measured by the same protocol."""
+        measured = {
+            name: {"precision": other.precision, "map": other.map} for name, other in others.items()
+        }
+        return replace(self, baselines={**self.baselines, **measured})
+
+    def as_dict(self) -> dict[str, Any]:
+        """The same as plain JSON types, with k as strings."""
+        found: dict[str, Any] = _plain({name: getattr(self, name) for name in self.__slots__})
+        return found
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    return value
+
+
+def evaluate(
+    protocol: str,
+    queries: Labelled,
+    gallery: Labelled,
+    k: Sequence[int] = (1, 3, 5, 10),
+    resamples: int = _RESAMPLES,
+) -> Evaluation:
+    """Rank the gallery for every query and compare labels.
+
+    A query that is in the gallery is excluded by id, wherever it ranks. Equal scores rank by id.
+
+    Args:
+        protocol: a name for the result; what it means is decided by the two sets.
+        queries: what asks.
+        gallery: what is searched.
+        k: depths.
+        resamples: of the bootstrap; 0 leaves ``ci95`` empty.
+
+    Raises:
+        BadQuery: k below 1 or beyond the gallery, other dimensions, or an empty set.
+    """
+    if not len(queries.ids) or not len(gallery.ids):
+        raise BadQuery("nothing to evaluate: there are no labelled rows")
+    if queries.vectors.shape[1] != gallery.vectors.shape[1]:
+        raise BadQuery(
+            f"queries have {queries.vectors.shape[1]} dimensions, the gallery "
+            f"{gallery.vectors.shape[1]}; both must come from one encoder"
+        )
+    depths = sorted(set(k))
+    places = {id_: place for place, id_ in enumerate(sorted(gallery.ids))}
+    own = np.asarray([places.get(id_, -1) for id_ in queries.ids])
+    most = len(gallery.ids) - int((own >= 0).any())
+    if not depths or depths[0] < 1 or depths[-1] > most:
+        raise BadQuery(f"k = {list(k)}: expected depths from 1 to {most}, the rows to be found")
+
+    by_query = _measure(queries, gallery, own, depths)
+    return _summarise(protocol, queries, gallery, depths, by_query, resamples)
+
+
+def evaluate_vectors(
+    vectors: npt.ArrayLike,
+    labels: Sequence[Any],
+    ids: Sequence[str] | None = None,
+    k: Sequence[int] = (1, 3, 5, 10),
+) -> Evaluation:
+    """Leave-one-out evaluation of vectors made anywhere.
+
+    Args:
+        vectors: float (n, d); normalised here.
+        labels: one label per row (a string or a number), or a tuple of them.
+        ids: unique; row numbers when left out.
+        k: depths.
+    """
+    matrix = np.asarray(vectors, np.float32)
+    if matrix.ndim != 2 or not np.isfinite(matrix).all():
+        raise BadQuery(f"vectors of shape {matrix.shape}: expected finite values, shape (n, d)")
+    norms = np.linalg.norm(matrix, axis=1, keepdims=True)
+    if not norms.all():
+        raise BadQuery(f"vector {int(np.argmin(norms))} is zero and has no direction")
+    rows = Labelled(
+        list(ids) if ids is not None else [f"{row:09d}" for row in range(len(matrix))],
+        matrix / norms,
+        [tuple(map(str, x)) if isinstance(x, tuple | list) else (str(x),) for x in labels],
+    )
+    return evaluate("leave-one-out", rows, rows, k)
+
+
+@dataclass(slots=True)
+class _ByQuery:
+    precision: Floats  # (q, depths)
+    hit: Floats  # (q, depths)
+    vote: Floats | None  # (q, depths)
+    average_precision: Floats  # (q,), NaN when nothing is relevant
+    chance: Floats  # (q,), share of the gallery that is relevant
+
+
+def _measure(
+    queries: Labelled, gallery: Labelled, own: npt.NDArray[np.int64], depths: list[int]
+) -> _ByQuery:
+    # In id order a stable sort breaks ties by id.
+    order = np.argsort(np.asarray(gallery.ids, dtype=object), kind="stable")
+    vectors = np.ascontiguousarray(gallery.vectors[order], np.float32)
+    names = sorted({name for rows in (queries, gallery) for row in rows.labels for name in row})
+    query_hot = _one_hot(queries.labels, names)
+    gallery_hot = _one_hot([gallery.labels[i] for i in order], names)
+    single = all(len(row) == 1 for rows in (queries, gallery) for row in rows.labels)
+    n, m = len(queries.ids), len(gallery.ids)
+    result = _ByQuery(
+        np.empty((n, len(depths))),
+        np.empty((n, len(depths))),
+        np.empty((n, len(depths))) if single else None,
+        np.empty(n),
+        np.empty(n),
+    )
+    gallery_class = gallery_hot.argmax(axis=1)
+    for start in range(0, n, _BLOCK):
+        block = slice(start, min(start + _BLOCK, n))
+        rows = np.arange(block.stop - block.start)
+        scores = queries.vectors[block].astype(np.float32) @ vectors.T
+        relevant = (query_hot[block] @ gallery_hot.T) > 0
+        inside = own[block] >= 0
+        scores[rows[inside], own[block][inside]] = -np.inf  # ranks last, and is not relevant
+        relevant[rows[inside], own[block][inside]] = False
+        ranking = np.argsort(-scores, axis=1, kind="stable")
+        found = np.take_along_axis(relevant, ranking, axis=1)
+        hits = np.cumsum(found, axis=1, dtype=np.int32)
+        total = hits[:, -1]
+        at = np.asarray(depths) - 1
+        result.precision[block] = hits[:, at] / np.asarray(depths)
+        result.hit[block] = hits[:, at] > 0
+        with np.errstate(invalid="ignore"):
+            result.average_precision[block] = (
+                np.where(found, hits / np.arange(1, m + 1), 0).sum(axis=1) / total
+            )
+        result.chance[block] = total / (m - inside)
+        if result.vote is not None:
+            classes = gallery_class[ranking[:, : depths[-1]]]
+            truth = query_hot[block].argmax(axis=1)
+            for column, depth in enumerate(depths):
+                result.vote[block, column] = _majority(classes[:, :depth], len(names)) == truth
+    return result
+
+
+def _one_hot(labels: Sequence[tuple[str, ...]], names: list[str]) -> npt.NDArray[np.float32]:
+    column = {name: place for place, name in enumerate(names)}
+    hot = np.zeros((len(labels), len(names)), np.float32)
+    for row, found in enumerate(labels):
+        hot[row, [column[name] for name in found]] = 1
+    return hot
+
+
+def _majority(classes: npt.NDArray[np.int64], count: int) -> npt.NDArray[np.int64]:
+    votes = np.stack([(classes == name).sum(axis=1) for name in range(count)], axis=1)
+    # Votes of the classes in rank order: argmax takes the first, the nearest among the tied.
+    return np.take_along_axis(
+        classes, np.take_along_axis(votes, classes, axis=1).argmax(axis=1)[:, None], axis=1
+    )[:, 0]
+
+
+def _summarise(
+    protocol: str,
+    queries: Labelled,
+    gallery: Labelled,
+    depths: list[int],
+    by_query: _ByQuery,
+    resamples: int,
+) -> Evaluation:
+    def means(values: Floats) -> dict[int, float]:
+        return dict(zip(depths, values.mean(axis=0).tolist(), strict=True))
+
+    per_label = {}
+    for name in sorted({name for row in queries.labels for name in row}):
+        chosen = np.asarray([name in row for row in queries.labels])
+        per_label[name] = {
+            "queries": int(chosen.sum()),
+            "precision": means(by_query.precision[chosen]),
+        }
+    answerable = by_query.average_precision[~np.isnan(by_query.average_precision)]
+    chance = float(by_query.chance.mean())
+    return Evaluation(
+        protocol=protocol,
+        queries=len(queries.ids),
+        gallery=len(gallery.ids),
+        precision=means(by_query.precision),
+        ci95=_bootstrap(by_query.precision, depths, resamples) if resamples else {},
+        per_label=per_label,
+        map=float(answerable.mean()) if answerable.size else 0.0,
+        vote=means(by_query.vote) if by_query.vote is not None else {},
+        hit_rate=means(by_query.hit),
+        baselines={"random": {"precision": dict.fromkeys(depths, chance)}},
+    )
+
+
+def _bootstrap(values: Floats, depths: list[int], resamples: int) -> dict[int, tuple[float, float]]:
+    # Percentile bootstrap over queries (Efron and Tibshirani 1993, 13.3).
+    random = np.random.default_rng(_SEED)
+    n = len(values)
+    chunk = max(1, 4_000_000 // n)
+    means = []
+    for start in range(0, resamples, chunk):
+        size = min(chunk, resamples - start)
+        weights = random.multinomial(n, np.full(n, 1 / n), size=size)
+        means.append(weights @ values / n)
+    low, high = np.percentile(np.concatenate(means), [2.5, 97.5], axis=0)
+    return {depth: (float(low[i]), float(high[i])) for i, depth in enumerate(depths)}

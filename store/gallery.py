@@ -1,0 +1,323 @@
+"""Gallery: the searchable set. What ingestion, command line and dashboard call."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy.typing as npt
+
+from store import arrow, mirror, search, table
+from store.errors import BadQuery, EncoderMismatch, StoreDamaged
+from store.evaluation import Evaluation
+from store.filters import Where
+from store.protocols import Baseline, evaluate_snapshot
+from store.schema import EncoderStamp, Hit, Row, UpsertReport, Vectors
+
+
+class Gallery:
+    """A LanceDB table and the FAISS snapshot that follows it.
+
+    Make one with Gallery.open or Gallery.create. Safe to share between threads: every search
+    answers from one snapshot, and ``refresh`` swaps snapshots whole. Readers see what another
+    process wrote after the next ``refresh``.
+    """
+
+    def __init__(self, uri: str, handle: Any, stamp: EncoderStamp) -> None:
+        self.uri = uri
+        self.stamp = stamp
+        self._live = handle
+        self._lock = threading.RLock()
+        self._snapshot: mirror.Snapshot | None = None
+
+    @classmethod
+    def open(cls, uri: str | Path, stamp: EncoderStamp | None = None) -> Gallery:
+        """Open a gallery.
+
+        Args:
+            uri: a folder, or an object-store location such as ``s3://bucket/gallery``.
+            stamp: when given, the encoder that must have made it.
+
+        Raises:
+            StoreNotFound, StoreDamaged, EncoderMismatch: see their docstrings.
+        """
+        handle = table.open_(str(uri), stamp)
+        return cls(str(uri), handle, _stamp(handle))
+
+    @classmethod
+    def create(cls, uri: str | Path, stamp: EncoderStamp) -> Gallery:
+        """Make an empty gallery for one encoder, or open the one that is there."""
+        return cls(str(uri), table.create(str(uri), stamp), stamp)
+
+    # -- following the table -------------------------------------------------------------------
+
+    def refresh(self) -> bool:
+        """Follow the table: load its newest version if it moved. Cheap when nothing changed.
+
+        Returns:
+            Whether searches now answer from another version.
+
+        Raises:
+            StoreNotFound, StoreDamaged: the table is gone or cannot be read. The snapshot that
+                was in use stays in use.
+        """
+        with self._lock:
+            before = self._snapshot
+            try:
+                self._live.checkout_latest()
+                identity = table.uuid_of(self._live), int(self._live.version)
+            except (RuntimeError, OSError, ValueError, KeyError):
+                # Dropped and made again, or damaged: opening afresh tells which.
+                self._live = table.open_(self.uri)
+                identity = table.uuid_of(self._live), int(self._live.version)
+            if before is not None and identity == (before.uuid, before.version):
+                return False
+            found = _stamp(self._live)
+            if found != self.stamp:
+                raise EncoderMismatch(
+                    f"the gallery at {self.uri} was made again by encoder {found}, but was opened "
+                    f"as {self.stamp}; open it again"
+                )
+            self._snapshot = mirror.build(table.pin(self.uri, identity[1]), self.stamp.dimension)
+            return True
+
+    def _current(self) -> mirror.Snapshot:
+        snapshot = self._snapshot
+        if snapshot is None:
+            self.refresh()
+            snapshot = self._snapshot
+            assert snapshot is not None
+        return snapshot
+
+    @property
+    def table_version(self) -> int:
+        """Version of the table that searches answer from."""
+        return self._current().version
+
+    def __len__(self) -> int:
+        return len(self._current().ids)
+
+    # -- writing -------------------------------------------------------------------------------
+
+    def upsert(self, rows: Sequence[Row]) -> UpsertReport:
+        """Insert or replace rows by id in one commit; rows that say nothing new are left alone.
+
+        Raises:
+            BadRows: a repeated id, or a vector that is not finite, of unit length and of this
+                gallery's dimension. Nothing is written then.
+        """
+        return table.upsert(self._live, rows, self.stamp.dimension)
+
+    def update_metadata(self, rows: Sequence[Row]) -> int:
+        """Correct labels and other metadata of stored rows, keeping their vectors.
+
+        Returns:
+            How many rows changed; ids that are not stored are ignored.
+        """
+        return table.update_metadata(self._live, rows, self.stamp.dimension)
+
+    def optimize(self, keep: timedelta = timedelta(days=1)) -> None:
+        """Merge small fragments; forget table versions older than ``keep``."""
+        table.optimize(self._live, keep)
+
+    # -- looking up ----------------------------------------------------------------------------
+
+    def rows(self, ids: Iterable[str]) -> dict[str, Row]:
+        """Metadata of the rows that are stored now, by id; unknown ids are left out."""
+        self._live.checkout_latest()
+        return {row.id: row for row in table.rows_by_id(self._live, ids)}
+
+    def known(self, ids: Iterable[str]) -> dict[str, tuple[bytes, str]]:
+        """(sha256, encoder fingerprint) of the rows that are stored now: what may be skipped."""
+        return {id_: (row.sha256, self.stamp.fingerprint) for id_, row in self.rows(ids).items()}
+
+    def row(self, id_: str) -> Row:
+        """Metadata of one row. UnknownId when there is none."""
+        snapshot = self._current()
+        return search.join(snapshot, snapshot.find([id_]))[0]
+
+    def vectors(self, ids: Sequence[str]) -> Vectors:
+        """Embeddings, float32 (n, d), in the order asked. UnknownId when one is missing."""
+        snapshot = self._current()
+        return snapshot.vectors[snapshot.find(ids)]
+
+    def thumbnails(self, ids: Sequence[str]) -> dict[str, bytes | None]:
+        """PNG bytes by id; None where a row has no picture. UnknownId when one is missing."""
+        snapshot = self._current()
+        row_ids = snapshot.row_ids[snapshot.find(ids)].tolist()
+        return dict(zip(ids, table.thumbnails(snapshot.handle, row_ids), strict=True))
+
+    def ids(self, where: Where | None = None) -> list[str]:
+        """The ids that pass a filter, sorted."""
+        snapshot = self._current()
+        allowed = snapshot.positions_of(where)
+        return list(snapshot.ids) if allowed is None else [snapshot.ids[i] for i in allowed]
+
+    def facets(self, where: Where | None = None) -> dict[str, dict[str, int]]:
+        """How many rows carry each value of labels, split, dataset, view and sex.
+
+        Rows without a value are not counted there.
+        """
+        snapshot = self._current()
+        allowed = snapshot.positions_of(where)
+        columns = snapshot.metadata if allowed is None else snapshot.metadata.take(allowed)
+        counts = {"labels": Counter(name for row in columns["labels"].to_pylist() for name in row)}
+        for name in ("split", "dataset", "view", "sex"):
+            counts[name] = Counter(value for value in columns[name].to_pylist() if value)
+        return {name: dict(sorted(found.items())) for name, found in counts.items()}
+
+    # -- searching -----------------------------------------------------------------------------
+
+    def search(
+        self,
+        vectors: npt.ArrayLike,
+        k: int = 10,
+        where: Where | None = None,
+        exclude: Sequence[str] = (),
+    ) -> list[list[Hit]]:
+        """The k most similar rows to each vector, by exact cosine, ties by id.
+
+        Args:
+            vectors: float (n, d), or (d,) for one; unit rows, in this gallery's encoder's space.
+            k: how many, from 1 to the number of rows.
+            where: only rows that pass take part, so that k hits are k; fewer when fewer pass.
+            exclude: ids that must not be found.
+
+        Returns:
+            One list of hits per vector, best first.
+
+        Raises:
+            BadQuery: k out of range; vectors of another dimension, not finite or not unit.
+        """
+        snapshot = self._current()
+        queries = search.check_queries(vectors, self.stamp)
+        _check_k(k, len(snapshot.ids), self.uri)
+        return self._search(snapshot, queries, k, where, exclude)
+
+    def search_by_id(self, id_: str, k: int = 10, where: Where | None = None) -> list[Hit]:
+        """The k rows most similar to a stored one, which is never among them.
+
+        Raises:
+            UnknownId: no such row.
+            BadQuery: k out of range.
+        """
+        snapshot = self._current()
+        position = snapshot.find([id_])
+        _check_k(k, len(snapshot.ids), self.uri)
+        return self._search(snapshot, snapshot.vectors[position], k, where, [id_])[0]
+
+    def _search(
+        self,
+        snapshot: mirror.Snapshot,
+        queries: Vectors,
+        k: int,
+        where: Where | None,
+        exclude: Sequence[str],
+    ) -> list[list[Hit]]:
+        for last in (False, True):
+            excluded = [snapshot.position[id_] for id_ in exclude if id_ in snapshot.position]
+            try:
+                allowed = snapshot.positions_of(where)
+                return search.hits(
+                    snapshot, search.nearest(snapshot, queries, k, allowed, excluded)
+                )
+            except (RuntimeError, OSError) as error:
+                # Someone cleaned this version away under a long-open reader: take the newest.
+                if last or "not found" not in str(error).lower():
+                    raise StoreDamaged(
+                        f"the gallery at {self.uri} cannot be read: {str(error)[:300]}"
+                    ) from error
+                self._snapshot = None
+                snapshot = self._current()
+        raise AssertionError("unreachable")
+
+    # -- measuring -----------------------------------------------------------------------------
+
+    def evaluate(
+        self,
+        protocol: str = "leave-one-out",
+        k: Sequence[int] = (1, 3, 5, 10),
+        *,
+        split: str | None = "test",
+        gallery_split: str = "train",
+        dataset: str | None = None,
+        baselines: Mapping[str, Baseline] | None = None,
+    ) -> Evaluation:
+        """Precision@k and its company over labelled rows.
+
+        Args:
+            protocol: ``leave-one-out`` (each row of ``split`` queries the others of that split)
+                or ``split`` (rows of ``split`` query those of ``gallery_split``).
+            k: depths, each at least 1.
+            split: of the queries; None takes all rows (leave-one-out only).
+            gallery_split: of the gallery in the split protocol.
+            dataset: only rows of this data set.
+            baselines: name to a function from thumbnails to unit vectors, measured beside.
+
+        Raises:
+            BadQuery: an unknown protocol, a split without labelled rows, a k beyond the gallery.
+        """
+        snapshot = self._current()
+        found = evaluate_snapshot(
+            snapshot, protocol, k, split, gallery_split, dataset, baselines or {}
+        )
+        return replace(found, store=self.describe(snapshot))
+
+    # -- describing ----------------------------------------------------------------------------
+
+    def describe(self, snapshot: mirror.Snapshot | None = None) -> dict[str, Any]:
+        """Which store an answer came from: uri, rows, table version, encoder, fingerprint."""
+        snapshot = snapshot or self._current()
+        return {
+            "uri": self.uri,
+            "rows": len(snapshot.ids),
+            "table_version": snapshot.version,
+            "encoder": self.stamp.name,
+            "fingerprint": self.stamp.fingerprint,
+        }
+
+    def stats(self) -> dict[str, Any]:
+        """What is in the store, as the command line prints it."""
+        self.refresh()
+        facets = self.facets()
+        self._live.checkout_latest()
+        found = self._live.stats()
+        return {
+            **self.describe(),
+            "labels": facets["labels"],
+            "splits": facets["split"],
+            "datasets": facets["dataset"],
+            "table_version": int(self._live.version),
+            "mirror_version": self.table_version,
+            "fragments": found["fragment_stats"]["num_fragments"],
+            "bytes": _bytes_on_disk(self.uri, found["total_bytes"]),
+            "dimension": self.stamp.dimension,
+        }
+
+
+def _stamp(handle: Any) -> EncoderStamp:
+    stamp = arrow.stamp_of(handle.schema.metadata)
+    if stamp is None:
+        raise StoreDamaged("the table lost its encoder stamp; restore it from a copy")
+    return stamp
+
+
+def _check_k(k: int, rows: int, uri: str) -> None:
+    if rows == 0:
+        raise BadQuery(
+            f"the gallery at {uri} is empty; fill it with: cxr ingest medmnist:pneumoniamnist "
+            f"--store {uri}"
+        )
+    if not 1 <= k <= rows:
+        raise BadQuery(f"k = {k}: expected 1 to {rows}, the number of rows in {uri}")
+
+
+def _bytes_on_disk(uri: str, live_bytes: int) -> int:
+    if not table.is_local(uri):
+        return live_bytes
+    return sum(path.stat().st_size for path in Path(uri).rglob("*") if path.is_file())

@@ -1,0 +1,82 @@
+"""Which rows of a gallery query which: the two evaluation protocols."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+
+from store import table
+from store.errors import BadQuery
+from store.evaluation import Evaluation, Labelled, evaluate
+from store.filters import Where
+from store.mirror import Snapshot
+from store.schema import Vectors
+
+LEAVE_ONE_OUT = "leave-one-out"
+SPLIT = "split"
+
+#: Thumbnails (PNG bytes) to float32 (n, m) unit rows: a floor to compare an encoder with.
+Baseline = Callable[[list[bytes]], Vectors]
+
+
+def evaluate_snapshot(
+    snapshot: Snapshot,
+    protocol: str,
+    k: Sequence[int],
+    split: str | None,
+    gallery_split: str,
+    dataset: str | None,
+    baselines: Mapping[str, Baseline],
+) -> Evaluation:
+    """Gallery.evaluate over one snapshot; see there."""
+    if protocol == LEAVE_ONE_OUT:
+        queries = gallery = _labelled(snapshot, split, dataset)
+    elif protocol == SPLIT:
+        if split is None or split == gallery_split:
+            raise BadQuery(
+                f"the split protocol needs two splits, got {split!r} and {gallery_split!r}; "
+                "use leave-one-out for one"
+            )
+        queries = _labelled(snapshot, split, dataset)
+        gallery = _labelled(snapshot, gallery_split, dataset)
+    else:
+        raise BadQuery(f"protocol {protocol!r}: expected {LEAVE_ONE_OUT} or {SPLIT}")
+    found = evaluate(protocol, queries, gallery, k)
+    measured = {}
+    for name, represent in baselines.items():
+        floor = _represented(snapshot, queries, represent)
+        other = floor if queries is gallery else _represented(snapshot, gallery, represent)
+        if floor is not None and other is not None:
+            measured[name] = evaluate(protocol, floor, other, k, resamples=0)
+    return found.beside(measured)
+
+
+def _labelled(snapshot: Snapshot, split: str | None, dataset: str | None) -> Labelled:
+    where = Where(
+        split=() if split is None else (split,), dataset=() if dataset is None else (dataset,)
+    )
+    labels = snapshot.metadata["labels"].to_pylist()
+    allowed = snapshot.positions_of(where)
+    everyone = range(len(labels)) if allowed is None else allowed.tolist()
+    kept = np.asarray([position for position in everyone if labels[position]], np.int64)
+    if kept.size == 0:
+        splits = sorted({name for name in snapshot.metadata["split"].to_pylist() if name})
+        raise BadQuery(
+            f"no labelled rows where {where or 'anything goes'}; "
+            f"splits in this gallery: {', '.join(splits) or 'none'}"
+        )
+    return Labelled(
+        [snapshot.ids[i] for i in kept],
+        snapshot.vectors[kept],
+        [tuple(labels[i]) for i in kept],
+    )
+
+
+def _represented(snapshot: Snapshot, rows: Labelled, represent: Baseline) -> Labelled | None:
+    """The same rows under a baseline; None where rows have no pictures (imported vectors)."""
+    row_ids = snapshot.row_ids[[snapshot.position[id_] for id_ in rows.ids]].tolist()
+    pictures = [found for found in table.thumbnails(snapshot.handle, row_ids) if found]
+    if len(pictures) < len(rows.ids):
+        return None
+    return Labelled(rows.ids, represent(pictures), rows.labels)
