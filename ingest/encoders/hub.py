@@ -25,7 +25,7 @@ def fetch(repo: str, revision: str | None, patterns: Sequence[str]) -> Path:
 
     class Silent(tqdm):  # type: ignore[type-arg]
         def __init__(self, *args: Any, **kwargs: Any) -> None:
-            super().__init__(*args, **{**kwargs, "disable": True})  # type: ignore[no-untyped-call]
+            super().__init__(*args, **{**kwargs, "disable": True})
 
     try:
         folder = huggingface_hub.snapshot_download(

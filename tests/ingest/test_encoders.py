@@ -19,20 +19,6 @@ from store.errors import BadImage, BadQuery, EncoderUnavailable, TextUnsupported
 
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
 WORDS = [*SPECIAL, "clear", "lungs", "normal", "pneumonia", "opacity", "in", "no", "the", "a"]
-    "[PAD]",
-    "[UNK]",
-    "[CLS]",
-    "[SEP]",
-    "clear",
-    "lungs",
-    "normal",
-    "pneumonia",
-    "opacity",
-    "in",
-    "no",
-    "the",
-    "a",
-]
 
 
 def save_tokenizer(folder: Path) -> None:
