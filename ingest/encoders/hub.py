@@ -23,9 +23,9 @@ def fetch(repo: str, revision: str | None, patterns: Sequence[str]) -> Path:
     import huggingface_hub
     from huggingface_hub.utils.tqdm import tqdm
 
-    class Silent(tqdm):  # type: ignore[type-arg]
+    class Silent(tqdm):
         def __init__(self, *args: Any, **kwargs: Any) -> None:
-            super().__init__(*args, **{**kwargs, "disable": True})
+            super().__init__(*args, **{**kwargs, "disable": True})  # type: ignore[no-untyped-call]
 
     try:
         folder = huggingface_hub.snapshot_download(
