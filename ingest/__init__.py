@@ -1,1 +1,44 @@
-"""."""
+"""Ingestion: images in, rows with vectors out. Knows the store, not the dashboard."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ingest.job import IngestReport, Progress, ingest
+    from ingest.record import ImageRecord, Pixels, Rejection
+    from ingest.sources import Source, SourceUnavailable, open_source
+
+# Loaded on first use: numpy and Pillow would slow `cxr --help`.
+_LAZY = {
+    "IngestReport": "ingest.job",
+    "Progress": "ingest.job",
+    "ingest": "ingest.job",
+    "ImageRecord": "ingest.record",
+    "Pixels": "ingest.record",
+    "Rejection": "ingest.record",
+    "Source": "ingest.sources",
+    "SourceUnavailable": "ingest.sources",
+    "open_source": "ingest.sources",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module 'ingest' has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(_LAZY[name]), name)
+
+
+__all__ = [
+    "ImageRecord",
+    "IngestReport",
+    "Pixels",
+    "Progress",
+    "Rejection",
+    "Source",
+    "SourceUnavailable",
+    "ingest",
+    "open_source",
+]

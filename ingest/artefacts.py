@@ -1,9 +1,10 @@
-"""Embeddings in plain files: what ``cxr export`` writes and ``cxr import`` reads, format 1.
+r"""Embeddings in plain files: what ``cxr export`` writes and ``cxr import`` reads, format 1.
 
 A folder with
 
 ``embeddings.npy``
-    float32 (n, d), unit rows, C order. Row order is free; ``cxr export`` uses dataset, split, index.
+    float32 (n, d), unit rows, C order. Row order is free; ``cxr export`` sorts by dataset, split,
+    index.
 ``labels.npy``
     int64 (n,): an index into ``label_names`` (without meta: the number itself is the name), -1 for
     a row without a label. When any row has several labels: int64 (n, c) of 0 and 1, one column per
@@ -11,7 +12,7 @@ A folder with
 ``faiss_index.bin`` (optional)
     ``faiss.write_index`` of an ``IndexFlatIP`` with the same vectors in the same order.
 ``ids.txt`` (optional)
-    UTF-8, one id a line, n lines, every line ended by ``\\n``; unique, no empty ones. Without it
+    UTF-8, one id a line, n lines, every line ended by ``\n``; unique, no empty ones. Without it
     row i is called ``<folder name>/<i>``.
 ``meta.json`` (optional)
     An object. Known keys, all optional but ``format``; others are kept and ignored::
@@ -24,8 +25,8 @@ A folder with
                      "view": [...], "sex": [...], "age": [...]},               # null = not known
          "protocol": ..., "precision": ...}
 
-    A column that is null in every row is left out. Without a ``dataset`` and ``split`` column, ids of
-    the form ``dataset/split/index`` tell them.
+    A column that is null in every row is left out. Without a ``dataset`` and ``split`` column, ids
+    of the form ``dataset/split/index`` tell them.
 """
 
 from __future__ import annotations

@@ -1,0 +1,182 @@
+"""Image files to 8-bit pixels, and pixels to thumbnails and digests.
+
+What a file is, its content says; its name is not asked.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from ingest.record import Pixels
+from store.errors import BadImage
+
+#: Largest image that is decoded, in pixels. A film has 10 to 16 million.
+MAX_PIXELS = 64_000_000
+#: Largest file that is read, in bytes.
+MAX_BYTES = 512 << 20
+#: Longest side of a thumbnail, in pixels.
+THUMBNAIL_SIDE = 256
+
+_FORMATS = ("PNG", "JPEG", "TIFF", "WEBP", "BMP")
+_SIGNATURES = (b"\x89PNG", b"\xff\xd8\xff", b"II*\0", b"MM\0*", b"RIFF")
+_BITS = (8, 10, 12, 14, 16)
+
+
+def read_image(source: str | Path | bytes) -> Pixels:
+    """Decode one PNG, JPEG, TIFF, WebP, BMP or DICOM image.
+
+    Rotation from EXIF is applied, transparency is laid over black, CMYK and palettes become RGB,
+    and colour images whose channels are all equal become grey. Deeper grey is scaled by the
+    smallest of 8, 10, 12, 14 and 16 bits that holds its largest value; for DICOM see
+    ``ingest.dicom``.
+
+    Args:
+        source: a path, or the file's bytes.
+
+    Returns:
+        uint8 (height, width) grey or (height, width, 3) RGB, read-only or not; bright is dense.
+
+    Raises:
+        BadImage: with reason ``missing``, ``not_a_file``, ``unreadable``, ``empty``,
+            ``not_an_image``, ``truncated``, ``damaged``, ``too_large``, ``multi_frame``,
+            ``unsupported``, ``bad_values``, or one of ``ingest.dicom``.
+    """
+    if isinstance(source, str | Path):
+        return decode(read_bytes(Path(source)), str(source))
+    return decode(source, "the image")
+
+
+def read_bytes(path: Path) -> bytes:
+    """A file's bytes, or BadImage saying why not."""
+    if path.is_dir():
+        raise BadImage("not_a_file", f"{path} is a folder; pass an image file")
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_BYTES + 1)
+    except FileNotFoundError as error:
+        raise BadImage("missing", f"{path} does not exist; check the path") from error
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise BadImage("unreadable", f"{path} cannot be read ({reason})") from error
+    return data
+
+
+def decode(data: bytes, name: str) -> Pixels:
+    """Decode a file's bytes; as read_image, with ``name`` in the messages."""
+    if not data:
+        raise BadImage("empty", f"{name} is empty (0 bytes); pass an image file")
+    if len(data) > MAX_BYTES:
+        raise BadImage(
+            "too_large", f"{name} has more than {MAX_BYTES >> 20} MiB; pass a smaller file"
+        )
+    if data[128:132] == b"DICM":
+        from ingest import dicom
+
+        return dicom.decode(data, name)
+    try:
+        with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
+            check_size(image.width, image.height, name)
+            frames = getattr(image, "n_frames", 1)
+            if frames > 1 and image.format != "MPO":  # a phone's JPEG with a second, smaller view
+                raise BadImage("multi_frame", f"{name} holds {frames} images; pass a file with one")
+            image.load()
+            return _to_pixels(ImageOps.exif_transpose(image), name)
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise BadImage("too_large", _too_large(name, str(error))) from error
+    except UnidentifiedImageError as error:
+        if data.startswith(_SIGNATURES):
+            raise BadImage(
+                "truncated", f"{name} begins like an image but its header is cut short or damaged"
+            ) from error
+        raise BadImage(
+            "not_an_image", f"{name} is not a PNG, JPEG, TIFF, WebP, BMP or DICOM image"
+        ) from error
+    except BadImage:
+        raise
+    except MemoryError as error:
+        raise BadImage("too_large", _too_large(name, "out of memory")) from error
+    except Exception as error:  # decoders raise whatever a damaged file makes them stumble over
+        short = any(word in str(error).lower() for word in ("truncated", "end of", "eof"))
+        reason = "truncated" if short else "damaged"
+        raise BadImage(
+            reason, f"{name} is {reason} ({error}); get a complete copy of the file"
+        ) from error
+
+
+def check_size(width: int, height: int, name: str) -> None:
+    """Refuse an image that would be too large to decode, before it is decoded."""
+    if width * height > MAX_PIXELS:
+        raise BadImage("too_large", _too_large(name, f"{width} x {height} pixels"))
+
+
+def _too_large(name: str, detail: str) -> str:
+    return f"{name} is too large ({detail}); at most {MAX_PIXELS // 10**6} million pixels are read"
+
+
+def _to_pixels(image: Image.Image, name: str) -> Pixels:
+    if image.mode == "F" or image.mode.startswith("I"):
+        # Pillow's own conversion of these to 8 bits clips instead of scaling.
+        return scale_to_8_bit(np.asarray(image), name)
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        black = Image.new("RGBA", image.size, (0, 0, 0, 255))
+        image = Image.alpha_composite(black, image)
+    if image.mode in ("1", "L", "LA"):
+        return np.asarray(image.convert("L"))
+    colour = np.asarray(image.convert("RGB"))
+    grey = colour[..., 0]
+    if np.array_equal(grey, colour[..., 1]) and np.array_equal(grey, colour[..., 2]):
+        return np.ascontiguousarray(grey)
+    return colour
+
+
+def scale_to_8_bit(values: npt.NDArray[Any], name: str) -> Pixels:
+    """Grey values of any depth to 0..255.
+
+    Whole numbers from 0 to 65535 are scaled by their bit depth, anything else by its range.
+
+    Raises:
+        BadImage: ``bad_values``, when NaN or infinity is among them.
+    """
+    if values.dtype.kind in "iu" and values.min() >= 0 and values.max() < 1 << _BITS[-1]:
+        largest = int(values.max())
+        bits = next(bits for bits in _BITS if largest < 1 << bits)
+        return stretch(values.astype(np.float64), 0.0, float((1 << bits) - 1))
+    exact = values.astype(np.float64)
+    if not np.isfinite(exact).all():
+        raise BadImage("bad_values", f"{name} holds NaN or infinite values; expected numbers")
+    return stretch(exact, float(exact.min()), float(exact.max()))
+
+
+def stretch(values: npt.NDArray[np.float64], low: float, high: float) -> Pixels:
+    """Map low..high to 0..255, rounded; all black when there is no range."""
+    if high <= low:
+        return np.zeros(values.shape, np.uint8)
+    return np.rint((values - low) * (255.0 / (high - low))).astype(np.uint8)
+
+
+def thumbnail(pixels: Pixels) -> bytes:
+    """A PNG for display: 8 bits, longest side 256 or less, no metadata.
+
+    Images that small already are stored as they are, without loss. The same pixels give the same
+    bytes.
+    """
+    image = Image.fromarray(pixels)
+    image.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE), Image.Resampling.LANCZOS)
+    file = io.BytesIO()
+    image.save(file, "PNG")
+    return file.getvalue()
+
+
+def pixels_digest(pixels: npt.NDArray[Any]) -> bytes:
+    """sha256 (32 bytes) over an array's dtype, shape and values."""
+    digest = hashlib.sha256(f"{pixels.dtype.str}{pixels.shape}".encode())
+    digest.update(np.ascontiguousarray(pixels).data)
+    return digest.digest()

@@ -1,0 +1,177 @@
+"""The 2-D MedMNIST data sets (Yang et al. 2023), from a local npz or MedMNIST's own download."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import os
+import sys
+import tempfile
+import urllib.request
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any, cast
+
+from ingest.sources import npz
+from ingest.sources.source import Source, SourceUnavailable
+from store.errors import BadSource, UsageError
+
+SIZES = (28, 64, 128, 224)
+#: Seconds without an answer before a download is given up.
+TIMEOUT = 15.0
+
+
+def records(
+    name: str = "pneumoniamnist",
+    splits: Sequence[str] | None = npz.SPLITS,
+    size: int = 28,
+    root: str | Path | None = None,
+    download: bool = True,
+) -> Source:
+    """A 2-D MedMNIST set as a source.
+
+    The file is looked for in ``root`` alone when given, else in ``$MEDMNIST_ROOT``, then in
+    ``~/.medmnist``. A missing file is downloaded from the address that medmnist publishes and moved
+    into the first of these folders once its MD5 is right.
+
+    Args:
+        name: e.g. ``pneumoniamnist``, ``chestmnist``.
+        splits: some of ``train``, ``val``, ``test``; all when ``None``.
+        size: side of the images in pixels: 28, 64, 128 or 224.
+        root: folder of the npz files.
+        download: whether a missing file may be fetched.
+
+    Raises:
+        UsageError: unknown set, split or size.
+        SourceUnavailable: the file is not here and could not be fetched.
+        BadSource: the file is not what it should be.
+    """
+    about = info(name)
+    wanted = npz.check_splits(splits)
+    if size not in SIZES:
+        raise UsageError(f"{name} comes in sizes {', '.join(map(str, SIZES))}; got {size}")
+    suffix = "" if size == 28 else f"_{size}"
+    path = _locate(name, suffix, about, root, download)
+    remedy = (
+        f"move the file away to have it downloaded again, or fetch it from {about['url' + suffix]}"
+    )
+    total = npz.count(path, wanted, remedy)
+    return Source(
+        name=name,
+        total=total,
+        records=npz.read(
+            path,
+            name,
+            wanted,
+            label_names=label_names(name),
+            multi_label="multi-label" in about["task"],
+            side=size,
+            channels=about["n_channels"],
+            remedy=remedy,
+        ),
+        note=_md5_note(path, about["MD5" + suffix]),
+    )
+
+
+def info(name: str) -> dict[str, Any]:
+    """What medmnist publishes about a 2-D set: label names, task, channels, addresses, digests.
+
+    Raises:
+        UsageError: no such set, or a 3-D one.
+    """
+    table = _info_table()
+    flat = [key for key, about in table.items() if not about["python_class"].endswith("3D")]
+    if name not in flat:
+        what = "is 3-D" if name in table else "is not a MedMNIST set"
+        raise UsageError(f"{name!r} {what}; expected one of {', '.join(flat)}")
+    return table[name]
+
+
+def label_names(name: str) -> tuple[str, ...]:
+    """Label names of a set in the order of its label numbers."""
+    labels = info(name)["label"]
+    return tuple(labels[str(number)] for number in range(len(labels)))
+
+
+@cache
+def _info_table() -> dict[str, dict[str, Any]]:
+    # medmnist's __init__ imports torchvision and scikit-learn (seconds); its table needs neither.
+    if "medmnist" in sys.modules:
+        return cast(dict[str, dict[str, Any]], sys.modules["medmnist"].INFO)
+    package = importlib.util.find_spec("medmnist")
+    if package is None or package.origin is None:
+        raise BadSource("the package medmnist is not installed; pip install medmnist")
+    spec = importlib.util.spec_from_file_location(
+        "_medmnist_info", Path(package.origin).with_name("info.py")
+    )
+    if spec is None or spec.loader is None:
+        raise BadSource(f"{package.origin} has no info.py; pip install --force-reinstall medmnist")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return cast(dict[str, dict[str, Any]], module.INFO)
+
+
+def _locate(
+    name: str, suffix: str, about: dict[str, Any], root: str | Path | None, download: bool
+) -> Path:
+    """The npz file, downloaded if need be."""
+    if root is not None:
+        folders = [Path(root).expanduser()]
+    else:
+        variable = os.environ.get("MEDMNIST_ROOT")
+        folders = [Path(variable).expanduser()] if variable else []
+        folders.append(Path.home() / ".medmnist")
+    file_name = f"{name}{suffix}.npz"
+    for folder in folders:
+        if (folder / file_name).exists():
+            return folder / file_name
+    url, target = about["url" + suffix], folders[0] / file_name
+    advice = f"download {url} elsewhere and put it at {target}, or set MEDMNIST_ROOT to its folder"
+    if not download:
+        looked = " or ".join(map(str, folders))
+        raise SourceUnavailable(f"no {file_name} in {looked}, and downloading is off; {advice}")
+    try:
+        fetch(url, about["MD5" + suffix], target)
+    except OSError as error:  # URLError, timeouts and a full disk alike
+        reason = getattr(error, "reason", None) or error
+        raise SourceUnavailable(f"cannot download {file_name} ({reason}); {advice}") from error
+    return target
+
+
+def fetch(url: str, md5: str, target: Path, timeout: float = TIMEOUT) -> None:
+    """Download a file; it appears at its place only when it is complete and its MD5 is right.
+
+    Raises:
+        SourceUnavailable: the bytes that came have another MD5.
+        OSError: no connection, no answer for ``timeout`` seconds, or nowhere to write.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".download-", dir=target.parent) as folder:
+        part = Path(folder) / target.name
+        digest = hashlib.md5(usedforsecurity=False)
+        request = urllib.request.Request(url, headers={"User-Agent": "cxr-retrieval"})  # noqa: S310
+        with (
+            urllib.request.urlopen(request, timeout=timeout) as answer,  # noqa: S310
+            part.open("wb") as file,
+        ):
+            while block := answer.read(1 << 20):
+                digest.update(block)
+                file.write(block)
+        if digest.hexdigest() != md5:
+            raise SourceUnavailable(
+                f"the download from {url} has MD5 {digest.hexdigest()}, expected {md5}: it was cut "
+                f"short or altered on the way; try again, or put the file at {target} yourself"
+            )
+        part.replace(target)
+
+
+def _md5_note(path: Path, published: str) -> str | None:
+    with path.open("rb") as file:
+        found = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+    if found == published:
+        return None
+    return (
+        f"{path} is not the published file (MD5 {found}, published {published}): "
+        "image indices may not be the official ones"
+    )

@@ -1,0 +1,222 @@
+"""MedMNIST's npz layout, read with suspicion.
+
+``{split}_images`` uint8 (n, h, w) or (n, h, w, 3) and ``{split}_labels`` integers (n, 1) or (n, c).
+Nothing is unpickled: members are read whole, which verifies their CRC, and parsed here.
+"""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ingest.images import pixels_digest
+from ingest.record import ImageRecord
+from store.errors import BadSource, CxrError, UsageError
+
+SPLITS = ("train", "val", "test")
+_MAGIC = b"PK\x03\x04"
+
+
+def check_splits(splits: Sequence[str] | None) -> tuple[str, ...]:
+    """The splits to read, each once, in the order asked; all three when ``None``."""
+    if splits is None:
+        return SPLITS
+    unknown = [split for split in splits if split not in SPLITS]
+    if unknown or not splits or isinstance(splits, str):
+        asked = splits if isinstance(splits, str) else ", ".join(splits)
+        raise UsageError(f"splits must be some of {', '.join(SPLITS)}; got {asked!r}")
+    return tuple(dict.fromkeys(splits))
+
+
+def count(path: Path, splits: Sequence[str], remedy: str) -> int:
+    """How many images the splits hold, from the headers alone, all of them checked.
+
+    Args:
+        path: the npz file.
+        splits: which to look at.
+        remedy: what to do about a bad file; ends the messages.
+
+    Raises:
+        BadSource: the file cannot be opened, or a member is missing or of the wrong form.
+    """
+    total = 0
+    with _archive(path, remedy) as archive:
+        for split in splits:
+            images = _header(archive, f"{split}_images", path, remedy)
+            labels = _header(archive, f"{split}_labels", path, remedy)
+            _check(path, split, images, labels, remedy)
+            total += images[0][0]
+    return total
+
+
+def read(
+    path: Path,
+    dataset: str,
+    splits: Sequence[str],
+    *,
+    label_names: Sequence[str],
+    multi_label: bool,
+    side: int,
+    channels: int,
+    remedy: str,
+) -> Iterator[ImageRecord]:
+    """Stream the records of some splits; one split's pixels are in memory at a time.
+
+    Args:
+        path: the npz file.
+        dataset: name for ids and the dataset column.
+        splits: which, in order.
+        label_names: what the label numbers mean.
+        multi_label: labels are a 0/1 column per name instead of one number.
+        side: expected height and width.
+        channels: 1 or 3.
+        remedy: what to do about a bad file; ends the messages.
+
+    Raises:
+        BadSource: the file is damaged, or its arrays are not what they should be.
+    """
+    for split in splits:
+        yield from _read_split(
+            path, dataset, split, label_names, multi_label, side, channels, remedy
+        )
+
+
+def _read_split(
+    path: Path,
+    dataset: str,
+    split: str,
+    label_names: Sequence[str],
+    multi_label: bool,
+    side: int,
+    channels: int,
+    remedy: str,
+) -> Iterator[ImageRecord]:
+    # A generator of its own, so that one split's arrays are gone before the next is read.
+    expected = (side, side) if channels == 1 else (side, side, channels)
+    with _archive(path, remedy) as archive:
+        images = _member(archive, f"{split}_images")
+        labels = _member(archive, f"{split}_labels")
+    _check(path, split, (images.shape, images.dtype), (labels.shape, labels.dtype), remedy)
+    if images.shape[1:] != expected:
+        raise BadSource(
+            f"{path}: {split}_images has shape {images.shape}, expected "
+            f"(n, {', '.join(map(str, expected))}) for {dataset}; {remedy}"
+        )
+    names = _label_names(path, split, labels, label_names, multi_label, remedy)
+    for index, pixels in enumerate(images):
+        yield ImageRecord(
+            id=f"{dataset}/{split}/{index}",
+            pixels=pixels,
+            sha256=pixels_digest(pixels),
+            labels=names[index],
+            split=split,
+            dataset=dataset,
+            source=f"{path.name}#{split}/{index}",
+        )
+
+
+def _label_names(
+    path: Path,
+    split: str,
+    labels: npt.NDArray[Any],
+    label_names: Sequence[str],
+    multi_label: bool,
+    remedy: str,
+) -> list[tuple[str, ...]]:
+    """Per image the names of its labels."""
+    flat = labels.reshape(len(labels), -1).astype(np.int64)
+    columns, highest = (len(label_names), 1) if multi_label else (1, len(label_names) - 1)
+    if flat.shape[1] != columns:
+        raise BadSource(
+            f"{path}: {split}_labels has shape {labels.shape}, expected "
+            f"({len(labels)}, {columns}); {remedy}"
+        )
+    if flat.size and (flat.min() < 0 or flat.max() > highest):
+        raise BadSource(
+            f"{path}: {split}_labels holds values from {flat.min()} to {flat.max()}, expected "
+            f"0 to {highest}; {remedy}"
+        )
+    if multi_label:
+        return [tuple(label_names[i] for i in np.flatnonzero(row).tolist()) for row in flat]
+    return [(label_names[value],) for value in flat[:, 0].tolist()]
+
+
+_Header = tuple[tuple[int, ...], np.dtype[Any]]
+
+
+def _check(path: Path, split: str, images: _Header, labels: _Header, remedy: str) -> None:
+    """Refuse arrays that cannot be images with labels."""
+    (image_shape, image_type), (label_shape, label_type) = images, labels
+    if image_type != np.uint8 or len(image_shape) not in (3, 4):
+        raise BadSource(
+            f"{path}: {split}_images is {image_type} of shape {image_shape}, expected uint8 "
+            f"(n, height, width) or (n, height, width, 3); {remedy}"
+        )
+    if label_type.kind not in "iub" or len(label_shape) not in (1, 2):
+        raise BadSource(
+            f"{path}: {split}_labels is {label_type} of shape {label_shape}, expected whole "
+            f"numbers (n, 1) or (n, labels); {remedy}"
+        )
+    if image_shape[0] != label_shape[0]:
+        raise BadSource(
+            f"{path}: {image_shape[0]} {split}_images but {label_shape[0]} {split}_labels, "
+            f"expected as many; {remedy}"
+        )
+
+
+@contextmanager
+def _archive(path: Path, remedy: str) -> Iterator[zipfile.ZipFile]:
+    """Open the zip; whatever damage does to zip and npy parsing becomes BadSource."""
+    try:
+        with path.open("rb") as file:
+            if file.read(4) != _MAGIC:
+                raise BadSource(f"{path} is not an npz file; {remedy}")
+            file.seek(0)
+            with zipfile.ZipFile(file) as archive:
+                yield archive
+    except CxrError:
+        raise
+    except OSError as error:
+        raise BadSource(f"{path} cannot be read ({error.strerror or error}); {remedy}") from error
+    except Exception as error:  # a damaged zip or npy header can fail in a dozen ways
+        detail = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+        raise BadSource(f"{path} is truncated or damaged ({detail}); {remedy}") from error
+
+
+def _header(archive: zipfile.ZipFile, name: str, path: Path, remedy: str) -> _Header:
+    if f"{name}.npy" not in archive.namelist():
+        present = ", ".join(sorted(archive.namelist())) or "nothing"
+        raise BadSource(f"{path} has no {name}, only {present}; {remedy}")
+    with archive.open(f"{name}.npy") as member:
+        shape, _, dtype = _parse(member)
+    return shape, dtype
+
+
+def _parse(file: Any) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """An npy header: shape, whether in Fortran order, dtype."""
+    version = np.lib.format.read_magic(file)
+    if version == (1, 0):
+        return np.lib.format.read_array_header_1_0(file)
+    if version == (2, 0):
+        return np.lib.format.read_array_header_2_0(file)
+    raise ValueError(f"npy version {version}")
+
+
+def _member(archive: zipfile.ZipFile, name: str) -> npt.NDArray[Any]:
+    # Read to the end: np.load may stop before the last byte and so miss the CRC.
+    data = archive.read(f"{name}.npy")
+    stream = io.BytesIO(data[:65536])
+    shape, fortran, dtype = _parse(stream)
+    if dtype.hasobject:
+        raise ValueError(f"{name} holds Python objects")
+    offset, size = stream.tell(), int(np.prod(shape, dtype=object)) * dtype.itemsize
+    if len(data) - offset != size:
+        raise ValueError(f"{name} has {len(data) - offset} bytes, its header says {size}")
+    return np.frombuffer(data, dtype, offset=offset).reshape(shape, order="F" if fortran else "C")
