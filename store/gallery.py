@@ -13,6 +13,7 @@ from typing import Any
 import numpy.typing as npt
 
 from store import arrow, mirror, search, table
+from store.check import problems
 from store.errors import BadQuery, EncoderMismatch, StoreDamaged
 from store.evaluation import Evaluation
 from store.filters import Where
@@ -196,7 +197,7 @@ class Gallery:
         """
         snapshot = self._current()
         queries = search.check_queries(vectors, self.stamp)
-        _check_k(k, len(snapshot.ids), self.uri)
+        self.check_k(k)
         return self._search(snapshot, queries, k, where, exclude)
 
     def search_by_id(self, id_: str, k: int = 10, where: Where | None = None) -> list[Hit]:
@@ -208,8 +209,19 @@ class Gallery:
         """
         snapshot = self._current()
         position = snapshot.find([id_])
-        _check_k(k, len(snapshot.ids), self.uri)
+        self.check_k(k)
         return self._search(snapshot, snapshot.vectors[position], k, where, [id_])[0]
+
+    def check_k(self, k: int) -> None:
+        """Refuse a k that cannot be answered, before anything is encoded, with BadQuery."""
+        rows = len(self)
+        if rows == 0:
+            raise BadQuery(
+                f"the gallery at {self.uri} is empty; fill it with: cxr ingest "
+                f"medmnist:pneumoniamnist --store {self.uri}"
+            )
+        if not 1 <= k <= rows:
+            raise BadQuery(f"k = {k}: expected 1 to {rows}, the number of rows in {self.uri}")
 
     def _search(
         self,
@@ -281,6 +293,11 @@ class Gallery:
             "fingerprint": self.stamp.fingerprint,
         }
 
+    def check(self) -> list[str]:
+        """Read everything back; one sentence for each thing that is wrong, none when sound."""
+        self._live.checkout_latest()
+        return problems(self._live, self.stamp.dimension)
+
     def stats(self) -> dict[str, Any]:
         """What is in the store, as the command line prints it."""
         self.refresh()
@@ -305,16 +322,6 @@ def _stamp(handle: Any) -> EncoderStamp:
     if stamp is None:
         raise StoreDamaged("the table lost its encoder stamp; restore it from a copy")
     return stamp
-
-
-def _check_k(k: int, rows: int, uri: str) -> None:
-    if rows == 0:
-        raise BadQuery(
-            f"the gallery at {uri} is empty; fill it with: cxr ingest medmnist:pneumoniamnist "
-            f"--store {uri}"
-        )
-    if not 1 <= k <= rows:
-        raise BadQuery(f"k = {k}: expected 1 to {rows}, the number of rows in {uri}")
 
 
 def _bytes_on_disk(uri: str, live_bytes: int) -> int:

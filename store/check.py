@@ -1,0 +1,50 @@
+"""Is a gallery sound? Reads everything back and says what is wrong."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import numpy as np
+
+from store import table
+from store.arrow import NORM_TOLERANCE
+
+#: Ids named per problem; the rest are counted.
+_NAMED = 5
+
+
+def problems(handle: Any, dimension: int) -> list[str]:
+    """One sentence for each thing that is wrong with a table; empty when it is sound."""
+    try:
+        keys = table.scan(handle, ["id", "sha256", "_rowid"])
+        ids = keys["id"].to_pylist()
+        bad_vectors = []
+        read = 0
+        for batch in table.scan_batches(handle, ["id", "embedding"]):
+            vectors = batch.column("embedding").flatten().to_numpy(zero_copy_only=False)
+            norms = np.linalg.norm(vectors.reshape(-1, dimension).astype(np.float64), axis=1)
+            bad = np.flatnonzero(~(np.abs(norms - 1) <= NORM_TOLERANCE))
+            bad_vectors += [batch.column("id")[int(place)].as_py() for place in bad]
+            read += len(norms)
+        pictures = table.thumbnails(handle, keys["_rowid"].to_pylist())
+    except (RuntimeError, OSError, ValueError) as error:
+        return [f"version {handle.version} cannot be read: {str(error)[:300]}"]
+    repeated = [id_ for id_, count in Counter(ids).items() if count > 1]
+    bad_pictures = [
+        id_
+        for id_, picture in zip(ids, pictures, strict=True)
+        if picture is not None and not picture.startswith(b"\x89PNG\r\n\x1a\n")
+    ]
+    found = []
+    if read != len(ids):
+        found.append(f"{len(ids)} ids but {read} vectors")
+    for what, which in (
+        ("ids occur more than once", repeated),
+        ("vectors are not finite and of unit length", bad_vectors),
+        ("thumbnails are not PNG", bad_pictures),
+    ):
+        if which:
+            more = " ..." if len(which) > _NAMED else ""
+            found.append(f"{len(which)} {what}: {', '.join(which[:_NAMED])}{more}")
+    return found

@@ -1,0 +1,80 @@
+"""The command ``cxr``. Parses, calls the library, prints; decides nothing else."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from store.errors import CxrError, EncoderMismatch, StoreDamaged, UsageError
+from ui.commands import demonstrating, encoding, evaluating, ingesting, keeping, searching, serving
+
+app = typer.Typer(
+    name="cxr",
+    help="Find similar chest radiographs by image or by sentence, with exact cosine scores. "
+    "For research and education only, never for diagnosis.",
+    epilog="Exit codes: 0 done, 1 failed, 2 usage, 3 done with rejections, 4 wrong encoder or "
+    "damaged store.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command()(demonstrating.demo)
+app.command()(ingesting.ingest)
+app.command()(searching.search)
+app.command()(evaluating.evaluate)
+app.command()(evaluating.export)
+app.command("import")(ingesting.import_)
+app.command()(keeping.stats)
+app.command()(keeping.check)
+app.command()(keeping.optimize)
+app.command()(encoding.encoders)
+app.command()(encoding.train)
+app.command()(serving.serve)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"cxr-retrieval {version('cxr-retrieval')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show and exit.")
+    ] = False,
+) -> None:
+    pass
+
+
+def main() -> None:
+    """Run ``cxr``; every refusal of the library is one line and an exit code."""
+    try:
+        app()
+    except CxrError as error:
+        typer.secho(f"cxr: {error}", err=True, fg=typer.colors.RED)
+        sys.exit(exit_code(error))
+    except KeyboardInterrupt:
+        typer.echo("cxr: stopped; the same command goes on where it left off", err=True)
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.stderr.close()  # whoever read us has gone, as in `cxr search ... | head`
+        sys.exit(1)
+
+
+def exit_code(error: CxrError) -> int:
+    """2 for usage, 4 for a wrong encoder or a damaged store, 1 for the rest."""
+    if isinstance(error, UsageError):
+        return 2
+    if isinstance(error, EncoderMismatch | StoreDamaged):
+        return 4
+    return 1
+
+
+if __name__ == "__main__":
+    main()

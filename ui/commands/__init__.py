@@ -1,0 +1,1 @@
+"""The commands of ``cxr``, one module per verb or family of verbs."""

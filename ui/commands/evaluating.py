@@ -1,0 +1,94 @@
+"""``cxr evaluate`` and ``cxr export``: how good it is, and the artefacts that show it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ui import printing
+from ui.commands.options import Depths, Device, EncoderName, Json, Quiet, Store, depths
+
+if TYPE_CHECKING:
+    from store import Evaluation, Gallery
+
+
+def evaluate(
+    store: Store,
+    protocol: Annotated[
+        str, typer.Option(help="leave-one-out, split, or both.")
+    ] = "both",
+    split: Annotated[
+        str | None,
+        typer.Option(help="Split of the queries, or all. Default: test, if there is one."),
+    ] = None,
+    gallery_split: Annotated[
+        str, typer.Option(help="Split that the split protocol searches.")
+    ] = "train",
+    dataset: Annotated[str | None, typer.Option(help="Only this data set.")] = None,
+    k: Depths = "1,3,5,10",
+    json: Json = False,
+) -> None:
+    """Precision@k with intervals, per label, beside the random and the raw-pixel floors.
+
+    With both protocols, --json prints the leave-one-out document, and the split one under
+    "split".
+    """
+    from store import Gallery, UsageError
+
+    if protocol not in ("both", "leave-one-out", "split"):
+        raise UsageError(f"--protocol {protocol!r}: expected leave-one-out, split or both")
+    gallery = Gallery.open(store)
+    found = measure(gallery, protocol, split, gallery_split, dataset, depths(k))
+    if json:
+        first, *rest = (one.as_dict() for one in found)
+        printing.as_json({**first, **{one["protocol"]: one for one in rest}})
+    else:
+        printing.evaluations(found)
+
+
+def measure(
+    gallery: Gallery,
+    protocol: str = "both",
+    split: str | None = None,
+    gallery_split: str = "train",
+    dataset: str | None = None,
+    k: list[int] | None = None,
+) -> list[Evaluation]:
+    """One evaluation per protocol; says on stderr what it left out and why."""
+    from ingest.encoders.pixels import pixel_vectors
+
+    splits = gallery.facets()["split"]
+    if split is None:
+        split = "test" if "test" in splits else "all"
+        if split == "all":
+            printing.say("no split named test here: every labelled row is a query")
+    wanted = ["leave-one-out", "split"] if protocol == "both" else [protocol]
+    if protocol == "both" and (split == "all" or gallery_split not in splits):
+        printing.say(f"no split protocol: it needs queries and a split named {gallery_split}")
+        wanted = ["leave-one-out"]
+    return [
+        gallery.evaluate(
+            one,
+            k or (1, 3, 5, 10),
+            split=None if split == "all" else split,
+            gallery_split=gallery_split,
+            dataset=dataset,
+            baselines={"raw_pixels": pixel_vectors},
+        )
+        for one in wanted
+    ]
+
+
+def export(
+    folder: Annotated[Path, typer.Argument(help="Where the artefacts go, e.g. task3_outputs.")],
+    store: Store,
+    encoder: EncoderName = None,
+    device: Device = None,
+    k: Depths = "1,3,5,10",
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Write embeddings, labels, ids, the FAISS index, figures and the report."""
+    raise NotImplementedError

@@ -1,0 +1,95 @@
+"""``cxr search``: by image, by id or by text."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ui import printing
+from ui.commands.options import Device, EncoderName, Json, Store
+
+if TYPE_CHECKING:
+    from store import Gallery, Hit, Where
+
+
+def search(
+    store: Store,
+    image: Annotated[
+        Path | None, typer.Option(help="A PNG, JPEG, TIFF, WebP or DICOM file.")
+    ] = None,
+    id: Annotated[str | None, typer.Option(help="The id of a stored film.")] = None,  # noqa: A002
+    text: Annotated[str | None, typer.Option(help='A sentence: "clear lungs".')] = None,
+    k: Annotated[int, typer.Option("-k", help="How many hits.")] = 10,
+    where: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="KEY=VALUE with label, split, dataset, patient, view, sex or age (40..60). "
+            "Repeat a key for any of its values, several keys for all of them."
+        ),
+    ] = None,
+    figure: Annotated[Path | None, typer.Option(help="Write a picture of the result here.")] = None,
+    encoder: EncoderName = None,
+    device: Device = None,
+    json: Json = False,
+) -> None:
+    """Show the most similar films, with labels and exact cosine scores."""
+    from store import Gallery, UsageError, parse_where
+
+    if [image, id, text].count(None) != 2:
+        raise UsageError("give exactly one of --image, --id and --text")
+    condition = parse_where(where or [])
+    gallery = Gallery.open(store)
+    pixels = None
+    query: dict[str, Any]
+    if id is not None:
+        query = {"id": id}
+        hits = gallery.search_by_id(id, k, condition)
+    else:
+        from ui.commands.options import encoder_of
+
+        gallery.check_k(k)
+        if image is not None:
+            from ingest import read_image
+
+            query = {"image": str(image)}
+            pixels = read_image(image)
+            vectors = encoder_of(gallery, encoder, device).encode_images([pixels])
+        else:
+            query = {"text": text}
+            vectors = encoder_of(gallery, encoder, device).encode_texts([text or ""])
+        hits = gallery.search(vectors, k, condition)[0]
+    if len(hits) < k:
+        printing.say(f"{len(hits)} of the {k} asked for: no other row passes [{condition}]")
+    if json:
+        printing.as_json({**as_dict(query, k, condition, hits), "store": gallery.describe()})
+    else:
+        printing.hits(hits)
+    if figure is not None:
+        _draw(figure, gallery, query, pixels, hits)
+
+
+def as_dict(query: dict[str, Any], k: int, where: Where, hits: list[Hit]) -> dict[str, Any]:
+    """The query and its hits as the command line prints them."""
+    return {
+        "query": {**query, "k": k, "where": str(where)},
+        "hits": [
+            {
+                "rank": hit.rank,
+                "id": hit.row.id,
+                "score": hit.score,
+                "labels": list(hit.row.labels),
+                "split": hit.row.split,
+                "dataset": hit.row.dataset,
+                "source": hit.row.source,
+            }
+            for hit in hits
+        ],
+    }
+
+
+def _draw(
+    path: Path, gallery: Gallery, query: dict[str, Any], pixels: Any, hits: list[Hit]
+) -> None:
+    raise NotImplementedError

@@ -1,0 +1,149 @@
+"""How the command line writes: data to stdout, progress and warnings to stderr."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from ingest import Progress
+    from store import Evaluation, Hit
+
+#: Wide enough for ids and sources when the output is not a terminal.
+_PIPE_WIDTH = 200
+
+
+def say(message: str) -> None:
+    """One line for a person, on stderr."""
+    typer.echo(message, err=True)
+
+
+def warn(message: str) -> None:
+    """A line that should not be missed, on stderr."""
+    typer.secho(f"! {message}", err=True, fg=typer.colors.YELLOW, bold=True)
+
+
+def as_json(document: Any) -> None:
+    """One JSON document on stdout."""
+    typer.echo(json.dumps(document, ensure_ascii=False, indent=2))
+
+
+def table(headings: Sequence[str], rows: Sequence[Sequence[str]], numbers: int = 0) -> None:
+    """A plain table on stdout; the last ``numbers`` columns are aligned right."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console(width=None if sys.stdout.isatty() else _PIPE_WIDTH, highlight=False)
+    found = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for place, heading in enumerate(headings):
+        right = place >= len(headings) - numbers
+        found.add_column(heading, justify="right" if right else "left", overflow="fold")
+    for row in rows:
+        found.add_row(*(Text(cell) for cell in row))  # Text: a bracket in an id is no markup
+    console.print(found)
+
+
+def hits(found: Sequence[Hit]) -> None:
+    """Search results as a table."""
+    table(
+        ["rank", "id", "labels", "split", "dataset", "cosine"],
+        [
+            [
+                str(hit.rank),
+                hit.row.id,
+                ", ".join(hit.row.labels) or "(not labelled)",
+                hit.row.split or "",
+                hit.row.dataset or "",
+                f"{hit.score:.4f}",
+            ]
+            for hit in found
+        ],
+        numbers=1,
+    )
+
+
+def evaluations(found: Sequence[Evaluation]) -> None:
+    """Precision@k of each protocol beside its floors, and the rest below."""
+    depths = list(found[0].precision)
+    rows = []
+    for one in found:
+        sizes = f"{one.queries:,} queries, {one.gallery:,} in the gallery"
+        rows.append([one.protocol, "encoder", *(_interval(one, k) for k in depths), _value(one.map)])
+        for name, floor in one.baselines.items():
+            cells = [f"{floor['precision'][k]:.4f}" for k in depths]
+            rows.append(["", name.replace("_", " "), *cells, _value(floor.get("map"))])
+        for label, part in one.per_label.items():
+            cells = [f"{part['precision'][k]:.4f}" for k in depths]
+            rows.append(["", f"{label} ({part['queries']:,})", *cells, ""])
+        if one.vote:
+            rows.append(["", "majority vote", *(f"{one.vote[k]:.4f}" for k in depths), ""])
+        rows.append(["", "hit rate", *(f"{one.hit_rate[k]:.4f}" for k in depths), ""])
+        rows.append(["", sizes, *([""] * len(depths)), ""])
+    table(["protocol", "", *(f"P@{k}" for k in depths), "mAP"], rows, numbers=len(depths) + 1)
+
+
+def _interval(one: Evaluation, k: int) -> str:
+    if k not in one.ci95:
+        return f"{one.precision[k]:.4f}"
+    low, high = one.ci95[k]
+    return f"{one.precision[k]:.4f} [{low:.3f}, {high:.3f}]"
+
+
+def _value(number: float | None) -> str:
+    return "" if number is None else f"{number:.4f}"
+
+
+@contextmanager
+def ingest_progress(quiet: bool = False) -> Iterator[Callable[[Progress], None]]:
+    """A bar on a terminal; elsewhere one line now and then."""
+    if quiet:
+        yield lambda _: None
+        return
+    if not sys.stderr.isatty():
+        yield _lines()
+        return
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+    from rich.progress import Progress as Bar
+
+    with Bar(
+        TextColumn("ingest"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+    ) as bar:
+        task = bar.add_task("ingest", total=None, rate="")
+
+        def show(now: Progress) -> None:
+            bar.update(
+                task, total=now.total, completed=now.done, rate=f"{now.images_per_second:,.0f}/s"
+            )
+
+        yield show
+
+
+def _lines() -> Callable[[Progress], None]:
+    said = -1
+
+    def show(now: Progress) -> None:
+        nonlocal said
+        tenth = 10 * now.done // now.total if now.total else 10
+        if tenth > said:
+            said = tenth
+            say(f"ingest: {now.done:,} of {now.total:,}, {now.images_per_second:,.0f} images/s")
+
+    return show
