@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from store import arrow, mirror, search, table
 from store.check import problems
-from store.errors import BadQuery, EncoderMismatch, StoreDamaged
+from store.errors import BadQuery, StoreDamaged
 from store.evaluation import Evaluation
 from store.filters import Where
 from store.protocols import Baseline, evaluate_snapshot
@@ -64,26 +64,16 @@ class Gallery:
             Whether searches now answer from another version.
 
         Raises:
-            StoreNotFound, StoreDamaged: the table is gone or cannot be read. The snapshot that
-                was in use stays in use.
+            StoreNotFound, StoreDamaged, EncoderMismatch: the table is gone, cannot be read, or
+                was made again by another encoder. The snapshot that was in use stays in use.
         """
         with self._lock:
+            # Opened afresh: a handle does not see that its table was dropped and made again.
+            self._live = table.open_(self.uri, self.stamp)
+            identity = table.uuid_of(self._live), int(self._live.version)
             before = self._snapshot
-            try:
-                self._live.checkout_latest()
-                identity = table.uuid_of(self._live), int(self._live.version)
-            except (RuntimeError, OSError, ValueError, KeyError):
-                # Dropped and made again, or damaged: opening afresh tells which.
-                self._live = table.open_(self.uri)
-                identity = table.uuid_of(self._live), int(self._live.version)
             if before is not None and identity == (before.uuid, before.version):
                 return False
-            found = _stamp(self._live)
-            if found != self.stamp:
-                raise EncoderMismatch(
-                    f"the gallery at {self.uri} was made again by encoder {found}, but was opened "
-                    f"as {self.stamp}; open it again"
-                )
             self._snapshot = mirror.build(table.pin(self.uri, identity[1]), self.stamp.dimension)
             return True
 

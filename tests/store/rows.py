@@ -1,0 +1,41 @@
+"""Small galleries for the store's tests."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+import numpy as np
+
+from store import EncoderStamp, Row, Vectors
+
+DIMENSION = 8
+STAMP = EncoderStamp("tiny", "ab" * 32, DIMENSION)
+OTHER = EncoderStamp("other", "cd" * 32, DIMENSION)
+
+
+def unit(vectors: object) -> Vectors:
+    matrix = np.asarray(vectors, np.float64)
+    return (matrix / np.linalg.norm(matrix, axis=-1, keepdims=True)).astype(np.float32)
+
+
+def random_vectors(count: int, seed: int = 0, dimension: int = DIMENSION) -> Vectors:
+    return unit(np.random.default_rng(seed).normal(size=(count, dimension)))
+
+
+def make_rows(
+    vectors: Vectors,
+    labels: Sequence[tuple[str, ...]] | None = None,
+    prefix: str = "set/test/",
+    **columns: object,
+) -> list[Row]:
+    return [
+        Row(
+            id=f"{prefix}{i}",
+            sha256=hashlib.sha256(vector.tobytes()).digest(),
+            embedding=vector,
+            labels=labels[i] if labels else (("normal", "pneumonia")[i % 2],),
+            **{"split": "test", "dataset": "set", "thumbnail": b"png", **columns},  # type: ignore[arg-type]
+        )
+        for i, vector in enumerate(vectors)
+    ]

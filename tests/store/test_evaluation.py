@@ -1,0 +1,177 @@
+"""Precision@k and its company against short, plain programs."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from store import BadQuery, Gallery, Labelled, evaluate_vectors
+from store.evaluation import evaluate
+from tests.store.rows import STAMP, make_rows, random_vectors
+
+
+def ten_lines(x, y, k):
+    """Leave-one-out Precision@k as anyone would write it."""
+    x = x / np.linalg.norm(x, axis=1, keepdims=True)
+    s = x @ x.T
+    np.fill_diagonal(s, -np.inf)
+    order = np.argsort(-s, axis=1, kind="stable")[:, :k]
+    return float((y[order] == y[:, None]).mean())
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(12, 700), st.integers(2, 4), st.integers(0, 99))
+def test_the_same_as_ten_lines_of_numpy(count, classes, seed) -> None:
+    random = np.random.default_rng(seed)
+    x = random.normal(size=(count, 16)).astype(np.float32)
+    y = random.integers(classes, size=count)
+    found = evaluate_vectors(x, y)
+    for k in (1, 3, 5, 10):
+        assert found.precision[k] == pytest.approx(ten_lines(x, y, k), abs=5e-5)
+
+
+def slow(queries: Labelled, gallery: Labelled, k: int):
+    """Precision, hit, vote and average precision, one query at a time."""
+    rows = []
+    for id_, vector, labels in zip(queries.ids, queries.vectors, queries.labels, strict=True):
+        scores = gallery.vectors @ vector
+        ranked = sorted(
+            (i for i, other in enumerate(gallery.ids) if other != id_),
+            key=lambda i: (-scores[i], gallery.ids[i]),
+        )
+        relevant = [bool(set(labels) & set(gallery.labels[i])) for i in ranked]
+        found = np.flatnonzero(relevant)
+        precision_at = [sum(relevant[: i + 1]) / (i + 1) for i in found]
+        votes = [gallery.labels[i][0] for i in ranked[:k]]
+        winner = max(dict.fromkeys(votes), key=votes.count)
+        rows.append(
+            (
+                sum(relevant[:k]) / k,
+                any(relevant[:k]),
+                winner == labels[0],
+                np.mean(precision_at) if precision_at else np.nan,
+                np.mean(relevant),
+            )
+        )
+    return np.nanmean(np.asarray(rows, float), axis=0)
+
+
+@pytest.mark.parametrize("same", [True, False])
+def test_every_measure_against_a_slow_one(same: bool) -> None:
+    random = np.random.default_rng(4)
+    names = np.asarray(["a", "b", "c"])
+
+    def some(count: int, prefix: str, seed: int) -> Labelled:
+        return Labelled(
+            [f"{prefix}{i}" for i in range(count)],
+            random_vectors(count, seed),
+            [(str(names[j]),) for j in random.integers(3, size=count)],
+        )
+
+    queries = some(60, "q", 1)
+    gallery = queries if same else some(90, "g", 2)
+    found = evaluate("x", queries, gallery, [1, 3, 4])
+    for k in (1, 3, 4):
+        precision, hit, vote, average, chance = slow(queries, gallery, k)
+        assert found.precision[k] == pytest.approx(precision)
+        assert found.hit_rate[k] == pytest.approx(hit)
+        assert found.vote[k] == pytest.approx(vote)
+        assert found.map == pytest.approx(average)
+        assert found.baselines["random"]["precision"][k] == pytest.approx(chance)
+    per_label = found.per_label
+    weighted = sum(p["queries"] * p["precision"][3] for p in per_label.values()) / 60
+    assert weighted == pytest.approx(found.precision[3])
+
+
+def test_a_double_is_not_mistaken_for_the_query() -> None:
+    # Rank 0 is not always the query: its double may tie with it.
+    x = np.repeat(np.eye(4, 8, dtype=np.float32), 2, axis=0)
+    found = evaluate_vectors(x, ["a", "a", "b", "b", "c", "c", "d", "d"], k=[1])
+    assert found.precision[1] == 1.0
+    crossed = evaluate_vectors(x, ["a", "b", "a", "b", "a", "b", "a", "b"], k=[1])
+    assert crossed.precision[1] == 0.0
+
+
+def test_labels_that_overlap_are_relevant() -> None:
+    rows = Labelled(
+        ["1", "2", "3"],
+        random_vectors(3),
+        [("a", "b"), ("b",), ("c",)],
+    )
+    found = evaluate("x", rows, rows, [2])
+    assert found.precision[2] == pytest.approx((0.5 + 0.5 + 0) / 3)
+    assert found.vote == {}
+    assert found.per_label["a"] == {"queries": 1, "precision": {2: 0.5}}
+
+
+def test_intervals_hold_the_mean_and_shrink_with_queries() -> None:
+    random = np.random.default_rng(0)
+
+    def width(count: int) -> float:
+        x, y = random.normal(size=(count, 8)), random.integers(2, size=count)
+        found = evaluate_vectors(x, y)
+        low, high = found.ci95[1]
+        assert low < found.precision[1] < high
+        # The normal approximation is close for a share near one half.
+        expected = 3.92 * (found.precision[1] * (1 - found.precision[1]) / count) ** 0.5
+        assert high - low == pytest.approx(expected, rel=0.15)
+        return high - low
+
+    assert width(1600) < 0.7 * width(400)
+
+
+def test_refusals() -> None:
+    x, y = random_vectors(6), ["a", "b"] * 3
+    for k in ([0], [6], [], [-1]):
+        with pytest.raises(BadQuery, match="expected depths from 1 to 5"):
+            evaluate_vectors(x, y, k=k)
+    with pytest.raises(BadQuery, match="6 ids, 6 vectors and 5 label"):
+        evaluate_vectors(x, y[:5])
+    with pytest.raises(BadQuery, match="unique"):
+        evaluate_vectors(x, y, ids=["same"] * 6)
+    with pytest.raises(BadQuery, match="finite"):
+        evaluate_vectors(x * np.nan, y)
+    with pytest.raises(BadQuery, match="vector 2 is zero"):
+        evaluate_vectors(np.where(np.arange(6)[:, None] == 2, 0, x), y)
+
+
+def test_a_gallery_measures_both_protocols_beside_its_floors(tmp_path) -> None:
+    gallery = Gallery.create(tmp_path, STAMP)
+    test, train = random_vectors(40, 1), random_vectors(60, 2)
+    gallery.upsert(make_rows(test))
+    gallery.upsert(make_rows(train, prefix="set/train/", split="train"))
+    gallery.upsert(make_rows(random_vectors(5, 3), [()] * 5, prefix="bare/test/"))
+    asked: list[int] = []
+
+    def constant(pictures: list[bytes]):
+        asked.append(len(pictures))
+        return random_vectors(len(pictures), 7)
+
+    loo = gallery.evaluate(baselines={"raw_pixels": constant})
+    assert (loo.queries, loo.gallery) == (40, 40)  # rows without a label take no part
+    labels = np.asarray([i % 2 for i in range(40)])
+    order = sorted(range(40), key=lambda i: f"set/test/{i}")
+    assert loo.precision[3] == pytest.approx(ten_lines(test[order], labels[order], 3))
+    split = gallery.evaluate("split", baselines={"raw_pixels": constant})
+    assert (split.queries, split.gallery) == (40, 60)
+    assert asked == [40, 40, 60]
+    document = split.as_dict()
+    assert set(document) == {
+        "protocol", "queries", "gallery", "precision", "ci95", "per_label", "map", "vote",
+        "hit_rate", "baselines", "store",
+    }  # fmt: skip
+    assert set(document["precision"]) == {"1", "3", "5", "10"}
+    assert document["baselines"].keys() == {"random", "raw_pixels"}
+    assert document["store"]["encoder"] == "tiny"
+    assert gallery.evaluate(split=None).queries == 100
+    assert gallery.evaluate(dataset="set").queries == 40
+    for wrong in (
+        {"protocol": "loo"},
+        {"split": "nowhere"},
+        {"protocol": "split", "split": "train"},
+        {"dataset": "nowhere"},
+    ):
+        with pytest.raises(BadQuery):
+            gallery.evaluate(**wrong)

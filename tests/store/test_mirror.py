@@ -1,0 +1,165 @@
+"""The mirror follows the table, also when another process wrote; one answer, one version."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import textwrap
+import threading
+from datetime import timedelta
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from store import EncoderMismatch, Gallery, StoreNotFound
+from tests.store.rows import OTHER, STAMP, make_rows, random_vectors
+
+WRITER = textwrap.dedent(
+    """
+    import sys
+    from store import Gallery
+    from tests.store.rows import make_rows, random_vectors
+    gallery = Gallery.open(sys.argv[1])
+    for generation in range(int(sys.argv[2])):
+        gallery.upsert(make_rows(random_vectors(40, seed=generation), [(f"g{generation}",)] * 40))
+    """
+)
+
+
+@pytest.fixture
+def gallery(tmp_path: Path) -> Gallery:
+    gallery = Gallery.create(tmp_path / "store", STAMP)
+    gallery.upsert(make_rows(random_vectors(20)))
+    gallery.refresh()
+    return gallery
+
+
+def write_elsewhere(gallery: Gallery, generations: int) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "-c", WRITER, gallery.uri, str(generations)], stderr=subprocess.PIPE
+    )
+
+
+def test_refresh_follows_another_process(gallery: Gallery) -> None:
+    assert not gallery.refresh()
+    version = gallery.table_version
+    writer = write_elsewhere(gallery, 1)
+    _, errors = writer.communicate(timeout=60)
+    assert writer.returncode == 0, errors.decode()
+    assert len(gallery) == 20  # a snapshot stays as it is
+    assert gallery.refresh()
+    assert len(gallery) == 40
+    assert gallery.table_version > version
+    assert not gallery.refresh()
+
+
+def test_a_search_during_an_ingestion_answers_from_one_version(gallery: Gallery) -> None:
+    writer = write_elsewhere(gallery, 25)
+    query = random_vectors(1, seed=5)
+    answers = 0
+    seen: set[str] = set()
+    while writer.poll() is None:
+        gallery.refresh()
+        generations = {hit.row.labels[0] for hit in gallery.search(query, 20)[0]}
+        assert len(generations - {"normal", "pneumonia"}) <= 1, generations
+        seen |= generations
+        answers += 1
+    assert writer.returncode == 0, writer.stderr.read().decode()  # type: ignore[union-attr]
+    gallery.refresh()
+    assert {hit.row.labels[0] for hit in gallery.search(query, 20)[0]} == {"g24"}
+    assert answers > 3
+    assert len(seen) > 1
+
+
+def test_threads_share_a_gallery_while_it_is_refreshed(gallery: Gallery) -> None:
+    failures: list[BaseException] = []
+    stop = threading.Event()
+
+    def read() -> None:
+        query = random_vectors(1, seed=3)
+        try:
+            while not stop.is_set():
+                hits = gallery.search(query, 5)[0]
+                scores = [hit.score for hit in hits]
+                assert scores == sorted(scores, reverse=True)
+        except BaseException as error:
+            failures.append(error)
+
+    readers = [threading.Thread(target=read) for _ in range(4)]
+    for reader in readers:
+        reader.start()
+    for generation in range(10):
+        gallery.upsert(make_rows(random_vectors(30, seed=generation), prefix="more/test/"))
+        gallery.refresh()
+    stop.set()
+    for reader in readers:
+        reader.join()
+    assert not failures, failures
+
+
+def test_optimize_keeps_answers(gallery: Gallery) -> None:
+    for generation in range(5):
+        gallery.upsert(
+            make_rows(random_vectors(10, seed=generation), prefix=f"g{generation}/test/")
+        )
+    gallery.refresh()
+    query = random_vectors(3, seed=8)
+    before = gallery.search(query, 10)
+    reader = Gallery.open(gallery.uri)
+    gallery.optimize()
+    gallery.refresh()
+    after = gallery.search(query, 10)
+    assert [[(h.row.id, h.score) for h in row] for row in before] == [
+        [(h.row.id, h.score) for h in row] for row in after
+    ]
+    assert gallery.stats()["fragments"] == 1
+    assert len(reader.search(query, 10)[0]) == 10
+
+
+def test_a_version_cleaned_away_under_a_reader_is_followed(gallery: Gallery) -> None:
+    reader = Gallery.open(gallery.uri)
+    assert len(reader) == 20
+    gallery.upsert(make_rows(random_vectors(20, seed=7)))
+    with pytest.warns(UserWarning):
+        gallery.optimize(keep=timedelta(0))
+    hits = reader.search(random_vectors(1), 5)[0]
+    assert len(hits) == 5
+
+
+def test_dropped_and_made_again_by_the_same_encoder(gallery: Gallery) -> None:
+    shutil.rmtree(gallery.uri)
+    with pytest.raises(StoreNotFound):
+        gallery.refresh()
+    again = Gallery.create(gallery.uri, STAMP)
+    again.upsert(make_rows(random_vectors(3, seed=1), prefix="new/test/"))
+    assert gallery.refresh()
+    assert gallery.ids() == ["new/test/0", "new/test/1", "new/test/2"]
+
+
+def test_made_again_by_another_encoder_is_refused(gallery: Gallery) -> None:
+    shutil.rmtree(gallery.uri)
+    Gallery.create(gallery.uri, OTHER)
+    with pytest.raises(EncoderMismatch, match=r"other \(cdcd.*tiny \(abab"):
+        gallery.refresh()
+
+
+def test_the_snapshot_equals_the_table(gallery: Gallery) -> None:
+    gallery.upsert(make_rows(random_vectors(35, seed=2)))
+    gallery.refresh()
+    snapshot = gallery._snapshot
+    assert snapshot is not None
+    assert snapshot.ids == sorted(snapshot.ids)
+    stored = {
+        row["id"]: row["embedding"]
+        for row in gallery._live.search().select(["id", "embedding"]).limit(None).to_list()
+    }
+    assert stored.keys() == set(snapshot.ids)
+    np.testing.assert_array_equal(
+        snapshot.vectors, np.asarray([stored[id_] for id_ in snapshot.ids], np.float32)
+    )
+    assert snapshot.index.ntotal == 35
+    np.testing.assert_array_equal(snapshot.index.reconstruct(7), snapshot.vectors[7])
+    assert type(snapshot.index).__name__ == "IndexFlatIP"
+    assert snapshot.metadata["split"].to_pylist() == ["test"] * 35

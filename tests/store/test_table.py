@@ -1,0 +1,226 @@
+"""Writing: what is refused, what is a no-op, what survives."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import textwrap
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from store import (
+    BadRows,
+    EncoderMismatch,
+    Gallery,
+    StoreDamaged,
+    StoreNotFound,
+    UnknownId,
+    UsageError,
+)
+from tests.store.rows import DIMENSION, OTHER, STAMP, make_rows, random_vectors, unit
+
+
+@pytest.fixture
+def gallery(tmp_path: Path) -> Gallery:
+    return Gallery.create(tmp_path / "store", STAMP)
+
+
+def test_upsert_inserts_then_updates_then_leaves_alone(gallery: Gallery) -> None:
+    rows = make_rows(random_vectors(6))
+    first = gallery.upsert(rows)
+    assert (first.inserted, first.updated, first.unchanged) == (6, 0, 0)
+
+    again = gallery.upsert(rows)
+    assert (again.inserted, again.updated, again.unchanged) == (0, 0, 6)
+    assert again.table_version == first.table_version  # no commit for nothing
+
+    changed = replace(rows[0], sha256=b"x" * 32, embedding=unit(np.ones(DIMENSION)))
+    third = gallery.upsert([changed, *rows[1:]])
+    assert (third.inserted, third.updated, third.unchanged) == (0, 1, 5)
+    gallery.refresh()
+    np.testing.assert_array_equal(gallery.vectors([changed.id])[0], changed.embedding)
+    assert len(gallery) == 6
+
+
+def test_a_corrected_label_alone_is_an_update(gallery: Gallery) -> None:
+    rows = make_rows(random_vectors(3))
+    gallery.upsert(rows)
+    report = gallery.upsert([replace(rows[0], labels=("oedema",)), *rows[1:]])
+    assert (report.updated, report.unchanged) == (1, 2)
+
+
+def test_update_metadata_keeps_vector_and_picture(gallery: Gallery) -> None:
+    rows = make_rows(random_vectors(3))
+    gallery.upsert(rows)
+    corrected = replace(rows[1], embedding=None, labels=("a", "b"), split="val", age=7.0)
+    assert gallery.update_metadata([corrected, replace(corrected, id="unknown")]) == 1
+    assert gallery.update_metadata([corrected]) == 0
+    gallery.refresh()
+    found = gallery.row(rows[1].id)
+    assert (found.labels, found.split, found.age) == (("a", "b"), "val", 7.0)
+    assert found.sha256 == rows[1].sha256
+    np.testing.assert_array_equal(gallery.vectors([found.id])[0], rows[1].embedding)
+    assert gallery.thumbnails([found.id]) == {found.id: b"png"}
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda rows: [*rows, rows[0]], "occurs twice"),
+        (lambda rows: [replace(rows[0], id="")], "empty id"),
+        (lambda rows: [replace(rows[0], embedding=None)], "no embedding"),
+        (lambda rows: [replace(rows[0], embedding=rows[0].embedding * 2)], "norm 2"),
+        (lambda rows: [replace(rows[0], embedding=rows[0].embedding * np.nan)], "norm nan"),
+        (lambda rows: [replace(rows[0], embedding=rows[0].embedding * np.inf)], "unit length"),
+        (lambda rows: [replace(rows[0], embedding=np.zeros(DIMENSION, np.float32))], "norm 0"),
+        (lambda rows: [replace(rows[0], embedding=rows[0].embedding[:-1])], r"shape \(7,\)"),
+        (lambda rows: [replace(rows[0], sha256=b"short")], "5 bytes, expected 32"),
+    ],
+)
+def test_bad_rows_are_refused_whole(gallery: Gallery, damage, message: str) -> None:
+    rows = make_rows(random_vectors(4))
+    with pytest.raises(BadRows, match=message):
+        gallery.upsert(damage(rows))
+    gallery.refresh()
+    assert len(gallery) == 0
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    st.lists(
+        st.tuples(
+            st.text(min_size=1, max_size=20).filter(lambda t: t.isprintable()),
+            st.lists(st.text(max_size=12), max_size=3),
+            st.none() | st.text(max_size=12),
+            st.none() | st.floats(0, 120),
+            st.binary(max_size=60),
+        ),
+        min_size=1,
+        max_size=6,
+        unique_by=lambda row: row[0],
+    )
+)
+def test_rows_come_back_as_they_went_in(
+    tmp_path_factory: pytest.TempPathFactory, given_rows
+) -> None:
+    gallery = Gallery.create(tmp_path_factory.mktemp("store"), STAMP)
+    rows = [
+        replace(row, id=id_, labels=tuple(labels), view=view, age=age, thumbnail=picture)
+        for row, (id_, labels, view, age, picture) in zip(
+            make_rows(random_vectors(len(given_rows))), given_rows, strict=True
+        )
+    ]
+    gallery.upsert(rows)
+    for row in rows:
+        found = gallery.row(row.id)
+        assert (found.id, found.labels, found.view, found.age, found.sha256) == (
+            row.id,
+            row.labels,
+            row.view,
+            row.age,
+            row.sha256,
+        )
+        assert gallery.thumbnails([row.id])[row.id] == row.thumbnail
+
+
+def test_opening_what_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(StoreNotFound, match="cxr ingest"):
+        Gallery.open(tmp_path / "nothing")
+    assert not (tmp_path / "nothing").exists()
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(UsageError, match="is a file"):
+        Gallery.create(tmp_path / "file", STAMP)
+
+
+def test_another_encoder_is_named_with_ours(gallery: Gallery) -> None:
+    gallery.upsert(make_rows(random_vectors(2)))
+    for open_ in (Gallery.open, Gallery.create):
+        with pytest.raises(EncoderMismatch, match=r"tiny \(abab.*other \(cdcd"):
+            open_(gallery.uri, OTHER)
+    assert Gallery.open(gallery.uri, STAMP).stamp == STAMP
+    assert len(Gallery.open(gallery.uri)) == 2
+
+
+def test_a_table_of_someone_else_is_refused(tmp_path: Path) -> None:
+    import lancedb
+
+    lancedb.connect(tmp_path).create_table("gallery", [{"id": "a"}])
+    with pytest.raises(StoreDamaged, match="no stamp"):
+        Gallery.open(tmp_path)
+
+
+def test_a_damaged_manifest_is_named(gallery: Gallery) -> None:
+    gallery.upsert(make_rows(random_vectors(2)))
+    newest = min(Path(gallery.uri, "gallery.lance", "_versions").glob("*.manifest"))
+    newest.write_bytes(b"")
+    with pytest.raises(StoreDamaged, match="cannot be opened"):
+        Gallery.open(gallery.uri)
+
+
+def test_damaged_data_is_said_and_an_open_gallery_goes_on(gallery: Gallery) -> None:
+    rows = make_rows(random_vectors(50))
+    gallery.upsert(rows)
+    gallery.refresh()
+    before = gallery.search(rows[0].embedding, 3)
+    for path in Path(gallery.uri, "gallery.lance", "data").rglob("*.lance"):
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(StoreDamaged):
+        len(Gallery.open(gallery.uri))
+    assert not gallery.refresh()  # the version did not move: the snapshot stays
+    assert before[0][0].row.id == rows[0].id
+
+
+def test_unknown_ids(gallery: Gallery) -> None:
+    gallery.upsert(make_rows(random_vectors(2)))
+    for ask in (
+        lambda: gallery.row("x"),
+        lambda: gallery.vectors(["x"]),
+        lambda: gallery.thumbnails(["x"]),
+        lambda: gallery.search_by_id("x", 1),
+    ):
+        with pytest.raises(UnknownId, match=r"no row 'x'.*ids look like 'set/test/0'"):
+            ask()
+    assert gallery.known(["x", "set/test/1"]).keys() == {"set/test/1"}
+
+
+def test_check_finds_what_is_wrong(gallery: Gallery) -> None:
+    rows = make_rows(random_vectors(3), thumbnail=None)
+    gallery.upsert(rows)
+    assert gallery.check() == []
+    table = gallery._live
+    table.add(  # behind the gallery's back: add() knows no primary key
+        table.search()
+        .select([c for c in table.schema.names if c != "thumbnail"])
+        .limit(1)
+        .to_arrow()
+    )
+    assert any("more than once: set/test/0" in problem for problem in gallery.check())
+    with pytest.raises(StoreDamaged, match="more than once"):
+        gallery.refresh()
+
+
+def test_two_processes_inserting_the_same_ids_leave_one_row_each(gallery: Gallery) -> None:
+    script = textwrap.dedent(
+        """
+        import sys
+        from store import Gallery
+        from tests.store.rows import make_rows, random_vectors
+        gallery = Gallery.open(sys.argv[1])
+        for row in make_rows(random_vectors(15)):
+            gallery.upsert([row])
+        """
+    )
+    writers = [
+        subprocess.Popen([sys.executable, "-c", script, gallery.uri], stderr=subprocess.PIPE)
+        for _ in range(2)
+    ]
+    for writer in writers:
+        _, errors = writer.communicate(timeout=60)
+        assert writer.returncode == 0, errors.decode()
+    gallery.refresh()
+    assert len(gallery) == 15
