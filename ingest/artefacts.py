@@ -15,7 +15,7 @@ A folder with
     UTF-8, one id a line, n lines, every line ended by ``\n``; unique, no empty ones. Without it
     row i is called ``<folder name>/<i>``.
 ``meta.json`` (optional)
-    An object. Known keys, all optional but ``format``; others are kept and ignored::
+    An object. Known keys, all optional; others are kept and ignored::
 
         {"format": 1,
          "encoder": "cxr-clip-28", "fingerprint": "<hex>", "dimension": 128,   # all or none
@@ -31,12 +31,183 @@ A folder with
 
 from __future__ import annotations
 
-#: Version of the layout above, ``meta.json["format"]``.
-FORMAT = 1
-EMBEDDINGS = "embeddings.npy"
-LABELS = "labels.npy"
-INDEX = "faiss_index.bin"
-IDS = "ids.txt"
-META = "meta.json"
-#: Row columns that ``meta.json["columns"]`` may carry: lists of n values.
-COLUMNS = ("dataset", "split", "patient", "view", "sex", "age")
+import hashlib
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from ingest.artefact_files import (
+    COLUMNS,
+    EMBEDDINGS,
+    FORMAT,
+    IDS,
+    INDEX,
+    LABELS,
+    META,
+    check_index,
+    read_columns,
+    read_embeddings,
+    read_ids,
+    read_labels,
+    read_meta,
+)
+from store import Gallery
+from store.errors import BadArtefacts, UsageError
+from store.schema import EncoderStamp, Row, UpsertReport, Vectors
+
+__all__ = [
+    "COLUMNS",
+    "EMBEDDINGS",
+    "FORMAT",
+    "IDS",
+    "INDEX",
+    "LABELS",
+    "META",
+    "Artefacts",
+    "import_artefacts",
+    "read_artefacts",
+    "store_artefacts",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Artefacts:
+    """The contents of a folder, checked against each other.
+
+    Attributes:
+        folder: where they were read.
+        embeddings: float32 (n, d), unit rows.
+        ids: n unique ids.
+        labels: n tuples of label names.
+        columns: per name of COLUMNS that is known, n values or ``None``.
+        stamp: the encoder. Without one in meta.json it is ``external:<folder name>`` with the
+            fingerprint ``external:<sha256 of the vectors>``: vectors of unknown origin are
+            comparable with themselves alone, and the same vectors are the same encoder.
+        meta: meta.json as it is; empty without one.
+        notes: what a person should know, one sentence each: conversions, what was missing.
+    """
+
+    folder: Path
+    embeddings: Vectors
+    ids: list[str]
+    labels: list[tuple[str, ...]]
+    columns: dict[str, list[Any]]
+    stamp: EncoderStamp
+    meta: dict[str, Any]
+    notes: tuple[str, ...]
+
+
+def read_artefacts(folder: str | Path, *, normalise: bool = False) -> Artefacts:
+    """Read and check a folder of artefacts.
+
+    Args:
+        folder: as described above.
+        normalise: scale rows to unit length instead of refusing others.
+
+    Raises:
+        BadArtefacts: a file is missing or damaged, or two disagree; the message has both sides.
+    """
+    place = Path(folder)
+    if not place.is_dir():
+        raise BadArtefacts(f"{place} is not a folder; pass the folder that holds {EMBEDDINGS}")
+    notes: list[str] = []
+    meta = read_meta(place)
+    raw, embeddings = read_embeddings(place / EMBEDDINGS, normalise, notes)
+    rows, dimension = embeddings.shape
+    for key, found in (("rows", rows), ("dimension", dimension)):
+        if meta.get(key, found) != found:
+            raise BadArtefacts(
+                f"{place / META} says {key} {meta[key]}, but {EMBEDDINGS} has shape "
+                f"({rows}, {dimension}); export both again"
+            )
+    labels = read_labels(place / LABELS, rows, meta)
+    ids = read_ids(place, rows)
+    check_index(place / INDEX, raw, embeddings, notes)
+    return Artefacts(
+        folder=place,
+        embeddings=embeddings,
+        ids=ids,
+        labels=labels,
+        columns=read_columns(place / META, meta, ids),
+        stamp=_stamp(place, meta, embeddings, notes),
+        meta=meta,
+        notes=tuple(notes),
+    )
+
+
+def import_artefacts(
+    folder: str | Path, uri: str | Path, *, normalise: bool = False, batch: str | None = None
+) -> tuple[Gallery, UpsertReport]:
+    """Read a folder of artefacts into a gallery, which is made if need be.
+
+    Raises:
+        BadArtefacts: see read_artefacts. EncoderMismatch, UsageError: see store_artefacts.
+    """
+    return store_artefacts(read_artefacts(folder, normalise=normalise), uri, batch=batch)
+
+
+def store_artefacts(
+    artefacts: Artefacts, uri: str | Path, *, batch: str | None = None
+) -> tuple[Gallery, UpsertReport]:
+    """Write artefacts into a gallery in one commit; doing it again changes nothing.
+
+    Rows have no picture, and as sha256 the digest of their vector's bytes.
+
+    Args:
+        artefacts: what read_artefacts returned.
+        uri: a new gallery, or one made by the same encoder.
+        batch: name of this ingestion in the rows; time and folder when ``None``.
+
+    Raises:
+        EncoderMismatch: the gallery was made by another encoder.
+        UsageError: the gallery holds some of the ids with their pictures, which would be lost.
+    """
+    now = datetime.now(UTC)
+    name = batch or f"{now:%Y-%m-%dT%H:%M:%SZ}-{artefacts.folder.resolve().name}"
+    gallery = Gallery.create(uri, artefacts.stamp)
+    with_pictures = sorted(row.id for row in gallery.rows(artefacts.ids).values() if row.width)
+    if with_pictures:
+        raise UsageError(
+            f"{uri} already holds {len(with_pictures)} of these ids with their pictures, first "
+            f"{with_pictures[0]!r}; importing would lose those, so pass another --store"
+        )
+    return gallery, gallery.upsert(_rows(artefacts, name, now))
+
+
+def _rows(artefacts: Artefacts, batch: str, now: datetime) -> list[Row]:
+    folder = artefacts.folder.resolve().name
+    return [
+        Row(
+            id=id_,
+            sha256=hashlib.sha256(_little(vector)).digest(),
+            embedding=vector,
+            labels=artefacts.labels[number],
+            **{column: values[number] for column, values in artefacts.columns.items()},
+            source=f"{folder}/{EMBEDDINGS}#{number}",
+            batch=batch,
+            ingested_at=now,
+        )
+        for number, (id_, vector) in enumerate(
+            zip(artefacts.ids, artefacts.embeddings, strict=True)
+        )
+    ]
+
+
+def _little(vectors: Vectors) -> bytes:
+    return vectors.astype("<f4", copy=False).tobytes()
+
+
+def _stamp(
+    folder: Path, meta: dict[str, Any], embeddings: Vectors, notes: list[str]
+) -> EncoderStamp:
+    name, fingerprint, dimension = meta.get("encoder"), meta.get("fingerprint"), embeddings.shape[1]
+    if isinstance(name, str) and isinstance(fingerprint, str) and name and fingerprint:
+        return EncoderStamp(name, fingerprint, dimension)
+    missing = f"no encoder with a fingerprint in {META}" if meta else f"no {META}"
+    notes.append(
+        f"{missing}: the vectors' encoder is unknown, so they can be searched by id and evaluated, "
+        "but not compared with an image or a text"
+    )
+    digest = hashlib.sha256(f"{embeddings.shape}".encode() + _little(embeddings)).hexdigest()
+    return EncoderStamp(f"external:{folder.resolve().name}", f"external:{digest}", dimension)

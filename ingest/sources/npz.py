@@ -6,7 +6,6 @@ Nothing is unpickled: members are read whole, which verifies their CRC, and pars
 
 from __future__ import annotations
 
-import io
 import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ingest import npy
 from ingest.images import pixels_digest
 from ingest.record import ImageRecord
 from store.errors import BadSource, CxrError, UsageError
@@ -195,28 +195,10 @@ def _header(archive: zipfile.ZipFile, name: str, path: Path, remedy: str) -> _He
         present = ", ".join(sorted(archive.namelist())) or "nothing"
         raise BadSource(f"{path} has no {name}, only {present}; {remedy}")
     with archive.open(f"{name}.npy") as member:
-        shape, _, dtype = _parse(member)
+        shape, _, dtype = npy.read_header(member)
     return shape, dtype
-
-
-def _parse(file: Any) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
-    """An npy header: shape, whether in Fortran order, dtype."""
-    version = np.lib.format.read_magic(file)
-    if version == (1, 0):
-        return np.lib.format.read_array_header_1_0(file)
-    if version == (2, 0):
-        return np.lib.format.read_array_header_2_0(file)
-    raise ValueError(f"npy version {version}")
 
 
 def _member(archive: zipfile.ZipFile, name: str) -> npt.NDArray[Any]:
     # Read to the end: np.load may stop before the last byte and so miss the CRC.
-    data = archive.read(f"{name}.npy")
-    stream = io.BytesIO(data[:65536])
-    shape, fortran, dtype = _parse(stream)
-    if dtype.hasobject:
-        raise ValueError(f"{name} holds Python objects")
-    offset, size = stream.tell(), int(np.prod(shape, dtype=object)) * dtype.itemsize
-    if len(data) - offset != size:
-        raise ValueError(f"{name} has {len(data) - offset} bytes, its header says {size}")
-    return np.frombuffer(data, dtype, offset=offset).reshape(shape, order="F" if fortran else "C")
+    return npy.from_bytes(archive.read(f"{name}.npy"))

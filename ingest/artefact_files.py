@@ -1,0 +1,238 @@
+"""The files of a folder of artefacts, one by one: read, checked, and refused by name and number.
+
+Their layout is described in ``ingest.artefacts``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+import numpy.typing as npt
+
+from ingest import npy
+from ingest.faiss_file import read_flat_index
+from ingest.sources.npz import SPLITS
+from store.errors import BadArtefacts
+from store.schema import Vectors
+
+#: Version of the layout above, ``meta.json["format"]``.
+FORMAT = 1
+EMBEDDINGS = "embeddings.npy"
+LABELS = "labels.npy"
+INDEX = "faiss_index.bin"
+IDS = "ids.txt"
+META = "meta.json"
+#: Row columns that ``meta.json["columns"]`` may carry: lists of n values.
+COLUMNS = ("dataset", "split", "patient", "view", "sex", "age")
+
+#: How far from 1 the length of a vector may be.
+_UNIT = 1e-4
+#: The same for float16, whose values are that coarse.
+_UNIT_HALF = 2e-3
+
+
+def _load(path: Path, what: str) -> npt.NDArray[Any]:
+    if not path.is_file():
+        raise BadArtefacts(f"{path} is missing; it should hold {what}")
+    try:
+        return npy.from_bytes(path.read_bytes())
+    except OSError as error:
+        raise BadArtefacts(f"{path} cannot be read ({error.strerror or error})") from error
+    except Exception as error:  # a damaged npy header can fail in a dozen ways
+        detail = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+        raise BadArtefacts(
+            f"{path} is truncated or damaged ({detail}); save it again with np.save"
+        ) from error
+
+
+def read_embeddings(path: Path, normalise: bool, notes: list[str]) -> tuple[Vectors, Vectors]:
+    """The vectors as stored, and as unit rows; both float32."""
+    values = _load(path, "float32 (n, d) vectors")
+    if values.dtype.kind != "f" or values.itemsize > 8 or values.ndim != 2 or 0 in values.shape:
+        raise BadArtefacts(
+            f"{path} is {values.dtype} of shape {values.shape}, expected float32 (n, d)"
+        )
+    if values.dtype != np.float32:
+        notes.append(f"{path.name} is {values.dtype}; converted to float32")
+    with np.errstate(over="ignore"):
+        raw: Vectors = np.ascontiguousarray(values, dtype=np.float32)
+    bad = np.flatnonzero(~np.isfinite(raw).all(axis=1))
+    if bad.size:
+        raise BadArtefacts(
+            f"{path}: {bad.size} of {len(raw)} vectors hold NaN or infinity, first row {bad[0]}; "
+            "leave those images out"
+        )
+    norms = np.linalg.norm(raw.astype(np.float64), axis=1)
+    low, high = float(norms.min()), float(norms.max())
+    off = max(1 - low, high - 1)
+    half = values.itemsize == 2
+    if off <= _UNIT and not half:
+        return raw, raw
+    if low == 0:
+        raise BadArtefacts(
+            f"{path}: row {int(norms.argmin())} is all zeros and has no direction; leave it out"
+        )
+    if not normalise and not (half and off <= _UNIT_HALF):
+        raise BadArtefacts(
+            f"{path}: vectors have lengths from {low:.6g} to {high:.6g}, expected 1; "
+            "L2-normalise them, or ask for it with --normalise"
+        )
+    notes.append(f"{path.name} has vectors of lengths {low:.6g} to {high:.6g}; scaled to 1")
+    return raw, (raw / norms[:, None]).astype(np.float32)
+
+
+def read_labels(path: Path, rows: int, meta: dict[str, Any]) -> list[tuple[str, ...]]:
+    """Label names per row: from class indices, or from 0/1 columns when there are several."""
+    values = _load(path, "int64 (n,) class indices")
+    if values.dtype.kind not in "iu" or values.ndim not in (1, 2) or 0 in values.shape:
+        raise BadArtefacts(
+            f"{path} is {values.dtype} of shape {values.shape}, expected int64 ({rows},), or "
+            f"({rows}, c) of 0 and 1 for several labels a row"
+        )
+    if len(values) != rows:
+        raise BadArtefacts(
+            f"{path} has {len(values)} labels for {rows} vectors in {EMBEDDINGS}; "
+            "save both from the same run"
+        )
+    names = meta.get("label_names")
+    if names is not None and not (isinstance(names, list) and all(map(_is_text, names))):
+        raise BadArtefacts(f"{path.with_name(META)}: label_names must be a list of strings")
+    flat = values.reshape(rows, -1).astype(np.int64)
+    several = flat.shape[1] > 1
+    low, high = int(flat.min()), int(flat.max())
+    if several:
+        count = flat.shape[1]
+        if names is not None and len(names) != count:
+            raise BadArtefacts(
+                f"{path} has {count} columns, but {META} has {len(names)} label_names"
+            )
+        allowed = (0, 1)
+    else:
+        count = len(names) if names is not None else high + 1
+        allowed = (-1, count - 1)
+    if low < allowed[0] or high > allowed[1]:
+        raise BadArtefacts(
+            f"{path} holds values from {low} to {high}, expected {allowed[0]} to {allowed[1]}"
+            + ("" if names is None else f" for the label names {names}")
+        )
+    if several:
+        names = names or [str(column) for column in range(count)]
+        return [tuple(names[i] for i in np.flatnonzero(row).tolist()) for row in flat]
+    return [
+        () if value < 0 else (str(value) if names is None else names[value],)
+        for value in flat[:, 0].tolist()
+    ]
+
+
+def read_ids(folder: Path, rows: int) -> list[str]:
+    """The ids in ids.txt, or ``<folder name>/<i>`` without one."""
+    path = folder / IDS
+    if not path.exists():
+        return [f"{folder.resolve().name}/{number}" for number in range(rows)]
+    try:
+        lines = path.read_bytes().decode("utf-8-sig").replace("\r\n", "\n").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadArtefacts(f"{path} cannot be read as UTF-8 text ({error})") from error
+    if lines[-1] == "":
+        lines.pop()
+    if len(lines) != rows:
+        raise BadArtefacts(
+            f"{path} has {len(lines)} ids for {rows} vectors in {EMBEDDINGS}; "
+            "write one id a line, in the order of the vectors"
+        )
+    id_, times = Counter(lines).most_common(1)[0]
+    if times > 1:
+        raise BadArtefacts(f"{path} has the id {id_!r} {times} times; ids must be unique")
+    if "" in lines:
+        raise BadArtefacts(f"{path}: line {lines.index('') + 1} is empty; every row needs an id")
+    return lines
+
+
+def read_meta(folder: Path) -> dict[str, Any]:
+    """The object in meta.json, or an empty one without the file."""
+    path = folder / META
+    if not path.exists():
+        return {}
+    try:
+        meta = json.loads(path.read_bytes(), parse_constant=_no_constant)
+    except (OSError, ValueError, RecursionError) as error:
+        raise BadArtefacts(f"{path} cannot be read as JSON ({error})") from error
+    if not isinstance(meta, dict):
+        raise BadArtefacts(f"{path} holds a {type(meta).__name__}, expected a JSON object")
+    if meta.get("format", FORMAT) != FORMAT:
+        raise BadArtefacts(
+            f"{path} is of format {meta['format']!r}, this version reads format {FORMAT}"
+        )
+    return meta
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON; write null")
+
+
+def read_columns(path: Path, meta: dict[str, Any], ids: Sequence[str]) -> dict[str, list[Any]]:
+    """Per-row columns: what meta tells, else what ids of the usual form tell."""
+    told = meta.get("columns") or {}
+    if not isinstance(told, dict):
+        raise BadArtefacts(f"{path}: columns must be an object of lists")
+    columns: dict[str, list[Any]] = {}
+    for name in COLUMNS:
+        values = told.get(name)
+        if values is None:
+            continue
+        right = _is_number if name == "age" else _is_text
+        if not isinstance(values, list) or not all(v is None or right(v) for v in values):
+            what = "numbers" if name == "age" else "strings"
+            raise BadArtefacts(f"{path}: columns.{name} must be a list of {what} or null")
+        if len(values) != len(ids):
+            raise BadArtefacts(
+                f"{path}: columns.{name} has {len(values)} values for {len(ids)} vectors"
+            )
+        columns[name] = (
+            [None if v is None else float(v) for v in values] if name == "age" else values
+        )
+    parts = [id_.split("/") for id_ in ids]
+    usual = [len(p) == 3 and p[1] in SPLITS and p[2].isdecimal() for p in parts]
+    for position, name in enumerate(("dataset", "split")):
+        if name not in columns and any(usual):
+            columns[name] = [
+                p[position] if told_by_id else None
+                for p, told_by_id in zip(parts, usual, strict=True)
+            ]
+    return columns
+
+
+def _is_text(value: object) -> bool:
+    # JSON can spell half a surrogate pair, which no table can hold.
+    return isinstance(value, str) and not any("\ud800" <= char <= "\udfff" for char in value)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e6
+
+
+def check_index(path: Path, raw: Vectors, embeddings: Vectors, notes: list[str]) -> None:
+    """Refuse an index file with other vectors than embeddings.npy, raw or scaled to 1."""
+    if not path.exists():
+        notes.append(f"no {INDEX}: searched with an index of its own")
+        return
+    vectors = read_flat_index(path)
+    if vectors.shape != raw.shape:
+        raise BadArtefacts(
+            f"{path} holds {vectors.shape[0]} vectors of dimension {vectors.shape[1]}, but "
+            f"{EMBEDDINGS} has shape {raw.shape}; build the index from these embeddings"
+        )
+    if np.array_equal(vectors, raw):
+        return
+    if raw is not embeddings and np.allclose(vectors, embeddings, rtol=0, atol=1e-6):
+        return  # normalised by its maker before it was indexed
+    different = np.flatnonzero((vectors != raw).any(axis=1))
+    raise BadArtefacts(
+        f"{path} disagrees with {EMBEDDINGS} in {different.size} of {len(raw)} vectors, first row "
+        f"{different[0]}; build the index from these embeddings"
+    )
