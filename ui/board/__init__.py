@@ -1,0 +1,1 @@
+"""Parts of the dashboard that its pages share."""

@@ -1,0 +1,143 @@
+"""What surrounds every page: the permanent line, warnings, problem pages, following the table."""
+
+from __future__ import annotations
+
+import shlex
+
+import streamlit as st
+
+from store import (
+    BadQuery,
+    CxrError,
+    EncoderMismatch,
+    EncoderUnavailable,
+    Gallery,
+    StoreDamaged,
+    StoreNotFound,
+    TextUnsupported,
+)
+from ui.board import markup, resources
+
+CARE = "Research and education only, not for diagnosis"
+#: How often an open window looks whether the table moved.
+POLL = "2s"
+_SHOWN = "shown-version"
+_SYNTHETIC = "synthetic-cohort"
+
+
+def opened() -> Gallery | None:
+    """The gallery to show, or None after a problem page was drawn instead."""
+    try:
+        gallery = resources.gallery()
+        rows = len(gallery)
+    except CxrError as error:
+        st.session_state[_SHOWN] = None
+        problem(error)
+        return None
+    _say_what_came(gallery, rows)
+    if not rows:
+        empty(gallery)
+        return None
+    return gallery
+
+
+def warn(gallery: Gallery) -> None:
+    """The loud line over every page when the films are not real."""
+    if _SYNTHETIC in resources.facets(gallery, {})["dataset"]:
+        from ingest.sources.synthetic import SYNTHETIC_NOTICE
+
+        st.warning(markup.plain(SYNTHETIC_NOTICE), icon=":material/science:")
+
+
+def status(gallery: Gallery | None) -> None:
+    """The small permanent line."""
+    parts = [CARE]
+    if gallery is not None:
+        names = ", ".join(resources.facets(gallery, {})["dataset"]) or "gallery"
+        stamp = gallery.stamp
+        parts += [
+            f"{names}: {len(gallery):,} films",
+            f"encoder {stamp.name} ({stamp.fingerprint[:12]})",
+            f"table version {gallery.table_version}",
+            gallery.uri,
+        ]
+    st.bottom.html(markup.status(parts))
+
+
+@st.fragment(run_every=POLL)
+def follow() -> None:
+    """Look for new batches; draw the page again when the table moved, appeared or broke."""
+    try:
+        gallery = resources.gallery()
+        version = gallery.uri, gallery.table_version
+    except CxrError:
+        version = None
+    if version != st.session_state.get(_SHOWN):
+        st.rerun()
+
+
+def _say_what_came(gallery: Gallery, rows: int) -> None:
+    before = st.session_state.get("shown-rows")
+    if before is not None and rows != before:
+        change = f"{rows - before:+,} films" if rows > before else f"{before - rows:,} films fewer"
+        st.toast(f"The gallery changed: {change}, now {rows:,}.", icon=":material/sync:")
+    st.session_state["shown-rows"] = rows
+    st.session_state[_SHOWN] = (gallery.uri, gallery.table_version)
+
+
+def empty(gallery: Gallery) -> None:
+    """A gallery without films yet."""
+    st.header("This gallery is empty")
+    st.write("Fill it from another terminal. This page follows by itself; no restart is needed.")
+    st.code(ingest_command(gallery.uri), language="bash")
+
+
+def ingest_command(uri: str) -> str:
+    """The command line that fills a gallery."""
+    return f"cxr ingest medmnist:pneumoniamnist --store {shlex.quote(uri)}"
+
+
+def serve_command(uri: str, encoder: str) -> str:
+    """The command line that starts this dashboard with another encoder."""
+    return f"cxr serve --store {shlex.quote(uri)} --encoder {shlex.quote(encoder)}"
+
+
+def problem(error: CxrError) -> None:
+    """A page in place of the gallery: what is wrong, in full, and what to run."""
+    uri = resources.store_uri()
+    if isinstance(error, StoreNotFound):
+        st.header("No gallery here yet")
+        st.write("Make one from another terminal. This page follows by itself.")
+        st.code(ingest_command(uri), language="bash")
+    elif isinstance(error, StoreDamaged):
+        st.header("The gallery cannot be read")
+        st.write("Nothing was changed. See what is wrong with:")
+        st.code(f"cxr check --store {shlex.quote(uri)}", language="bash")
+    else:
+        st.header("The gallery cannot be shown")
+    st.error(markup.plain(str(error)), icon=":material/error:")
+
+
+def encoder_problem(error: CxrError, gallery: Gallery) -> None:
+    """Why texts and uploads cannot be searched; ids still can."""
+    uri, stamp = gallery.uri, gallery.stamp
+    if isinstance(error, EncoderMismatch):
+        st.error(
+            f"**Another encoder made this gallery.** {markup.plain(str(error))}. Cosines between "
+            "two encoders mean nothing, so texts and uploads are not searched. Search by id, "
+            "browsing and the evaluation work. Start the dashboard with the gallery's own encoder "
+            "(its name, its folder or its hub id):",
+            icon=":material/link_off:",
+        )
+        st.code(serve_command(uri, stamp.name), language="bash")
+    elif isinstance(error, EncoderUnavailable):
+        st.error(
+            f"**The encoder is not available.** {markup.plain(str(error))}. Search by id, browsing "
+            "and the evaluation work without it.",
+            icon=":material/link_off:",
+        )
+        st.code(serve_command(uri, stamp.name), language="bash")
+    elif isinstance(error, TextUnsupported | BadQuery):
+        st.info(markup.plain(str(error)), icon=":material/info:")
+    else:
+        st.error(markup.plain(str(error)), icon=":material/error:")

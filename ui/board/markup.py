@@ -1,0 +1,207 @@
+"""HTML of the dashboard. Every string that came from data, a link or a person is escaped here."""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Mapping, Sequence
+from html import escape
+from pathlib import Path
+
+from store import Hit, Row
+
+STYLE = Path(__file__).with_name("board.css")
+#: Favicon. Streamlit would fetch an emoji or a Material icon from another site.
+ICON = """<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32">
+<rect width="32" height="32" rx="7" fill="#0a6780"/><g fill="none" stroke="#fff" stroke-width="2.4"
+stroke-linecap="round"><path d="M16 5v9M16 14c-1 4-3 3-3 5M16 14c1 4 3 3 3 5"/>
+<path d="M12.5 9.5C8 11 6 19 6.500 25c3 1 6-.5 6.500-2.500z"/>
+<path d="M19.500 9.500C24 11 26 19 25.500 25c-3 1-6-.5-6.500-2.500z"/></g></svg>"""
+
+#: Okabe-Ito colours with a shape each: a label is told by text, by shape and by colour.
+_MARKS = (
+    ("●", "#0072B2"),
+    ("▲", "#D55E00"),
+    ("■", "#009E73"),
+    ("◆", "#CC79A7"),
+    ("★", "#E69F00"),
+    ("⬢", "#56B4E9"),
+    ("✚", "#8A6D00"),
+    ("▼", "#999999"),
+)
+_OTHER = ("○", "#808080")
+
+#: Ends of the score bar. Image and text cosines live on different scales, so each has its own.
+IMAGE_SCALE, TEXT_SCALE = (0.0, 1.0), (0.0, 1.0)
+
+_MARKDOWN = re.compile(r"([\\`*_{}\[\]()<>#+\-.!|~:$&])")
+
+
+class Labels:
+    """Shape and colour of every label of a gallery: the same on every page and every visit."""
+
+    def __init__(self, counts: Mapping[str, int]) -> None:
+        self.names = sorted(counts)
+        ranked = sorted(counts, key=lambda name: (-counts[name], name))[: len(_MARKS)]
+        self._marks = dict(zip(sorted(ranked), _MARKS, strict=False))
+
+    def mark(self, label: str) -> tuple[str, str]:
+        """Glyph and colour; a grey ring beyond the eight most frequent labels."""
+        return self._marks.get(label, _OTHER)
+
+    def chip(self, label: str) -> str:
+        """One label as HTML."""
+        glyph, colour = self.mark(label)
+        return (
+            f'<span class="chip"><b aria-hidden="true" style="color:{colour}">{glyph}</b>'
+            f"{escape(label)}</span>"
+        )
+
+    def chips(self, row: Row) -> str:
+        """A film's labels and its split as HTML; says so when it has no label."""
+        found = "".join(self.chip(label) for label in row.labels) or _NO_LABEL
+        split = f'<span class="badge">{escape(row.split)}</span>' if row.split else ""
+        return f'<div class="chips">{found}{split}</div>'
+
+
+_NO_LABEL = '<span class="chip none">not labelled</span>'
+
+
+def plain(text: str) -> str:
+    """Text that Streamlit's Markdown shows as it is, e.g. in a button or a message."""
+    return _MARKDOWN.sub(r"\\\1", " ".join(text.split()))
+
+
+def film(png: bytes | None, alt: str) -> str:
+    """A thumbnail as HTML, inside the page: nothing is left at an address of its own."""
+    if png is None:
+        return f'<div class="film none" role="img" aria-label="{escape(alt)}">no thumbnail</div>'
+    data = base64.b64encode(png).decode()
+    return f'<img class="film" src="data:image/png;base64,{data}" alt="{escape(alt)}">'
+
+
+def bar(score: float, scale: tuple[float, float]) -> str:
+    """A cosine on a fixed scale."""
+    low, high = scale
+    width = 100 * min(max((score - low) / (high - low), 0.0), 1.0)
+    return f'<div class="bar" aria-hidden="true"><i style="width:{width:.1f}%"></i></div>'
+
+
+def hit(
+    found: Hit,
+    png: bytes | None,
+    labels: Labels,
+    scale: tuple[float, float],
+    badges: Sequence[str] = (),
+) -> str:
+    """One result."""
+    row = found.row
+    return (
+        f'<div class="cxr hit">{film(png, f"Rank {found.rank}: {_spoken(row)}")}'
+        f'<div class="head"><span class="rank num">#{found.rank}</span>'
+        f'<span class="score num" title="cosine">{found.score:.3f}</span></div>'
+        f"{bar(found.score, scale)}{labels.chips(row)}{_badges(badges)}{_where(row)}</div>"
+    )
+
+
+def film_card(row: Row, png: bytes | None, labels: Labels) -> str:
+    """A film to start from: no rank, no score."""
+    picture = film(png, _spoken(row))
+    return f'<div class="cxr hit">{picture}{labels.chips(row)}{_where(row)}</div>'
+
+
+def query_card(kind: str, title: str, detail: str, picture: str = "", chips: str = "") -> str:
+    """What is being looked for."""
+    style = "mono" if picture else "prompt"
+    return (
+        f'<div class="cxr query">{picture}<div class="about"><span class="kind">{escape(kind)}'
+        f'</span><span class="{style}">{escape(title)}</span>{chips}'
+        f'<span class="soft">{escape(detail)}</span></div></div>'
+    )
+
+
+def neighbours(
+    lines: Sequence[tuple[str, int, int, float | None]], title: str, legend: str, labels: Labels
+) -> str:
+    """Labels among the hits against how common they are.
+
+    Args:
+        lines: label, hits that carry it, hits, and its share of what was searched (0 to 1).
+        title: one sentence above.
+        legend: one sentence below.
+        labels: for shape and colour.
+    """
+    drawn = []
+    for label, count, total, base in lines:
+        colour = labels.mark(label)[1]
+        tick = "" if base is None else f'<u style="left:calc({100 * base:.1f}% - 1px)"></u>'
+        share = "" if base is None else f'<span class="soft num">{100 * base:.0f} %</span>'
+        drawn.append(
+            f'<div class="line"><span>{labels.chip(label)}</span><span class="track" '
+            f'aria-hidden="true"><i style="width:{100 * count / total:.1f}%;background:{colour}">'
+            f'</i>{tick}</span><span class="num">{count} of {total}</span>{share}</div>'
+        )
+    return (
+        f'<div class="cxr say"><span class="title">{escape(title)}</span>{"".join(drawn)}'
+        f'<span class="soft">{escape(legend)}</span></div>'
+    )
+
+
+def status(parts: Sequence[str]) -> str:
+    """The small permanent line; the first part is the warning."""
+    first, *rest = parts
+    spans = "".join(f"<span>{escape(part)}</span>" for part in rest)
+    return f'<div class="cxr status"><span class="care">{escape(first)}</span>{spans}</div>'
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]], strong: int | None = None) -> str:
+    """A table of text; columns after the first are numbers. A newline starts a small line.
+
+    Args:
+        head: column names.
+        rows: cells, escaped here.
+        strong: index of the row to stress.
+    """
+    number = ' class="num"'
+    top = "".join(f"<th{number if at else ''}>{escape(name)}</th>" for at, name in enumerate(head))
+    body = []
+    for line, cells in enumerate(rows):
+        drawn = "".join(
+            f"<td{number if at else ''}>{_cell(cell)}</td>" for at, cell in enumerate(cells)
+        )
+        body.append(f'<tr class="{"ours" if line == strong else ""}">{drawn}</tr>')
+    return (
+        f'<div class="cxr scroll"><table><thead><tr>{top}</tr></thead>'
+        f"<tbody>{''.join(body)}</tbody></table></div>"
+    )
+
+
+def fact(name: str, value: str) -> str:
+    """One named value, which may be long."""
+    return (
+        f'<div class="fact"><span class="soft">{escape(name)}</span>'
+        f'<span class="mono">{escape(value)}</span></div>'
+    )
+
+
+def _cell(text: str) -> str:
+    first, _, small = text.partition("\n")
+    return escape(first) + (f'<span class="ci">{escape(small)}</span>' if small else "")
+
+
+def _badges(badges: Sequence[str]) -> str:
+    if not badges:
+        return ""
+    return (
+        '<div class="chips">'
+        + "".join(f'<span class="badge">{escape(badge)}</span>' for badge in badges)
+        + "</div>"
+    )
+
+
+def _where(row: Row) -> str:
+    return f'<div class="soft mono">{escape(row.id).replace("/", "/<wbr>")}</div>'
+
+
+def _spoken(row: Row) -> str:
+    return f"chest film {row.id}, {', '.join(row.labels) or 'not labelled'}"

@@ -1,0 +1,73 @@
+"""An evaluation as rows of text and as points of a chart. No Streamlit here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+#: Baselines in the order they are shown, with what a person calls them.
+FLOORS = {"raw_pixels": "raw pixels", "random": "chance"}
+
+
+def precision_table(found: Mapping[str, Any], name: str) -> tuple[list[str], list[list[str]]]:
+    """Precision@k of the encoder with its intervals, above its floors.
+
+    Args:
+        found: an evaluation as plain JSON types.
+        name: of the encoder.
+
+    Returns:
+        Column names and rows of text; the encoder's row is the first.
+    """
+    depths = list(found["precision"])
+    ours = [f"{found['precision'][k]:.3f}{interval(found, k)}" for k in depths]
+    rows = [[name, *ours, f"{found['map']:.3f}"]]
+    for floor, called in FLOORS.items():
+        measured = found["baselines"].get(floor)
+        if measured:
+            cells = [f"{measured['precision'][k]:.3f}" for k in depths]
+            rows.append([called, *cells, f"{measured['map']:.3f}" if "map" in measured else "–"])
+    return ["", *(f"P@{k}" for k in depths), "mAP"], rows
+
+
+def interval(found: Mapping[str, Any], k: str) -> str:
+    """The 95 % interval on a second line, if there is one."""
+    bounds = found["ci95"].get(k)
+    return f"\n{bounds[0]:.3f} to {bounds[1]:.3f}" if bounds else ""
+
+
+def detail_table(found: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
+    """Per label, then the majority vote and the hit rate."""
+    depths = list(found["precision"])
+    rows = [
+        [f"P, {label}", f"{one['queries']:,}", *(f"{one['precision'][k]:.3f}" for k in depths)]
+        for label, one in found["per_label"].items()
+    ]
+    everyone = f"{found['queries']:,}"
+    if found["vote"]:
+        rows.append(
+            ["majority vote is right", everyone, *(f"{found['vote'][k]:.3f}" for k in depths)]
+        )
+    rows.append(["at least one hit", everyone, *(f"{found['hit_rate'][k]:.3f}" for k in depths)])
+    return ["", "queries", *(f"k = {k}" for k in depths)], rows
+
+
+def points(found: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
+    """One point per depth and method, with the interval where there is one."""
+    lines = {name: found["precision"]}
+    for floor, called in FLOORS.items():
+        if floor in found["baselines"]:
+            lines[called] = found["baselines"][floor]["precision"]
+    drawn = []
+    for method, precision in lines.items():
+        for k, value in precision.items():
+            low, high = found["ci95"].get(k, (None, None)) if method == name else (None, None)
+            drawn.append(
+                {"k": int(k), "precision": value, "method": method, "low": low, "high": high}
+            )
+    return drawn
+
+
+def fitting(depths: Sequence[int], films: int) -> tuple[int, ...]:
+    """The depths that a set of films can answer when the query itself is left out."""
+    return tuple(k for k in depths if k < films)

@@ -1,0 +1,55 @@
+"""The dashboard. Run by ``cxr serve``, or: ``python -m streamlit run ui/dashboard.py``.
+
+Settings come from the environment: CXR_STORE (the gallery), CXR_ENCODER, CXR_DEVICE.
+"""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from store import CxrError
+from ui.board import frame, markup, visit
+
+st.set_page_config(
+    page_title="cxr-retrieval",
+    page_icon=markup.ICON,
+    layout="wide",
+    initial_sidebar_state="auto",
+)
+st.html(markup.STYLE)
+page = st.navigation(
+    [
+        st.Page(
+            "views/search.py",
+            title="Search",
+            icon=":material/image_search:",
+            default=True,
+            help="Find similar chest films by upload, by sentence or by id.",
+        ),
+        st.Page(
+            "views/evaluation.py",
+            title="Evaluation",
+            icon=":material/monitoring:",
+            help="Precision at k of both protocols, beside its floors.",
+        ),
+        st.Page(
+            "views/store.py",
+            title="Store",
+            icon=":material/database:",
+            help="What is loaded, and how to add to it.",
+        ),
+    ],
+    position="top",
+)
+gallery = frame.opened()
+if gallery is not None:
+    frame.warn(gallery)
+    here, before = page.title, st.session_state.get("page")
+    st.session_state["page"] = here
+    visit.arrive(here == "Search", before == "Search")
+    try:
+        page.run()
+    except CxrError as error:
+        frame.problem(error)
+frame.status(gallery)
+frame.follow()
