@@ -59,9 +59,6 @@ def main() -> None:
     except CxrError as error:
         typer.secho(f"cxr: {error}", err=True, fg=typer.colors.RED)
         sys.exit(exit_code(error))
-    except KeyboardInterrupt:
-        typer.echo("cxr: stopped; the same command goes on where it left off", err=True)
-        sys.exit(130)
     except BrokenPipeError:
         sys.stderr.close()  # whoever read us has gone, as in `cxr search ... | head`
         sys.exit(1)

@@ -75,7 +75,9 @@ def evaluations(found: Sequence[Evaluation]) -> None:
     rows = []
     for one in found:
         sizes = f"{one.queries:,} queries, {one.gallery:,} in the gallery"
-        rows.append([one.protocol, "encoder", *(_interval(one, k) for k in depths), _value(one.map)])
+        rows.append(
+            [one.protocol, "encoder", *(_interval(one, k) for k in depths), _value(one.map)]
+        )
         for name, floor in one.baselines.items():
             cells = [f"{floor['precision'][k]:.4f}" for k in depths]
             rows.append(["", name.replace("_", " "), *cells, _value(floor.get("map"))])

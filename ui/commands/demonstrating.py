@@ -61,7 +61,7 @@ def demo(
     gallery.refresh()
     found = measure(gallery, dataset=source.name)
     printing.evaluations(found)
-    write_artefacts(gallery, out, encoder, (1, 3, 5, 10), quiet, reuse=True)
+    write_artefacts(gallery, out, encoder, (1, 3, 5, 10), quiet)
     printing.say(f"done in {time.perf_counter() - started:.0f} s")
     if notice:
         printing.warn(notice)
@@ -71,7 +71,8 @@ def demo(
 
 def _images(root: Path | None) -> tuple[Source, str | None]:
     """PneumoniaMNIST; the synthetic cohort, with its notice, only where that cannot be had."""
-    from ingest import SYNTHETIC_NOTICE, SourceUnavailable, open_source
+    from ingest import SourceUnavailable, open_source
+    from ingest.sources.synthetic import SYNTHETIC_NOTICE
 
     try:
         source = open_source(f"medmnist:{DATASET}", root=root)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Annotated
+
 import typer
 
 from ui import printing
@@ -29,9 +32,21 @@ def encoders(json: Json = False) -> None:
     printing.table(
         ["name", "text", "fingerprint", "dimension"],
         [
-            [one.name, "yes" if one.supports_text else "no", one.fingerprint[:12], str(one.dimension)]
+            [
+                one.name,
+                "yes" if one.supports_text else "no",
+                one.fingerprint[:12],
+                str(one.dimension),
+            ]
             for one in found
         ],
         numbers=1,
     )
     typer.echo("Any folder in the transformers layout, or hub id, works with --encoder as well.")
+
+
+def train(
+    out: Annotated[Path, typer.Argument(help="Folder for the checkpoint.")],
+) -> None:
+    """Train the bundled encoder from the training split alone."""
+    raise NotImplementedError

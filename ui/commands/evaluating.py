@@ -11,14 +11,15 @@ from ui import printing
 from ui.commands.options import Depths, Device, EncoderName, Json, Quiet, Store, depths
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ingest.encoders import Encoder
     from store import Evaluation, Gallery
 
 
 def evaluate(
     store: Store,
-    protocol: Annotated[
-        str, typer.Option(help="leave-one-out, split, or both.")
-    ] = "both",
+    protocol: Annotated[str, typer.Option(help="leave-one-out, split, or both.")] = "both",
     split: Annotated[
         str | None,
         typer.Option(help="Split of the queries, or all. Default: test, if there is one."),
@@ -91,4 +92,32 @@ def export(
     quiet: Quiet = False,
 ) -> None:
     """Write embeddings, labels, ids, the FAISS index, figures and the report."""
-    raise NotImplementedError
+    from store import EncoderMismatch, EncoderUnavailable, Gallery
+    from ui.commands.options import encoder_of
+
+    gallery = Gallery.open(store)
+    model = None
+    try:
+        model = encoder_of(gallery, encoder, device)
+    except (EncoderMismatch, EncoderUnavailable) as error:
+        if encoder is not None:
+            raise
+        printing.warn(f"no figures of text queries: {error}")
+    written = write_artefacts(gallery, folder, model, depths(k), quiet)
+    if json:
+        printing.as_json({"folder": str(folder), "files": written, "store": gallery.describe()})
+
+
+def write_artefacts(
+    gallery: Gallery,
+    folder: Path,
+    encoder: Encoder | None,
+    k: Sequence[int],
+    quiet: bool = False,
+) -> list[str]:
+    """Export and say where; the paths written, relative to the folder."""
+    from ui.export import export as run
+
+    written = run(gallery, folder, encoder, k=tuple(k), progress=None if quiet else printing.say)
+    printing.say(f"{len(written)} files in {folder}")
+    return written

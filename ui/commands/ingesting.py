@@ -39,21 +39,23 @@ def ingest(
 
     Running it again does nothing twice, and finishes what was interrupted.
     """
-    from ingest import SYNTHETIC_NOTICE, open_source
     from ingest import ingest as run
+    from ingest import open_source
+    from store import Gallery
 
     # Opened first: a source that is not there must not leave an empty gallery behind.
     images = open_source(source, splits=split, size=size, root=root, download=download)
     if images.note:
         printing.warn(images.note)
-    if source == "synthetic":
-        printing.warn(SYNTHETIC_NOTICE)
-    from store import Gallery
 
     model = _encoder(store, encoder, device)
     gallery = Gallery.create(store, model.stamp)
-    with printing.ingest_progress(quiet) as progress:
-        report = run(images, gallery, model, batch=batch, progress=progress)
+    try:
+        with printing.ingest_progress(quiet) as progress:
+            report = run(images, gallery, model, batch=batch, progress=progress)
+    except KeyboardInterrupt:
+        printing.warn("stopped; what was written stays, the same command goes on from there")
+        raise typer.Exit(130) from None
     if json:
         printing.as_json(report.as_dict())
     else:

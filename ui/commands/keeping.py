@@ -35,7 +35,9 @@ def check(store: Store, json: Json = False) -> None:
     gallery = Gallery.open(store)
     problems = gallery.check()
     if json:
-        printing.as_json({"problems": problems, "store": gallery.describe() if not problems else {}})
+        printing.as_json(
+            {"problems": problems, "store": gallery.describe() if not problems else {}}
+        )
     elif not problems:
         typer.echo(f"{len(gallery):,} rows are sound")
     for problem in problems:
