@@ -100,7 +100,7 @@ def read_labels(path: Path, rows: int, meta: dict[str, Any]) -> list[tuple[str, 
             "save both from the same run"
         )
     names = meta.get("label_names")
-    if names is not None and not (isinstance(names, list) and all(map(_is_text, names))):
+    if names is not None and not (isinstance(names, list) and all(map(is_text, names))):
         raise BadArtefacts(f"{path.with_name(META)}: label_names must be a list of strings")
     flat = values.reshape(rows, -1).astype(np.int64)
     several = flat.shape[1] > 1
@@ -185,7 +185,7 @@ def read_columns(path: Path, meta: dict[str, Any], ids: Sequence[str]) -> dict[s
         values = told.get(name)
         if values is None:
             continue
-        right = _is_number if name == "age" else _is_text
+        right = _is_number if name == "age" else is_text
         if not isinstance(values, list) or not all(v is None or right(v) for v in values):
             what = "numbers" if name == "age" else "strings"
             raise BadArtefacts(f"{path}: columns.{name} must be a list of {what} or null")
@@ -207,7 +207,8 @@ def read_columns(path: Path, meta: dict[str, Any], ids: Sequence[str]) -> dict[s
     return columns
 
 
-def _is_text(value: object) -> bool:
+def is_text(value: object) -> bool:
+    """Whether a value from JSON is a string that can be stored."""
     # JSON can spell half a surrogate pair, which no table can hold.
     return isinstance(value, str) and not any("\ud800" <= char <= "\udfff" for char in value)
 

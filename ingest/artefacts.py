@@ -46,6 +46,7 @@ from ingest.artefact_files import (
     LABELS,
     META,
     check_index,
+    is_text,
     read_columns,
     read_embeddings,
     read_ids,
@@ -202,8 +203,8 @@ def _stamp(
     folder: Path, meta: dict[str, Any], embeddings: Vectors, notes: list[str]
 ) -> EncoderStamp:
     name, fingerprint, dimension = meta.get("encoder"), meta.get("fingerprint"), embeddings.shape[1]
-    if isinstance(name, str) and isinstance(fingerprint, str) and name and fingerprint:
-        return EncoderStamp(name, fingerprint, dimension)
+    if name and fingerprint and is_text(name) and is_text(fingerprint):
+        return EncoderStamp(str(name), str(fingerprint), dimension)
     missing = f"no encoder with a fingerprint in {META}" if meta else f"no {META}"
     notes.append(
         f"{missing}: the vectors' encoder is unknown, so they can be searched by id and evaluated, "

@@ -10,6 +10,7 @@ import tempfile
 import urllib.request
 from collections.abc import Sequence
 from functools import cache
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any, cast
 
@@ -133,7 +134,7 @@ def _locate(
         raise SourceUnavailable(f"no {file_name} in {looked}, and downloading is off; {advice}")
     try:
         fetch(url, about["MD5" + suffix], target)
-    except OSError as error:  # URLError, timeouts and a full disk alike
+    except (OSError, HTTPException) as error:  # URLError, timeouts and a full disk alike
         reason = getattr(error, "reason", None) or error
         raise SourceUnavailable(f"cannot download {file_name} ({reason}); {advice}") from error
     return target
@@ -144,7 +145,8 @@ def fetch(url: str, md5: str, target: Path, timeout: float = TIMEOUT) -> None:
 
     Raises:
         SourceUnavailable: the bytes that came have another MD5.
-        OSError: no connection, no answer for ``timeout`` seconds, or nowhere to write.
+        OSError, HTTPException: no connection, no answer for ``timeout`` seconds, or nowhere to
+            write.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".download-", dir=target.parent) as folder:

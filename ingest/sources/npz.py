@@ -131,7 +131,7 @@ def _label_names(
     remedy: str,
 ) -> list[tuple[str, ...]]:
     """Per image the names of its labels."""
-    flat = labels.reshape(len(labels), -1).astype(np.int64)
+    flat = (labels[:, None] if labels.ndim == 1 else labels).astype(np.int64)
     columns, highest = (len(label_names), 1) if multi_label else (1, len(label_names) - 1)
     if flat.shape[1] != columns:
         raise BadSource(
