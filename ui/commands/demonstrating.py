@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ui import printing
-from ui.commands.evaluating import measure, write_artefacts
+from ui.commands.evaluating import measure
 from ui.commands.ingesting import summary
 from ui.commands.options import Device, Quiet
 from ui.commands.serving import Port, check_port, run
@@ -46,6 +46,7 @@ def demo(
     from ingest import ingest
     from ingest.encoders import load_encoder
     from store import Gallery
+    from ui.export import export, is_current
 
     if serve:
         check_port(port)
@@ -61,7 +62,13 @@ def demo(
     gallery.refresh()
     found = measure(gallery, dataset=source.name)
     printing.evaluations(found)
-    write_artefacts(gallery, out, encoder, (1, 3, 5, 10), quiet)
+    if is_current(gallery, out):
+        printing.say(f"artefacts in {out} are those of table version {gallery.table_version}")
+    else:
+        written = export(
+            gallery, out, encoder, evaluations=found, progress=None if quiet else printing.say
+        )
+        printing.say(f"{len(written.files)} files in {out}")
     printing.say(f"done in {time.perf_counter() - started:.0f} s")
     if notice:
         printing.warn(notice)

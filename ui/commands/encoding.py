@@ -13,9 +13,9 @@ from ui.commands.options import Json
 
 def encoders(json: Json = False) -> None:
     """The bundled encoders: name, dimension, text or not, fingerprint."""
-    from ingest.encoders import BUNDLED, load_encoder
+    from ingest.encoders import bundled_names, load_encoder
 
-    found = [load_encoder(name) for name in BUNDLED]
+    found = [load_encoder(name) for name in bundled_names()]
     if json:
         printing.as_json(
             [

@@ -11,9 +11,6 @@ from ui import printing
 from ui.commands.options import Depths, Device, EncoderName, Json, Quiet, Store, depths
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from ingest.encoders import Encoder
     from store import Evaluation, Gallery
 
 
@@ -103,21 +100,11 @@ def export(
         if encoder is not None:
             raise
         printing.warn(f"no figures of text queries: {error}")
-    written = write_artefacts(gallery, folder, model, depths(k), quiet)
-    if json:
-        printing.as_json({"folder": str(folder), "files": written, "store": gallery.describe()})
-
-
-def write_artefacts(
-    gallery: Gallery,
-    folder: Path,
-    encoder: Encoder | None,
-    k: Sequence[int],
-    quiet: bool = False,
-) -> list[str]:
-    """Export and say where; the paths written, relative to the folder."""
     from ui.export import export as run
 
-    written = run(gallery, folder, encoder, k=tuple(k), progress=None if quiet else printing.say)
-    printing.say(f"{len(written)} files in {folder}")
-    return written
+    progress = None if quiet else printing.say
+    written = run(gallery, folder, model, k=depths(k), progress=progress)
+    if json:
+        printing.as_json({**written.as_dict(), "store": gallery.describe()})
+    else:
+        printing.say(f"{len(written.files)} files in {written.folder}")

@@ -71,8 +71,9 @@ def ingest(
 def summary(report: IngestReport) -> str:
     """One line about an ingestion."""
     return (
-        f"{report.inserted:,} inserted, {report.updated:,} updated, {report.unchanged:,} unchanged, "
-        f"{len(report.rejected):,} refused; {report.encoded:,} encoded in {report.seconds:.1f} s "
+        f"{report.inserted:,} inserted, {report.updated:,} updated, "
+        f"{report.unchanged:,} unchanged, {len(report.rejected):,} refused; "
+        f"{report.encoded:,} encoded in {report.seconds:.1f} s "
         f"({report.images_per_second:,.0f} images/s); table version {report.table_version}"
     )
 

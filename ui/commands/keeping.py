@@ -35,9 +35,7 @@ def check(store: Store, json: Json = False) -> None:
     gallery = Gallery.open(store)
     problems = gallery.check()
     if json:
-        printing.as_json(
-            {"problems": problems, "store": gallery.describe() if not problems else {}}
-        )
+        printing.as_json({"uri": gallery.uri, "problems": problems})
     elif not problems:
         typer.echo(f"{len(gallery):,} rows are sound")
     for problem in problems:

@@ -58,7 +58,7 @@ def encoder_of(gallery: Gallery, name: str | None, device: str | None) -> Encode
         EncoderUnavailable: it is not on this machine.
     """
     from ingest.encoders import load_encoder
-    from store import EncoderMismatch
+    from store import EncoderMismatch, EncoderUnavailable
 
     stamp = gallery.stamp
     if name is None and stamp.name.startswith("external:"):
@@ -67,7 +67,15 @@ def encoder_of(gallery: Gallery, name: str | None, device: str | None) -> Encode
             "images and texts can be searched only with that very encoder. Search by --id, or "
             "import again with a meta.json that names encoder, fingerprint and dimension"
         )
-    encoder = load_encoder(name or stamp.name, device=device)
+    try:
+        encoder = load_encoder(name or stamp.name, device=device)
+    except EncoderUnavailable as error:
+        if name is not None:
+            raise
+        raise EncoderUnavailable(
+            f"the gallery at {gallery.uri} was made by encoder {stamp}, which is not found by its "
+            f"name here ({error}); pass --encoder with its folder or hub id, or search by --id"
+        ) from error
     if encoder.stamp.fingerprint != stamp.fingerprint:
         raise EncoderMismatch(
             f"the gallery at {gallery.uri} was made by encoder {stamp}, but {encoder.name} here is "

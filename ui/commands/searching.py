@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from store import UsageError
 from ui import printing
 from ui.commands.options import Device, EncoderName, Json, Store
 
 if TYPE_CHECKING:
+    from ingest import Pixels
     from store import Gallery, Hit, Where
 
 
@@ -35,13 +37,13 @@ def search(
     json: Json = False,
 ) -> None:
     """Show the most similar films, with labels and exact cosine scores."""
-    from store import Gallery, UsageError, parse_where
+    from store import Gallery, parse_where
 
     if [image, id, text].count(None) != 2:
         raise UsageError("give exactly one of --image, --id and --text")
     condition = parse_where(where or [])
     gallery = Gallery.open(store)
-    pixels = None
+    pixels: Pixels | None = None
     query: dict[str, Any]
     if id is not None:
         query = {"id": id}
@@ -67,7 +69,7 @@ def search(
     else:
         printing.hits(hits)
     if figure is not None:
-        _draw(figure, gallery, query, pixels, hits)
+        _draw(figure, gallery, query, pixels, condition, hits)
 
 
 def as_dict(query: dict[str, Any], k: int, where: Where, hits: list[Hit]) -> dict[str, Any]:
@@ -90,6 +92,32 @@ def as_dict(query: dict[str, Any], k: int, where: Where, hits: list[Hit]) -> dic
 
 
 def _draw(
-    path: Path, gallery: Gallery, query: dict[str, Any], pixels: Any, hits: list[Hit]
+    path: Path,
+    gallery: Gallery,
+    query: dict[str, Any],
+    pixels: Pixels | None,
+    where: Where,
+    hits: list[Hit],
 ) -> None:
-    raise NotImplementedError
+    from ui.figures import Query, png_bytes, provenance_of, retrieval_figure
+
+    ids = [hit.row.id for hit in hits]
+    if "id" in query:
+        row = gallery.row(query["id"])
+        picture = gallery.thumbnails([row.id])[row.id]
+        asked = Query(image=picture, labels=row.labels, name=row.id)
+    elif pixels is not None:
+        asked = Query(image=pixels, name=Path(query["image"]).name)
+    else:
+        asked = Query(text=query["text"])
+    searched = f"searched: {where}" if where else "searched: all rows"
+    figure = retrieval_figure(
+        asked, hits, gallery.thumbnails(ids), provenance_of(gallery, searched)
+    )
+    try:
+        path.write_bytes(png_bytes(figure))
+    except OSError as error:
+        raise UsageError(
+            f"cannot write the figure {path}: {error.strerror}; pass a path in a folder that exists"
+        ) from error
+    printing.say(f"figure: {path}")

@@ -47,10 +47,8 @@ def check_port(port: int) -> None:
 def run(store: str, encoder: str | None, device: str | None, port: int) -> None:
     """Start Streamlit as a child process and wait for it."""
     check_port(port)
-    environment = dict(os.environ, CXR_STORE=str(store))
-    for name, value in (("CXR_ENCODER", encoder), ("CXR_DEVICE", device)):
-        if value:
-            environment[name] = value
+    chosen = {"CXR_STORE": store, "CXR_ENCODER": encoder, "CXR_DEVICE": device}
+    environment = {**os.environ, **{name: value for name, value in chosen.items() if value}}
     app = Path(__file__).parent.parent / "dashboard.py"
     command = [sys.executable, "-m", "streamlit", "run", str(app)]
     command += ["--server.address", HOST, "--server.port", str(port)]
