@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import threading
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy.typing as npt
 
@@ -19,6 +18,8 @@ from store.evaluation import Evaluation
 from store.filters import Where
 from store.protocols import Baseline, evaluate_snapshot
 from store.schema import EncoderStamp, Hit, Row, UpsertReport, Vectors
+
+T = TypeVar("T")
 
 
 class Gallery:
@@ -85,6 +86,20 @@ class Gallery:
             assert snapshot is not None
         return snapshot
 
+    def _answer(self, ask: Callable[[mirror.Snapshot], T]) -> T:
+        """Ask one snapshot; when its version was cleaned away under it, the newest."""
+        for last in (False, True):
+            try:
+                return ask(self._current())
+            except (RuntimeError, OSError) as error:
+                if last or "not found" not in str(error).lower():
+                    raise StoreDamaged(
+                        f"the gallery at {self.uri} cannot be read: {str(error)[:300]}; "
+                        "run: cxr check"
+                    ) from error
+                self._snapshot = None
+        raise AssertionError("unreachable")
+
     @property
     def table_version(self) -> int:
         """Version of the table that searches answer from."""
@@ -129,8 +144,7 @@ class Gallery:
 
     def row(self, id_: str) -> Row:
         """Metadata of one row. UnknownId when there is none."""
-        snapshot = self._current()
-        return search.join(snapshot, snapshot.find([id_]))[0]
+        return self._answer(lambda now: search.join(now, now.find([id_])))[0]
 
     def vectors(self, ids: Sequence[str]) -> Vectors:
         """Embeddings, float32 (n, d), in the order asked. UnknownId when one is missing."""
@@ -139,28 +153,19 @@ class Gallery:
 
     def thumbnails(self, ids: Sequence[str]) -> dict[str, bytes | None]:
         """PNG bytes by id; None where a row has no picture. UnknownId when one is missing."""
-        snapshot = self._current()
-        row_ids = snapshot.row_ids[snapshot.find(ids)].tolist()
-        return dict(zip(ids, table.thumbnails(snapshot.handle, row_ids), strict=True))
+        pictures = self._answer(lambda now: table.thumbnails(now.handle, now.row_ids_of(ids)))
+        return dict(zip(ids, pictures, strict=True))
 
     def ids(self, where: Where | None = None) -> list[str]:
         """The ids that pass a filter, sorted."""
-        snapshot = self._current()
-        allowed = snapshot.positions_of(where)
-        return list(snapshot.ids) if allowed is None else [snapshot.ids[i] for i in allowed]
+        return self._answer(lambda now: now.ids_of(where))
 
     def facets(self, where: Where | None = None) -> dict[str, dict[str, int]]:
         """How many rows carry each value of labels, split, dataset, view and sex.
 
         Rows without a value are not counted there.
         """
-        snapshot = self._current()
-        allowed = snapshot.positions_of(where)
-        columns = snapshot.metadata if allowed is None else snapshot.metadata.take(allowed)
-        counts = {"labels": Counter(name for row in columns["labels"].to_pylist() for name in row)}
-        for name in ("split", "dataset", "view", "sex"):
-            counts[name] = Counter(value for value in columns[name].to_pylist() if value)
-        return {name: dict(sorted(found.items())) for name, found in counts.items()}
+        return self._answer(lambda now: now.facets(where))
 
     # -- searching -----------------------------------------------------------------------------
 
@@ -185,10 +190,15 @@ class Gallery:
         Raises:
             BadQuery: k out of range; vectors of another dimension, not finite or not unit.
         """
-        snapshot = self._current()
         queries = search.check_queries(vectors, self.stamp)
         self.check_k(k)
-        return self._search(snapshot, queries, k, where, exclude)
+
+        def ask(now: mirror.Snapshot) -> list[list[Hit]]:
+            excluded = [now.position[id_] for id_ in exclude if id_ in now.position]
+            found = search.nearest(now, queries, k, now.positions_of(where), excluded)
+            return search.hits(now, found)
+
+        return self._answer(ask)
 
     def search_by_id(self, id_: str, k: int = 10, where: Where | None = None) -> list[Hit]:
         """The k rows most similar to a stored one, which is never among them.
@@ -197,10 +207,16 @@ class Gallery:
             UnknownId: no such row.
             BadQuery: k out of range.
         """
-        snapshot = self._current()
-        position = snapshot.find([id_])
+        self._current().find([id_])
         self.check_k(k)
-        return self._search(snapshot, snapshot.vectors[position], k, where, [id_])[0]
+
+        def ask(now: mirror.Snapshot) -> list[list[Hit]]:
+            position = now.find([id_])
+            allowed = now.positions_of(where)
+            found = search.nearest(now, now.vectors[position], k, allowed, position.tolist())
+            return search.hits(now, found)
+
+        return self._answer(ask)[0]
 
     def check_k(self, k: int) -> None:
         """Refuse a k that cannot be answered, before anything is encoded, with BadQuery."""
@@ -212,31 +228,6 @@ class Gallery:
             )
         if not 1 <= k <= rows:
             raise BadQuery(f"k = {k}: expected 1 to {rows}, the number of rows in {self.uri}")
-
-    def _search(
-        self,
-        snapshot: mirror.Snapshot,
-        queries: Vectors,
-        k: int,
-        where: Where | None,
-        exclude: Sequence[str],
-    ) -> list[list[Hit]]:
-        for last in (False, True):
-            excluded = [snapshot.position[id_] for id_ in exclude if id_ in snapshot.position]
-            try:
-                allowed = snapshot.positions_of(where)
-                return search.hits(
-                    snapshot, search.nearest(snapshot, queries, k, allowed, excluded)
-                )
-            except (RuntimeError, OSError) as error:
-                # Someone cleaned this version away under a long-open reader: take the newest.
-                if last or "not found" not in str(error).lower():
-                    raise StoreDamaged(
-                        f"the gallery at {self.uri} cannot be read: {str(error)[:300]}"
-                    ) from error
-                self._snapshot = None
-                snapshot = self._current()
-        raise AssertionError("unreachable")
 
     # -- measuring -----------------------------------------------------------------------------
 
@@ -264,11 +255,14 @@ class Gallery:
         Raises:
             BadQuery: an unknown protocol, a split without labelled rows, a k beyond the gallery.
         """
-        snapshot = self._current()
-        found = evaluate_snapshot(
-            snapshot, protocol, k, split, gallery_split, dataset, baselines or {}
-        )
-        return replace(found, store=self.describe(snapshot))
+
+        def ask(now: mirror.Snapshot) -> Evaluation:
+            found = evaluate_snapshot(
+                now, protocol, k, split, gallery_split, dataset, baselines or {}
+            )
+            return replace(found, store=self.describe(now))
+
+        return self._answer(ask)
 
     # -- describing ----------------------------------------------------------------------------
 
@@ -292,8 +286,7 @@ class Gallery:
         """What is in the store, as the command line prints it."""
         self.refresh()
         facets = self.facets()
-        self._live.checkout_latest()
-        found = self._live.stats()
+        fragments, size = table.size(self.uri, self._live)
         return {
             **self.describe(),
             "labels": facets["labels"],
@@ -301,8 +294,8 @@ class Gallery:
             "datasets": facets["dataset"],
             "table_version": int(self._live.version),
             "mirror_version": self.table_version,
-            "fragments": found["fragment_stats"]["num_fragments"],
-            "bytes": _bytes_on_disk(self.uri, found["total_bytes"]),
+            "fragments": fragments,
+            "bytes": size,
             "dimension": self.stamp.dimension,
         }
 
@@ -312,9 +305,3 @@ def _stamp(handle: Any) -> EncoderStamp:
     if stamp is None:
         raise StoreDamaged("the table lost its encoder stamp; restore it from a copy")
     return stamp
-
-
-def _bytes_on_disk(uri: str, live_bytes: int) -> int:
-    if not table.is_local(uri):
-        return live_bytes
-    return sum(path.stat().st_size for path in Path(uri).rglob("*") if path.is_file())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -70,6 +71,24 @@ class Snapshot:
         passing = table.scan(self.handle, ["_rowid"], condition)["_rowid"].to_numpy()
         sorted_ids, positions = self.by_row_id
         return np.sort(positions[np.searchsorted(sorted_ids, passing)])
+
+    def ids_of(self, where: Where | None) -> list[str]:
+        """The ids that pass a filter, ascending."""
+        allowed = self.positions_of(where)
+        return list(self.ids) if allowed is None else [self.ids[place] for place in allowed]
+
+    def row_ids_of(self, ids: Iterable[str]) -> list[int]:
+        """The table's row ids of these ids, in the order asked. UnknownId as in find."""
+        return [int(row_id) for row_id in self.row_ids[self.find(ids)]]
+
+    def facets(self, where: Where | None) -> dict[str, dict[str, int]]:
+        """How many of the rows that pass carry each value, by column."""
+        allowed = self.positions_of(where)
+        columns = self.metadata if allowed is None else self.metadata.take(allowed)
+        counts = {"labels": Counter(name for row in columns["labels"].to_pylist() for name in row)}
+        for column in ("split", "dataset", "view", "sex"):
+            counts[column] = Counter(value for value in columns[column].to_pylist() if value)
+        return {column: dict(sorted(found.items())) for column, found in counts.items()}
 
     def find(self, ids: Iterable[str]) -> npt.NDArray[np.int64]:
         """Positions of these ids, in the order asked. UnknownId when one is missing."""

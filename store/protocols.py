@@ -75,7 +75,7 @@ def _labelled(snapshot: Snapshot, split: str | None, dataset: str | None) -> Lab
 
 def _represented(snapshot: Snapshot, rows: Labelled, represent: Baseline) -> Labelled | None:
     """The same rows under a baseline; None where rows have no pictures (imported vectors)."""
-    row_ids = snapshot.row_ids[[snapshot.position[id_] for id_ in rows.ids]].tolist()
+    row_ids = snapshot.row_ids_of(rows.ids)
     pictures = [found for found in table.thumbnails(snapshot.handle, row_ids) if found]
     if len(pictures) < len(rows.ids):
         return None

@@ -207,6 +207,17 @@ def thumbnails(table: Any, row_ids: Sequence[int]) -> list[bytes | None]:
     return blobs
 
 
+def size(uri: str, table: Any) -> tuple[int, int]:
+    """Fragments of the newest version, and bytes of all that is kept."""
+    table.checkout_latest()
+    found = table.stats()
+    fragments, live = found["fragment_stats"]["num_fragments"], found["total_bytes"]
+    if not is_local(uri):
+        return int(fragments), int(live)
+    files = (path for path in Path(uri).rglob("*") if path.is_file())
+    return int(fragments), sum(path.stat().st_size for path in files)
+
+
 def optimize(table: Any, keep: timedelta = timedelta(days=1)) -> None:
     """Merge small fragments and forget versions older than ``keep``; retried after a conflict."""
     for attempt in range(5):

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from store import EncoderMismatch, Gallery, StoreNotFound
+from store import EncoderMismatch, Gallery, StoreNotFound, Where
 from tests.store.rows import OTHER, STAMP, make_rows, random_vectors
 
 WRITER = textwrap.dedent(
@@ -163,3 +163,22 @@ def test_the_snapshot_equals_the_table(gallery: Gallery) -> None:
     np.testing.assert_array_equal(snapshot.index.reconstruct(7), snapshot.vectors[7])
     assert type(snapshot.index).__name__ == "IndexFlatIP"
     assert snapshot.metadata["split"].to_pylist() == ["test"] * 35
+
+
+def test_every_call_survives_a_version_cleaned_away(gallery: Gallery) -> None:
+    calls = {
+        "row": lambda reader: reader.row("set/test/3").id,
+        "thumbnails": lambda reader: list(reader.thumbnails(["set/test/3"])),
+        "ids": lambda reader: reader.ids(Where(label=("normal",)))[:1],
+        "facets": lambda reader: reader.facets()["labels"],
+        "search_by_id": lambda reader: len(reader.search_by_id("set/test/3", 4)),
+        "evaluate": lambda reader: reader.evaluate(k=[1]).queries,
+    }
+    readers = {name: Gallery.open(gallery.uri) for name in calls}
+    assert all(len(reader) == 20 for reader in readers.values())
+    gallery.upsert(make_rows(random_vectors(20, seed=7)))
+    with pytest.warns(UserWarning):
+        gallery.optimize(keep=timedelta(0))
+    for name, call in calls.items():
+        assert call(readers[name]), name
+        assert readers[name].table_version > 3, name
