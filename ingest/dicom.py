@@ -38,7 +38,9 @@ def decode(data: bytes, name: str) -> Pixels:
         _check_header(pydicom.dcmread(io.BytesIO(data), stop_before_pixels=True), name)
         film = pydicom.dcmread(io.BytesIO(data))
         if "PixelData" not in film:
-            raise BadImage("no_pixels", f"{name} has no pixel data; pass an image object")
+            raise BadImage(
+                "no_pixels", f"{name} has no pixel data: it is cut short, or not an image"
+            )
         _check_decoder(film.file_meta.TransferSyntaxUID, name)
         stored = film.pixel_array
         values = np.asarray(
