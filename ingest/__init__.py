@@ -5,12 +5,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ingest.artefacts import Artefacts, import_artefacts, read_artefacts, store_artefacts
+    from ingest.images import read_image
     from ingest.job import IngestReport, Progress, ingest
     from ingest.record import ImageRecord, Pixels, Rejection
     from ingest.sources import Source, SourceUnavailable, open_source
 
 # Loaded on first use: numpy and Pillow would slow `cxr --help`.
 _LAZY = {
+    "Artefacts": "ingest.artefacts",
+    "import_artefacts": "ingest.artefacts",
+    "read_artefacts": "ingest.artefacts",
+    "store_artefacts": "ingest.artefacts",
+    "read_image": "ingest.images",
     "IngestReport": "ingest.job",
     "Progress": "ingest.job",
     "ingest": "ingest.job",
@@ -32,6 +39,7 @@ def __getattr__(name: str) -> Any:
 
 
 __all__ = [
+    "Artefacts",
     "ImageRecord",
     "IngestReport",
     "Pixels",
@@ -39,6 +47,10 @@ __all__ = [
     "Rejection",
     "Source",
     "SourceUnavailable",
+    "import_artefacts",
     "ingest",
     "open_source",
+    "read_artefacts",
+    "read_image",
+    "store_artefacts",
 ]

@@ -135,6 +135,15 @@ def test_two_files_are_enough(folder: Path, tmp_path: Path) -> None:
         import_artefacts(folder, tmp_path / "store")
 
 
+def test_a_folder_that_was_moved_is_still_the_same(folder: Path, tmp_path: Path) -> None:
+    (folder / "meta.json").unlink()
+    import_artefacts(folder, tmp_path / "store")
+    folder.rename(tmp_path / "elsewhere")
+    gallery, again = import_artefacts(tmp_path / "elsewhere", tmp_path / "store")
+    assert again.inserted == 0
+    assert len(gallery.search_by_id("toy/test/5", k=3)) == 3
+
+
 def test_relative_folder_is_called_by_its_name(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
