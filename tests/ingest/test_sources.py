@@ -351,6 +351,7 @@ def test_damage_stops_the_stream_where_it_is(tmp_path: Path) -> None:
         next(stream)
 
 
+@settings(deadline=None)
 @given(
     shape=st.sampled_from([(4, 6), (6, 4), (2, 12), (24,), (4, 2, 3)]),
     other=st.sampled_from([(4, 6), (6, 4), (2, 12), (24,), (4, 2, 3)]),
