@@ -46,7 +46,7 @@ def warn(gallery: Gallery) -> None:
     if _SYNTHETIC in resources.facets(gallery, {})["dataset"]:
         from ingest.sources.synthetic import SYNTHETIC_NOTICE
 
-        st.warning(markup.plain(SYNTHETIC_NOTICE), icon=":material/science:")
+        st.warning(f"**{markup.plain(SYNTHETIC_NOTICE)}**", icon=":material/science:")
 
 
 def status(gallery: Gallery | None) -> None:
@@ -109,13 +109,14 @@ def problem(error: CxrError) -> None:
         st.header("No gallery here yet")
         st.write("Make one from another terminal. This page follows by itself.")
         st.code(ingest_command(uri), language="bash")
-    elif isinstance(error, StoreDamaged):
+        return
+    if isinstance(error, StoreDamaged):
         st.header("The gallery cannot be read")
         st.write("Nothing was changed. See what is wrong with:")
         st.code(f"cxr check --store {shlex.quote(uri)}", language="bash")
     else:
         st.header("The gallery cannot be shown")
-    st.error(markup.plain(str(error)), icon=":material/error:")
+    st.error(_sentence(error), icon=":material/error:")
 
 
 def encoder_problem(error: CxrError, gallery: Gallery) -> None:
@@ -123,7 +124,7 @@ def encoder_problem(error: CxrError, gallery: Gallery) -> None:
     uri, stamp = gallery.uri, gallery.stamp
     if isinstance(error, EncoderMismatch):
         st.error(
-            f"**Another encoder made this gallery.** {markup.plain(str(error))}. Cosines between "
+            f"**Another encoder made this gallery.** {_sentence(error)} Cosines between "
             "two encoders mean nothing, so texts and uploads are not searched. Search by id, "
             "browsing and the evaluation work. Start the dashboard with the gallery's own encoder "
             "(its name, its folder or its hub id):",
@@ -132,12 +133,18 @@ def encoder_problem(error: CxrError, gallery: Gallery) -> None:
         st.code(serve_command(uri, stamp.name), language="bash")
     elif isinstance(error, EncoderUnavailable):
         st.error(
-            f"**The encoder is not available.** {markup.plain(str(error))}. Search by id, browsing "
+            f"**The encoder is not available.** {_sentence(error)} Search by id, browsing "
             "and the evaluation work without it.",
             icon=":material/link_off:",
         )
         st.code(serve_command(uri, stamp.name), language="bash")
     elif isinstance(error, TextUnsupported | BadQuery):
-        st.info(markup.plain(str(error)), icon=":material/info:")
+        st.info(_sentence(error), icon=":material/info:")
     else:
-        st.error(markup.plain(str(error)), icon=":material/error:")
+        st.error(_sentence(error), icon=":material/error:")
+
+
+def _sentence(error: CxrError) -> str:
+    """A message of the library as a sentence, for Markdown."""
+    text = " ".join(str(error).split())
+    return markup.plain(text[:1].upper() + text[1:]) + "."

@@ -13,7 +13,6 @@ import numpy.typing as npt
 import streamlit as st
 
 from ingest.encoders import Encoder, load_encoder
-from ingest.encoders.locate import bundled_names
 from ingest.encoders.pixels import pixel_vectors
 from store import CxrError, EncoderMismatch, EncoderStamp, Gallery
 from ui.board.link import where
@@ -75,7 +74,8 @@ def encoder_name(stamp: EncoderStamp) -> str:
 def encoder_is_near(stamp: EncoderStamp) -> bool:
     """Whether looking for the encoder is quick, because it would not be sought on a hub."""
     name = encoder_name(stamp)
-    return name in bundled_names() or Path(name).expanduser().is_dir() or "/" not in name
+    like_hub = name.count("/") == 1 and name[0] not in "/.~"
+    return not like_hub or Path(name).is_dir()
 
 
 def encoder(stamp: EncoderStamp) -> Encoder:

@@ -33,22 +33,23 @@ def precision_table(found: Mapping[str, Any], name: str) -> tuple[list[str], lis
 def interval(found: Mapping[str, Any], k: str) -> str:
     """The 95 % interval on a second line, if there is one."""
     bounds = found["ci95"].get(k)
-    return f"\n{bounds[0]:.3f} to {bounds[1]:.3f}" if bounds else ""
+    return f"\n{bounds[0]:.3f}–{bounds[1]:.3f}" if bounds else ""
 
 
 def detail_table(found: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
     """Per label, then the majority vote and the hit rate."""
     depths = list(found["precision"])
+
+    def row(name: str, queries: int, values: Mapping[str, float]) -> list[str]:
+        return [name, f"{queries:,}", *(f"{values[k]:.3f}" for k in depths)]
+
     rows = [
-        [f"P, {label}", f"{one['queries']:,}", *(f"{one['precision'][k]:.3f}" for k in depths)]
+        row(f"queries labelled {label}", one["queries"], one["precision"])
         for label, one in found["per_label"].items()
     ]
-    everyone = f"{found['queries']:,}"
     if found["vote"]:
-        rows.append(
-            ["majority vote is right", everyone, *(f"{found['vote'][k]:.3f}" for k in depths)]
-        )
-    rows.append(["at least one hit", everyone, *(f"{found['hit_rate'][k]:.3f}" for k in depths)])
+        rows.append(row("majority vote is right", found["queries"], found["vote"]))
+    rows.append(row("at least one of k agrees", found["queries"], found["hit_rate"]))
     return ["", "queries", *(f"k = {k}" for k in depths)], rows
 
 

@@ -214,7 +214,7 @@ def _read(name: str, data: bytes, encoder: Encoder) -> Upload:
     from ingest.images import pixels_digest, read_image, thumbnail
 
     if len(data) > UPLOAD_MB << 20:
-        raise BadImage("too-large", f"{len(data) >> 20} MB; at most {UPLOAD_MB} MB")
+        raise BadImage("too_large", f"{len(data) >> 20} MB; at most {UPLOAD_MB} MB")
     pixels = read_image(data)
     return Upload(
         name=name,

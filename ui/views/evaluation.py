@@ -123,19 +123,19 @@ def chart(points: list[dict[str, Any]]) -> Any:
         return alt.Scale(domain=methods, range=[values[place] for place in at])
 
     bottom = max(0.0, min(point["precision"] for point in points) - 0.08)
+    # One legend: Vega merges those of colour and symbol because they are alike.
+    legend = alt.Legend(title=None, orient="bottom")
+    y = alt.Y("precision:Q", title="Precision@k", scale=alt.Scale(domain=[bottom, 1]))
     base = alt.Chart(alt.InlineData(values=points)).encode(
         x=alt.X("k:O", title="k", axis=alt.Axis(labelAngle=0)),
-        color=alt.Color("method:N", scale=scale(_COLOURS), legend=None),
+        color=alt.Color("method:N", scale=scale(_COLOURS), legend=legend),
     )
-    y = alt.Y("precision:Q", title="Precision@k", scale=alt.Scale(domain=[bottom, 1]))
-    legend = alt.Legend(title=None, orient="bottom", symbolFillColor="transparent")
     lines = base.mark_line(strokeWidth=2).encode(
         y=y, strokeDash=alt.StrokeDash("method:N", scale=scale(_DASHES), legend=None)
     )
     marks = base.mark_point(size=70, filled=True, opacity=1).encode(
         y=y,
         shape=alt.Shape("method:N", scale=scale(_SYMBOLS), legend=legend),
-        color=alt.Color("method:N", scale=scale(_COLOURS), legend=legend),
         tooltip=["method:N", "k:O", alt.Tooltip("precision:Q", format=".3f")],
     )
     bars = (

@@ -40,7 +40,8 @@ def main() -> None:
         st.info(plain(note), icon=":material/info:")
     if isinstance(encoder, CxrError):
         frame.encoder_problem(encoder, gallery)
-    if search.asked:
+    answerable = search.text is None or isinstance(encoder, Encoder)
+    if search.asked and answerable:
         results(gallery, encoder, search, labels)
     else:
         starters(gallery, search, labels)
@@ -196,9 +197,7 @@ def results(
         if search.upload.fingerprint != gallery.stamp.fingerprint:
             st.info("The gallery now has another encoder; upload the film again.")
             return
-    elif search.text is not None:
-        if not isinstance(encoder, Encoder):
-            return
+    elif search.text is not None and isinstance(encoder, Encoder):
         try:
             vector = resources.text_vector(encoder, search.text)
         except CxrError as error:
@@ -296,7 +295,7 @@ def hits(search: Search, found: Answer, searched: int, labels: Labels) -> None:
                 )
     kind = "sentence to image" if text else "image to image"
     st.caption(
-        f"Out of {others:,} films{_passing(search)}. Number and bar: cosine, {kind}, "
+        f"Out of {_films(others)}{_passing(search)}. Number and bar: cosine, {kind}, "
         f"bar from {scale[0]:g} to {scale[1]:g}. A cosine is not a probability, and the two kinds "
         "are not comparable."
     )
@@ -349,7 +348,7 @@ def nothing(gallery: Gallery, search: Search) -> None:
     out = ways_out(search.filters, lambda kept: resources.films(gallery, kept))
     for facet, films in out.items():
         st.button(
-            f"Without the {facet} filter: {films:,} films",
+            f"Without the {facet} filter: {_films(films)}",
             key=f"out-{facet}",
             on_click=visit.drop,
             args=(facet,),
@@ -380,6 +379,10 @@ def _passing(search: Search) -> str:
     if not search.filters:
         return ""
     return " that pass the filters"
+
+
+def _films(count: int) -> str:
+    return "1 film" if count == 1 else f"{count:,} films"
 
 
 def _size(width: int, height: int) -> str:
