@@ -200,5 +200,5 @@ def _header(archive: zipfile.ZipFile, name: str, path: Path, remedy: str) -> _He
 
 
 def _member(archive: zipfile.ZipFile, name: str) -> npt.NDArray[Any]:
-    # Read to the end: np.load may stop before the last byte and so miss the CRC.
+    # Whole, so that the CRC is verified before a value is used.
     return npy.from_bytes(archive.read(f"{name}.npy"))

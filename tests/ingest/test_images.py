@@ -158,15 +158,20 @@ def test_missing_folder_empty_unreadable(tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "TIFF", "WEBP", "BMP"])
 @settings(max_examples=25, deadline=None)
 @given(drawn=st.data())
-def test_truncated_is_never_an_image(kind: str, drawn: st.DataObject) -> None:
+def test_truncated_never_loses_pixels_unnoticed(kind: str, drawn: st.DataObject) -> None:
     noise = np.random.default_rng(1).integers(0, 256, (40, 40), dtype=np.uint8)
     data = encoded(Image.fromarray(noise), kind)
-    tail = {"PNG": 12, "JPEG": 2}.get(kind, 0)  # cutting the end marker alone loses no pixel
-    length = drawn.draw(st.integers(1, len(data) - tail - 8))
-    error = refused(data[:length])
-    assert error.reason in ("truncated", "damaged", "not_an_image")
-    if length > 700 and kind in ("PNG", "JPEG"):
-        assert error.reason == "truncated"
+    whole = read_image(data)
+    length = drawn.draw(st.integers(1, len(data) - 1))
+    try:
+        pixels = read_image(data[:length])
+    except BadImage as error:
+        assert error.reason in ("truncated", "damaged", "not_an_image")
+        if 700 < length < len(data) - 100 and kind in ("PNG", "JPEG"):
+            assert error.reason == "truncated"
+    else:  # only checksums and end markers were lost
+        assert len(data) - length < 32
+        np.testing.assert_array_equal(pixels, whole)
 
 
 @settings(max_examples=100, deadline=None)
