@@ -37,8 +37,6 @@ def app(made, monkeypatch):
     """Start the dashboard on a gallery: app(query parameters, store=, encoder=)."""
 
     def start(link=(), store=made[0], encoder=made[1], page=None):
-        streamlit.cache_resource.clear()
-        streamlit.cache_data.clear()
         monkeypatch.setenv("CXR_STORE", str(store))
         monkeypatch.setenv("CXR_ENCODER", str(encoder))
         test = AppTest.from_file(APP, default_timeout=60)

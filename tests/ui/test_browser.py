@@ -1,0 +1,309 @@
+"""The dashboard in a real browser: what a visitor does, from click to paint."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from tests.ui import films
+
+ROOT = Path(__file__).parents[2]
+APP = ROOT / "ui" / "dashboard.py"
+FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+BROWSER = os.environ.get("CXR_BROWSER") or shutil.which("chromium") or "/usr/bin/chromium"
+ASK = "drawn/test/103"
+
+pytest.importorskip("playwright", reason="playwright is not installed")
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(
+        not Path(BROWSER).exists(), reason=f"no browser at {BROWSER}; set CXR_BROWSER"
+    ),
+]
+
+
+@contextlib.contextmanager
+def serving(store: Path, encoder: Path, home: Path):
+    """The dashboard as ``cxr serve`` runs it, from another folder, on a free port."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    home.mkdir()
+    environment = {
+        **os.environ,
+        "HOME": str(home),
+        "CXR_STORE": str(store),
+        "CXR_ENCODER": str(encoder),
+    }
+    command = [sys.executable, "-m", "streamlit", "run", str(APP), "--server.port", str(port)]
+    with (home / "log").open("w") as log:
+        server = subprocess.Popen(command, env=environment, cwd=home, stdout=log, stderr=log)
+        try:
+            wait_for(f"http://127.0.0.1:{port}/_stcore/health", server)
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            server.terminate()
+            server.wait(timeout=20)
+    assert "Traceback" not in (home / "log").read_text()
+
+
+def wait_for(url: str, server: subprocess.Popen) -> None:
+    deadline = time.monotonic() + 40
+    while time.monotonic() < deadline and server.poll() is None:
+        with contextlib.suppress(OSError), urllib.request.urlopen(url, timeout=2):
+            return
+        time.sleep(0.1)
+    raise AssertionError(f"the dashboard did not start (exit code {server.poll()})")
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """(root, gallery, encoder folder)."""
+    root = tmp_path_factory.mktemp("browser")
+    encoder = films.tiny_clip(root / "tiny-clip")
+    films.add(root / "gallery", encoder, films.films())
+    return root, root / "gallery", encoder
+
+
+@pytest.fixture(scope="module")
+def url(made):
+    root, store, encoder = made
+    with serving(store, encoder, root / "home") as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=BROWSER, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(chromium):
+    """A visitor; fails when the page asks another host for anything, or a script breaks."""
+    context = chromium.new_context(viewport={"width": 1280, "height": 900})
+    context.set_default_timeout(15_000)
+    visitor = context.new_page()
+    strangers, broken = [], []
+    visitor.on(
+        "request",
+        lambda request: (
+            None
+            if urlsplit(request.url).hostname in ("127.0.0.1", None)
+            else strangers.append(request.url)
+        ),
+    )
+    visitor.on("pageerror", lambda error: broken.append(str(error)))
+    yield visitor
+    context.close()
+    assert strangers == []
+    assert broken == []
+
+
+def go(page, url, link=""):
+    page.goto(url + link)
+    page.get_by_text("Research and education only, not for diagnosis").wait_for()
+
+
+def ids(page) -> list[str]:
+    return page.locator(".cxr.hit .mono").all_inner_texts()
+
+
+def query(page):
+    return page.locator(".cxr.query")
+
+
+def expect(locator):
+    from playwright.sync_api import expect as check
+
+    return check(locator)
+
+
+def asked(page) -> dict[str, list[str]]:
+    return parse_qs(urlsplit(page.url).query)
+
+
+def test_search_by_sentence(page, url):
+    go(page, url)
+    expect(page.locator(".cxr.hit")).to_have_count(10)
+    box = page.get_by_role("searchbox", name="Describe what the film shows")
+    box.fill("clear lungs")
+    box.press("Enter")
+    expect(query(page)).to_contain_text("“clear lungs”", timeout=60_000)  # loads the encoder
+    expect(page.locator(".cxr.hit .score")).to_have_count(10)
+    assert all(re.fullmatch(r"-?\d\.\d{3}", s) for s in page.locator(".score").all_inner_texts())
+    assert asked(page) == {"text": ["clear lungs"]}
+    page.get_by_role("button", name="normal chest radiograph").click()
+    expect(query(page)).to_contain_text("“normal chest radiograph”")
+    expect(box).to_have_value("normal chest radiograph")
+
+
+def test_search_by_id_more_like_this_and_back(page, url):
+    go(page, url)
+    page.get_by_role("tab", name="Id").click()
+    page.get_by_role("textbox", name="Id of a film in the gallery").fill(ASK)
+    page.get_by_role("button", name="Find").click()
+    expect(query(page)).to_contain_text(ASK)
+    expect(page.locator(".cxr.hit .score")).to_have_count(10)
+    found = ids(page)
+    assert ASK not in found
+    last = page.get_by_role("button", name="More like this").last
+    last.scroll_into_view_if_needed()
+    last.click()
+    expect(query(page)).to_contain_text(found[-1])
+    expect(query(page)).to_be_in_viewport()  # the page went back up to show what is asked now
+    assert found[-1] not in ids(page)
+    assert asked(page)["id"] == [found[-1]]
+    page.go_back()
+    expect(query(page)).to_contain_text(ASK)
+    assert ids(page) == found
+    page.get_by_role("button", name="Clear").click()
+    expect(query(page)).to_have_count(0)
+
+
+def test_search_by_upload(page, url, tmp_path):
+    file = tmp_path / "my film.png"
+    file.write_bytes(films.png(films.draw(103, True)))
+    go(page, url)
+    page.get_by_role("tab", name="Upload").click()
+    page.locator('input[type="file"]').set_input_files(file)
+    expect(query(page)).to_contain_text("my film.png", timeout=60_000)
+    expect(page.locator(".cxr.hit").first).to_contain_text(ASK)
+    expect(page.locator(".cxr.hit").first).to_contain_text("exact duplicate of the query")
+    assert asked(page) == {}
+    text = tmp_path / "text.png"
+    text.write_bytes(b"<svg xmlns='http://www.w3.org/2000/svg'><script>alert(1)</script></svg>")
+    page.locator('input[type="file"]').set_input_files(text)
+    expect(page.get_by_text("text.png cannot be searched")).to_be_visible()
+    large = tmp_path / "large.png"
+    large.write_bytes(bytes(21 << 20))
+    page.locator('input[type="file"]').set_input_files(large)
+    expect(page.get_by_text(re.compile("20(.0)? ?MB or smaller"))).to_be_visible()
+
+
+def test_filter_and_take_it_off(page, url):
+    go(page, url, f"/?id={ASK}")
+    page.get_by_role("button", name="train (40)").click()
+    chip = page.get_by_role("button", name="split: train")
+    expect(chip).to_be_visible()
+    expect(page.locator(".cxr.hit").filter(has_text="drawn/train/")).to_have_count(10)
+    assert asked(page) == {"id": [ASK], "split": ["train"]}
+    page.get_by_role("button", name="pneumonia (20)").click()
+    expect(page.locator(".cxr.hit .chip").filter(has_text="pneumonia")).to_have_count(10)
+    chip.click()
+    expect(chip).to_have_count(0)
+    assert asked(page) == {"id": [ASK], "label": ["pneumonia"]}
+
+
+def test_deep_link_opens_the_same_page_for_everyone(page, url, chromium):
+    link = f"/?id={ASK}&split=test&label=normal&k=6"
+    go(page, url, link)
+    expect(page.locator(".cxr.hit .score")).to_have_count(6)
+    assert all(id_.startswith("drawn/test/") for id_ in ids(page))
+    other = chromium.new_page()
+    go(other, url, link)
+    expect(other.locator(".cxr.hit .score")).to_have_count(6)
+    assert ids(other) == ids(page)
+    page.get_by_role("link", name="Store").click()
+    expect(page.get_by_role("heading", name="What is loaded")).to_be_visible()
+    page.get_by_role("link", name="Search").click()
+    expect(page.locator(".cxr.hit .score")).to_have_count(6)  # the search waited
+    other.close()
+
+
+def test_nonsense_link(page, url):
+    go(page, url, "/?k=9999&id=%3Cimg%20src%3Dx%20onerror%3Dalert(1)%3E&label='%20OR%201%3D1")
+    expect(page.get_by_text("No film has the id")).to_be_visible()
+    expect(page.get_by_text("here 50")).to_be_visible()
+    expect(page.get_by_text("This gallery has no label")).to_be_visible()
+    assert page.locator("img[src='x']").count() == 0
+
+
+def test_evaluation_page(page, url):
+    go(page, url, "/evaluation")  # opened by its address, inside the frame
+    expect(page.get_by_role("heading", name="Leave-one-out: test")).to_be_visible()
+    expect(page.get_by_role("columnheader", name="P@10")).to_have_count(2)
+    expect(page.get_by_role("row", name="chance")).to_have_count(2)
+    expect(page.locator("[data-testid=stVegaLiteChart] canvas, svg.marks").first).to_be_visible()
+    expect(page.get_by_text("cxr evaluate --split test")).to_be_visible()
+    expect(page.get_by_role("link", name="Search")).to_be_visible()
+
+
+def test_phone(page, url):
+    page.set_viewport_size({"width": 420, "height": 900})
+    go(page, url, f"/?id={ASK}")
+    expect(page.locator(".cxr.hit .score")).to_have_count(10)
+    boxes = [hit.bounding_box() for hit in page.locator(".cxr.hit").all()[:2]]
+    assert boxes[0]["y"] == boxes[1]["y"]  # two side by side
+    wide = "document.documentElement.scrollWidth > document.documentElement.clientWidth"
+    assert not page.evaluate(wide)
+
+
+def test_every_control_has_a_name_and_every_film_a_description(page, url):
+    go(page, url, f"/?id={ASK}")
+    expect(page.locator(".cxr.hit .score")).to_have_count(10)
+    nameless = page.evaluate(
+        """() => [...document.querySelectorAll('button, input, [role=slider], [role=tab]')]
+        .filter(e => e.offsetParent !== null)
+        .filter(e => !(e.innerText || '').trim() && !e.getAttribute('aria-label')
+                  && !e.getAttribute('aria-labelledby') && !(e.labels && e.labels.length))
+        .map(e => e.outerHTML.slice(0, 200))"""
+    )
+    assert nameless == []
+    described = page.locator(".cxr img").evaluate_all("found => found.map(image => image.alt)")
+    assert len(described) == 11
+    assert all("film drawn/" in alt for alt in described)
+
+
+def test_listens_on_loopback_only(url):
+    port = urlsplit(url).port
+    with pytest.raises(OSError), socket.create_connection(("127.0.0.2", port), timeout=2):
+        pass
+
+
+def test_follows_a_new_batch_of_another_process_without_a_reload(page, made, tmp_path):
+    _, _, encoder = made
+    store = tmp_path / "gallery"
+    films.add(store, encoder, [films.film(number, "train") for number in range(8)])
+    with serving(store, encoder, tmp_path / "served") as url:
+        go(page, url, "/?id=drawn/train/1")
+        expect(page.locator(".cxr.hit .score")).to_have_count(7)
+        page.evaluate("window.sameVisit = true")
+        batch = "[films.film(300, 'test', of=1), films.film(301, 'test')]"
+        code = (
+            "from pathlib import Path; from tests.ui import films; "
+            f"films.add(Path({str(store)!r}), Path({str(encoder)!r}), {batch})"
+        )
+        subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, timeout=60)
+        began = time.monotonic()
+        expect(page.locator(".cxr.hit").first).to_contain_text("drawn/test/300", timeout=8000)
+        took = time.monotonic() - began
+        expect(page.get_by_text("drawn: 10 films")).to_be_visible()
+        expect(page.get_by_text("The gallery changed: +2 films")).to_be_visible()
+        expect(page.get_by_role("button", name="test (2)")).to_be_visible()
+        assert page.evaluate("window.sameVisit")
+        assert took < 5
