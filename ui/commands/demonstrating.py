@@ -31,7 +31,8 @@ def demo(
     ] = None,
     out: Annotated[Path, typer.Option(help="Where the artefacts go.")] = Path("task3_outputs"),
     root: Annotated[
-        Path | None, typer.Option(envvar="MEDMNIST_ROOT", help="Folder that holds the npz.")
+        Path | None,
+        typer.Option(help="Folder that holds the npz. Default: $MEDMNIST_ROOT, then ~/.medmnist."),
     ] = None,
     serve: Annotated[bool, typer.Option(help="Whether the dashboard follows.")] = True,
     port: Port = PORT,

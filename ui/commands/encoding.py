@@ -13,7 +13,8 @@ from ui.commands.options import Json
 
 def encoders(json: Json = False) -> None:
     """The bundled encoders: name, dimension, text or not, fingerprint."""
-    from ingest.encoders import bundled_names, load_encoder
+    from ingest.encoders import load_encoder
+    from ingest.encoders.locate import bundled_names
 
     found = [load_encoder(name) for name in bundled_names()]
     if json:

@@ -26,7 +26,9 @@ def ingest(
     size: Annotated[int, typer.Option(help="Side of the images: 28, 64, 128 or 224.")] = 28,
     root: Annotated[
         Path | None,
-        typer.Option(envvar="MEDMNIST_ROOT", help="Folder that holds the data set's npz."),
+        typer.Option(
+            help="Folder that holds the data set's npz. Default: $MEDMNIST_ROOT, then ~/.medmnist."
+        ),
     ] = None,
     download: Annotated[
         bool, typer.Option(help="Whether a missing data set may be fetched.")
@@ -96,12 +98,18 @@ def _encoder(store: str, name: str | None, device: str | None) -> Encoder:
 def import_(
     folder: Annotated[Path, typer.Argument(help="embeddings.npy, labels.npy and company.")],
     store: Store,
+    normalise: Annotated[
+        bool, typer.Option("--normalise", help="Bring vectors to unit length first.")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Read embeddings made elsewhere into a gallery, to be searched and evaluated as ours."""
-    from ingest import import_artefacts
+    from ingest import read_artefacts, store_artefacts
 
-    gallery, report = import_artefacts(folder, store)
+    artefacts = read_artefacts(folder, normalise=normalise)
+    for note in artefacts.notes:
+        printing.warn(note)
+    gallery, report = store_artefacts(artefacts, store)
     if json:
         printing.as_json(
             {
