@@ -36,7 +36,7 @@ def precision_figure(
     """
     panels = len(evaluations)
     width = max(6.4, 2 * MARGIN + _AXIS + panels * (_PANEL + _LABELS))
-    title = "Precision@k beside what chance and raw pixels reach"
+    title = "Precision@k beside its floors"
     subtitle = "Share of the first k hits that carry the query's label; bars are 95 % intervals."
     figure, page, top = sheet(title, subtitle, provenance, width, _TALL + 0.75)
     height = figure.get_figheight()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from matplotlib.font_manager import FontProperties
+from matplotlib.font_manager import FontProperties, findfont, get_font
 from matplotlib.textpath import text_to_path
 
 
@@ -18,8 +18,14 @@ def font(size: float, bold: bool = False) -> FontProperties:
 
 
 def clean(text: str) -> str:
-    """Make text safe to draw on one line: no control characters, single spaces."""
-    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    """Make text safe to draw on one line: single spaces, a box for what the font does not have."""
+    seen = "".join(c if c.isprintable() else " " for c in text)
+    return " ".join("".join(c if ord(c) in _drawn() else "□" for c in seen).split())
+
+
+@lru_cache(maxsize=1)
+def _drawn() -> frozenset[int]:
+    return frozenset(get_font(findfont(font(10), fallback_to_default=False)).get_charmap())
 
 
 @lru_cache(maxsize=8192)
