@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+import zlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,11 +11,14 @@ import numpy as np
 import pyarrow as pa
 
 from store.errors import BadRows
-from store.schema import EncoderStamp, Row
+from store.schema import EncoderStamp, Row, Vectors
 
-SCHEMA_VERSION = "1"
+SCHEMA_VERSION = "2"
 #: How far from 1 a stored vector's length may be.
 NORM_TOLERANCE = 1e-4
+
+#: crc32 of a row's embedding as little-endian float32: LanceDB itself reads a flipped bit silently.
+CHECKSUM = "embedding_crc32"
 
 #: Columns that a caller may correct without a new vector.
 EDITABLE = ("labels", "split", "dataset", "patient", "view", "sex", "age", "source")
@@ -42,6 +46,7 @@ def table_schema(stamp: EncoderStamp) -> Any:
             pa.field("batch", pa.string()),
             pa.field("ingested_at", pa.timestamp("us", tz="UTC")),
             pa.field("embedding", pa.list_(pa.float32(), stamp.dimension), nullable=False),
+            pa.field(CHECKSUM, pa.uint32(), nullable=False),
         ]
     ).with_metadata(
         {
@@ -67,7 +72,7 @@ def _wire_schema(dimension: int) -> pa.Schema:
     )
 
 
-def check_rows(rows: Sequence[Row], dimension: int) -> np.ndarray[Any, np.dtype[np.float32]]:
+def check_rows(rows: Sequence[Row], dimension: int) -> Vectors:
     """Refuse rows that must not be stored.
 
     Returns:
@@ -125,13 +130,28 @@ def to_arrow(rows: Sequence[Row], dimension: int) -> pa.Table:
     """Rows as an Arrow table that the gallery accepts; BadRows as in check_rows."""
     vectors = check_rows(rows, dimension)
     schema = _wire_schema(dimension)
+    made = {
+        "embedding": pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), dimension),
+        CHECKSUM: pa.array(checksums(vectors)),
+    }
     columns = [
-        pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), dimension)
-        if field.name == "embedding"
+        made[field.name]
+        if field.name in made
         else pa.array([_cell(row, field.name) for row in rows], field.type)
         for field in schema
     ]
     return pa.table(columns, schema=schema)
+
+
+def checksums(vectors: Vectors) -> np.ndarray[Any, np.dtype[np.uint32]]:
+    """crc32 of each row's bytes (little-endian float32), uint32 (n,)."""
+    data = memoryview(np.ascontiguousarray(vectors, "<f4")).cast("B")
+    size = 4 * vectors.shape[1]
+    return np.fromiter(
+        (zlib.crc32(data[start : start + size]) for start in range(0, len(data), size)),
+        np.uint32,
+        len(vectors),
+    )
 
 
 def metadata_to_arrow(rows: Sequence[Row], dimension: int) -> pa.Table:
@@ -164,6 +184,12 @@ def same_metadata(left: Row, right: Row) -> bool:
     return left.sha256 == right.sha256 and all(
         getattr(left, name) == getattr(right, name) for name in EDITABLE
     )
+
+
+def schema_version_of(metadata: dict[bytes, bytes] | None) -> str | None:
+    """The schema version of one of our tables; None when it is not one of ours."""
+    found = (metadata or {}).get(b"cxr.schema_version")
+    return found.decode() if found else None
 
 
 def stamp_of(metadata: dict[bytes, bytes] | None) -> EncoderStamp | None:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from store import table
-from store.arrow import NORM_TOLERANCE
+from store.arrow import CHECKSUM, NORM_TOLERANCE, checksums
 
 #: Ids named per problem; the rest are counted.
 _NAMED = 5
@@ -19,13 +19,17 @@ def problems(handle: Any, dimension: int) -> list[str]:
     try:
         keys = table.scan(handle, ["id", "sha256", "_rowid"])
         ids = keys["id"].to_pylist()
-        bad_vectors = []
+        bad_vectors, altered = [], []
         read = 0
-        for batch in table.scan_batches(handle, ["id", "embedding"]):
-            vectors = batch.column("embedding").flatten().to_numpy(zero_copy_only=False)
-            norms = np.linalg.norm(vectors.reshape(-1, dimension).astype(np.float64), axis=1)
-            bad = np.flatnonzero(~(np.abs(norms - 1) <= NORM_TOLERANCE))
-            bad_vectors += [batch.column("id")[int(place)].as_py() for place in bad]
+        for batch in table.scan_batches(handle, ["id", "embedding", CHECKSUM]):
+            flat = batch.column("embedding").flatten().to_numpy(zero_copy_only=False)
+            vectors = flat.reshape(-1, dimension)
+            norms = np.linalg.norm(vectors.astype(np.float64), axis=1)
+            bad = ~(np.abs(norms - 1) <= NORM_TOLERANCE)
+            other = checksums(vectors) != batch.column(CHECKSUM).to_numpy()
+            names = batch.column("id")
+            bad_vectors += [names[int(place)].as_py() for place in np.flatnonzero(bad)]
+            altered += [names[int(place)].as_py() for place in np.flatnonzero(other)]
             read += len(norms)
         pictures = table.thumbnails(handle, keys["_rowid"].to_pylist())
     except (RuntimeError, OSError, ValueError) as error:
@@ -42,6 +46,7 @@ def problems(handle: Any, dimension: int) -> list[str]:
     for what, which in (
         ("ids occur more than once", repeated),
         ("vectors are not finite and of unit length", bad_vectors),
+        ("vectors are not the ones that were written", altered),
         ("thumbnails are not PNG", bad_pictures),
     ):
         if which:

@@ -74,12 +74,15 @@ def open_(uri: str, stamp: EncoderStamp | None = None) -> Any:
             f"the gallery at {uri} cannot be opened: {_first_line(error)}; restore it from a copy, "
             "or move it away and ingest again"
         ) from error
-    found = arrow.stamp_of(metadata)
-    if found is None or metadata.get(b"cxr.schema_version", b"") != arrow.SCHEMA_VERSION.encode():
+    found, layout = arrow.stamp_of(metadata), arrow.schema_version_of(metadata)
+    if layout is not None and layout != arrow.SCHEMA_VERSION:
         raise StoreDamaged(
-            f"the table at {uri} has no stamp that this version reads (schema version "
-            f"{arrow.SCHEMA_VERSION}); pass another --store"
+            f"the gallery at {uri} has schema version {layout}, this program reads "
+            f"{arrow.SCHEMA_VERSION}; ingest it again into another --store, or use the program "
+            "that made it"
         )
+    if found is None or layout is None:
+        raise StoreDamaged(f"the table at {uri} has no stamp of this project; pass another --store")
     if stamp is not None and (found.fingerprint, found.dimension) != (
         stamp.fingerprint,
         stamp.dimension,

@@ -224,3 +224,37 @@ def test_two_processes_inserting_the_same_ids_leave_one_row_each(gallery: Galler
         assert writer.returncode == 0, errors.decode()
     gallery.refresh()
     assert len(gallery) == 15
+
+
+def damage_first_vector(gallery: Gallery, vector: np.ndarray) -> None:
+    """Flip the lowest bit of one float of a stored vector, on disk."""
+    raw = vector.astype("<f4").tobytes()
+    for path in Path(gallery.uri, "gallery.lance", "data").rglob("*.lance"):
+        found = path.read_bytes()
+        if raw in found:
+            altered = bytes([raw[0] ^ 1]) + raw[1:]
+            path.write_bytes(found.replace(raw, altered))
+            return
+    raise AssertionError("the vector is not in the data files as it is")
+
+
+def test_a_vector_that_went_bad_on_disk_is_named(gallery: Gallery) -> None:
+    rows = make_rows(random_vectors(30), thumbnail=None)
+    gallery.upsert(rows)
+    damage_first_vector(gallery, rows[17].embedding)
+    problems = Gallery.open(gallery.uri).check()
+    assert any("not the ones that were written: set/test/17" in one for one in problems)
+
+
+def test_another_schema_version_is_named(gallery: Gallery) -> None:
+    import lancedb
+
+    from store import arrow
+
+    schema = arrow.table_schema(STAMP)
+    old = {**schema.metadata, b"cxr.schema_version": b"1"}
+    lancedb.connect(gallery.uri).create_table(
+        "gallery", schema=schema.with_metadata(old), mode="overwrite"
+    )
+    with pytest.raises(StoreDamaged, match=r"schema version 1, this program reads 2.*ingest it"):
+        Gallery.open(gallery.uri)
