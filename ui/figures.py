@@ -222,7 +222,9 @@ def _draw_hit(
     if glyph:
         look: dict[str, Any] = {"colour": colour, "gid": f"mark:{name}"}
         write(axes, x, line + 0.16, glyph, 10.5, bold=True, **look, **flush)
-    labels = clean(", ".join(hit.row.labels)) or "not labelled"
+    # What is shared comes first: the rest may be cut off.
+    names = sorted(hit.row.labels, key=lambda name: name not in wanted)
+    labels = clean(", ".join(names)) or "not labelled"
     write(axes, x + indent, line + 0.16, shorten(labels, _TILE - indent, 8.5), 8.5, **flush)
     row = shorten(clean(hit.row.id), _TILE, 6.5, end=False)
     write(axes, x, line + 0.29, row, 6.5, colour=MUTED, **flush)

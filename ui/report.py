@@ -239,7 +239,7 @@ def _examples(facts: Facts) -> list[str]:
         wanted = plain(", ".join(one.wanted)) or "-"
         lines.append(f"| {plain(one.text)} | {wanted} | {right} | {scores} |")
     parts.append("\n".join(lines))
-    parts.append("Cosines of sentences and of images live on different scales: compare neither.")
+    parts.append("Cosines of sentences and of images live on different scales: never compare them.")
     return parts + [
         _picture(facts, f"text:{one.text}", f"Nearest to the sentence “{one.text}”")
         for one in facts.prompts

@@ -276,3 +276,24 @@ def test_precision_without_intervals_and_floors() -> None:
     panel = figure.axes[1]
     assert not panel.containers
     assert "0.940" in [text.get_text() for text in panel.texts]
+
+
+def test_a_shared_label_is_never_the_one_cut_off() -> None:
+    many = ("atelectasis", "cardiomegaly", "consolidation", "pneumonia")
+    hits = hits_of([many])
+    figure = retrieval_figure(query(), hits, thumbnails_of(hits), ORIGIN)
+    assert any(text.startswith("pneumonia") and text.endswith("…") for text in words(figure))
+
+
+def test_shortened_text_stays_within_its_tile() -> None:
+    long = Row("nih/images_001/a very long folder name/00027426_000.png", b"", labels=("m" * 90,))
+    hits = [Hit(place, 0.5, long) for place in (1, 2)]
+    figure = retrieval_figure(query(), hits, {}, ORIGIN)
+    frame = next(iter(artists(figure, "frame:").values())).get_window_extent()
+    cut = figure.findobj(lambda one: "…" in getattr(one, "get_text", str)())
+    assert len(cut) >= 4
+    for text in cut:
+        box = text.get_window_extent()
+        assert box.width <= frame.width
+    footer = artists(figure, "footer")["footer"].get_window_extent()
+    assert footer.x1 < figure.bbox.x1

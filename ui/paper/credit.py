@@ -75,11 +75,10 @@ def limits(facts: Facts) -> list[str]:
         )
     else:
         points.append(f"No two rows hold the same {what} byte for byte.")
-    points.append(
-        "A neighbour may be another film of the same patient; such hits are not removed."
-        if facts.patients_known
-        else "Patients are not known here: a neighbour may be another film of the same patient."
-    )
+    if facts.patients_known:
+        points.append("A neighbour may be another film of the same patient; it is not removed.")
+    elif facts.notice is None:
+        points.append("Patients are not known here: a neighbour may show the same patient again.")
     points.append("Intervals cover the choice of queries, not the choice of training data.")
     return ["\n".join(f"- {point}" for point in points)]
 
