@@ -61,7 +61,7 @@ MARKS: dict[Judgement, tuple[str, str, Any]] = {
 }
 LEGEND = "✓ solid frame: shares a label with the query · ✗ dashed frame: does not"
 
-_TILE, _QUERY, _GAP, _CAPTION = 1.3, 1.75, 0.17, 0.62  # inches
+_TILE, _QUERY, _GAP, _CAPTION = 1.42, 1.9, 0.17, 0.62  # inches
 _HITS_AT = MARGIN + _QUERY + 0.4
 
 
