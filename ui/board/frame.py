@@ -89,7 +89,7 @@ def empty(gallery: Gallery) -> None:
     """A gallery without films yet."""
     st.header("This gallery is empty")
     st.write("Fill it from another terminal. This page follows by itself; no restart is needed.")
-    st.code(ingest_command(gallery.uri), language="bash")
+    st.code(ingest_command(gallery.uri), language=None)
 
 
 def ingest_command(uri: str) -> str:
@@ -108,15 +108,14 @@ def problem(error: CxrError) -> None:
     if isinstance(error, StoreNotFound):
         st.header("No gallery here yet")
         st.write("Make one from another terminal. This page follows by itself.")
-        st.code(ingest_command(uri), language="bash")
+        st.code(ingest_command(uri), language=None)
         return
-    if isinstance(error, StoreDamaged):
-        st.header("The gallery cannot be read")
-        st.write("Nothing was changed. See what is wrong with:")
-        st.code(f"cxr check --store {shlex.quote(uri)}", language="bash")
-    else:
-        st.header("The gallery cannot be shown")
+    damaged = isinstance(error, StoreDamaged)
+    st.header("The gallery cannot be read" if damaged else "The gallery cannot be shown")
     st.error(_sentence(error), icon=":material/error:")
+    if damaged:
+        st.write("Nothing was changed. Look at it from a terminal:")
+        st.code(f"cxr check --store {shlex.quote(uri)}", language=None)
 
 
 def encoder_problem(error: CxrError, gallery: Gallery) -> None:
@@ -130,14 +129,14 @@ def encoder_problem(error: CxrError, gallery: Gallery) -> None:
             "(its name, its folder or its hub id):",
             icon=":material/link_off:",
         )
-        st.code(serve_command(uri, stamp.name), language="bash")
+        st.code(serve_command(uri, stamp.name), language=None)
     elif isinstance(error, EncoderUnavailable):
         st.error(
             f"**The encoder is not available.** {_sentence(error)} Search by id, browsing "
             "and the evaluation work without it.",
             icon=":material/link_off:",
         )
-        st.code(serve_command(uri, stamp.name), language="bash")
+        st.code(serve_command(uri, stamp.name), language=None)
     elif isinstance(error, TextUnsupported | BadQuery):
         st.info(_sentence(error), icon=":material/info:")
     else:

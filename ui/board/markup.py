@@ -176,6 +176,15 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]], strong: int | None
     )
 
 
+def legend(entries: Sequence[tuple[str, str, str]]) -> str:
+    """What the lines of a chart are: name, glyph, colour."""
+    drawn = "".join(
+        f'<span><b aria-hidden="true" style="color:{colour}">{glyph}</b> {escape(name)}</span>'
+        for name, glyph, colour in entries
+    )
+    return f'<div class="cxr key">{drawn}</div>'
+
+
 def fact(name: str, value: str) -> str:
     """One named value, which may be long."""
     return (

@@ -13,12 +13,9 @@ from ui.board import markup, resources, tables
 from ui.board.markup import plain
 
 _ALL = "every film"
-#: Colour, dash and symbol by place: the encoder, raw pixels, chance.
-_COLOURS, _DASHES, _SYMBOLS = (
-    ["#0072B2", "#D55E00", "#808080"],
-    [[1, 0], [6, 3], [2, 3]],
-    ["circle", "square", "triangle-up"],
-)
+#: Colour, symbol, its glyph, and dash: of the encoder, then of the floors.
+_OURS = ("#0072B2", "circle", "●", [1, 0])
+_FLOORS = (("#D55E00", "square", "■", [6, 3]), ("#808080", "triangle-up", "▲", [2, 3]))
 
 
 def main() -> None:
@@ -57,7 +54,7 @@ def main() -> None:
     if split is not None and searched is not None:
         command += ["--gallery-split", searched]
     command += ["--k", ",".join(map(str, resources.DEPTHS)), "--store", gallery.uri]
-    st.code(shlex.join(command), language="bash", wrap_lines=True)
+    st.code(shlex.join(command), language=None, wrap_lines=True)
 
 
 def choose(splits: list[str]) -> tuple[str, str | None]:
@@ -111,31 +108,32 @@ def protocol(
         head, rows = tables.detail_table(found)
         st.html(markup.table(head, rows))
     with right:
-        st.altair_chart(chart(tables.points(found, encoder)), key=f"chart-{name}")
+        points = tables.points(found, encoder)
+        st.altair_chart(chart(points), key=f"chart-{name}")
+        st.html(
+            markup.legend([(name, style[2], style[0]) for name, style in _styles(points).items()])
+        )
 
 
 def chart(points: list[dict[str, Any]]) -> Any:
-    """Precision over k; the methods differ by colour, dash and symbol."""
-    methods = list(dict.fromkeys(point["method"] for point in points))
-    at = [0, *(1 + list(tables.FLOORS.values()).index(name) for name in methods[1:])]
+    """Precision over k; the methods differ by colour, dash and symbol. The key stands below."""
+    styles = _styles(points)
 
-    def scale(values: list[Any]) -> alt.Scale:
-        return alt.Scale(domain=methods, range=[values[place] for place in at])
+    def scale(part: int) -> alt.Scale:
+        return alt.Scale(domain=list(styles), range=[style[part] for style in styles.values()])
 
     bottom = max(0.0, min(point["precision"] for point in points) - 0.08)
-    # One legend: Vega merges those of colour and symbol because they are alike.
-    legend = alt.Legend(title=None, orient="bottom")
     y = alt.Y("precision:Q", title="Precision@k", scale=alt.Scale(domain=[bottom, 1]))
     base = alt.Chart(alt.InlineData(values=points)).encode(
         x=alt.X("k:O", title="k", axis=alt.Axis(labelAngle=0)),
-        color=alt.Color("method:N", scale=scale(_COLOURS), legend=legend),
+        color=alt.Color("method:N", scale=scale(0), legend=None),
     )
     lines = base.mark_line(strokeWidth=2).encode(
-        y=y, strokeDash=alt.StrokeDash("method:N", scale=scale(_DASHES), legend=None)
+        y=y, strokeDash=alt.StrokeDash("method:N", scale=scale(3), legend=None)
     )
     marks = base.mark_point(size=70, filled=True, opacity=1).encode(
         y=y,
-        shape=alt.Shape("method:N", scale=scale(_SYMBOLS), legend=legend),
+        shape=alt.Shape("method:N", scale=scale(1), legend=None),
         tooltip=["method:N", "k:O", alt.Tooltip("precision:Q", format=".3f")],
     )
     bars = (
@@ -143,7 +141,13 @@ def chart(points: list[dict[str, Any]]) -> Any:
         .mark_rule(strokeWidth=1.5)
         .encode(y=alt.Y("low:Q"), y2="high:Q")
     )
-    return alt.layer(lines, bars, marks).properties(height=300)
+    return alt.layer(lines, bars, marks).properties(height=280)
+
+
+def _styles(points: list[dict[str, Any]]) -> dict[str, tuple[str, str, str, list[int]]]:
+    ours, *floors = dict.fromkeys(point["method"] for point in points)
+    at = list(tables.FLOORS.values())
+    return {ours: _OURS, **{name: _FLOORS[at.index(name)] for name in floors}}
 
 
 main()

@@ -79,15 +79,13 @@ def ways_in(gallery: Gallery, encoder: Encoder | CxrError | None) -> None:
             st.form_submit_button(
                 "Search", type="primary", on_click=visit.ask_text, disabled=wordless
             )
-        with st.container(horizontal=True, gap="xsmall"):
+        with st.container(horizontal=True, gap="xsmall", key="prompts"):
             for prompt in PROMPTS:
                 st.button(
                     prompt,
                     key=f"prompt-{prompt}",
                     on_click=visit.ask_this_text,
                     args=(prompt,),
-                    type="tertiary",
-                    icon=":material/format_quote:",
                     disabled=wordless,
                 )
     with upload:
@@ -210,7 +208,7 @@ def results(
         return
     searched = resources.films(gallery, search.filters)
     left, right = st.columns([3, 2])
-    with left, st.container(border=True, height="stretch", key="query"):
+    with left, st.container(border=True, height="stretch", horizontal=True, key="query"):
         query(search, found, labels)
     if not found.hits:
         nothing(gallery, search)
@@ -227,11 +225,8 @@ def query(search: Search, found: Answer, labels: Labels) -> None:
     if found.query is not None:
         row = found.query
         picture = markup.film(found.thumbnails[row.id], f"query film {row.id}")
-        detail = " · ".join(
-            str(part)
-            for part in (row.split, row.view, row.sex, _size(row.width, row.height))
-            if part
-        )
+        parts = (row.view, row.sex, _size(row.width, row.height))
+        detail = " · ".join(part for part in parts if part)
         st.html(
             markup.query_card(
                 "Query: a film of the gallery", row.id, detail, picture, labels.chips(row)
@@ -264,6 +259,8 @@ def neighbours(gallery: Gallery, search: Search, found: Answer, labels: Labels) 
         st.caption("The films searched carry no labels.")
         return
     among = _passing(pool) or " of the gallery"
+    if pool.filters != search.filters:
+        among = " that pass the other filters" if pool.filters else " of the gallery"
     st.html(
         markup.neighbours(
             lines,
@@ -371,7 +368,7 @@ def elsewhere(gallery: Gallery, search: Search) -> None:
     ]
     command = ["cxr", "search", *asked, *where, "-k", str(search.k), "--store", gallery.uri]
     with st.expander("The same search on the command line", icon=":material/terminal:"):
-        st.code(shlex.join(command), language="bash", wrap_lines=True)
+        st.code(shlex.join(command), language=None, wrap_lines=True)
 
 
 def _passing(search: Search) -> str:

@@ -86,12 +86,12 @@ def commands(gallery: Gallery) -> None:
         "Run this in another terminal. Every open page follows within seconds; "
         "films that are known are not encoded again."
     )
-    st.code(frame.ingest_command(gallery.uri), language="bash", wrap_lines=True)
+    st.code(frame.ingest_command(gallery.uri), language=None, wrap_lines=True)
     store = shlex.quote(gallery.uri)
     with st.expander("Look after it", icon=":material/terminal:"):
         st.code(
             f"cxr stats --store {store}\ncxr check --store {store}\ncxr optimize --store {store}",
-            language="bash",
+            language=None,
         )
 
 

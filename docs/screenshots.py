@@ -1,0 +1,127 @@
+"""Make the dashboard's pictures for the README from a gallery.
+
+    python docs/screenshots.py --store GALLERY --out docs/images
+
+Needs Playwright and a Chromium (``/usr/bin/chromium``, or ``$CXR_BROWSER``). Serves the dashboard
+by itself on a free port of 127.0.0.1, and ends it afterwards.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlencode
+
+from PIL import Image
+from playwright.sync_api import Browser, sync_playwright
+
+APP = Path(__file__).parents[1] / "ui" / "dashboard.py"
+FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+WIDE, PHONE = (1440, 1010), (420, 900)
+#: Colours of a saved picture: films are grey and the rest is flat, so few are enough.
+COLOURS = 256
+
+
+@contextlib.contextmanager
+def dashboard(store: str, encoder: str | None) -> Iterator[str]:
+    """Serve a gallery; its address."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    environment = {**os.environ, "CXR_STORE": store}
+    if encoder:
+        environment["CXR_ENCODER"] = encoder
+    command = [sys.executable, "-P", "-m", "streamlit", "run", str(APP)]
+    server = subprocess.Popen(
+        [*command, "--server.port", str(port)], env=environment, stdout=subprocess.DEVNULL
+    )
+    try:
+        url = f"http://127.0.0.1:{port}"
+        for _ in range(300):
+            with contextlib.suppress(OSError), urllib.request.urlopen(f"{url}/_stcore/health"):
+                break
+            if server.poll() is not None:
+                raise SystemExit(f"the dashboard ended with code {server.returncode}")
+            time.sleep(0.1)
+        yield url
+    finally:
+        server.terminate()
+        server.wait()
+
+
+def picture(
+    browser: Browser, url: str, until: str, size: tuple[int, int], scheme: str, out: Path
+) -> None:
+    """Open a page, wait until a CSS selector is there, save what is seen."""
+    width, height = size
+    context = browser.new_context(
+        viewport={"width": width, "height": height},
+        color_scheme="dark" if scheme == "dark" else "light",
+    )
+    page = context.new_page()
+    page.goto(url)
+    page.locator(until).first.wait_for(timeout=90_000)
+    page.wait_for_timeout(1500)  # pictures decode, charts grow in
+    data = page.screenshot()
+    context.close()
+    image = Image.open(io.BytesIO(data)).convert("RGB")
+    image.quantize(COLOURS, dither=Image.Dither.NONE).save(out, optimize=True)
+    print(f"{out} {out.stat().st_size >> 10} KiB")
+
+
+def main() -> None:
+    """Make all pictures."""
+    from store import Gallery, Where
+
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--store", required=True, help="the gallery")
+    parser.add_argument("--out", type=Path, default=Path("docs/images"), help="folder")
+    parser.add_argument("--encoder", help="default: the one that made the gallery")
+    parser.add_argument("--id", help="the film to ask with; default: one of the test split")
+    parser.add_argument("--text", default="pneumonia opacity in lungs")
+    arguments = parser.parse_args()
+    gallery = Gallery.open(arguments.store)
+    ids = gallery.ids(Where(split=("test",))) or gallery.ids()
+    asked = arguments.id or ids[len(ids) // 3]
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    browser_path = os.environ.get("CXR_BROWSER") or shutil.which("chromium") or "/usr/bin/chromium"
+    by_id = "/?" + urlencode({"id": asked})
+    by_text = "/?" + urlencode({"text": arguments.text, "split": "test"})
+    score, table = ".cxr.hit .score", "[data-testid=stVegaLiteChart]"
+    with (
+        dashboard(arguments.store, arguments.encoder) as url,
+        sync_playwright() as playwright,
+    ):
+        browser = playwright.chromium.launch(executable_path=browser_path, args=FLAGS)
+        for name, link, until, size, scheme in (
+            ("dashboard", by_id, score, WIDE, "light"),
+            ("dashboard-dark", by_id, score, WIDE, "dark"),
+            ("dashboard-text", by_text, score, WIDE, "light"),
+            ("dashboard-phone", by_id, score, PHONE, "light"),
+            ("dashboard-evaluation", "/evaluation", table, WIDE, "light"),
+        ):
+            picture(browser, url + link, until, size, scheme, arguments.out / f"{name}.png")
+        browser.close()
+
+
+if __name__ == "__main__":
+    main()
