@@ -436,7 +436,7 @@ def test_markup_escapes_everything():
     labels = markup.Labels({evil: 3})
     row = Row(evil, b"", labels=(evil,), split=evil)
     drawn = [
-        markup.hit(Hit(1, 0.5, row), b"png", labels, (0, 1), [evil]),
+        markup.hit(Hit(1, 0.5, row), b"png", labels, markup.IMAGE_SCALE, [evil]),
         markup.film_card(row, None, labels),
         markup.query_card(evil, evil, evil),
         markup.neighbours([(evil, 1, 2, 0.5)], evil, evil, labels),
@@ -450,9 +450,9 @@ def test_markup_escapes_everything():
 
 
 def test_bar_stays_in_its_track():
-    assert "width:100.0%" in markup.bar(1.7, (0, 1))
-    assert "width:0.0%" in markup.bar(-0.4, (0, 1))
-    assert "width:25.0%" in markup.bar(0.125, (0, 0.5))
+    assert "width:100.0%" in markup.bar(1.7, markup.IMAGE_SCALE)
+    assert "width:0.0%" in markup.bar(-0.4, markup.TEXT_SCALE)
+    assert "width:25.0%" in markup.bar(0.125, markup.Scale(0, 0.5, "text"))
 
 
 def test_nine_labels_get_eight_marks_and_a_ring():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 
@@ -31,8 +32,18 @@ _MARKS = (
 )
 _OTHER = ("○", "#808080")
 
-#: Ends of the score bar. Image and text cosines live on different scales, so each has its own.
-IMAGE_SCALE, TEXT_SCALE = (0.0, 1.0), (0.0, 1.0)
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """The fixed scale of a score bar: cosines at its ends, and what kind of bar it is."""
+
+    low: float
+    high: float
+    kind: str
+
+
+#: Image and text cosines live on different scales, so each has its own, in its own colour.
+IMAGE_SCALE, TEXT_SCALE = Scale(0.0, 1.0, "image"), Scale(0.0, 1.0, "text")
 
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]()<>#+\-.!|~:$&])")
 
@@ -80,18 +91,18 @@ def film(png: bytes | None, alt: str) -> str:
     return f'<img class="film" src="data:image/png;base64,{data}" alt="{escape(alt)}">'
 
 
-def bar(score: float, scale: tuple[float, float]) -> str:
+def bar(score: float, scale: Scale) -> str:
     """A cosine on a fixed scale."""
-    low, high = scale
-    width = 100 * min(max((score - low) / (high - low), 0.0), 1.0)
-    return f'<div class="bar" aria-hidden="true"><i style="width:{width:.1f}%"></i></div>'
+    width = 100 * min(max((score - scale.low) / (scale.high - scale.low), 0.0), 1.0)
+    style = f"width:{width:.1f}%"
+    return f'<div class="bar {scale.kind}" aria-hidden="true"><i style="{style}"></i></div>'
 
 
 def hit(
     found: Hit,
     png: bytes | None,
     labels: Labels,
-    scale: tuple[float, float],
+    scale: Scale,
     badges: Sequence[str] = (),
 ) -> str:
     """One result."""

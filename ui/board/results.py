@@ -146,8 +146,8 @@ def hits(search: Search, found: Answer, searched: int, labels: Labels) -> None:
     kind = "sentence to image" if text else "image to image"
     st.caption(
         f"Out of {_films(others)}{_passing(search)}. Number and bar: cosine, {kind}, "
-        f"bar from {scale[0]:g} to {scale[1]:g}. A cosine is not a probability, and the two kinds "
-        "are not comparable."
+        f"bar from {scale.low:g} to {scale.high:g}. A cosine is not a probability, and the two "
+        "kinds are not comparable."
     )
     digests: tuple[bytes, ...] = ()
     if search.upload is not None:
