@@ -112,14 +112,16 @@ def neighbours(gallery: Gallery, search: Search, found: Answer, labels: Labels) 
         st.caption("The films searched carry no labels.")
         return
     among = _passing(pool) or " of the gallery"
+    chosen = ""
     if pool.filters != search.filters:
         among = " that pass the other filters" if pool.filters else " of the gallery"
+        chosen = " The label filter decided part of the counts."
     st.html(
         markup.neighbours(
             lines,
             f"Labels of the {len(found.hits)} neighbours",
             f"Upright line and percentage: the label's share of all films{among}, which is what "
-            "chance alone would show.",
+            f"chance alone would show.{chosen}",
             labels,
         )
     )

@@ -84,7 +84,8 @@ def ways_in(gallery: Gallery, encoder: Encoder | CxrError | None) -> None:
                 )
     with upload:
         file = st.file_uploader(
-            "A chest film, PNG or JPEG. It stays in this visit's memory; nothing is saved.",
+            "A chest film: PNG, JPEG, TIFF, WebP, BMP or DICOM. It stays in this visit's memory; "
+            "nothing is saved.",
             type=list(visit.UPLOAD_TYPES),
             max_upload_size=visit.UPLOAD_MB,
             key=visit.upload_box(),
