@@ -145,7 +145,7 @@ def to_arrow(rows: Sequence[Row], dimension: int) -> pa.Table:
 
 def checksums(vectors: Vectors) -> np.ndarray[Any, np.dtype[np.uint32]]:
     """crc32 of each row's bytes (little-endian float32), uint32 (n,)."""
-    data = memoryview(np.ascontiguousarray(vectors, "<f4")).cast("B")
+    data = np.ascontiguousarray(vectors, "<f4").data.cast("B")
     size = 4 * vectors.shape[1]
     return np.fromiter(
         (zlib.crc32(data[start : start + size]) for start in range(0, len(data), size)),

@@ -3,25 +3,37 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from store import table
-from store.arrow import CHECKSUM, NORM_TOLERANCE, checksums
+from store import heal, table
+from store.arrow import CHECKSUM, METADATA, NORM_TOLERANCE, checksums
+
+if TYPE_CHECKING:
+    from store.mirror import Snapshot
 
 #: Ids named per problem; the rest are counted.
 _NAMED = 5
+_CHUNK = 5000
+_AGAIN = "; remove them with: cxr delete --id ID, then ingest them again"
 
 
-def problems(handle: Any, dimension: int) -> list[str]:
-    """One sentence for each thing that is wrong with a table; empty when it is sound."""
+def problems(handle: Any, dimension: int, snapshot: Snapshot | None = None) -> list[str]:
+    """One sentence for each thing that is wrong with a table; empty when it is sound.
+
+    Args:
+        handle: the table.
+        dimension: of its vectors.
+        snapshot: a mirror of the same version, compared with the table.
+    """
     try:
         keys = table.scan(handle, ["id", "sha256", "_rowid"])
         ids = keys["id"].to_pylist()
-        bad_vectors, altered = [], []
+        bad_vectors, altered, differing = [], [], []
         read = 0
-        for batch in table.scan_batches(handle, ["id", "embedding", CHECKSUM]):
+        for batch in table.scan_batches(handle, ["id", "_rowid", "embedding", CHECKSUM]):
             flat = batch.column("embedding").flatten().to_numpy(zero_copy_only=False)
             vectors = flat.reshape(-1, dimension)
             norms = np.linalg.norm(vectors.astype(np.float64), axis=1)
@@ -30,26 +42,75 @@ def problems(handle: Any, dimension: int) -> list[str]:
             names = batch.column("id")
             bad_vectors += [names[int(place)].as_py() for place in np.flatnonzero(bad)]
             altered += [names[int(place)].as_py() for place in np.flatnonzero(other)]
+            if snapshot is not None:
+                row_ids = batch.column("_rowid").to_numpy().astype(np.int64)
+                wrong = snapshot.differing(row_ids, vectors)
+                differing += [names[int(place)].as_py() for place in wrong]
             read += len(norms)
-        pictures = table.thumbnails(handle, keys["_rowid"].to_pylist())
+        pictures = _pictures(handle, keys["_rowid"].to_pylist())
+        bad_pictures = [
+            id_
+            for id_, picture in zip(ids, pictures, strict=True)
+            if picture is not None and not picture.startswith(b"\x89PNG\r\n\x1a\n")
+        ]
+        lost = _not_found_by_id(handle, ids)
     except (RuntimeError, OSError, ValueError) as error:
         return [f"version {handle.version} cannot be read: {str(error)[:300]}"]
-    repeated = [id_ for id_, count in Counter(ids).items() if count > 1]
-    bad_pictures = [
-        id_
-        for id_, picture in zip(ids, pictures, strict=True)
-        if picture is not None and not picture.startswith(b"\x89PNG\r\n\x1a\n")
-    ]
     found = []
     if read != len(ids):
         found.append(f"{len(ids)} ids but {read} vectors")
-    for what, which in (
-        ("ids occur more than once", repeated),
-        ("vectors are not finite and of unit length", bad_vectors),
-        ("vectors are not the ones that were written", altered),
-        ("thumbnails are not PNG", bad_pictures),
+    if snapshot is not None and snapshot.count != len(ids):
+        found.append(f"{len(ids)} rows in the table but {snapshot.count} in the mirror")
+    repeated = [id_ for id_, count in Counter(ids).items() if count > 1]
+    for what, which, remedy in (
+        ("ids occur more than once", repeated, _AGAIN),
+        ("vectors are not finite and of unit length", bad_vectors, _AGAIN),
+        ("vectors are not the ones that were written", altered, _AGAIN),
+        ("vectors of the mirror differ from the table", differing, "; delete the saved mirror"),
+        ("ids are stored but not found by lookup", lost, "; run: cxr optimize"),
+        ("thumbnails are not PNG", bad_pictures, _AGAIN),
     ):
         if which:
             more = " ..." if len(which) > _NAMED else ""
-            found.append(f"{len(which)} {what}: {', '.join(which[:_NAMED])}{more}")
+            found.append(f"{len(which)} {what}: {', '.join(which[:_NAMED])}{more}{remedy}")
     return found
+
+
+def unreadable(handle: Any) -> str | None:
+    """Why a table cannot be read back whole and as written, in a few words; None when it can."""
+    try:
+        keys = table.scan(handle, [*METADATA, "_rowid"])
+        read = 0
+        for batch in table.scan_batches(handle, ["embedding", CHECKSUM]):
+            flat = batch.column("embedding").flatten().to_numpy(zero_copy_only=False)
+            vectors = flat.reshape(batch.num_rows, -1)
+            if (checksums(vectors) != batch.column(CHECKSUM).to_numpy()).any():
+                return "vectors are not the ones that were written"
+            read += batch.num_rows
+        for _ in _pictures(handle, keys["_rowid"].to_pylist()):
+            pass
+        ids = keys["id"].to_pylist()
+        if not read == len(ids) == handle.count_rows() or _not_found_by_id(handle, ids):
+            return "the rows are not all there"
+    except (RuntimeError, OSError, ValueError) as error:
+        return heal.brief(error)
+    return None
+
+
+def _pictures(handle: Any, row_ids: list[int]) -> Iterable[bytes | None]:
+    for start in range(0, len(row_ids), _CHUNK):
+        yield from table.thumbnails(handle, row_ids[start : start + _CHUNK])
+
+
+def _not_found_by_id(handle: Any, ids: list[str]) -> list[str]:
+    """Ids that the index does not lead to."""
+    if not handle.list_indices():
+        return []
+    from lancedb.expr import col
+
+    lost: list[str] = []
+    for start in range(0, len(ids), _CHUNK):
+        wanted = ids[start : start + _CHUNK]
+        found = table.scan(handle, ["id"], col("id").isin(wanted))["id"].to_pylist()
+        lost += sorted(set(wanted) - set(found))
+    return lost

@@ -38,6 +38,10 @@ class StoreDamaged(CxrError):
     """A gallery that cannot be read, or whose parts disagree."""
 
 
+class StoreUnwritable(CxrError):
+    """A write that the disk refused: full, broken or protected. What was stored stays readable."""
+
+
 class EncoderMismatch(CxrError):
     """A gallery made by one encoder, used with another."""
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields
 from store.errors import BadFilter
 
 #: Columns compared for equality.
-_EQUAL = ("split", "dataset", "patient", "view", "sex")
+_EQUAL = ("split", "dataset", "patient", "view", "sex", "batch")
 _KEYS = ("label", *_EQUAL, "age")
 
 
@@ -21,7 +21,7 @@ class Where:
 
     Attributes:
         label: rows that carry at least one of these findings.
-        split, dataset, patient, view, sex: rows whose column is one of these.
+        split, dataset, patient, view, sex, batch: rows whose column is one of these.
         age_min, age_max: years, inclusive; rows without an age never pass.
     """
 
@@ -33,6 +33,7 @@ class Where:
     sex: tuple[str, ...] = ()
     age_min: float | None = None
     age_max: float | None = None
+    batch: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for name in ("label", *_EQUAL):

@@ -11,9 +11,9 @@ from typing import Any, TypeVar
 
 import numpy.typing as npt
 
-from store import arrow, mirror, search, table
+from store import arrow, lease, maintain, mirror, saved, search, sync, table, writing
 from store.check import problems
-from store.errors import BadQuery, StoreDamaged
+from store.errors import BadQuery, StoreDamaged, UnknownId
 from store.evaluation import Evaluation
 from store.filters import Where
 from store.protocols import Baseline, evaluate_snapshot
@@ -36,6 +36,7 @@ class Gallery:
         self._live = handle
         self._lock = threading.RLock()
         self._snapshot: mirror.Snapshot | None = None
+        self._lease = lease.Lease(uri) if table.is_local(uri) else None
 
     @classmethod
     def open(cls, uri: str | Path, stamp: EncoderStamp | None = None) -> Gallery:
@@ -71,12 +72,36 @@ class Gallery:
         with self._lock:
             # Opened afresh: a handle does not see that its table was dropped and made again.
             self._live = table.open_(self.uri, self.stamp)
-            identity = table.uuid_of(self._live), int(self._live.version)
+            version = int(self._live.version)
+            identity = table.uuid_of(self._live), version, table.token(self._live, version)
             before = self._snapshot
-            if before is not None and identity == (before.uuid, before.version):
+            if before is not None and identity == (before.uuid, before.version, before.token):
                 return False
-            self._snapshot = mirror.build(table.pin(self.uri, identity[1]), self.stamp.dimension)
+            if self._lease is not None and before is None:
+                self._lease.claim(version)
+            self._snapshot = self._follow(before, version)
+            if self._lease is not None:
+                self._lease.claim(version)
             return True
+
+    def _follow(self, before: mirror.Snapshot | None, version: int) -> mirror.Snapshot:
+        handle = table.pin(self.uri, version)
+        local = table.is_local(self.uri)
+        if before is None and local:
+            before = saved.load(self.uri, handle, self.stamp.dimension)
+            if before is not None:
+                saved.verify_behind(self.uri, before, self._distrust)
+        after = sync.follow(before, handle, self.stamp.dimension)
+        if after is not before and local:
+            saved.save_behind(self.uri, after)
+        return after
+
+    def _distrust(self, snapshot: mirror.Snapshot) -> None:
+        """Build anew: the saved mirror that answers came from turned out to be damaged."""
+        with self._lock:
+            self._snapshot = mirror.build(
+                table.pin(self.uri, int(self._live.version)), self.stamp.dimension
+            )
 
     def _current(self) -> mirror.Snapshot:
         snapshot = self._snapshot
@@ -106,7 +131,7 @@ class Gallery:
         return self._current().version
 
     def __len__(self) -> int:
-        return len(self._current().ids)
+        return self._current().count
 
     # -- writing -------------------------------------------------------------------------------
 
@@ -117,7 +142,7 @@ class Gallery:
             BadRows: a repeated id, or a vector that is not finite, of unit length and of this
                 gallery's dimension. Nothing is written then.
         """
-        return table.upsert(self._live, rows, self.stamp.dimension)
+        return writing.upsert(self.uri, self._live, rows, self.stamp.dimension)
 
     def update_metadata(self, rows: Sequence[Row]) -> int:
         """Correct labels and other metadata of stored rows, keeping their vectors.
@@ -125,11 +150,56 @@ class Gallery:
         Returns:
             How many rows changed; ids that are not stored are ignored.
         """
-        return table.update_metadata(self._live, rows, self.stamp.dimension)
+        return writing.update_metadata(self.uri, self._live, rows, self.stamp.dimension)
 
-    def optimize(self, keep: timedelta = timedelta(days=1)) -> None:
-        """Merge small fragments; forget table versions older than ``keep``."""
-        table.optimize(self._live, keep)
+    def delete(
+        self,
+        where: Where | None = None,
+        ids: Sequence[str] | None = None,
+        batch: str | None = None,
+        *,
+        dry_run: bool = False,
+    ) -> int:
+        """Remove the rows that meet all the conditions given, in one commit.
+
+        Args:
+            where: rows that pass this filter.
+            ids: rows with one of these ids.
+            batch: rows that this ingestion wrote last.
+            dry_run: count only.
+
+        Returns:
+            How many rows are gone, or would be.
+
+        Raises:
+            BadQuery: no condition at all.
+            UnknownId: one of ``ids`` is not stored. Nothing is deleted then.
+        """
+        if not where and ids is None and batch is None:
+            raise BadQuery("delete needs a filter, ids or a batch; remove the folder to drop all")
+        condition = where or Where()
+        if batch is not None:
+            if condition.batch:
+                raise BadQuery(f"batch {batch!r} and a filter on batch were both given; give one")
+            condition = replace(condition, batch=(batch,))
+        if ids is not None:
+            stored = self.rows(ids)
+            missing = [id_ for id_ in ids if id_ not in stored]
+            if missing:
+                raise UnknownId(f"no row {missing[0]!r} ({len(missing)} of {len(ids)} not stored)")
+        if dry_run:
+            self._live.checkout_latest()
+            return len(writing.matching(self._live, condition, ids))
+        return writing.delete(self.uri, self._live, condition, ids)
+
+    def optimize(self, keep: timedelta | None = None) -> None:
+        """Merge small fragments and forget old versions. Writing does this by itself now and then.
+
+        Args:
+            keep: forget versions older than this, even those in use: their readers then follow
+                to the newest. None forgets only what no reader on this machine uses.
+        """
+        maintain.run(self.uri, self._live, keep)
 
     # -- looking up ----------------------------------------------------------------------------
 
@@ -194,7 +264,7 @@ class Gallery:
         self.check_k(k)
 
         def ask(now: mirror.Snapshot) -> list[list[Hit]]:
-            excluded = [now.position[id_] for id_ in exclude if id_ in now.position]
+            excluded = now.known_positions(exclude)
             found = search.nearest(now, queries, k, now.positions_of(where), excluded)
             return search.hits(now, found)
 
@@ -271,16 +341,25 @@ class Gallery:
         snapshot = snapshot or self._current()
         return {
             "uri": self.uri,
-            "rows": len(snapshot.ids),
+            "rows": snapshot.count,
             "table_version": snapshot.version,
             "encoder": self.stamp.name,
             "fingerprint": self.stamp.fingerprint,
         }
 
     def check(self) -> list[str]:
-        """Read everything back; one sentence for each thing that is wrong, none when sound."""
+        """Read everything back and compare it with its checksums and with the mirror.
+
+        Returns:
+            One sentence for each thing that is wrong, with ids; none when all is sound.
+        """
         self._live.checkout_latest()
-        return problems(self._live, self.stamp.dimension)
+        try:
+            self.refresh()
+        except StoreDamaged as error:
+            return problems(self._live, self.stamp.dimension) or [str(error)]
+        snapshot = self._current()
+        return problems(snapshot.handle, self.stamp.dimension, snapshot)
 
     def stats(self) -> dict[str, Any]:
         """What is in the store, as the command line prints it."""

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from store import arrow, table
 from store.errors import StoreDamaged, UnknownId
@@ -19,39 +20,62 @@ from store.filters import Where
 from store.schema import Vectors
 
 _METADATA_COLUMNS = ("labels", "split", "dataset", "view", "sex")
+#: Filters whose rows a snapshot remembers.
+_REMEMBERED = 16
+#: What the mirror copies, and what tells a changed row: (row id, version of its last change).
+COLUMNS = ("id", "_rowid", "_row_last_updated_at_version", "embedding")
+
+Integers = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)
 class Snapshot:
     """One version of the table, in memory. Never changed after it was built.
 
-    Positions run over rows in id order, so that equal scores sort by id.
+    Positions run in any order; equal scores are ranked by id when hits are made.
 
     Attributes:
         handle: the table, pinned to ``version``.
         index: faiss.IndexFlatIP over ``vectors``.
         vectors: float32 (n, d), a view of the index's own memory.
-        ids: the ids, ascending.
+        keys: the ids, by position.
         row_ids: int64 (n,), the table's row ids.
+        changed_at: int64 (n,), the version that last changed each row.
         version: of the table.
         uuid: identity of the table.
+        token: digest of the version's manifest; after a damaged version was given up, another
+            one may take its number.
     """
 
     handle: Any
     index: Any = field(repr=False)
     vectors: Vectors = field(repr=False)
-    ids: list[str] = field(repr=False)
-    row_ids: npt.NDArray[np.int64] = field(repr=False)
+    keys: pa.StringArray = field(repr=False)
+    row_ids: Integers = field(repr=False)
+    changed_at: Integers = field(repr=False)
     version: int
     uuid: str
+    token: str
+    _passing: dict[Where, Integers] = field(default_factory=dict, repr=False)
+
+    @property
+    def count(self) -> int:
+        """How many rows."""
+        return len(self.keys)
 
     @cached_property
-    def position(self) -> dict[str, int]:
-        """Position of each id."""
-        return {id_: position for position, id_ in enumerate(self.ids)}
+    def ids(self) -> list[str]:
+        """The ids, by position."""
+        found: list[str] = self.keys.to_pylist()
+        return found
 
     @cached_property
-    def by_row_id(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    def _by_id(self) -> Integers:
+        order: Integers = pc.sort_indices(self.keys).to_numpy().astype(np.int64)
+        return order
+
+    @cached_property
+    def by_row_id(self) -> tuple[Integers, Integers]:
         """Row ids ascending, and the position of each."""
         order = np.argsort(self.row_ids, kind="stable")
         return self.row_ids[order], order.astype(np.int64)
@@ -60,22 +84,31 @@ class Snapshot:
     def metadata(self) -> pa.Table:
         """The columns that evaluation and facets use, in position order."""
         found = table.scan(self.handle, ["_rowid", *_METADATA_COLUMNS])
-        rows = found["_rowid"].to_numpy()
-        return found.take(pa.array(np.argsort(rows, kind="stable")[_inverse(self.by_row_id[1])]))
+        order = np.argsort(found["_rowid"].to_numpy(), kind="stable")
+        sorted_place = np.empty(self.count, np.int64)
+        sorted_place[self.by_row_id[1]] = np.arange(self.count)
+        return found.take(pa.array(order[sorted_place]))
 
-    def positions_of(self, where: Where | None) -> npt.NDArray[np.int64] | None:
+    def positions_of(self, where: Where | None) -> Integers | None:
         """Positions of the rows that pass a filter, ascending; None when all do."""
         condition = where.to_filter() if where else None
-        if condition is None:
+        if where is None or condition is None:
             return None
-        passing = table.scan(self.handle, ["_rowid"], condition)["_rowid"].to_numpy()
-        sorted_ids, positions = self.by_row_id
-        return np.sort(positions[np.searchsorted(sorted_ids, passing)])
+        known = self._passing.get(where)
+        if known is None:
+            passing = table.scan(self.handle, ["_rowid"], condition)["_rowid"].to_numpy()
+            sorted_ids, positions = self.by_row_id
+            known = np.sort(positions[np.searchsorted(sorted_ids, passing)])
+            while len(self._passing) >= _REMEMBERED:
+                self._passing.pop(next(iter(self._passing)), None)
+            self._passing[where] = known
+        return known
 
     def ids_of(self, where: Where | None) -> list[str]:
         """The ids that pass a filter, ascending."""
         allowed = self.positions_of(where)
-        return list(self.ids) if allowed is None else [self.ids[place] for place in allowed]
+        keys = self.keys if allowed is None else self.keys.take(pa.array(allowed))
+        return sorted(keys.to_pylist())
 
     def row_ids_of(self, ids: Iterable[str]) -> list[int]:
         """The table's row ids of these ids, in the order asked. UnknownId as in find."""
@@ -90,25 +123,56 @@ class Snapshot:
             counts[column] = Counter(value for value in columns[column].to_pylist() if value)
         return {column: dict(sorted(found.items())) for column, found in counts.items()}
 
-    def find(self, ids: Iterable[str]) -> npt.NDArray[np.int64]:
+    def find(self, ids: Iterable[str]) -> Integers:
         """Positions of these ids, in the order asked. UnknownId when one is missing."""
         positions = []
         for id_ in ids:
-            if id_ not in self.position:
-                example = f"; ids look like {self.ids[0]!r}" if self.ids else ""
-                raise UnknownId(f"no row {id_!r} among {len(self.ids)} rows{example}")
-            positions.append(self.position[id_])
+            position = self._position(id_)
+            if position is None:
+                example = f"; ids look like {min(self.ids)!r}" if self.count else ""
+                raise UnknownId(f"no row {id_!r} among {self.count} rows{example}")
+            positions.append(position)
         return np.asarray(positions, np.int64)
 
+    def known_positions(self, ids: Iterable[str]) -> list[int]:
+        """Positions of those of these ids that are here."""
+        found = (self._position(id_) for id_ in ids)
+        return [position for position in found if position is not None]
 
-def _inverse(permutation: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    result = np.empty_like(permutation)
-    result[permutation] = np.arange(len(permutation))
-    return result
+    def _position(self, id_: str) -> int | None:
+        order = self._by_id
+        # Arrow sorts by UTF-8 bytes, Python by code points: the same order.
+        place = bisect_left(range(self.count), id_, key=lambda i: self.keys[order[i]].as_py())
+        if place == self.count or self.keys[order[place]].as_py() != id_:
+            return None
+        return int(order[place])
+
+    def differing(self, row_ids: Integers, vectors: Vectors) -> list[int]:
+        """Which of these rows of the table are absent here, or have another vector."""
+        sorted_ids, positions = self.by_row_id
+        if not len(sorted_ids):
+            return list(range(len(row_ids)))
+        places = np.minimum(np.searchsorted(sorted_ids, row_ids), len(sorted_ids) - 1)
+        wrong = sorted_ids[places] != row_ids
+        wrong |= (self.vectors[positions[places]] != vectors).any(axis=1)
+        return [int(place) for place in np.flatnonzero(wrong)]
+
+
+def empty_index(count: int, dimension: int) -> tuple[Any, Vectors]:
+    """An IndexFlatIP with room for this many vectors, and its memory as float32 (n, d)."""
+    import faiss
+
+    index = faiss.IndexFlatIP(dimension)
+    index.codes.resize(count * dimension * 4)
+    index.ntotal = count
+    if not count:
+        return index, np.empty((0, dimension), np.float32)
+    memory = faiss.rev_swig_ptr(index.get_xb(), count * dimension)
+    return index, memory.reshape(count, dimension)
 
 
 def build(handle: Any, dimension: int) -> Snapshot:
-    """Copy the table into memory.
+    """Copy the table into memory, in one scan.
 
     Args:
         handle: the table, pinned to one version.
@@ -118,63 +182,56 @@ def build(handle: Any, dimension: int) -> Snapshot:
         StoreDamaged: the scan fails or disagrees with the row count, an id occurs twice, or a
             vector is not of unit length.
     """
-    import faiss
-
     try:
         count = handle.count_rows()
-        index = faiss.IndexFlatIP(dimension)
-        index.codes.resize(count * dimension * 4)
-        index.ntotal = count
-        vectors: Vectors = (
-            faiss.rev_swig_ptr(index.get_xb(), count * dimension).reshape(count, dimension)
-            if count
-            else np.empty((0, dimension), np.float32)
-        )
-        keys = table.scan(handle, ["id", "_rowid"])
-        order = np.argsort(np.asarray(keys["id"].to_pylist(), dtype=object), kind="stable")
-        ids = keys["id"].take(pa.array(order)).to_pylist()
-        row_ids = keys["_rowid"].to_numpy().astype(np.int64)[order]
-        by_row_id = np.argsort(row_ids, kind="stable")
+        index, vectors = empty_index(count, dimension)
+        keys, row_ids, changed_at = [], np.empty(count, np.int64), np.empty(count, np.int64)
         filled = 0
-        for batch in table.scan_batches(handle, ["_rowid", "embedding"]):
-            found = batch.column("_rowid").to_numpy().astype(np.int64)
-            places = by_row_id[np.searchsorted(row_ids[by_row_id], found)]
-            column = batch.column("embedding")
-            vectors[places] = column.flatten().to_numpy().reshape(-1, dimension)
-            filled += len(found)
+        for batch in table.scan_batches(handle, list(COLUMNS)):
+            place = slice(filled, filled + batch.num_rows)
+            keys.append(batch.column("id"))
+            row_ids[place] = batch.column("_rowid").to_numpy()
+            changed_at[place] = batch.column("_row_last_updated_at_version").to_numpy()
+            flat = batch.column("embedding").flatten().to_numpy()
+            vectors[place] = flat.reshape(-1, dimension)
+            filled += batch.num_rows
     except (RuntimeError, OSError, ValueError, IndexError) as error:
         raise StoreDamaged(
             f"version {handle.version} of the gallery cannot be read: {str(error)[:300]}; "
             "run: cxr check"
         ) from error
-    if not filled == len(ids) == count:
+    if filled != count:
         raise StoreDamaged(
             f"version {handle.version} of the gallery counts {count} rows, but a scan found "
             f"{filled}; run: cxr check"
         )
-    _check(ids, vectors)
-    _use_blas_for_batches()
+    ids = pa.concat_arrays(keys) if keys else pa.array([], pa.string())
+    check(ids, vectors)
     return Snapshot(
-        handle, index, vectors, ids, row_ids, int(handle.version), table.uuid_of(handle)
+        handle,
+        index,
+        vectors,
+        ids,
+        row_ids,
+        changed_at,
+        int(handle.version),
+        table.uuid_of(handle),
+        table.token(handle, int(handle.version)) or "",
     )
 
 
-def _check(ids: Sequence[str], vectors: Vectors) -> None:
-    for left, right in pairwise(ids):
-        if left == right:
-            raise StoreDamaged(f"id {left!r} occurs more than once in the table; run: cxr check")
-    norms = np.sqrt(np.einsum("ij,ij->i", vectors, vectors))
+def check(keys: pa.StringArray, vectors: Vectors, first: int = 0) -> None:
+    """Refuse repeated ids, and vectors from position ``first`` on that are not unit."""
+    if len(pc.unique(keys)) != len(keys):
+        counts = pc.value_counts(keys)
+        twice = counts.filter(pc.greater(counts.field("counts"), 1)).field("values")
+        raise StoreDamaged(
+            f"id {twice[0].as_py()!r} occurs more than once in the table; run: cxr check"
+        )
+    norms = np.sqrt(np.einsum("ij,ij->i", vectors[first:], vectors[first:]))
     bad = np.flatnonzero(~(np.abs(norms - 1) <= 10 * arrow.NORM_TOLERANCE))
     if bad.size:
         raise StoreDamaged(
-            f"{bad.size} stored vectors are not of unit length, first {ids[bad[0]]!r} with norm "
-            f"{norms[bad[0]]:.6g}; ingest these ids again"
+            f"{bad.size} stored vectors are not of unit length, first "
+            f"{keys[first + int(bad[0])].as_py()!r} with norm {norms[bad[0]]:.6g}; run: cxr check"
         )
-
-
-def _use_blas_for_batches() -> None:
-    # Since 1.15 FAISS scans small batches row by row, up to nine times slower than a matrix
-    # product on few cores; the crossover is near 800 per thread (facebookresearch/faiss#5109).
-    import faiss
-
-    faiss.cvar.distance_compute_blas_threshold = 800 * faiss.omp_get_max_threads()

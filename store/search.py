@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
-from store import arrow, table
+from store import arrow, scan, table
 from store.errors import BadQuery, StoreDamaged
 from store.mirror import Snapshot
 from store.schema import EncoderStamp, Hit, Row, Vectors
@@ -29,7 +30,7 @@ def nearest(
 ) -> list[Found]:
     """The k nearest rows by inner product, exact, ties by id.
 
-    FAISS finds the candidates in float32. They are scored again in float64, so that a score does
+    The scan finds the candidates in float32. They are scored again in float64, so that a score does
     not depend on the batch it was asked in and equal vectors score equal; enough candidates are
     taken that rounding cannot have left one out.
 
@@ -43,29 +44,18 @@ def nearest(
     Returns:
         Per query: positions and scores, best first; fewer than k when fewer are allowed.
     """
-    import faiss
-
     banned = np.asarray(sorted(set(excluded)), np.int64)
-    if allowed is None:
-        room = len(snapshot.ids)
-        parameters = None
-    else:
-        allowed = np.setdiff1d(allowed, banned, assume_unique=True)
+    room = snapshot.count
+    if allowed is not None:
+        allowed = np.setdiff1d(allowed, banned, assume_unique=True) if banned.size else allowed
         banned = banned[:0]
         room = len(allowed)
-        mask = np.zeros(len(snapshot.ids), bool)
-        mask[allowed] = True
-        bits = np.packbits(mask, bitorder="little")
-        parameters = faiss.SearchParameters(sel=faiss.IDSelectorBitmap(bits))
     if room == 0 or not len(queries):
         empty = np.empty(0, np.int64), np.empty(0, np.float32)
         return [empty] * len(queries)
 
-    def fetch(rows: Vectors, count: int) -> tuple[Any, Any]:
-        found: tuple[Any, Any] = snapshot.index.search(
-            np.ascontiguousarray(rows), count, params=parameters
-        )
-        return found
+    def fetch(rows: Vectors, count: int) -> scan.Candidates:
+        return scan.top(snapshot, rows, count, allowed)
 
     return _exact(snapshot, queries, k, room, banned, fetch)
 
@@ -76,7 +66,7 @@ def _exact(
     k: int,
     room: int,
     banned: npt.NDArray[np.int64],
-    fetch: Callable[[Vectors, int], tuple[Any, Any]],
+    fetch: Callable[[Vectors, int], scan.Candidates],
 ) -> list[Found]:
     # Rounding of a float32 inner product of unit vectors is at most d * 2^-24 (Higham 2002, 3.1).
     slack = 2 * queries.shape[1] * 2.0**-24 + 2e-7
@@ -104,8 +94,13 @@ def _rescore(
 ) -> Found:
     products = snapshot.vectors[positions].astype(np.float64) * query.astype(np.float64)
     scores = np.clip(products.sum(axis=1), -1, 1).astype(np.float32)
-    order = np.lexsort((positions, -scores))[:k]
-    return positions[order], scores[order]
+    order = np.argsort(-scores, kind="stable")
+    positions, scores = positions[order], scores[order]
+    if len(scores) > 1 and (scores[:-1] == scores[1:]).any():
+        ids = snapshot.keys.take(pa.array(positions)).to_pylist()
+        ranked = sorted(range(len(ids)), key=lambda place: (-scores[place], ids[place]))
+        positions, scores = positions[ranked], scores[ranked]
+    return positions[:k], scores[:k]
 
 
 def check_queries(vectors: npt.ArrayLike, stamp: EncoderStamp) -> Vectors:

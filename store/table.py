@@ -1,19 +1,21 @@
-"""The LanceDB table: create, open, write, scan, take. The truth that the mirror copies."""
+"""The LanceDB table: create, open, scan, take. The truth that the mirror copies."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
-from store import arrow
+from store import arrow, durable, heal
 from store.errors import EncoderMismatch, StoreDamaged, StoreNotFound, UsageError
-from store.schema import EncoderStamp, Row, UpsertReport
+from store.schema import EncoderStamp, Row
 
 NAME = "gallery"
+#: How LanceDB says that something cannot be read.
+ReadFault = (RuntimeError, OSError, ValueError)
 _CACHE_BYTES = 16 << 20
 #: Ids looked up in one query; keeps the filter text small.
 _LOOKUP = 1000
@@ -22,6 +24,11 @@ _LOOKUP = 1000
 def is_local(uri: str) -> bool:
     """Whether a store location is a path on this machine."""
     return "://" not in uri
+
+
+def folder(uri: str) -> Path:
+    """The folder of a local gallery's table."""
+    return Path(uri) / f"{NAME}.lance"
 
 
 def create(uri: str, stamp: EncoderStamp) -> Any:
@@ -35,10 +42,22 @@ def create(uri: str, stamp: EncoderStamp) -> Any:
         path = Path(uri)
         if path.is_file():
             raise UsageError(f"{uri} is a file; a gallery needs a folder, pass another --store")
-        path.mkdir(parents=True, exist_ok=True)
-    database = _connect(uri)
+        if folder(uri).is_dir() and any(folder(uri).glob("_versions/*")):
+            return open_(uri, stamp)
+        with durable.named_faults(uri):
+            path.mkdir(parents=True, exist_ok=True)
+            with durable.writer(uri):
+                handle = _create(uri, stamp)
+                durable.acknowledge(folder(uri), int(handle.version))
+    else:
+        _create(uri, stamp)
+    return open_(uri, stamp)
+
+
+def _create(uri: str, stamp: EncoderStamp) -> Any:
+    database = connect(uri)
     try:
-        database.create_table(
+        handle = database.create_table(
             NAME,
             schema=arrow.table_schema(stamp),
             storage_options={"new_table_enable_stable_row_ids": "true"},
@@ -46,7 +65,9 @@ def create(uri: str, stamp: EncoderStamp) -> Any:
     except ValueError as error:
         if "already exists" not in str(error):
             raise
-    return open_(uri, stamp)
+        handle = database.open_table(NAME)
+    _declare_primary_key(handle)
+    return handle
 
 
 def open_(uri: str, stamp: EncoderStamp | None = None) -> Any:
@@ -62,18 +83,23 @@ def open_(uri: str, stamp: EncoderStamp | None = None) -> Any:
         EncoderMismatch: made by another encoder than ``stamp``.
     """
     hint = f"make one with: cxr ingest medmnist:pneumoniamnist --store {uri}"
-    if is_local(uri) and not (Path(uri) / f"{NAME}.lance").is_dir():
+    if is_local(uri) and not folder(uri).is_dir():
         raise StoreNotFound(f"no gallery at {uri}; {hint}")
     try:
-        table = _connect(uri).open_table(NAME)
-        metadata = table.schema.metadata
-    except (ValueError, RuntimeError, OSError) as error:
+        table = _open(uri)
+    except ReadFault as error:
         if "was not found" in str(error) and not is_local(uri):
             raise StoreNotFound(f"no gallery at {uri}; {hint}") from error
-        raise StoreDamaged(
-            f"the gallery at {uri} cannot be opened: {_first_line(error)}; restore it from a copy, "
-            "or move it away and ingest again"
-        ) from error
+        if not is_local(uri) or not heal.heal(uri, folder(uri), _open):
+            raise StoreDamaged(
+                f"the gallery at {uri} cannot be opened: {heal.brief(error)}; restore it from a "
+                "copy, or move it away and ingest again"
+            ) from error
+        table = _open(uri)
+    if is_local(uri) and heal.unfinished(folder(uri), int(table.version)):
+        heal.finish(uri, folder(uri), _open)
+        table = _open(uri)
+    metadata = table.schema.metadata
     found, layout = arrow.stamp_of(metadata), arrow.schema_version_of(metadata)
     if layout is not None and layout != arrow.SCHEMA_VERSION:
         raise StoreDamaged(
@@ -91,22 +117,25 @@ def open_(uri: str, stamp: EncoderStamp | None = None) -> Any:
             f"the gallery at {uri} was made by encoder {found}, but this is {stamp}; "
             f"pass --encoder {found.name}, or another --store for this encoder"
         )
-    _declare_primary_key(table)
     return table
 
 
-def _connect(uri: str) -> Any:
+def _open(uri: str) -> Any:
+    table = connect(uri).open_table(NAME)
+    if not len(table.schema):  # Lance takes a manifest of zeros for a table without columns
+        raise ValueError("the newest manifest is empty")
+    return table
+
+
+def connect(uri: str) -> Any:
+    """A LanceDB connection with small caches."""
     import lancedb
 
     return lancedb.connect(uri, session=lancedb.Session(_CACHE_BYTES, _CACHE_BYTES))
 
 
-def _first_line(error: Exception) -> str:
-    return str(error).splitlines()[0][:300] if str(error) else type(error).__name__
-
-
 def _declare_primary_key(table: Any) -> None:
-    # A crash right after creation may have left it out; without it two writers double rows.
+    # Without it two writers of one new id leave two rows.
     field_metadata = table.schema.field("id").metadata or {}
     if not any(b"primary-key" in key for key in field_metadata):
         table.set_unenforced_primary_key("id")
@@ -117,58 +146,23 @@ def uuid_of(table: Any) -> str:
     return str(table.schema.metadata[b"cxr.table_uuid"].decode())
 
 
+def token(table: Any, version: int) -> str | None:
+    """Digest of the manifest of a version: hex, or "" on object stores; None when it is gone."""
+    uri = str(table.uri)
+    if not is_local(uri):
+        return ""
+    for number, path in heal.manifests(Path(uri)):
+        if number == version:
+            try:
+                return hashlib.blake2b(path.read_bytes(), digest_size=16).hexdigest()
+            except FileNotFoundError:
+                return None
+    return None
+
+
 def pin(uri: str, version: int) -> Any:
     """A read-only handle that stays at one version."""
-    return _connect(uri).open_table(NAME, version=version)
-
-
-def upsert(table: Any, rows: Sequence[Row], dimension: int) -> UpsertReport:
-    """Write rows by id in one commit; rows that say nothing new are not written.
-
-    Raises:
-        BadRows: see arrow.check_rows. Nothing is written then.
-    """
-    arrow.check_rows(rows, dimension)
-    table.checkout_latest()
-    stored = {row.id: row for row in rows_by_id(table, (row.id for row in rows))}
-    changed = [
-        row for row in rows if row.id not in stored or not arrow.same_metadata(row, stored[row.id])
-    ]
-    if changed:
-        result = (
-            table.merge_insert("id")
-            .when_matched_update_all()
-            .when_not_matched_insert_all()
-            .execute(arrow.to_arrow(changed, dimension))
-        )
-        inserted, updated = result.num_inserted_rows, result.num_updated_rows
-    else:
-        inserted = updated = 0
-    return UpsertReport(inserted, updated, len(rows) - len(changed), int(table.version))
-
-
-def update_metadata(table: Any, rows: Sequence[Row], dimension: int) -> int:
-    """Correct the editable columns of stored rows in one commit; vectors stay.
-
-    Returns:
-        How many rows changed. Ids that are not stored are ignored.
-    """
-    table.checkout_latest()
-    stored = {row.id: row for row in rows_by_id(table, (row.id for row in rows))}
-    changed = [
-        row
-        for row in rows
-        if row.id in stored
-        and any(getattr(row, name) != getattr(stored[row.id], name) for name in arrow.EDITABLE)
-    ]
-    if not changed:
-        return 0
-    result = (
-        table.merge_insert("id")
-        .when_matched_update_all()
-        .execute(arrow.metadata_to_arrow(changed, dimension))
-    )
-    return int(result.num_updated_rows)
+    return connect(uri).open_table(NAME, version=version)
 
 
 def rows_by_id(table: Any, ids: Iterable[str]) -> list[Row]:
@@ -217,17 +211,5 @@ def size(uri: str, table: Any) -> tuple[int, int]:
     fragments, live = found["fragment_stats"]["num_fragments"], found["total_bytes"]
     if not is_local(uri):
         return int(fragments), int(live)
-    files = (path for path in Path(uri).rglob("*") if path.is_file())
+    files = (path for path in folder(uri).rglob("*") if path.is_file())
     return int(fragments), sum(path.stat().st_size for path in files)
-
-
-def optimize(table: Any, keep: timedelta = timedelta(days=1)) -> None:
-    """Merge small fragments and forget versions older than ``keep``; retried after a conflict."""
-    for attempt in range(5):
-        table.checkout_latest()  # without it a conflict repeats for ever on this handle
-        try:
-            table.optimize(cleanup_older_than=keep)
-            return
-        except RuntimeError as error:
-            if "conflict" not in str(error).lower() or attempt == 4:
-                raise

@@ -154,14 +154,6 @@ def test_a_table_of_someone_else_is_refused(tmp_path: Path) -> None:
         Gallery.open(tmp_path)
 
 
-def test_a_damaged_manifest_is_named(gallery: Gallery) -> None:
-    gallery.upsert(make_rows(random_vectors(2)))
-    newest = min(Path(gallery.uri, "gallery.lance", "_versions").glob("*.manifest"))
-    newest.write_bytes(b"")
-    with pytest.raises(StoreDamaged, match="cannot be opened"):
-        Gallery.open(gallery.uri)
-
-
 def test_damaged_data_is_said_and_an_open_gallery_goes_on(gallery: Gallery) -> None:
     rows = make_rows(random_vectors(50))
     gallery.upsert(rows)

@@ -1,6 +1,8 @@
-"""``cxr stats``, ``check``, ``optimize``: what is in the store, is it sound, tidy it."""
+"""``cxr stats``, ``check``, ``optimize``, ``delete``: what is in the store, is it sound."""
 
 from __future__ import annotations
+
+from typing import Annotated
 
 import typer
 
@@ -26,7 +28,9 @@ def stats(store: Store, json: Json = False) -> None:
 
 
 def check(store: Store, json: Json = False) -> None:
-    """Read everything back: ids unique, vectors of unit length, pictures there.
+    """Read everything back: ids, vectors and their checksums, pictures, the mirror.
+
+    Names the rows that went bad. Checks the saved mirror as well and drops it if it is damaged.
 
     Exits with 4 when something is wrong.
     """
@@ -45,7 +49,7 @@ def check(store: Store, json: Json = False) -> None:
 
 
 def optimize(store: Store) -> None:
-    """Merge small files and forget versions older than a day."""
+    """Merge small files and forget versions that nobody reads. Happens by itself now and then."""
     from store import Gallery
 
     gallery = Gallery.open(store)
@@ -56,3 +60,36 @@ def optimize(store: Store) -> None:
         f"fragments {before['fragments']} -> {after['fragments']}, "
         f"bytes {before['bytes']:,} -> {after['bytes']:,}"
     )
+
+
+def delete(
+    store: Store,
+    where: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--where", help="KEY=VALUE, as in search, also batch=NAME. All given must hold."
+        ),
+    ] = None,
+    id_: Annotated[list[str] | None, typer.Option("--id", help="A row's id. May repeat.")] = None,
+    batch: Annotated[
+        str | None, typer.Option("--batch", help="Rows that this ingestion wrote last.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Count, delete nothing.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    json: Json = False,
+) -> None:
+    """Remove rows: those that meet all the conditions given, after a count and a question."""
+    from store import Gallery, parse_where
+
+    gallery = Gallery.open(store)
+    condition = parse_where(where or [])
+    chosen = id_ or None
+    count = gallery.delete(condition, chosen, batch, dry_run=True)
+    if not dry_run and count:
+        if not yes:
+            typer.confirm(f"Delete {count:,} of {len(gallery):,} rows?", abort=True, err=True)
+        count = gallery.delete(condition, chosen, batch)
+    if json:
+        printing.as_json({"uri": gallery.uri, "deleted": 0 if dry_run else count, "matched": count})
+    else:
+        typer.echo(f"{count:,} rows {'would be deleted' if dry_run else 'deleted'}")

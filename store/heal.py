@@ -1,0 +1,128 @@
+"""Put a local table back in order after a crash: quarantine versions that cannot be read.
+
+Only renames, never deletes. What was acknowledged is given up only where its manifest itself is
+unreadable: then no program could open it. Running it again, or being killed in it, does no harm.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from store import durable
+
+log = logging.getLogger("store")
+
+#: Versions walked back at most.
+_DEEPEST = 64
+_LAST = 2**64 - 1
+Open = Callable[[str], Any]
+
+
+def manifests(folder: Path) -> list[tuple[int, Path]]:
+    """Version and manifest file of all versions of a table, newest first."""
+    found = []
+    for path in folder.glob("_versions/*.manifest"):
+        if path.stem.isdigit():
+            number = int(path.stem)
+            # Lance counts down from 2^64 - 1 so that a listing starts with the newest.
+            found.append((_LAST - number if len(path.stem) == 20 else number, path))
+    return sorted(found, reverse=True)
+
+
+def unfinished(folder: Path, version: int) -> bool:
+    """Whether a version was never acknowledged: its writer is still at it, or died."""
+    return durable.acknowledged(folder) != version
+
+
+def finish(uri: str, folder: Path, open_: Open) -> None:
+    """Bring what a dead writer left to disk, or quarantine it where it cannot be read.
+
+    Does nothing while a writer is alive, or where this process may not write.
+    """
+    with durable.writer(uri, wait=False) as held:
+        if held:
+            try:
+                handle = open_(uri)
+                if unfinished(folder, int(handle.version)):
+                    _settle(uri, folder, open_)
+            except OSError as error:
+                log.debug("%s is not settled: %s", uri, error)
+
+
+def heal(uri: str, folder: Path, open_: Open) -> bool:
+    """Make a table that does not open open again, at the newest version that can be read.
+
+    Returns:
+        Whether it opens now. If not, every file has the name that it had.
+    """
+    try:
+        with durable.writer(uri):
+            return _settle(uri, folder, open_)
+    except OSError as error:
+        log.warning("the gallery at %s is damaged and cannot be mended here: %s", uri, error)
+        return False
+
+
+def _settle(uri: str, folder: Path, open_: Open) -> bool:
+    safe = durable.acknowledged(folder)
+    moved: list[tuple[Path, Path]] = []
+    why = ""
+    for version, path in manifests(folder)[:_DEEPEST]:
+        path.read_bytes()  # a file that may not be read is no reason to move it away
+        try:
+            handle = open_(uri)
+        except (RuntimeError, OSError, ValueError) as error:
+            fault: str | None = brief(error)
+        else:
+            # Acknowledged data that went bad later is for `cxr check` to name, not to give up.
+            fault = None if safe is not None and version <= safe else _fault(handle)
+        if fault is None:
+            _report(uri, moved, version, why)
+            durable.acknowledge(folder, version)
+            return True
+        why = why or fault
+        target = _free(path)
+        path.rename(target)
+        moved.append((path, target))
+    for path, target in reversed(moved):
+        target.rename(path)
+    return False
+
+
+def brief(error: Exception) -> str:
+    """The first sentence of an error, without the place in LanceDB's source."""
+    text = str(error).splitlines()[0] if str(error) else type(error).__name__
+    return text.split(", /")[0].removeprefix("lance error: ")[:200]
+
+
+def _free(path: Path) -> Path:
+    target = path.with_name(path.name + ".corrupt")
+    count = 1
+    while target.exists():
+        count += 1
+        target = path.with_name(f"{path.name}.corrupt-{count}")
+    return target
+
+
+def _report(uri: str, moved: list[tuple[Path, Path]], version: int, why: str) -> None:
+    if moved:
+        names = ", ".join(target.name for _, target in moved)
+        log.warning(
+            "the gallery at %s was damaged (%s): went back to version %d and kept the newer %d as "
+            "%s; ingest the last batch again",
+            uri,
+            why,
+            version,
+            len(moved),
+            names,
+        )
+
+
+def _fault(handle: Any) -> str | None:
+    """Read a table whole, as a search, a join and an ingestion do; what is wrong, or None."""
+    from store.check import unreadable
+
+    return unreadable(handle)

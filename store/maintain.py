@@ -1,0 +1,95 @@
+"""Keep the table small and quick: merge small fragments, index ids, forget unused versions."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from datetime import datetime, timedelta
+from typing import Any
+
+from store import durable, lease, table
+
+log = logging.getLogger("store")
+
+#: Fragments that call for a merge, once they hold a quarter as much as the largest, or are many.
+_FRAGMENTS = 32
+_TOO_MANY = 200
+#: From this many rows on, finding rows by id is worth an index.
+_INDEXED_ROWS = 20_000
+
+
+def due(handle: Any) -> bool:
+    """Whether merging is worth it: each row is then rewritten a handful of times in all."""
+    found = handle.stats()["fragment_stats"]
+    rows, largest = handle.count_rows(), found["lengths"]["max"]
+    if found["num_fragments"] < _FRAGMENTS:
+        return False
+    return bool(4 * (rows - largest) >= largest or found["num_fragments"] >= _TOO_MANY)
+
+
+def when_due(uri: str, handle: Any) -> None:
+    """Tidy up after a commit if enough has gathered. A failure is said, and tried again later."""
+    try:
+        if due(handle):
+            run(uri, handle)
+    except (RuntimeError, OSError, ValueError) as error:
+        log.warning("tidying the gallery at %s failed and is tried again later: %s", uri, error)
+
+
+def run(uri: str, handle: Any, keep: timedelta | None = None) -> None:
+    """Merge small fragments, then forget old versions.
+
+    Args:
+        uri: of the gallery.
+        handle: its table.
+        keep: forget versions older than this, read or not; None for those that no reader uses
+            (a day on object stores, where readers are not known).
+    """
+    if not table.is_local(uri):
+        _merge(handle)
+        _forget(handle, timedelta(days=1) if keep is None else keep)
+        return
+    with durable.named_faults(uri), durable.writer(uri):
+        _merge(handle)
+        # A second manifest of the same rows: should the newest be lost, nothing else is.
+        merged = int(handle.version)
+        handle.delete("false")
+        # Old versions may go only when the new one is surely on disk.
+        durable.acknowledge(table.folder(uri), int(handle.version))
+        if keep is None:
+            used = lease.oldest(uri)
+            floor = merged if used is None else min(used, merged)
+            keep = _age(handle, floor)
+        if keep is not None:
+            _forget(handle, keep)
+
+
+def _merge(handle: Any) -> None:
+    from lancedb.index import BTree
+
+    for attempt in range(5):
+        handle.checkout_latest()  # without it a conflict repeats for ever on this handle
+        try:
+            if not handle.list_indices() and handle.count_rows() >= _INDEXED_ROWS:
+                handle.create_index("id", config=BTree())
+            handle.optimize(cleanup_older_than=timedelta(days=36500))
+            return
+        except RuntimeError as error:
+            if "conflict" not in str(error).lower() or attempt == 4:
+                raise
+
+
+def _age(handle: Any, version: int) -> timedelta | None:
+    """How long ago the oldest version to keep was made; None when all are to be kept."""
+    kept = [found for found in handle.list_versions() if found["version"] >= version > 0]
+    if not kept:
+        return None
+    made: datetime = min(kept, key=lambda found: int(found["version"]))["timestamp"]
+    return datetime.now(made.tzinfo) - made + timedelta(milliseconds=1)
+
+
+def _forget(handle: Any, keep: timedelta) -> None:
+    with warnings.catch_warnings():
+        # LanceDB warns of short ages; which versions are in use is known here.
+        warnings.simplefilter("ignore", UserWarning)
+        handle.optimize(cleanup_older_than=keep)

@@ -1,0 +1,223 @@
+"""The saved mirror of a local gallery: a cache that may be deleted at any time.
+
+One file of vectors that is mapped into memory as it is, one Arrow file of ids, and a description
+with their digests, written last. On any doubt it is not used and the mirror is built anew.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import threading
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from store import durable, table
+from store.mirror import Snapshot
+from store.schema import Vectors
+
+log = logging.getLogger("store")
+
+FORMAT = 1
+_FOLDER = "mirror"
+_DESCRIPTION = "mirror.json"
+#: The vectors start here, aligned for vector instructions; the index's own header is just before.
+_OFFSET = 64
+#: Smaller mirrors are built about as fast as they are loaded.
+_WORTH_SAVING = 64 << 20
+_CHUNK = 16 << 20
+
+_saving = threading.Lock()
+
+
+def folder_of(uri: str) -> Path:
+    """Where the saved mirror of a local gallery is."""
+    return Path(uri, durable.FOLDER, _FOLDER)
+
+
+def save(uri: str, snapshot: Snapshot) -> None:
+    """Write a snapshot beside its table and remove older ones.
+
+    Raises:
+        OSError: the folder cannot be written. What was saved before is still whole.
+    """
+    folder = folder_of(uri)
+    folder.mkdir(parents=True, exist_ok=True)
+    name = f"{snapshot.version}-{snapshot.token[:12]}-{os.getpid()}"
+    vectors, rows = folder / f"{name}.vectors", folder / f"{name}.arrow"
+    try:
+        crc = _write_vectors(vectors, snapshot)
+        _write_rows(rows, snapshot)
+        description = {
+            "format": FORMAT,
+            "uuid": snapshot.uuid,
+            "version": snapshot.version,
+            "token": snapshot.token,
+            "rows": snapshot.count,
+            "dimension": snapshot.vectors.shape[1],
+            "vectors": {"file": vectors.name, "bytes": vectors.stat().st_size, "crc32": crc},
+            "ids": {"file": rows.name, "bytes": rows.stat().st_size, "crc32": _crc(rows)},
+        }
+        durable.write_whole(folder / _DESCRIPTION, json.dumps(description, indent=1).encode())
+    except OSError:
+        vectors.unlink(missing_ok=True)
+        rows.unlink(missing_ok=True)
+        raise
+    for path in folder.glob("*"):
+        # A process that has one of these mapped keeps it.
+        if path.name not in (vectors.name, rows.name, _DESCRIPTION):
+            path.unlink(missing_ok=True)
+
+
+def load(uri: str, handle: Any, dimension: int) -> Snapshot | None:
+    """The saved snapshot, or None where there is none or it is not surely of this table.
+
+    Vectors are mapped, not read: their digest is left to ``damaged``.
+
+    Args:
+        uri: of the gallery.
+        handle: its table, pinned; the snapshot may be of an older version.
+        dimension: of its vectors.
+    """
+    folder = folder_of(uri)
+    try:
+        found = json.loads((folder / _DESCRIPTION).read_bytes())
+        rows, version = int(found["rows"]), int(found["version"])
+        vectors, ids = folder / found["vectors"]["file"], folder / found["ids"]["file"]
+        known = (FORMAT, table.uuid_of(handle), dimension, table.token(handle, version))
+        if (found["format"], found["uuid"], found["dimension"], found["token"]) != known:
+            return None
+        if not rows or vectors.stat().st_size != _OFFSET + 4 * rows * dimension:
+            return None
+        if ids.stat().st_size != found["ids"]["bytes"] or _crc(ids) != found["ids"]["crc32"]:
+            return None
+        columns = pa.ipc.open_file(pa.memory_map(str(ids))).read_all()
+        if len(columns) != rows:
+            return None
+        index, memory = _mapped(vectors, rows, dimension)
+        pinned = handle if int(handle.version) == version else table.pin(uri, version)
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, pa.ArrowException) as error:
+        log.warning("the saved mirror of %s is not used (%s); it is built anew", uri, error)
+        return None
+    return Snapshot(
+        pinned,
+        index,
+        memory,
+        pa.concat_arrays(columns["id"].chunks),
+        columns["row_id"].to_numpy(),
+        columns["changed_at"].to_numpy(),
+        version,
+        found["uuid"],
+        found["token"],
+    )
+
+
+def damaged(uri: str) -> bool:
+    """Read the saved vectors back: whether they are not the ones that were written."""
+    folder = folder_of(uri)
+    try:
+        found = json.loads((folder / _DESCRIPTION).read_bytes())
+        return bool(_crc(folder / found["vectors"]["file"]) != found["vectors"]["crc32"])
+    except FileNotFoundError:
+        return False  # replaced or deleted meanwhile: a cache may be
+    except (OSError, ValueError, KeyError, TypeError):
+        return True
+
+
+def discard(uri: str) -> None:
+    """Forget the saved mirror."""
+    with contextlib.suppress(OSError):
+        (folder_of(uri) / _DESCRIPTION).unlink(missing_ok=True)
+
+
+def verify_behind(uri: str, snapshot: Snapshot, distrust: Callable[[Snapshot], None]) -> None:
+    """Check the digest of the saved vectors on a thread; call back if it is wrong."""
+
+    def work() -> None:
+        if damaged(uri):
+            log.warning("the saved mirror of %s is damaged and is built anew from the table", uri)
+            discard(uri)
+            distrust(snapshot)
+
+    threading.Thread(target=work, name="cxr-verify", daemon=True).start()
+
+
+def save_behind(uri: str, snapshot: Snapshot) -> None:
+    """Save a large snapshot on a thread, unless one is being saved. A full disk is only said."""
+    if snapshot.vectors.nbytes < _WORTH_SAVING or not _saving.acquire(blocking=False):
+        return
+
+    def work() -> None:
+        try:
+            save(uri, snapshot)
+        except OSError as error:
+            log.info("the mirror of %s is not saved: %s", uri, error)
+        finally:
+            _saving.release()
+
+    threading.Thread(target=work, name="cxr-save", daemon=False).start()
+
+
+def _write_vectors(path: Path, snapshot: Snapshot) -> int:
+    import faiss
+
+    empty = faiss.IndexFlatIP(snapshot.vectors.shape[1])
+    header = bytearray(faiss.serialize_index(empty).tobytes())
+    size = len(header)
+    # The header of an empty index, with the counts of ours.
+    header[8:16] = snapshot.count.to_bytes(8, "little")
+    header[size - 8 :] = snapshot.vectors.size.to_bytes(8, "little")
+    start = bytes(_OFFSET - size) + bytes(header)
+    crc = zlib.crc32(start)
+    flat = snapshot.vectors.reshape(-1).view(np.uint8)
+    with path.open("wb") as file:
+        file.write(start)
+        for place in range(0, len(flat), _CHUNK):
+            piece = flat[place : place + _CHUNK].data
+            crc = zlib.crc32(piece, crc)
+            file.write(piece)
+        file.flush()
+        os.fsync(file.fileno())
+    return crc
+
+
+def _write_rows(path: Path, snapshot: Snapshot) -> None:
+    columns = pa.table(
+        {"id": snapshot.keys, "row_id": snapshot.row_ids, "changed_at": snapshot.changed_at}
+    )
+    with path.open("wb") as file:
+        with pa.ipc.new_file(file, columns.schema) as writer:
+            writer.write_table(columns)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _mapped(path: Path, rows: int, dimension: int) -> tuple[Any, Vectors]:
+    import faiss
+
+    whole = np.memmap(path, np.uint8, mode="r")
+    empty = faiss.serialize_index(faiss.IndexFlatIP(dimension))
+    source = whole[_OFFSET - len(empty) :]
+    index = faiss.read_index(faiss.ZeroCopyIOReader(faiss.swig_ptr(source), source.size))
+    if not isinstance(index, faiss.IndexFlatIP) or (index.ntotal, index.d) != (rows, dimension):
+        raise ValueError("its index is not what its description says")
+    index.referenced_objects = [whole]  # the index reads this memory: it must live as long
+    vectors: Vectors = whole[_OFFSET:].view(np.float32).reshape(rows, dimension)
+    return index, vectors
+
+
+def _crc(path: Path) -> int:
+    crc = 0
+    with path.open("rb") as file:
+        while piece := file.read(_CHUNK):
+            crc = zlib.crc32(piece, crc)
+    return crc

@@ -1,0 +1,115 @@
+"""Every change of the table: one commit at a time, forced to disk before it is acknowledged."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from store import arrow, durable, maintain, table
+from store.filters import Where
+from store.schema import Row, UpsertReport
+
+
+@contextmanager
+def _alone(uri: str, handle: Any) -> Iterator[None]:
+    """Write as the only writer; on return all of it is on disk."""
+    if not table.is_local(uri):
+        handle.checkout_latest()
+        yield
+        return
+    with durable.named_faults(uri), durable.writer(uri):
+        handle.checkout_latest()
+        yield
+        if durable.acknowledged(table.folder(uri)) != int(handle.version):
+            durable.acknowledge(table.folder(uri), int(handle.version))
+
+
+def upsert(uri: str, handle: Any, rows: Sequence[Row], dimension: int) -> UpsertReport:
+    """Write rows by id in one commit; rows that say nothing new are not written.
+
+    Raises:
+        BadRows: see arrow.check_rows. Nothing is written then.
+        StoreUnwritable: the disk refused.
+    """
+    arrow.check_rows(rows, dimension)
+    with _alone(uri, handle):
+        stored = {row.id: row for row in table.rows_by_id(handle, (row.id for row in rows))}
+        changed = [
+            row
+            for row in rows
+            if row.id not in stored or not arrow.same_metadata(row, stored[row.id])
+        ]
+        inserted = updated = 0
+        if changed:
+            result = (
+                handle.merge_insert("id")
+                .when_matched_update_all()
+                .when_not_matched_insert_all()
+                .execute(arrow.to_arrow(changed, dimension))
+            )
+            inserted, updated = result.num_inserted_rows, result.num_updated_rows
+        report = UpsertReport(inserted, updated, len(rows) - len(changed), int(handle.version))
+    if changed:
+        maintain.when_due(uri, handle)
+    return report
+
+
+def update_metadata(uri: str, handle: Any, rows: Sequence[Row], dimension: int) -> int:
+    """Correct the editable columns of stored rows in one commit; vectors stay.
+
+    Returns:
+        How many rows changed. Ids that are not stored are ignored.
+    """
+    with _alone(uri, handle):
+        stored = {row.id: row for row in table.rows_by_id(handle, (row.id for row in rows))}
+        changed = [
+            row
+            for row in rows
+            if row.id in stored
+            and any(getattr(row, name) != getattr(stored[row.id], name) for name in arrow.EDITABLE)
+        ]
+        if not changed:
+            return 0
+        result = (
+            handle.merge_insert("id")
+            .when_matched_update_all()
+            .execute(arrow.metadata_to_arrow(changed, dimension))
+        )
+    maintain.when_due(uri, handle)
+    return int(result.num_updated_rows)
+
+
+def delete(uri: str, handle: Any, where: Where | None, ids: Sequence[str] | None) -> int:
+    """Remove rows that pass a filter and have one of these ids, in one commit.
+
+    Args:
+        uri: of the gallery.
+        handle: the table.
+        where: None for all.
+        ids: None for all.
+
+    Returns:
+        How many rows are gone.
+    """
+    with _alone(uri, handle):
+        gone = len(matching(handle, where, ids))
+        if gone:
+            handle.delete(_condition(where, ids) or "true")
+    if gone:
+        maintain.when_due(uri, handle)
+    return gone
+
+
+def matching(handle: Any, where: Where | None, ids: Sequence[str] | None) -> list[str]:
+    """The ids of stored rows that pass a filter and are among ``ids``, ascending."""
+    return sorted(table.scan(handle, ["id"], _condition(where, ids))["id"].to_pylist())
+
+
+def _condition(where: Where | None, ids: Sequence[str] | None) -> str | None:
+    from lancedb.expr import col, lit
+
+    parts = [f"({where.to_filter()})"] if where else []
+    if ids is not None:
+        parts.append((col("id").isin(list(ids)) if ids else lit(False)).to_sql())
+    return " AND ".join(parts) or None
