@@ -8,8 +8,9 @@ if TYPE_CHECKING:
     from ingest.artefacts import Artefacts, import_artefacts, read_artefacts, store_artefacts
     from ingest.images import read_image
     from ingest.job import IngestReport, Progress, ingest
-    from ingest.record import ImageRecord, Pixels, Rejection
+    from ingest.record import ImageFile, ImageRecord, Pixels, Rejection
     from ingest.sources import Source, SourceUnavailable, open_source
+    from ingest.state import read_status, state_folder
 
 # Loaded on first use: numpy and Pillow would slow `cxr --help`.
 _LAZY = {
@@ -18,9 +19,12 @@ _LAZY = {
     "read_artefacts": "ingest.artefacts",
     "store_artefacts": "ingest.artefacts",
     "read_image": "ingest.images",
+    "read_status": "ingest.state",
+    "state_folder": "ingest.state",
     "IngestReport": "ingest.job",
     "Progress": "ingest.job",
     "ingest": "ingest.job",
+    "ImageFile": "ingest.record",
     "ImageRecord": "ingest.record",
     "Pixels": "ingest.record",
     "Rejection": "ingest.record",
@@ -40,6 +44,7 @@ def __getattr__(name: str) -> Any:
 
 __all__ = [
     "Artefacts",
+    "ImageFile",
     "ImageRecord",
     "IngestReport",
     "Pixels",
@@ -52,5 +57,7 @@ __all__ = [
     "open_source",
     "read_artefacts",
     "read_image",
+    "read_status",
+    "state_folder",
     "store_artefacts",
 ]

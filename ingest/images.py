@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import hashlib
 import io
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,18 +18,46 @@ import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from ingest.record import Pixels
+from ingest.tree import MAX_BYTES, shown
 from store.errors import BadImage
 
 #: Largest image that is decoded, in pixels. A film has 10 to 16 million.
 MAX_PIXELS = 64_000_000
-#: Largest file that is read, in bytes.
-MAX_BYTES = 512 << 20
+#: An image whose sides differ by more than this many times is no film. An encoder that makes the
+#: shorter side its own would blow such a strip up to thousands of millions of pixels.
+MAX_RATIO = 20
 #: Longest side of a thumbnail, in pixels.
 THUMBNAIL_SIDE = 256
 
 _FORMATS = ("PNG", "JPEG", "TIFF", "WEBP", "BMP")
 _SIGNATURES = (b"\x89PNG", b"\xff\xd8\xff", b"II*\0", b"MM\0*", b"RIFF")
+_ARCHIVES = {
+    b"PK\x03\x04": "zip",
+    b"PK\x05\x06": "zip",
+    b"\x1f\x8b": "gzip",
+    b"7z\xbc\xaf": "7-Zip",
+    b"Rar!": "RAR",
+    b"BZh": "bzip2",
+    b"\xfd7zXZ": "xz",
+    b"\x28\xb5\x2f\xfd": "Zstandard",
+}
+_OTHERS = {
+    b"GIF8": "a GIF",
+    b"%PDF": "a PDF",
+    b"\0\0\0\x0cjP": "a JPEG 2000",
+    b"II+\0": "a BigTIFF",
+}
 _BITS = (8, 10, 12, 14, 16)
+
+#: Held while a large image is read or decoded: one at a time, so that memory stays bounded
+#: however many threads decode.
+LARGE = threading.RLock()
+#: What counts as large, in pixels and in bytes.
+LARGE_PIXELS = 20_000_000
+LARGE_BYTES = 40 << 20
+
+# Pillow warns above this and refuses twice as much; its own limit is higher than ours.
+Image.MAX_IMAGE_PIXELS = MAX_PIXELS
 
 
 def read_image(source: str | Path | bytes) -> Pixels:
@@ -45,11 +76,11 @@ def read_image(source: str | Path | bytes) -> Pixels:
 
     Raises:
         BadImage: with reason ``missing``, ``not_a_file``, ``unreadable``, ``empty``,
-            ``not_an_image``, ``truncated``, ``damaged``, ``too_large``, ``multi_frame``,
-            ``unsupported``, ``bad_values``, or one of ``ingest.dicom``.
+            ``not_an_image``, ``archive``, ``truncated``, ``damaged``, ``too_large``, ``strip``,
+            ``multi_frame``, ``unsupported``, ``bad_values``, or one of ``ingest.dicom``.
     """
     if isinstance(source, str | Path):
-        return decode(read_bytes(Path(source)), str(source))
+        return decode(read_bytes(Path(source)), shown(str(source)))
     return decode(source, "the image")
 
 
@@ -86,18 +117,13 @@ def decode(data: bytes, name: str) -> Pixels:
             frames = getattr(image, "n_frames", 1)
             if frames > 1 and image.format != "MPO":  # a phone's JPEG with a second, smaller view
                 raise BadImage("multi_frame", f"{name} holds {frames} images; pass a file with one")
-            image.load()
-            return _to_pixels(ImageOps.exif_transpose(image), name)
+            with large_alone(image.width * image.height):
+                image.load()
+                return _to_pixels(ImageOps.exif_transpose(image), name)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise BadImage("too_large", _too_large(name, str(error))) from error
     except UnidentifiedImageError as error:
-        if data.startswith(_SIGNATURES):
-            raise BadImage(
-                "truncated", f"{name} begins like an image but its header is cut short or damaged"
-            ) from error
-        raise BadImage(
-            "not_an_image", f"{name} is not a PNG, JPEG, TIFF, WebP, BMP or DICOM image"
-        ) from error
+        raise _unidentified(data, name) from error
     except BadImage:
         raise
     except MemoryError as error:
@@ -110,10 +136,74 @@ def decode(data: bytes, name: str) -> Pixels:
         ) from error
 
 
+def _unidentified(data: bytes, name: str) -> BadImage:
+    """Why Pillow did not know what a file is."""
+    kinds = [kind for start, kind in _ARCHIVES.items() if data.startswith(start)]
+    if kinds or data[257:262] == b"ustar":
+        kind = kinds[0] if kinds else "tar"
+        return BadImage(
+            "archive", f"{name} is a {kind} archive; unpack it and pass the folder inside"
+        )
+    for start, kind in _OTHERS.items():
+        if data.startswith(start):
+            return BadImage("unsupported", f"{name} is {kind} file; convert it to PNG")
+    if data[4:12] in (b"ftypheic", b"ftypheix", b"ftypmif1", b"ftypavif"):
+        return BadImage("unsupported", f"{name} is a HEIF or AVIF file; convert it to PNG")
+    if data.startswith((b"II*\0", b"MM\0*")) and (mode := _unknown_tiff_mode(data)):
+        return BadImage(
+            "unsupported", f"{name} is a TIFF of a kind that is not read ({mode}); convert it"
+        )
+    if data.startswith(_SIGNATURES):
+        return BadImage(
+            "truncated", f"{name} begins like an image but its header is cut short or damaged"
+        )
+    return BadImage("not_an_image", f"{name} is not a PNG, JPEG, TIFF, WebP, BMP or DICOM image")
+
+
+def _unknown_tiff_mode(data: bytes) -> str | None:
+    """What Pillow says of a sound TIFF with pixels that it does not know."""
+    from PIL.TiffImagePlugin import ImageFileDirectory_v2, TiffImageFile
+
+    try:
+        file = io.BytesIO(data)
+        tags = ImageFileDirectory_v2(data[:8])
+        file.seek(tags.next)
+        tags.load(file)
+        if any(at + size > len(data) for at, size in zip(tags[273], tags[279], strict=True)):
+            return None
+        TiffImageFile(io.BytesIO(data)).close()
+    except SyntaxError as error:
+        return str(error) if "unknown" in str(error) else None
+    except Exception:
+        return None
+    return None
+
+
+@contextmanager
+def large_alone(pixels: int, size: int = 0) -> Iterator[None]:
+    """Wait until no other large image is in work, when this is one.
+
+    Args:
+        pixels: how many it has.
+        size: of its file, in bytes.
+    """
+    if pixels <= LARGE_PIXELS and size <= LARGE_BYTES:
+        yield
+        return
+    with LARGE:
+        yield
+
+
 def check_size(width: int, height: int, name: str) -> None:
     """Refuse an image that would be too large to decode, before it is decoded."""
     if width * height > MAX_PIXELS:
         raise BadImage("too_large", _too_large(name, f"{width} x {height} pixels"))
+    if max(width, height) > MAX_RATIO * max(min(width, height), 1):
+        raise BadImage(
+            "strip",
+            f"{name} is a strip of {width} x {height} pixels; the sides of a film differ by less "
+            f"than {MAX_RATIO} times",
+        )
 
 
 def _too_large(name: str, detail: str) -> str:
@@ -148,7 +238,10 @@ def scale_to_8_bit(values: npt.NDArray[Any], name: str) -> Pixels:
     if values.dtype.kind in "iu" and values.min() >= 0 and values.max() < 1 << _BITS[-1]:
         largest = int(values.max())
         bits = next(bits for bits in _BITS if largest < 1 << bits)
-        return stretch(values.astype(np.float64), 0.0, float((1 << bits) - 1))
+        # A table of what becomes of each value: exact, and no film in float64.
+        table = stretch(np.arange(1 << bits, dtype=np.float64), 0.0, float((1 << bits) - 1))
+        scaled: Pixels = table[values]
+        return scaled
     exact = values.astype(np.float64)
     if not np.isfinite(exact).all():
         raise BadImage("bad_values", f"{name} holds NaN or infinite values; expected numbers")

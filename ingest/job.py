@@ -1,25 +1,50 @@
-"""The ingestion job: source -> skip what is known -> encode -> upsert -> report.
+"""The ingestion job: source -> skip what is known -> decode -> encode -> upsert -> report.
 
-Every batch is one commit, and nothing is kept between runs but the table itself: a job that was cut
-off anywhere is finished by running it again.
+Every batch is one commit, and the table alone says what is there: a job that was cut off anywhere
+is finished by running it again. What is remembered of files saves hashing and may be lost.
 """
 
 from __future__ import annotations
 
+import os
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import fields
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from ingest.images import thumbnail
-from ingest.record import ImageRecord, Pixels, Rejection
+from ingest.journal import Journal
+from ingest.pipeline import (
+    Opened,
+    Outcome,
+    Same,
+    in_order,
+    known_of,
+    open_file,
+    open_record,
+    same_file,
+)
+from ingest.record import ImageFile, ImageRecord, Pixels, Rejection
+from ingest.report import IngestReport, Progress, describe, suspicion
 from ingest.sources.source import Source
-from store.errors import EncoderMismatch, UsageError
+from ingest.state import FileMemory, Seen, state_folder
+from store.errors import BadImage, EncoderMismatch, UsageError
 from store.schema import EncoderStamp, Row, UpsertReport
+
+__all__ = ["ImageEncoder", "IngestReport", "Progress", "Target", "ingest"]
+
+#: Images handed to the encoder at once, and their bytes; whichever comes first.
+_ENCODE = 256
+_ENCODE_BYTES = 48 << 20
+_ROW_COLUMNS = frozenset(field.name for field in fields(Row))
 
 
 class ImageEncoder(Protocol):
@@ -37,80 +62,21 @@ class Target(Protocol):
     """What the job needs of a gallery; ``store.Gallery`` is one."""
 
     @property
+    def uri(self) -> str:
+        """Where it is; what ingestion remembers is kept beside it."""
+
+    @property
     def stamp(self) -> EncoderStamp:
         """Which encoder's vectors it holds."""
 
-    def known(self, ids: Iterable[str]) -> dict[str, tuple[bytes, str]]:
-        """(sha256, fingerprint) of the rows that are there."""
+    def rows(self, ids: Iterable[str]) -> dict[str, Row]:
+        """Metadata of the rows that are there."""
 
     def upsert(self, rows: Sequence[Row]) -> UpsertReport:
         """Write rows in one commit."""
 
     def update_metadata(self, rows: Sequence[Row]) -> int:
         """Correct metadata of stored rows; how many changed."""
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """How far a job is.
-
-    Attributes:
-        done: records and rejections dealt with.
-        total: of the source.
-        encoded: images that went through the encoder.
-        seconds: since the start.
-    """
-
-    done: int
-    total: int
-    encoded: int
-    seconds: float
-
-    @property
-    def images_per_second(self) -> float:
-        """Records dealt with per second."""
-        return self.done / self.seconds if self.seconds > 0 else 0.0
-
-
-@dataclass(slots=True)
-class IngestReport:
-    """What an ingestion did, in images.
-
-    Attributes:
-        inserted, updated, unchanged: rows; ``updated`` counts new vectors and corrected labels.
-        encoded: images that went through the encoder; none when nothing is new.
-        rejected: what was refused, and why.
-        seconds: how long it took.
-        images_per_second: all images of the source, known ones included, per second.
-        table_version: of the gallery afterwards.
-        batch: name of this ingestion in the rows that it wrote.
-    """
-
-    batch: str
-    inserted: int = 0
-    updated: int = 0
-    unchanged: int = 0
-    encoded: int = 0
-    rejected: list[Rejection] = field(default_factory=list)
-    seconds: float = 0.0
-    images_per_second: float = 0.0
-    table_version: int = 0
-
-    def as_dict(self) -> dict[str, Any]:
-        """The report as ``cxr ingest --json`` prints it."""
-        return {
-            "inserted": self.inserted,
-            "updated": self.updated,
-            "unchanged": self.unchanged,
-            "encoded": self.encoded,
-            "rejected": [
-                {"source": one.source, "reason": one.reason, "detail": one.detail}
-                for one in self.rejected
-            ],
-            "seconds": round(self.seconds, 3),
-            "images_per_second": round(self.images_per_second, 1),
-            "table_version": self.table_version,
-        }
 
 
 def ingest(
@@ -121,152 +87,339 @@ def ingest(
     batch: str | None = None,
     batch_size: int = 512,
     progress: Callable[[Progress], None] | None = None,
+    stop: threading.Event | None = None,
+    prune: Literal["list", "delete"] | None = None,
+    keep_going: bool = False,
+    workers: int | None = None,
 ) -> IngestReport:
     """Bring a gallery up to date with a source.
 
-    A record whose id, digest and encoder are known is not encoded again; if only its labels or
-    other metadata changed, those are corrected. The model is loaded only if something must be
-    encoded.
+    An image whose id, digest and encoder are known is not encoded again; if only its labels or
+    other metadata changed, those are corrected. A file whose stat is that of its last visit is not
+    even read. The model is loaded only if something must be encoded.
 
     Args:
         source: what to read; its records are used up.
         gallery: where to; made by the same encoder.
         encoder: from images to vectors.
         batch: name of this ingestion in the rows it writes; time and source when ``None``.
-        batch_size: records per commit, and so in memory at once.
-        progress: called before the first and after every batch.
+        batch_size: images per commit.
+        progress: called before the first and after every batch, and about once a second.
+        stop: once set, the batch in hand is finished and no other begun.
+        prune: ``list`` the ids of rows whose file is gone from this source, or ``delete`` them.
+            Only for a source with a root, and only when it was read to its end.
+        keep_going: do not stop when more than half is refused.
+        workers: threads that decode; one per core when ``None``.
 
     Raises:
         EncoderMismatch: the gallery belongs to another encoder. Nothing is written then.
-        UsageError: a batch size below 1.
+        UsageError: a batch size below 1; a prune that would remove all or has no root.
         BadSource: the source broke on the way. Batches before that are in the gallery.
     """
     if batch_size < 1:
         raise UsageError(f"batch_size must be 1 or more, got {batch_size}")
+    if prune is not None and source.root is None:
+        raise UsageError(f"source {source.name!r} is not a folder: there is nothing to prune")
     mine, theirs = encoder.stamp, gallery.stamp
     if (mine.fingerprint, mine.dimension) != (theirs.fingerprint, theirs.dimension):
         raise EncoderMismatch(
             f"this gallery was made by encoder {theirs}, but this is {mine}; "
             f"pass --encoder {theirs.name}, or another --store for this encoder"
         )
-    begin, now = time.monotonic(), datetime.now(UTC)
+    now = datetime.now(UTC)
     report = IngestReport(batch or f"{now:%Y-%m-%dT%H:%M:%SZ}-{source.name}")
-    done = 0
+    journal = Journal(gallery.uri, source, report, now)
+    job = _Job(source, gallery, encoder, report, now, journal, progress, prune is not None)
+    try:
+        job.run(batch_size, stop or threading.Event(), keep_going, workers)
+        if prune is not None and report.stopped is None:
+            from ingest.prune import prune_gone
 
-    def tell() -> None:
-        if progress is not None:
-            seconds = time.monotonic() - begin
-            progress(Progress(done, source.total, report.encoded, seconds))
-
-    tell()
-    for items, records in _batches(source.records, report.rejected, batch_size):
-        if records:
-            _write(records, gallery, encoder, report, now)
-        done += items
-        tell()
-    # Writes nothing; asks for the version without loading a single vector.
-    report.table_version = gallery.upsert(()).table_version
-    report.seconds = time.monotonic() - begin
-    report.images_per_second = done / report.seconds if report.seconds > 0 else 0.0
+            prune_gone(gallery, source, job.present, report, delete=prune == "delete")
+        # Writes nothing; asks for the version without loading a single vector.
+        report.table_version = gallery.upsert(()).table_version
+    except BaseException as error:
+        journal.end(f"failed: {type(error).__name__}")
+        raise
+    report.seconds = time.monotonic() - job.begin
+    report.images_per_second = job.done / report.seconds if report.seconds > 0 else 0.0
+    journal.end("stopped" if report.stopped else "finished")
     return report
 
 
-def _batches(
-    items: Iterable[ImageRecord | Rejection], rejected: list[Rejection], size: int
-) -> Iterator[tuple[int, list[ImageRecord]]]:
-    """Group a stream: (items read, usable records); the others are appended to ``rejected``."""
-    seen: set[str] = set()
-    records: list[ImageRecord] = []
-    read = 0
-    for item in items:
-        read += 1
-        refusal = item if isinstance(item, Rejection) else _refuse(item, seen)
-        if refusal is not None:
-            rejected.append(refusal)
-        elif isinstance(item, ImageRecord):
-            seen.add(item.id)
-            records.append(item)
-        if read == size:
-            yield read, records
-            records, read = [], 0
-    if read:
-        yield read, records
+class _Job:
+    """One run: the counters and what they are told to."""
+
+    def __init__(
+        self,
+        source: Source,
+        gallery: Target,
+        encoder: ImageEncoder,
+        report: IngestReport,
+        now: datetime,
+        journal: Journal,
+        progress: Callable[[Progress], None] | None,
+        note_present: bool,
+    ) -> None:
+        self.source, self.gallery, self.encoder = source, gallery, encoder
+        self.report, self.now, self.journal, self.progress = report, now, journal, progress
+        self.begin = time.monotonic()
+        self.done = 0
+        self.present: set[str] = set()
+        self._note_present = note_present
+        self._told = self.begin
+        self._seen_ids: set[str] = set()
+        self._memory = FileMemory(state_folder(gallery.uri) if source.root else None)
+
+    def run(
+        self, batch_size: int, stop: threading.Event, keep_going: bool, workers: int | None
+    ) -> None:
+        """Read the source to its end, or to where it is stopped."""
+        self.tell()
+        pool = ThreadPoolExecutor(workers or os.cpu_count() or 1, "decode")
+        batch = _Batch()
+        try:
+            for found in in_order(pool, self._tasks(batch_size, pool), min(2 * batch_size, 512)):
+                if isinstance(found, _End):
+                    self._commit(batch)
+                    batch = _Batch()
+                    self.done += found.items
+                    self.tell()
+                    wrong = (
+                        None if keep_going else suspicion(self.report, self.done, self.source.total)
+                    )
+                    if wrong or stop.is_set():
+                        self.report.stopped = wrong or "interrupted"
+                        return
+                    continue
+                self._sort_in(found, batch)
+                if time.monotonic() - self._told > 1:
+                    self.tell(batch.count)
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+            self._memory.close()
+        refused = len(self.report.rejected)
+        if keep_going or 2 * refused <= self.done:
+            return
+        self.report.warning = describe(self.report, self.done)
+
+    def tell(self, ahead: int = 0) -> None:
+        """Progress to the caller and to the status file."""
+        self._told = time.monotonic()
+        stage = "encoding" if self.report.encoded else "checking"
+        now = Progress(
+            self.done + ahead,
+            self.source.total,
+            self.report.encoded,
+            self._told - self.begin,
+            len(self.report.rejected),
+            stage,
+        )
+        self.journal.tell(now)
+        if self.progress is not None:
+            self.progress(now)
+
+    # -- what is to be done --------------------------------------------------------------------
+
+    def _tasks(self, size: int, pool: ThreadPoolExecutor) -> Iterator[Any]:
+        """For each image a callable that opens it, or its outcome; an _End after each batch."""
+        items = iter(self.source.records)
+        while chunk := list(islice(items, size)):
+            if self._note_present:
+                self.present.update(_source_of(item) for item in chunk)
+            yield from self._plan(chunk, pool)
+            yield _End(len(chunk))
+
+    def _plan(
+        self, chunk: list[ImageRecord | ImageFile | Rejection], pool: ThreadPoolExecutor
+    ) -> Iterator[Callable[[], Outcome] | Outcome]:
+        files = [item for item in chunk if isinstance(item, ImageFile)]
+        remembered = self._memory.recall([file.source for file in files])
+        unchanged = {
+            file.source: seen
+            for file in files
+            if (seen := remembered.get(file.source)) and _matches(file.path, seen)
+        }
+        to_ask = [f for f in files if f.id is None and f.source not in unchanged]
+        told = dict(zip((f.source for f in to_ask), pool.map(_identify, to_ask), strict=True))
+        named: list[tuple[str, ImageRecord | ImageFile]] = []
+        for item in chunk:
+            found = _name(item, unchanged, told)
+            if isinstance(found, Rejection):
+                yield found
+            elif isinstance(item, ImageRecord | ImageFile):
+                refusal = self._refuse(found, item)
+                if refusal is not None:
+                    yield refusal
+                else:
+                    named.append((found, item))
+        stored = self.gallery.rows([id_ for id_, _ in named])
+        for id_, item in named:
+            row = stored.get(id_)
+            if isinstance(item, ImageRecord):
+                if row is not None and item.sha256 == row.sha256:
+                    yield Same(row, known_of(item))
+                else:
+                    yield partial(open_record, item)
+                continue
+            seen, header = unchanged.get(item.source), told.get(item.source)
+            if seen and row and (seen.id, seen.sha256) == (id_, row.sha256):
+                yield same_file(item, row)
+            else:
+                yield partial(open_file, item, id_, row, _kept(item, header))
+
+    def _refuse(self, id_: str, item: ImageRecord | ImageFile) -> Rejection | None:
+        source = _source_of(item)
+        if not id_:
+            return Rejection(source, "no_id", "the record has an empty id; every row needs one")
+        if id_ in self._seen_ids:
+            return Rejection(
+                source,
+                "duplicate_id",
+                f"id {id_!r} occurred before in this source; the first one was kept",
+            )
+        self._seen_ids.add(id_)
+        return None
+
+    # -- what came of it -----------------------------------------------------------------------
+
+    def _sort_in(self, found: Outcome, batch: _Batch) -> None:
+        batch.count += 1
+        if isinstance(found, Rejection):
+            self.report.rejected.append(found)
+        elif isinstance(found, Same):
+            self.report.hashed += found.hashed
+            batch.same.append(found)
+        else:
+            self.report.hashed += found.seen is not None
+            batch.waiting.append(found)
+            batch.waiting_bytes += found.pixels.nbytes
+            if len(batch.waiting) >= _ENCODE or batch.waiting_bytes >= _ENCODE_BYTES:
+                self._encode(batch)
+
+    def _encode(self, batch: _Batch) -> None:
+        """Vectors for the images that wait; their pixels are let go."""
+        if not batch.waiting:
+            return
+        vectors = self.encoder.encode_images([one.pixels for one in batch.waiting])
+        self.report.encoded += len(batch.waiting)
+        for one, vector in zip(batch.waiting, vectors, strict=True):
+            batch.rows.append(
+                self._row(one.id, one.sha256, one.metadata, vector, one.picture, one.size)
+            )
+            if one.seen is not None:
+                batch.remember.append((str(one.metadata["source"]), one.seen))
+        batch.waiting, batch.waiting_bytes = [], 0
+
+    def _commit(self, batch: _Batch) -> None:
+        """Write one batch and count it."""
+        self._encode(batch)
+        if batch.same:
+            self._correct(batch.same)
+        if batch.rows:
+            written = self.gallery.upsert(batch.rows)
+            self.report.inserted += written.inserted
+            self.report.updated += written.updated
+            self.report.unchanged += written.unchanged
+        again = [(str(one.metadata["source"]), one.seen) for one in batch.same if one.seen]
+        self._memory.remember([*batch.remember, *again])
+
+    def _correct(self, same: list[Same]) -> None:
+        wrong = [
+            self._row(one.row.id, one.row.sha256, one.metadata)
+            for one in same
+            if any(
+                getattr(one.row, name) != value
+                for name, value in one.metadata.items()
+                if name in _ROW_COLUMNS
+            )
+        ]
+        corrected = self.gallery.update_metadata(wrong) if wrong else 0
+        self.report.updated += corrected
+        self.report.unchanged += len(same) - corrected
+
+    def _row(
+        self,
+        id_: str,
+        sha256: bytes,
+        metadata: Any,
+        vector: npt.NDArray[np.float32] | None = None,
+        picture: bytes | None = None,
+        size: tuple[int, int] = (0, 0),
+    ) -> Row:
+        return Row(
+            id=id_,
+            sha256=sha256,
+            embedding=vector,
+            **{name: value for name, value in metadata.items() if name in _ROW_COLUMNS},
+            width=size[0],
+            height=size[1],
+            thumbnail=picture,
+            batch=self.report.batch,
+            ingested_at=self.now,
+        )
 
 
-def _refuse(record: ImageRecord, seen: set[str]) -> Rejection | None:
-    """Why a record cannot become a row, or None."""
-    if not record.id:
-        return Rejection(record.source, "no_id", "the record has an empty id; every row needs one")
-    if record.id in seen:
+class _Batch:
+    """What will be one commit."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.waiting: list[Opened] = []
+        self.waiting_bytes = 0
+        self.rows: list[Row] = []
+        self.same: list[Same] = []
+        self.remember: list[tuple[str, Seen]] = []
+
+
+class _End:
+    """The end of a batch of so many items."""
+
+    def __init__(self, items: int) -> None:
+        self.items = items
+
+
+def _source_of(item: ImageRecord | ImageFile | Rejection) -> str:
+    return item.source
+
+
+def _matches(path: Path, seen: Seen) -> bool:
+    try:
+        return seen.matches(os.lstat(path))
+    except OSError:
+        return False
+
+
+def _identify(file: ImageFile) -> dict[str, Any] | Rejection:
+    assert file.identify is not None
+    try:
+        return dict(file.identify(file.path, file.source))
+    except BadImage as error:
+        return Rejection(file.source, error.reason, str(error))
+    except OSError as error:
         return Rejection(
-            record.source,
-            "duplicate_id",
-            f"id {record.id!r} occurred before in this source; the first one was kept",
+            file.source, "unreadable", f"{file.source} cannot be read ({error.strerror})"
         )
-    shape, dtype = record.pixels.shape, record.pixels.dtype
-    grey_or_rgb = len(shape) == 2 or (len(shape) == 3 and shape[2] == 3)
-    if dtype != np.uint8 or not grey_or_rgb or 0 in shape:
-        return Rejection(
-            record.source,
-            "bad_pixels",
-            f"pixels are {dtype} of shape {shape}; expected uint8 (h, w) or (h, w, 3)",
-        )
-    return None
 
 
-def _write(
-    records: list[ImageRecord],
-    gallery: Target,
-    encoder: ImageEncoder,
-    report: IngestReport,
-    now: datetime,
-) -> None:
-    """Bring one batch into the gallery and count it."""
-    fingerprint = encoder.stamp.fingerprint
-    known = gallery.known([record.id for record in records])
-    new = [r for r in records if known.get(r.id) != (r.sha256, fingerprint)]
-    same = [r for r in records if known.get(r.id) == (r.sha256, fingerprint)]
-    if same:
-        corrected = gallery.update_metadata([_row(r, report.batch, now) for r in same])
-        report.updated += corrected
-        report.unchanged += len(same) - corrected
-    if new:
-        vectors = encoder.encode_images([record.pixels for record in new])
-        report.encoded += len(new)
-        written = gallery.upsert(
-            [
-                _row(record, report.batch, now, vector, thumbnail(record.pixels))
-                for record, vector in zip(new, vectors, strict=True)
-            ]
-        )
-        report.inserted += written.inserted
-        report.updated += written.updated
-        report.unchanged += written.unchanged
+def _name(
+    item: ImageRecord | ImageFile | Rejection,
+    unchanged: dict[str, Seen],
+    told: dict[str, dict[str, Any] | Rejection],
+) -> str | Rejection:
+    """An item's id, or why it is refused."""
+    if isinstance(item, Rejection):
+        return item
+    if item.id is not None:
+        return item.id
+    if item.source in unchanged:
+        return unchanged[item.source].id
+    answer = told[item.source]
+    return answer if isinstance(answer, Rejection) else str(answer["id"])
 
 
-def _row(
-    record: ImageRecord,
-    batch: str,
-    now: datetime,
-    vector: npt.NDArray[np.float32] | None = None,
-    picture: bytes | None = None,
-) -> Row:
-    height, width = record.pixels.shape[:2]
-    return Row(
-        id=record.id,
-        sha256=record.sha256,
-        embedding=vector,
-        labels=record.labels,
-        split=record.split,
-        dataset=record.dataset,
-        patient=record.patient,
-        view=record.view,
-        sex=record.sex,
-        age=record.age,
-        source=record.source,
-        width=width,
-        height=height,
-        thumbnail=picture,
-        batch=batch,
-        ingested_at=now,
-    )
+def _kept(file: ImageFile, header: dict[str, Any] | Rejection | None) -> dict[str, Any] | None:
+    """What a header told of a row, without its id."""
+    if not isinstance(header, dict):
+        return None
+    return {name: header.get(name) for name in file.tells}

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -35,6 +38,50 @@ class ImageRecord:
     sex: str | None = None
     age: float | None = None
     source: str = ""
+
+
+#: Columns of a row that describe an image, and what they hold when nothing is known.
+METADATA: dict[str, Any] = {
+    "labels": (),
+    "split": None,
+    "dataset": None,
+    "patient": None,
+    "view": None,
+    "sex": None,
+    "age": None,
+    "source": "",
+}
+
+#: A file's bytes and its name for messages, to its pixels and what the file itself says.
+Reader = Callable[[bytes, str], tuple[Pixels, Mapping[str, Any]]]
+#: A file's path and its name for messages, to ``id`` and what the file itself says, without pixels.
+Identifier = Callable[[Path, str], Mapping[str, Any]]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ImageFile:
+    """One image that is still a file: the job opens it only when it has to.
+
+    Attributes:
+        path: where it is; a plain file below the source's root, no link.
+        id: unique in the gallery; ``None`` when only the file can tell.
+        metadata: what is known without opening it, by names of METADATA.
+        read: bytes to pixels, and to further metadata.
+        identify: tells the id when it is not known.
+        tells: which metadata comes from the file itself, wherever ``metadata`` says nothing.
+    """
+
+    path: Path
+    id: str | None
+    metadata: Mapping[str, Any]
+    read: Reader
+    identify: Identifier | None = None
+    tells: tuple[str, ...] = field(default=())
+
+    @property
+    def source(self) -> str:
+        """Where the pixels come from, as rows and rejections say it."""
+        return str(self.metadata["source"])
 
 
 @dataclass(frozen=True, slots=True)

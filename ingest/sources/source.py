@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
-from ingest.record import ImageRecord, Rejection
+from ingest.record import ImageFile, ImageRecord, Rejection
 from store.errors import BadSource
 
 
@@ -18,12 +19,15 @@ class Source:
         total: how many records and rejections ``records`` yields.
         records: to be read once. May raise BadSource on the way.
         note: a warning for a person, one sentence; ``None`` when all is as it should be.
+        root: the folder whose files these are, so that rows of files that are gone can be told
+            from rows of other places; ``None`` for a source that is not a folder.
     """
 
     name: str
     total: int
-    records: Iterator[ImageRecord | Rejection]
+    records: Iterator[ImageRecord | ImageFile | Rejection]
     note: str | None = None
+    root: Path | None = None
 
 
 class SourceUnavailable(BadSource):

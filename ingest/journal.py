@@ -1,0 +1,114 @@
+"""What came in when, from where, and how it went: one small file per batch, for people to read."""
+
+from __future__ import annotations
+
+import os
+import time
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from ingest.report import IngestReport, Progress
+from ingest.sources.source import Source
+from ingest.state import file_name, read_json, state_folder, write_json, write_rejections
+
+
+class Journal:
+    """Notes of one running ingestion. Never stands in its way: a full disk costs the notes only."""
+
+    def __init__(self, uri: str, source: Source, report: IngestReport, now: datetime) -> None:
+        self._folder = state_folder(uri)
+        self._report = report
+        self._last: Progress | None = None
+        self._written = 0.0
+        self._entry: dict[str, Any] = {
+            "batch": report.batch,
+            "source": source.name,
+            "root": None if source.root is None else str(source.root),
+            "started_at": f"{now:%Y-%m-%dT%H:%M:%SZ}",
+        }
+        self._save("running")
+
+    def tell(self, now: Progress) -> None:
+        """Write the status file, about once a second."""
+        self._last = now
+        if time.monotonic() - self._written >= 0.9 or now.done >= now.total:
+            self._status("running")
+
+    def end(self, state: str) -> None:
+        """Write how it ended, and what was refused."""
+        self._status(state)
+        self._save(state)
+
+    def _status(self, state: str) -> None:
+        self._written = time.monotonic()
+        last = self._last
+        document = {
+            "batch": self._report.batch,
+            "source": self._entry["source"],
+            "state": state.partition(":")[0],
+            "stage": last.stage if last and state == "running" else state,
+            "done": last.done if last else 0,
+            "total": last.total if last else 0,
+            "encoded": self._report.encoded,
+            "refused": self._report.reasons,
+            "images_per_second": round(last.images_per_second, 1) if last else 0.0,
+            "seconds": round(last.seconds, 1) if last else 0.0,
+            "seconds_left": None
+            if not last or last.seconds_left is None
+            else round(last.seconds_left, 1),
+            "updated_at": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
+            "pid": os.getpid(),
+        }
+        with suppress(OSError):
+            write_json(self._folder / "status.json", document)
+
+    def _save(self, state: str) -> None:
+        name = file_name(self._report.batch)
+        entry: dict[str, Any] = {**self._entry, "state": state}
+        if state != "running":
+            report = self._report
+            told = report.as_dict()
+            entry["ended_at"] = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
+            for key in ("inserted", "updated", "unchanged", "encoded", "pruned", "seconds"):
+                entry[key] = told[key]
+            entry["refused"] = report.reasons
+            entry["stopped"] = report.stopped
+        with suppress(OSError):
+            if state != "running" and self._report.rejected:
+                path = self._folder / "rejections" / f"{name}.csv"
+                write_rejections(path, self._report.rejected)
+                entry["rejections"] = f"rejections/{name}.csv"
+            write_json(self._folder / "batches" / f"{name}.json", entry)
+
+
+def entries(uri: str) -> list[dict[str, Any]]:
+    """What the journal knows of a gallery's batches, oldest first.
+
+    Keys: ``batch``, ``source``, ``root``, ``started_at``, ``state``, and once it ended
+    ``ended_at``, ``inserted``, ``updated``, ``unchanged``, ``encoded``, ``pruned``, ``refused``
+    (reason to count), ``rejections`` (a CSV, relative to the state folder), ``seconds``.
+    """
+    found = []
+    for path in sorted((state_folder(uri) / "batches").glob("*.json")):
+        entry = read_json(path)
+        if entry is not None and isinstance(entry.get("batch"), str):
+            found.append(entry)
+    return sorted(found, key=lambda one: (str(one.get("started_at", "")), one["batch"]))
+
+
+def rejections_file(uri: str, batch: str) -> Path | None:
+    """The CSV of what a batch refused; None when it refused nothing."""
+    path = state_folder(uri) / "rejections" / f"{file_name(batch)}.csv"
+    return path if path.is_file() else None
+
+
+def mark_undone(uri: str, batch: str, rows: int) -> None:
+    """Note that a batch's rows were removed."""
+    path = state_folder(uri) / "batches" / f"{file_name(batch)}.json"
+    entry = read_json(path) or {"batch": batch, "started_at": ""}
+    entry |= {"state": "undone", "undone_at": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"}
+    entry["undone_rows"] = rows
+    with suppress(OSError):
+        write_json(path, entry)

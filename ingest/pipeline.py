@@ -1,0 +1,204 @@
+"""Files to pixels in threads, ahead of the encoder: in order, bounded in number and in bytes."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ingest.images import large_alone, thumbnail
+from ingest.record import METADATA, ImageFile, ImageRecord, Pixels, Rejection
+from ingest.state import Seen, seen_now
+from ingest.tree import read_plain
+from store.errors import BadImage
+from store.schema import Row
+
+#: Decoded pixels that wait for the encoder, at most about this many bytes.
+AHEAD_BYTES = 128 << 20
+
+
+@dataclass(slots=True)
+class Opened:
+    """An image that has to be encoded.
+
+    Attributes:
+        id: of the row.
+        pixels: uint8; let go once there is a vector.
+        sha256: of the file, or of the pixels.
+        metadata: all that is known of it.
+        picture: its thumbnail, PNG.
+        seen: what to remember of the file.
+    """
+
+    id: str
+    pixels: Pixels
+    sha256: bytes
+    metadata: Mapping[str, Any]
+    picture: bytes
+    seen: Seen | None = None
+    size: tuple[int, int] = field(default=(0, 0))
+
+
+@dataclass(frozen=True, slots=True)
+class Same:
+    """An image that the gallery has: same bytes, same encoder.
+
+    Attributes:
+        row: as it is stored.
+        metadata: what is known of it now.
+        hashed: whether the file was read to know.
+        seen: what to remember of the file; ``None`` when that is known.
+    """
+
+    row: Row
+    metadata: Mapping[str, Any]
+    hashed: bool = False
+    seen: Seen | None = None
+
+
+Outcome = Opened | Same | Rejection
+
+
+def known_of(record: ImageRecord) -> dict[str, Any]:
+    """A record's metadata."""
+    return {name: getattr(record, name) for name in METADATA}
+
+
+def open_record(record: ImageRecord) -> Outcome:
+    """Check the pixels of a record and make its thumbnail."""
+    problem = _bad_pixels(record.pixels)
+    if problem:
+        return Rejection(record.source, "bad_pixels", problem)
+    height, width = record.pixels.shape[:2]
+    picture = thumbnail(record.pixels)
+    size = (width, height)
+    return Opened(record.id, record.pixels, record.sha256, known_of(record), picture, None, size)
+
+
+def same_file(
+    file: ImageFile,
+    row: Row,
+    told: Mapping[str, Any] | None = None,
+    *,
+    hashed: bool = False,
+    seen: Seen | None = None,
+) -> Same:
+    """A file whose row needs no new vector; what only the file tells stays as it is stored."""
+    kept = told if told is not None else {name: getattr(row, name) for name in file.tells}
+    return Same(row, _joined(file, kept), hashed, seen)
+
+
+def _joined(file: ImageFile, told: Mapping[str, Any]) -> dict[str, Any]:
+    known = {name: value for name, value in file.metadata.items() if value}
+    return {**METADATA, **told, **known}
+
+
+def open_file(
+    file: ImageFile, id_: str, row: Row | None, told: Mapping[str, Any] | None = None
+) -> Outcome:
+    """Read a file; decode it unless its digest is that of its row.
+
+    Args:
+        file: which.
+        id_: of its row.
+        row: the row that the gallery has, made by the same encoder.
+        told: what its header said, when that was asked already.
+    """
+    try:
+        stat = os.lstat(file.path)
+        with large_alone(0, stat.st_size):
+            data = read_plain(file.path)
+            sha256 = hashlib.sha256(data).digest()
+            # A stat from before the read: a change during it shows at the next run.
+            seen = seen_now(stat, sha256, id_) if len(data) == stat.st_size else None
+            if row is not None and sha256 == row.sha256:
+                return same_file(file, row, told, hashed=True, seen=seen)
+            pixels, told = file.read(data, file.source)
+            del data
+            problem = _bad_pixels(pixels)
+            if problem:
+                return Rejection(file.source, "bad_pixels", problem)
+            picture = thumbnail(pixels)
+    except BadImage as error:
+        return Rejection(file.source, error.reason, str(error))
+    except OSError as error:
+        return Rejection(
+            file.source, "unreadable", f"{file.source} cannot be read ({error.strerror})"
+        )
+    height, width = pixels.shape[:2]
+    return Opened(id_, pixels, sha256, _joined(file, told), picture, seen, (width, height))
+
+
+def _bad_pixels(pixels: Pixels) -> str | None:
+    shape, dtype = pixels.shape, pixels.dtype
+    grey_or_rgb = len(shape) == 2 or (len(shape) == 3 and shape[2] == 3)
+    if dtype == np.uint8 and grey_or_rgb and 0 not in shape:
+        return None
+    return f"pixels are {dtype} of shape {shape}; expected uint8 (h, w) or (h, w, 3)"
+
+
+class _Budget:
+    """Bytes of pixels that were decoded and not yet taken."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self.used = 0
+
+    def add(self, size: int) -> None:
+        with self._lock:
+            self.used += size
+
+
+def in_order(
+    pool: ThreadPoolExecutor,
+    tasks: Iterator[Callable[[], Outcome] | Any],
+    ahead: int,
+) -> Iterator[Any]:
+    """Results of tasks in their order, worked at ahead of time by a pool.
+
+    Args:
+        pool: works at the tasks.
+        tasks: callables; anything else is handed through in its place.
+        ahead: how many are taken up before their turn, at most.
+    """
+    window: deque[Future[Outcome] | Any] = deque()
+    budget = _Budget()
+
+    def work(task: Callable[[], Outcome]) -> Outcome:
+        found = task()
+        if isinstance(found, Opened):
+            budget.add(found.pixels.nbytes)
+        return found
+
+    more, broken = True, None
+    while True:
+        while more and len(window) < ahead and budget.used < AHEAD_BYTES:
+            try:
+                task = next(tasks)
+            except StopIteration:
+                more = False
+                break
+            except Exception as error:  # told once all that came before it is dealt with
+                more, broken = False, error
+                break
+            window.append(pool.submit(work, task) if callable(task) else task)
+        if not window:
+            if broken is not None:
+                raise broken
+            return
+        head = window.popleft()
+        if not isinstance(head, Future):
+            yield head
+            continue
+        found = head.result()
+        if isinstance(found, Opened):
+            budget.add(-found.pixels.nbytes)
+        yield found
+        del found
