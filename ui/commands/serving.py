@@ -50,7 +50,8 @@ def run(store: str, encoder: str | None, device: str | None, port: int) -> None:
     chosen = {"CXR_STORE": store, "CXR_ENCODER": encoder, "CXR_DEVICE": device}
     environment = {**os.environ, **{name: value for name, value in chosen.items() if value}}
     app = Path(__file__).parent.parent / "dashboard.py"
-    command = [sys.executable, "-m", "streamlit", "run", str(app)]
+    # -P: a folder named store or ui where the user stands must not hide our packages.
+    command = [sys.executable, "-P", "-m", "streamlit", "run", str(app)]
     command += ["--server.address", HOST, "--server.port", str(port)]
     printing.say(f"dashboard on http://{HOST}:{port}, Ctrl-C ends it")
     child = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)  # noqa: S603
