@@ -36,7 +36,7 @@ class Gallery:
         self._live = handle
         self._lock = threading.RLock()
         self._snapshot: mirror.Snapshot | None = None
-        self._lease = lease.Lease(uri) if table.is_local(uri) else None
+        self._lease: lease.Lease | None = None
 
     @classmethod
     def open(cls, uri: str | Path, stamp: EncoderStamp | None = None) -> Gallery:
@@ -77,7 +77,8 @@ class Gallery:
             before = self._snapshot
             if before is not None and identity == (before.uuid, before.version, before.token):
                 return False
-            if self._lease is not None and before is None:
+            if self._lease is None and table.is_local(self.uri):
+                self._lease = lease.Lease(self.uri)
                 self._lease.claim(version)
             self._snapshot = self._follow(before, version)
             if self._lease is not None:

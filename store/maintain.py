@@ -11,20 +11,27 @@ from store import durable, lease, table
 
 log = logging.getLogger("store")
 
-#: Fragments that call for a merge, once they hold a quarter as much as the largest, or are many.
-_FRAGMENTS = 32
-_TOO_MANY = 200
+#: Fragments that call for a merge of a small table, which is quick.
+_FRAGMENTS = 16
+_SMALL_BYTES = 64 << 20
+#: Of a larger one, once they hold a quarter as much as the largest, or are many.
+_TOO_MANY = 64
 #: From this many rows on, finding rows by id is worth an index.
 _INDEXED_ROWS = 20_000
 
 
 def due(handle: Any) -> bool:
     """Whether merging is worth it: each row is then rewritten a handful of times in all."""
-    found = handle.stats()["fragment_stats"]
-    rows, largest = handle.count_rows(), found["lengths"]["max"]
-    if found["num_fragments"] < _FRAGMENTS:
+    found = handle.stats()
+    fragments = found["fragment_stats"]["num_fragments"]
+    if fragments < _FRAGMENTS:
         return False
-    return bool(4 * (rows - largest) >= largest or found["num_fragments"] >= _TOO_MANY)
+    largest = found["fragment_stats"]["lengths"]["max"]
+    return bool(
+        found["total_bytes"] < _SMALL_BYTES
+        or 4 * (found["num_rows"] - largest) >= largest
+        or fragments >= _TOO_MANY
+    )
 
 
 def when_due(uri: str, handle: Any) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
+import sys
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 
 import numpy as np
@@ -24,6 +27,10 @@ _METADATA_COLUMNS = ("labels", "split", "dataset", "view", "sex")
 _REMEMBERED = 16
 #: What the mirror copies, and what tells a changed row: (row id, version of its last change).
 COLUMNS = ("id", "_rowid", "_row_last_updated_at_version", "embedding")
+
+#: Bytes of vectors read at once.
+_PIECE_BYTES = 16 << 20
+_M_MMAP_THRESHOLD = -3
 
 Integers = npt.NDArray[np.int64]
 
@@ -182,30 +189,32 @@ def build(handle: Any, dimension: int) -> Snapshot:
         StoreDamaged: the scan fails or disagrees with the row count, an id occurs twice, or a
             vector is not of unit length.
     """
+    _hand_memory_back()
     try:
         count = handle.count_rows()
+        keys = table.scan(handle, list(COLUMNS[:3]))
+        row_ids = keys["_rowid"].to_numpy().astype(np.int64)
         index, vectors = empty_index(count, dimension)
-        keys, row_ids, changed_at = [], np.empty(count, np.int64), np.empty(count, np.int64)
         filled = 0
-        for batch in table.scan_batches(handle, list(COLUMNS)):
+        for batch in _pieces(handle, count, max(_PIECE_BYTES // (4 * dimension), 1)):
             place = slice(filled, filled + batch.num_rows)
-            keys.append(batch.column("id"))
-            row_ids[place] = batch.column("_rowid").to_numpy()
-            changed_at[place] = batch.column("_row_last_updated_at_version").to_numpy()
+            if not np.array_equal(batch.column("_rowid").to_numpy(), row_ids[place]):
+                raise ValueError("two scans of one version differ in their rows")
             flat = batch.column("embedding").flatten().to_numpy()
             vectors[place] = flat.reshape(-1, dimension)
             filled += batch.num_rows
+        changed_at = keys["_row_last_updated_at_version"].to_numpy().astype(np.int64)
     except (RuntimeError, OSError, ValueError, IndexError) as error:
         raise StoreDamaged(
             f"version {handle.version} of the gallery cannot be read: {str(error)[:300]}; "
             "run: cxr check"
         ) from error
-    if filled != count:
+    if not filled == len(keys) == count:
         raise StoreDamaged(
             f"version {handle.version} of the gallery counts {count} rows, but a scan found "
             f"{filled}; run: cxr check"
         )
-    ids = pa.concat_arrays(keys) if keys else pa.array([], pa.string())
+    ids = pa.concat_arrays([*keys["id"].chunks, pa.array([], pa.string())])
     check(ids, vectors)
     return Snapshot(
         handle,
@@ -218,6 +227,21 @@ def build(handle: Any, dimension: int) -> Snapshot:
         table.uuid_of(handle),
         table.token(handle, int(handle.version)) or "",
     )
+
+
+def _pieces(handle: Any, count: int, rows: int) -> Iterator[pa.RecordBatch]:
+    # A stream of the whole column reads ahead as far as it can, twice the memory of the mirror.
+    for start in range(0, count, rows):
+        piece = handle.search().select(["_rowid", "embedding"]).offset(start).limit(rows)
+        yield from piece.to_arrow().to_batches()
+
+
+@cache
+def _hand_memory_back() -> None:
+    # By default glibc keeps the large blocks that LanceDB frees after a scan.
+    if sys.platform == "linux":
+        with contextlib.suppress(AttributeError, OSError):
+            ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, 1 << 20)
 
 
 def check(keys: pa.StringArray, vectors: Vectors, first: int = 0) -> None:
