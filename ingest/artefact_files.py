@@ -52,7 +52,20 @@ def _load(path: Path, what: str) -> npt.NDArray[Any]:
 
 def read_embeddings(path: Path, normalise: bool, notes: list[str]) -> tuple[Vectors, Vectors]:
     """The vectors as stored, and as unit rows; both float32."""
-    values = _load(path, "float32 (n, d) vectors")
+    return unit_rows(path, _load(path, "float32 (n, d) vectors"), normalise, notes)
+
+
+def unit_rows(
+    path: Path, values: npt.NDArray[Any], normalise: bool, notes: list[str]
+) -> tuple[Vectors, Vectors]:
+    """Vectors as they are, and as unit rows; both float32.
+
+    Args:
+        path: where they come from, for messages.
+        values: what should be float (n, d).
+        normalise: scale rows to unit length instead of refusing others.
+        notes: conversions are added here.
+    """
     if values.dtype.kind != "f" or values.itemsize > 8 or values.ndim != 2 or 0 in values.shape:
         raise BadArtefacts(
             f"{path} is {values.dtype} of shape {values.shape}, expected float32 (n, d)"

@@ -178,6 +178,7 @@ def store_artefacts(
 
 def _rows(artefacts: Artefacts, batch: str, now: datetime) -> list[Row]:
     folder = artefacts.folder.resolve().name
+    inside = folder if artefacts.folder.is_file() else f"{folder}/{EMBEDDINGS}"
     return [
         Row(
             id=id_,
@@ -185,7 +186,7 @@ def _rows(artefacts: Artefacts, batch: str, now: datetime) -> list[Row]:
             embedding=vector,
             labels=artefacts.labels[number],
             **{column: values[number] for column, values in artefacts.columns.items()},
-            source=f"{folder}/{EMBEDDINGS}#{number}",
+            source=f"{inside}#{number}",
             batch=batch,
             ingested_at=now,
         )
@@ -206,9 +207,14 @@ def _stamp(
     if name and fingerprint and is_text(name) and is_text(fingerprint):
         return EncoderStamp(str(name), str(fingerprint), dimension)
     missing = f"no encoder with a fingerprint in {META}" if meta else f"no {META}"
+    return external_stamp(folder.resolve().name, embeddings, notes, missing)
+
+
+def external_stamp(name: str, embeddings: Vectors, notes: list[str], missing: str) -> EncoderStamp:
+    """The stamp of vectors whose encoder is unknown: the same vectors are the same encoder."""
     notes.append(
         f"{missing}: the vectors' encoder is unknown, so they can be searched by id and evaluated, "
         "but not compared with an image or a text"
     )
     digest = hashlib.sha256(f"{embeddings.shape}".encode() + _little(embeddings)).hexdigest()
-    return EncoderStamp(f"external:{folder.resolve().name}", f"external:{digest}", dimension)
+    return EncoderStamp(f"external:{name}", f"external:{digest}", embeddings.shape[1])

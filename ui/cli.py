@@ -8,7 +8,16 @@ from typing import Annotated
 import typer
 
 from store.errors import CxrError, EncoderMismatch, StoreDamaged, UsageError
-from ui.commands import demonstrating, encoding, evaluating, ingesting, keeping, searching, serving
+from ui.commands import (
+    batches,
+    demonstrating,
+    encoding,
+    evaluating,
+    ingesting,
+    keeping,
+    searching,
+    serving,
+)
 
 app = typer.Typer(
     name="cxr",
@@ -23,6 +32,7 @@ app = typer.Typer(
 )
 app.command()(demonstrating.demo)
 app.command()(ingesting.ingest)
+app.command()(batches.batches)
 app.command()(searching.search)
 app.command()(evaluating.evaluate)
 app.command()(evaluating.export)

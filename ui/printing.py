@@ -121,18 +121,24 @@ def ingest_progress(quiet: bool = False) -> Iterator[Callable[[Progress], None]]
     from rich.progress import Progress as Bar
 
     with Bar(
-        TextColumn("ingest"),
+        TextColumn("{task.fields[stage]}"),
         BarColumn(),
         MofNCompleteColumn(),
         TextColumn("{task.fields[rate]}"),
         TimeRemainingColumn(),
+        TextColumn("{task.fields[refused]}"),
         console=Console(stderr=True),
     ) as bar:
-        task = bar.add_task("ingest", total=None, rate="")
+        task = bar.add_task("ingest", total=None, rate="", stage="ingest", refused="")
 
         def show(now: Progress) -> None:
             bar.update(
-                task, total=now.total, completed=now.done, rate=f"{now.images_per_second:,.0f}/s"
+                task,
+                total=now.total,
+                completed=now.done,
+                rate=f"{now.images_per_second:,.0f}/s",
+                stage=now.stage,
+                refused=f"{now.refused:,} refused" if now.refused else "",
             )
 
         yield show
@@ -146,6 +152,8 @@ def _lines() -> Callable[[Progress], None]:
         tenth = 10 * now.done // now.total if now.total else 10
         if tenth > said:
             said = tenth
-            say(f"ingest: {now.done:,} of {now.total:,}, {now.images_per_second:,.0f} images/s")
+            refused = f", {now.refused:,} refused" if now.refused else ""
+            pace = f"{now.images_per_second:,.0f} images/s"
+            say(f"ingest: {now.done:,} of {now.total:,}, {pace}{refused}")
 
     return show

@@ -1,72 +1,97 @@
-"""Where images come from: one module and one function per kind of source."""
+"""Where images come from: one module and one function per kind of source.
+
+A new source is a module with a function ``records(place, *, ...)`` that returns a Source, and a
+line in ``SOURCES``. Its keyword arguments are the options that it takes.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from inspect import signature
 from pathlib import Path
+from typing import Any
 
 from ingest.sources.source import Source, SourceUnavailable
 from store.errors import UsageError
 
 __all__ = ["SOURCES", "Source", "SourceUnavailable", "open_source"]
 
-Splits = Sequence[str] | None
-Root = str | Path | None
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A kind of source.
+
+    Attributes:
+        module: where its ``records`` is, below this package.
+        takes: what stands behind the colon, or as a second word: ``PATH``, ``NAME`` or nothing.
+        about: half a sentence.
+    """
+
+    module: str
+    takes: str
+    about: str
 
 
-def _medmnist(rest: str, splits: Splits, size: int, root: Root, download: bool) -> Source:
-    from ingest.sources.medmnist import records
-
-    if not rest:
-        raise UsageError(
-            "source 'medmnist' needs a data set: medmnist:NAME, e.g. medmnist:pneumoniamnist"
-        )
-    return records(rest, splits, size, root, download)
-
-
-def _synthetic(rest: str, splits: Splits, size: int, root: Root, download: bool) -> Source:
-    from ingest.sources.synthetic import records
-
-    if rest:
-        raise UsageError(f"source 'synthetic' takes no name, got {rest!r}; write: synthetic")
-    if size != 28:
-        raise UsageError(f"the synthetic cohort is 28 x 28 only, got size {size}; leave size out")
-    return records(splits)
-
-
-#: Kind of source (what stands before the colon) to the function that opens it.
-SOURCES: dict[str, Callable[[str, Splits, int, Root, bool], Source]] = {
-    "medmnist": _medmnist,
-    "synthetic": _synthetic,
+#: Kind of source (what stands before the colon) to where it is read.
+SOURCES = {
+    "medmnist": Kind("medmnist", "NAME", "a 2-D MedMNIST set, e.g. medmnist:pneumoniamnist"),
+    "synthetic": Kind("synthetic", "", "the bundled cohort of invented images"),
+    "folder": Kind("folder", "PATH", "image files, labels from a CSV or from folder names"),
+    "dicom": Kind("dicom", "PATH", "DICOM films, with extensions or without"),
+    "nih": Kind("nih", "PATH", "NIH ChestX-ray14 as published"),
+    "chexpert": Kind("chexpert", "PATH", "CheXpert as published"),
+    "mimic-cxr-jpg": Kind("mimic", "PATH", "MIMIC-CXR-JPG as published"),
+    "vindr": Kind("vindr", "PATH", "VinDr-CXR as published"),
+    "rsna": Kind("rsna", "PATH", "RSNA Pneumonia Detection Challenge as published"),
+    "kermany": Kind("kermany", "PATH", "the paediatric films of Kermany et al. as published"),
 }
 
 
-def open_source(
-    spec: str,
-    *,
-    splits: Sequence[str] | None = None,
-    size: int = 28,
-    root: str | Path | None = None,
-    download: bool = True,
-) -> Source:
+def open_source(spec: str, place: str | Path | None = None, **options: Any) -> Source:
     """Open a source by its name.
 
     Args:
-        spec: ``medmnist:NAME`` for any 2-D MedMNIST set, or ``synthetic``.
-        splits: some of ``train``, ``val``, ``test``; all when ``None``.
-        size: side of the images in pixels, where the source offers several.
-        root: folder that holds the data set; the source's own places when ``None``.
-        download: whether a missing data set may be fetched.
+        spec: a kind, or kind and place with a colon between: ``medmnist:pneumoniamnist``,
+            ``synthetic``, ``folder:PATH``.
+        place: the folder or file, when ``spec`` does not say it.
+        options: those of the source's ``records``; ``None`` counts as not given.
 
     Raises:
-        UsageError: an unknown source, data set, split or size.
+        UsageError: an unknown source, data set or option.
         SourceUnavailable: the data set is not here and could not be fetched.
-        BadSource: the data set's file is not what it should be.
+        BadSource: the source is not what it should be.
     """
-    kind, _, rest = spec.partition(":")
+    kind, colon, rest = spec.partition(":")
     if kind not in SOURCES:
         raise UsageError(
-            f"unknown source {spec!r}; expected one of: medmnist:NAME "
-            "(e.g. medmnist:pneumoniamnist), synthetic"
+            f"unknown source {spec!r}; expected one of: "
+            + ", ".join(
+                f"{name}:{one.takes}" if one.takes == "NAME" else f"{name} {one.takes}".rstrip()
+                for name, one in SOURCES.items()
+            )
+            + " (e.g. medmnist:pneumoniamnist)"
         )
-    return SOURCES[kind](rest, splits, size, root, download)
+    about = SOURCES[kind]
+    if colon and rest and place is not None:
+        raise UsageError(f"both {spec!r} and {str(place)!r} say what to read; give one of them")
+    what = str(place) if place is not None else rest
+    if about.takes and not what:
+        example = "medmnist:pneumoniamnist" if kind == "medmnist" else f"{kind} PATH"
+        needs = "a data set" if about.takes == "NAME" else "a folder"
+        raise UsageError(f"source {kind!r} needs {needs}: {example}")
+    if not about.takes and what:
+        raise UsageError(f"source {kind!r} takes no name, got {what!r}; write: {kind}")
+    read: Callable[..., Source] = import_module(f"ingest.sources.{about.module}").records
+    given = {name: value for name, value in options.items() if value is not None}
+    known = list(signature(read).parameters)[1 if about.takes else 0 :]
+    for name in given:
+        if name not in known:
+            takes = ", ".join(_option(one) for one in known) or "no options"
+            raise UsageError(f"source {kind!r} has no option {_option(name)}; it takes {takes}")
+    return read(what, **given) if about.takes else read(**given)
+
+
+def _option(name: str) -> str:
+    return "--" + name.replace("_", "-").replace("splits", "split")

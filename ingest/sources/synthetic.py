@@ -50,12 +50,15 @@ def path() -> Path:
     return Path(__file__).with_name(f"{DATASET}.npz")
 
 
-def records(splits: Sequence[str] | None = None) -> Source:
+def records(splits: Sequence[str] | None = None, size: int = 28) -> Source:
     """The cohort as a source, with ids such as ``synthetic-cohort/test/17``.
 
     Args:
         splits: some of ``train``, ``val``, ``test``; all when ``None``.
+        size: side of the images in pixels; there is only 28.
     """
+    if size != 28:
+        raise UsageError(f"the synthetic cohort is 28 x 28 only, got size {size}; leave size out")
     wanted = npz.check_splits(splits)
     remedy = "install the package again"
     return Source(

@@ -237,7 +237,14 @@ def test_opening_a_set_imports_nothing_heavy(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("spec", "options", "message"),
     [
-        ("folder:x", {}, r"unknown source 'folder:x'; expected one of: medmnist:NAME"),
+        ("floppy:x", {}, r"unknown source 'floppy:x'; expected one of: medmnist:NAME"),
+        ("folder", {}, "source 'folder' needs a folder: folder PATH"),
+        ("folder:x", {"place": "y"}, "both 'folder:x' and 'y' say what to read"),
+        (
+            "medmnist:pneumoniamnist",
+            {"labels": "x.csv"},
+            "has no option --labels; it takes --split, --size",
+        ),
         ("", {}, "unknown source ''"),
         ("medmnist:", {}, "needs a data set"),
         ("medmnist:mnist", {}, r"'mnist' is not a MedMNIST set; expected one of pathmnist"),

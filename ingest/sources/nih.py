@@ -1,0 +1,77 @@
+"""NIH ChestX-ray14 (Wang et al. 2017): ``Data_Entry_2017*.csv`` and ``images*/``.
+
+Labels are joined by bars; No Finding is a label. The published split by patient is
+``train_val_list.txt`` (here ``train``) and ``test_list.txt``. The heading of the last columns holds
+a comma inside brackets and so falls into two; nothing here reads them. Ages of several hundred
+years occur in the first edition.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from ingest import findings
+from ingest.csvfile import tidy
+from ingest.sources import listed
+from ingest.sources.published import Listing, age, check_splits, sheet, table
+from ingest.sources.source import Source
+from ingest.tree import scan
+from store.errors import BadSource
+
+NAME = "nih-chestxray14"
+TABLES = ("Data_Entry_2017_v2020.csv", "Data_Entry_2017.csv")
+
+
+def records(place: str | Path, *, splits: Sequence[str] | None = None) -> Source:
+    """The films of ChestX-ray14 that are in a folder.
+
+    Args:
+        place: the folder with the table, images below it in any folders.
+        splits: some of ``train``, ``test``; all when ``None``, also images in neither list.
+
+    Raises:
+        BadSource: no table there, or one without the published columns.
+    """
+    wanted = None if splits is None else check_splits(splits, ("train", "test"))
+    path = table(place, *TABLES)
+    assert path is not None
+    rows = sheet(
+        path,
+        *("Image Index", "Finding Labels", "Patient ID", "Patient Age", "Patient Gender"),
+        "View Position",
+    )
+    official = _official(place)
+    listing = Listing(NAME, scan(place), path.name, wanted)
+    if not official:
+        listing.notes.append("no train_val_list.txt and test_list.txt: films have no split")
+    for _, row in rows.rows():
+        said = findings.from_cell(row["Finding Labels"], "|")
+        years, odd = age(row["Patient Age"])
+        listing.add(
+            row["Image Index"],
+            {
+                "labels": tuple(findings.vocabulary(name) for name in said.present),
+                "split": official.get(row["Image Index"]),
+                "patient": f"nih/{row['Patient ID']}" if row["Patient ID"] else None,
+                "view": listed.view(row["View Position"]),
+                "sex": listed.sex(row["Patient Gender"]),
+                "age": years,
+            },
+            odd,
+        )
+    return listing.source()
+
+
+def _official(place: str | Path) -> dict[str, str]:
+    splits: dict[str, str] = {}
+    for name, split in (("train_val_list.txt", "train"), ("test_list.txt", "test")):
+        path = table(place, name, needed=False)
+        if path is None:
+            continue
+        try:
+            lines = path.read_text("utf-8", errors="replace").splitlines()
+        except OSError as error:
+            raise BadSource(f"{path} cannot be read ({error.strerror})") from error
+        splits.update((tidy(line), split) for line in lines if line.strip())
+    return splits

@@ -1,0 +1,86 @@
+"""``cxr batches``: what came in when, from where, how many, what was refused; undo one."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from ui import printing
+from ui.commands.options import Json, Store
+
+
+def batches(
+    store: Store,
+    undo: Annotated[
+        str | None,
+        typer.Option("--undo", help="Remove the rows that this batch wrote last.", metavar="BATCH"),
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Really remove them.")] = False,
+    json: Json = False,
+) -> None:
+    """List the ingestions of a gallery, or undo one.
+
+    Undoing removes rows; what a batch replaced does not come back. Without --yes it is counted
+    only.
+    """
+    from store import Gallery, UsageError
+
+    gallery = Gallery.open(store)
+    if undo is not None:
+        _undo(gallery, undo, yes, json)
+        return
+    if yes:
+        raise UsageError("--yes goes with --undo BATCH")
+    found, others = known(gallery)
+    if json:
+        printing.as_json({"uri": gallery.uri, "batches": found, "other_rows": others})
+        return
+    printing.table(
+        ["batch", "from", "state", "rows now", "inserted", "updated", "refused"],
+        [
+            [
+                one["batch"],
+                one.get("root") or one.get("source") or "",
+                one.get("state", ""),
+                f"{one['rows']:,}",
+                f"{one.get('inserted', 0):,}",
+                f"{one.get('updated', 0):,}",
+                ", ".join(f"{n:,} {reason}" for reason, n in one.get("refused", {}).items()) or "0",
+            ]
+            for one in found
+        ],
+        numbers=4,
+    )
+    if others:
+        typer.echo(f"{others:,} rows are of batches that left no notes here")
+
+
+def known(gallery: Any) -> tuple[list[dict[str, Any]], int]:
+    """The journal's entries with the rows that each has now, and the rows of no entry."""
+    from ingest.journal import entries
+
+    found = [
+        {**one, "rows": gallery.delete(batch=one["batch"], dry_run=True)}
+        for one in entries(gallery.uri)
+    ]
+    return found, gallery.stats()["rows"] - sum(one["rows"] for one in found)
+
+
+def _undo(gallery: Any, batch: str, yes: bool, json: bool) -> None:
+    from ingest.journal import entries, mark_undone
+    from store import UsageError
+
+    rows = gallery.delete(batch=batch, dry_run=True)
+    if not rows and batch not in {one["batch"] for one in entries(gallery.uri)}:
+        raise UsageError(f"no batch {batch!r} in {gallery.uri}; list them with: cxr batches")
+    if yes and rows:
+        rows = gallery.delete(batch=batch)
+        mark_undone(gallery.uri, batch, rows)
+    removed = rows if yes else 0
+    if json:
+        printing.as_json({"batch": batch, "rows": rows, "removed": removed})
+    elif yes:
+        typer.echo(f"{removed:,} rows of {batch} removed")
+    else:
+        typer.echo(f"{rows:,} rows of {batch} would be removed; to do it: --yes")
