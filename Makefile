@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 DEV_READY := $(VENV)/.ready-dev
 
-.PHONY: demo test lint format types imports bench screenshots clean
+.PHONY: demo test lint format types imports bench torture screenshots clean
 
 demo: $(READY)
 	$(BIN)/cxr demo $(ARGS)
@@ -29,6 +29,10 @@ format: $(DEV_READY)
 
 bench: $(DEV_READY)
 	env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE $(BIN)/python -m tests.benchmarks $(ARGS)
+
+# 100 kills and 100 simulated power losses; a short version runs in `make test`.
+torture: $(DEV_READY)
+	$(BIN)/python -m tests.store.torture $(ARGS)
 
 screenshots: $(DEV_READY)
 	$(BIN)/python docs/screenshots.py $(ARGS)

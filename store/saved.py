@@ -106,7 +106,8 @@ def load(uri: str, handle: Any, dimension: int) -> Snapshot | None:
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, pa.ArrowException) as error:
-        log.warning("the saved mirror of %s is not used (%s); it is built anew", uri, error)
+        log.warning("the saved mirror of %s is damaged (%s); it is built anew", uri, error)
+        discard(uri)
         return None
     return Snapshot(
         pinned,
