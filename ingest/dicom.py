@@ -12,9 +12,12 @@ on the list.
 from __future__ import annotations
 
 import io
+import logging
 import re
+import warnings
 import zlib
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +51,17 @@ _VIEWS = {"LL": "LATERAL", "RL": "LATERAL", "LATERAL": "LATERAL", "LAT": "LATERA
 _TABLE_BITS = 16
 
 
+@cache
+def _pydicom() -> Any:
+    """The library, told to keep quiet: its warnings and log lines quote values of headers."""
+    import pydicom
+
+    pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
+    warnings.filterwarnings("ignore", module="pydicom")
+    logging.getLogger("pydicom").setLevel(logging.CRITICAL)
+    return pydicom
+
+
 def decode(data: bytes, name: str) -> Pixels:
     """Decode the bytes of one DICOM file.
 
@@ -76,8 +90,7 @@ def identify(path: Path, name: str) -> dict[str, Any]:
     Raises:
         BadImage: as decode, and ``not_dicom``, ``no_id``.
     """
-    import pydicom
-
+    pydicom = _pydicom()
     with open_plain(path) as file:
         start = file.read(132)
         if not start:
@@ -140,8 +153,7 @@ def parse_age(text: str) -> float | None:
 
 
 def _decode(data: bytes, name: str) -> tuple[Pixels, Any]:
-    import pydicom
-
+    pydicom = _pydicom()
     try:
         _check_deflated(io.BytesIO(data[132:]), name)
         # The header alone first: nothing is decoded before it is known to be a film of sane size.

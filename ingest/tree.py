@@ -66,6 +66,9 @@ def scan(root: str | Path) -> Tree:
                 Rejection(shown(f"{tree.root}/{inside}"), "unreadable", f"folder: {error.strerror}")
             )
             continue
+        if any(entry.name == "gallery.lance" for entry in entries):
+            tree.ignored += 1  # a gallery kept among the images that it was made of
+            continue
         for entry in entries:
             _sort_in(entry, f"{inside}/{entry.name}" if inside else entry.name, tree, pending)
     tree.files.sort()
