@@ -33,6 +33,7 @@ MODALITIES = ("CR", "DX", "RF")
 #: Secondary capture has whatever modality the capturing device wrote.
 _SECONDARY = "1.2.840.10008.5.1.4.1.1.7"
 _DEFLATED = "1.2.840.10008.1.2.1.99"
+_EXTENDED = "1.2.840.10008.1.2.4.51"
 #: Header elements that are looked at; any other is never read out, stored, logged or shown.
 KEPT = (
     *("SOPClassUID", "SOPInstanceUID", "Modality", "PresentationIntentType", "BurnedInAnnotation"),
@@ -163,7 +164,7 @@ def _decode(data: bytes, name: str) -> tuple[Pixels, Any]:
             raise BadImage(
                 "no_pixels", f"{name} has no pixel data: it is cut short, or not an image"
             )
-        _check_decoder(film.file_meta.TransferSyntaxUID, name)
+        _check_decoder(film, name)
         _check_codestream(film, name)
         with large_alone(int(film.Rows) * int(film.Columns), len(data)):
             return _shown(film.pixel_array, film), film
@@ -271,19 +272,24 @@ def _code(value: str) -> str:
     return repr(value) if re.fullmatch(r"[A-Z0-9_ ]{1,16}", value) else "unknown"
 
 
-def _check_decoder(syntax: Any, name: str) -> None:
+def _check_decoder(film: Any, name: str) -> None:
     """Refuse a compression that nothing installed can undo."""
     from pydicom.pixels.decoders.base import get_decoder
 
+    syntax, remedy = film.file_meta.TransferSyntaxUID, "'cxr-retrieval[dicom]'"
     try:
-        ready = not syntax.is_compressed or syntax == _DEFLATED or get_decoder(syntax).is_available
+        decoder = None if not syntax.is_compressed or syntax == _DEFLATED else get_decoder(syntax)
+        ready = decoder is None or decoder.is_available
+        if ready and decoder is not None and syntax == _EXTENDED and film.BitsStored > 8:
+            # Pillow and gdcm take this syntax, but with 8 bits only.
+            ready, remedy = "pylibjpeg" in decoder.available_plugins, "pylibjpeg-libjpeg (GPL)"
     except NotImplementedError:
         ready = False
     if not ready:
         raise BadImage(
             "unsupported_compression",
             f"{name} is compressed as {syntax.name}, which nothing installed can decode; "
-            "pip install 'cxr-retrieval[dicom]', or convert the file",
+            f"pip install {remedy}, or convert the file",
         )
 
 
