@@ -311,6 +311,7 @@ class Gallery:
         gallery_split: str = "train",
         dataset: str | None = None,
         baselines: Mapping[str, Baseline] | None = None,
+        full_ranking: bool = True,
     ) -> Evaluation:
         """Precision@k and its company over labelled rows.
 
@@ -322,6 +323,7 @@ class Gallery:
             gallery_split: of the gallery in the split protocol.
             dataset: only rows of this data set.
             baselines: name to a function from thumbnails to unit vectors, measured beside.
+            full_ranking: also compute mAP, which sorts the whole gallery for every query.
 
         Raises:
             BadQuery: an unknown protocol, a split without labelled rows, a k beyond the gallery.
@@ -329,7 +331,7 @@ class Gallery:
 
         def ask(now: mirror.Snapshot) -> Evaluation:
             found = evaluate_snapshot(
-                now, protocol, k, split, gallery_split, dataset, baselines or {}
+                now, protocol, k, split, gallery_split, dataset, baselines or {}, full_ranking
             )
             return replace(found, store=self.describe(now))
 

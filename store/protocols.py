@@ -28,6 +28,7 @@ def evaluate_snapshot(
     gallery_split: str,
     dataset: str | None,
     baselines: Mapping[str, Baseline],
+    full_ranking: bool = True,
 ) -> Evaluation:
     """Gallery.evaluate over one snapshot; see there."""
     if protocol == LEAVE_ONE_OUT:
@@ -42,13 +43,15 @@ def evaluate_snapshot(
         gallery = _labelled(snapshot, gallery_split, dataset)
     else:
         raise BadQuery(f"protocol {protocol!r}: expected {LEAVE_ONE_OUT} or {SPLIT}")
-    found = evaluate(protocol, queries, gallery, k)
+    found = evaluate(protocol, queries, gallery, k, full_ranking=full_ranking)
     measured = {}
     for name, represent in baselines.items():
         floor = _represented(snapshot, queries, represent)
         other = floor if queries is gallery else _represented(snapshot, gallery, represent)
         if floor is not None and other is not None:
-            measured[name] = evaluate(protocol, floor, other, k, resamples=0)
+            measured[name] = evaluate(
+                protocol, floor, other, k, resamples=0, full_ranking=full_ranking
+            )
     return found.beside(measured)
 
 

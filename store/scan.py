@@ -24,7 +24,10 @@ _FEW = 2
 #: Below this many rows a second thread costs more than it saves.
 _WORTH_A_THREAD = 20_000
 #: Bytes of scores per block of a matrix product; small enough to be read back from cache.
-_BLOCK_BYTES = 1 << 19
+_BLOCK_BYTES = 1 << 20
+#: Rows that tell how high the best scores are, and groups of them whose peaks are compared.
+_SAMPLED = 4096
+_GROUPS = 128
 #: Bytes of vectors gathered at once under a filter.
 _GATHERED_BYTES = 1 << 18
 #: Above this share of the rows, scoring all of them in place beats gathering some.
@@ -86,32 +89,48 @@ def blocked(
         banned: one position per query that is not to be found; -1 for none.
     """
     n, q = len(vectors), len(queries)
-    rows = max(_BLOCK_BYTES // (4 * q), count, 64)
+    rows = min(max(_BLOCK_BYTES // (4 * q), 256), n)
+    first = min(max(rows, _SAMPLED, 2 * count), n)
     columns = np.ascontiguousarray(queries.T)
-    space = np.empty((min(rows, n), q), np.float32)
+    space = np.empty((max(first, rows), q), np.float32)
+    passing = np.empty(space.shape, bool)
     best = np.full((q, count), -np.inf, np.float32)
     places = np.full((q, count), -1, np.int64)
-    gathered: list[tuple[Integers, Integers, Vectors]] = []
-    waiting = 0
     floor = np.full(q, -np.inf, np.float32)
-    for start in range(0, n, rows):
-        block = vectors[start : start + rows]
-        scores = np.matmul(block, columns, out=space[: len(block)])
+    gathered: list[tuple[Integers, Integers, Vectors]] = []
+    waiting = start = 0
+    while start < n:
+        stop = min(start + (rows if start else first), n)
+        block = slice(0, stop - start)
+        scores = np.matmul(vectors[start:stop], columns, out=space[block])
         if banned is not None:
-            inside = np.flatnonzero((banned >= start) & (banned < start + len(block)))
+            inside = np.flatnonzero((banned >= start) & (banned < stop))
             scores[banned[inside] - start, inside] = -np.inf
-        if start == 0 and len(block) > count:
-            floor = -np.partition(-scores.T, count - 1, axis=1)[:, count - 1]
+        if start == 0:
+            floor = _floor(scores, count)
         # Equal to the floor is kept: which of equal scores ranks first is decided later.
-        flat = np.flatnonzero(scores >= floor)
+        flat = np.flatnonzero(np.greater_equal(scores, floor, out=passing[block]))
         row, query = np.divmod(flat, q)
         gathered.append((query, row + start, scores.ravel()[flat]))
         waiting += len(flat)
-        if waiting > 4 * q * count or start + rows >= n:
+        if waiting > 8 * q * count or stop == n:
             best, places = _merge(best, places, gathered, count)
             gathered, waiting = [], 0
             floor = np.maximum(floor, best[:, -1])
+        start = stop
     return best, places
+
+
+def _floor(scores: Vectors, count: int) -> Vectors:
+    """A score that at least ``count`` rows of a block reach, per query; -inf if unknown."""
+    rows, q = scores.shape
+    groups = min(rows, max(_GROUPS, 2 * count))
+    size = rows // groups
+    peaks = scores[: groups * size].reshape(groups, size, q).max(axis=1)
+    if groups <= count:
+        return np.full(q, -np.inf, np.float32)
+    found: Vectors = np.partition(peaks, groups - count, axis=0)[groups - count]
+    return found
 
 
 def _merge(

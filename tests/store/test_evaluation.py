@@ -80,6 +80,11 @@ def test_every_measure_against_a_slow_one(same: bool) -> None:
         assert found.vote[k] == pytest.approx(vote)
         assert found.map == pytest.approx(average)
         assert found.baselines["random"]["precision"][k] == pytest.approx(chance)
+    quick = evaluate("x", queries, gallery, [1, 3, 4], full_ranking=False)
+    assert (quick.precision, quick.vote) == (found.precision, found.vote)
+    assert (quick.hit_rate, quick.ci95) == (found.hit_rate, found.ci95)
+    assert quick.baselines == found.baselines
+    assert quick.as_dict()["map"] is None
     per_label = found.per_label
     weighted = sum(p["queries"] * p["precision"][3] for p in per_label.values()) / 60
     assert weighted == pytest.approx(found.precision[3])
@@ -104,6 +109,7 @@ def test_labels_that_overlap_are_relevant() -> None:
     assert found.precision[2] == pytest.approx((0.5 + 0.5 + 0) / 3)
     assert found.vote == {}
     assert found.per_label["a"] == {"queries": 1, "precision": {2: 0.5}}
+    assert evaluate("x", rows, rows, [2], full_ranking=False).precision == found.precision
 
 
 def test_intervals_hold_the_mean_and_shrink_with_queries() -> None:
