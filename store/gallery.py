@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy.typing as npt
 
@@ -18,6 +18,9 @@ from store.evaluation import Evaluation
 from store.filters import Where
 from store.protocols import Baseline, evaluate_snapshot
 from store.schema import EncoderStamp, Hit, Row, UpsertReport, Vectors
+
+if TYPE_CHECKING:
+    from store.nearness import Nearness
 
 T = TypeVar("T")
 
@@ -299,6 +302,17 @@ class Gallery:
             )
         if not 1 <= k <= rows:
             raise BadQuery(f"k = {k}: expected 1 to {rows}, the number of rows in {self.uri}")
+
+    def nearness(
+        self,
+        vectors: npt.ArrayLike,
+        thumbnails: Sequence[bytes] | None = None,
+        describe: Baseline | None = None,
+    ) -> list[Nearness]:
+        """Whether there is a good match at all for each image; see store.nearness."""
+        from store.nearness import nearness
+
+        return nearness(self, vectors, thumbnails, describe)
 
     # -- measuring -----------------------------------------------------------------------------
 
