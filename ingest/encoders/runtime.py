@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
-import transformers
 from transformers import AutoImageProcessor, AutoModel, AutoTokenizer
-from transformers.utils import logging as transformers_logging
 
 from ingest.encoders.hub import first_line
 from ingest.encoders.locate import EncoderFiles
+from ingest.encoders.quiet import quietly
 from ingest.record import Pixels
 from store.errors import EncoderUnavailable
 from store.schema import Vectors
@@ -37,7 +35,7 @@ class Runtime:
         self._tokenizing = threading.Lock()
         self.device = pick_device(device)
         local: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
-        with _quietly():
+        with quietly():
             try:
                 model, report = AutoModel.from_pretrained(
                     files.folder,
@@ -156,18 +154,3 @@ def _text_length(config: Any, tokenizer: Any) -> dict[str, Any]:
     # SigLIP has no attention mask: it learned with every text padded to the full length
     padding = "max_length" if config.model_type.startswith("siglip") else True
     return {"padding": padding, "max_length": longest}
-
-
-@contextlib.contextmanager
-def _quietly() -> Iterator[None]:
-    """No warnings or progress bars of transformers: what matters is checked and raised."""
-    verbosity = transformers.logging.get_verbosity()
-    bars = transformers_logging.is_progress_bar_enabled()
-    transformers.logging.set_verbosity_error()  # type: ignore[no-untyped-call]
-    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    try:
-        yield
-    finally:
-        transformers.logging.set_verbosity(verbosity)
-        if bars:
-            transformers_logging.enable_progress_bar()  # type: ignore[no-untyped-call]

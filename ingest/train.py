@@ -1,0 +1,274 @@
+"""Make the bundled encoder: learn from the training split alone, choose by validation alone."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import numpy as np
+import torch
+
+from ingest.augment import Augmentation, augment
+from ingest.blueprint import SIDE, completed, new_model, new_processor, new_tokenizer, slim
+from ingest.captions import SUBJECTS, caption
+from ingest.encoders.quiet import quietly
+from ingest.encoders.runtime import pick_device
+from ingest.learn import (
+    Average,
+    Films,
+    Pupil,
+    Recipe,
+    descend,
+    image_loss,
+    look,
+    new_optimizer,
+    rate_at,
+    text_loss,
+    vectors_of,
+)
+from ingest.record import ImageRecord, Rejection
+from ingest.training_state import Snapshot
+from store.errors import BadSource
+
+#: Changes of the validation films that make a second, harder set: other machines, other hands.
+_SHIFTED = Augmentation(flip=0.0, erase=0.0)
+#: Captions that the tokenizer's vocabulary is made from, per class.
+_CORPUS = 20_000
+
+__all__ = ["Progress", "Recipe", "TrainReport", "train"]
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Where a training run is.
+
+    Attributes:
+        stage: ``images`` or ``text``.
+        done, total: epochs, or steps.
+        loss: mean of what was done since the last report.
+        validation: Precision@k on the validation split, when it was just looked at.
+    """
+
+    stage: str
+    done: int
+    total: int
+    loss: float
+    validation: dict[str, float] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TrainReport:
+    """What a training run made.
+
+    Attributes:
+        folder: a checkpoint that ``load_encoder`` takes.
+        epoch: the one that was kept, chosen on the validation split.
+        validation: its figures there.
+        seconds: spent learning, interrupted runs included.
+    """
+
+    folder: Path
+    epoch: int
+    validation: dict[str, float]
+    seconds: float
+
+
+def train(
+    records: Iterable[ImageRecord | Rejection],
+    out: str | Path,
+    *,
+    seed: int = 0,
+    recipe: Recipe | None = None,
+    device: str | None = None,
+    progress: Callable[[Progress], None] | None = None,
+) -> TrainReport:
+    """Train a dual encoder and save it as a standard transformers checkpoint.
+
+    A run that is interrupted goes on from its last epoch when called again with the same records,
+    settings and folder, and ends where it would have ended.
+
+    Args:
+        records: 28 x 28 images labelled ``normal`` or ``pneumonia``; split ``train`` is learnt
+            from, split ``val`` chooses, every other split is ignored.
+        out: folder for the checkpoint, its training curve and, meanwhile, the saved state.
+        seed: of everything drawn at random.
+        recipe: settings; the defaults make the bundled checkpoint.
+        device: e.g. ``cpu`` or ``cuda``; default: the best there is.
+        progress: called after each epoch.
+
+    Raises:
+        BadSource: records without both splits and both labels, or of another size.
+        UsageError: the folder holds the state of a run with other settings.
+    """
+    recipe, folder, where = recipe or Recipe(), Path(out), pick_device(device)
+    gallery, validation = _films(records, where)
+    random = Random(seed)  # noqa: S311 - reproducible, not secret
+    sentences = (caption(subject, random) for _ in range(_CORPUS) for subject in SUBJECTS)
+    tokenizer = new_tokenizer(sentences)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        pupil = Pupil(slim(new_model(len(tokenizer)))).to(where)
+        pupil.to(memory_format=torch.channels_last)
+    run = _Run(pupil, recipe, seed, gallery, validation, where, progress or (lambda _: None))
+    settings = {"seed": seed, "recipe": asdict(recipe), "films": _digest(gallery, validation)}
+    run.learn_images(folder, settings)
+    run.learn_texts(tokenizer)
+    model = completed(pupil.model.cpu())
+    folder.mkdir(parents=True, exist_ok=True)
+    with quietly():
+        model.save_pretrained(folder)
+        new_processor(tokenizer).save_pretrained(folder)
+    report = TrainReport(folder, run.best["epoch"], run.best["validation"], run.seconds)
+    _save_curve(folder, settings, run.curve, report)
+    Snapshot.forget(folder)
+    return report
+
+
+class _Run:
+    """One training run: what changes from step to step."""
+
+    def __init__(
+        self,
+        pupil: Pupil,
+        recipe: Recipe,
+        seed: int,
+        gallery: Films,
+        validation: Films,
+        where: torch.device,
+        progress: Callable[[Progress], None],
+    ) -> None:
+        self.pupil, self.recipe, self.seed, self.progress = pupil, recipe, seed, progress
+        self.gallery, self.validation, self.where = gallery, validation, where
+        self.average = Average(pupil, recipe.averaging)
+        self.generator = torch.Generator(device=where).manual_seed(seed)
+        steady = torch.Generator(device=where).manual_seed(0)
+        self.shifted = Films(augment(validation.images, _SHIFTED, steady), validation.labels)
+        self.curve: list[dict[str, Any]] = []
+        self.best: dict[str, Any] = {"epoch": 0, "score": -1.0, "validation": {}}
+        self.best_weights: dict[str, torch.Tensor] = {}
+        self.seconds = 0.0
+
+    def learn_images(self, folder: Path, settings: dict[str, Any]) -> None:
+        """The image tower: many epochs, each saved; keeps the averaged weights of the best."""
+        recipe, pupil = self.recipe, self.pupil
+        towers = (pupil.model.vision_model, pupil.model.visual_projection, pupil.instance)
+        parameters = [p for tower in towers for p in tower.parameters()]
+        optimizer = new_optimizer([*parameters, pupil.prototypes, pupil.scale], recipe)
+        per_epoch = -(-len(self.gallery.labels) // recipe.batch)
+        snapshot = Snapshot(folder, settings, pupil, self.average.module, optimizer, self.generator)
+        first = self._resume(snapshot)
+        for epoch in range(first, recipe.epochs):
+            start = time.monotonic()
+            pupil.train()
+            losses = []
+            for step in range(epoch * per_epoch, (epoch + 1) * per_epoch):
+                loss = image_loss(pupil, self.gallery, recipe, Augmentation(), self.generator)
+                share = rate_at(step, recipe.epochs * per_epoch)
+                losses.append(descend(loss, optimizer, recipe.learning_rate, share))
+                self.average.follow(pupil, step)
+            report = self._conclude(epoch + 1, float(np.mean(losses)))
+            self.seconds += time.monotonic() - start
+            snapshot.save(epoch + 1, self._notes(), self.best_weights)
+            self.progress(report)
+        pupil.load_state_dict(self.best_weights)
+
+    def learn_texts(self, tokenizer: Any) -> None:
+        """The text tower: captions find their place among the films' vectors, which stay."""
+        start, recipe, pupil = time.monotonic(), self.recipe, self.pupil
+        random = Random(self.seed + 1)  # noqa: S311 - reproducible, not secret
+        generator = torch.Generator(device=self.where).manual_seed(self.seed + 1)
+        bank = Films(vectors_of(pupil, self.gallery.images), self.gallery.labels)
+        model = pupil.model.train()
+        towers = (model.text_model, model.text_projection)
+        optimizer = new_optimizer([p for t in towers for p in t.parameters()], recipe)
+        average = Average(pupil, recipe.averaging)
+        losses: list[float] = []
+        for step in range(recipe.text_steps):
+            loss = text_loss(pupil, bank, tokenizer, recipe, random, generator)
+            share = rate_at(step, recipe.text_steps)
+            losses.append(descend(loss, optimizer, recipe.learning_rate, share))
+            average.follow(pupil, step)
+            if (step + 1) % 100 == 0 or step + 1 == recipe.text_steps:
+                mean = float(np.mean(losses[-100:]))
+                self.progress(Progress("text", step + 1, recipe.text_steps, mean))
+                self.curve.append({"stage": "text", "step": step + 1, "loss": mean})
+        pupil.load_state_dict(average.module.state_dict())
+        self.seconds += time.monotonic() - start
+
+    def _conclude(self, epoch: int, loss: float) -> Progress:
+        """Look at the validation films when it is time to, and keep what does best there."""
+        found = None
+        if epoch % self.recipe.look_every == 0 or epoch == self.recipe.epochs:
+            kept = self.average.module
+            queries = {"val": self.validation, "shifted_val": self.shifted}
+            found = look(kept, self.gallery, queries)
+            score = sum(found.values()) / len(found)
+            if score >= self.best["score"]:
+                self.best = {"epoch": epoch, "score": score, "validation": found}
+                self.best_weights = {k: v.clone() for k, v in kept.state_dict().items()}
+        self.curve.append({"stage": "images", "epoch": epoch, "loss": loss, "validation": found})
+        return Progress("images", epoch, self.recipe.epochs, loss, found)
+
+    def _notes(self) -> dict[str, Any]:
+        return {"curve": self.curve, "best": self.best, "seconds": self.seconds}
+
+    def _resume(self, snapshot: Snapshot) -> int:
+        found = snapshot.load()
+        if found is None:
+            return 0
+        epoch, notes, self.best_weights = found
+        self.curve, self.best, self.seconds = notes["curve"], notes["best"], notes["seconds"]
+        return epoch
+
+
+def _films(records: Iterable[ImageRecord | Rejection], where: torch.device) -> tuple[Films, Films]:
+    """Training and validation films; validation films that are also trained on are left out."""
+    splits: dict[str, dict[bytes, list[ImageRecord]]] = {"train": {}, "val": {}}
+    for record in records:
+        if isinstance(record, Rejection) or record.split not in splits:
+            continue
+        if record.pixels.shape != (SIDE, SIDE) or record.labels not in {(s,) for s in SUBJECTS}:
+            raise BadSource(
+                f"{record.id}: {record.pixels.shape} pixels labelled {record.labels}: training "
+                f"takes grey {SIDE} x {SIDE} images labelled {' or '.join(SUBJECTS)}"
+            )
+        splits[record.split].setdefault(record.sha256, []).append(record)
+    seen = splits["train"].keys()
+    val = {digest: found for digest, found in splits["val"].items() if digest not in seen}
+    return _tensors("train", splits["train"], where), _tensors("val", val, where)
+
+
+def _tensors(split: str, records: dict[bytes, list[ImageRecord]], where: torch.device) -> Films:
+    ordered = [record for group in records.values() for record in group]
+    labels = [SUBJECTS.index(record.labels[0]) for record in ordered]
+    if set(labels) != set(range(len(SUBJECTS))):
+        raise BadSource(
+            f"the {split} split has {len(ordered)} films of {len(set(labels))} kinds: training "
+            f"needs both {' and '.join(SUBJECTS)} in train and in val"
+        )
+    pixels = np.stack([record.pixels for record in ordered])
+    images = torch.from_numpy(pixels).to(where).float()[:, None] / 255
+    return Films(images, torch.tensor(labels, device=where))
+
+
+def _digest(*films: Films) -> list[list[float]]:
+    """Enough of the data to notice that a saved run was made from another set."""
+    return [[len(f.labels), float(f.labels.sum()), float(f.images.double().sum())] for f in films]
+
+
+def _save_curve(
+    folder: Path, settings: dict[str, Any], curve: list[dict[str, Any]], report: TrainReport
+) -> None:
+    summary = {
+        "settings": settings,
+        "kept_epoch": report.epoch,
+        "validation": report.validation,
+        "seconds": round(report.seconds, 1),
+        "curve": curve,
+    }
+    (folder / "training.json").write_text(json.dumps(summary, indent=1) + "\n", "utf-8")

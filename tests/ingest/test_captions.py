@@ -1,0 +1,71 @@
+"""The captions say what they should, and never what is held out."""
+
+from __future__ import annotations
+
+import re
+from random import Random
+
+import pytest
+
+from ingest.captions import GRAMMAR, HELD_OUT, SUBJECTS, caption, with_typos
+
+
+def many(subject: str, count: int = 4000) -> list[str]:
+    random = Random(1)
+    return [caption(subject, random) for _ in range(count)]
+
+
+def test_grammar_is_closed_and_used():
+    named = {n for choices in GRAMMAR.values() for c in choices for n in re.findall(r"{(\w+)}", c)}
+    assert named <= GRAMMAR.keys()
+    assert named | set(SUBJECTS) == GRAMMAR.keys()
+    assert all(GRAMMAR.values())
+
+
+@pytest.mark.parametrize("subject", SUBJECTS)
+def test_captions_are_whole_sentences(subject):
+    for text in many(subject):
+        assert text.strip() == text and "  " not in text
+        assert not set("{}|=") & set(text)
+        assert len(text.split()) < 30
+
+
+def test_no_sentence_means_both():
+    assert not set(many("normal", 20_000)) & set(many("pneumonia", 20_000))
+
+
+def test_the_words_of_radiologists_are_there():
+    words = " ".join(many("pneumonia"))
+    for phrase in ("consolidation", "infiltrate", "opacity", "airspace disease", "air bronchogram"):
+        assert phrase in words
+    for phrase in ("lobar", "patchy", "bilateral", "viral pneumonia", "bacterial pneumonia"):
+        assert phrase in words
+    words = " ".join(many("normal"))
+    for phrase in ("clear lungs", "unremarkable", "no acute cardiopulmonary", "costophrenic"):
+        assert phrase in words
+
+
+def test_negation_is_on_both_sides():
+    assert any(re.search(r"\b(no|without) .*consolidation", text) for text in many("normal"))
+    assert "not normal" in many("pneumonia")
+    assert any(re.search(r"\b(no|without) ", text) for text in many("pneumonia"))
+
+
+def test_held_out_words_never_appear():
+    words = set(" ".join(many("normal") + many("pneumonia")).split())
+    assert not words & set(HELD_OUT)
+
+
+def test_same_seed_same_captions():
+    assert many("normal", 50) == many("normal", 50)
+
+
+def test_typos_change_long_words_only():
+    text = "no consolidation in the lungs"
+    assert with_typos(text, Random(0), rate=0) == text
+    changed = {with_typos(text, Random(seed), rate=1) for seed in range(40)}
+    assert len(changed) > 20
+    for typo in changed:
+        words = typo.split()
+        assert words[0] == "no" and words[2:4] == ["in", "the"]
+        assert len(words) == 5

@@ -1,0 +1,182 @@
+"""A tiny training on drawn films: it saves, loads, resumes, and refuses what it cannot learn."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from ingest.encoders import load_encoder
+from ingest.record import ImageRecord, Rejection
+from store.errors import BadSource, UsageError
+
+torch = pytest.importorskip("torch")
+
+from ingest.augment import Augmentation, augment  # noqa: E402
+from ingest.train import Recipe, train  # noqa: E402
+
+TINY = Recipe(epochs=2, batch=16, look_every=1, text_steps=2, text_batch=8)
+
+
+def film(split: str, index: int, label: str) -> ImageRecord:
+    """A grey square, bright for pneumonia and dark for normal."""
+    random = np.random.default_rng([index, split == "train"])
+    pixels = random.integers(0, 90, (28, 28), dtype=np.uint8)
+    if label == "pneumonia":
+        pixels += 120
+    digest = hashlib.sha256(pixels.tobytes()).digest()
+    return ImageRecord(f"x/{split}/{index}", pixels, digest, (label,), split)
+
+
+def films() -> list[ImageRecord | Rejection]:
+    train_ = [film("train", i, ("normal", "pneumonia")[i % 2]) for i in range(32)]
+    val = [film("val", i, ("normal", "pneumonia")[i % 2]) for i in range(24)]
+    return [*train_, Rejection("x", "unreadable", "not an image"), *val]
+
+
+def weights(folder):
+    from safetensors.numpy import load_file
+
+    return load_file(folder / "model.safetensors")
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("trained")
+    seen = []
+    return train(films(), folder, recipe=TINY, device="cpu", progress=seen.append), seen
+
+
+def test_checkpoint_loads_like_any_other(trained):
+    encoder = load_encoder(trained[0].folder, device="cpu")
+    assert encoder.supports_text and encoder.dimension == 128
+    images = encoder.encode_images([record.pixels for record in films()[:5]])
+    texts = encoder.encode_texts(["clear lungs", "pnuemonia ?!"])
+    np.testing.assert_allclose(np.linalg.norm([*images, *texts], axis=1), 1, atol=1e-5)
+
+
+def test_checkpoint_is_plain_transformers(trained):
+    from transformers import AutoModel, AutoProcessor
+
+    folder = trained[0].folder
+    processor = AutoProcessor.from_pretrained(folder)
+    inputs = processor(
+        text=["clear lungs"],
+        images=[np.zeros((28, 28, 3), np.uint8)],
+        return_tensors="pt",
+        padding=True,
+        truncation=True,
+    )
+    output = AutoModel.from_pretrained(folder)(**inputs)
+    encoder = load_encoder(folder, device="cpu")
+    np.testing.assert_allclose(
+        encoder.encode_texts(["clear lungs"]), output.text_embeds.detach(), atol=1e-5
+    )
+    size = sum(path.stat().st_size for path in folder.iterdir())
+    assert size < 8_000_000
+
+
+def test_progress_and_curve(trained):
+    report, seen = trained
+    stages = [(p.stage, p.done, p.total) for p in seen]
+    assert stages == [("images", 1, 2), ("images", 2, 2), ("text", 2, 2)]
+    assert seen[1].validation.keys() == {
+        "val_p1",
+        "val_p10",
+        "shifted_val_p1",
+        "shifted_val_p10",
+    }
+    saved = json.loads((report.folder / "training.json").read_text())
+    assert saved["kept_epoch"] == report.epoch in (1, 2)
+    assert len(saved["curve"]) == 3
+    assert not list(report.folder.glob("training-state*"))
+
+
+def test_same_seed_same_weights_even_when_interrupted(trained, tmp_path):
+    class PowerCut(Exception):
+        pass
+
+    def cut(progress):
+        raise PowerCut
+
+    with pytest.raises(PowerCut):
+        train(films(), tmp_path, recipe=TINY, device="cpu", progress=cut)
+    assert not (tmp_path / "model.safetensors").exists()
+    with pytest.raises(UsageError, match="other settings"):
+        train(films(), tmp_path, recipe=TINY, seed=1, device="cpu")
+    done = []
+    train(films(), tmp_path, recipe=TINY, device="cpu", progress=done.append)
+    assert [p.done for p in done if p.stage == "images"] == [2]
+    once, twice = weights(trained[0].folder), weights(tmp_path)
+    for name, value in once.items():
+        np.testing.assert_allclose(twice[name], value, atol=1e-5, err_msg=name)
+
+
+def test_other_settings_are_refused(tmp_path):
+    from ingest.training_state import Snapshot
+
+    module = torch.nn.Linear(2, 2)
+    optimizer = torch.optim.AdamW(module.parameters())
+    rest = (module, module, optimizer, torch.Generator())
+    Snapshot(tmp_path, {"seed": 0}, *rest).save(1, {"seconds": 1.0}, {})
+    epoch, notes, best = Snapshot(tmp_path, {"seed": 0}, *rest).load()
+    assert (epoch, notes, best) == (1, {"seconds": 1.0}, {})
+    with pytest.raises(UsageError, match="other settings"):
+        Snapshot(tmp_path, {"seed": 1}, *rest).load()
+
+
+def test_validation_films_that_were_trained_on_do_not_choose():
+    from ingest.train import _films
+
+    records = [r for r in films() if isinstance(r, ImageRecord)]
+    copies = [replace(r, id=f"copy/{r.id}", split="val") for r in records if r.split == "train"]
+    gallery, validation = _films([*records, *copies], torch.device("cpu"))
+    assert (len(gallery.labels), len(validation.labels)) == (32, 24)
+
+
+def test_the_test_split_is_never_read():
+    from ingest.train import _films
+
+    spy = ImageRecord("t", np.zeros((5, 5), np.uint8), b"", ("something else",), "test")
+    gallery, validation = _films([spy, *films()], torch.device("cpu"))
+    assert len(gallery.labels) + len(validation.labels) == 56
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"labels": ("fracture",)}, "labelled normal or pneumonia"),
+        ({"pixels": np.zeros((64, 64), np.uint8)}, "28 x 28"),
+    ],
+)
+def test_films_it_cannot_learn_from(tmp_path, change, says):
+    records = films()
+    records[3] = replace(records[3], **change)
+    with pytest.raises(BadSource, match=says):
+        train(records, tmp_path, recipe=TINY)
+
+
+def test_both_splits_and_labels_are_needed(tmp_path):
+    one = [r for r in films() if isinstance(r, ImageRecord) and r.labels == ("normal",)]
+    with pytest.raises(BadSource, match="needs both normal and pneumonia"):
+        train(one, tmp_path, recipe=TINY)
+
+
+def test_augmentation_is_seeded_and_stays_in_range():
+    images = torch.rand(20, 1, 28, 28, generator=torch.Generator().manual_seed(0))
+    one, two = (augment(images, Augmentation(), torch.Generator().manual_seed(5)) for _ in range(2))
+    assert torch.equal(one, two)
+    assert one.shape == images.shape
+    assert one.min() >= 0 and one.max() <= 1
+    assert (one - images).abs().mean() > 0.01
+
+
+def test_no_augmentation_changes_nothing():
+    fields = Augmentation.__dataclass_fields__
+    nothing = Augmentation(**dict.fromkeys(fields, 0.0))
+    images = torch.rand(4, 1, 28, 28, generator=torch.Generator().manual_seed(0)) * 0.9 + 0.05
+    same = augment(images, nothing, torch.Generator().manual_seed(1))
+    torch.testing.assert_close(same, images, atol=1e-5, rtol=0)
