@@ -1,0 +1,110 @@
+"""The checkpoint that ships: the vectors it always gave, and the figures it must reach."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ingest.encoders import DEFAULT_ENCODER, load_encoder
+
+DATA = Path(__file__).parents[2].parent / "shared" / "data" / "pneumoniamnist.npz"
+CARD = Path(__file__).parents[2] / "ingest" / "encoders" / DEFAULT_ENCODER / "README.md"
+
+
+def drawn_film() -> np.ndarray:
+    """A dark oval on a bright slope."""
+    y, x = np.mgrid[0:28, 0:28]
+    oval = np.hypot((x - 13.5) / 9, (y - 15) / 12) < 1
+    return (150 + y - 90 * oval).clip(0, 255).astype(np.uint8)
+
+
+@pytest.fixture(scope="module")
+def encoder():
+    return load_encoder(device="cpu")
+
+
+def test_canonical_vectors(encoder):
+    image = [-0.15799, 0.05226, 0.08408, -0.00081, 0.08171, 0.12882]
+    text = [0.05943, 0.086, -0.11474, 0.00379, -0.16648, -0.10419]
+    np.testing.assert_allclose(encoder.encode_images([drawn_film()])[0, :6], image, atol=1e-4)
+    found = encoder.encode_texts(["No focal consolidation."])[0, :6]
+    np.testing.assert_allclose(found, text, atol=1e-4)
+
+
+def test_it_is_what_the_card_says(encoder):
+    card = CARD.read_text("utf-8")
+    assert encoder.name == "cxr-clip-28" and encoder.supports_text
+    assert f"{encoder.dimension}" in card
+    assert encoder.fingerprint in card
+    assert "not for diagnosis" in card and "CC BY 4.0" in card
+    assert sum(path.stat().st_size for path in CARD.parent.iterdir()) < 8_000_000
+
+
+def test_case_and_spaces_do_not_matter(encoder):
+    one, two = encoder.encode_texts(["clear lungs", "  CLEAR   Lungs "])
+    np.testing.assert_allclose(one, two, atol=1e-5)
+
+
+def test_negation_turns_a_finding_round(encoder):
+    findings = ["consolidation", "pneumonia", "infiltrates", "focal opacity", "airspace disease"]
+    present = encoder.encode_texts(findings)
+    absent = encoder.encode_texts([f"no {finding}" for finding in findings])
+    normal, abnormal = encoder.encode_texts(["clear lungs", "not normal"])
+    assert (present @ abnormal > present @ normal).all()
+    assert (absent @ normal > absent @ abnormal).all()
+
+
+@pytest.fixture(scope="module")
+def films(encoder):
+    if not DATA.is_file():
+        pytest.skip("needs ../shared/data/pneumoniamnist.npz")
+    with np.load(DATA, allow_pickle=False) as data:
+        return {
+            split: (
+                encoder.encode_images(list(data[f"{split}_images"])),
+                data[f"{split}_labels"].ravel(),
+            )
+            for split in ("train", "test")
+        }
+
+
+def precision(scores: np.ndarray, queries: np.ndarray, gallery: np.ndarray, k: int) -> float:
+    nearest = np.argsort(-scores, axis=1, kind="stable")[:, :k]
+    return float((gallery[nearest] == queries[:, None]).mean())
+
+
+def test_leave_one_out(films):
+    vectors, labels = films["test"]
+    scores = vectors @ vectors.T
+    np.fill_diagonal(scores, -2)
+    assert precision(scores, labels, labels, 1) >= 0.92
+    assert precision(scores, labels, labels, 10) >= 0.90
+
+
+def test_split_protocol(films):
+    (queries, labels), (gallery, known) = films["test"], films["train"]
+    scores = queries @ gallery.T
+    assert precision(scores, labels, known, 1) >= 0.88
+    assert precision(scores, labels, known, 10) >= 0.88
+
+
+@pytest.mark.parametrize(
+    ("prompt", "label"),
+    [
+        ("pneumonia opacity in lungs", 1),
+        ("normal chest radiograph", 0),
+        ("consolidation in the right lower lobe", 1),
+        ("viral pneumonia in a child", 1),
+        ("not normal", 1),
+        ("lungs are clear, no pneumonia", 0),
+        ("without focal opacity", 0),
+        ("no acute cardiopulmonary abnormality", 0),
+        ("nomal chest xray", 0),
+    ],
+)
+def test_sentences_find_their_films(encoder, films, prompt, label):
+    vectors, labels = films["test"]
+    scores = encoder.encode_texts([prompt]) @ vectors.T
+    assert precision(scores, np.array([label]), labels, 10) >= 0.9
