@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ingest.images import check_size, large_alone, stretch
+from ingest.images import check_size, halved, large_alone, looked_up, stretch
 from ingest.record import Pixels
 from ingest.tree import MAX_BYTES, open_plain
 from store.errors import BadImage
@@ -167,7 +167,7 @@ def _decode(data: bytes, name: str) -> tuple[Pixels, Any]:
         _check_decoder(film, name)
         _check_codestream(film, name)
         with large_alone(int(film.Rows) * int(film.Columns), len(data)):
-            return _shown(film.pixel_array, film), film
+            return halved(_shown(film.pixel_array, film)), film
     except BadImage:
         raise
     except MemoryError as error:
@@ -190,15 +190,17 @@ def _shown(stored: npt.NDArray[Any], film: Any) -> Pixels:
         low, high = float(values.min()), float(values.max())
         return stretch(low + high - values if inverted else values, low, high)
     # The same arithmetic for each value that there is instead of for each pixel: exact, and
-    # neither a film in float64 nor the time for it.
-    offset = 1 << (stored.dtype.itemsize * 8 - 1) if stored.dtype.kind == "i" else 0
-    index = (stored.astype(np.int32) + offset).ravel()
-    present = np.flatnonzero(np.bincount(index, minlength=1))
-    values = seen((present - offset).astype(stored.dtype))
+    # neither a film in float64 nor the time for it. Signed values are counted by their bits.
+    index = stored.view(f"u{stored.dtype.itemsize}")
+    there = np.zeros(1 << (stored.dtype.itemsize * 8), bool)
+    for row in index:
+        there[row] = True
+    present = np.flatnonzero(there).astype(index.dtype)
+    values = seen(present.view(stored.dtype))
     low, high = float(values.min()), float(values.max())
-    table = np.zeros(int(present[-1]) + 1, np.uint8)
+    table = np.zeros(len(there), np.uint8)
     table[present] = stretch(low + high - values if inverted else values, low, high)
-    return table[index].reshape(stored.shape)
+    return looked_up(table, index)
 
 
 def _check_deflated(file: Any, name: str) -> None:

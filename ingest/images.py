@@ -48,11 +48,14 @@ _OTHERS = {
     b"II+\0": "a BigTIFF",
 }
 _BITS = (8, 10, 12, 14, 16)
+#: Pixels worked at in one go, where NumPy would make a wide copy of them.
+_BLOCK = 1 << 20
 
 #: Held while a large image is read or decoded: one at a time, so that memory stays bounded
 #: however many threads decode.
 LARGE = threading.RLock()
-#: What counts as large, in pixels and in bytes.
+#: What counts as large, in pixels and in bytes. An image with more pixels is halved until it has
+#: fewer, here, so that a query and a stored film of the same bytes are still the same pixels.
 LARGE_PIXELS = 20_000_000
 LARGE_BYTES = 40 << 20
 
@@ -66,7 +69,7 @@ def read_image(source: str | Path | bytes) -> Pixels:
     Rotation from EXIF is applied, transparency is laid over black, CMYK and palettes become RGB,
     and colour images whose channels are all equal become grey. Deeper grey is scaled by the
     smallest of 8, 10, 12, 14 and 16 bits that holds its largest value; for DICOM see
-    ``ingest.dicom``.
+    ``ingest.dicom``. More than 20 megapixels are halved, by averages of 2 x 2, until they are less.
 
     Args:
         source: a path, or the file's bytes.
@@ -119,7 +122,8 @@ def decode(data: bytes, name: str) -> Pixels:
                 raise BadImage("multi_frame", f"{name} holds {frames} images; pass a file with one")
             with large_alone(image.width * image.height):
                 image.load()
-                return _to_pixels(ImageOps.exif_transpose(image), name)
+                ImageOps.exif_transpose(image, in_place=True)
+                return _to_pixels(image, name)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise BadImage("too_large", _too_large(name, str(error))) from error
     except UnidentifiedImageError as error:
@@ -213,14 +217,16 @@ def _too_large(name: str, detail: str) -> str:
 def _to_pixels(image: Image.Image, name: str) -> Pixels:
     if image.mode == "F" or image.mode.startswith("I"):
         # Pillow's own conversion of these to 8 bits clips instead of scaling.
-        return scale_to_8_bit(np.asarray(image), name)
+        return halved(scale_to_8_bit(np.asarray(image), name))
     if image.has_transparency_data:
         image = image.convert("RGBA")
         black = Image.new("RGBA", image.size, (0, 0, 0, 255))
         image = Image.alpha_composite(black, image)
+    if (factor := _factor(image.width * image.height)) > 1:
+        image = image.convert("L" if image.mode in ("1", "L", "LA") else "RGB").reduce(factor)
     if image.mode in ("1", "L", "LA"):
-        return np.asarray(image.convert("L"))
-    colour = np.asarray(image.convert("RGB"))
+        return np.asarray(image if image.mode == "L" else image.convert("L"))
+    colour = np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
     grey = colour[..., 0]
     if np.array_equal(grey, colour[..., 1]) and np.array_equal(grey, colour[..., 2]):
         return np.ascontiguousarray(grey)
@@ -240,12 +246,33 @@ def scale_to_8_bit(values: npt.NDArray[Any], name: str) -> Pixels:
         bits = next(bits for bits in _BITS if largest < 1 << bits)
         # A table of what becomes of each value: exact, and no film in float64.
         table = stretch(np.arange(1 << bits, dtype=np.float64), 0.0, float((1 << bits) - 1))
-        scaled: Pixels = table[values]
-        return scaled
+        return looked_up(table, values)
     exact = values.astype(np.float64)
     if not np.isfinite(exact).all():
         raise BadImage("bad_values", f"{name} holds NaN or infinite values; expected numbers")
     return stretch(exact, float(exact.min()), float(exact.max()))
+
+
+def _factor(pixels: int) -> int:
+    factor = 1
+    while pixels > LARGE_PIXELS * factor**2:
+        factor *= 2
+    return factor
+
+
+def halved(pixels: Pixels) -> Pixels:
+    """A large image with its sides halved as often as needed; others as they are."""
+    factor = _factor(pixels.shape[0] * pixels.shape[1])
+    return pixels if factor == 1 else np.asarray(Image.fromarray(pixels).reduce(factor))
+
+
+def looked_up(table: Pixels, index: npt.NDArray[Any]) -> Pixels:
+    """``table[index]`` without a wide copy of a whole film's indices."""
+    found = np.empty(index.shape, np.uint8)
+    step = max(1, _BLOCK // max(index.shape[-1], 1))
+    for start in range(0, len(index), step):
+        found[start : start + step] = table[index[start : start + step]]
+    return found
 
 
 def stretch(values: npt.NDArray[np.float64], low: float, high: float) -> Pixels:

@@ -178,8 +178,9 @@ class _Job:
         self.tell()
         pool = ThreadPoolExecutor(workers or os.cpu_count() or 1, "decode")
         batch = _Batch()
+        results = in_order(pool, self._tasks(batch_size, pool), min(2 * batch_size, 512))
         try:
-            for found in in_order(pool, self._tasks(batch_size, pool), min(2 * batch_size, 512)):
+            for found in results:
                 if isinstance(found, _End):
                     self._commit(batch)
                     batch = _Batch()
@@ -196,6 +197,7 @@ class _Job:
                 if time.monotonic() - self._told > 1:
                     self.tell(batch.count)
         finally:
+            results.close()  # lets go of threads that wait for their turn
             pool.shutdown(wait=True, cancel_futures=True)
             self._memory.close()
         refused = len(self.report.rejected)
@@ -292,9 +294,11 @@ class _Job:
             batch.same.append(found)
         else:
             self.report.hashed += found.seen is not None
+            if batch.waiting_bytes + found.pixels.nbytes > _ENCODE_BYTES:
+                self._encode(batch)
             batch.waiting.append(found)
             batch.waiting_bytes += found.pixels.nbytes
-            if len(batch.waiting) >= _ENCODE or batch.waiting_bytes >= _ENCODE_BYTES:
+            if len(batch.waiting) >= _ENCODE:
                 self._encode(batch)
 
     def _encode(self, batch: _Batch) -> None:

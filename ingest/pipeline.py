@@ -6,7 +6,7 @@ import hashlib
 import os
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
@@ -145,60 +145,90 @@ def _bad_pixels(pixels: Pixels) -> str | None:
 
 
 class _Budget:
-    """Bytes of pixels that were decoded and not yet taken."""
+    """Bytes of pixels that were decoded and not yet taken; who would add to too many waits."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self.used = 0
+        self._changed = threading.Condition()
+        self._used = 0
+        self._turn = 0
+        self._closed = False
+
+    def wait(self, number: int) -> None:
+        """Wait for room, unless it is this task that everybody waits for."""
+        with self._changed:
+            self._changed.wait_for(
+                lambda: self._used < AHEAD_BYTES or number <= self._turn or self._closed
+            )
 
     def add(self, size: int) -> None:
-        with self._lock:
-            self.used += size
+        with self._changed:
+            self._used += size
+            self._changed.notify_all()
+
+    def turn(self, number: int) -> None:
+        with self._changed:
+            self._turn = number
+            self._changed.notify_all()
+
+    def close(self) -> None:
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
 
 
 def in_order(
     pool: ThreadPoolExecutor,
     tasks: Iterator[Callable[[], Outcome] | Any],
     ahead: int,
-) -> Iterator[Any]:
+) -> Generator[Any, None, None]:
     """Results of tasks in their order, worked at ahead of time by a pool.
 
     Args:
-        pool: works at the tasks.
+        pool: works at the tasks, first come, first served.
         tasks: callables; anything else is handed through in its place.
         ahead: how many are taken up before their turn, at most.
+
+    Raises:
+        Exception: whatever ``tasks`` raised, once all that came before it is handed out.
     """
-    window: deque[Future[Outcome] | Any] = deque()
+    window: deque[tuple[int, Future[Outcome] | Any]] = deque()
     budget = _Budget()
 
-    def work(task: Callable[[], Outcome]) -> Outcome:
+    def work(task: Callable[[], Outcome], number: int) -> Outcome:
+        budget.wait(number)
         found = task()
         if isinstance(found, Opened):
             budget.add(found.pixels.nbytes)
         return found
 
+    numbered = enumerate(tasks)
     more, broken = True, None
-    while True:
-        while more and len(window) < ahead and budget.used < AHEAD_BYTES:
-            try:
-                task = next(tasks)
-            except StopIteration:
-                more = False
-                break
-            except Exception as error:  # told once all that came before it is dealt with
-                more, broken = False, error
-                break
-            window.append(pool.submit(work, task) if callable(task) else task)
-        if not window:
-            if broken is not None:
-                raise broken
-            return
-        head = window.popleft()
-        if not isinstance(head, Future):
-            yield head
-            continue
-        found = head.result()
-        if isinstance(found, Opened):
-            budget.add(-found.pixels.nbytes)
-        yield found
-        del found
+    try:
+        while True:
+            while more and len(window) < ahead:
+                try:
+                    number, task = next(numbered)
+                except StopIteration:
+                    more = False
+                except Exception as error:  # told once all that came before it is dealt with
+                    more, broken = False, error
+                else:
+                    taken = pool.submit(work, task, number) if callable(task) else task
+                    window.append((number, taken))
+            if not window:
+                if broken is not None:
+                    raise broken
+                return
+            number, head = window.popleft()
+            budget.turn(number)
+            found = head.result() if isinstance(head, Future) else head
+            del head
+            if isinstance(found, Opened):
+                budget.add(-found.pixels.nbytes)
+            yield found
+            del found
+    finally:
+        for _, waiting in window:
+            if isinstance(waiting, Future):
+                waiting.cancel()
+        budget.close()

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from PIL import Image
 
+from ingest import images
 from ingest.images import MAX_PIXELS, read_image, thumbnail
 from store import BadImage
 
@@ -133,6 +134,21 @@ def test_exif_rotation_is_applied() -> None:
     exif[0x0112] = 6  # to be shown turned clockwise by a quarter
     data = encoded(Image.fromarray(RAMP), "PNG", exif=exif)
     np.testing.assert_array_equal(read_image(data), np.rot90(RAMP, -1))
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "I;16", "1", "P"])
+def test_large_images_are_halved(mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(images, "LARGE_PIXELS", 100)
+    values = np.add.outer(np.arange(40), np.arange(20)).astype(np.uint8) * 4
+    if mode == "I;16":
+        data = encoded(Image.fromarray(values.astype(np.uint16) * 257), "PNG")
+    else:
+        data = encoded(Image.fromarray(values).convert(mode), "PNG")
+    pixels = read_image(data)
+    assert pixels.shape[:2] == (10, 5)
+    if mode in ("L", "RGB"):
+        blocks = values.reshape(10, 4, 5, 4).mean(axis=(1, 3))
+        assert np.abs(pixels - blocks).max() <= 1
 
 
 # -- refusals --------------------------------------------------------------------------------------
