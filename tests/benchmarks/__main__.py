@@ -12,72 +12,18 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
-
-from store import EncoderStamp, Gallery
-from tests.store.rows import make_rows, random_vectors
+from tests.benchmarks import growth, keeping, searching
+from tests.benchmarks.timing import heading, line
 
 
-def best_of(function: Callable[[], object], repeats: int = 7) -> float:
-    """Seconds of the fastest of several calls, after one to warm up."""
-    function()
-    times = []
-    for _ in range(repeats):
-        begin = time.perf_counter()
-        function()
-        times.append(time.perf_counter() - begin)
-    return min(times)
-
-
-def line(work: str, seconds: float, peer: str = "", peer_seconds: float = 0.0) -> None:
-    ratio = f"{seconds / peer_seconds:8.2f} x {peer}" if peer_seconds else ""
-    print(f"{work:<58} {1000 * seconds:10.1f} ms {ratio}", flush=True)
-
-
-def search(rows: int, dimension: int) -> None:
-    """One query and a batch against numpy and LanceDB's flat search on the same vectors."""
-    with tempfile.TemporaryDirectory() as folder:
-        stamp = EncoderStamp("bench", "0" * 64, dimension)
-        gallery = Gallery.create(folder, stamp)
-        vectors = random_vectors(rows, dimension=dimension)
-        begin = time.perf_counter()
-        gallery.upsert(make_rows(vectors))
-        line(f"upsert {rows:,} x {dimension}", time.perf_counter() - begin)
-        begin = time.perf_counter()
-        gallery.refresh()
-        line("build the mirror", time.perf_counter() - begin)
-        line("refresh, unchanged", best_of(gallery.refresh))
-
-        queries = random_vectors(64, seed=1, dimension=dimension)
-        index = gallery._current().index
-        table = gallery._live
-
-        def numpy_one() -> object:
-            scores = vectors @ queries[0]
-            return np.argpartition(-scores, 10)[:10]
-
-        def numpy_batch() -> object:
-            return np.argpartition(-(queries @ vectors.T), 10, axis=1)[:, :10]
-
-        def lance() -> object:
-            return table.search(queries[0]).distance_type("dot").limit(10).to_arrow()
-
-        peers = best_of(numpy_one), best_of(numpy_batch)
-        bare = best_of(lambda: index.search(queries[:1], 10))
-        whole = best_of(lambda: gallery.search(queries[:1], 10))
-        line("one query, FAISS alone", bare, "numpy", peers[0])
-        line("one query, Gallery.search with join", whole, "numpy", peers[0])
-        line("  of which join, re-scoring and ties", whole - bare)
-        line("one query, LanceDB flat", best_of(lance, 3), "Gallery.search", whole)
-        batch = best_of(lambda: gallery.search(queries, 10), 3)
-        line("64 queries, Gallery.search with join", batch, "numpy", peers[1])
-
-
-def chain(npz_folder: Path) -> None:
+def chain(npz_folder: Path | None) -> None:
     """What ``cxr demo`` does, step by step, as a user would type it."""
+    heading("The whole chain on PneumoniaMNIST")
+    if npz_folder is None:
+        print("  set MEDMNIST_ROOT to time it")
+        return
     with tempfile.TemporaryDirectory() as folder:
         environment = {**os.environ, "CXR_STORE": f"{folder}/store"}
         environment["MEDMNIST_ROOT"] = str(npz_folder)
@@ -111,17 +57,36 @@ def chain(npz_folder: Path) -> None:
         line("ingest + evaluate + export", total)
 
 
+SECTIONS = ("search", "following", "opening", "small", "readers", "loo", "growth", "chain")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("sections", nargs="*", choices=[[], *SECTIONS], help="default: all")
     parser.add_argument("--rows", type=int, default=100_000)
     parser.add_argument("--dimension", type=int, default=512)
+    parser.add_argument("--most", type=int, default=1_000_000, help="rows of opening and growth")
+    parser.add_argument("--quick", action="store_true", help="without Chroma, which takes minutes")
     parser.add_argument("--medmnist", type=Path, default=os.environ.get("MEDMNIST_ROOT"))
-    arguments = parser.parse_args()
-    search(arguments.rows, arguments.dimension)
-    if arguments.medmnist:
-        chain(arguments.medmnist)
-    else:
-        print("set MEDMNIST_ROOT to time the whole chain on PneumoniaMNIST")
+    parser.add_argument("--child", nargs=2, help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.child:
+        keeping.CHILDREN[given.child[0]](given.child[1])
+        return
+    load = ", ".join(f"{one:.1f}" for one in os.getloadavg())
+    print(f"{os.cpu_count()} cores, load {load}; the best of several runs, in turns with the peer")
+    runs = {
+        "search": lambda: searching.run(given.rows, given.dimension, given.quick),
+        "following": lambda: keeping.following(given.rows, given.dimension),
+        "opening": lambda: keeping.opening(given.most, 128),
+        "small": keeping.small_batches,
+        "readers": keeping.readers,
+        "loo": lambda: keeping.leave_one_out(given.rows),
+        "growth": lambda: growth.run(given.most),
+        "chain": lambda: chain(given.medmnist),
+    }
+    for name in given.sections or SECTIONS:
+        runs[name]()
 
 
 if __name__ == "__main__":

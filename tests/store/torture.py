@@ -17,6 +17,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -33,11 +34,17 @@ _POOL = 400
 State = dict[str, int]
 
 
+@cache
 def rows_of(batch: int) -> list[Any]:
     """The rows of a batch: some ids are new, some were written before with other vectors."""
     chosen = random.Random(batch).sample(range(_POOL), BATCH)
     made = make_rows(random_vectors(BATCH, batch), [(str(batch),)] * BATCH, thumbnail=PNG)
     return [replace(row, id=f"set/test/{i}") for row, i in zip(made, chosen, strict=True)]
+
+
+@cache
+def _vectors(batch: int) -> dict[str, Any]:
+    return {row.id: row.embedding for row in rows_of(batch)}
 
 
 def doomed(batch: int) -> list[str]:
@@ -80,8 +87,7 @@ def held(gallery: Gallery) -> State:
     state = {id_: int(rows[id_].labels[0]) for id_ in snapshot.ids}
     for id_, vector in zip(snapshot.ids, snapshot.vectors, strict=True):
         batch = state[id_]
-        row = next(row for row in rows_of(batch) if row.id == id_)
-        assert np.array_equal(row.embedding, vector), id_
+        assert np.array_equal(_vectors(batch)[id_], vector), id_
     return state
 
 

@@ -1,0 +1,67 @@
+"""Clocks and lines. Functions that are compared take turns, so that noise hits all of them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from store import EncoderStamp, Gallery
+from tests.store.rows import make_rows, random_vectors
+
+Timed = Callable[[], object]
+_FILLED_AT_ONCE = 50_000
+
+
+def seconds(function: Timed) -> float:
+    begin = time.perf_counter()
+    function()
+    return time.perf_counter() - begin
+
+
+def best_of(function: Timed, repeats: int = 7) -> float:
+    """Seconds of the fastest of several calls, after one to warm up."""
+    return in_turns({"it": function}, repeats)["it"]
+
+
+def in_turns(functions: Mapping[str, Timed], repeats: int = 15) -> dict[str, float]:
+    """Seconds of the fastest call of each, called in turns after one to warm up."""
+    for function in functions.values():
+        function()
+    times: dict[str, list[float]] = {name: [] for name in functions}
+    for _ in range(repeats):
+        for name, function in functions.items():
+            times[name].append(seconds(function))
+    return {name: min(found) for name, found in times.items()}
+
+
+def heading(text: str) -> None:
+    print(f"\n{text}", flush=True)
+
+
+def line(work: str, took: float, peer: str = "", peer_took: float = 0.0, bar: str = "") -> None:
+    ratio = f"{took / peer_took:8.2f} x {peer}" if peer_took else ""
+    print(f"  {work:<52} {1000 * took:11.2f} ms {ratio:<34} {bar}", flush=True)
+
+
+def rows_of(count: int, dimension: int, seed: int, prefix: str = "") -> list[Any]:
+    """Rows without pictures; every tenth is labelled ``rare``."""
+    labels = [("rare",) if i % 10 == 0 else ("common",) for i in range(count)]
+    vectors = random_vectors(count, seed, dimension)
+    return make_rows(vectors, labels, prefix or f"bench/{seed}/", thumbnail=None)
+
+
+def filled(folder: Path | str, rows: int, dimension: int) -> Gallery:
+    """A gallery of random unit vectors, the same for the same arguments."""
+    gallery = Gallery.create(folder, EncoderStamp("bench", "0" * 64, dimension))
+    for start in range(0, rows, _FILLED_AT_ONCE):
+        gallery.upsert(rows_of(min(_FILLED_AT_ONCE, rows - start), dimension, start))
+    return gallery
+
+
+def memory_mib(peak: bool = False) -> float:
+    """Resident memory of this process, or the most there was, in MiB (Linux)."""
+    key = "VmHWM:" if peak else "VmRSS:"
+    text = Path("/proc/self/status").read_text(encoding="ascii")
+    return int(text.split(key)[1].split()[0]) / 1024
