@@ -5,8 +5,10 @@ What a file is, its content says; its name is not asked.
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import io
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -195,7 +197,17 @@ def large_alone(pixels: int, size: int = 0) -> Iterator[None]:
         yield
         return
     with LARGE:
-        yield
+        try:
+            yield
+        finally:
+            _trim()
+
+
+def _trim() -> None:
+    """Give freed memory back to the system; glibc keeps what large images leave behind."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
+    if trim is not None:
+        trim(0)
 
 
 def check_size(width: int, height: int, name: str) -> None:
@@ -223,7 +235,9 @@ def _to_pixels(image: Image.Image, name: str) -> Pixels:
         black = Image.new("RGBA", image.size, (0, 0, 0, 255))
         image = Image.alpha_composite(black, image)
     if (factor := _factor(image.width * image.height)) > 1:
-        image = image.convert("L" if image.mode in ("1", "L", "LA") else "RGB").reduce(factor)
+        if image.mode not in ("L", "RGB"):
+            image = image.convert("L" if image.mode in ("1", "LA") else "RGB")
+        image = image.reduce(factor)
     if image.mode in ("1", "L", "LA"):
         return np.asarray(image if image.mode == "L" else image.convert("L"))
     colour = np.asarray(image if image.mode == "RGB" else image.convert("RGB"))

@@ -43,7 +43,7 @@ __all__ = ["ImageEncoder", "IngestReport", "Progress", "Target", "ingest"]
 
 #: Images handed to the encoder at once, and their bytes; whichever comes first.
 _ENCODE = 256
-_ENCODE_BYTES = 48 << 20
+_ENCODE_BYTES = 24 << 20
 _ROW_COLUMNS = frozenset(field.name for field in fields(Row))
 
 

@@ -21,7 +21,7 @@ from store.errors import BadImage
 from store.schema import Row
 
 #: Decoded pixels that wait for the encoder, at most about this many bytes.
-AHEAD_BYTES = 128 << 20
+AHEAD_BYTES = 64 << 20
 
 
 @dataclass(slots=True)
