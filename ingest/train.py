@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
@@ -16,6 +15,7 @@ import torch
 from ingest.augment import Augmentation, augment
 from ingest.blueprint import SIDE, completed, new_model, new_processor, new_tokenizer, slim
 from ingest.captions import SUBJECTS, caption
+from ingest.curve import save_curve
 from ingest.encoders.quiet import quietly
 from ingest.encoders.runtime import pick_device
 from ingest.learn import (
@@ -124,7 +124,16 @@ def train(
         model.save_pretrained(folder)
         new_processor(tokenizer).save_pretrained(folder)
     report = TrainReport(folder, run.best["epoch"], run.best["validation"], run.seconds)
-    _save_curve(folder, settings, run.curve, report)
+    save_curve(
+        folder,
+        {
+            "settings": settings,
+            "kept_epoch": report.epoch,
+            "validation": report.validation,
+            "seconds": round(report.seconds, 1),
+            "curve": run.curve,
+        },
+    )
     Snapshot.forget(folder)
     return report
 
@@ -259,16 +268,3 @@ def _tensors(split: str, records: dict[bytes, list[ImageRecord]], where: torch.d
 def _digest(*films: Films) -> list[list[float]]:
     """Enough of the data to notice that a saved run was made from another set."""
     return [[len(f.labels), float(f.labels.sum()), float(f.images.double().sum())] for f in films]
-
-
-def _save_curve(
-    folder: Path, settings: dict[str, Any], curve: list[dict[str, Any]], report: TrainReport
-) -> None:
-    summary = {
-        "settings": settings,
-        "kept_epoch": report.epoch,
-        "validation": report.validation,
-        "seconds": round(report.seconds, 1),
-        "curve": curve,
-    }
-    (folder / "training.json").write_text(json.dumps(summary, indent=1) + "\n", "utf-8")

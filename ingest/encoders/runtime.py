@@ -58,7 +58,8 @@ class Runtime:
                     f"({first_line(error)}); expected a complete transformers image-text model"
                 ) from error
         self._check(files, model, report)
-        self._model = model.to(self.device).eval()
+        # this layout of kernels makes convolutions on a CPU about a third faster
+        self._model = model.to(self.device).to(memory_format=torch.channels_last).eval()
         self._text_length = _text_length(model.config, self._tokenizer)
 
     def image_features(self, images: Sequence[Pixels]) -> Vectors:

@@ -15,6 +15,7 @@ from store.errors import BadSource, UsageError
 
 torch = pytest.importorskip("torch")
 
+from ingest import train as training  # noqa: E402
 from ingest.augment import Augmentation, augment  # noqa: E402
 from ingest.train import Recipe, train  # noqa: E402
 
@@ -41,6 +42,17 @@ def weights(folder):
     from safetensors.numpy import load_file
 
     return load_file(folder / "model.safetensors")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def light():
+    """One thread, so that a busy machine is no hindrance, and few captions for the tokenizer."""
+    threads, corpus = torch.get_num_threads(), training._CORPUS
+    torch.set_num_threads(1)
+    training._CORPUS = 1000
+    yield
+    torch.set_num_threads(threads)
+    training._CORPUS = corpus
 
 
 @pytest.fixture(scope="module")
@@ -92,6 +104,7 @@ def test_progress_and_curve(trained):
     saved = json.loads((report.folder / "training.json").read_text())
     assert saved["kept_epoch"] == report.epoch in (1, 2)
     assert len(saved["curve"]) == 3
+    assert (report.folder / "training.png").read_bytes().startswith(b"\x89PNG")
     assert not list(report.folder.glob("training-state*"))
 
 
