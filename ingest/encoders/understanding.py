@@ -1,0 +1,160 @@
+"""Has an encoder grounds to understand a text? Said before its hits are shown.
+
+A dual encoder turns any text into a vector, and any vector has nearest films. Whether the words
+mean something to it is not in the cosine. An encoder that brings a lexicon is asked; of others it
+is not known, and then nothing is claimed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import unicodedata
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+#: The file that a checkpoint may bring; ``ingest.lexicon`` writes it.
+FILE = "lexicon.json"
+_FORMAT = 1
+#: So many words of the subject, well spelt, carry one word that is unknown.
+_CARRY = 3
+_SHORTEST_MISSPELT = 5
+_TWO_SLIPS = 9
+_MOST_WORDS_NAMED = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Understanding:
+    """Whether a text is understood.
+
+    Attributes:
+        understood: None where the encoder brings no lexicon: then nobody knows.
+        reason: one sentence when it is not understood, else None.
+    """
+
+    understood: bool | None
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Lexicon:
+    about: str
+    kinds: dict[str, str]  # word -> kind
+
+
+def understand(folder: Path, text: str) -> Understanding:
+    """Judge a text by the words that a checkpoint knows.
+
+    Args:
+        folder: of the checkpoint.
+        text: a query.
+    """
+    known = _lexicon(folder)
+    if known is None:
+        return Understanding(None)
+    return _judge(known, text)
+
+
+def _judge(known: _Lexicon, text: str) -> Understanding:
+    words = _words(text)
+    if not words:
+        return Understanding(False, "there are no words in it that the encoder can read")
+    found: dict[str, list[str]] = {}
+    exact = 0
+    for word in words:
+        kind = known.kinds.get(word)
+        if kind in ("findings", "states", "parts", "hints"):
+            exact += 1
+        kind = kind or _misspelt(word, known.kinds) or "unknown"
+        found.setdefault(kind, []).append(word)
+    unknown = list(dict.fromkeys(found.get("unknown", [])))
+    says = "findings" in found or "states" in found or ("hints" in found and "parts" in found)
+    if len(unknown) * _CARRY > (exact if says else 0):
+        return Understanding(False, f"it does not know {_named(unknown)}; {_learned(known)}")
+    if says:
+        return Understanding(True)
+    if "others" in found:
+        return Understanding(False, f"it cannot tell {_named(found['others'])}; {_learned(known)}")
+    return Understanding(False, f"it names nothing that a film shows or lacks; {_learned(known)}")
+
+
+def _learned(known: _Lexicon) -> str:
+    return f"this encoder learned about {known.about} only"
+
+
+def _named(words: list[str]) -> str:
+    shown = [f"“{word}”" for word in words[:_MOST_WORDS_NAMED]]
+    return " or ".join(shown) + (" and more" if len(words) > len(shown) else "")
+
+
+def _words(text: str) -> list[str]:
+    """Lower-case words without accents; numbers say nothing, other scripts are words."""
+    plain = unicodedata.normalize("NFKD", text.lower())
+    plain = "".join(letter for letter in plain if not unicodedata.combining(letter))
+    return re.findall(r"[^\W\d_]+", plain)
+
+
+def _misspelt(word: str, kinds: dict[str, str]) -> str | None:
+    """Kind of the known word that this one is a slip of, if it is; of several, the telling one."""
+    near = [known for known in kinds if _is_slip(word, known)]
+    order = ("findings", "states", "parts", "hints", "others", "plain")
+    return min((kinds[known] for known in near), key=order.index, default=None)
+
+
+def _is_slip(word: str, known: str) -> bool:
+    if sorted(word) == sorted(known) and len(word) > 2:
+        return _swapped(word, known)
+    if len(known) < _SHORTEST_MISSPELT or len(word) < _SHORTEST_MISSPELT - 1:
+        return False
+    if word[0] != known[0] and len(known) < _TWO_SLIPS:
+        return False
+    allowed = 2 if len(known) >= _TWO_SLIPS else 1
+    return abs(len(word) - len(known)) <= allowed and _distance(word, known) <= allowed
+
+
+def _swapped(word: str, known: str) -> bool:
+    """Whether two neighbouring letters changed places."""
+    differ = [place for place, (a, b) in enumerate(zip(word, known, strict=True)) if a != b]
+    return len(differ) == 2 and differ[1] == differ[0] + 1
+
+
+def _distance(one: str, other: str) -> int:
+    """Optimal string alignment: letters left out, added, changed or swapped."""
+    before: list[int] = []
+    above = list(range(len(other) + 1))
+    for i, a in enumerate(one, start=1):
+        row = [i]
+        for j, b in enumerate(other, start=1):
+            best = min(above[j] + 1, row[j - 1] + 1, above[j - 1] + (a != b))
+            if i > 1 and j > 1 and a == other[j - 2] and one[i - 2] == b:
+                best = min(best, before[j - 2] + 1)
+            row.append(best)
+        before, above = above, row
+    return above[-1]
+
+
+def _lexicon(folder: Path) -> _Lexicon | None:
+    path = folder / FILE
+    try:
+        stat = path.stat()
+    except OSError:
+        return None
+    return _read(folder, stat.st_mtime_ns, stat.st_size)
+
+
+@lru_cache(maxsize=8)
+def _read(folder: Path, changed: int, size: int) -> _Lexicon | None:
+    """The lexicon, unless it is damaged or belongs to another tokenizer."""
+    try:
+        found = json.loads((folder / FILE).read_text("utf-8"))
+        tokenizer = (folder / "tokenizer.json").read_bytes()
+        if found["format"] != _FORMAT:
+            return None
+        if found["tokenizer_sha256"] != hashlib.sha256(tokenizer).hexdigest():
+            return None
+        kinds = {str(word): str(kind) for kind, words in found["words"].items() for word in words}
+        return _Lexicon(str(found["about"]), kinds)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
