@@ -12,14 +12,12 @@ import numpy.typing as npt
 
 from store import scan
 from store.errors import BadQuery
+from store.measures import Floats, bootstrap, majority, one_hot
 from store.schema import Vectors
 
 #: Queries ranked at once; bounds memory by block x gallery.
 _BLOCK = 256
 _RESAMPLES = 2000
-_SEED = 0
-
-Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -189,8 +187,8 @@ def _measure(
     order = np.argsort(np.asarray(gallery.ids, dtype=object), kind="stable")
     vectors = np.ascontiguousarray(gallery.vectors[order], np.float32)
     names = sorted({name for rows in (queries, gallery) for row in rows.labels for name in row})
-    query_hot = _one_hot(queries.labels, names)
-    gallery_hot = _one_hot([gallery.labels[i] for i in order], names)
+    query_hot = one_hot(queries.labels, names)
+    gallery_hot = one_hot([gallery.labels[i] for i in order], names)
     single = all(len(row) == 1 for rows in (queries, gallery) for row in rows.labels)
     n, m = len(queries.ids), len(gallery.ids)
     result = _ByQuery(
@@ -231,7 +229,7 @@ def _measure(
             classes = gallery_class[ranking[:, : depths[-1]]]
             truth = query_hot[block].argmax(axis=1)
             for column, depth in enumerate(depths):
-                result.vote[block, column] = _majority(classes[:, :depth], len(names)) == truth
+                result.vote[block, column] = majority(classes[:, :depth], len(names)) == truth
     return result
 
 
@@ -245,22 +243,6 @@ def _ranked(
     relevant[inside, own[inside]] = False
     ranking = np.argsort(-scores, axis=1, kind="stable")
     return ranking, np.take_along_axis(relevant, ranking, axis=1)
-
-
-def _one_hot(labels: Sequence[tuple[str, ...]], names: list[str]) -> npt.NDArray[np.float32]:
-    column = {name: place for place, name in enumerate(names)}
-    hot = np.zeros((len(labels), len(names)), np.float32)
-    for row, found in enumerate(labels):
-        hot[row, [column[name] for name in found]] = 1
-    return hot
-
-
-def _majority(classes: npt.NDArray[np.int64], count: int) -> npt.NDArray[np.int64]:
-    votes = np.stack([(classes == name).sum(axis=1) for name in range(count)], axis=1)
-    # Votes of the classes in rank order: argmax takes the first, the nearest among the tied.
-    return np.take_along_axis(
-        classes, np.take_along_axis(votes, classes, axis=1).argmax(axis=1)[:, None], axis=1
-    )[:, 0]
 
 
 def _summarise(
@@ -288,24 +270,10 @@ def _summarise(
         queries=len(queries.ids),
         gallery=len(gallery.ids),
         precision=means(by_query.precision),
-        ci95=_bootstrap(by_query.precision, depths, resamples) if resamples else {},
+        ci95=bootstrap(by_query.precision, depths, resamples) if resamples else {},
         per_label=per_label,
         map=math.nan if not by_query.ranked else float(answerable.mean()) if answerable.size else 0,
         vote=means(by_query.vote) if by_query.vote is not None else {},
         hit_rate=means(by_query.hit),
         baselines={"random": {"precision": dict.fromkeys(depths, chance)}},
     )
-
-
-def _bootstrap(values: Floats, depths: list[int], resamples: int) -> dict[int, tuple[float, float]]:
-    # Percentile bootstrap over queries (Efron and Tibshirani 1993, 13.3).
-    random = np.random.default_rng(_SEED)
-    n = len(values)
-    chunk = max(1, 4_000_000 // n)
-    means = []
-    for start in range(0, resamples, chunk):
-        size = min(chunk, resamples - start)
-        weights = random.multinomial(n, np.full(n, 1 / n), size=size)
-        means.append(weights @ values / n)
-    low, high = np.percentile(np.concatenate(means), [2.5, 97.5], axis=0)
-    return {depth: (float(low[i]), float(high[i])) for i, depth in enumerate(depths)}

@@ -2,44 +2,34 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy.typing as npt
 
-from store import arrow, lease, maintain, mirror, saved, search, sync, table, writing
+from store import arrow, maintain, mirror, search, table, writing
 from store.check import problems
-from store.errors import BadQuery, StoreDamaged, UnknownId
+from store.errors import BadQuery, StoreDamaged
 from store.evaluation import Evaluation
 from store.filters import Where
+from store.following import Following
 from store.protocols import Baseline, evaluate_snapshot
 from store.schema import EncoderStamp, Hit, Row, UpsertReport, Vectors
 
 if TYPE_CHECKING:
     from store.nearness import Nearness
 
-T = TypeVar("T")
 
-
-class Gallery:
+class Gallery(Following):
     """A LanceDB table and the FAISS snapshot that follows it.
 
     Make one with Gallery.open or Gallery.create. Safe to share between threads: every search
     answers from one snapshot, and ``refresh`` swaps snapshots whole. Readers see what another
     process wrote after the next ``refresh``.
     """
-
-    def __init__(self, uri: str, handle: Any, stamp: EncoderStamp) -> None:
-        self.uri = uri
-        self.stamp = stamp
-        self._live = handle
-        self._lock = threading.RLock()
-        self._snapshot: mirror.Snapshot | None = None
-        self._lease: lease.Lease | None = None
 
     @classmethod
     def open(cls, uri: str | Path, stamp: EncoderStamp | None = None) -> Gallery:
@@ -59,83 +49,6 @@ class Gallery:
     def create(cls, uri: str | Path, stamp: EncoderStamp) -> Gallery:
         """Make an empty gallery for one encoder, or open the one that is there."""
         return cls(str(uri), table.create(str(uri), stamp), stamp)
-
-    # -- following the table -------------------------------------------------------------------
-
-    def refresh(self) -> bool:
-        """Follow the table: load its newest version if it moved. Cheap when nothing changed.
-
-        Returns:
-            Whether searches now answer from another version.
-
-        Raises:
-            StoreNotFound, StoreDamaged, EncoderMismatch: the table is gone, cannot be read, or
-                was made again by another encoder. The snapshot that was in use stays in use.
-        """
-        with self._lock:
-            # Opened afresh: a handle does not see that its table was dropped and made again.
-            self._live = table.open_(self.uri, self.stamp)
-            version = int(self._live.version)
-            identity = table.uuid_of(self._live), version, table.token(self._live, version)
-            before = self._snapshot
-            if before is not None and identity == (before.uuid, before.version, before.token):
-                return False
-            if self._lease is None and table.is_local(self.uri):
-                self._lease = lease.Lease(self.uri)
-                self._lease.claim(version)
-            self._snapshot = self._follow(before, version)
-            if self._lease is not None:
-                self._lease.claim(version)
-            return True
-
-    def _follow(self, before: mirror.Snapshot | None, version: int) -> mirror.Snapshot:
-        handle = table.pin(self.uri, version)
-        local = table.is_local(self.uri)
-        if before is None and local:
-            before = saved.load(self.uri, handle, self.stamp.dimension)
-            if before is not None:
-                saved.verify_behind(self.uri, before, self._distrust)
-        after = sync.follow(before, handle, self.stamp.dimension)
-        if after is not before and local:
-            saved.save_behind(self.uri, after)
-        return after
-
-    def _distrust(self, snapshot: mirror.Snapshot) -> None:
-        """Build anew: the saved mirror that answers came from turned out to be damaged."""
-        with self._lock:
-            self._snapshot = mirror.build(
-                table.pin(self.uri, int(self._live.version)), self.stamp.dimension
-            )
-
-    def _current(self) -> mirror.Snapshot:
-        snapshot = self._snapshot
-        if snapshot is None:
-            self.refresh()
-            snapshot = self._snapshot
-            assert snapshot is not None
-        return snapshot
-
-    def _answer(self, ask: Callable[[mirror.Snapshot], T]) -> T:
-        """Ask one snapshot; when its version was cleaned away under it, the newest."""
-        for last in (False, True):
-            try:
-                return ask(self._current())
-            except (RuntimeError, OSError) as error:
-                if last or "not found" not in str(error).lower():
-                    raise StoreDamaged(
-                        f"the gallery at {self.uri} cannot be read: {str(error)[:300]}; "
-                        "run: cxr check"
-                    ) from error
-                self._snapshot = None
-        raise AssertionError("unreachable")
-
-    @property
-    def table_version(self) -> int:
-        """Version of the table that searches answer from."""
-        return self._current().version
-
-    def __len__(self) -> int:
-        return self._current().count
 
     # -- writing -------------------------------------------------------------------------------
 
@@ -179,22 +92,7 @@ class Gallery:
             BadQuery: no condition at all.
             UnknownId: one of ``ids`` is not stored. Nothing is deleted then.
         """
-        if not where and ids is None and batch is None:
-            raise BadQuery("delete needs a filter, ids or a batch; remove the folder to drop all")
-        condition = where or Where()
-        if batch is not None:
-            if condition.batch:
-                raise BadQuery(f"batch {batch!r} and a filter on batch were both given; give one")
-            condition = replace(condition, batch=(batch,))
-        if ids is not None:
-            stored = self.rows(ids)
-            missing = [id_ for id_ in ids if id_ not in stored]
-            if missing:
-                raise UnknownId(f"no row {missing[0]!r} ({len(missing)} of {len(ids)} not stored)")
-        if dry_run:
-            self._live.checkout_latest()
-            return len(writing.matching(self._live, condition, ids))
-        return writing.delete(self.uri, self._live, condition, ids)
+        return writing.delete(self.uri, self._live, where, ids, batch, dry_run)
 
     def optimize(self, keep: timedelta | None = None) -> None:
         """Merge small fragments and forget old versions. Writing does this by itself now and then.
@@ -370,13 +268,12 @@ class Gallery:
         Returns:
             One sentence for each thing that is wrong, with ids; none when all is sound.
         """
-        self._live.checkout_latest()
         try:
             self.refresh()
         except StoreDamaged as error:
+            self._live.checkout_latest()
             return problems(self._live, self.stamp.dimension) or [str(error)]
-        snapshot = self._current()
-        return problems(snapshot.handle, self.stamp.dimension, snapshot)
+        return problems(self._current().handle, self.stamp.dimension, self._current())
 
     def stats(self) -> dict[str, Any]:
         """What is in the store, as the command line prints it."""

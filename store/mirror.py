@@ -233,7 +233,9 @@ def _pieces(handle: Any, count: int, rows: int) -> Iterator[pa.RecordBatch]:
     # A stream of the whole column reads ahead as far as it can, twice the memory of the mirror.
     for start in range(0, count, rows):
         piece = handle.search().select(["_rowid", "embedding"]).offset(start).limit(rows)
-        yield from piece.to_arrow().to_batches()
+        with table.panics_as_errors():
+            found = piece.to_arrow()
+        yield from found.to_batches()
 
 
 @cache

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -121,10 +122,22 @@ def open_(uri: str, stamp: EncoderStamp | None = None) -> Any:
 
 
 def _open(uri: str) -> Any:
-    table = connect(uri).open_table(NAME)
+    with panics_as_errors():
+        table = connect(uri).open_table(NAME)
     if not len(table.schema):  # Lance takes a manifest of zeros for a table without columns
         raise ValueError("the newest manifest is empty")
     return table
+
+
+@contextlib.contextmanager
+def panics_as_errors() -> Iterator[None]:
+    """LanceDB panics over some damaged files; as a RuntimeError that is one more way to say so."""
+    try:
+        yield
+    except Exception as error:
+        if type(error).__name__ not in ("RustPanic", "PanicException"):
+            raise
+        raise RuntimeError(f"LanceDB gave up over damaged data: {error}") from error
 
 
 def connect(uri: str) -> Any:
@@ -180,19 +193,22 @@ def rows_by_id(table: Any, ids: Iterable[str]) -> list[Row]:
 def scan(table: Any, columns: list[str], where: Any = None) -> pa.Table:
     """All rows, or those that pass, in any order."""
     query = table.search().select(columns).limit(None)
-    return (query if where is None else query.where(where)).to_arrow()
+    with panics_as_errors():
+        return (query if where is None else query.where(where)).to_arrow()
 
 
 def scan_batches(table: Any, columns: list[str]) -> Iterator[pa.RecordBatch]:
     """All rows as a stream of record batches, in any order."""
-    return iter(table.search().select(columns).limit(None).to_batches(batch_size=8192))
+    with panics_as_errors():
+        yield from table.search().select(columns).limit(None).to_batches(batch_size=8192)
 
 
 def take(table: Any, row_ids: Sequence[int]) -> dict[int, Row]:
     """Metadata by row id. Row ids that are gone are left out."""
     if not row_ids:
         return {}
-    found = table.take_row_ids(list(row_ids)).select([*arrow.METADATA, "_rowid"]).to_arrow()
+    with panics_as_errors():
+        found = table.take_row_ids(list(row_ids)).select([*arrow.METADATA, "_rowid"]).to_arrow()
     return dict(zip(found["_rowid"].to_pylist(), arrow.from_arrow(found), strict=True))
 
 
@@ -200,7 +216,8 @@ def thumbnails(table: Any, row_ids: Sequence[int]) -> list[bytes | None]:
     """PNG bytes by row id, in the order asked."""
     if not row_ids:
         return []
-    blobs: list[bytes | None] = table.fetch_blobs("thumbnail", list(row_ids)).to_pylist()
+    with panics_as_errors():
+        blobs: list[bytes | None] = table.fetch_blobs("thumbnail", list(row_ids)).to_pylist()
     return blobs
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 from store import arrow, durable, maintain, table
+from store.errors import BadQuery, UnknownId
 from store.filters import Where
 from store.schema import Row, UpsertReport
 
@@ -80,22 +82,34 @@ def update_metadata(uri: str, handle: Any, rows: Sequence[Row], dimension: int) 
     return int(result.num_updated_rows)
 
 
-def delete(uri: str, handle: Any, where: Where | None, ids: Sequence[str] | None) -> int:
-    """Remove rows that pass a filter and have one of these ids, in one commit.
-
-    Args:
-        uri: of the gallery.
-        handle: the table.
-        where: None for all.
-        ids: None for all.
-
-    Returns:
-        How many rows are gone.
-    """
+def delete(
+    uri: str,
+    handle: Any,
+    where: Where | None,
+    ids: Sequence[str] | None,
+    batch: str | None,
+    dry_run: bool,
+) -> int:
+    """Remove the rows that meet all the conditions given, in one commit; see Gallery.delete."""
+    if not where and ids is None and batch is None:
+        raise BadQuery("delete needs a filter, ids or a batch; remove the folder to drop all")
+    condition = where or Where()
+    if batch is not None:
+        if condition.batch:
+            raise BadQuery(f"batch {batch!r} and a filter on batch were both given; give one")
+        condition = replace(condition, batch=(batch,))
+    handle.checkout_latest()
+    if ids is not None:
+        stored = {row.id for row in table.rows_by_id(handle, ids)}
+        missing = [id_ for id_ in ids if id_ not in stored]
+        if missing:
+            raise UnknownId(f"no row {missing[0]!r} ({len(missing)} of {len(ids)} not stored)")
+    if dry_run:
+        return len(matching(handle, condition, ids))
     with _alone(uri, handle):
-        gone = len(matching(handle, where, ids))
+        gone = len(matching(handle, condition, ids))
         if gone:
-            handle.delete(_condition(where, ids) or "true")
+            handle.delete(_condition(condition, ids) or "true")
     if gone:
         maintain.when_due(uri, handle)
     return gone

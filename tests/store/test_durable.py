@@ -35,13 +35,14 @@ def newest_manifest(gallery: Gallery) -> Path:
     return heal.manifests(folder(gallery))[0][1]
 
 
-@pytest.mark.parametrize("damage", [b"", b"\0" * 400, b"LANC", None])
+@pytest.mark.parametrize("damage", [b"", b"\0" * 400, b"LANC", 0.1, 0.5, 0.9])
 def test_a_damaged_head_is_quarantined_with_one_loud_line(
-    gallery: Gallery, damage: bytes | None, caplog: pytest.LogCaptureFixture
+    gallery: Gallery, damage: bytes | float, caplog: pytest.LogCaptureFixture
 ) -> None:
     gallery.upsert(make_rows(random_vectors(5), prefix="late/test/"))
     path = newest_manifest(gallery)
-    path.write_bytes(path.read_bytes()[:100] if damage is None else damage)
+    data = path.read_bytes()
+    path.write_bytes(damage if isinstance(damage, bytes) else data[: int(damage * len(data))])
     with caplog.at_level(logging.WARNING):
         again = Gallery.open(gallery.uri)
     assert len(again) == 20

@@ -148,7 +148,7 @@ class Following(RuleBasedStateMachine):
 
 TestFollowing = Following.TestCase
 TestFollowing.settings = settings(
-    max_examples=12,
+    max_examples=8,
     stateful_step_count=14,
     deadline=None,
     suppress_health_check=list(HealthCheck),
