@@ -28,8 +28,7 @@ from tests.ingest.test_job import contents
 
 ROOT = Path(__file__).parents[2]
 BATCH = 50
-CHILD = (
-    """
+CHILD = """
 import os, sys, time
 from ingest import ingest, open_source
 from store import Gallery
@@ -46,11 +45,9 @@ class Noting(FakeEncoder):
 
 gallery = Gallery.create(uri, FakeEncoder().stamp)
 print("ready", flush=True)
-ingest(open_source("folder", root), gallery, Noting(), batch_size=%d)
+ingest(open_source("folder", root), gallery, Noting(), batch_size=50)
 print("finished", flush=True)
 """
-    % BATCH
-)
 
 
 def start(root: Path, uri: Path, log: Path) -> subprocess.Popen[str]:
