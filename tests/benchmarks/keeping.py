@@ -52,9 +52,8 @@ def memory(folder: str) -> None:
     made = mirror.build(handle, Gallery.open(folder).stamp.dimension)
     size = made.vectors.nbytes / 2**20
     most = memory_mib(peak=True) - before
-    print(
-        f"  {'peak memory of building the mirror':<52} {most:11.0f} MiB {most / size:7.2f} x vectors  bar 1.4"
-    )
+    name = "peak memory of building the mirror"
+    print(f"  {name:<52} {most:11.0f} MiB {most / size:7.2f} x its vectors  bar 1.4")
 
 
 def opening(rows: int, dimension: int) -> None:
