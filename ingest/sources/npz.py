@@ -6,6 +6,7 @@ Nothing is unpickled: members are read whole, which verifies their CRC, and pars
 
 from __future__ import annotations
 
+import math
 import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -17,10 +18,12 @@ import numpy.typing as npt
 
 from ingest import npy
 from ingest.images import pixels_digest
-from ingest.record import ImageRecord
+from ingest.record import ImageRecord, Pixels
 from store.errors import BadSource, CxrError, UsageError
 
 SPLITS = ("train", "val", "test")
+#: Larger arrays of images are streamed. ChestMNIST at 224 has 3.9 GB of them in one split.
+WHOLE_BYTES = 256 << 20
 _MAGIC = b"PK\x03\x04"
 
 
@@ -101,16 +104,20 @@ def _read_split(
     # A generator of its own, so that one split's arrays are gone before the next is read.
     expected = (side, side) if channels == 1 else (side, side, channels)
     with _archive(path, remedy) as archive:
-        images = _member(archive, f"{split}_images")
+        shape, fortran, dtype = _header(archive, f"{split}_images", path, remedy)
         labels = _member(archive, f"{split}_labels")
-    _check(path, split, (images.shape, images.dtype), (labels.shape, labels.dtype), remedy)
-    if images.shape[1:] != expected:
-        raise BadSource(
-            f"{path}: {split}_images has shape {images.shape}, expected "
-            f"(n, {', '.join(map(str, expected))}) for {dataset}; {remedy}"
-        )
-    names = _label_names(path, split, labels, label_names, multi_label, remedy)
-    for index, pixels in enumerate(images):
+        _check(path, split, (shape, fortran, dtype), (labels.shape, False, labels.dtype), remedy)
+        if shape[1:] != expected:
+            raise BadSource(
+                f"{path}: {split}_images has shape {shape}, expected "
+                f"(n, {', '.join(map(str, expected))}) for {dataset}; {remedy}"
+            )
+        names = _label_names(path, split, labels, label_names, multi_label, remedy)
+        whole = fortran or math.prod(shape) <= WHOLE_BYTES
+        images = _member(archive, f"{split}_images") if whole else None
+    for index, pixels in enumerate(
+        images if images is not None else _streamed(path, f"{split}_images", remedy)
+    ):
         yield ImageRecord(
             id=f"{dataset}/{split}/{index}",
             pixels=pixels,
@@ -120,6 +127,26 @@ def _read_split(
             dataset=dataset,
             source=f"{path.name}#{split}/{index}",
         )
+
+
+def _streamed(path: Path, name: str, remedy: str) -> Iterator[Pixels]:
+    """The images of a large member, one at a time.
+
+    Read through once before, which verifies its length and its CRC: no value is used before that.
+    """
+    with _archive(path, remedy) as archive:
+        with archive.open(f"{name}.npy") as member:
+            shape, _, _ = npy.read_header(member)
+            length = 0
+            while block := member.read(1 << 20):
+                length += len(block)
+        if length != math.prod(shape):
+            raise ValueError(f"{name} has {length} bytes of values, not {math.prod(shape)}")
+        with archive.open(f"{name}.npy") as member:
+            npy.read_header(member)
+            for _ in range(shape[0]):
+                data = member.read(math.prod(shape[1:]))
+                yield np.frombuffer(data, np.uint8).reshape(shape[1:])
 
 
 def _label_names(
@@ -148,12 +175,13 @@ def _label_names(
     return [(label_names[value],) for value in flat[:, 0].tolist()]
 
 
-_Header = tuple[tuple[int, ...], np.dtype[Any]]
+#: Shape, whether in Fortran order, dtype.
+_Header = tuple[tuple[int, ...], bool, np.dtype[Any]]
 
 
 def _check(path: Path, split: str, images: _Header, labels: _Header, remedy: str) -> None:
     """Refuse arrays that cannot be images with labels."""
-    (image_shape, image_type), (label_shape, label_type) = images, labels
+    (image_shape, _, image_type), (label_shape, _, label_type) = images, labels
     if image_type != np.uint8 or len(image_shape) not in (3, 4):
         raise BadSource(
             f"{path}: {split}_images is {image_type} of shape {image_shape}, expected uint8 "
@@ -195,8 +223,7 @@ def _header(archive: zipfile.ZipFile, name: str, path: Path, remedy: str) -> _He
         present = ", ".join(sorted(archive.namelist())) or "nothing"
         raise BadSource(f"{path} has no {name}, only {present}; {remedy}")
     with archive.open(f"{name}.npy") as member:
-        shape, _, dtype = npy.read_header(member)
-    return shape, dtype
+        return npy.read_header(member)
 
 
 def _member(archive: zipfile.ZipFile, name: str) -> npt.NDArray[Any]:

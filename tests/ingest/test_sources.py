@@ -6,6 +6,7 @@ import hashlib
 import subprocess
 import sys
 import threading
+import zipfile
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -77,6 +78,42 @@ def test_multi_label(tmp_path: Path) -> None:
     assert records[0].labels == ()
     for record, row in zip(records, arrays["test_labels"], strict=True):
         assert record.labels == tuple(name for name, on in zip(names, row, strict=True) if on)
+
+
+@pytest.mark.parametrize("name", ["chestmnist", "pathmnist", "octmnist"])
+@pytest.mark.parametrize("size", [28, 64, 128, 224])
+def test_every_size_whole_and_streamed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, size: int
+) -> None:
+    about, suffix = medmnist.info(name), "" if size == 28 else f"_{size}"
+    path = tmp_path / f"{name}{suffix}.npz"
+    several = "multi-label" in about["task"]
+    write_npz(
+        path,
+        {"train": 3, "test": 2},
+        side=size,
+        channels=about["n_channels"],
+        classes=len(medmnist.label_names(name)),
+        multi_label=several,
+    )
+    options: dict[str, Any] = {"root": tmp_path, "splits": ["train", "test"], "size": size}
+    whole = read(f"medmnist:{name}", **options)
+    assert [r.pixels.shape[:2] for r in whole] == [(size, size)] * 5
+    monkeypatch.setattr(npz, "WHOLE_BYTES", 1)
+    for one, other in zip(whole, read(f"medmnist:{name}", **options), strict=True):
+        assert (one.id, one.labels, one.sha256) == (other.id, other.labels, other.sha256)
+        np.testing.assert_array_equal(one.pixels, other.pixels)
+    if size == 28:  # so small that opening it reads it whole
+        return
+    content = bytearray(path.read_bytes())
+    with zipfile.ZipFile(path) as archive:
+        place = archive.getinfo("test_images.npy").header_offset
+    content[place + 400] ^= 1
+    path.write_bytes(content)
+    stream = open_source(f"medmnist:{name}", **options).records
+    assert [next(stream).source for _ in range(3)]  # the split before the damage
+    with pytest.raises(BadSource):
+        next(stream)
 
 
 def test_larger_size_has_its_own_file(tmp_path: Path) -> None:
