@@ -1,0 +1,103 @@
+"""``cxr delete``, ``check`` and ``stats`` on a store that went through something."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from store import Gallery, heal
+from store import table as tables
+from tests.store.rows import STAMP, make_rows, random_vectors
+from tests.store.test_table import damage_first_vector
+from ui import cli
+
+PNG = b"\x89PNG\r\n\x1a\n"
+
+
+@pytest.fixture
+def gallery(tmp_path: Path) -> Gallery:
+    gallery = Gallery.create(tmp_path / "store", STAMP)
+    gallery.upsert(make_rows(random_vectors(12), batch="first", thumbnail=PNG))
+    gallery.upsert(make_rows(random_vectors(5), prefix="late/test/", batch="o'clock", split="val"))
+    return gallery
+
+
+@pytest.fixture
+def cxr(gallery: Gallery, monkeypatch, capsys):
+    def run(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["cxr", *arguments, "--store", gallery.uri])
+        monkeypatch.setattr(sys, "stdin", io.StringIO(""))  # nobody answers
+        capsys.readouterr()
+        try:
+            cli.main()
+            code = 0
+        except SystemExit as exit_:
+            code = int(exit_.code or 0)
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return run
+
+
+def test_delete_counts_asks_and_deletes(cxr, gallery: Gallery) -> None:
+    assert cxr("delete", "--where", "split=val", "--dry-run")[1] == "5 rows would be deleted\n"
+    assert cxr("delete", "--batch", "o'clock", "--dry-run", "--json")[0] == 0
+    code, out, err = cxr("delete", "--where", "split=val")
+    assert (code, out.strip()) == (1, "")
+    assert "Delete 5 of 17 rows?" in err
+    assert len(Gallery.open(gallery.uri)) == 17
+    assert cxr("delete", "--id", "late/test/0", "--yes")[1] == "1 rows deleted\n"
+    found = json.loads(
+        cxr("delete", "--batch", "o'clock", "--where", "label=normal", "-y", "--json")[1]
+    )
+    assert (found["matched"], found["deleted"]) == (2, 2)
+    assert cxr("delete", "--where", "batch=first", "--where", "label=normal", "--yes")[0] == 0
+    assert len(Gallery.open(gallery.uri)) == 8
+    assert cxr("delete", "--where", "label=nobody", "--yes")[1] == "0 rows deleted\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        ([], 2, "delete needs a filter"),
+        (["--id", "nobody"], 1, "no row 'nobody'"),
+        (["--where", "colour=red"], 2, "unknown key 'colour'"),
+    ],
+)
+def test_delete_refuses(cxr, arguments: list[str], code: int, message: str) -> None:
+    found, out, err = cxr("delete", "--yes", *arguments)
+    assert (found, out) == (code, "")
+    assert message in err
+    assert len(err.strip().splitlines()) == 1
+
+
+def test_check_names_a_vector_that_went_bad(cxr, gallery: Gallery) -> None:
+    damage_first_vector(gallery, random_vectors(12)[7])
+    code, _, err = cxr("check")
+    assert code == 4
+    assert "vectors are not the ones that were written: set/test/7; remove them with: cxr d" in err
+    assert cxr("delete", "--id", "set/test/7", "--yes")[0] == 0
+    gallery.upsert(make_rows(random_vectors(12), batch="first", thumbnail=PNG))
+    gallery.delete(batch="o'clock")
+    assert cxr("check")[:2] == (0, "12 rows are sound\n")
+
+
+def test_a_damaged_head_is_one_line_on_stderr(gallery: Gallery) -> None:
+    import subprocess
+
+    heal.manifests(tables.folder(gallery.uri))[0][1].write_bytes(b"")
+    done = subprocess.run(
+        [sys.executable, "-m", "ui.cli", "stats", "--json", "--store", gallery.uri],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["rows"] == 12
+    assert {"fragments", "bytes"} <= found.keys()
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert "went back to version" in done.stderr
