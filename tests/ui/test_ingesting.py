@@ -1,0 +1,133 @@
+"""``cxr ingest`` from folders and ``cxr batches``, as typed."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from typer.testing import CliRunner
+
+from tests.ingest.films import film, png, write
+from tests.ingest.test_encoders import save_processor, save_tokenizer, tiny_model
+from ui.cli import app, exit_code
+
+
+@pytest.fixture(scope="module")
+def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("encoders") / "tiny"
+    tiny_model("clip").save_pretrained(folder)
+    save_processor(folder)
+    save_tokenizer(folder)
+    return folder
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, encoder: Path) -> Any:
+    from store.errors import CxrError
+
+    monkeypatch.setenv("CXR_STORE", str(tmp_path / "store"))
+    monkeypatch.setenv("CXR_ENCODER", str(encoder))
+
+    def call(*arguments: object) -> tuple[int, str, str]:
+        done = CliRunner().invoke(app, [str(one) for one in arguments])
+        error = done.exception
+        if isinstance(error, CxrError):
+            return exit_code(error), done.stdout, f"{done.stderr}cxr: {error}"
+        if error is not None and not isinstance(error, SystemExit):
+            raise error
+        return done.exit_code, done.stdout, done.stderr
+
+    return call
+
+
+def test_a_folder_again_and_again(run: Any, tmp_path: Path) -> None:
+    root = tmp_path / "films"
+    for number in range(6):
+        write(root, f"{number}.png", png(number, 16))
+    write(root, "=bad.png", "no image")
+    table = write(tmp_path, "t.csv", "file;finding\n" + "".join(f"{n}.png;x|y\n" for n in range(6)))
+    listed = tmp_path / "refused.csv"
+    code, out, err = run(
+        "ingest", "folder", root, "--labels", table, "--batch", "one", "--json", "--unlabelled",
+        "--rejections", listed,
+    )  # fmt: skip
+    report = json.loads(out)
+    assert code == 3 and report["inserted"] == 6 and report["reasons"] == {"not_an_image": 1}
+    assert "refused 1: 1 not_an_image; all of them in" in err
+    with listed.open(newline="") as file:
+        assert [row["reason"] for row in csv.DictReader(file)] == ["not_an_image"]
+    (root / "=bad.png").unlink()
+    (root / "5.png").unlink()
+    code, out, err = run("ingest", "folder", root, "--prune", "-q")
+    assert code == 0 and "gone: films/5.png" in err and "--prune --yes" in err
+    code, _, err = run("ingest", "folder", root, "--prune", "--yes", "-q")
+    assert code == 0 and "1 rows whose file is gone were removed" in err
+
+    code, out, _ = run("batches", "--json")
+    batches = {one["batch"]: one for one in json.loads(out)["batches"]}
+    assert batches["one"]["rows"] == 5 and batches["one"]["refused"] == {"not_an_image": 1}
+    code, out, _ = run("batches")
+    assert "one" in out and "1 not_an_image" in out
+    code, out, _ = run("batches", "--undo", "one")
+    assert code == 0 and "5 rows of one would be removed" in out
+    code, out, _ = run("batches", "--undo", "one", "--yes")
+    assert code == 0 and "5 rows of one removed" in out
+    _, out, _ = run("batches", "--json")
+    assert {one["batch"]: one["rows"] for one in json.loads(out)["batches"]}["one"] == 0
+    assert run("ingest", "folder", root, "-q")[1].startswith("5 inserted")
+
+
+def test_dicom_and_embeddings(run: Any, tmp_path: Path) -> None:
+    values = np.linspace(0, 4095, 256).astype(np.uint16).reshape(16, 16)
+    write(tmp_path / "d", "IM1", film(values, SOPInstanceUID="1.2.3", PatientSex="F"))
+    assert run("ingest", "dicom", tmp_path / "d", "-q")[0] == 0
+    vectors = [[1.0, 0.0], [0.0, 1.0]]
+    path = tmp_path / "mine.parquet"
+    pq.write_table(pa.table({"key": ["a", "b"], "v": vectors}), path)
+    other = ("--store", tmp_path / "other")
+    code, _, err = run("ingest", "embeddings", path, *other)
+    assert code == 2 and "has no option --encoder" in err
+
+
+def test_embeddings(run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CXR_ENCODER")
+    path = tmp_path / "mine.parquet"
+    pq.write_table(pa.table({"key": ["a", "b"], "v": [[1.0, 0.0], [0.0, 1.0]]}), path)
+    arguments = ["ingest", "embeddings", path, "--id-column", "key", "--vector-column", "v"]
+    code, out, err = run(*arguments, "--json")
+    assert code == 0 and json.loads(out)["inserted"] == 2 and "encoder is unknown" in err
+    assert "2 unchanged" in run(*arguments)[1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["ingest", "folder"], 2, "needs a folder: folder PATH"),
+        (["ingest", "folder", "nowhere"], 1, "does not exist"),
+        (["ingest", "nih", "."], 1, "Data_Entry_2017"),
+        (["ingest", "folder", ".", "--size", "64"], 2, "has no option --size; it takes --labels"),
+        (["ingest", "synthetic", "--labels", "x"], 2, "has no option --labels"),
+        (["ingest", "synthetic", "--prune"], 2, "nothing to prune"),
+        (["ingest", "synthetic", "--yes"], 2, "--yes goes with --prune"),
+        (["batches"], 1, "no gallery at"),
+    ],
+)
+def test_refusals(
+    run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    arguments: list[str], code: int, message: str,
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    found = run(*arguments)
+    assert found[0] == code and message in found[2]
+
+
+def test_undo_of_what_never_was(run: Any) -> None:
+    assert run("ingest", "synthetic", "--split", "val", "-q")[0] == 0
+    code, _, err = run("batches", "--undo", "x")
+    assert code == 2 and "no batch 'x'" in err
