@@ -23,15 +23,16 @@ _INDEXED_ROWS = 20_000
 def due(handle: Any) -> bool:
     """Whether merging is worth it: each row is then rewritten a handful of times in all."""
     found = handle.stats()
-    fragments = found["fragment_stats"]["num_fragments"]
+    rows, fragments = found["num_rows"], found["fragment_stats"]["num_fragments"]
+    others = rows - found["fragment_stats"]["lengths"]["max"]
+    if rows >= _INDEXED_ROWS and (
+        found["num_indices"] == 0 or (fragments >= 4 and 2 * others >= rows)
+    ):
+        return True  # a writer would look for its rows in all that the index does not cover
     if fragments < _FRAGMENTS:
         return False
-    largest = found["fragment_stats"]["lengths"]["max"]
-    return bool(
-        found["total_bytes"] < _SMALL_BYTES
-        or 4 * (found["num_rows"] - largest) >= largest
-        or fragments >= _TOO_MANY
-    )
+    small = found["total_bytes"] < _SMALL_BYTES
+    return bool(small or 5 * others >= rows or fragments >= _TOO_MANY)
 
 
 def when_due(uri: str, handle: Any) -> None:
