@@ -1,4 +1,4 @@
-"""Make the dashboard's pictures for the README from a gallery.
+"""Make the README's pictures from a gallery: the dashboard, and one retrieval figure.
 
     python docs/screenshots.py --store GALLERY --out docs/images
 
@@ -20,10 +20,14 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
 from PIL import Image
 from playwright.sync_api import Browser, sync_playwright
+
+if TYPE_CHECKING:
+    from store import Gallery
 
 APP = Path(__file__).parents[1] / "ui" / "dashboard.py"
 FLAGS = [
@@ -80,11 +84,30 @@ def picture(
     page = context.new_page()
     page.goto(url)
     page.locator(until).first.wait_for(timeout=90_000)
+    page.locator("[data-testid=stSpinner]").first.wait_for(state="detached", timeout=90_000)
     page.wait_for_timeout(1500)  # pictures decode, charts grow in
     data = page.screenshot()
     context.close()
     image = Image.open(io.BytesIO(data)).convert("RGB")
     image.quantize(COLOURS, dither=Image.Dither.NONE).save(out, optimize=True)
+    print(f"{out} {out.stat().st_size >> 10} KiB")
+
+
+def retrieval(gallery: Gallery, out: Path) -> None:
+    """Draw the first test film, by id, with both right and wrong films among its neighbours."""
+    from store import Where
+    from ui.figures import Query, png_bytes, provenance_of, retrieval_figure
+
+    for id_ in gallery.ids(Where(split=("test",))):
+        row = gallery.row(id_)
+        hits = gallery.search_by_id(id_, 10, Where(split=("train",)))
+        right = sum(bool(set(row.labels) & set(hit.row.labels)) for hit in hits)
+        if 5 <= right <= 8:
+            break
+    asked = Query(gallery.thumbnails([id_])[id_], labels=row.labels, name=id_)
+    shown = gallery.thumbnails([hit.row.id for hit in hits])
+    origin = provenance_of(gallery, "test query, train gallery")
+    out.write_bytes(png_bytes(retrieval_figure(asked, hits, shown, origin)))
     print(f"{out} {out.stat().st_size >> 10} KiB")
 
 
@@ -103,6 +126,7 @@ def main() -> None:
     ids = gallery.ids(Where(split=("test",))) or gallery.ids()
     asked = arguments.id or ids[len(ids) // 3]
     arguments.out.mkdir(parents=True, exist_ok=True)
+    retrieval(gallery, arguments.out / "retrieval.png")
     browser_path = os.environ.get("CXR_BROWSER") or shutil.which("chromium") or "/usr/bin/chromium"
     by_id = "/?" + urlencode({"id": asked})
     by_text = "/?" + urlencode({"text": arguments.text, "split": "test"})

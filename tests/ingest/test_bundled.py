@@ -90,6 +90,29 @@ def test_split_protocol(films):
     assert precision(scores, labels, known, 10) >= 0.88
 
 
+def test_the_readme_says_what_evaluate_says(films):
+    from store import Labelled
+    from store.evaluation import evaluate
+
+    def labelled(split: str) -> Labelled:
+        vectors, labels = films[split]
+        ids = [f"pneumoniamnist/{split}/{i}" for i in range(len(labels))]
+        return Labelled(ids, vectors, [(("normal", "pneumonia")[label],) for label in labels])
+
+    readme = (CARD.parents[3] / "README.md").read_text("utf-8")
+    test, train = labelled("test"), labelled("train")
+    for protocol, gallery in (("leave-one-out", test), ("split", train)):
+        found = evaluate(protocol, test, gallery)
+        cells = [
+            f"{found.precision[k]:.4f} [{found.ci95[k][0]:.3f}, {found.ci95[k][1]:.3f}]"
+            for k in (1, 3, 5, 10)
+        ]
+        row = f"| {protocol} | **{DEFAULT_ENCODER}** | {' | '.join(cells)} | {found.map:.4f} |"
+        assert row in readme
+    for label in ("normal", "pneumonia"):
+        assert f"{found.per_label[label]['precision'][1]:.4f}" in readme
+
+
 @pytest.mark.parametrize(
     ("prompt", "label"),
     [
