@@ -44,8 +44,6 @@ def test_any_form(tmp_path: Path, ending: str) -> None:
         labels=[["x", "y"], [], None, ["z"]],
         split=["train", "test", None, "test"],
         age=[1, 2, 3, 4],
-        split=["train", "test", None, "test"],
-        age=[1, 2, 3, 4],
     )
     found = read_table(save(tmp_path / f"mine{ending}", content))
     np.testing.assert_array_equal(found.embeddings, unit())
