@@ -31,7 +31,7 @@ from ingest.learn import (
     text_loss,
     vectors_of,
 )
-from ingest.record import ImageRecord, Rejection
+from ingest.record import ImageFile, ImageRecord, Rejection
 from ingest.training_state import Snapshot
 from store.errors import BadSource
 
@@ -79,7 +79,7 @@ class TrainReport:
 
 
 def train(
-    records: Iterable[ImageRecord | Rejection],
+    records: Iterable[ImageRecord | ImageFile | Rejection],
     out: str | Path,
     *,
     seed: int = 0,
@@ -235,10 +235,17 @@ class _Run:
         return epoch
 
 
-def _films(records: Iterable[ImageRecord | Rejection], where: torch.device) -> tuple[Films, Films]:
+def _films(
+    records: Iterable[ImageRecord | ImageFile | Rejection], where: torch.device
+) -> tuple[Films, Films]:
     """Training and validation films; validation films that are also trained on are left out."""
     splits: dict[str, dict[bytes, list[ImageRecord]]] = {"train": {}, "val": {}}
     for record in records:
+        if isinstance(record, ImageFile):
+            raise BadSource(
+                f"{record.source} is a file; training takes the 28 x 28 images of a MedMNIST set, "
+                "e.g. medmnist:pneumoniamnist"
+            )
         if isinstance(record, Rejection) or record.split not in splits:
             continue
         if record.pixels.shape != (SIDE, SIDE) or record.labels not in {(s,) for s in SUBJECTS}:
