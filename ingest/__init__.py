@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from ingest.artefacts import Artefacts, import_artefacts, read_artefacts, store_artefacts
     from ingest.images import read_image
     from ingest.job import IngestReport, Progress, ingest
+    from ingest.pipeline import opened
     from ingest.record import ImageFile, ImageRecord, Pixels, Rejection
     from ingest.sources import Source, SourceUnavailable, open_source
     from ingest.state import read_status, state_folder
@@ -18,6 +19,7 @@ _LAZY = {
     "import_artefacts": "ingest.artefacts",
     "read_artefacts": "ingest.artefacts",
     "store_artefacts": "ingest.artefacts",
+    "opened": "ingest.pipeline",
     "read_image": "ingest.images",
     "read_status": "ingest.state",
     "state_folder": "ingest.state",
@@ -55,6 +57,7 @@ __all__ = [
     "import_artefacts",
     "ingest",
     "open_source",
+    "opened",
     "read_artefacts",
     "read_image",
     "read_status",

@@ -6,7 +6,7 @@ import hashlib
 import os
 import threading
 from collections import deque
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
@@ -134,6 +134,29 @@ def open_file(
         )
     height, width = pixels.shape[:2]
     return Opened(id_, pixels, sha256, _joined(file, told), picture, seen, (width, height))
+
+
+def opened(
+    items: Iterable[ImageRecord | ImageFile | Rejection],
+) -> Iterator[ImageRecord | Rejection]:
+    """The records of a source with every file read, for who needs all pixels, as training does."""
+    for item in items:
+        if not isinstance(item, ImageFile):
+            yield item
+            continue
+        id_ = item.id
+        if id_ is None and item.identify is not None:
+            try:
+                id_ = str(item.identify(item.path, item.source)["id"])
+            except BadImage as error:
+                yield Rejection(item.source, error.reason, str(error))
+                continue
+        found = open_file(item, id_ or "", None)
+        if isinstance(found, Opened):
+            known = {name: found.metadata[name] for name in METADATA}
+            yield ImageRecord(found.id, found.pixels, found.sha256, **known)
+        elif isinstance(found, Rejection):
+            yield found
 
 
 def _bad_pixels(pixels: Pixels) -> str | None:

@@ -8,7 +8,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ingest import ImageFile, Rejection, Source, ingest, open_source
+from ingest import (
+    ImageFile,
+    ImageRecord,
+    Rejection,
+    Source,
+    ingest,
+    open_source,
+    opened,
+    read_image,
+)
 from ingest.csvfile import read_sheet
 from ingest.findings import Findings, from_cell, joint_of, state
 from ingest.sources.listed import FileIndex
@@ -385,6 +394,17 @@ def test_mostly_refused_stops_and_says_why(tmp_path: Path, gallery: Gallery) -> 
     assert (len(report.rejected), report.encoded) == (40, 0)
     went_on = run(root, gallery, keep_going=True)
     assert (len(went_on.rejected), went_on.inserted, went_on.stopped) == (50, 10, None)
+
+
+def test_opened_reads_every_file(tmp_path: Path) -> None:
+    root = films(tmp_path / "s", "a.png", "b.png")
+    write(root, "c.png", b"")
+    found = list(opened(open_source("folder", root).records))
+    assert [type(one).__name__ for one in found] == ["ImageRecord", "ImageRecord", "Rejection"]
+    first = found[0]
+    assert isinstance(first, ImageRecord) and first.id == "s/a.png"
+    np.testing.assert_array_equal(first.pixels, read_image(root / "a.png"))
+    assert len(first.sha256) == 32 and first.dataset == "s"
 
 
 def test_columns_of_pixels_differ(tmp_path: Path, gallery: Gallery) -> None:

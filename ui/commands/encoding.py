@@ -69,14 +69,14 @@ def train(
     A run that was stopped goes on when the same command is given again. The test split is never
     looked at.
     """
-    from ingest import open_source
+    from ingest import open_source, opened
     from ingest.train import train as run
 
     images = open_source(source, splits=["train", "val"], root=root)
     if images.note:
         printing.warn(images.note)
     progress = None if quiet else _say_progress
-    report = run(images.records, out, seed=seed, device=device, progress=progress)
+    report = run(opened(images.records), out, seed=seed, device=device, progress=progress)
     if json:
         printing.as_json({**asdict(report), "folder": str(report.folder)})
     else:
