@@ -12,7 +12,7 @@ import typer
 
 if TYPE_CHECKING:
     from ingest import Progress
-    from store import Evaluation, Hit
+    from store import Evaluation, Gallery, Hit
 
 #: Wide enough for ids and sources when the output is not a terminal.
 _PIPE_WIDTH = 200
@@ -157,3 +157,11 @@ def _lines() -> Callable[[Progress], None]:
             say(f"ingest: {now.done:,} of {now.total:,}, {pace}{refused}")
 
     return show
+
+
+def warn_if_synthetic(gallery: Gallery) -> None:
+    """Say loudly, on stderr, that films here are invented."""
+    from ingest.sources.synthetic import DATASET, SYNTHETIC_NOTICE
+
+    if DATASET in gallery.facets()["dataset"]:
+        warn(SYNTHETIC_NOTICE)

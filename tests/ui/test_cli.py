@@ -221,6 +221,24 @@ def test_export_and_import_make_the_same_gallery(
     ]
 
 
+def test_synthetic_films_are_said_loudly(cxr: Cxr, encoder: Path, tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    arguments = ["--store", store, "--encoder", encoder]
+    commands = (
+        ["ingest", "synthetic", *arguments],
+        ["search", "--id", "synthetic-cohort/test/3", "--store", store],
+        ["evaluate", "--store", store],
+        ["export", tmp_path / "out", *arguments],
+    )
+    for command in commands:
+        result = cxr(*command)
+        assert result.code == 0, result
+        assert "SYNTHETIC DATA" in result.err, command
+        assert "SYNTHETIC" not in result.out
+    report = (tmp_path / "out" / "task3 retrieval system.md").read_text()
+    assert "SYNTHETIC DATA" in report
+
+
 def test_vectors_of_an_unknown_encoder(cxr: Cxr, tmp_path: Path) -> None:
     folder, store = tmp_path / "theirs", tmp_path / "store"
     folder.mkdir()

@@ -38,6 +38,7 @@ def evaluate(
     if protocol not in ("both", "leave-one-out", "split"):
         raise UsageError(f"--protocol {protocol!r}: expected leave-one-out, split or both")
     gallery = Gallery.open(store)
+    printing.warn_if_synthetic(gallery)
     found = measure(gallery, protocol, split, gallery_split, dataset, depths(k))
     if json:
         first, *rest = (one.as_dict() for one in found)
@@ -93,6 +94,7 @@ def export(
     from ui.commands.options import encoder_of
 
     gallery = Gallery.open(store)
+    printing.warn_if_synthetic(gallery)
     model = None
     try:
         model = encoder_of(gallery, encoder, device)

@@ -43,6 +43,7 @@ def search(
         raise UsageError("give exactly one of --image, --id and --text")
     condition = parse_where(where or [])
     gallery = Gallery.open(store)
+    printing.warn_if_synthetic(gallery)
     pixels: Pixels | None = None
     query: dict[str, Any]
     if id is not None:
