@@ -11,11 +11,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ingest.encoders.locate import DEFAULT_ENCODER, EncoderFiles, locate
+from ingest.encoders.precision import split_name, with_precision
+from ingest.encoders.understanding import Understanding, understand
 from ingest.record import Pixels
 from store.errors import BadImage, BadQuery, EncoderUnavailable, TextUnsupported
 from store.schema import EncoderStamp, Vectors
 
 if TYPE_CHECKING:
+    from ingest.encoders.open_clip_runtime import OpenClipRuntime
     from ingest.encoders.runtime import Runtime
 
 #: Images in one forward pass, unless the caller says otherwise.
@@ -39,7 +42,7 @@ class Encoder:
         self.supports_text = files.supports_text
         self._files = files
         self._device = device
-        self._runtime: Runtime | None = None
+        self._runtime: Runtime | OpenClipRuntime | None = None
         self._lock = threading.Lock()
 
     def __repr__(self) -> str:
@@ -99,12 +102,22 @@ class Encoder:
         ]
         return self._unit_rows(batches)
 
-    def _loaded(self) -> Runtime:
+    def understands(self, text: str) -> Understanding:
+        """Whether the encoder has grounds to understand a text; None where it cannot be known."""
+        return understand(self._files.folder, text)
+
+    def _loaded(self) -> Runtime | OpenClipRuntime:
         with self._lock:
             if self._runtime is None:
-                from ingest.encoders.runtime import Runtime
+                device = self._device or os.environ.get("CXR_DEVICE")
+                if self._files.layout == "open_clip":
+                    from ingest.encoders.open_clip_runtime import OpenClipRuntime
 
-                self._runtime = Runtime(self._files, self._device or os.environ.get("CXR_DEVICE"))
+                    self._runtime = OpenClipRuntime(self._files, device)
+                else:
+                    from ingest.encoders.runtime import Runtime
+
+                    self._runtime = Runtime(self._files, device)
             return self._runtime
 
     def _unit_rows(self, batches: list[Vectors]) -> Vectors:
@@ -126,19 +139,27 @@ def load_encoder(
     *,
     revision: str | None = None,
     device: str | None = None,
+    precision: str | None = None,
 ) -> Encoder:
     """Find an encoder and fingerprint its files; the model itself loads at the first vector.
 
     Args:
-        name_or_path: a bundled name, a folder in the transformers layout, or a hub id.
+        name_or_path: a bundled or known name, a folder in the transformers or open_clip layout, or
+            a hub id; ``@bf16`` after it asks for that precision.
         revision: for a hub id: the branch, tag or commit to take.
         device: e.g. ``cpu`` or ``cuda``; default: ``$CXR_DEVICE``, else the best there is.
+
+        precision: ``float32`` or ``bf16``, which needs cuda; part of the name and fingerprint.
 
     Raises:
         EncoderUnavailable: in one line, what is missing or damaged and what to do about it.
             There is no fallback to another model, or to untrained weights.
     """
-    return Encoder(locate(name_or_path, revision), device)
+    asked = "float32"
+    if isinstance(name_or_path, str):
+        name_or_path, asked = split_name(name_or_path)
+    files = with_precision(locate(name_or_path, revision), precision or asked)
+    return Encoder(files, device)
 
 
 def _check_image(position: int, image: Pixels) -> None:

@@ -40,6 +40,23 @@ def fetch(repo: str, revision: str | None, patterns: Sequence[str]) -> Path:
     return Path(folder)
 
 
+def fetch_pinned(repo: str, revision: str, patterns: Sequence[str], needed: Sequence[str]) -> Path:
+    """Like ``fetch`` for one commit, which cannot change: what is cached is not asked for again.
+
+    Args:
+        repo: hub id.
+        revision: a whole commit.
+        patterns: file names to take.
+        needed: those without which the cached copy is not whole.
+    """
+    import huggingface_hub
+
+    cached = [huggingface_hub.try_to_load_from_cache(repo, n, revision=revision) for n in needed]
+    if cached and all(isinstance(path, str) for path in cached):
+        return Path(str(cached[0])).parent
+    return fetch(repo, revision, patterns)
+
+
 def _advice(repo: str, revision: str | None, error: Exception) -> str:
     from huggingface_hub import errors
 

@@ -10,6 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from ingest.encoders.hub import fetch, first_line
+from ingest.encoders.registry import (
+    KNOWN,
+    OPEN_CLIP_CONFIG,
+    OPEN_CLIP_WEIGHTS,
+    TEXT_TOWER,
+    files_of,
+)
 from store.errors import EncoderUnavailable
 
 #: The encoder that ships with the package.
@@ -49,6 +56,8 @@ class EncoderFiles:
         fingerprint: hex sha256 over every file that decides its vectors.
         dimension: length of its vectors, as the configuration declares it.
         supports_text: whether there is a text tower and a tokenizer.
+        layout: ``transformers`` or ``open_clip``: which library builds it.
+        precision: ``float32`` or ``bf16``, of the forward pass.
     """
 
     name: str
@@ -56,10 +65,12 @@ class EncoderFiles:
     fingerprint: str
     dimension: int
     supports_text: bool
+    layout: str = "transformers"
+    precision: str = "float32"
 
 
 def locate(name_or_path: str | Path, revision: str | None = None) -> EncoderFiles:
-    """Find, check and fingerprint an encoder: a bundled name, a folder, or a hub id.
+    """Find, check and fingerprint an encoder: a bundled or known name, a folder, or a hub id.
 
     Raises:
         EncoderUnavailable: in one line, what is missing or damaged and what to do about it.
@@ -68,6 +79,8 @@ def locate(name_or_path: str | Path, revision: str | None = None) -> EncoderFile
     bundled = Path(__file__).parent / name
     if isinstance(name_or_path, str) and name in bundled_names():
         return _inspect(name, bundled)
+    if isinstance(name_or_path, str) and revision is None and name in KNOWN:
+        return _inspect(name, files_of(KNOWN[name], [*_CONFIGS, *_TOKENIZERS, *_WEIGHTS]))
     if Path(name).expanduser().is_dir():
         folder = Path(name).expanduser().resolve()
         return _inspect(folder.name, folder)
@@ -75,7 +88,8 @@ def locate(name_or_path: str | Path, revision: str | None = None) -> EncoderFile
         return _inspect(name, fetch(name, revision, [*_CONFIGS, *_TOKENIZERS, *_WEIGHTS]))
     raise EncoderUnavailable(
         f"no encoder {name!r}: expected a bundled name ({', '.join(bundled_names()) or 'none'}), "
-        "a folder that exists, or a hub id such as openai/clip-vit-base-patch32"
+        f"a known one ({', '.join(KNOWN)}), a folder that exists, or a hub id such as "
+        "openai/clip-vit-base-patch32"
     )
 
 
@@ -85,6 +99,8 @@ def bundled_names() -> list[str]:
 
 
 def _inspect(name: str, folder: Path) -> EncoderFiles:
+    if (folder / OPEN_CLIP_CONFIG).is_file() and not (folder / "config.json").is_file():
+        return _inspect_open_clip(name, folder)
     config = _read_json(name, folder / "config.json")
     weights = _weight_files(name, folder)
     for path in weights:
@@ -107,6 +123,33 @@ def _inspect(name: str, folder: Path) -> EncoderFiles:
         dimension=_dimension(name, config),
         supports_text=supports_text,
     )
+
+
+def _inspect_open_clip(name: str, folder: Path) -> EncoderFiles:
+    config = _read_json(name, folder / OPEN_CLIP_CONFIG).get("model_cfg", {})
+    weights = folder / OPEN_CLIP_WEIGHTS
+    if not weights.is_file():
+        raise EncoderUnavailable(
+            f"encoder {name!r}: {folder} has no {OPEN_CLIP_WEIGHTS}; convert its weights to "
+            "safetensors, or use a known name such as biomedclip, which does so"
+        )
+    _check_safetensors(name, weights)
+    text = sorted(path for path in (folder / TEXT_TOWER).glob("*") if path.is_file())
+    if (
+        "hf_model_name" in config.get("text_cfg", {})
+        and not (folder / TEXT_TOWER / "config.json").is_file()
+    ):
+        raise EncoderUnavailable(
+            f"encoder {name!r}: its text tower is {config['text_cfg']['hf_model_name']}; put that "
+            f"one's config.json and tokenizer files into {folder / TEXT_TOWER}"
+        )
+    dimension = config.get("embed_dim")
+    if not isinstance(dimension, int) or dimension < 1:
+        raise EncoderUnavailable(
+            f"encoder {name!r}: its {OPEN_CLIP_CONFIG} tells no model_cfg.embed_dim"
+        )
+    fingerprint = _fingerprint(folder, [weights, folder / OPEN_CLIP_CONFIG, *text])
+    return EncoderFiles(name, folder, fingerprint, dimension, True, "open_clip")
 
 
 def _read_json(name: str, path: Path) -> dict[str, Any]:

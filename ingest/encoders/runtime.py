@@ -12,6 +12,7 @@ from transformers import AutoImageProcessor, AutoModel, AutoTokenizer
 
 from ingest.encoders.hub import first_line
 from ingest.encoders.locate import EncoderFiles
+from ingest.encoders.precision import cast
 from ingest.encoders.quiet import quietly
 from ingest.record import Pixels
 from store.errors import EncoderUnavailable
@@ -34,6 +35,8 @@ class Runtime:
         self._dimension = files.dimension
         self._tokenizing = threading.Lock()
         self.device = pick_device(device)
+        self._precision = files.precision
+        cast(self._precision, self.device)
         local: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
         with quietly():
             try:
@@ -69,7 +72,7 @@ class Runtime:
             images=tensors, input_data_format="channels_first", return_tensors="pt"
         )
         pixels = inputs["pixel_values"].to(self.device)
-        with torch.inference_mode():
+        with torch.inference_mode(), cast(self._precision, self.device):
             if hasattr(self._model, "get_image_features"):
                 features = self._model.get_image_features(pixel_values=pixels)
             else:
@@ -83,7 +86,7 @@ class Runtime:
             inputs = self._tokenizer(
                 list(texts), truncation=True, return_tensors="pt", **self._text_length
             )
-        with torch.inference_mode():
+        with torch.inference_mode(), cast(self._precision, self.device):
             features = self._model.get_text_features(**inputs.to(self.device))
         return self._array(features)
 

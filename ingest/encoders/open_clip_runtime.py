@@ -1,0 +1,143 @@
+"""A loaded encoder of the open_clip layout, BiomedCLIP above all.
+
+A folder of this layout holds open_clip_config.json, open_clip_model.safetensors and, where the text
+tower is a transformers model, that one's configuration and vocabulary in ``text``. Texts are
+tokenized here: open_clip's own wrapper calls what transformers 5 removed.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from ingest.encoders.hub import first_line
+from ingest.encoders.locate import EncoderFiles
+from ingest.encoders.precision import cast
+from ingest.encoders.quiet import quietly
+from ingest.encoders.registry import OPEN_CLIP_CONFIG, OPEN_CLIP_WEIGHTS, TEXT_TOWER
+from ingest.encoders.runtime import pick_device
+from ingest.record import Pixels
+from store.errors import EncoderUnavailable
+from store.schema import Vectors
+
+#: Longest text where the configuration does not say: open_clip's own default.
+_CONTEXT = 77
+
+
+class OpenClipRuntime:
+    """Model, preprocessing and tokenizer of an open_clip folder, in inference mode.
+
+    Raises:
+        EncoderUnavailable: open_clip is not installed, or the files do not load completely.
+    """
+
+    def __init__(self, files: EncoderFiles, device: str | None = None) -> None:
+        try:
+            import open_clip
+            from open_clip.transform import PreprocessCfg, image_transform_v2
+        except ImportError as error:
+            raise EncoderUnavailable(
+                f"encoder {files.name!r} is built by open_clip, which is not installed here; "
+                "install it with: pip install 'cxr-retrieval[open-clip]'"
+            ) from error
+        self._name = files.name
+        self._dimension = files.dimension
+        self._tokenizing = threading.Lock()
+        self.device = pick_device(device)
+        self._precision = files.precision
+        cast(self._precision, self.device)
+        try:
+            config = json.loads((files.folder / OPEN_CLIP_CONFIG).read_text("utf-8"))
+            self._context = int(config["model_cfg"]["text_cfg"].get("context_length", _CONTEXT))
+            with quietly():
+                model = _build(open_clip, files, copy.deepcopy(config["model_cfg"]))
+                self._tokenizer = _tokenizer(open_clip, files, self._context)
+            wanted = {**config.get("preprocess_cfg", {})}
+            wanted.setdefault("size", config["model_cfg"]["vision_cfg"].get("image_size", 224))
+            self._transform = image_transform_v2(PreprocessCfg(**wanted), is_train=False)
+        except EncoderUnavailable:
+            raise
+        except Exception as error:  # open_clip, timm and transformers raise many kinds
+            raise EncoderUnavailable(
+                f"encoder {files.name!r}: {files.folder} does not load ({first_line(error)}); "
+                "expected a complete open_clip model"
+            ) from error
+        self._model = model.to(self.device).eval()
+
+    def image_features(self, images: Sequence[Pixels]) -> Vectors:
+        """Raw features of uint8 images, float32 (n, dimension), not normalised."""
+        from PIL import Image
+
+        rgb = (np.stack([image] * 3, axis=-1) if image.ndim == 2 else image for image in images)
+        pixels = torch.stack([self._transform(Image.fromarray(image)) for image in rgb])
+        with torch.inference_mode(), cast(self._precision, self.device):
+            return self._array(self._model.encode_image(pixels.to(self.device)))
+
+    def text_features(self, texts: Sequence[str]) -> Vectors:
+        """Raw features of texts, float32 (n, dimension), not normalised."""
+        with self._tokenizing:
+            tokens = self._tokenizer([" ".join(text.split()) for text in texts])
+        with torch.inference_mode(), cast(self._precision, self.device):
+            return self._array(self._model.encode_text(tokens.to(self.device)))
+
+    def _array(self, features: torch.Tensor) -> Vectors:
+        array: Vectors = features.float().cpu().numpy()
+        if array.ndim != 2 or array.shape[1] != self._dimension:
+            raise EncoderUnavailable(
+                f"encoder {self._name!r} gave vectors of shape {array.shape[1:]} where its "
+                f"configuration declares ({self._dimension},); it is not a supported model"
+            )
+        return array
+
+
+def _build(open_clip: Any, files: EncoderFiles, config: dict[str, Any]) -> Any:
+    """The model with every weight from the file: nothing is fetched, nothing is left untrained."""
+    from safetensors.torch import load_file
+
+    text, vision = config["text_cfg"], config["vision_cfg"]
+    custom = config.pop("custom_text", False) or "hf_model_name" in text
+    if "hf_model_name" in text:
+        text["hf_model_name"] = str(files.folder / TEXT_TOWER)
+        text["hf_model_pretrained"] = False
+    if "timm_model_name" in vision:
+        vision["timm_model_pretrained"] = False
+    model = (open_clip.CustomTextCLIP if custom else open_clip.CLIP)(**config)
+    found = model.load_state_dict(load_file(files.folder / OPEN_CLIP_WEIGHTS), strict=False)
+    # A table of positions 0, 1, 2 ... that older files carry, and newer ones do not.
+    absent = [key for key in found.missing_keys if not key.endswith("position_ids")]
+    if absent:
+        raise EncoderUnavailable(
+            f"encoder {files.name!r}: the weights in {files.folder} lack {len(absent)} of the "
+            f"model's parameters (e.g. {absent[0]}); untrained weights are never used: fetch it "
+            "again"
+        )
+    return model
+
+
+def _tokenizer(open_clip: Any, files: EncoderFiles, context: int) -> Any:
+    folder = files.folder / TEXT_TOWER
+    if not folder.is_dir():
+        return open_clip.SimpleTokenizer(context_length=context)
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(
+        folder, local_files_only=True, trust_remote_code=False
+    )
+
+    def tokens(texts: list[str]) -> torch.Tensor:
+        found: torch.Tensor = tokenizer(
+            texts,
+            max_length=context,
+            padding="max_length",
+            truncation=True,
+            return_tensors="pt",
+        ).input_ids
+        return found
+
+    return tokens

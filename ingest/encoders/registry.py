@@ -1,0 +1,145 @@
+"""Encoders that people bring, by short names, each pinned to one commit of the hub."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+#: The open_clip layout: configuration, weights, folder of the text tower's own files.
+OPEN_CLIP_CONFIG = "open_clip_config.json"
+OPEN_CLIP_WEIGHTS = "open_clip_model.safetensors"
+TEXT_TOWER = "text"
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """An encoder that others published.
+
+    Attributes:
+        name: what ``--encoder`` takes.
+        repo, revision: hub id, and the commit whose files are taken.
+        dimension: length of its vectors.
+        text: whether it has a text tower.
+        bytes: size of its weights.
+        licence: as its page states it.
+        gated: whether its terms must be accepted on its page first.
+        weights: the file of weights, as published.
+        sha256: of that file where it is a pickle. Only these very bytes are read, by torch's
+            weights-only loader, once, and kept as safetensors.
+        open_clip: whether it is built by open_clip, and where from: hub id and commit of the text
+            tower's configuration and vocabulary.
+    """
+
+    name: str
+    repo: str
+    revision: str
+    dimension: int
+    text: bool
+    bytes: int
+    licence: str
+    gated: bool = False
+    weights: str = "model.safetensors"
+    sha256: str | None = None
+    open_clip: tuple[str, str] | None = None
+
+    @property
+    def pickled(self) -> bool:
+        """Whether the weights were published as a pickle."""
+        return self.sha256 is not None
+
+
+_ALL = (
+    Known(
+        name="pubmed-clip",
+        repo="flaviagiammarino/pubmed-clip-vit-base-patch32",
+        revision="26c0c67f6da303ad2a38909130bd35744ea93517",
+        dimension=512,
+        text=True,
+        bytes=605_222_477,
+        licence="MIT",
+        weights="pytorch_model.bin",
+        sha256="4daa7650d2b47e55c37b5ca7dcabe826fd82407c26028a574bcc422f35a94aa4",
+    ),
+    Known(
+        name="clip",
+        repo="openai/clip-vit-base-patch32",
+        # The hub's own conversion of the main branch to safetensors.
+        revision="c237dc49a33fc61debc9276459120b7eac67e7ef",
+        dimension=512,
+        text=True,
+        bytes=605_157_884,
+        licence="MIT",
+    ),
+    Known(
+        name="medsiglip",
+        repo="google/medsiglip-448",
+        revision="9cea28a1a1195f665105faa6e8544c112fd960a4",
+        dimension=1152,
+        text=True,
+        bytes=3_513_000_000,
+        licence="Health AI Developer Foundations terms",
+        gated=True,
+    ),
+    Known(
+        name="biomedclip",
+        repo="microsoft/BiomedCLIP-PubMedBERT_256-vit_base_patch16_224",
+        revision="9f341de24bfb00180f1b847274256e9b65a3a32e",
+        dimension=512,
+        text=True,
+        bytes=783_705_670,
+        licence="MIT",
+        weights="open_clip_pytorch_model.bin",
+        sha256="52cc993c5c5ff962bd0c60931874bc001e7e9b41666a385530f4a036294576be",
+        open_clip=(
+            "microsoft/BiomedNLP-BiomedBERT-base-uncased-abstract",
+            "d673b8835373c6fa116d6d8006b33d48734e305d",
+        ),
+    ),
+    Known(
+        name="rad-dino",
+        repo="microsoft/rad-dino",
+        revision="110cbc18d5133582e320b43d53bf5c44e410c936",
+        dimension=768,
+        text=False,
+        bytes=346_345_912,
+        licence="MIT",
+    ),
+)
+
+#: Short name -> encoder.
+KNOWN: Mapping[str, Known] = {known.name: known for known in _ALL}
+
+
+def files_of(known: Known, patterns: Sequence[str]) -> Path:
+    """The folder that holds a known encoder's files, fetched unless they are here already.
+
+    Args:
+        known: which.
+        patterns: configuration, tokenizer and safetensors files of the transformers layout.
+
+    Raises:
+        EncoderUnavailable: in one line, why it cannot be had and what to do.
+    """
+    from ingest.encoders import converted
+    from ingest.encoders.hub import fetch_pinned
+
+    if not known.pickled:
+        return fetch_pinned(known.repo, known.revision, patterns, [known.weights])
+    place = converted.place_of(known)
+    if not converted.is_whole(place):
+        converted.make(known, place, patterns)
+    return place
+
+
+def is_here(known: Known) -> bool:
+    """Whether a known encoder is on this disk, so that it needs no network."""
+    from huggingface_hub import try_to_load_from_cache
+
+    from ingest.encoders import converted
+
+    if known.pickled:
+        return converted.is_whole(converted.place_of(known))
+    names = ("config.json", known.weights)
+    found = [try_to_load_from_cache(known.repo, n, revision=known.revision) for n in names]
+    return all(isinstance(path, str) for path in found)
