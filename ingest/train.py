@@ -31,6 +31,7 @@ from ingest.learn import (
     text_loss,
     vectors_of,
 )
+from ingest.lexicon import save_lexicon
 from ingest.record import ImageFile, ImageRecord, Rejection
 from ingest.training_state import Snapshot
 from store.errors import BadSource
@@ -123,6 +124,7 @@ def train(
     with quietly():
         model.save_pretrained(folder)
         new_processor(tokenizer).save_pretrained(folder)
+    save_lexicon(folder)
     report = TrainReport(folder, run.best["epoch"], run.best["validation"], run.seconds)
     save_curve(
         folder,
