@@ -9,7 +9,7 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from functools import cache, cached_property
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from store import arrow, table
+from store import arrow, flat, table
 from store.errors import StoreDamaged, UnknownId
 from store.filters import Where
 from store.schema import Vectors
@@ -31,6 +31,8 @@ COLUMNS = ("id", "_rowid", "_row_last_updated_at_version", "embedding")
 #: Bytes of vectors read at once.
 _PIECE_BYTES = 16 << 20
 _M_MMAP_THRESHOLD = -3
+#: What glibc comes to by itself in a process that uses large blocks.
+_DEFAULT_KEPT = 32 << 20
 
 Integers = npt.NDArray[np.int64]
 
@@ -165,19 +167,6 @@ class Snapshot:
         return [int(place) for place in np.flatnonzero(wrong)]
 
 
-def empty_index(count: int, dimension: int) -> tuple[Any, Vectors]:
-    """An IndexFlatIP with room for this many vectors, and its memory as float32 (n, d)."""
-    import faiss
-
-    index = faiss.IndexFlatIP(dimension)
-    index.codes.resize(count * dimension * 4)
-    index.ntotal = count
-    if not count:
-        return index, np.empty((0, dimension), np.float32)
-    memory = faiss.rev_swig_ptr(index.get_xb(), count * dimension)
-    return index, memory.reshape(count, dimension)
-
-
 def build(handle: Any, dimension: int) -> Snapshot:
     """Copy the table into memory, in one scan.
 
@@ -189,19 +178,19 @@ def build(handle: Any, dimension: int) -> Snapshot:
         StoreDamaged: the scan fails or disagrees with the row count, an id occurs twice, or a
             vector is not of unit length.
     """
-    _hand_memory_back()
+    _blocks_kept(_PIECE_BYTES >> 4)
     try:
         count = handle.count_rows()
         keys = table.scan(handle, list(COLUMNS[:3]))
         row_ids = keys["_rowid"].to_numpy().astype(np.int64)
-        index, vectors = empty_index(count, dimension)
+        index, vectors = flat.fresh(count, dimension)
         filled = 0
         for batch in _pieces(handle, count, max(_PIECE_BYTES // (4 * dimension), 1)):
             place = slice(filled, filled + batch.num_rows)
             if not np.array_equal(batch.column("_rowid").to_numpy(), row_ids[place]):
                 raise ValueError("two scans of one version differ in their rows")
-            flat = batch.column("embedding").flatten().to_numpy()
-            vectors[place] = flat.reshape(-1, dimension)
+            values = batch.column("embedding").flatten().to_numpy()
+            vectors[place] = values.reshape(-1, dimension)
             filled += batch.num_rows
         changed_at = keys["_row_last_updated_at_version"].to_numpy().astype(np.int64)
     except (RuntimeError, OSError, ValueError, IndexError) as error:
@@ -209,6 +198,8 @@ def build(handle: Any, dimension: int) -> Snapshot:
             f"version {handle.version} of the gallery cannot be read: {str(error)[:300]}; "
             "run: cxr check"
         ) from error
+    finally:
+        _blocks_kept(_DEFAULT_KEPT)
     if not filled == len(keys) == count:
         raise StoreDamaged(
             f"version {handle.version} of the gallery counts {count} rows, but a scan found "
@@ -238,12 +229,11 @@ def _pieces(handle: Any, count: int, rows: int) -> Iterator[pa.RecordBatch]:
         yield from found.to_batches()
 
 
-@cache
-def _hand_memory_back() -> None:
-    # By default glibc keeps the large blocks that LanceDB frees after a scan.
+def _blocks_kept(size: int) -> None:
+    # By default glibc keeps the large blocks that LanceDB frees after each piece.
     if sys.platform == "linux":
         with contextlib.suppress(AttributeError, OSError):
-            ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, 1 << 20)
+            ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, size)
 
 
 def check(keys: pa.StringArray, vectors: Vectors, first: int = 0) -> None:

@@ -19,17 +19,14 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from store import durable, table
+from store import durable, flat, table
 from store.mirror import Snapshot
-from store.schema import Vectors
 
 log = logging.getLogger("store")
 
 FORMAT = 1
 _FOLDER = "mirror"
 _DESCRIPTION = "mirror.json"
-#: The vectors start here, aligned for vector instructions; the index's own header is just before.
-_OFFSET = 64
 #: Smaller mirrors are built about as fast as they are loaded.
 _WORTH_SAVING = 64 << 20
 _CHUNK = 16 << 20
@@ -94,14 +91,14 @@ def load(uri: str, handle: Any, dimension: int) -> Snapshot | None:
         known = (FORMAT, table.uuid_of(handle), dimension, table.token(handle, version))
         if (found["format"], found["uuid"], found["dimension"], found["token"]) != known:
             return None
-        if not rows or vectors.stat().st_size != _OFFSET + 4 * rows * dimension:
+        if not rows or vectors.stat().st_size != flat.OFFSET + 4 * rows * dimension:
             return None
         if ids.stat().st_size != found["ids"]["bytes"] or _crc(ids) != found["ids"]["crc32"]:
             return None
         columns = pa.ipc.open_file(pa.memory_map(str(ids))).read_all()
         if len(columns) != rows:
             return None
-        index, memory = _mapped(vectors, rows, dimension)
+        index, memory = flat.over(np.memmap(vectors, np.uint8, mode="r"), rows, dimension)
         pinned = handle if int(handle.version) == version else table.pin(uri, version)
     except FileNotFoundError:
         return None
@@ -169,21 +166,13 @@ def save_behind(uri: str, snapshot: Snapshot) -> None:
 
 
 def _write_vectors(path: Path, snapshot: Snapshot) -> int:
-    import faiss
-
-    empty = faiss.IndexFlatIP(snapshot.vectors.shape[1])
-    header = bytearray(faiss.serialize_index(empty).tobytes())
-    size = len(header)
-    # The header of an empty index, with the counts of ours.
-    header[8:16] = snapshot.count.to_bytes(8, "little")
-    header[size - 8 :] = snapshot.vectors.size.to_bytes(8, "little")
-    start = bytes(_OFFSET - size) + bytes(header)
+    start = flat.header(*snapshot.vectors.shape)
     crc = zlib.crc32(start)
-    flat = snapshot.vectors.reshape(-1).view(np.uint8)
+    values = snapshot.vectors.reshape(-1).view(np.uint8)
     with path.open("wb") as file:
         file.write(start)
-        for place in range(0, len(flat), _CHUNK):
-            piece = flat[place : place + _CHUNK].data
+        for place in range(0, len(values), _CHUNK):
+            piece = values[place : place + _CHUNK].data
             crc = zlib.crc32(piece, crc)
             file.write(piece)
         file.flush()
@@ -200,20 +189,6 @@ def _write_rows(path: Path, snapshot: Snapshot) -> None:
             writer.write_table(columns)
         file.flush()
         os.fsync(file.fileno())
-
-
-def _mapped(path: Path, rows: int, dimension: int) -> tuple[Any, Vectors]:
-    import faiss
-
-    whole = np.memmap(path, np.uint8, mode="r")
-    empty = faiss.serialize_index(faiss.IndexFlatIP(dimension))
-    source = whole[_OFFSET - len(empty) :]
-    index = faiss.read_index(faiss.ZeroCopyIOReader(faiss.swig_ptr(source), source.size))
-    if not isinstance(index, faiss.IndexFlatIP) or (index.ntotal, index.d) != (rows, dimension):
-        raise ValueError("its index is not what its description says")
-    index.referenced_objects = [whole]  # the index reads this memory: it must live as long
-    vectors: Vectors = whole[_OFFSET:].view(np.float32).reshape(rows, dimension)
-    return index, vectors
 
 
 def _crc(path: Path) -> int:

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from store import mirror, table
+from store import flat, mirror, table
 from store.errors import StoreDamaged
 from store.mirror import Integers, Snapshot
 
@@ -78,14 +78,14 @@ def _difference(before: Snapshot, handle: Any, dimension: int) -> Snapshot | Non
     if fetched is None or len(kept) + len(wanted) != count:
         return None
 
-    index, vectors = mirror.empty_index(count, dimension)
+    index, vectors = flat.fresh(count, dimension)
     whole = len(kept) == before.count
     if whole:
         vectors[: len(kept)] = before.vectors
     elif len(kept):
         np.take(before.vectors, kept, axis=0, out=vectors[: len(kept)], mode="clip")
-    flat = fetched["embedding"].combine_chunks().flatten().to_numpy()
-    vectors[len(kept) :] = flat.reshape(-1, dimension)
+    values = fetched["embedding"].combine_chunks().flatten().to_numpy()
+    vectors[len(kept) :] = values.reshape(-1, dimension)
     keys = before.keys if whole else before.keys.take(pa.array(kept))
     keys = pa.concat_arrays([keys, *fetched["id"].chunks])
     mirror.check(keys, vectors, len(kept))
