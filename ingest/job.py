@@ -42,7 +42,7 @@ from store.schema import EncoderStamp, Row, UpsertReport
 __all__ = ["ImageEncoder", "IngestReport", "Progress", "Target", "ingest"]
 
 #: Images handed to the encoder at once, and their bytes; whichever comes first.
-_ENCODE = 256
+_ENCODE = 128
 _ENCODE_BYTES = 24 << 20
 _ROW_COLUMNS = frozenset(field.name for field in fields(Row))
 
