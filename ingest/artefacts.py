@@ -53,6 +53,7 @@ from ingest.artefact_files import (
     read_labels,
     read_meta,
 )
+from ingest.journal import note
 from store import Gallery
 from store.errors import BadArtefacts, UsageError
 from store.schema import EncoderStamp, Row, UpsertReport, Vectors
@@ -173,7 +174,9 @@ def store_artefacts(
             f"{uri} already holds {len(with_pictures)} of these ids with their pictures, first "
             f"{with_pictures[0]!r}; importing would lose those, so pass another --store"
         )
-    return gallery, gallery.upsert(_rows(artefacts, name, now))
+    report = gallery.upsert(_rows(artefacts, name, now))
+    note(gallery.uri, name, artefacts.folder.resolve(), now, report)
+    return gallery, report
 
 
 def _rows(artefacts: Artefacts, batch: str, now: datetime) -> list[Row]:

@@ -12,6 +12,7 @@ from typing import Any
 from ingest.report import IngestReport, Progress
 from ingest.sources.source import Source
 from ingest.state import file_name, read_json, state_folder, write_json, write_rejections
+from store.schema import UpsertReport
 
 
 class Journal:
@@ -81,6 +82,28 @@ class Journal:
                 write_rejections(path, self._report.rejected)
                 entry["rejections"] = f"rejections/{name}.csv"
             write_json(self._folder / "batches" / f"{name}.json", entry)
+
+
+def note(
+    uri: str, batch: str, source: str, root: str, started: datetime, rows: UpsertReport
+) -> None:
+    """Enter a batch that no job made: rows that came with their vectors."""
+    entry = {
+        "batch": batch,
+        "source": place.name,
+        "root": str(place),
+        "started_at": f"{started:%Y-%m-%dT%H:%M:%SZ}",
+        "ended_at": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
+        "state": "finished",
+        "inserted": rows.inserted,
+        "updated": rows.updated,
+        "unchanged": rows.unchanged,
+        "encoded": 0,
+        "pruned": 0,
+        "refused": {},
+    }
+    with suppress(OSError):
+        write_json(state_folder(uri) / "batches" / f"{file_name(batch)}.json", entry)
 
 
 def entries(uri: str) -> list[dict[str, Any]]:

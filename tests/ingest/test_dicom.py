@@ -88,6 +88,27 @@ def test_a_12_bit_film_and_its_8_bit_export_agree() -> None:
     assert float(one @ pixel_vectors([thumbnail(half)])[0]) > 0.999
 
 
+def test_twins_and_exports_with_the_bundled_encoder() -> None:
+    from ingest.encoders import load_encoder
+    from store import EncoderUnavailable
+
+    try:
+        encoder = load_encoder()
+    except EncoderUnavailable as error:
+        pytest.skip(str(error))
+    tags, values = {"BitsStored": 12, "HighBit": 11}, deep()
+    plain = read_image(film(values, **tags))
+    inverse = film(4095 - values, PhotometricInterpretation="MONOCHROME1", **tags)
+    low, high = values.min(), values.max()
+    export = np.rint((values - low) * (255.0 / (high - low))).astype(np.uint8)
+    half = encoded(Image.fromarray(values))
+    images = [plain, read_image(inverse), export, read_image(half)]
+    one, twin, png8, png16 = encoder.encode_images(images)
+    np.testing.assert_array_equal(one, twin)
+    assert float(one @ png8) >= 0.999
+    assert float(one @ png16) >= 0.98  # the same values, stretched by depth instead of by range
+
+
 def test_the_table_of_values_gives_what_pydicom_gives() -> None:
     from pydicom.pixels.processing import apply_modality_lut, apply_voi_lut
 

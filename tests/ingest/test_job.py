@@ -285,7 +285,7 @@ def undisturbed() -> tuple[dict[str, tuple[Any, ...]], dict[str, tuple[Any, ...]
         return before, contents(folder)
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(
     place=st.integers(0, 8),
     where=st.sampled_from(["encoder", "before write", "after write", "source"]),

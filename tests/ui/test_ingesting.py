@@ -103,6 +103,8 @@ def test_embeddings(run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     code, out, err = run(*arguments, "--json")
     assert code == 0 and json.loads(out)["inserted"] == 2 and "encoder is unknown" in err
     assert "2 unchanged" in run(*arguments)[1]
+    found = json.loads(run("batches", "--json")[1])
+    assert found["batches"][0]["rows"] == 2 and found["other_rows"] == 0
 
 
 @pytest.mark.parametrize(

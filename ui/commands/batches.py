@@ -21,8 +21,8 @@ def batches(
 ) -> None:
     """List the ingestions of a gallery, or undo one.
 
-    Undoing removes rows; what a batch replaced does not come back. Without --yes it is counted
-    only.
+    Runs that changed nothing are in --json alone. Undoing removes rows; what a batch replaced does
+    not come back. Without --yes it is counted only.
     """
     from store import Gallery, UsageError
 
@@ -49,6 +49,7 @@ def batches(
                 ", ".join(f"{n:,} {reason}" for reason, n in one.get("refused", {}).items()) or "0",
             ]
             for one in found
+            if one["rows"] or any(one.get(key) for key in ("inserted", "updated", "refused"))
         ],
         numbers=4,
     )
