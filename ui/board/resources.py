@@ -15,7 +15,9 @@ import streamlit as st
 from ingest.encoders import Encoder, load_encoder
 from ingest.encoders.pixels import pixel_vectors
 from store import CxrError, EncoderMismatch, EncoderStamp, Gallery
-from ui.board.link import where
+from store.nearness import Nearness
+from ui import caution
+from ui.board.link import Upload, where
 from ui.settings import default_store
 
 #: Depths of the evaluation page.
@@ -112,6 +114,18 @@ def text_vector(using: Encoder, text: str) -> npt.NDArray[np.float32]:
 def _text_vector(fingerprint: str, text: str, _encoder: Encoder) -> npt.NDArray[np.float32]:
     vector: npt.NDArray[np.float32] = _encoder.encode_texts([text])[0]
     return vector
+
+
+def nearness(of: Gallery, upload: Upload) -> Nearness:
+    """Whether an upload has a good match at all."""
+    return _nearness(key(of), upload.digests, of, upload)
+
+
+@st.cache_data(max_entries=64, show_spinner="Comparing with the gallery …")
+def _nearness(
+    key: Key, digests: tuple[bytes, bytes], _gallery: Gallery, _upload: Upload
+) -> Nearness:
+    return caution.nearness_of(_gallery, _upload.vector[None], _upload.thumbnail)
 
 
 def facets(of: Gallery, filters: Filters) -> dict[str, dict[str, int]]:

@@ -8,6 +8,7 @@ import streamlit as st
 
 from ingest.encoders import Encoder
 from store import CxrError, Gallery, Row, UnknownId
+from ui import caution
 from ui.board import frame, link, markup, resources, visit
 from ui.board.answer import Answer, answer, badges, neighbour_labels, similar_ids, ways_out
 from ui.board.link import Search
@@ -59,6 +60,7 @@ def show(
     except UnknownId:
         unknown(gallery, search)
         return
+    cautions(gallery, encoder, search)
     searched = resources.films(gallery, search.filters)
     left, right = st.columns([3, 2])
     with left, st.container(border=True, height="stretch", horizontal=True, key="query"):
@@ -71,6 +73,19 @@ def show(
     hits(search, found, searched, labels)
     elsewhere(gallery, search)
     visit.scroll_to_query()
+
+
+def cautions(gallery: Gallery, encoder: Encoder | CxrError | None, search: Search) -> None:
+    """Before the hits: a sentence that is not understood, an upload that is like no film here."""
+    if search.upload is not None:
+        near = resources.nearness(gallery, search.upload)
+        if (warning := caution.of_image(near)) is not None:
+            st.warning(f"{warning[0].upper()}{warning[1:]}.", icon=":material/image_not_supported:")
+        st.caption(f"{caution.how_near(near)}.")
+    elif search.text is not None and isinstance(encoder, Encoder):
+        warning = caution.of_text(encoder.understands(search.text))
+        if warning is not None:
+            st.warning(plain(f"{warning[0].upper()}{warning[1:]}."), icon=":material/help:")
 
 
 def query(search: Search, found: Answer, labels: Labels) -> None:

@@ -26,12 +26,20 @@ def evaluate(
     ] = "train",
     dataset: Annotated[str | None, typer.Option(help="Only this data set.")] = None,
     k: Depths = "1,3,5,10",
+    prompts: Annotated[
+        str | None,
+        typer.Option(
+            help="Score sentences instead: a CSV or JSON file with text and label, or bundled."
+        ),
+    ] = None,
+    encoder: EncoderName = None,
+    device: Device = None,
     json: Json = False,
 ) -> None:
     """Precision@k with intervals, per label, beside the random and the raw-pixel floors.
 
     With both protocols, --json prints the leave-one-out document, and the split one under
-    "split".
+    "split". With --prompts: P@10 and average precision of each sentence.
     """
     from store import Gallery, UsageError
 
@@ -39,6 +47,19 @@ def evaluate(
         raise UsageError(f"--protocol {protocol!r}: expected leave-one-out, split or both")
     gallery = Gallery.open(store)
     printing.warn_if_synthetic(gallery)
+    if prompts is not None:
+        from ui.commands import prompting
+        from ui.commands.options import encoder_of
+
+        asked = prompting.read_prompts(prompts)
+        scored = prompting.evaluate_prompts(
+            gallery, encoder_of(gallery, encoder, device), asked, split, dataset
+        )
+        if json:
+            printing.as_json(scored)
+        else:
+            prompting.show(scored)
+        return
     found = measure(gallery, protocol, split, gallery_split, dataset, depths(k))
     if json:
         first, *rest = (one.as_dict() for one in found)

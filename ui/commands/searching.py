@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from store import UsageError
-from ui import printing
+from ui import caution, printing
 from ui.commands.options import Device, EncoderName, Json, Store
 
 if TYPE_CHECKING:
     from ingest import Pixels
-    from store import Gallery, Hit, Where
+    from store import Gallery, Hit, Vectors, Where
 
 
 def search(
@@ -59,9 +59,15 @@ def search(
             query = {"image": str(image)}
             pixels = read_image(image)
             vectors = encoder_of(gallery, encoder, device).encode_images([pixels])
+            query["nearness"] = _say_how_near(gallery, vectors, pixels, json)
         else:
             query = {"text": text}
-            vectors = encoder_of(gallery, encoder, device).encode_texts([text or ""])
+            using = encoder_of(gallery, encoder, device)
+            vectors = using.encode_texts([text or ""])
+            found = using.understands(text or "")
+            query |= {"understood": found.understood, "reason": found.reason}
+            if (warning := caution.of_text(found)) is not None:
+                printing.warn(warning)
         hits = gallery.search(vectors, k, condition)[0]
     if len(hits) < k:
         printing.say(f"{len(hits)} of the {k} asked for: no other row passes [{condition}]")
@@ -71,6 +77,17 @@ def search(
         printing.hits(hits)
     if figure is not None:
         _draw(figure, gallery, query, pixels, condition, hits)
+
+
+def _say_how_near(gallery: Gallery, vectors: Vectors, pixels: Pixels, json: bool) -> dict[str, Any]:
+    from ingest.images import thumbnail
+
+    found = caution.nearness_of(gallery, vectors, thumbnail(pixels))
+    if (warning := caution.of_image(found)) is not None:
+        printing.warn(warning)
+    if not json:
+        printing.say(caution.how_near(found))
+    return found.as_dict()
 
 
 def as_dict(query: dict[str, Any], k: int, where: Where, hits: list[Hit]) -> dict[str, Any]:
