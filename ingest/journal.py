@@ -84,9 +84,7 @@ class Journal:
             write_json(self._folder / "batches" / f"{name}.json", entry)
 
 
-def note(
-    uri: str, batch: str, source: str, root: str, started: datetime, rows: UpsertReport
-) -> None:
+def note(uri: str, batch: str, place: Path, started: datetime, rows: UpsertReport) -> None:
     """Enter a batch that no job made: rows that came with their vectors."""
     entry = {
         "batch": batch,
