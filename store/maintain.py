@@ -14,10 +14,12 @@ log = logging.getLogger("store")
 #: Fragments that call for a merge of a small table, which is quick.
 _FRAGMENTS = 16
 _SMALL_BYTES = 64 << 20
-#: Of a larger one, once they hold a quarter as much as the largest, or are many.
+#: Of a larger one, once they hold a fifth of the rows, or are many.
 _TOO_MANY = 64
 #: From this many rows on, finding rows by id is worth an index.
 _INDEXED_ROWS = 20_000
+#: LanceDB merges no further from here on.
+_FULL_ROWS = 1_000_000
 
 
 def due(handle: Any) -> bool:
@@ -25,14 +27,14 @@ def due(handle: Any) -> bool:
     found = handle.stats()
     rows, fragments = found["num_rows"], found["fragment_stats"]["num_fragments"]
     others = rows - found["fragment_stats"]["lengths"]["max"]
-    if rows >= _INDEXED_ROWS and (
-        found["num_indices"] == 0 or (fragments >= 4 and 2 * others >= rows)
-    ):
-        return True  # a writer would look for its rows in all that the index does not cover
+    if rows >= _FULL_ROWS:  # full fragments are never merged again; what is left is the tail
+        return bool(found["num_indices"] == 0 or fragments - rows // _FULL_ROWS >= _TOO_MANY)
+    if rows >= _INDEXED_ROWS and (found["num_indices"] == 0 or 5 * others >= rows):
+        return True  # a writer searches all that the index does not cover
     if fragments < _FRAGMENTS:
         return False
     small = found["total_bytes"] < _SMALL_BYTES
-    return bool(small or 5 * others >= rows or fragments >= _TOO_MANY)
+    return bool(small or fragments >= _TOO_MANY)
 
 
 def when_due(uri: str, handle: Any) -> None:
