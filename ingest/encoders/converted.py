@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ingest.encoders.hub import fetch_pinned, first_line
+from ingest.encoders.hub import cache_folder, fetch_pinned, first_line
 from ingest.encoders.registry import OPEN_CLIP_CONFIG, OPEN_CLIP_WEIGHTS, TEXT_TOWER, Known
 from store.errors import EncoderUnavailable
 
@@ -27,10 +26,7 @@ _DONE = "source.sha256"
 
 def place_of(known: Known) -> Path:
     """Where the converted files of one commit are kept: ``$CXR_CACHE``, else the user's cache."""
-    from platformdirs import user_cache_dir
-
-    root = os.environ.get("CXR_CACHE") or user_cache_dir("cxr-retrieval")
-    return Path(root, "encoders", f"{known.name}-{known.revision[:12]}")
+    return cache_folder() / "encoders" / f"{known.name}-{known.revision[:12]}"
 
 
 def is_whole(place: Path) -> bool:

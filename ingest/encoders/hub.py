@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -27,6 +30,9 @@ def fetch(repo: str, revision: str | None, patterns: Sequence[str]) -> Path:
         def __init__(self, *args: Any, **kwargs: Any) -> None:
             super().__init__(*args, **{**kwargs, "disable": True})  # type: ignore[no-untyped-call]
 
+    chatter = logging.getLogger("huggingface_hub")
+    level = chatter.level
+    chatter.setLevel(logging.ERROR)  # what it tries again is not news; what failed is raised
     try:
         folder = huggingface_hub.snapshot_download(
             repo,
@@ -37,24 +43,38 @@ def fetch(repo: str, revision: str | None, patterns: Sequence[str]) -> Path:
         )
     except Exception as error:  # the hub client raises many kinds, none shared
         raise EncoderUnavailable(f"encoder {repo!r}: {_advice(repo, revision, error)}") from error
+    finally:
+        chatter.setLevel(level)
     return Path(folder)
 
 
 def fetch_pinned(repo: str, revision: str, patterns: Sequence[str], needed: Sequence[str]) -> Path:
-    """Like ``fetch`` for one commit, which cannot change: what is cached is not asked for again.
+    """Like ``fetch`` for one commit, which cannot change: once it is whole, nobody is asked again.
 
     Args:
         repo: hub id.
         revision: a whole commit.
         patterns: file names to take.
-        needed: those without which the cached copy is not whole.
+        needed: those that must still be in the cache.
     """
     import huggingface_hub
 
+    noted = cache_folder() / "fetched" / f"{repo.replace('/', '--')}-{revision}"
     cached = [huggingface_hub.try_to_load_from_cache(repo, n, revision=revision) for n in needed]
-    if cached and all(isinstance(path, str) for path in cached):
+    if noted.is_file() and all(isinstance(path, str) for path in cached):
         return Path(str(cached[0])).parent
-    return fetch(repo, revision, patterns)
+    folder = fetch(repo, revision, patterns)
+    with contextlib.suppress(OSError):  # it only saves the next question
+        noted.parent.mkdir(parents=True, exist_ok=True)
+        noted.touch()
+    return folder
+
+
+def cache_folder() -> Path:
+    """What can be made again: ``$CXR_CACHE``, else the user's cache."""
+    from platformdirs import user_cache_dir
+
+    return Path(os.environ.get("CXR_CACHE") or user_cache_dir("cxr-retrieval"))
 
 
 def _advice(repo: str, revision: str | None, error: Exception) -> str:
