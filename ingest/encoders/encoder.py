@@ -102,6 +102,11 @@ class Encoder:
         ]
         return self._unit_rows(batches)
 
+    @property
+    def size(self) -> int:
+        """Bytes of its weights on disk."""
+        return sum(path.stat().st_size for path in self._files.folder.glob("*.safetensors"))
+
     def understands(self, text: str) -> Understanding:
         """Whether the encoder has grounds to understand a text; None where it cannot be known."""
         return understand(self._files.folder, text)

@@ -30,9 +30,11 @@ def fetch(repo: str, revision: str | None, patterns: Sequence[str]) -> Path:
         def __init__(self, *args: Any, **kwargs: Any) -> None:
             super().__init__(*args, **{**kwargs, "disable": True})  # type: ignore[no-untyped-call]
 
+    import huggingface_hub.file_download  # sets the level of its messages when it is loaded
+
     chatter = logging.getLogger("huggingface_hub")
     level = chatter.level
-    chatter.setLevel(logging.ERROR)  # what it tries again is not news; what failed is raised
+    chatter.setLevel(logging.CRITICAL)  # what it tries again is not news; what failed is raised
     try:
         folder = huggingface_hub.snapshot_download(
             repo,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -14,40 +14,73 @@ from ui.commands.options import Device, Json, Quiet
 if TYPE_CHECKING:
     from ingest.train import Progress
 
+#: Of the weights that come with the package, trained on PneumoniaMNIST.
+BUNDLED_LICENCE = "CC BY 4.0"
+
 
 def encoders(json: Json = False) -> None:
-    """The bundled encoders: name, dimension, text or not, fingerprint."""
-    from ingest.encoders import load_encoder
-    from ingest.encoders.locate import bundled_names
+    """The bundled encoder and those that people bring: dimension, text, size, licence, here or not.
 
-    found = [load_encoder(name) for name in bundled_names()]
+    Any folder in the transformers or open_clip layout, or hub id, works with --encoder as well.
+    """
+    found = _listed()
     if json:
-        printing.as_json(
-            [
-                {
-                    "name": one.name,
-                    "dimension": one.dimension,
-                    "text": one.supports_text,
-                    "fingerprint": one.fingerprint,
-                }
-                for one in found
-            ]
-        )
+        printing.as_json(found)
         return
     printing.table(
-        ["name", "text", "fingerprint", "dimension"],
+        ["name", "text", "licence", "on this disk", "from", "MB", "dimension"],
         [
             [
-                one.name,
-                "yes" if one.supports_text else "no",
-                one.fingerprint[:12],
-                str(one.dimension),
+                one["name"],
+                "yes" if one["text"] else "no",
+                one["licence"] + (" (gated)" if one["gated"] else ""),
+                "yes" if one["on_disk"] else "no",
+                one["repo"] or "bundled",
+                f"{one['bytes'] / 1e6:,.0f}",
+                str(one["dimension"]),
             ]
             for one in found
         ],
-        numbers=1,
+        numbers=2,
     )
-    typer.echo("Any folder in the transformers layout, or hub id, works with --encoder as well.")
+    typer.echo("Any folder in the transformers or open_clip layout, or hub id, works as well.")
+
+
+def _listed() -> list[dict[str, Any]]:
+    from ingest.encoders import load_encoder
+    from ingest.encoders.locate import bundled_names
+    from ingest.encoders.registry import KNOWN, is_here
+
+    bundled = [
+        {
+            "name": one.name,
+            "dimension": one.dimension,
+            "text": one.supports_text,
+            "bytes": one.size,
+            "licence": BUNDLED_LICENCE,
+            "gated": False,
+            "on_disk": True,
+            "repo": None,
+            "revision": None,
+            "fingerprint": one.fingerprint,
+        }
+        for one in map(load_encoder, bundled_names())
+    ]
+    return bundled + [
+        {
+            "name": known.name,
+            "dimension": known.dimension,
+            "text": known.text,
+            "bytes": known.bytes,
+            "licence": known.licence,
+            "gated": known.gated,
+            "on_disk": is_here(known),
+            "repo": known.repo,
+            "revision": known.revision,
+            "fingerprint": None,
+        }
+        for known in KNOWN.values()
+    ]
 
 
 def train(
