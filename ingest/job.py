@@ -44,6 +44,11 @@ __all__ = ["ImageEncoder", "IngestReport", "Progress", "Target", "ingest"]
 #: Images handed to the encoder at once, and their bytes; whichever comes first.
 _ENCODE = 128
 _ENCODE_BYTES = 24 << 20
+# The encoder's threads wait for each other in a loop that keeps a core busy, while the decoding
+# threads need it: measured 4 times slower. Read by OpenMP when torch is loaded, which is later.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ.setdefault("GOMP_SPINCOUNT", "0")
+
 _ROW_COLUMNS = frozenset(field.name for field in fields(Row))
 
 

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from ingest import ImageFile, ingest, open_source
+from ingest.job import _ENCODE, _ENCODE_BYTES
 from ingest.pipeline import Opened, open_file
 from store import CxrError, Gallery
 from tests.benchmarks.timing import heading, line, memory_mib
@@ -95,14 +96,15 @@ def _decode_alone(root: Path) -> float:
 
 def _encode_alone(root: Path, encoder: Any) -> float:
     """The same images, already in memory, in the job's portions."""
-    found = [open_file(one, str(one.id), None) for one in _files(root)[:256]]
+    found = [open_file(one, str(one.id), None) for one in _files(root)[:128]]
     images = [one.pixels for one in found if isinstance(one, Opened)]
+    portion = max(1, min(_ENCODE, _ENCODE_BYTES // images[0].nbytes))
     total = len(_files(root))
     encoder.encode_images(images[:8])
     begin = time.perf_counter()
     done = 0
     while done < total:
-        part = images[: min(len(images), total - done)]
+        part = images[: min(portion, total - done)]
         encoder.encode_images(part)
         done += len(part)
     return time.perf_counter() - begin
