@@ -72,6 +72,8 @@ class Runtime:
             images=tensors, input_data_format="channels_first", return_tensors="pt"
         )
         pixels = inputs["pixel_values"].to(self.device)
+        if pixels.ndim == 4:  # in the weights' own layout, or each convolution turns it round
+            pixels = pixels.contiguous(memory_format=torch.channels_last)
         with torch.inference_mode(), cast(self._precision, self.device):
             if hasattr(self._model, "get_image_features"):
                 features = self._model.get_image_features(pixel_values=pixels)

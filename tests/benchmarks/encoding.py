@@ -1,0 +1,135 @@
+"""How fast images become vectors: ``python -m tests.benchmarks.encoding``.
+
+ViT-B/32 at its real size with random weights: files decoded, prepared and encoded, against the
+bare forward pass on pixels that lie ready. The bundled encoder: against one image at a time.
+"""
+
+from __future__ import annotations
+
+import io
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+BATCHES = (8, 16, 32)
+
+
+def seconds(function: Callable[[], object], repeats: int) -> float:
+    """Of the fastest of several calls, after one to warm up."""
+    function()
+    times = []
+    for _ in range(repeats):
+        begin = time.perf_counter()
+        function()
+        times.append(time.perf_counter() - begin)
+    return min(times)
+
+
+def vit_b_32(folder: Path) -> None:
+    """The architecture of clip and pubmed-clip, untrained."""
+    import torch
+    from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel
+
+    from tests.ingest.test_encoders import save_tokenizer
+
+    torch.manual_seed(0)
+    CLIPModel(CLIPConfig()).save_pretrained(folder)
+    CLIPImageProcessor().save_pretrained(folder)
+    save_tokenizer(folder)
+
+
+def films(count: int, side: int) -> tuple[list[np.ndarray], list[bytes]]:
+    """Smooth grey squares, as arrays and as PNG files."""
+    from PIL import Image
+
+    random = np.random.default_rng(0)
+    arrays, files = [], []
+    for _ in range(count):
+        coarse = random.integers(0, 256, (8, 8), dtype=np.uint8)
+        picture = Image.fromarray(coarse).resize((side, side), Image.Resampling.BICUBIC)
+        arrays.append(np.asarray(picture))
+        out = io.BytesIO()
+        picture.save(out, "PNG")
+        files.append(out.getvalue())
+    return arrays, files
+
+
+def against_the_forward_pass(count: int = 64, repeats: int = 3) -> float:
+    """Images a second of the whole way, as a share of the bare forward pass."""
+    import torch
+
+    from ingest.encoders import load_encoder
+    from ingest.images import read_image
+
+    with tempfile.TemporaryDirectory() as folder:
+        vit_b_32(Path(folder))
+        encoder = load_encoder(folder)
+        _, files = films(count, 256)
+        model, device = encoder._loaded()._model, encoder._loaded().device
+        pixels = torch.rand(count, 3, 224, 224, device=device)
+
+        def bare(batch: int) -> None:
+            with torch.inference_mode():
+                for part in pixels.split(batch):
+                    model.get_image_features(pixel_values=part).pooler_output.cpu()
+
+        best = min((seconds(lambda b=b: bare(b), repeats), b) for b in BATCHES)
+
+        def whole() -> None:
+            encoder.encode_images([read_image(file) for file in files], batch_size=best[1])
+
+        ours = seconds(whole, repeats)
+        share = best[0] / ours
+        print(
+            f"ViT-B/32, bare forward pass, best batch {best[1]:<16} {count / best[0]:8.1f} images/s"
+        )
+        print(
+            f"ViT-B/32, PNG decoded, prepared, encoded {'':<9} {count / ours:8.1f} images/s "
+            f"= {share:.2f} of it (bar 0.9)",
+            flush=True,
+        )
+        return share
+
+
+def against_one_at_a_time(count: int = 256, repeats: int = 3) -> float:
+    """Images a second of the bundled encoder, over those of the loop that everyone writes."""
+    import torch
+    from transformers import AutoImageProcessor, AutoModel
+
+    from ingest.encoders import DEFAULT_ENCODER, load_encoder, locate
+
+    folder = Path(str(locate.__file__)).parent / DEFAULT_ENCODER
+    encoder = load_encoder()
+    device = encoder._loaded().device
+    arrays, _ = films(count, 28)
+    model = AutoModel.from_pretrained(folder).to(device).eval()
+    processor = AutoImageProcessor.from_pretrained(folder)
+
+    def naive() -> None:
+        for array in arrays:
+            inputs = processor(images=np.stack([array] * 3, axis=-1), return_tensors="pt")
+            with torch.no_grad():
+                features = model.get_image_features(**inputs.to(device)).pooler_output
+            (features / features.norm(dim=-1, keepdim=True)).cpu().numpy()
+
+    loop, ours = seconds(naive, repeats), seconds(lambda: encoder.encode_images(arrays), repeats)
+    print(f"{DEFAULT_ENCODER}, one image at a time {'':<20} {count / loop:8.1f} images/s")
+    print(
+        f"{DEFAULT_ENCODER}, encode_images {'':<26} {count / ours:8.1f} images/s "
+        f"= {loop / ours:.1f} x (bar 5)",
+        flush=True,
+    )
+    return loop / ours
+
+
+def encoding() -> None:
+    """Both comparisons."""
+    against_one_at_a_time()
+    against_the_forward_pass()
+
+
+if __name__ == "__main__":
+    encoding()
