@@ -1,0 +1,177 @@
+"""What is said before the hits, on the command line and in the dashboard; prompts scored."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from streamlit.testing.v1 import AppTest
+
+import ui
+from ingest.encoders.understanding import Understanding
+from ingest.lexicon import save_lexicon
+from store import BadQuery, Labelled, UsageError
+from store.nearness import Nearness
+from store.prompts import score_prompts
+from tests.ui import films
+from ui import caution
+from ui.commands.prompting import BUNDLED, Prompt, read_prompts
+
+APP = str(Path(ui.__file__).parent / "dashboard.py")
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A gallery large enough to judge, of a tiny encoder that brings a lexicon."""
+    root = tmp_path_factory.mktemp("cautions")
+    encoder = films.tiny_clip(root / "tiny-clip")
+    save_lexicon(encoder)
+    films.add(root / "gallery", encoder, [films.film(number, "train") for number in range(120)])
+    return root / "gallery", encoder
+
+
+@pytest.fixture
+def cxr(made, capsys, monkeypatch):
+    """Run a command: (exit code, stdout, stderr)."""
+    from ui import cli
+
+    monkeypatch.setenv("CXR_STORE", str(made[0]))
+    monkeypatch.setenv("CXR_ENCODER", str(made[1]))
+    monkeypatch.setenv("CXR_DEVICE", "cpu")
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr("sys.argv", ["cxr", *map(str, arguments)])
+        capsys.readouterr()
+        try:
+            cli.main()
+            code = 0
+        except SystemExit as stop:
+            code = int(stop.code or 0)
+        found = capsys.readouterr()
+        return code, found.out, found.err
+
+    return run
+
+
+@pytest.fixture
+def stranger(tmp_path) -> Path:
+    random = np.random.default_rng(0)
+    path = tmp_path / "noise.png"
+    Image.fromarray(random.integers(0, 256, (64, 64), dtype=np.uint8)).save(path)
+    return path
+
+
+@pytest.fixture
+def film(tmp_path) -> Path:
+    path = tmp_path / "film.png"
+    Image.fromarray(films.draw(12_345, True).astype(np.uint8)).save(path)
+    return path
+
+
+def test_search_says_what_is_not_understood(cxr):
+    code, out, err = cxr("search", "--text", "carburettor gasket", "-k", 2, "--json")
+    query = json.loads(out)["query"]
+    assert code == 0 and query["understood"] is False and "carburettor" in query["reason"]
+    assert "! not understood" in err
+    _, out, err = cxr("search", "--text", "clear lungs", "-k", 2, "--json")
+    query = json.loads(out)["query"]
+    assert query["understood"] is True and query["reason"] is None and "understood" not in err
+
+
+def test_search_says_that_there_is_no_good_match(cxr, stranger, film):
+    _, out, err = cxr("search", "--image", stranger, "-k", 2, "--json")
+    near = json.loads(out)["query"]["nearness"]
+    assert near["unlike"] is True and near["picture_percentile"] < 1 and "no good match" in err
+    _, out, err = cxr("search", "--image", film, "-k", 2)
+    assert "no good match" not in err and "percentile" in err and "rank" in out
+
+
+def test_the_dashboard_says_both(made, monkeypatch, stranger):
+    monkeypatch.setenv("CXR_STORE", str(made[0]))
+    monkeypatch.setenv("CXR_ENCODER", str(made[1]))
+    test = AppTest.from_file(APP, default_timeout=60)
+    test.query_params["text"] = "knee fracture"
+    test.run()
+    assert not test.exception
+    [warning] = [box.value for box in test.warning]
+    assert "Not understood" in warning and "knee" in warning
+    test.query_params["text"] = "clear lungs"
+    test.run()
+    assert not test.warning
+
+    test.file_uploader[0].set_value((stranger.name, stranger.read_bytes(), "image/png")).run()
+    assert not test.exception
+    [warning] = [box.value for box in test.warning]
+    assert "No good match" in warning
+    assert any("percentile" in box.value for box in test.caption)
+
+
+def test_an_encoder_without_a_lexicon_claims_nothing():
+    assert caution.of_text(Understanding(None)) is None
+    assert caution.of_text(Understanding(True)) is None
+    assert caution.of_image(Nearness(0.5, 10, None, None, None, 20)) is None
+
+
+# --- prompts ---
+
+
+def test_prompts_are_scored(cxr, tmp_path):
+    path = tmp_path / "prompts.json"
+    rows = [
+        {"text": "clear lungs", "label": "normal", "held_out": True},
+        {"text": "pneumonia", "label": "pneumonia"},
+    ]
+    path.write_text(json.dumps(rows))
+    code, out, _ = cxr("evaluate", "--prompts", path, "--json")
+    found = json.loads(out)
+    assert code == 0 and found["k"] == 10
+    assert [one["text"] for one in found["prompts"]] == ["clear lungs", "pneumonia"]
+    assert set(found["overall"]) == {"all", "held_out", "normal", "pneumonia"}
+    one = found["prompts"][0]
+    assert 0 <= one["precision"] <= 1 and 0 < one["average_precision"] <= 1
+    assert one["understood"] is True
+    code, out, _ = cxr("evaluate", "--prompts", path)
+    assert code == 0 and "mean AP" in out
+
+
+def test_scores_are_those_of_the_definition():
+    gallery = Labelled(
+        ["b", "a", "c", "d"],
+        np.asarray([[1, 0], [1, 0], [0.6, 0.8], [0, 1]], np.float32),
+        [("x",), ("y",), ("x",), ("y",)],
+    )
+    # a and b tie: a comes first. Ranking a(y) b(x) c(x) d(y).
+    (one,) = score_prompts(np.asarray([[1, 0]], np.float32), ["x"], gallery, k=2)
+    assert one.precision == 0.5
+    assert one.average_precision == pytest.approx((1 / 2 + 2 / 3) / 2)
+    with pytest.raises(BadQuery, match="'z'"):
+        score_prompts(np.asarray([[1, 0]], np.float32), ["z"], gallery, k=2)
+    with pytest.raises(BadQuery, match="k = 9"):
+        score_prompts(np.asarray([[1, 0]], np.float32), ["x"], gallery, k=9)
+
+
+def test_prompt_files(tmp_path):
+    assert len(read_prompts(BUNDLED)) >= 90
+    path = tmp_path / "p.csv"
+    path.write_text("text,label,held_out\nclear,normal,yes\nodd,pneumonia,\n")
+    assert read_prompts(str(path)) == [Prompt("clear", "normal", True), Prompt("odd", "pneumonia")]
+    for content in ("", "text,label\n", "text,label\n,normal\n", "words\nclear\n"):
+        path.write_text(content)
+        with pytest.raises(UsageError):
+            read_prompts(str(path))
+    with pytest.raises(UsageError):
+        read_prompts(str(tmp_path / "nowhere.csv"))
+
+
+def test_encoders_are_listed(cxr):
+    _, out, _ = cxr("encoders", "--json")
+    found = {one["name"]: one for one in json.loads(out)}
+    assert next(iter(found)) == "cxr-clip-28"
+    assert {"pubmed-clip", "clip", "medsiglip", "biomedclip", "rad-dino"} <= set(found)
+    assert found["rad-dino"]["text"] is False and found["medsiglip"]["gated"] is True
+    for one in found.values():
+        assert {"dimension", "text", "bytes", "licence", "on_disk", "revision"} <= set(one)
+    assert found["cxr-clip-28"]["on_disk"] is True and found["clip"]["on_disk"] is False
