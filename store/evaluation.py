@@ -127,8 +127,10 @@ def evaluate(
             f"queries have {queries.vectors.shape[1]} dimensions, the gallery "
             f"{gallery.vectors.shape[1]}; both must come from one encoder"
         )
+    # In id order, so that not even rounding or the bootstrap depends on how rows are stored.
+    queries, gallery = _by_id(queries), _by_id(gallery)
     depths = sorted(set(k))
-    places = {id_: place for place, id_ in enumerate(sorted(gallery.ids))}
+    places = {id_: place for place, id_ in enumerate(gallery.ids)}
     own = np.asarray([places.get(id_, -1) for id_ in queries.ids])
     most = len(gallery.ids) - int((own >= 0).any())
     if not depths or depths[0] < 1 or depths[-1] > most:
@@ -166,6 +168,13 @@ def evaluate_vectors(
     return evaluate("leave-one-out", rows, rows, k)
 
 
+def _by_id(rows: Labelled) -> Labelled:
+    order = sorted(range(len(rows.ids)), key=rows.ids.__getitem__)
+    return Labelled(
+        [rows.ids[i] for i in order], rows.vectors[order], [rows.labels[i] for i in order]
+    )
+
+
 @dataclass(slots=True)
 class _ByQuery:
     precision: Floats  # (q, depths)
@@ -183,12 +192,11 @@ def _measure(
     depths: list[int],
     full_ranking: bool,
 ) -> _ByQuery:
-    # In id order a stable sort breaks ties by id.
-    order = np.argsort(np.asarray(gallery.ids, dtype=object), kind="stable")
-    vectors = np.ascontiguousarray(gallery.vectors[order], np.float32)
+    # The gallery comes in id order: a stable sort breaks ties by id.
+    vectors = np.ascontiguousarray(gallery.vectors, np.float32)
     names = sorted({name for rows in (queries, gallery) for row in rows.labels for name in row})
     query_hot = one_hot(queries.labels, names)
-    gallery_hot = one_hot([gallery.labels[i] for i in order], names)
+    gallery_hot = one_hot(gallery.labels, names)
     single = all(len(row) == 1 for rows in (queries, gallery) for row in rows.labels)
     n, m = len(queries.ids), len(gallery.ids)
     result = _ByQuery(

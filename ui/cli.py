@@ -66,7 +66,7 @@ def _options(
 def main() -> None:
     """Run ``cxr``; every refusal of the library is one line and an exit code."""
     try:
-        app()
+        app(prog_name="cxr")
     except CxrError as error:
         typer.secho(f"cxr: {error}", err=True, fg=typer.colors.RED)
         sys.exit(exit_code(error))

@@ -181,3 +181,13 @@ def test_a_gallery_measures_both_protocols_beside_its_floors(tmp_path) -> None:
     ):
         with pytest.raises(BadQuery):
             gallery.evaluate(**wrong)
+
+
+def test_the_order_of_rows_changes_nothing_to_the_last_bit() -> None:
+    random = np.random.default_rng(2)
+    vectors, labels = random_vectors(157, 3), [(str(x),) for x in random.integers(3, size=157)]
+    ids = [f"row/{i}" for i in range(157)]
+    shuffled = random.permutation(157)
+    one = Labelled(ids, vectors, labels)
+    other = Labelled([ids[i] for i in shuffled], vectors[shuffled], [labels[i] for i in shuffled])
+    assert evaluate("x", one, one).as_dict() == evaluate("x", other, other).as_dict()
