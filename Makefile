@@ -11,7 +11,7 @@ demo: $(READY)
 	$(BIN)/cxr demo $(ARGS)
 
 test: lint types imports
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile -q $(ARGS)
 
 lint: $(DEV_READY)
 	$(BIN)/ruff check .
