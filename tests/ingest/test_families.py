@@ -416,3 +416,21 @@ def pickled(folder: Path, tmp_path: Path, monkeypatch):
     monkeypatch.setattr(locate, "KNOWN", {"pubmed-clip": known})
     monkeypatch.setenv("CXR_CACHE", str(tmp_path / "cache"))
     return known, source
+
+
+def test_idle_branches_of_the_bundled_encoder_change_nothing():
+    """They are left out for speed: the library's whole model gives the same vectors."""
+    import torch
+    from transformers import AutoImageProcessor, AutoModel
+
+    from ingest.encoders import DEFAULT_ENCODER, locate
+
+    folder = Path(locate.__file__).parent / DEFAULT_ENCODER
+    encoder = load_encoder(device="cpu")
+    processor = AutoImageProcessor.from_pretrained(folder, backend="torchvision")
+    with torch.no_grad():
+        pixels = processor(images=[rgb(film) for film in films()], return_tensors="pt")
+        whole = AutoModel.from_pretrained(folder).eval().get_image_features(**pixels)
+    np.testing.assert_allclose(encoder.encode_images(films()), unit(whole.pooler_output), atol=1e-5)
+    layers = [m for m in encoder._loaded()._model.modules() if hasattr(m, "vertical_conv")]
+    assert layers and all(layer.vertical_conv is None for layer in layers)
