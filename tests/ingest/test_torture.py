@@ -15,7 +15,8 @@ from tests.ingest.test_encoders import save_processor, save_tokenizer, tiny_mode
 
 ROOT = Path(__file__).parents[2]
 CHILD = """
-import json, resource, sys
+import json, sys
+from pathlib import Path
 from ingest import ingest, open_source
 from ingest.encoders import load_encoder
 from store import Gallery
@@ -27,7 +28,9 @@ source = open_source("folder", root)
 told = []
 report = ingest(source, gallery, encoder, keep_going=True, progress=told.append)
 again = ingest(open_source("folder", root), gallery, encoder, keep_going=True)
-peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+# Not ru_maxrss: a child starts with that of the process which started it.
+status = Path("/proc/self/status")
+peak = int(status.read_text().split("VmHWM:")[1].split()[0]) / 1024 if status.exists() else 0
 print(json.dumps({"report": report.as_dict(), "again": again.as_dict(), "peak_mb": peak,
                   "total": source.total, "done": told[-1].done}))
 """
