@@ -21,7 +21,7 @@ from ingest.encoders.locate import EncoderFiles
 from ingest.encoders.precision import cast
 from ingest.encoders.quiet import quietly
 from ingest.encoders.registry import OPEN_CLIP_CONFIG, OPEN_CLIP_WEIGHTS, TEXT_TOWER
-from ingest.encoders.runtime import pick_device
+from ingest.encoders.runtime import pick_device, to_vectors
 from ingest.record import Pixels
 from store.errors import EncoderUnavailable
 from store.schema import Vectors
@@ -87,13 +87,7 @@ class OpenClipRuntime:
             return self._array(self._model.encode_text(tokens.to(self.device)))
 
     def _array(self, features: torch.Tensor) -> Vectors:
-        array: Vectors = features.float().cpu().numpy()
-        if array.ndim != 2 or array.shape[1] != self._dimension:
-            raise EncoderUnavailable(
-                f"encoder {self._name!r} gave vectors of shape {array.shape[1:]} where its "
-                f"configuration declares ({self._dimension},); it is not a supported model"
-            )
-        return array
+        return to_vectors(features, self._dimension, self._name)
 
 
 def _build(open_clip: Any, files: EncoderFiles, config: dict[str, Any]) -> Any:

@@ -96,13 +96,7 @@ class Runtime:
     def _array(self, features: Any) -> Vectors:
         # transformers 5 returns an output object, 4 returned the tensor itself
         tensor = features if isinstance(features, torch.Tensor) else features.pooler_output
-        array: Vectors = tensor.float().cpu().numpy()
-        if array.ndim != 2 or array.shape[1] != self._dimension:
-            raise EncoderUnavailable(
-                f"encoder {self._name!r} gave vectors of shape {array.shape[1:]} where its "
-                f"configuration declares ({self._dimension},); it is not a supported model"
-            )
-        return array
+        return to_vectors(tensor, self._dimension, self._name)
 
     def _check(self, files: EncoderFiles, model: Any, report: dict[str, Any]) -> None:
         absent = sorted(map(str, [*report["missing_keys"], *report["mismatched_keys"]]))
@@ -122,6 +116,17 @@ class Runtime:
                 f"encoder {files.name!r}: {type(model).__name__} has no get_text_features; "
                 "expected a dual encoder such as CLIPModel"
             )
+
+
+def to_vectors(features: torch.Tensor, dimension: int, name: str) -> Vectors:
+    """Features as float32 (n, dimension); EncoderUnavailable when the model gives another shape."""
+    array: Vectors = features.float().cpu().numpy()
+    if array.ndim != 2 or array.shape[1] != dimension:
+        raise EncoderUnavailable(
+            f"encoder {name!r} gave vectors of shape {array.shape[1:]} where its "
+            f"configuration declares ({dimension},); it is not a supported model"
+        )
+    return array
 
 
 def pick_device(wanted: str | None = None) -> torch.device:
