@@ -133,3 +133,13 @@ def test_undo_of_what_never_was(run: Any) -> None:
     assert run("ingest", "synthetic", "--split", "val", "-q")[0] == 0
     code, _, err = run("batches", "--undo", "x")
     assert code == 2 and "no batch 'x'" in err
+
+
+def test_a_folder_without_images_is_said_and_leaves_nothing(run: Any, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    for source in ("folder", "dicom"):
+        code, out, err = run("ingest", source, tmp_path / "empty")
+        assert code == 1
+        assert "nothing to ingest in" in err and "empty" in err
+        assert out == ""
+    assert not (tmp_path / "store").exists()

@@ -151,7 +151,7 @@ def ingest(
     """
     from ingest import ingest as run
     from ingest import open_source
-    from store import Gallery, UsageError
+    from store import BadSource, Gallery, UsageError
 
     options = {
         "labels": labels,
@@ -179,6 +179,11 @@ def ingest(
     images = open_source(source, path, **options)
     if images.note:
         printing.warn(images.note)
+    if path is not None and images.total == 0 and not prune:
+        raise BadSource(
+            f"nothing to ingest in {path}: it holds no files that {source!r} reads; "
+            "check the path, or see docs/sources.md"
+        )
     model = _encoder(store, encoder, device)
     gallery = Gallery.create(store, model.stamp)
     try:
