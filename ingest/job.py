@@ -26,6 +26,7 @@ from ingest.pipeline import (
     Opened,
     Outcome,
     Same,
+    Stage,
     in_order,
     known_of,
     open_file,
@@ -96,6 +97,7 @@ def ingest(
     prune: Literal["list", "delete"] | None = None,
     keep_going: bool = False,
     workers: int | None = None,
+    stage: Stage | None = None,
 ) -> IngestReport:
     """Bring a gallery up to date with a source.
 
@@ -115,6 +117,8 @@ def ingest(
             Only for a source with a root, and only when it was read to its end.
         keep_going: do not stop when more than half is refused.
         workers: threads that decode; one per core when ``None``.
+        stage: opens and encodes images elsewhere, e.g. ``ingest.distributed.on_ray``; in threads
+            of this process when ``None``.
 
     Raises:
         EncoderMismatch: the gallery belongs to another encoder. Nothing is written then.
@@ -136,7 +140,7 @@ def ingest(
     journal = Journal(gallery.uri, source, report, now)
     job = _Job(source, gallery, encoder, report, now, journal, progress, prune is not None)
     try:
-        job.run(batch_size, stop or threading.Event(), keep_going, workers)
+        job.run(batch_size, stop or threading.Event(), keep_going, workers, stage)
         if prune is not None and report.stopped is None:
             from ingest.prune import prune_gone
 
@@ -177,13 +181,19 @@ class _Job:
         self._memory = FileMemory(state_folder(gallery.uri) if source.root else None)
 
     def run(
-        self, batch_size: int, stop: threading.Event, keep_going: bool, workers: int | None
+        self,
+        batch_size: int,
+        stop: threading.Event,
+        keep_going: bool,
+        workers: int | None,
+        stage: Stage | None,
     ) -> None:
         """Read the source to its end, or to where it is stopped."""
         self.tell()
         pool = ThreadPoolExecutor(workers or os.cpu_count() or 1, "decode")
         batch = _Batch()
-        results = in_order(pool, self._tasks(batch_size, pool), min(2 * batch_size, 512))
+        tasks = self._tasks(batch_size, pool)
+        results = stage(tasks) if stage else in_order(pool, tasks, min(2 * batch_size, 512))
         try:
             for found in results:
                 if isinstance(found, _End):
@@ -297,6 +307,10 @@ class _Job:
         elif isinstance(found, Same):
             self.report.hashed += found.hashed
             batch.same.append(found)
+        elif found.vector is not None:
+            self.report.hashed += found.seen is not None
+            self.report.encoded += 1
+            self._add(found, found.vector, batch)
         else:
             self.report.hashed += found.seen is not None
             if batch.waiting_bytes + found.pixels.nbytes > _ENCODE_BYTES:
@@ -313,12 +327,15 @@ class _Job:
         vectors = self.encoder.encode_images([one.pixels for one in batch.waiting])
         self.report.encoded += len(batch.waiting)
         for one, vector in zip(batch.waiting, vectors, strict=True):
-            batch.rows.append(
-                self._row(one.id, one.sha256, one.metadata, vector, one.picture, one.size)
-            )
-            if one.seen is not None:
-                batch.remember.append((str(one.metadata["source"]), one.seen))
+            self._add(one, vector, batch)
         batch.waiting, batch.waiting_bytes = [], 0
+
+    def _add(self, one: Opened, vector: npt.NDArray[np.float32], batch: _Batch) -> None:
+        batch.rows.append(
+            self._row(one.id, one.sha256, one.metadata, vector, one.picture, one.size)
+        )
+        if one.seen is not None:
+            batch.remember.append((str(one.metadata["source"]), one.seen))
 
     def _commit(self, batch: _Batch) -> None:
         """Write one batch and count it."""

@@ -18,7 +18,7 @@ from ingest.record import METADATA, ImageFile, ImageRecord, Pixels, Rejection
 from ingest.state import Seen, seen_now
 from ingest.tree import read_plain
 from store.errors import BadImage
-from store.schema import Row
+from store.schema import Row, Vectors
 
 #: Decoded pixels that wait for the encoder, at most about this many bytes.
 AHEAD_BYTES = 64 << 20
@@ -35,6 +35,7 @@ class Opened:
         metadata: all that is known of it.
         picture: its thumbnail, PNG.
         seen: what to remember of the file.
+        vector: float32 (d,), where it was encoded elsewhere; its pixels are let go then.
     """
 
     id: str
@@ -44,6 +45,7 @@ class Opened:
     picture: bytes
     seen: Seen | None = None
     size: tuple[int, int] = field(default=(0, 0))
+    vector: Vectors | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +66,10 @@ class Same:
 
 
 Outcome = Opened | Same | Rejection
+#: Opens an image; whatever else travels among tasks is handed through in its place.
+Task = Callable[[], Outcome]
+#: Tasks in order to what came of them, in the same order: in_order, or a cluster.
+Stage = Callable[[Iterator[Task | Any]], Generator[Any, None, None]]
 
 
 def known_of(record: ImageRecord) -> dict[str, Any]:
