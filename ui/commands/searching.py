@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,8 +13,12 @@ from ui import caution, printing
 from ui.commands.options import Device, EncoderName, Json, Store
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
     from ingest import Pixels
     from store import Gallery, Hit, Vectors, Where
+    from store.feedback import Weights
 
 
 def search(
@@ -23,12 +28,27 @@ def search(
     ] = None,
     id: Annotated[str | None, typer.Option(help="The id of a stored film.")] = None,  # noqa: A002
     text: Annotated[str | None, typer.Option(help='A sentence: "clear lungs".')] = None,
+    like: Annotated[
+        list[str] | None, typer.Option(help="The id of a stored film to be like as well. Repeat.")
+    ] = None,
+    unlike: Annotated[
+        list[str] | None, typer.Option(help="The id of a stored film to be unlike. Repeat.")
+    ] = None,
+    weights: Annotated[
+        str | None,
+        typer.Option(
+            help="How much the query, the films to be like and those to be unlike count "
+            "(Rocchio). Default: 1,0.75,0.15."
+        ),
+    ] = None,
     k: Annotated[int, typer.Option("-k", help="How many hits.")] = 10,
+    page: Annotated[int, typer.Option(help="Page 2 is the next k hits, and so on.")] = 1,
     where: Annotated[
         list[str] | None,
         typer.Option(
-            help="KEY=VALUE with label, split, dataset, patient, view, sex or age (40..60). "
-            "Repeat a key for any of its values, several keys for all of them."
+            help="KEY=VALUE with label, uncertain, absent, split, dataset, patient, view, sex, age "
+            "(40..60) or a column of your own (3, 2..7). Repeat a key for any of its values, "
+            "several keys for all of them."
         ),
     ] = None,
     figure: Annotated[Path | None, typer.Option(help="Write a picture of the result here.")] = None,
@@ -38,45 +58,81 @@ def search(
 ) -> None:
     """Show the most similar films, with labels and exact cosine scores."""
     from store import Gallery, parse_where
+    from store.feedback import parse_weights, refined_search
 
-    if [image, id, text].count(None) != 2:
-        raise UsageError("give exactly one of --image, --id and --text")
+    given = 3 - [image, id, text].count(None)
+    if given > 1 or not (given or like):
+        raise UsageError("give exactly one of --image, --id and --text, or films with --like")
+    if page < 1:
+        raise UsageError(f"--page {page}: expected 1 or more")
+    if weights and not (like or unlike):
+        raise UsageError("--weights plays no part without --like or --unlike")
     condition = parse_where(where or [])
+    using = parse_weights(weights) if weights else None
     gallery = Gallery.open(store)
     printing.warn_if_synthetic(gallery)
-    pixels: Pixels | None = None
-    query: dict[str, Any]
-    if id is not None:
-        query = {"id": id}
-        hits = gallery.search_by_id(id, k, condition)
-    else:
-        from ui.commands.options import encoder_of
-
-        gallery.check_k(k)
-        if image is not None:
-            from ingest import read_image
-
-            query = {"image": str(image)}
-            pixels = read_image(image)
-            vectors = encoder_of(gallery, encoder, device).encode_images([pixels])
-            query["nearness"] = _say_how_near(gallery, vectors, pixels, json)
-        else:
-            query = {"text": text}
-            using = encoder_of(gallery, encoder, device)
-            vectors = using.encode_texts([text or ""])
-            found = using.understands(text or "")
-            query |= {"understood": found.understood, "reason": found.reason}
-            if (warning := caution.of_text(found)) is not None:
-                printing.warn(warning)
-        hits = gallery.search(vectors, k, condition)[0]
+    gallery.check_k(k)
+    query, pixels, vector = _asked(gallery, image, id, text, encoder, device, json)
+    if like or unlike:
+        query |= _marks(like or [], unlike or [], using)
+    depth = k if page == 1 else min(k * page, len(gallery))
+    found = refined_search(
+        gallery,
+        id if vector is None else vector,
+        depth,
+        like=like or [],
+        unlike=unlike or [],
+        weights=using,
+        where=condition,
+    )
+    hits = found[k * (page - 1) :]
     if len(hits) < k:
         printing.say(f"{len(hits)} of the {k} asked for: no other row passes [{condition}]")
     if json:
-        printing.as_json({**as_dict(query, k, condition, hits), "store": gallery.describe()})
+        printing.as_json({**as_dict(query, k, condition, hits, page), "store": gallery.describe()})
     else:
         printing.hits(hits)
     if figure is not None:
         _draw(figure, gallery, query, pixels, condition, hits)
+
+
+def _asked(
+    gallery: Gallery,
+    image: Path | None,
+    id_: str | None,
+    text: str | None,
+    encoder: str | None,
+    device: str | None,
+    json: bool,
+) -> tuple[dict[str, Any], Pixels | None, npt.NDArray[np.float32] | None]:
+    """What was asked with, as it is printed; its pixels and its vector where it has any."""
+    if id_ is not None:
+        return {"id": id_}, None, None
+    if image is None and text is None:
+        return {}, None, None
+    from ui.commands.options import encoder_of
+
+    if image is not None:
+        from ingest import read_image
+
+        pixels = read_image(image)
+        vectors = encoder_of(gallery, encoder, device).encode_images([pixels])
+        near = _say_how_near(gallery, vectors, pixels, json)
+        return {"image": str(image), "nearness": near}, pixels, vectors[0]
+    text = text or ""
+    loaded = encoder_of(gallery, encoder, device)
+    vectors = loaded.encode_texts([text])
+    found = loaded.understands(text)
+    if (warning := caution.of_text(found)) is not None:
+        printing.warn(warning)
+    query = {"text": text, "understood": found.understood, "reason": found.reason}
+    return query, None, vectors[0]
+
+
+def _marks(like: list[str], unlike: list[str], weights: Weights | None) -> dict[str, Any]:
+    from store.feedback import Weights
+
+    return {"like": like, "unlike": unlike, "weights": asdict(weights or Weights())}
 
 
 def _say_how_near(gallery: Gallery, vectors: Vectors, pixels: Pixels, json: bool) -> dict[str, Any]:
@@ -90,19 +146,24 @@ def _say_how_near(gallery: Gallery, vectors: Vectors, pixels: Pixels, json: bool
     return found.as_dict()
 
 
-def as_dict(query: dict[str, Any], k: int, where: Where, hits: list[Hit]) -> dict[str, Any]:
+def as_dict(
+    query: dict[str, Any], k: int, where: Where, hits: list[Hit], page: int = 1
+) -> dict[str, Any]:
     """The query and its hits as the command line prints them."""
     return {
-        "query": {**query, "k": k, "where": str(where)},
+        "query": {**query, "k": k, **({"page": page} if page > 1 else {}), "where": str(where)},
         "hits": [
             {
                 "rank": hit.rank,
                 "id": hit.row.id,
                 "score": hit.score,
                 "labels": list(hit.row.labels),
+                "uncertain": list(hit.row.uncertain),
+                "absent": list(hit.row.absent),
                 "split": hit.row.split,
                 "dataset": hit.row.dataset,
                 "source": hit.row.source,
+                "extra": printing.plain(hit.row.extra),
             }
             for hit in hits
         ],
@@ -126,8 +187,10 @@ def _draw(
         asked = Query(image=picture, labels=row.labels, name=row.id)
     elif pixels is not None:
         asked = Query(image=pixels, name=Path(query["image"]).name)
-    else:
+    elif "text" in query:
         asked = Query(text=query["text"])
+    else:
+        asked = Query(text=f"like {', '.join(query['like'])}")
     searched = f"searched: {where}" if where else "searched: all rows"
     figure = retrieval_figure(
         asked, hits, gallery.thumbnails(ids), provenance_of(gallery, searched)
