@@ -1,4 +1,4 @@
-"""One snapshot at a time, following the table: what Gallery answers from."""
+"""One version at a time, following the table: what Gallery answers from."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import threading
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from store import lease, mirror, saved, sync, table
+from store import lease, mirror, table
+from store.answering import Answerer, Manner
 from store.errors import StoreDamaged
 from store.schema import EncoderStamp
 
@@ -14,14 +15,15 @@ T = TypeVar("T")
 
 
 class Following:
-    """A table and the snapshot that answers for it; swapped whole, so safe between threads."""
+    """A table and what answers for it; swapped whole, so safe between threads."""
 
-    def __init__(self, uri: str, handle: Any, stamp: EncoderStamp) -> None:
+    def __init__(self, uri: str, handle: Any, stamp: EncoderStamp, manner: Manner) -> None:
         self.uri = uri
         self.stamp = stamp
         self._live = handle
+        self._manner = manner
         self._lock = threading.RLock()
-        self._snapshot: mirror.Snapshot | None = None
+        self._answerer: Answerer | None = None
         self._lease: lease.Lease | None = None
 
     def refresh(self) -> bool:
@@ -32,69 +34,72 @@ class Following:
 
         Raises:
             StoreNotFound, StoreDamaged, EncoderMismatch: the table is gone, cannot be read, or
-                was made again by another encoder. The snapshot that was in use stays in use.
+                was made again by another encoder. What answered until now stays in use.
         """
         with self._lock:
             # Opened afresh: a handle does not see that its table was dropped and made again.
             self._live = table.open_(self.uri, self.stamp)
             version = int(self._live.version)
             identity = table.uuid_of(self._live), version, table.token(self._live, version)
-            before = self._snapshot
+            before = self._answerer
             if before is not None and identity == (before.uuid, before.version, before.token):
                 return False
             if self._lease is None and table.is_local(self.uri):
                 self._lease = lease.Lease(self.uri)
                 self._lease.claim(version)
-            self._snapshot = self._follow(before, version)
-            if self._lease is not None:
-                self._lease.claim(version)
-            return True
+            after = self._manner.follow(before, table.pin(self.uri, version), self._remake)
+            self._put(after)
+            return after is not before
 
-    def _follow(self, before: mirror.Snapshot | None, version: int) -> mirror.Snapshot:
-        handle = table.pin(self.uri, version)
-        local = table.is_local(self.uri)
-        if before is None and local:
-            before = saved.load(self.uri, handle, self.stamp.dimension)
-            if before is not None:
-                saved.verify_behind(self.uri, before, self._distrust)
-        after = sync.follow(before, handle, self.stamp.dimension)
-        if after is not before and local:
-            saved.save_behind(self.uri, after)
-        return after
-
-    def _distrust(self, snapshot: mirror.Snapshot) -> None:
-        """Build anew: the saved mirror that answers came from turned out to be damaged."""
+    def _remake(self, make: Callable[[Any], Answerer]) -> None:
+        """Put another answerer in place, made of the newest version."""
         with self._lock:
-            self._snapshot = mirror.build(
-                table.pin(self.uri, int(self._live.version)), self.stamp.dimension
-            )
+            self._put(make(table.pin(self.uri, int(self._live.version))))
+
+    def _put(self, answerer: Answerer) -> None:
+        self._answerer = answerer
+        if self._lease is not None:
+            self._lease.claim(answerer.version)
+
+    def _now(self) -> Answerer:
+        """What answers now."""
+        answerer = self._answerer
+        if answerer is None:
+            self.refresh()
+            answerer = self._answerer
+            assert answerer is not None
+        return answerer
 
     def _current(self) -> mirror.Snapshot:
-        snapshot = self._snapshot
-        if snapshot is None:
-            self.refresh()
-            snapshot = self._snapshot
-            assert snapshot is not None
-        return snapshot
+        """The mirror, of a gallery that has one."""
+        found = self._now().mirror
+        assert found is not None, "this gallery answers without a mirror"
+        return found
 
-    def _answer(self, ask: Callable[[mirror.Snapshot], T]) -> T:
-        """Ask one snapshot; when its version was cleaned away under it, the newest."""
+    def _answer(self, ask: Callable[[Answerer], T]) -> T:
+        """Ask one version; when it was cleaned away meanwhile, the newest."""
         for last in (False, True):
             try:
-                return ask(self._current())
+                return ask(self._now())
             except (RuntimeError, OSError) as error:
                 if last or "not found" not in str(error).lower():
                     raise StoreDamaged(
                         f"the gallery at {self.uri} cannot be read: {str(error)[:300]}; "
                         "run: cxr check"
                     ) from error
-                self._snapshot = None
+                self._answerer = None
         raise AssertionError("unreachable")
 
     @property
     def table_version(self) -> int:
         """Version of the table that searches answer from."""
-        return self._current().version
+        return self._now().version
 
     def __len__(self) -> int:
-        return self._current().count
+        return self._now().count
+
+    def close(self) -> None:
+        """Let go of what it holds beyond memory. It must not be asked afterwards."""
+        self._manner.close()
+        if self._lease is not None:
+            self._lease.close()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -10,20 +10,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy.typing as npt
 
-from store import arrow, maintain, mirror, search, table, writing
-from store.check import problems
+from store import arrow, maintain, search, table, writing
+from store.answering import EXACT, Answerer, choose
+from store.catalogue import Catalogue
 from store.errors import BadQuery, StoreDamaged
 from store.evaluation import Evaluation
 from store.filters import Where
-from store.following import Following
 from store.protocols import Baseline, evaluate_snapshot
-from store.schema import EncoderStamp, Hit, Row, UpsertReport, Vectors
+from store.schema import EncoderStamp, Hit, Row, UpsertReport
 
 if TYPE_CHECKING:
     from store.nearness import Nearness
 
 
-class Gallery(Following):
+class Gallery(Catalogue):
     """A LanceDB table and the FAISS snapshot that follows it.
 
     Make one with Gallery.open or Gallery.create. Safe to share between threads: every search
@@ -32,23 +32,28 @@ class Gallery(Following):
     """
 
     @classmethod
-    def open(cls, uri: str | Path, stamp: EncoderStamp | None = None) -> Gallery:
+    def open(
+        cls, uri: str | Path, stamp: EncoderStamp | None = None, *, index: str = EXACT
+    ) -> Gallery:
         """Open a gallery.
 
         Args:
             uri: a folder, or an object-store location such as ``s3://bucket/gallery``.
             stamp: when given, the encoder that must have made it.
+            index: how it answers; see store.answering.choose.
 
         Raises:
             StoreNotFound, StoreDamaged, EncoderMismatch: see their docstrings.
         """
         handle = table.open_(str(uri), stamp)
-        return cls(str(uri), handle, _stamp(handle))
+        made_by = _stamp(handle)
+        return cls(str(uri), handle, made_by, choose(str(uri), made_by, index))
 
     @classmethod
     def create(cls, uri: str | Path, stamp: EncoderStamp) -> Gallery:
         """Make an empty gallery for one encoder, or open the one that is there."""
-        return cls(str(uri), table.create(str(uri), stamp), stamp)
+        handle = table.create(str(uri), stamp)
+        return cls(str(uri), handle, stamp, choose(str(uri), stamp))
 
     # -- writing -------------------------------------------------------------------------------
 
@@ -103,42 +108,6 @@ class Gallery(Following):
         """
         maintain.run(self.uri, self._live, keep)
 
-    # -- looking up ----------------------------------------------------------------------------
-
-    def rows(self, ids: Iterable[str]) -> dict[str, Row]:
-        """Metadata of the rows that are stored now, by id; unknown ids are left out."""
-        self._live.checkout_latest()
-        return {row.id: row for row in table.rows_by_id(self._live, ids)}
-
-    def known(self, ids: Iterable[str]) -> dict[str, tuple[bytes, str]]:
-        """(sha256, encoder fingerprint) of the rows that are stored now: what may be skipped."""
-        return {id_: (row.sha256, self.stamp.fingerprint) for id_, row in self.rows(ids).items()}
-
-    def row(self, id_: str) -> Row:
-        """Metadata of one row. UnknownId when there is none."""
-        return self._answer(lambda now: search.join(now, now.find([id_])))[0]
-
-    def vectors(self, ids: Sequence[str]) -> Vectors:
-        """Embeddings, float32 (n, d), in the order asked. UnknownId when one is missing."""
-        snapshot = self._current()
-        return snapshot.vectors[snapshot.find(ids)]
-
-    def thumbnails(self, ids: Sequence[str]) -> dict[str, bytes | None]:
-        """PNG bytes by id; None where a row has no picture. UnknownId when one is missing."""
-        pictures = self._answer(lambda now: table.thumbnails(now.handle, now.row_ids_of(ids)))
-        return dict(zip(ids, pictures, strict=True))
-
-    def ids(self, where: Where | None = None) -> list[str]:
-        """The ids that pass a filter, sorted."""
-        return self._answer(lambda now: now.ids_of(where))
-
-    def facets(self, where: Where | None = None) -> dict[str, dict[str, int]]:
-        """How many rows carry each value of labels, split, dataset, view and sex.
-
-        Rows without a value are not counted there.
-        """
-        return self._answer(lambda now: now.facets(where))
-
     # -- searching -----------------------------------------------------------------------------
 
     def search(
@@ -164,13 +133,7 @@ class Gallery(Following):
         """
         queries = search.check_queries(vectors, self.stamp)
         self.check_k(k)
-
-        def ask(now: mirror.Snapshot) -> list[list[Hit]]:
-            excluded = now.known_positions(exclude)
-            found = search.nearest(now, queries, k, now.positions_of(where), excluded)
-            return search.hits(now, found)
-
-        return self._answer(ask)
+        return self._answer(lambda now: now.search(queries, k, where, exclude))
 
     def search_by_id(self, id_: str, k: int = 10, where: Where | None = None) -> list[Hit]:
         """The k rows most similar to a stored one, which is never among them.
@@ -179,14 +142,11 @@ class Gallery(Following):
             UnknownId: no such row.
             BadQuery: k out of range.
         """
-        self._current().find([id_])
+        self.vectors([id_])
         self.check_k(k)
 
-        def ask(now: mirror.Snapshot) -> list[list[Hit]]:
-            position = now.find([id_])
-            allowed = now.positions_of(where)
-            found = search.nearest(now, now.vectors[position], k, allowed, position.tolist())
-            return search.hits(now, found)
+        def ask(now: Answerer) -> list[list[Hit]]:
+            return now.search(now.vectors_of([id_]), k, where, [id_])
 
         return self._answer(ask)[0]
 
@@ -241,56 +201,21 @@ class Gallery(Following):
             BadQuery: an unknown protocol, a split without labelled rows, a k beyond the gallery.
         """
 
-        def ask(now: mirror.Snapshot) -> Evaluation:
+        def ask(now: Answerer) -> Evaluation:
+            assert now.mirror is not None
             found = evaluate_snapshot(
-                now, protocol, k, split, gallery_split, dataset, baselines or {}, full_ranking
+                now.mirror,
+                protocol,
+                k,
+                split,
+                gallery_split,
+                dataset,
+                baselines or {},
+                full_ranking,
             )
             return replace(found, store=self.describe(now))
 
         return self._answer(ask)
-
-    # -- describing ----------------------------------------------------------------------------
-
-    def describe(self, snapshot: mirror.Snapshot | None = None) -> dict[str, Any]:
-        """Which store an answer came from: uri, rows, table version, encoder, fingerprint."""
-        snapshot = snapshot or self._current()
-        return {
-            "uri": self.uri,
-            "rows": snapshot.count,
-            "table_version": snapshot.version,
-            "encoder": self.stamp.name,
-            "fingerprint": self.stamp.fingerprint,
-        }
-
-    def check(self) -> list[str]:
-        """Read everything back and compare it with its checksums and with the mirror.
-
-        Returns:
-            One sentence for each thing that is wrong, with ids; none when all is sound.
-        """
-        try:
-            self.refresh()
-        except StoreDamaged as error:
-            self._live.checkout_latest()
-            return problems(self._live, self.stamp.dimension) or [str(error)]
-        return problems(self._current().handle, self.stamp.dimension, self._current())
-
-    def stats(self) -> dict[str, Any]:
-        """What is in the store, as the command line prints it."""
-        self.refresh()
-        facets = self.facets()
-        fragments, size = table.size(self.uri, self._live)
-        return {
-            **self.describe(),
-            "labels": facets["labels"],
-            "splits": facets["split"],
-            "datasets": facets["dataset"],
-            "table_version": int(self._live.version),
-            "mirror_version": self.table_version,
-            "fragments": fragments,
-            "bytes": size,
-            "dimension": self.stamp.dimension,
-        }
 
 
 def _stamp(handle: Any) -> EncoderStamp:

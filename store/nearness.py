@@ -20,7 +20,8 @@ import numpy as np
 import numpy.typing as npt
 
 from store import durable, search, table
-from store.mirror import Integers, Snapshot
+from store.answering import Answerer
+from store.mirror import Integers
 from store.protocols import Baseline
 from store.schema import Vectors
 
@@ -39,7 +40,7 @@ _FORMAT = 1
 _BLOCK = 1024
 
 _lock = threading.Lock()
-_known: WeakKeyDictionary[Snapshot, dict[str, _Reference]] = WeakKeyDictionary()
+_known: WeakKeyDictionary[Answerer, dict[str, _Reference]] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +71,7 @@ class Nearness:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Reference:
-    positions: Integers  # (m,) in the snapshot
+    vectors: Vectors  # (m, d) of the gallery's rows, or of a sample
     nearest: Vectors  # (m,) ascending
     pictures: Vectors  # (p, features) of the rows that have one
     picture_nearest: Vectors  # (p,) ascending
@@ -99,9 +100,9 @@ def nearness(
     queries = search.check_queries(vectors, gallery.stamp)
     compare = describe if thumbnails is not None else None
 
-    def ask(now: Snapshot) -> list[Nearness]:
+    def ask(now: Answerer) -> list[Nearness]:
         found = _reference(gallery.uri, now, compare)
-        cosines = _best(queries, now.vectors[found.positions])
+        cosines = _best(queries, found.vectors)
         pictures = None
         if thumbnails is not None and compare is not None and len(found.pictures):
             pictures = _best(_rounded(compare(list(thumbnails))), found.pictures)
@@ -124,7 +125,7 @@ def _judge(found: _Reference, cosine: float, picture: float | None) -> Nearness:
         picture_cosine=picture,
         picture_percentile=pictured,
         unlike=decisive < UNLIKE_PERCENT if enough else None,
-        rows=len(found.positions),
+        rows=len(found.vectors),
     )
 
 
@@ -134,7 +135,7 @@ def _percentile(ascending: Vectors, value: float) -> float:
     return 100.0 * float(np.searchsorted(ascending, value, side="right")) / len(ascending)
 
 
-def _reference(uri: str, now: Snapshot, describe: Baseline | None) -> _Reference:
+def _reference(uri: str, now: Answerer, describe: Baseline | None) -> _Reference:
     name = "none" if describe is None else f"{describe.__module__}.{describe.__qualname__}"
     with _lock:
         made = _known.setdefault(now, {})
@@ -143,29 +144,25 @@ def _reference(uri: str, now: Snapshot, describe: Baseline | None) -> _Reference
         return made[name]
 
 
-def _make(uri: str, now: Snapshot, describe: Baseline | None, name: str) -> _Reference:
-    order = np.argsort(now.row_ids, kind="stable")
-    step = np.linspace(0, now.count - 1, min(now.count, SAMPLE)).astype(np.int64)
-    positions: Integers = order[np.unique(step)] if now.count else order
-    row_ids, changed_at = now.row_ids[positions], now.changed_at[positions]
+def _make(uri: str, now: Answerer, describe: Baseline | None, name: str) -> _Reference:
+    sample = now.sample(SAMPLE)
+    row_ids, changed_at, vectors = sample.row_ids, sample.changed_at, sample.vectors
     path = Path(uri, durable.FOLDER, _FOLDER, f"{name}.npz") if table.is_local(uri) else None
     saved = _load(path, now) if path is not None else {}
     same = bool(saved) and int(saved["version"]) == now.version and str(saved["token"]) == now.token
     if same and np.array_equal(saved["row_ids"], row_ids):
         pictures = saved["pictures"][saved["pictured"]].astype(np.float32)
-        return _Reference(positions, saved["nearest"], pictures, saved["picture_nearest"])
+        return _Reference(vectors, saved["nearest"], pictures, saved["picture_nearest"])
     kept, pictured = _pictures(now, row_ids, changed_at, describe, saved)
     pictures = kept[pictured].astype(np.float32)
-    found = _Reference(
-        positions, _leave_one_out(now.vectors[positions]), pictures, _leave_one_out(pictures)
-    )
+    found = _Reference(vectors, _leave_one_out(vectors), pictures, _leave_one_out(pictures))
     if path is not None:
         _save(path, now, found, row_ids, changed_at, kept, pictured)
     return found
 
 
 def _pictures(
-    now: Snapshot,
+    now: Answerer,
     row_ids: Integers,
     changed_at: Integers,
     describe: Baseline | None,
@@ -221,7 +218,7 @@ def _leave_one_out(rows: Vectors) -> Vectors:
     return np.sort(nearest.clip(-1, 1))
 
 
-def _load(path: Path, now: Snapshot) -> dict[str, Any]:
+def _load(path: Path, now: Answerer) -> dict[str, Any]:
     """What was kept for this very table, of any version; nothing on any doubt."""
     try:
         with np.load(path, allow_pickle=False) as file:
@@ -240,7 +237,7 @@ def _load(path: Path, now: Snapshot) -> dict[str, Any]:
 
 def _save(
     path: Path,
-    now: Snapshot,
+    now: Answerer,
     found: _Reference,
     row_ids: Integers,
     changed_at: Integers,

@@ -147,7 +147,7 @@ def test_made_again_by_another_encoder_is_refused(gallery: Gallery) -> None:
 def test_the_snapshot_equals_the_table(gallery: Gallery) -> None:
     gallery.upsert(make_rows(random_vectors(35, seed=2)))
     gallery.refresh()
-    snapshot = gallery._snapshot
+    snapshot = gallery._current()
     assert snapshot is not None
     stored = {
         row["id"]: row["embedding"]

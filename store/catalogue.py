@@ -1,0 +1,97 @@
+"""What a gallery tells of its rows and of itself, without searching."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from store import table
+from store.answering import Answerer
+from store.check import problems
+from store.errors import StoreDamaged
+from store.filters import Where
+from store.following import Following
+from store.schema import Row, Vectors
+
+
+class Catalogue(Following):
+    """The part of Gallery that looks up, counts and checks."""
+
+    def rows(self, ids: Iterable[str]) -> dict[str, Row]:
+        """Metadata of the rows that are stored now, by id; unknown ids are left out."""
+        self._live.checkout_latest()
+        return {row.id: row for row in table.rows_by_id(self._live, ids)}
+
+    def known(self, ids: Iterable[str]) -> dict[str, tuple[bytes, str]]:
+        """(sha256, encoder fingerprint) of the rows that are stored now: what may be skipped."""
+        return {id_: (row.sha256, self.stamp.fingerprint) for id_, row in self.rows(ids).items()}
+
+    def row(self, id_: str) -> Row:
+        """Metadata of one row. UnknownId when there is none."""
+        return self._answer(lambda now: now.rows_of([id_]))[0]
+
+    def vectors(self, ids: Sequence[str]) -> Vectors:
+        """Embeddings, float32 (n, d), in the order asked. UnknownId when one is missing."""
+        return self._answer(lambda now: now.vectors_of(ids))
+
+    def thumbnails(self, ids: Sequence[str]) -> dict[str, bytes | None]:
+        """PNG bytes by id; None where a row has no picture. UnknownId when one is missing."""
+        pictures = self._answer(lambda now: table.thumbnails(now.handle, now.row_ids_of(ids)))
+        return dict(zip(ids, pictures, strict=True))
+
+    def ids(self, where: Where | None = None) -> list[str]:
+        """The ids that pass a filter, sorted."""
+        return self._answer(lambda now: now.ids_of(where))
+
+    def facets(self, where: Where | None = None) -> dict[str, dict[str, int]]:
+        """How many rows carry each value of labels, split, dataset, view and sex.
+
+        Rows without a value are not counted there.
+        """
+        return self._answer(lambda now: now.facets(where))
+
+    def describe(self, now: Answerer | None = None) -> dict[str, Any]:
+        """Which store an answer came from: uri, rows, table version, encoder, fingerprint.
+
+        Also what must be said of answers that are not exact, e.g. ``approximate``.
+        """
+        now = now or self._now()
+        return {
+            "uri": self.uri,
+            "rows": now.count,
+            "table_version": now.version,
+            "encoder": self.stamp.name,
+            "fingerprint": self.stamp.fingerprint,
+            **now.manner,
+        }
+
+    def check(self) -> list[str]:
+        """Read everything back and compare it with its checksums and with the mirror.
+
+        Returns:
+            One sentence for each thing that is wrong, with ids; none when all is sound.
+        """
+        try:
+            self.refresh()
+        except StoreDamaged as error:
+            self._live.checkout_latest()
+            return problems(self._live, self.stamp.dimension) or [str(error)]
+        now = self._now()
+        return problems(now.handle, self.stamp.dimension, now.mirror)
+
+    def stats(self) -> dict[str, Any]:
+        """What is in the store, as the command line prints it."""
+        self.refresh()
+        facets = self.facets()
+        fragments, size = table.size(self.uri, self._live)
+        return {
+            **self.describe(),
+            "labels": facets["labels"],
+            "splits": facets["split"],
+            "datasets": facets["dataset"],
+            "table_version": int(self._live.version),
+            "mirror_version": self.table_version,
+            "fragments": fragments,
+            "bytes": size,
+            "dimension": self.stamp.dimension,
+        }

@@ -1,0 +1,119 @@
+"""Exact answers from the mirror: all vectors in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from store import mirror, saved, search, sync, table
+from store.answering import Answerer, Remake, Sample
+from store.filters import Where
+from store.mirror import Snapshot
+from store.schema import Hit, Row, Vectors
+
+
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
+class Exact:
+    """A snapshot that answers; see Answerer."""
+
+    mirror: Snapshot
+
+    @property
+    def handle(self) -> Any:
+        """The table, pinned to the version."""
+        return self.mirror.handle
+
+    @property
+    def version(self) -> int:
+        """Of the table."""
+        return self.mirror.version
+
+    @property
+    def uuid(self) -> str:
+        """Identity of the table."""
+        return self.mirror.uuid
+
+    @property
+    def token(self) -> str:
+        """Digest of the version's manifest."""
+        return self.mirror.token
+
+    @property
+    def count(self) -> int:
+        """How many rows."""
+        return self.mirror.count
+
+    @property
+    def manner(self) -> dict[str, Any]:
+        """Nothing to say: exact."""
+        return {}
+
+    def search(
+        self, queries: Vectors, k: int, where: Where | None, exclude: Sequence[str]
+    ) -> list[list[Hit]]:
+        """Hits per query, exact."""
+        now = self.mirror
+        excluded = now.known_positions(exclude)
+        return search.hits(now, search.nearest(now, queries, k, now.positions_of(where), excluded))
+
+    def vectors_of(self, ids: Sequence[str]) -> Vectors:
+        """From memory."""
+        found: Vectors = self.mirror.vectors[self.mirror.find(ids)]
+        return found
+
+    def row_ids_of(self, ids: Sequence[str]) -> list[int]:
+        """From memory."""
+        return self.mirror.row_ids_of(ids)
+
+    def rows_of(self, ids: Sequence[str]) -> list[Row]:
+        """Metadata, from the table at this version."""
+        return search.join(self.mirror, self.mirror.find(ids))
+
+    def ids_of(self, where: Where | None) -> list[str]:
+        """The ids that pass, ascending."""
+        return self.mirror.ids_of(where)
+
+    def facets(self, where: Where | None) -> dict[str, dict[str, int]]:
+        """Counts of the rows that pass."""
+        return self.mirror.facets(where)
+
+    def sample(self, most: int) -> Sample:
+        """Evenly spread over the row ids."""
+        now = self.mirror
+        order = now.by_row_id[1]
+        if now.count:
+            order = order[
+                np.unique(np.linspace(0, now.count - 1, min(now.count, most)).astype(int))
+            ]
+        return Sample(now.row_ids[order], now.changed_at[order], now.vectors[order])
+
+
+class ExactManner:
+    """The mirror follows the table, helped by the saved one."""
+
+    def __init__(self, uri: str, dimension: int) -> None:
+        self._uri, self._dimension = uri, dimension
+
+    def follow(self, before: Answerer | None, handle: Any, remake: Remake) -> Exact:
+        """See Manner."""
+        now = None if before is None else before.mirror
+        local = table.is_local(self._uri)
+        if now is None and local:
+            now = saved.load(self._uri, handle, self._dimension)
+            if now is not None:
+                # Answers came from a damaged file: everything made of it goes.
+                saved.verify_behind(
+                    self._uri,
+                    now,
+                    lambda _: remake(lambda newest: Exact(mirror.build(newest, self._dimension))),
+                )
+        after = sync.follow(now, handle, self._dimension)
+        if after is not now and local:
+            saved.save_behind(self._uri, after)
+        return Exact(after)
+
+    def close(self) -> None:
+        """Memory only."""
