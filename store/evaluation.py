@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -103,6 +103,7 @@ def evaluate(
     k: Sequence[int] = (1, 3, 5, 10),
     resamples: int = _RESAMPLES,
     full_ranking: bool = True,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Evaluation:
     """Rank the gallery for every query and compare labels.
 
@@ -116,6 +117,7 @@ def evaluate(
         resamples: of the bootstrap; 0 leaves ``ci95`` empty.
         full_ranking: also compute ``map``, which sorts the whole gallery for every query. Without
             it only the top of each ranking is found: some ten times quicker on large galleries.
+        progress: told about queries, done and in all.
 
     Raises:
         BadQuery: k below 1 or beyond the gallery, other dimensions, or an empty set.
@@ -136,7 +138,7 @@ def evaluate(
     if not depths or depths[0] < 1 or depths[-1] > most:
         raise BadQuery(f"k = {list(k)}: expected depths from 1 to {most}, the rows to be found")
 
-    by_query = _measure(queries, gallery, own, depths, full_ranking)
+    by_query = _measure(queries, gallery, own, depths, full_ranking, progress)
     return _summarise(protocol, queries, gallery, depths, by_query, resamples)
 
 
@@ -191,6 +193,7 @@ def _measure(
     own: npt.NDArray[np.int64],
     depths: list[int],
     full_ranking: bool,
+    progress: Callable[[int, int], None] | None,
 ) -> _ByQuery:
     # The gallery comes in id order: a stable sort breaks ties by id.
     vectors = np.ascontiguousarray(gallery.vectors, np.float32)
@@ -238,6 +241,8 @@ def _measure(
             truth = query_hot[block].argmax(axis=1)
             for column, depth in enumerate(depths):
                 result.vote[block, column] = majority(classes[:, :depth], len(names)) == truth
+        if progress is not None:
+            progress(block.stop, n)
     return result
 
 

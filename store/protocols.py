@@ -29,6 +29,7 @@ def evaluate_snapshot(
     dataset: str | None,
     baselines: Mapping[str, Baseline],
     full_ranking: bool = True,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Evaluation:
     """Gallery.evaluate over one snapshot; see there."""
     if protocol == LEAVE_ONE_OUT:
@@ -43,7 +44,7 @@ def evaluate_snapshot(
         gallery = _labelled(snapshot, gallery_split, dataset)
     else:
         raise BadQuery(f"protocol {protocol!r}: expected {LEAVE_ONE_OUT} or {SPLIT}")
-    found = evaluate(protocol, queries, gallery, k, full_ranking=full_ranking)
+    found = evaluate(protocol, queries, gallery, k, full_ranking=full_ranking, progress=progress)
     measured = {}
     for name, represent in baselines.items():
         floor = _represented(snapshot, queries, represent)
