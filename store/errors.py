@@ -68,3 +68,11 @@ class EncoderUnavailable(CxrError):
 
 class TextUnsupported(CxrError):
     """A text given to an encoder that understands images only."""
+
+
+class PatchesUnsupported(CxrError):
+    """A patch map asked of an encoder whose vector cannot be split up by patches."""
+
+
+class ClusterUnavailable(CxrError):
+    """A Ray cluster that cannot be reached, or that lost what it cannot do without."""

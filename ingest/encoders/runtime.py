@@ -66,15 +66,30 @@ class Runtime:
         self._model = model.to(self.device).to(memory_format=torch.channels_last).eval()
         self._text_length = _text_length(model.config, self._tokenizer)
 
-    def image_features(self, images: Sequence[Pixels]) -> Vectors:
-        """Raw features of uint8 images, float32 (n, dimension), not normalised."""
+    @property
+    def model(self) -> Any:
+        """The model itself, in inference mode; shared by threads, so never changed."""
+        return self._model
+
+    @property
+    def processor(self) -> Any:
+        """What turns images into the model's input."""
+        return self._processor
+
+    def prepare(self, images: Sequence[Pixels]) -> torch.Tensor:
+        """Uint8 images as the model takes them, float32 (n, channels, height, width)."""
         tensors = [torch.from_numpy(_rgb(image)) for image in images]
         inputs = self._processor(
             images=tensors, input_data_format="channels_first", return_tensors="pt"
         )
-        pixels = inputs["pixel_values"].to(self.device)
+        pixels: torch.Tensor = inputs["pixel_values"].to(self.device)
         if pixels.ndim == 4:  # in the weights' own layout, or each convolution turns it round
             pixels = pixels.contiguous(memory_format=torch.channels_last)
+        return pixels
+
+    def image_features(self, images: Sequence[Pixels]) -> Vectors:
+        """Raw features of uint8 images, float32 (n, dimension), not normalised."""
+        pixels = self.prepare(images)
         with torch.inference_mode(), cast(self._precision, self.device):
             if hasattr(self._model, "get_image_features"):
                 features = self._model.get_image_features(pixel_values=pixels)
