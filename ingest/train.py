@@ -18,6 +18,7 @@ from ingest.captions import SUBJECTS, caption
 from ingest.curve import save_curve
 from ingest.encoders.quiet import quietly
 from ingest.encoders.runtime import pick_device
+from ingest.encoders.seen import KEY, as_entries
 from ingest.learn import (
     Average,
     Films,
@@ -107,7 +108,8 @@ def train(
         UsageError: the folder holds the state of a run with other settings.
     """
     recipe, folder, where = recipe or Recipe(), Path(out), pick_device(device)
-    gallery, validation = _films(records, where)
+    learnt: list[tuple[str, str]] = []
+    gallery, validation = _films(_noting(records, learnt), where)
     random = Random(seed)  # noqa: S311 - reproducible, not secret
     sentences = (caption(subject, random) for _ in range(_CORPUS) for subject in SUBJECTS)
     tokenizer = new_tokenizer(sentences)
@@ -129,6 +131,7 @@ def train(
     save_curve(
         folder,
         {
+            KEY: as_entries(learnt),
             "settings": settings,
             "kept_epoch": report.epoch,
             "validation": report.validation,
@@ -259,6 +262,16 @@ def _films(
     seen = splits["train"].keys()
     val = {digest: found for digest, found in splits["val"].items() if digest not in seen}
     return _tensors("train", splits["train"], where), _tensors("val", val, where)
+
+
+def _noting(records: Iterable[Any], learnt: list[tuple[str, str]]) -> Iterable[Any]:
+    """The same records, while noting the data sets whose training split passes by."""
+    for record in records:
+        if isinstance(record, ImageRecord) and record.split == "train" and record.dataset:
+            entry = (record.dataset, "train")
+            if entry not in learnt:
+                learnt.append(entry)
+        yield record
 
 
 def _tensors(split: str, records: dict[bytes, list[ImageRecord]], where: torch.device) -> Films:
