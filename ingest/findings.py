@@ -2,8 +2,8 @@
 
 Rows carry what is present as ``labels``. Absent and uncertain findings are never among them: an
 uncertain finding counted as present makes evaluation dishonest, one counted as absent too. They
-travel as ``absent`` and ``uncertain`` and are stored where the table has columns of these names;
-``uncertain="present"`` is an explicit wish to count them in.
+are the columns ``absent`` and ``uncertain`` of the row; ``uncertain="present"`` is an explicit wish
+to count them in.
 """
 
 from __future__ import annotations

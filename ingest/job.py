@@ -9,9 +9,8 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import fields
 from datetime import UTC, datetime
 from functools import partial
 from itertools import islice
@@ -33,7 +32,7 @@ from ingest.pipeline import (
     open_record,
     same_file,
 )
-from ingest.record import ImageFile, ImageRecord, Pixels, Rejection
+from ingest.record import METADATA, ImageFile, ImageRecord, Pixels, Rejection
 from ingest.report import IngestReport, Progress, describe, suspicion
 from ingest.sources.source import Source
 from ingest.state import FileMemory, Seen, state_folder
@@ -49,8 +48,6 @@ _ENCODE_BYTES = 24 << 20
 # threads need it: measured 4 times slower. Read by OpenMP when torch is loaded, which is later.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("GOMP_SPINCOUNT", "0")
-
-_ROW_COLUMNS = frozenset(field.name for field in fields(Row))
 
 
 class ImageEncoder(Protocol):
@@ -77,6 +74,9 @@ class Target(Protocol):
 
     def rows(self, ids: Iterable[str]) -> dict[str, Row]:
         """Metadata of the rows that are there."""
+
+    def make_room(self, columns: Mapping[str, str]) -> None:
+        """Add columns of the user's own, name to kind; BadRows when one is of another kind."""
 
     def upsert(self, rows: Sequence[Row]) -> UpsertReport:
         """Write rows in one commit."""
@@ -123,6 +123,7 @@ def ingest(
     Raises:
         EncoderMismatch: the gallery belongs to another encoder. Nothing is written then.
         UsageError: a batch size below 1; a prune that would remove all or has no root.
+        BadRows: a column of the user's own has another type in the gallery. Nothing is written.
         BadSource: the source broke on the way. Batches before that are in the gallery.
     """
     if batch_size < 1:
@@ -135,8 +136,11 @@ def ingest(
             f"this gallery was made by encoder {theirs}, but this is {mine}; "
             f"pass --encoder {theirs.name}, or another --store for this encoder"
         )
+    if source.columns:  # a column of another type is refused before anything is encoded
+        gallery.make_room(source.columns)
     now = datetime.now(UTC)
     report = IngestReport(batch or f"{now:%Y-%m-%dT%H:%M:%SZ}-{source.name}")
+    report.columns = dict(source.columns)
     journal = Journal(gallery.uri, source, report, now)
     job = _Job(source, gallery, encoder, report, now, journal, progress, prune is not None)
     try:
@@ -354,11 +358,7 @@ class _Job:
         wrong = [
             self._row(one.row.id, one.row.sha256, one.metadata)
             for one in same
-            if any(
-                getattr(one.row, name) != value
-                for name, value in one.metadata.items()
-                if name in _ROW_COLUMNS
-            )
+            if any(getattr(one.row, name) != one.metadata[name] for name in METADATA)
         ]
         corrected = self.gallery.update_metadata(wrong) if wrong else 0
         self.report.updated += corrected
@@ -377,7 +377,7 @@ class _Job:
             id=id_,
             sha256=sha256,
             embedding=vector,
-            **{name: value for name, value in metadata.items() if name in _ROW_COLUMNS},
+            **{name: metadata[name] for name in METADATA},
             width=size[0],
             height=size[1],
             thumbnail=picture,

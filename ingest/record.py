@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from store.schema import Value
 
 #: 8-bit pixels, grey (height, width) or RGB (height, width, 3).
 Pixels = npt.NDArray[np.uint8]
@@ -22,15 +25,19 @@ class ImageRecord:
         id: unique in the gallery, e.g. ``pneumoniamnist/test/17``.
         pixels: uint8, (height, width) grey or (height, width, 3) RGB; bright is dense tissue.
         sha256: 32 bytes, digest of the source.
-        labels: the findings; empty means not labelled.
+        labels: the findings that are present; empty means not labelled.
+        uncertain, absent: findings that are neither present nor unmentioned.
         age: years.
         source: where the pixels came from.
+        extra: the user's own columns.
     """
 
     id: str
     pixels: Pixels
     sha256: bytes
     labels: tuple[str, ...] = ()
+    uncertain: tuple[str, ...] = ()
+    absent: tuple[str, ...] = ()
     split: str | None = None
     dataset: str | None = None
     patient: str | None = None
@@ -38,11 +45,14 @@ class ImageRecord:
     sex: str | None = None
     age: float | None = None
     source: str = ""
+    extra: Mapping[str, Value | None] = field(default_factory=dict)
 
 
 #: Columns of a row that describe an image, and what they hold when nothing is known.
 METADATA: dict[str, Any] = {
     "labels": (),
+    "uncertain": (),
+    "absent": (),
     "split": None,
     "dataset": None,
     "patient": None,
@@ -50,6 +60,7 @@ METADATA: dict[str, Any] = {
     "sex": None,
     "age": None,
     "source": "",
+    "extra": MappingProxyType({}),
 }
 
 #: A file's bytes and its name for messages, to its pixels and what the file itself says.

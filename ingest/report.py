@@ -86,6 +86,7 @@ class IngestReport:
         warning: what looks wrong with the source though it was read to its end.
         gone: ids of rows whose file is gone, when asked for.
         pruned: how many of these were removed.
+        columns: the user's own columns that came along, name to type.
     """
 
     batch: str
@@ -102,6 +103,7 @@ class IngestReport:
     warning: str | None = None
     gone: list[str] = field(default_factory=list)
     pruned: int = 0
+    columns: dict[str, str] = field(default_factory=dict)
 
     @property
     def reasons(self) -> dict[str, int]:
@@ -124,6 +126,7 @@ class IngestReport:
             "reasons": self.reasons,
             "gone": self.gone,
             "pruned": self.pruned,
+            "columns": self.columns,
             "stopped": self.stopped,
             "warning": self.warning,
             "seconds": round(self.seconds, 3),

@@ -10,10 +10,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from store import columns
 from store.errors import BadRows
 from store.schema import EncoderStamp, Row, Vectors
 
-SCHEMA_VERSION = "2"
+SCHEMA_VERSION = "3"
+#: Also read: the lists that a gallery of these versions lacks are added when it is next written.
+OLDER_VERSIONS = ("2",)
 #: How far from 1 a stored vector's length may be.
 NORM_TOLERANCE = 1e-4
 
@@ -21,11 +24,18 @@ NORM_TOLERANCE = 1e-4
 CHECKSUM = "embedding_crc32"
 
 #: Columns that a caller may correct without a new vector.
-EDITABLE = ("labels", "split", "dataset", "patient", "view", "sex", "age", "source")
-#: Columns joined to a hit: everything but the vector and the picture.
+EDITABLE = (
+    *("labels", "uncertain", "absent", "split", "dataset", "patient", "view", "sex", "age"),
+    "source",
+)
+#: Columns joined to a hit: everything but the vector, the picture and the user's own.
 METADATA = ("id", *EDITABLE, "sha256", "width", "height", "batch", "ingested_at")
+#: Names of findings: present, uncertain, absent.
+FINDINGS = ("labels", "uncertain", "absent")
 
 _STRING_COLUMNS = ("split", "dataset", "patient", "view", "sex")
+#: Since schema version 3.
+_NEW = tuple(pa.field(name, pa.list_(pa.string())) for name in ("uncertain", "absent"))
 
 
 def table_schema(stamp: EncoderStamp) -> Any:
@@ -36,6 +46,7 @@ def table_schema(stamp: EncoderStamp) -> Any:
         [
             pa.field("id", pa.string(), nullable=False),
             pa.field("labels", pa.list_(pa.string())),
+            *_NEW,
             *(pa.field(name, pa.string()) for name in _STRING_COLUMNS),
             pa.field("age", pa.float64()),
             pa.field("source", pa.string()),
@@ -61,13 +72,27 @@ def table_schema(stamp: EncoderStamp) -> Any:
     )
 
 
-def _wire_schema(dimension: int) -> pa.Schema:
+def lacking(schema: pa.Schema) -> list[pa.Field]:
+    """The columns that a table of an older schema version does not have yet."""
+    return [field for field in _NEW if field.name not in schema.names]
+
+
+def joined(schema: pa.Schema) -> list[str]:
+    """The columns of a table that make a row without vector and picture, the user's own included.
+
+    Args:
+        schema: the table's; one of an older version lacks some.
+    """
+    known = [name for name in METADATA if name in schema.names]
+    return [*known, *columns.kinds(schema)]
+
+
+def _wire(schema: pa.Schema) -> pa.Schema:
     """The schema of what is sent: as the table's, with a blob as plain bytes."""
-    stamp = EncoderStamp("", "", dimension)
     return pa.schema(
         [
             pa.field("thumbnail", pa.large_binary()) if field.name == "thumbnail" else field
-            for field in table_schema(stamp)
+            for field in schema
         ]
     )
 
@@ -126,21 +151,31 @@ def check_ids(rows: Sequence[Row]) -> None:
         seen.add(row.id)
 
 
-def to_arrow(rows: Sequence[Row], dimension: int) -> pa.Table:
-    """Rows as an Arrow table that the gallery accepts; BadRows as in check_rows."""
+def to_arrow(rows: Sequence[Row], dimension: int, schema: pa.Schema) -> pa.Table:
+    """Rows as an Arrow table that the gallery accepts; BadRows as in check_rows.
+
+    Args:
+        rows: complete ones.
+        dimension: of the vectors.
+        schema: the gallery's own, which has every column that the rows need.
+    """
     vectors = check_rows(rows, dimension)
-    schema = _wire_schema(dimension)
     made = {
         "embedding": pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), dimension),
         CHECKSUM: pa.array(checksums(vectors)),
     }
-    columns = [
+    return _table(rows, _wire(schema), made)
+
+
+def _table(rows: Sequence[Row], wire: pa.Schema, made: dict[str, pa.Array]) -> pa.Table:
+    own = columns.kinds(wire)
+    cells = [
         made[field.name]
         if field.name in made
-        else pa.array([_cell(row, field.name) for row in rows], field.type)
-        for field in schema
+        else pa.array([_cell(row, field.name, field.name in own) for row in rows], field.type)
+        for field in wire
     ]
-    return pa.table(columns, schema=schema)
+    return pa.table(cells, schema=wire)
 
 
 def checksums(vectors: Vectors) -> np.ndarray[Any, np.dtype[np.uint32]]:
@@ -154,36 +189,41 @@ def checksums(vectors: Vectors) -> np.ndarray[Any, np.dtype[np.uint32]]:
     )
 
 
-def metadata_to_arrow(rows: Sequence[Row], dimension: int) -> pa.Table:
-    """Id and editable columns only, for a correction that keeps the vector."""
+def metadata_to_arrow(rows: Sequence[Row], schema: pa.Schema) -> pa.Table:
+    """Id, editable columns and the user's own, for a correction that keeps the vector."""
     check_ids(rows)
-    wire = _wire_schema(dimension)
-    schema = pa.schema([wire.field(name) for name in ("id", *EDITABLE)])
-    return pa.table(
-        [pa.array([_cell(row, field.name) for row in rows], field.type) for field in schema],
-        schema=schema,
-    )
+    names = {"id", *EDITABLE, *columns.kinds(schema)}
+    return _table(rows, pa.schema([field for field in _wire(schema) if field.name in names]), {})
 
 
-def _cell(row: Row, column: str) -> Any:
-    value = getattr(row, column)
-    return list(value) if column == "labels" else value
+def _cell(row: Row, column: str, own: bool) -> Any:
+    value = row.extra.get(column) if own else getattr(row, column)
+    return list(value) if isinstance(value, tuple) else value
 
 
 def from_arrow(table: pa.Table) -> list[Row]:
     """Metadata columns back to rows, in the order of the table."""
+    own = columns.kinds(table.schema)
     names = [name for name in METADATA if name in table.column_names]
-    return [
-        Row(**{**record, "labels": tuple(record.get("labels") or ())})
-        for record in table.select(names).to_pylist()
-    ]
+    lists = [name for name in FINDINGS if name in names]
+    found = []
+    for record in table.select([*names, *own]).to_pylist():
+        extra = columns.values({name: record.pop(name) for name in own}, own) if own else {}
+        record |= {name: tuple(record[name] or ()) for name in lists}
+        found.append(Row(**record, extra=extra))
+    return found
 
 
 def same_metadata(left: Row, right: Row) -> bool:
     """Whether two rows agree in digest and in every editable column."""
-    return left.sha256 == right.sha256 and all(
-        getattr(left, name) == getattr(right, name) for name in EDITABLE
-    )
+    return left.sha256 == right.sha256 and same_editable(left, right)
+
+
+def same_editable(left: Row, right: Row) -> bool:
+    """Whether two rows agree in every column that may be corrected, the user's own included."""
+    return all(getattr(left, name) == getattr(right, name) for name in EDITABLE) and columns.known(
+        left.extra
+    ) == columns.known(right.extra)
 
 
 def schema_version_of(metadata: dict[bytes, bytes] | None) -> str | None:

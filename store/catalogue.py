@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from store import table
+from store import columns, table
 from store.answering import Answerer
 from store.check import problems
 from store.errors import StoreDamaged
@@ -43,10 +43,16 @@ class Catalogue(Following):
         """The ids that pass a filter, sorted."""
         return self._answer(lambda now: now.ids_of(where))
 
-    def facets(self, where: Where | None = None) -> dict[str, dict[str, int]]:
-        """How many rows carry each value of labels, split, dataset, view and sex.
+    def columns(self) -> dict[str, str]:
+        """The user's own columns: name to ``int``, ``float``, ``bool``, ``string`` or ``date``."""
+        return self._answer(lambda now: columns.kinds(now.handle.schema))
 
-        Rows without a value are not counted there.
+    def facets(self, where: Where | None = None) -> dict[str, dict[str, int]]:
+        """How many rows carry each value of a column, by column.
+
+        Columns are labels, uncertain, absent, split, dataset, view and sex, and those of the
+        user's own that hold strings or bools and not too many different ones. Rows without a
+        value are not counted there.
         """
         return self._answer(lambda now: now.facets(where))
 
@@ -87,6 +93,9 @@ class Catalogue(Following):
         return {
             **self.describe(),
             "labels": facets["labels"],
+            "uncertain": facets["uncertain"],
+            "absent": facets["absent"],
+            "columns": self.columns(),
             "splits": facets["split"],
             "datasets": facets["dataset"],
             "table_version": int(self._live.version),

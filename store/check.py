@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from store import heal, table
-from store.arrow import CHECKSUM, METADATA, NORM_TOLERANCE, checksums
+from store.arrow import CHECKSUM, NORM_TOLERANCE, checksums, joined
 
 if TYPE_CHECKING:
     from store.mirror import Snapshot
@@ -79,7 +79,7 @@ def problems(handle: Any, dimension: int, snapshot: Snapshot | None = None) -> l
 def unreadable(handle: Any) -> str | None:
     """Why a table cannot be read back whole and as written, in a few words; None when it can."""
     try:
-        keys = table.scan(handle, [*METADATA, "_rowid"])
+        keys = table.scan(handle, [*joined(handle.schema), "_rowid"])
         read = 0
         for batch in table.scan_batches(handle, ["embedding", CHECKSUM]):
             flat = batch.column("embedding").flatten().to_numpy(zero_copy_only=False)

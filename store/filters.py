@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, fields
+from datetime import date
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from store import columns
 from store.errors import BadFilter
 
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+#: Conditions on findings: the filter's name to the table's column.
+_FINDINGS = {"label": "labels", "uncertain": "uncertain", "absent": "absent"}
 #: Columns compared for equality.
 _EQUAL = ("split", "dataset", "patient", "view", "sex", "batch")
-_KEYS = ("label", *_EQUAL, "age")
+_KEYS = (*_FINDINGS, *_EQUAL, "age")
+_TRUTH = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+
+T = TypeVar("T", float, date)
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +34,9 @@ class Where:
         label: rows that carry at least one of these findings.
         split, dataset, patient, view, sex, batch: rows whose column is one of these.
         age_min, age_max: years, inclusive; rows without an age never pass.
+        uncertain, absent: rows where one of these findings is uncertain, or was not found.
+        extra: (name, text) of the user's own columns. Text is a value, or for numbers and dates a
+            range such as ``2..7``, ``2..`` or ``..7``; rows without a value never pass.
     """
 
     label: tuple[str, ...] = ()
@@ -34,9 +48,12 @@ class Where:
     age_min: float | None = None
     age_max: float | None = None
     batch: tuple[str, ...] = ()
+    uncertain: tuple[str, ...] = ()
+    absent: tuple[str, ...] = ()
+    extra: tuple[tuple[str, str], ...] = ()
 
     def __post_init__(self) -> None:
-        for name in ("label", *_EQUAL):
+        for name in (*_FINDINGS, *_EQUAL):
             values = getattr(self, name)
             if isinstance(values, str) or not all(isinstance(value, str) for value in values):
                 raise BadFilter(f"filter {name}={values!r}: expected a tuple of strings")
@@ -52,19 +69,26 @@ class Where:
         return any(getattr(self, field.name) not in ((), None) for field in fields(self))
 
     def __str__(self) -> str:
-        parts = [f"{name}={value}" for name in ("label", *_EQUAL) for value in getattr(self, name)]
+        names = ("label", *_EQUAL, "uncertain", "absent")
+        parts = [f"{name}={value}" for name in names for value in getattr(self, name)]
         if self.age_min is not None or self.age_max is not None:
             low, high = (
                 "" if bound is None else f"{bound:g}" for bound in (self.age_min, self.age_max)
             )
             parts.append(f"age={low}..{high}")
-        return " ".join(parts)
+        return " ".join([*parts, *(f"{name}={text}" for name, text in self.extra)])
 
-    def to_filter(self) -> str | None:
+    def to_filter(self, schema: pa.Schema) -> str | None:
         """The condition in the table's own language; None when everything passes.
 
         Values are quoted by LanceDB's expression builder. It has no list functions (0.40), so the
-        label condition alone is put together here, around a literal that the builder quoted.
+        conditions on findings alone are put together here, around literals that the builder quoted.
+
+        Args:
+            schema: the table's, which knows its columns and their types.
+
+        Raises:
+            BadFilter: a column that is not there, or a value that is none of its type.
         """
         from lancedb.expr import col, lit
 
@@ -73,33 +97,88 @@ class Where:
             for name in _EQUAL
             if getattr(self, name)
         ]
-        if self.label:
-            tests = (f"array_has(labels, {lit(value).to_sql()})" for value in self.label)
-            parts.append("(" + " OR ".join(tests) + ")")
+        for name, column in _FINDINGS.items():
+            if values := getattr(self, name):
+                tests = [f"array_has({column}, {lit(value).to_sql()})" for value in values]
+                there = column in schema.names  # a table of an older version lacks some
+                parts.append("(" + " OR ".join(tests) + ")" if there else "false")
         if self.age_min is not None:
             parts.append((col("age") >= lit(float(self.age_min))).to_sql())
         if self.age_max is not None:
             parts.append((col("age") <= lit(float(self.age_max))).to_sql())
+        have = columns.kinds(schema) if self.extra else {}
+        texts: dict[str, list[str]] = {}
+        for name, text in self.extra:
+            check_key(name, have)
+            texts.setdefault(name, []).append(text)
+        parts += [_own(name, have[name], found) for name, found in texts.items()]
         return " AND ".join(f"({part})" for part in parts) or None
 
 
-def parse_where(conditions: Sequence[str]) -> Where:
+def check_key(key: str, own: Collection[str]) -> None:
+    """Refuse a key that is neither ours nor one of a gallery's own columns, with BadFilter."""
+    if key not in (*_KEYS, *own):
+        raise BadFilter(f"filter on an unknown key {key!r}; use {', '.join([*_KEYS, *own])}")
+
+
+def _own(name: str, kind: str, texts: Sequence[str]) -> str:
+    """A condition on one of the user's columns: any of some values or ranges."""
+    from lancedb.expr import col, lit
+
+    if kind == "string":
+        return str(col(name).isin(list(texts)).to_sql())
+    quoted = col(name).to_sql()
+    tests = []
+    for text in texts:
+        if kind == "bool":
+            if text.casefold() not in _TRUTH:
+                raise BadFilter(f"filter {name}={text}: expected true or false")
+            tests.append(f"{quoted} = {str(_TRUTH[text.casefold()]).lower()}")
+            continue
+        if kind == "date":
+            what = "a date, e.g. 2024-05-01, 2024-01-01..2024-06-30 or 2024-01-01.."
+            days = parse_range(f"{name}={text}", text, date.fromisoformat, what)
+            bounds = [None if day is None else f"date '{day.isoformat()}'" for day in days]
+        else:
+            what = "a number, e.g. 4, 2..7 or 2.."
+            numbers = parse_range(f"{name}={text}", text, _number, what)
+            bounds = [None if one is None else lit(one).to_sql() for one in numbers]
+        sides = zip((">=", "<="), bounds, strict=True)
+        tests.append(" AND ".join(f"{quoted} {sign} {one}" for sign, one in sides if one))
+    return " OR ".join(f"({test})" for test in tests)
+
+
+def _number(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError
+    return value
+
+
+def parse_where(conditions: Sequence[str], own: Collection[str] = ()) -> Where:
     """Read conditions such as ``label=pneumonia``, ``split=test``, ``age=40..60``.
 
     A repeated key means any of its values. Ages take ``40``, ``40..60``, ``40..`` or ``..60``.
+
+    Args:
+        conditions: one for each.
+        own: names of the gallery's own columns, which may be keys too; see Gallery.columns.
 
     Raises:
         BadFilter: no ``=``, an unknown key, an empty value, or an age that is not a number.
     """
     values: dict[str, list[str]] = {}
+    extra: list[tuple[str, str]] = []
     for condition in conditions:
         key, separator, value = condition.partition("=")
         key, value = key.strip(), value.strip()
         if not separator or not value:
             raise BadFilter(f"filter {condition!r}: expected KEY=VALUE, e.g. label=pneumonia")
-        if key not in _KEYS:
-            raise BadFilter(f"filter {condition!r}: unknown key {key!r}; use {', '.join(_KEYS)}")
-        values.setdefault(key, []).append(value)
+        check_key(key, own)
+        if key in _KEYS:
+            values.setdefault(key, []).append(value)
+        else:
+            extra.append((key, value))
     ages = values.pop("age", [])
     if len(ages) > 1:
         raise BadFilter(f"filter age given {len(ages)} times; give one range, e.g. age=40..60")
@@ -107,15 +186,44 @@ def parse_where(conditions: Sequence[str]) -> Where:
     return Where(
         age_min=low,
         age_max=high,
+        extra=tuple(dict.fromkeys(extra)),
         **{key: tuple(dict.fromkeys(found)) for key, found in values.items()},
     )
 
 
 def _age_range(text: str) -> tuple[float | None, float | None]:
+    # Not parse_range: what is wrong with a bound is told by Where, which others make too.
     low, separator, high = text.partition("..")
     try:
         first = float(low) if low else None
         last = (float(high) if high else None) if separator else first
     except ValueError:
         raise BadFilter(f"filter age={text!r}: expected years, e.g. 40, 40..60 or 65..") from None
+    return first, last
+
+
+def parse_range(
+    condition: str, text: str, read: Callable[[str], T], what: str
+) -> tuple[T | None, T | None]:
+    """The bounds of ``4``, ``2..7``, ``2..`` or ``..7``, inclusive.
+
+    Args:
+        condition: for messages.
+        text: the value.
+        read: one bound; ValueError when it is none.
+        what: was expected, for messages.
+
+    Raises:
+        BadFilter: no bound at all, one that cannot be read, or the lower one above.
+    """
+    low, separator, high = (part.strip() for part in text.partition(".."))
+    try:
+        first: Any = read(low) if low else None
+        last: Any = (read(high) if high else None) if separator else first
+    except ValueError:
+        raise BadFilter(f"filter {condition}: expected {what}") from None
+    if first is None and last is None:
+        raise BadFilter(f"filter {condition}: expected {what}")
+    if first is not None and last is not None and first > last:
+        raise BadFilter(f"filter {condition} is empty; put the lower bound first")
     return first, last

@@ -72,7 +72,19 @@ class Gallery(Catalogue):
         Returns:
             How many rows changed; ids that are not stored are ignored.
         """
-        return writing.update_metadata(self.uri, self._live, rows, self.stamp.dimension)
+        return writing.update_metadata(self.uri, self._live, rows)
+
+    def make_room(self, columns: Mapping[str, str]) -> None:
+        """Add columns of the user's own, so that a disagreement shows before anything is encoded.
+
+        Args:
+            columns: name to ``int``, ``float``, ``bool``, ``string`` or ``date``. An int column
+                becomes a float one when floats come.
+
+        Raises:
+            BadRows: a column of this name has another type.
+        """
+        writing.make_room(self.uri, self._live, columns)
 
     def delete(
         self,

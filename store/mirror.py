@@ -6,7 +6,6 @@ import contextlib
 import ctypes
 import sys
 from bisect import bisect_left
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -17,12 +16,14 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from store import arrow, flat, table
+from store import arrow, columns, flat, table
 from store.errors import StoreDamaged, UnknownId
 from store.filters import Where
 from store.schema import Vectors
 
-_METADATA_COLUMNS = ("labels", "split", "dataset", "view", "sex")
+_METADATA_COLUMNS = ("labels", "uncertain", "absent", "split", "dataset", "view", "sex")
+#: Of the user's columns, only those with few different values are counted.
+_MOST_VALUES = 100
 #: Filters whose rows a snapshot remembers.
 _REMEMBERED = 16
 #: What the mirror copies, and what tells a changed row: (row id, version of its last change).
@@ -92,7 +93,10 @@ class Snapshot:
     @cached_property
     def metadata(self) -> pa.Table:
         """The columns that evaluation and facets use, in position order."""
-        found = table.scan(self.handle, ["_rowid", *_METADATA_COLUMNS])
+        schema = self.handle.schema  # one of an older version lacks some
+        own = [name for name, kind in columns.kinds(schema).items() if kind in ("string", "bool")]
+        names = [name for name in (*_METADATA_COLUMNS, *own) if name in schema.names]
+        found = table.scan(self.handle, ["_rowid", *names])
         order = np.argsort(found["_rowid"].to_numpy(), kind="stable")
         sorted_place = np.empty(self.count, np.int64)
         sorted_place[self.by_row_id[1]] = np.arange(self.count)
@@ -100,11 +104,11 @@ class Snapshot:
 
     def positions_of(self, where: Where | None) -> Integers | None:
         """Positions of the rows that pass a filter, ascending; None when all do."""
-        condition = where.to_filter() if where else None
-        if where is None or condition is None:
+        if not where:
             return None
         known = self._passing.get(where)
         if known is None:
+            condition = where.to_filter(self.handle.schema)
             passing = table.scan(self.handle, ["_rowid"], condition)["_rowid"].to_numpy()
             sorted_ids, positions = self.by_row_id
             known = np.sort(positions[np.searchsorted(sorted_ids, passing)])
@@ -126,11 +130,20 @@ class Snapshot:
     def facets(self, where: Where | None) -> dict[str, dict[str, int]]:
         """How many of the rows that pass carry each value, by column."""
         allowed = self.positions_of(where)
-        columns = self.metadata if allowed is None else self.metadata.take(allowed)
-        counts = {"labels": Counter(name for row in columns["labels"].to_pylist() for name in row)}
-        for column in ("split", "dataset", "view", "sex"):
-            counts[column] = Counter(value for value in columns[column].to_pylist() if value)
-        return {column: dict(sorted(found.items())) for column, found in counts.items()}
+        found = self.metadata if allowed is None else self.metadata.take(allowed)
+        counts: dict[str, dict[str, int]] = {name: {} for name in arrow.FINDINGS}
+        for name in found.column_names[1:]:
+            column = found[name]
+            cells = pc.list_flatten(column) if pa.types.is_list(column.type) else column
+            values = pc.value_counts(cells).to_pylist()
+            if name not in _METADATA_COLUMNS and len(values) > _MOST_VALUES:
+                continue
+            counted = {one["values"]: one["counts"] for one in values}
+            counts[name] = {
+                str(value).lower() if isinstance(value, bool) else value: counted[value]
+                for value in sorted(value for value in counted if value not in (None, ""))
+            }
+        return counts
 
     def find(self, ids: Iterable[str]) -> Integers:
         """Positions of these ids, in the order asked. UnknownId when one is missing."""

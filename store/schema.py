@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date, datetime
 
 import numpy as np
 import numpy.typing as npt
 
 #: A float32 matrix, one vector a row.
 Vectors = npt.NDArray[np.float32]
+#: What a free column may hold.
+Value = str | int | float | bool | date
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +41,13 @@ class Row:
         id: primary key, e.g. ``pneumoniamnist/test/17``.
         sha256: 32 bytes, digest of the source (file bytes, or pixels with shape and dtype).
         embedding: float32 (d,), unit length; ``None`` in rows joined to hits.
-        labels: the findings; empty means not labelled.
+        labels: the findings that are present; empty means not labelled.
+        uncertain: findings that somebody was not sure of.
+        absent: findings that somebody looked for and did not find; a finding in none of the three
+            is not mentioned.
         age: years.
         source: where the pixels came from.
+        extra: the user's own columns by name, without those that are blank; see store.columns.
         width, height: of the source, in pixels; 0 when there never were pixels.
         thumbnail: 8-bit PNG, longest side 256 or less; ``None`` in rows joined to hits.
         batch: name of the ingestion that wrote the row.
@@ -51,6 +58,8 @@ class Row:
     sha256: bytes
     embedding: npt.NDArray[np.float32] | None = None
     labels: tuple[str, ...] = ()
+    uncertain: tuple[str, ...] = ()
+    absent: tuple[str, ...] = ()
     split: str | None = None
     dataset: str | None = None
     patient: str | None = None
@@ -58,6 +67,7 @@ class Row:
     sex: str | None = None
     age: float | None = None
     source: str = ""
+    extra: Mapping[str, Value | None] = field(default_factory=dict)
     width: int = 0
     height: int = 0
     thumbnail: bytes | None = None

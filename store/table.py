@@ -102,7 +102,7 @@ def open_(uri: str, stamp: EncoderStamp | None = None) -> Any:
         table = _open(uri)
     metadata = table.schema.metadata
     found, layout = arrow.stamp_of(metadata), arrow.schema_version_of(metadata)
-    if layout is not None and layout != arrow.SCHEMA_VERSION:
+    if layout is not None and layout not in (arrow.SCHEMA_VERSION, *arrow.OLDER_VERSIONS):
         raise StoreDamaged(
             f"the gallery at {uri} has schema version {layout}, this program reads "
             f"{arrow.SCHEMA_VERSION}; ingest it again into another --store, or use the program "
@@ -184,9 +184,10 @@ def rows_by_id(table: Any, ids: Iterable[str]) -> list[Row]:
 
     wanted = list(ids)
     found: list[Row] = []
+    joined = arrow.joined(table.schema) if wanted else []
     for start in range(0, len(wanted), _LOOKUP):
         condition = col("id").isin(wanted[start : start + _LOOKUP])
-        found += arrow.from_arrow(scan(table, list(arrow.METADATA), condition))
+        found += arrow.from_arrow(scan(table, joined, condition))
     return found
 
 
@@ -208,7 +209,8 @@ def take(table: Any, row_ids: Sequence[int]) -> dict[int, Row]:
     if not row_ids:
         return {}
     with panics_as_errors():
-        found = table.take_row_ids(list(row_ids)).select([*arrow.METADATA, "_rowid"]).to_arrow()
+        joined = [*arrow.joined(table.schema), "_rowid"]
+        found = table.take_row_ids(list(row_ids)).select(joined).to_arrow()
     return dict(zip(found["_rowid"].to_pylist(), arrow.from_arrow(found), strict=True))
 
 

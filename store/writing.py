@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
-from store import arrow, durable, maintain, table
+from store import arrow, columns, durable, maintain, table
 from store.errors import BadQuery, UnknownId
 from store.filters import Where
 from store.schema import Row, UpsertReport
@@ -35,6 +35,7 @@ def upsert(uri: str, handle: Any, rows: Sequence[Row], dimension: int) -> Upsert
         StoreUnwritable: the disk refused.
     """
     arrow.check_rows(rows, dimension)
+    wanted = columns.needed(rows)
     with _alone(uri, handle):
         stored = {row.id: row for row in table.rows_by_id(handle, (row.id for row in rows))}
         changed = [
@@ -44,11 +45,12 @@ def upsert(uri: str, handle: Any, rows: Sequence[Row], dimension: int) -> Upsert
         ]
         inserted = updated = 0
         if changed:
+            columns.make_room(handle, wanted, arrow.lacking(handle.schema))
             result = (
                 handle.merge_insert("id")
                 .when_matched_update_all()
                 .when_not_matched_insert_all()
-                .execute(arrow.to_arrow(changed, dimension))
+                .execute(arrow.to_arrow(changed, dimension, handle.schema))
             )
             inserted, updated = result.num_inserted_rows, result.num_updated_rows
         report = UpsertReport(inserted, updated, len(rows) - len(changed), int(handle.version))
@@ -57,29 +59,37 @@ def upsert(uri: str, handle: Any, rows: Sequence[Row], dimension: int) -> Upsert
     return report
 
 
-def update_metadata(uri: str, handle: Any, rows: Sequence[Row], dimension: int) -> int:
+def update_metadata(uri: str, handle: Any, rows: Sequence[Row]) -> int:
     """Correct the editable columns of stored rows in one commit; vectors stay.
 
     Returns:
         How many rows changed. Ids that are not stored are ignored.
     """
+    wanted = columns.needed(rows)
     with _alone(uri, handle):
         stored = {row.id: row for row in table.rows_by_id(handle, (row.id for row in rows))}
         changed = [
-            row
-            for row in rows
-            if row.id in stored
-            and any(getattr(row, name) != getattr(stored[row.id], name) for name in arrow.EDITABLE)
+            row for row in rows if row.id in stored and not arrow.same_editable(row, stored[row.id])
         ]
         if not changed:
             return 0
+        columns.make_room(handle, wanted, arrow.lacking(handle.schema))
         result = (
             handle.merge_insert("id")
             .when_matched_update_all()
-            .execute(arrow.metadata_to_arrow(changed, dimension))
+            .execute(arrow.metadata_to_arrow(changed, handle.schema))
         )
     maintain.when_due(uri, handle)
     return int(result.num_updated_rows)
+
+
+def make_room(uri: str, handle: Any, wanted: Mapping[str, str]) -> None:
+    """Add columns for rows to come; see columns.make_room."""
+    handle.checkout_latest()
+    new, wider = columns.missing(handle.schema, wanted)
+    if new or wider:
+        with _alone(uri, handle):
+            columns.make_room(handle, wanted, arrow.lacking(handle.schema))
 
 
 def delete(
@@ -109,7 +119,7 @@ def delete(
     with _alone(uri, handle):
         gone = len(matching(handle, condition, ids))
         if gone:
-            handle.delete(_condition(condition, ids) or "true")
+            handle.delete(_condition(handle.schema, condition, ids) or "true")
     if gone:
         maintain.when_due(uri, handle)
     return gone
@@ -117,13 +127,15 @@ def delete(
 
 def matching(handle: Any, where: Where | None, ids: Sequence[str] | None) -> list[str]:
     """The ids of stored rows that pass a filter and are among ``ids``, ascending."""
-    return sorted(table.scan(handle, ["id"], _condition(where, ids))["id"].to_pylist())
+    return sorted(
+        table.scan(handle, ["id"], _condition(handle.schema, where, ids))["id"].to_pylist()
+    )
 
 
-def _condition(where: Where | None, ids: Sequence[str] | None) -> str | None:
+def _condition(schema: Any, where: Where | None, ids: Sequence[str] | None) -> str | None:
     from lancedb.expr import col, lit
 
-    parts = [f"({where.to_filter()})"] if where else []
+    parts = [f"({where.to_filter(schema)})"] if where else []
     if ids is not None:
         parts.append((col("id").isin(list(ids)) if ids else lit(False)).to_sql())
     return " AND ".join(parts) or None

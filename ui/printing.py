@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import date
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -31,6 +32,14 @@ def warn(message: str) -> None:
 def as_json(document: Any) -> None:
     """One JSON document on stdout."""
     typer.echo(json.dumps(document, ensure_ascii=False, indent=2))
+
+
+def plain(extra: Mapping[str, Any]) -> dict[str, Any]:
+    """A row's own columns as JSON has them: dates as ``2024-05-01``."""
+    return {
+        name: value.isoformat() if isinstance(value, date) else value
+        for name, value in extra.items()
+    }
 
 
 def table(headings: Sequence[str], rows: Sequence[Sequence[str]], numbers: int = 0) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ingest.record import ImageFile, ImageRecord, Rejection
@@ -21,6 +21,8 @@ class Source:
         note: a warning for a person, one sentence; ``None`` when all is as it should be.
         root: the folder whose files these are, so that rows of files that are gone can be told
             from rows of other places; ``None`` for a source that is not a folder.
+        columns: the user's own columns in ``extra``: name to ``int``, ``float``, ``bool``,
+            ``string`` or ``date``.
     """
 
     name: str
@@ -28,6 +30,7 @@ class Source:
     records: Iterator[ImageRecord | ImageFile | Rejection]
     note: str | None = None
     root: Path | None = None
+    columns: Mapping[str, str] = field(default_factory=dict)
 
 
 class SourceUnavailable(BadSource):

@@ -103,6 +103,7 @@ def test_report_as_json(gallery: Gallery) -> None:
         "reasons": {"empty": 1},
         "gone": [],
         "pruned": 0,
+        "columns": {},
         "stopped": None,
         "warning": None,
         "table_version": gallery.table_version,

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from store import BadFilter, Gallery, Where, parse_where
+from store.arrow import FINDINGS, table_schema
 from tests.store.rows import STAMP, make_rows, random_vectors
 
 VALUES = ["a", "b", "it's", "x' OR '1'='1", '"', "--", "a\\b", "a\nb", "ä", "%", "1=1) --", "A"]
@@ -18,7 +19,10 @@ COLUMNS = ("split", "dataset", "patient", "view", "sex")
 rows_of_columns = st.lists(
     st.fixed_dictionaries(
         {
-            "labels": st.lists(st.sampled_from(VALUES), max_size=3, unique=True).map(tuple),
+            **{
+                name: st.lists(st.sampled_from(VALUES), max_size=3, unique=True).map(tuple)
+                for name in FINDINGS
+            },
             "age": st.none() | st.integers(0, 9).map(float),
             **{name: st.none() | st.sampled_from(VALUES) for name in COLUMNS},
         }
@@ -31,6 +35,8 @@ wheres = st.builds(
     lambda ages, **columns: Where(age_min=ages[0], age_max=ages[1], **columns),
     st.tuples(st.none() | st.integers(0, 4), st.none() | st.integers(4, 9)),
     label=some_values,
+    uncertain=some_values,
+    absent=some_values,
     **dict.fromkeys(COLUMNS, some_values),
 )
 
@@ -38,7 +44,14 @@ wheres = st.builds(
 def passes(row, where: Where) -> bool:
     """The meaning of a filter, in plain Python."""
     return (
-        (not where.label or bool(set(where.label) & set(row.labels)))
+        all(
+            not asked or bool(set(asked) & set(found))
+            for asked, found in (
+                (where.label, row.labels),
+                (where.uncertain, row.uncertain),
+                (where.absent, row.absent),
+            )
+        )
         and all(not getattr(where, n) or getattr(row, n) in getattr(where, n) for n in COLUMNS)
         and (where.age_min is None or (row.age is not None and row.age >= where.age_min))
         and (where.age_max is None or (row.age is not None and row.age <= where.age_max))
@@ -81,7 +94,7 @@ def test_parse() -> None:
     assert parse_where(["age=7"]) == Where(age_min=7.0, age_max=7.0)
     assert parse_where(["label=a=b'c"]).label == ("a=b'c",)
     assert not parse_where([])
-    assert parse_where([]).to_filter() is None
+    assert parse_where([]).to_filter(table_schema(STAMP)) is None
 
 
 @pytest.mark.parametrize(
@@ -89,7 +102,7 @@ def test_parse() -> None:
     [
         ("pneumonia", "expected KEY=VALUE"),
         ("label=", "expected KEY=VALUE"),
-        ("colour=red", "unknown key 'colour'; use label, split"),
+        ("colour=red", "unknown key 'colour'; use label, .*split"),
         ("age=old", "expected years"),
         ("age=60..40", "lower bound first"),
         ("age=nan", "finite"),

@@ -82,7 +82,7 @@ def delete(
     from store import Gallery, parse_where
 
     gallery = Gallery.open(store)
-    condition = parse_where(where or [])
+    condition = parse_where(where or [], gallery.columns() if where else ())
     chosen = id_ or None
     count = gallery.delete(condition, chosen, batch, dry_run=True)
     if not dry_run and count:

@@ -67,9 +67,9 @@ def search(
         raise UsageError(f"--page {page}: expected 1 or more")
     if weights and not (like or unlike):
         raise UsageError("--weights plays no part without --like or --unlike")
-    condition = parse_where(where or [])
     using = parse_weights(weights) if weights else None
     gallery = Gallery.open(store)
+    condition = parse_where(where or [], gallery.columns() if where else ())
     printing.warn_if_synthetic(gallery)
     gallery.check_k(k)
     query, pixels, vector = _asked(gallery, image, id, text, encoder, device, json)
