@@ -8,7 +8,7 @@ from __future__ import annotations
 import streamlit as st
 
 from store import CxrError
-from ui.board import frame, markup, visit
+from ui.board import frame, markup, visit, warming
 
 st.set_page_config(
     page_title="cxr-retrieval",
@@ -53,3 +53,4 @@ if gallery is not None:
         frame.problem(error)
 frame.status(gallery)
 frame.follow()
+warming.drawn.set()

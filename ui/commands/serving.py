@@ -49,9 +49,9 @@ def run(store: str, encoder: str | None, device: str | None, port: int) -> None:
     check_port(port)
     chosen = {"CXR_STORE": store, "CXR_ENCODER": encoder, "CXR_DEVICE": device}
     environment = {**os.environ, **{name: value for name, value in chosen.items() if value}}
-    app = Path(__file__).parent.parent / "dashboard.py"
+    app = Path(__file__).parents[1] / "dashboard.py"
     # -P: a folder named store or ui where the user stands must not hide our packages.
-    command = [sys.executable, "-P", "-m", "streamlit", "run", str(app)]
+    command = [sys.executable, "-P", "-m", "ui.server", "run", str(app)]
     command += ["--server.address", HOST, "--server.port", str(port)]
     printing.say(f"dashboard on http://{HOST}:{port}, Ctrl-C ends it")
     child = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)  # noqa: S603
