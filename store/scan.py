@@ -1,87 +1,106 @@
 """The scan itself: which vectors have the largest inner products, on all cores.
 
-One query goes to FAISS's IndexFlatIP, each half of it on a thread of its own: alone it keeps one
-core busy. Several queries, and few rows, go through blocked matrix products over the same memory.
-Scores are float32 inner products, correct to d * 2^-24 like those of IndexFlatIP; store.search
-ranks with that bound in mind.
+Matrix products run block by block over the memory of the IndexFlatIP, and only scores that reach
+the best ones so far are looked at again. Their rounding is that of IndexFlatIP, at most d * 2^-24.
+A few queries of a large gallery that is asked often go through its 8-bit copy (store.codes), whose
+scores are less exact. Every answer says how far its scores can be off; store.search ranks by the
+vectors themselves, with that bound in mind, so the answer is the same whatever scanned.
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from store import codes
 from store.mirror import Integers, Snapshot
 from store.schema import Vectors
 
 #: Up to this many queries, scanning per query is quicker than a matrix product.
-_FEW = 2
-#: Below this many rows a second thread costs more than it saves.
-_WORTH_A_THREAD = 20_000
-#: Bytes of scores per block of a matrix product: cores wait for each other after every block, so
-#: few large ones stay quick on a busy machine (16 MiB: 1.2 x the bare product, 1 MiB: 5 x).
-_BLOCK_BYTES = 1 << 24
-#: Rows that tell how high the best scores are, and groups of them whose peaks are compared.
-_SAMPLED = 4096
+_FEW = 3
+#: Bytes of scores per block of a matrix product: small blocks stay in cache, but cores wait for
+#: each other after every one, which a busy machine makes long.
+_BLOCK_BYTES = 1 << 22
+#: Groups of rows whose peaks tell how high the best scores are.
 _GROUPS = 128
+#: Scores compared at once; short rows of them are slow.
+_WIDTH = 2048
 #: Bytes of vectors gathered at once under a filter.
 _GATHERED_BYTES = 1 << 18
-#: Above this share of the rows, scoring all of them in place beats gathering some.
+#: Above this share of the rows, scoring all of them in place beats gathering some; below the
+#: other, gathering beats looking for them in the 8-bit copy.
 _MOST = 0.4
+_LEAST = 0.02
+#: Candidates from the 8-bit copy, of which the proof needs some five for each that is wanted.
+_TIMES, _EXTRA = 16, 128
+#: Scores to gather that are worth a second thread.
+_WORTH_A_THREAD = 2500
 
-#: Scores float32 and positions int64, (queries, count), best first; position -1 where none is left.
-Candidates = tuple[Vectors, Integers]
+
+class Candidates(NamedTuple):
+    """What a scan found: the best rows by its own scores, and how good those are.
+
+    Attributes:
+        scores: float32 (q, count), best first.
+        positions: int64 (q, count); -1 where none is left.
+        slack: two rows whose true inner products with a unit query are in the other order are
+            not further apart than this in ``scores``.
+    """
+
+    scores: Vectors
+    positions: Integers
+    slack: float
 
 
-def top(snapshot: Snapshot, queries: Vectors, count: int, allowed: Integers | None) -> Candidates:
-    """The ``count`` rows with the largest inner products with each query.
+def top(
+    snapshot: Snapshot, queries: Vectors, count: int, allowed: Integers | None, sure: bool = True
+) -> Candidates:
+    """The ``count`` rows, or more, with the largest inner products with each query.
 
     Args:
         snapshot: what to scan.
         queries: float32 (q, d).
         count: at most the number of rows, or of ``allowed``.
         allowed: ascending positions to look at; None for all.
+        sure: scores in float32; else they may have 8 bits.
     """
+    room = snapshot.count if allowed is None else len(allowed)
+    if not sure and len(queries) <= _FEW and room > _LEAST * snapshot.count:
+        copy = codes.of(snapshot)
+        more = _TIMES * count + _EXTRA
+        if copy is not None and more < room:
+            return Candidates(*copy.top(queries, more, allowed), 2 * copy.error)
+    slack = rounding(queries)
     if allowed is not None:
-        if len(allowed) <= _MOST * snapshot.count or len(queries) > _FEW:
-            return _some(snapshot.vectors, queries, count, allowed)
-        return _pick(_scores(snapshot.vectors, queries)[:, allowed], allowed, count)
+        if room <= _MOST * snapshot.count or len(queries) > _FEW:
+            return Candidates(*_some(snapshot.vectors, queries, count, allowed), slack)
+        scores = queries @ snapshot.vectors.T
+        return Candidates(*_pick(scores[:, allowed], allowed, count), slack)
     if len(queries) <= _FEW:
-        found = [_one(snapshot, query, count) for query in queries[:, None]]
-        scores, positions = zip(*found, strict=True)
-        return np.concatenate(scores), np.concatenate(positions)
-    return blocked(snapshot.vectors, queries, count)
+        found = [blocked(snapshot.vectors, query, count) for query in queries[:, None]]
+        best, places = zip(*found, strict=True)
+        return Candidates(np.concatenate(best), np.concatenate(places), slack)
+    return Candidates(*blocked(snapshot.vectors, queries, count), slack)
 
 
-def _one(snapshot: Snapshot, query: Vectors, count: int) -> Candidates:
-    import faiss
+def rounding(queries: Vectors) -> float:
+    """The slack of float32: an inner product of unit vectors is off by d * 2^-24 at most.
 
-    query = np.ascontiguousarray(query)
-    rows = snapshot.count
-    parts = _threads() if rows >= _WORTH_A_THREAD else 1
-    edges = [rows * part // parts for part in range(parts + 1)]
-
-    def part(number: int) -> Any:
-        chosen = faiss.IDSelectorRange(edges[number], edges[number + 1])
-        parameters = faiss.SearchParameters(sel=chosen)
-        return snapshot.index.search(query, min(count, rows), params=parameters)
-
-    found = list(_pool().map(part, range(parts)))
-    scores = np.concatenate([scores for scores, _ in found], axis=1)
-    positions = np.concatenate([positions for _, positions in found], axis=1)
-    order = np.argsort(-scores, axis=1, kind="stable")[:, :count]
-    return np.take_along_axis(scores, order, axis=1), np.take_along_axis(positions, order, axis=1)
+    Higham, Accuracy and Stability of Numerical Algorithms (2002), 3.1; of both rows compared.
+    """
+    return 2 * queries.shape[1] * 2.0**-24 + 2e-7
 
 
 def blocked(
     vectors: Vectors, queries: Vectors, count: int, banned: Integers | None = None
-) -> Candidates:
-    """Candidates of many queries by matrix products, block by block, without sorting all scores.
+) -> tuple[Vectors, Integers]:
+    """Scores and positions of the best of each query, without sorting all scores.
 
     Args:
         vectors: float32 (n, d).
@@ -90,36 +109,54 @@ def blocked(
         banned: one position per query that is not to be found; -1 for none.
     """
     n, q = len(vectors), len(queries)
-    rows = min(max(_BLOCK_BYTES // (4 * q), 256), n)
-    first = min(max(rows, _SAMPLED, 2 * count), n)
+    rows = min(max(_BLOCK_BYTES // (4 * q), 256, 2 * count), n)
     columns = np.ascontiguousarray(queries.T)
-    space = np.empty((max(first, rows), q), np.float32)
-    passing = np.empty(space.shape, bool)
+    space = np.empty((rows, q), np.float32)
     best = np.full((q, count), -np.inf, np.float32)
     places = np.full((q, count), -1, np.int64)
     floor = np.full(q, -np.inf, np.float32)
     gathered: list[tuple[Integers, Integers, Vectors]] = []
-    waiting = start = 0
-    while start < n:
-        stop = min(start + (rows if start else first), n)
-        block = slice(0, stop - start)
-        scores = np.matmul(vectors[start:stop], columns, out=space[block])
+    waiting = 0
+    reaching = _reaching(rows, q)
+    for start in range(0, n, rows):
+        stop = min(start + rows, n)
+        scores = np.matmul(vectors[start:stop], columns, out=space[: stop - start])
         if banned is not None:
             inside = np.flatnonzero((banned >= start) & (banned < stop))
             scores[banned[inside] - start, inside] = -np.inf
         if start == 0:
             floor = _floor(scores, count)
         # Equal to the floor is kept: which of equal scores ranks first is decided later.
-        flat = np.flatnonzero(np.greater_equal(scores, floor, out=passing[block]))
+        flat = reaching(scores, floor)
         row, query = np.divmod(flat, q)
         gathered.append((query, row + start, scores.ravel()[flat]))
         waiting += len(flat)
-        if waiting > 8 * q * count or stop == n:
-            best, places = _merge(best, places, gathered, count)
+        if waiting > 4 * q * count or stop == n:
+            best, places = _merge(best, places, gathered)
             gathered, waiting = [], 0
             floor = np.maximum(floor, best[:, -1])
-        start = stop
     return best, places
+
+
+def _reaching(rows: int, q: int) -> Callable[[Vectors, Vectors], Integers]:
+    """A function from scores (n, q) and a floor (q,) to where scores reach it, in flat order."""
+    together = max(_WIDTH // q, 1)  # rows compared at once
+    passing = np.empty((rows, q), bool)
+
+    def find(scores: Vectors, floor: Vectors) -> Integers:
+        n = len(scores)
+        whole = n - n % together
+        wide = np.tile(floor, together)
+        np.greater_equal(
+            scores[:whole].reshape(-1, together * q),
+            wide,
+            out=passing[:whole].reshape(-1, together * q),
+        )
+        np.greater_equal(scores[whole:], floor, out=passing[whole:n])
+        found: Integers = np.flatnonzero(passing[:n])
+        return found
+
+    return find
 
 
 def _floor(scores: Vectors, count: int) -> Vectors:
@@ -127,28 +164,39 @@ def _floor(scores: Vectors, count: int) -> Vectors:
     rows, q = scores.shape
     groups = min(rows, max(_GROUPS, 2 * count))
     size = rows // groups
-    peaks = scores[: groups * size].reshape(groups, size, q).max(axis=1)
     if groups <= count:
         return np.full(q, -np.inf, np.float32)
+    # A group is every so manieth row, so that whole rows are compared with each other.
+    peaks = scores[: groups * size].reshape(size, groups * q).max(axis=0).reshape(groups, q)
     found: Vectors = np.partition(peaks, groups - count, axis=0)[groups - count]
     return found
 
 
 def _merge(
-    best: Vectors, places: Integers, new: list[tuple[Integers, Integers, Vectors]], count: int
-) -> Candidates:
-    """The best ``count`` of each query among those held and those gathered."""
-    q = len(best)
-    query = np.concatenate([np.repeat(np.arange(q), count), *(part[0] for part in new)])
-    place = np.concatenate([places.ravel(), *(part[1] for part in new)])
-    score = np.concatenate([best.ravel(), *(part[2] for part in new)])
-    order = np.lexsort((-score, query))
-    first = np.searchsorted(query[order], np.arange(q))
-    kept = order[first[:, None] + np.arange(count)]
-    return score[kept], place[kept]
+    best: Vectors, places: Integers, new: list[tuple[Integers, Integers, Vectors]]
+) -> tuple[Vectors, Integers]:
+    """The best of each query among those held, (q, count), and those gathered."""
+    q, count = best.shape
+    query = np.concatenate([part[0] for part in new])
+    place = np.concatenate([part[1] for part in new])
+    score = np.concatenate([part[2] for part in new])
+    # Short integers are sorted by counting.
+    order = np.argsort(query.astype(np.uint16) if q < 1 << 16 else query, kind="stable")
+    query = query[order]
+    ends = np.searchsorted(query, np.arange(q + 1))
+    width = int(np.diff(ends).max(initial=0))
+    scores = np.full((q, count + width), -np.inf, np.float32)
+    positions = np.full((q, count + width), -1, np.int64)
+    scores[:, :count], positions[:, :count] = best, places
+    column = np.arange(len(order)) - ends[query] + count
+    scores[query, column], positions[query, column] = score[order], place[order]
+    kept = np.argsort(-scores, axis=1, kind="stable")[:, :count]
+    return np.take_along_axis(scores, kept, axis=1), np.take_along_axis(positions, kept, axis=1)
 
 
-def _some(vectors: Vectors, queries: Vectors, count: int, allowed: Integers) -> Candidates:
+def _some(
+    vectors: Vectors, queries: Vectors, count: int, allowed: Integers
+) -> tuple[Vectors, Integers]:
     """Candidates among a few rows, gathered piece by piece so that they stay in cache."""
     piece = max(_GATHERED_BYTES // (4 * vectors.shape[1]), 1)
     columns = np.ascontiguousarray(queries.T)
@@ -162,7 +210,7 @@ def _some(vectors: Vectors, queries: Vectors, count: int, allowed: Integers) -> 
             rows = np.take(vectors, chosen, axis=0, out=space[: len(chosen)], mode="clip")
             np.matmul(rows, columns, out=scores[start : start + len(chosen)])
 
-    parts = _threads() if len(allowed) * len(queries) >= _WORTH_A_THREAD // 8 else 1
+    parts = _threads() if len(allowed) * len(queries) >= _WORTH_A_THREAD else 1
     if parts > 1:
         list(_pool().map(part, range(parts)))
     else:
@@ -170,12 +218,7 @@ def _some(vectors: Vectors, queries: Vectors, count: int, allowed: Integers) -> 
     return _pick(scores.T, allowed, count)
 
 
-def _scores(vectors: Vectors, queries: Vectors) -> Vectors:
-    found: Vectors = queries @ vectors.T
-    return found
-
-
-def _pick(scores: Vectors, allowed: Integers, count: int) -> Candidates:
+def _pick(scores: Vectors, allowed: Integers, count: int) -> tuple[Vectors, Integers]:
     if count < scores.shape[1]:
         chosen = np.argpartition(-scores, count - 1, axis=1)[:, :count]
     else:
@@ -192,9 +235,4 @@ def _threads() -> int:
 
 @cache
 def _pool() -> ThreadPoolExecutor:
-    import faiss
-
-    # One OpenMP thread in each: two teams of two would fight for two cores.
-    return ThreadPoolExecutor(
-        _threads(), "cxr-scan", initializer=lambda: faiss.omp_set_num_threads(1)
-    )
+    return ThreadPoolExecutor(_threads(), "cxr-gather")

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +15,8 @@ from store.schema import EncoderStamp, Hit, Row, Vectors
 
 #: Fetched beyond k, so that ties at the edge are seen.
 _MARGIN = 16
+#: Candidates scored at once in float64; they stay in cache.
+_SCORED = 256
 
 #: Positions and cosines of one query's neighbours, best first.
 Found = tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]
@@ -30,9 +31,9 @@ def nearest(
 ) -> list[Found]:
     """The k nearest rows by inner product, exact, ties by id.
 
-    The scan finds the candidates in float32. They are scored again in float64, so that a score does
-    not depend on the batch it was asked in and equal vectors score equal; enough candidates are
-    taken that rounding cannot have left one out.
+    The scan finds the candidates. They are scored again in float64, so that a score does not depend
+    on the batch it was asked in and equal vectors score equal; enough candidates are taken that
+    the rounding of the scan cannot have left one out.
 
     Args:
         snapshot: what to search.
@@ -50,57 +51,68 @@ def nearest(
         allowed = np.setdiff1d(allowed, banned, assume_unique=True) if banned.size else allowed
         banned = banned[:0]
         room = len(allowed)
-    if room == 0 or not len(queries):
-        empty = np.empty(0, np.int64), np.empty(0, np.float32)
-        return [empty] * len(queries)
-
-    def fetch(rows: Vectors, count: int) -> scan.Candidates:
-        return scan.top(snapshot, rows, count, allowed)
-
-    return _exact(snapshot, queries, k, room, banned, fetch)
-
-
-def _exact(
-    snapshot: Snapshot,
-    queries: Vectors,
-    k: int,
-    room: int,
-    banned: npt.NDArray[np.int64],
-    fetch: Callable[[Vectors, int], scan.Candidates],
-) -> list[Found]:
-    # Rounding of a float32 inner product of unit vectors is at most d * 2^-24 (Higham 2002, 3.1).
-    slack = 2 * queries.shape[1] * 2.0**-24 + 2e-7
-    results: list[Any] = [None] * len(queries)
-    pending = np.arange(len(queries))
+    results: list[Found] = [(np.empty(0, np.int64), np.empty(0, np.float32))] * len(queries)
+    pending = np.arange(len(queries) if room else 0)
     count = min(room, k + len(banned) + _MARGIN)
+    sure = False
     while pending.size:
-        scores, positions = fetch(queries[pending], count)
-        unsure = []
-        for query, row_scores, row_positions in zip(pending, scores, positions, strict=True):
-            keep = (row_positions >= 0) & ~np.isin(row_positions, banned)
-            kept = row_scores[keep]
-            # Complete when the last one fetched is surely worse than the k-th kept.
-            if count < room and (len(kept) < k or row_scores[-1] >= kept[k - 1] - slack):
-                unsure.append(query)
-                continue
-            results[query] = _rescore(snapshot, queries[query], row_positions[keep], k)
-        pending = np.asarray(unsure, np.int64)
-        count = min(room, count * 4)
+        asked = queries[pending]
+        found = scan.top(snapshot, asked, count, allowed, sure)
+        usable = found.positions >= 0
+        if banned.size:
+            usable &= ~np.isin(found.positions, banned)
+        # Scores above 1 are rounding of the vectors' lengths, and rank as 1.
+        least = np.minimum(_kth(found.scores, usable, k), 1) - found.slack
+        # Complete when the last one found is surely worse than the k-th that may be found.
+        complete = (found.scores[:, -1] < least) | (found.scores.shape[1] >= room)
+        usable &= (found.scores >= least[:, None]) & complete[:, None]
+        query, column = np.nonzero(usable)
+        ranked = _rank(snapshot, asked, query, found.positions[query, column], k)
+        for place in np.flatnonzero(complete):
+            results[pending[place]] = ranked[place]
+        pending = pending[~complete]
+        if sure or found.slack <= scan.rounding(asked):
+            count = min(room, count * 4)
+        sure = True
     return results
 
 
-def _rescore(
-    snapshot: Snapshot, query: npt.NDArray[np.float32], positions: npt.NDArray[np.int64], k: int
-) -> Found:
-    products = snapshot.vectors[positions].astype(np.float64) * query.astype(np.float64)
-    scores = np.clip(products.sum(axis=1), -1, 1).astype(np.float32)
-    order = np.argsort(-scores, kind="stable")
-    positions, scores = positions[order], scores[order]
-    if len(scores) > 1 and (scores[:-1] == scores[1:]).any():
-        ids = snapshot.keys.take(pa.array(positions)).to_pylist()
-        ranked = sorted(range(len(ids)), key=lambda place: (-scores[place], ids[place]))
-        positions, scores = positions[ranked], scores[ranked]
-    return positions[:k], scores[:k]
+def _kth(scores: Vectors, usable: npt.NDArray[np.bool_], k: int) -> Vectors:
+    """The k-th usable score of each row, (q,); -inf where there are fewer."""
+    rank = np.cumsum(usable, axis=1)
+    enough = rank[:, -1] >= k
+    column = (rank >= k).argmax(axis=1)
+    found: Vectors = np.where(enough, scores[np.arange(len(scores)), column], -np.inf)
+    return found.astype(np.float32)
+
+
+def _rank(
+    snapshot: Snapshot,
+    queries: Vectors,
+    query: npt.NDArray[np.int64],
+    positions: npt.NDArray[np.int64],
+    k: int,
+) -> list[Found]:
+    """Score pairs of a query and a position in float64; the k best of each query, ties by id."""
+    scores = np.empty(len(query), np.float32)
+    wide = queries.astype(np.float64)
+    for start in range(0, len(query), _SCORED):
+        part = slice(start, start + _SCORED)
+        products = snapshot.vectors[positions[part]].astype(np.float64)
+        products *= wide[query[part]]
+        scores[part] = products.sum(axis=1).clip(-1, 1)
+    order = np.lexsort((-scores, query))
+    query, positions, scores = query[order], positions[order], scores[order]
+    edges = np.searchsorted(query, np.arange(len(queries) + 1))
+    same = (scores[1:] == scores[:-1]) & (query[1:] == query[:-1])
+    for tied in np.unique(query[1:][same]):
+        mine = slice(edges[tied], edges[tied + 1])
+        ids = snapshot.keys.take(pa.array(positions[mine])).to_pylist()
+        by_id = sorted(range(len(ids)), key=lambda i: (-scores[mine][i], ids[i]))
+        positions[mine] = positions[mine][by_id]
+        scores[mine] = scores[mine][by_id]
+    starts = zip(edges, np.minimum(edges[1:], edges[:-1] + k), strict=False)
+    return [(positions[first:last], scores[first:last]) for first, last in starts]
 
 
 def check_queries(vectors: npt.ArrayLike, stamp: EncoderStamp) -> Vectors:

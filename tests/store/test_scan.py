@@ -1,0 +1,209 @@
+"""Whatever scans, in float32 or 8 bits, in one block or many: the answer is numpy's in float64."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from store import Gallery, Where, codes, flat, scan, search
+from store.mirror import Snapshot
+from tests.store.rows import STAMP, make_rows, random_vectors, unit
+
+
+def snapshot_of(vectors: np.ndarray) -> Snapshot:
+    index, memory = flat.fresh(*vectors.shape)
+    memory[:] = vectors
+    order = np.random.default_rng(len(vectors)).permutation(len(vectors))
+    keys = pa.array([f"{place:05d}" for place in order])
+    numbers = np.arange(len(vectors))
+    return Snapshot(None, index, memory, keys, numbers, numbers, 1, "u", "t")
+
+
+def by_numpy(snapshot: Snapshot, query, k: int, allowed=None, excluded=()) -> list:
+    scores = (snapshot.vectors.astype(np.float64) * query.astype(np.float64)).sum(axis=1)
+    scores = np.clip(scores, -1, 1).astype(np.float32)
+    places = range(snapshot.count) if allowed is None else allowed.tolist()
+    ranked = sorted((-scores[i], snapshot.ids[i], i) for i in places if i not in excluded)
+    return [(i, -score) for score, _, i in ranked[:k]]
+
+
+def give_codes(snapshot: Snapshot, parts: int = 2) -> codes.Codes:
+    state = codes._State()
+    state.codes = codes.make(snapshot.vectors, parts)
+    codes._known[snapshot] = state
+    return state.codes
+
+
+@contextmanager
+def as_if_large() -> Iterator[None]:
+    """Galleries of a hundred rows go through all that large ones go through."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(codes, "_WORTH_BYTES", 0)
+        patch.setattr(scan, "_TIMES", 1)
+        patch.setattr(scan, "_EXTRA", 0)
+        patch.setattr(scan, "_BLOCK_BYTES", 1)  # blocks of 256 rows
+        yield
+
+
+@pytest.fixture
+def small() -> Iterator[None]:
+    with as_if_large():
+        yield
+
+
+@st.composite
+def collections(draw) -> np.ndarray:
+    """Vectors with doubles, with near doubles, in a narrow cone or all around."""
+    count, dimension = draw(st.integers(30, 900)), draw(st.sampled_from([3, 8, 33]))
+    random = np.random.default_rng(draw(st.integers(0, 9999)))
+    pool = random.normal(size=(draw(st.integers(1, count)), dimension))
+    vectors = pool[random.integers(0, len(pool), count)]
+    vectors = vectors + draw(st.sampled_from([0, 0, 1e-7, 1e-5, 1e-3])) * random.normal(
+        size=vectors.shape
+    )
+    vectors[:, 0] += draw(st.sampled_from([0.0, 0.0, 10.0]))
+    return unit(vectors)
+
+
+@settings(max_examples=150, deadline=None)
+@given(collections(), st.data())
+def test_the_answer_is_that_of_numpy(vectors, data) -> None:
+    snapshot = snapshot_of(vectors)
+    seed = data.draw(st.integers(0, 99))
+    queries = np.concatenate([vectors[:2], random_vectors(5, seed, vectors.shape[1])])
+    k = data.draw(st.integers(1, 40))
+    random = np.random.default_rng(seed)
+    share = data.draw(st.sampled_from([None, 0.05, 0.3, 0.9]))
+    allowed = None if share is None else np.flatnonzero(random.random(len(vectors)) < share)
+    excluded = random.integers(0, len(vectors), data.draw(st.integers(0, 3))).tolist()
+    expected = [by_numpy(snapshot, query, k, allowed, excluded) for query in queries]
+
+    def answers(asked) -> list:
+        found = search.nearest(snapshot, asked, k, allowed, excluded)
+        return [list(zip(p.tolist(), s.tolist(), strict=True)) for p, s in found]
+
+    with as_if_large():
+        assert answers(queries) == expected
+        assert answers(queries[:1]) == expected[:1]
+        give_codes(snapshot, data.draw(st.integers(1, 3)))
+        for number in range(len(queries)):
+            assert answers(queries[number : number + 1]) == expected[number : number + 1]
+        assert answers(queries[:2]) == expected[:2]
+
+
+@settings(max_examples=60, deadline=None)
+@given(collections(), st.integers(1, 3))
+def test_8_bit_scores_are_within_their_bound(vectors, parts) -> None:
+    made = codes.make(vectors, parts)
+    queries = np.concatenate([vectors[:3], random_vectors(5, 1, vectors.shape[1])])
+    scores, places = made.top(queries, len(vectors), None)
+    exact = queries.astype(np.float64) @ vectors.astype(np.float64).T
+    assert (places >= 0).all()
+    assert np.abs(scores - np.take_along_axis(exact, places, axis=1)).max() <= made.error
+    assert [sorted(row) for row in places.tolist()] == [list(range(len(vectors)))] * len(queries)
+
+
+def test_the_worst_query_for_the_bound_is_within_it() -> None:
+    vectors = random_vectors(500, 3, 16)
+    made = codes.make(vectors, 1)
+    off = vectors - made.parts[0].reconstruct_n(0, len(vectors))
+    worst = int(np.linalg.norm(off, axis=1).argmax())
+    query = unit(off[worst])[None]  # along the very residual: Cauchy-Schwarz is an equality
+    scores, places = made.top(query, len(vectors), None)
+    found = scores[0, places[0].tolist().index(worst)]
+    exact = float(query[0].astype(np.float64) @ vectors[worst].astype(np.float64))
+    assert 0.9 * made.error < abs(found - exact) <= made.error
+
+
+def test_where_8_bits_cannot_tell_the_whole_scan_does(monkeypatch, small) -> None:
+    snapshot = snapshot_of(unit(np.ones(8) + 1e-6 * random_vectors(600, 2)))
+    give_codes(snapshot)
+    sure = []
+    top = scan.top
+    monkeypatch.setattr(scan, "top", lambda *a: sure.append(a[-1]) or top(*a))
+    query = unit(np.ones((1, 8)))
+    places, _ = search.nearest(snapshot, query, 5)[0]
+    assert sure[0] is False
+    assert sure[-1] is True
+    assert places.tolist() == [place for place, _ in by_numpy(snapshot, query[0], 5)]
+
+    sure.clear()
+    apart = snapshot_of(random_vectors(600, 2))
+    give_codes(apart)
+    query = random_vectors(1, 9)
+    places, _ = search.nearest(apart, query, 5)[0]
+    assert sure == [False]  # the bound was enough
+    assert places.tolist() == [place for place, _ in by_numpy(apart, query[0], 5)]
+
+
+def test_lengths_that_rounded_above_one_rank_as_one(small) -> None:
+    vectors = np.repeat(unit(np.ones((1, 8))), 300, axis=0)
+    vectors *= np.linspace(1.00001, 1.00009, 300)[:, None].astype(np.float32)
+    snapshot = snapshot_of(vectors)
+    query = unit(np.ones((1, 8)))
+    places, scores = search.nearest(snapshot, query, 5)[0]
+    assert [snapshot.ids[place] for place in places] == [f"{place:05d}" for place in range(5)]
+    assert scores.tolist() == [1] * 5
+
+
+def test_a_gallery_that_is_asked_often_gets_its_8_bit_copy(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(codes, "_WORTH_BYTES", 1 << 14)
+    monkeypatch.setattr(codes, "_ASKED", 5)
+    gallery = Gallery.create(tmp_path, STAMP)
+    gallery.upsert(make_rows(random_vectors(1500)))
+    queries = random_vectors(20, 5)
+
+    def answers() -> list:
+        found = [gallery.search(query, 7)[0] for query in queries[:4]]
+        return [[(hit.row.id, hit.score) for hit in hits] for hits in found]
+
+    before = answers()
+    [now] = [one for one in codes._known if one.count == 1500]
+    assert codes._known[now].codes is None
+    gallery.search(queries[4], 7)
+    for one in threading.enumerate():
+        if one.name == "cxr-codes":
+            one.join(20)
+    assert codes._known[now].codes is not None
+    assert answers() == before
+
+    # It is of one version, and goes with it.
+    gallery.upsert(make_rows(unit(queries[:1]), prefix="new/"))
+    gallery.refresh()
+    assert gallery.search(queries[0], 1)[0][0].row.id == "new/0"
+    del now
+    assert gallery.search(queries[0], 1, where=Where(split=("test",)))[0][0].row.id == "new/0"
+
+
+def test_small_galleries_have_no_8_bit_copy() -> None:
+    snapshot = snapshot_of(random_vectors(1000))
+    for _ in range(2 * codes._ASKED):
+        search.nearest(snapshot, random_vectors(1), 3)
+    assert snapshot not in codes._known
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(1, 1500), st.integers(1, 9), st.integers(1, 30), st.integers(0, 999))
+def test_blocks_change_nothing(n, q, count, seed) -> None:
+    random = np.random.default_rng(seed)
+    vectors = random.integers(-3, 4, (n, 4)).astype(np.float32)  # many ties, exact products
+    queries = random.integers(-3, 4, (q, 4)).astype(np.float32)
+    count = min(count, n)
+    banned = random.integers(-1, n, q) if n > count else None
+    expected = queries @ vectors.T
+    if banned is not None:
+        inside = np.flatnonzero(banned >= 0)
+        expected[inside, banned[inside]] = -np.inf
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(scan, "_BLOCK_BYTES", int(random.integers(1, 1 << 14)))
+        scores, places = scan.blocked(vectors, queries, count, banned)
+    np.testing.assert_array_equal(scores, -np.sort(-expected, axis=1)[:, :count])
+    np.testing.assert_array_equal(np.take_along_axis(expected, places, axis=1), scores)
+    assert all(len(set(row)) == count for row in places.tolist())
