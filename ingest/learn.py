@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import math
 from dataclasses import dataclass
-from random import Random
 from typing import Any
 
 import torch
@@ -14,7 +13,7 @@ from torch import Tensor, nn
 
 from ingest.augment import Augmentation, augment
 from ingest.blueprint import DEVIATION, DIMENSION, MEAN
-from ingest.captions import SUBJECTS, caption, with_typos
+from ingest.captions import SUBJECTS
 
 
 @dataclass(frozen=True)
@@ -128,39 +127,11 @@ def image_loss(
     )
 
 
-def text_loss(
-    pupil: Pupil,
-    bank: Films,
-    tokenizer: Any,
-    recipe: Recipe,
-    random: Random,
-    generator: torch.Generator,
-) -> Tensor:
-    """Loss of one batch of captions against vectors of films: each caption near its own kind.
-
-    Args:
-        pupil: its text tower learns; the films' vectors stay as they are.
-        bank: ``images`` holds unit vectors (n, DIMENSION) here.
-        tokenizer: of the text tower.
-        recipe: batch size.
-        random: draws captions.
-        generator: draws films.
-    """
-    labels = [index % len(SUBJECTS) for index in range(recipe.text_batch)]
-    texts = [with_typos(caption(SUBJECTS[label], random), random) for label in labels]
-    device = bank.labels.device
-    tokens = tokenizer(texts, padding=True, truncation=True, return_tensors="pt").to(device)
-    vectors, film_labels = bank.balanced(recipe.text_batch, generator)
-    logits = pupil.model.logit_scale.exp().clamp(max=50) * pupil.read(tokens) @ vectors.T
-    same = torch.tensor(labels, device=device)[:, None] == film_labels[None]
-    return (_multi_positive(logits, same) + _multi_positive(logits.T, same.T)) / 2
-
-
 def supervised_contrastive(vectors: Tensor, labels: Tensor, temperature: float) -> Tensor:
     """Khosla et al. 2020: all images of a class are positives of each other."""
     itself = torch.eye(len(vectors), dtype=torch.bool, device=vectors.device)
     logits = (vectors @ vectors.T / temperature).masked_fill(itself, -1e9)
-    return _multi_positive(logits, (labels[:, None] == labels[None]) & ~itself)
+    return multi_positive(logits, (labels[:, None] == labels[None]) & ~itself)
 
 
 def instance_loss(one: Tensor, other: Tensor, temperature: float) -> Tensor:
@@ -172,7 +143,8 @@ def instance_loss(one: Tensor, other: Tensor, temperature: float) -> Tensor:
     return functional.cross_entropy(logits, twin)
 
 
-def _multi_positive(logits: Tensor, positive: Tensor) -> Tensor:
+def multi_positive(logits: Tensor, positive: Tensor) -> Tensor:
+    """Mean negative log share of a row's positives, each against all of the row."""
     share = logits.log_softmax(dim=1).masked_fill(~positive, 0)
     return -(share.sum(1) / positive.sum(1).clamp_min(1)).mean()
 

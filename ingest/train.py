@@ -6,15 +6,14 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from random import Random
 from typing import Any
 
 import numpy as np
 import torch
 
 from ingest.augment import Augmentation, augment
-from ingest.blueprint import SIDE, completed, new_model, new_processor, new_tokenizer, slim
-from ingest.captions import SUBJECTS, caption
+from ingest.blueprint import SIDE, completed, new_model, new_processor, slim
+from ingest.captions import SUBJECTS
 from ingest.curve import save_curve
 from ingest.encoders.quiet import quietly
 from ingest.encoders.runtime import pick_device
@@ -29,9 +28,8 @@ from ingest.learn import (
     look,
     new_optimizer,
     rate_at,
-    text_loss,
-    vectors_of,
 )
+from ingest.learn_text import caption_tokenizer, learn_texts
 from ingest.lexicon import save_lexicon
 from ingest.record import ImageFile, ImageRecord, Rejection
 from ingest.training_state import Snapshot
@@ -39,8 +37,6 @@ from store.errors import BadSource
 
 #: Changes of the validation films that make a second, harder set: other machines, other hands.
 _SHIFTED = Augmentation(flip=0.0, erase=0.0)
-#: Captions that the tokenizer's vocabulary is made from, per class.
-_CORPUS = 20_000
 
 __all__ = ["Progress", "Recipe", "TrainReport", "train"]
 
@@ -110,9 +106,7 @@ def train(
     recipe, folder, where = recipe or Recipe(), Path(out), pick_device(device)
     learnt: list[tuple[str, str]] = []
     gallery, validation = _films(_noting(records, learnt), where)
-    random = Random(seed)  # noqa: S311 - reproducible, not secret
-    sentences = (caption(subject, random) for _ in range(_CORPUS) for subject in SUBJECTS)
-    tokenizer = new_tokenizer(sentences)
+    tokenizer = caption_tokenizer(seed)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         pupil = Pupil(slim(new_model(len(tokenizer)))).to(where)
@@ -193,25 +187,13 @@ class _Run:
 
     def learn_texts(self, tokenizer: Any) -> None:
         """The text tower: captions find their place among the films' vectors, which stay."""
-        start, recipe, pupil = time.monotonic(), self.recipe, self.pupil
-        random = Random(self.seed + 1)  # noqa: S311 - reproducible, not secret
-        generator = torch.Generator(device=self.where).manual_seed(self.seed + 1)
-        bank = Films(vectors_of(pupil, self.gallery.images), self.gallery.labels)
-        model = pupil.model.train()
-        towers = (model.text_model, model.text_projection)
-        optimizer = new_optimizer([p for t in towers for p in t.parameters()], recipe)
-        average = Average(pupil, recipe.averaging)
-        losses: list[float] = []
-        for step in range(recipe.text_steps):
-            loss = text_loss(pupil, bank, tokenizer, recipe, random, generator)
-            share = rate_at(step, recipe.text_steps)
-            losses.append(descend(loss, optimizer, recipe.learning_rate, share))
-            average.follow(pupil, step)
-            if (step + 1) % 100 == 0 or step + 1 == recipe.text_steps:
-                mean = float(np.mean(losses[-100:]))
-                self.progress(Progress("text", step + 1, recipe.text_steps, mean))
-                self.curve.append({"stage": "text", "step": step + 1, "loss": mean})
-        pupil.load_state_dict(average.module.state_dict())
+        start, steps = time.monotonic(), self.recipe.text_steps
+
+        def report(done: int, loss: float) -> None:
+            self.progress(Progress("text", done, steps, loss))
+            self.curve.append({"stage": "text", "step": done, "loss": loss})
+
+        learn_texts(self.pupil, self.gallery, tokenizer, self.recipe, self.seed + 1, report)
         self.seconds += time.monotonic() - start
 
     def _conclude(self, epoch: int, loss: float) -> Progress:

@@ -7,7 +7,10 @@ from random import Random
 
 import pytest
 
-from ingest.captions import GRAMMAR, HELD_OUT, SUBJECTS, caption, with_typos
+from ingest import captions
+from ingest.captions import SUBJECTS, caption, lesson, with_typos, words_of
+from ingest.grammar import GRAMMAR, HELD_OUT, is_held_out
+from ingest.lexicon import learned_words
 
 
 def many(subject: str, count: int = 4000) -> list[str]:
@@ -51,9 +54,27 @@ def test_negation_is_on_both_sides():
     assert any(re.search(r"\b(no|without) ", text) for text in many("pneumonia"))
 
 
-def test_held_out_words_never_appear():
-    words = set(" ".join(many("normal") + many("pneumonia")).split())
-    assert not words & set(HELD_OUT)
+def test_held_out_words_are_nowhere_in_the_grammar():
+    assert not [word for word in learned_words() if is_held_out(word)]
+    assert is_held_out("shadows") and is_held_out("excluding") and not is_held_out("newborn")
+
+
+@pytest.mark.parametrize("subject", SUBJECTS)
+def test_lessons_never_hold_a_held_out_word(subject, monkeypatch):
+    random = Random(2)
+    assert not any(is_held_out(w) for _ in range(5000) for w in words_of(lesson(subject, random)))
+    monkeypatch.setattr(captions, "_letters", lambda random: random.choice([*HELD_OUT, "gro"]))
+    texts = [lesson(subject, random) for _ in range(500)]
+    assert not any(is_held_out(word) for text in texts for word in words_of(text))
+    assert any("gro" in words_of(text) for text in texts)
+
+
+def test_strange_words_come_into_lessons_only():
+    random, known = Random(3), learned_words()
+    plain = {word for text in many("pneumonia") for word in words_of(text)}
+    assert plain <= known
+    strange = {word for _ in range(1000) for word in words_of(lesson("pneumonia", random))} - known
+    assert len(strange) > 500
 
 
 def test_same_seed_same_captions():

@@ -15,7 +15,7 @@ from store.errors import BadSource, UsageError
 
 torch = pytest.importorskip("torch")
 
-from ingest import train as training  # noqa: E402
+from ingest import learn_text  # noqa: E402
 from ingest.augment import Augmentation, augment  # noqa: E402
 from ingest.train import Recipe, train  # noqa: E402
 
@@ -29,7 +29,7 @@ def film(split: str, index: int, label: str) -> ImageRecord:
     if label == "pneumonia":
         pixels += 120
     digest = hashlib.sha256(pixels.tobytes()).digest()
-    return ImageRecord(f"x/{split}/{index}", pixels, digest, (label,), split)
+    return ImageRecord(f"x/{split}/{index}", pixels, digest, (label,), split=split)
 
 
 def films() -> list[ImageRecord | Rejection]:
@@ -47,12 +47,12 @@ def weights(folder):
 @pytest.fixture(scope="module", autouse=True)
 def light():
     """One thread, so that a busy machine is no hindrance, and few captions for the tokenizer."""
-    threads, corpus = torch.get_num_threads(), training._CORPUS
+    threads, corpus = torch.get_num_threads(), learn_text._CORPUS
     torch.set_num_threads(1)
-    training._CORPUS = 1000
+    learn_text._CORPUS = 1000
     yield
     torch.set_num_threads(threads)
-    training._CORPUS = corpus
+    learn_text._CORPUS = corpus
 
 
 @pytest.fixture(scope="module")
@@ -153,7 +153,7 @@ def test_validation_films_that_were_trained_on_do_not_choose():
 def test_the_test_split_is_never_read():
     from ingest.train import _films
 
-    spy = ImageRecord("t", np.zeros((5, 5), np.uint8), b"", ("something else",), "test")
+    spy = ImageRecord("t", np.zeros((5, 5), np.uint8), b"", ("something else",), split="test")
     gallery, validation = _films([spy, *films()], torch.device("cpu"))
     assert len(gallery.labels) + len(validation.labels) == 56
 
