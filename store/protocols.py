@@ -32,18 +32,7 @@ def evaluate_snapshot(
     progress: Callable[[int, int], None] | None = None,
 ) -> Evaluation:
     """Gallery.evaluate over one snapshot; see there."""
-    if protocol == LEAVE_ONE_OUT:
-        queries = gallery = _labelled(snapshot, split, dataset)
-    elif protocol == SPLIT:
-        if split is None or split == gallery_split:
-            raise BadQuery(
-                f"the split protocol needs two splits, got {split!r} and {gallery_split!r}; "
-                "use leave-one-out for one"
-            )
-        queries = _labelled(snapshot, split, dataset)
-        gallery = _labelled(snapshot, gallery_split, dataset)
-    else:
-        raise BadQuery(f"protocol {protocol!r}: expected {LEAVE_ONE_OUT} or {SPLIT}")
+    queries, gallery = sides(snapshot, protocol, split, gallery_split, dataset)
     found = evaluate(protocol, queries, gallery, k, full_ranking=full_ranking, progress=progress)
     measured = {}
     for name, represent in baselines.items():
@@ -54,6 +43,32 @@ def evaluate_snapshot(
                 protocol, floor, other, k, resamples=0, full_ranking=full_ranking
             )
     return found.beside(measured)
+
+
+def sides(
+    snapshot: Snapshot,
+    protocol: str,
+    split: str | None,
+    gallery_split: str,
+    dataset: str | None = None,
+) -> tuple[Labelled, Labelled]:
+    """The rows that ask and the rows that are searched; one object when they are the same rows.
+
+    Raises:
+        BadQuery: an unknown protocol, one split where two are needed, or no labelled rows.
+    """
+    if protocol == LEAVE_ONE_OUT:
+        rows = _labelled(snapshot, split, dataset)
+        return rows, rows
+    if protocol == SPLIT:
+        if split is None or split == gallery_split:
+            raise BadQuery(
+                f"the split protocol needs two splits, got {split!r} and {gallery_split!r}; "
+                "use leave-one-out for one"
+            )
+        queries = _labelled(snapshot, split, dataset)
+        return queries, _labelled(snapshot, gallery_split, dataset)
+    raise BadQuery(f"protocol {protocol!r}: expected {LEAVE_ONE_OUT} or {SPLIT}")
 
 
 def _labelled(snapshot: Snapshot, split: str | None, dataset: str | None) -> Labelled:

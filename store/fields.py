@@ -1,0 +1,62 @@
+"""What rows say of themselves beside their vectors, in the order of a snapshot's positions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+import pyarrow as pa
+
+from store import arrow, table
+from store.errors import BadQuery
+from store.mirror import Integers, Snapshot
+
+if TYPE_CHECKING:
+    from store.gallery import Gallery
+
+T = TypeVar("T")
+
+#: Columns that are no metadata: the key, the vector, the picture and their digests.
+_NOT_METADATA = ("id", "embedding", "thumbnail", "sha256", arrow.CHECKSUM)
+
+
+def over_mirror(gallery: Gallery, what: str, ask: Callable[[Snapshot], T]) -> T:
+    """Ask one version of a gallery for something that needs all its vectors in memory.
+
+    Raises:
+        BadQuery: this gallery was opened to answer without them.
+    """
+
+    def asked(now: Any) -> T:
+        if now.mirror is None:
+            raise BadQuery(
+                f"{what} needs all vectors of {gallery.uri} in memory; open it with --index exact"
+            )
+        return ask(now.mirror)
+
+    return gallery._answer(asked)
+
+
+def read(snapshot: Snapshot, names: Sequence[str]) -> pa.Table:
+    """Columns of the table at a snapshot's version, one row per position.
+
+    Args:
+        snapshot: which version, and in which order.
+        names: of columns of the table.
+    """
+    found = table.scan(snapshot.handle, ["_rowid", *names])
+    order = np.argsort(found["_rowid"].to_numpy(), kind="stable")
+    place = np.empty(snapshot.count, np.int64)
+    place[snapshot.by_row_id[1]] = np.arange(snapshot.count)
+    return found.take(pa.array(order[place])).select(list(names))
+
+
+def names(snapshot: Snapshot) -> list[str]:
+    """The metadata columns that the table has, in its order."""
+    return [name for name in snapshot.handle.schema.names if name not in _NOT_METADATA]
+
+
+def by_id(snapshot: Snapshot) -> Integers:
+    """Positions in the order of their ids: results then do not depend on how rows are stored."""
+    return np.asarray(sorted(range(snapshot.count), key=snapshot.ids.__getitem__), np.int64)

@@ -1,0 +1,176 @@
+"""Query by query: which ones fail, and what the majority says instead."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from store import fields, scan
+from store.duplicates import Integers, Progress
+from store.errors import BadQuery
+from store.evaluation import Labelled
+from store.measures import Floats, majority, one_hot
+from store.mirror import Snapshot
+from store.protocols import LEAVE_ONE_OUT, sides
+from store.schema import Vectors
+
+if TYPE_CHECKING:
+    from store.gallery import Gallery
+
+_BLOCK = 256
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ByQuery:
+    """What each query found, in the order of their ids.
+
+    Attributes:
+        ids, labels: of the queries.
+        depths: ascending.
+        precision: float64 (q, depths), share of the top k that share a label with the query.
+        wrong: float64 (q,), highest cosine of a neighbour within the deepest that shares no label;
+            NaN where all do.
+        votes: depth to the majority label of the top k per query, nearest first on a tie; empty
+            unless every row has exactly one label.
+        gallery: rows that were searched.
+    """
+
+    ids: list[str]
+    labels: list[tuple[str, ...]]
+    depths: list[int]
+    precision: Floats
+    wrong: Floats
+    votes: dict[int, list[str]]
+    gallery: int
+
+
+@dataclass(frozen=True, slots=True)
+class Hard:
+    """A query that found little: its precision at the deepest k, and its nearest wrong cosine."""
+
+    id: str
+    labels: tuple[str, ...]
+    precision: float
+    wrong: float
+
+
+def by_query(
+    queries: Labelled,
+    gallery: Labelled,
+    k: Sequence[int] = (1, 3, 5, 10),
+    progress: Progress | None = None,
+) -> ByQuery:
+    """Ask every query for its deepest k; a query that is in the gallery is left out by id.
+
+    Args:
+        queries: what asks; at least one.
+        gallery: what is searched; equal scores rank by id.
+        k: depths.
+        progress: told about queries, done and in all.
+
+    Raises:
+        BadQuery: a depth below 1 or beyond the gallery.
+    """
+    queries, gallery = _sorted(queries), _sorted(gallery)
+    places = {id_: place for place, id_ in enumerate(gallery.ids)}
+    own: Integers = np.asarray([places.get(id_, -1) for id_ in queries.ids], np.int64)
+    depths = sorted(set(k))
+    most = len(gallery.ids) - int((own >= 0).any())
+    if not depths or depths[0] < 1 or depths[-1] > most:
+        raise BadQuery(f"k = {list(k)}: expected depths from 1 to {most}, the rows to be found")
+    names = sorted({name for rows in (queries, gallery) for row in rows.labels for name in row})
+    asked, found = one_hot(queries.labels, names), one_hot(gallery.labels, names)
+    single = all(len(row) == 1 for rows in (queries, gallery) for row in rows.labels)
+    kind = found.argmax(axis=1)
+    n, at = len(queries.ids), np.asarray(depths) - 1
+    precision, wrong = np.empty((n, len(depths))), np.full(n, np.nan)
+    votes = np.empty((n, len(depths)), np.int64)
+    for start in range(0, n, _BLOCK):
+        block = slice(start, min(start + _BLOCK, n))
+        scores, ranked = scan.blocked(
+            gallery.vectors, queries.vectors[block], depths[-1], own[block]
+        )
+        shared = np.einsum("qkl,ql->qk", found[ranked], asked[block]) > 0
+        precision[block] = np.cumsum(shared, axis=1)[:, at] / np.asarray(depths)
+        wrong[block] = _highest(scores, ~shared)
+        for column, depth in enumerate(depths if single else ()):
+            votes[block, column] = majority(kind[ranked[:, :depth]], len(names))
+        if progress is not None:
+            progress(block.stop, n)
+    said = {
+        depth: [names[place] for place in votes[:, column]]
+        for column, depth in enumerate(depths if single else ())
+    }
+    return ByQuery(
+        list(queries.ids), list(queries.labels), depths, precision, wrong, said, len(gallery.ids)
+    )
+
+
+def _sorted(rows: Labelled) -> Labelled:
+    order = sorted(range(len(rows.ids)), key=rows.ids.__getitem__)
+    vectors = np.ascontiguousarray(rows.vectors[order], np.float32)
+    return Labelled([rows.ids[i] for i in order], vectors, [rows.labels[i] for i in order])
+
+
+def _highest(scores: Vectors, chosen: npt.NDArray[np.bool_]) -> Floats:
+    best = np.where(chosen, scores, -np.inf).max(axis=1)
+    found: Floats = np.where(chosen.any(axis=1), best.clip(-1, 1), np.nan)
+    return found
+
+
+def confusion(found: ByQuery, depth: int) -> tuple[list[str], Integers]:
+    """The majority vote against the truth.
+
+    Returns:
+        Label names, and int64 (labels, labels): queries by their label (row) and vote (column).
+
+    Raises:
+        BadQuery: no vote at this depth, because rows have several labels or none was asked for.
+    """
+    if depth not in found.votes:
+        raise BadQuery(f"no majority vote at k = {depth}: it needs exactly one label per row")
+    truth = [row[0] for row in found.labels]
+    names = sorted({*truth, *found.votes[depth]})
+    number = {name: place for place, name in enumerate(names)}
+    counts = np.zeros((len(names), len(names)), np.int64)
+    for label, vote in zip(truth, found.votes[depth], strict=True):
+        counts[number[label], number[vote]] += 1
+    return names, counts
+
+
+def hardest(found: ByQuery, most: int = 100) -> list[Hard]:
+    """Queries with a wrong neighbour, worst first.
+
+    Ranked by precision at the deepest k, then by how near the nearest wrong neighbour is, then by
+    id.
+    """
+    deepest = found.precision[:, -1]
+    wrong = np.flatnonzero(~np.isnan(found.wrong))
+    ranked = wrong[np.lexsort((wrong, -found.wrong[wrong], deepest[wrong]))][:most]
+    return [
+        Hard(found.ids[i], found.labels[i], float(deepest[i]), float(found.wrong[i]))
+        for i in ranked
+    ]
+
+
+def of_gallery(
+    gallery: Gallery,
+    protocol: str = LEAVE_ONE_OUT,
+    k: Sequence[int] = (1, 3, 5, 10),
+    *,
+    split: str | None = "test",
+    gallery_split: str = "train",
+    dataset: str | None = None,
+    progress: Progress | None = None,
+) -> ByQuery:
+    """by_query over a protocol of Gallery.evaluate; the arguments are the same."""
+
+    def ask(now: Snapshot) -> ByQuery:
+        queries, searched = sides(now, protocol, split, gallery_split, dataset)
+        return by_query(queries, searched, k, progress)
+
+    return fields.over_mirror(gallery, "this study", ask)

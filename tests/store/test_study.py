@@ -1,0 +1,118 @@
+"""Query by query, and store against store, against the evaluation and by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from store import BadQuery, EncoderStamp, Gallery, Labelled, Row
+from store.compare import compare
+from store.evaluation import evaluate
+from store.study import by_query, confusion, hardest, of_gallery
+
+
+def labelled(seed, count, several):
+    random = np.random.default_rng(seed)
+    vectors = np.zeros((count, 8), np.float32)
+    for row in vectors:
+        row[random.choice(8, 4, replace=False)] = random.choice([-0.5, 0.5], 4)
+    sizes = random.integers(1, 3 if several else 2, count)
+    labels = [tuple(random.choice(list("abc"), size, replace=False)) for size in sizes]
+    return Labelled([f"{at:03d}" for at in random.permutation(count)], vectors, labels)
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(6, 60), st.booleans())
+@settings(max_examples=40, deadline=None)
+def test_means_over_queries_are_the_evaluation(seed, count, several):
+    rows = labelled(seed, count, several)
+    found = by_query(rows, rows, (1, 3, 5))
+    whole = evaluate("leave-one-out", rows, rows, (1, 3, 5), resamples=0)
+    assert np.allclose(found.precision.mean(axis=0), list(whole.precision.values()))
+    assert found.ids == sorted(rows.ids)
+    for depth, accuracy in whole.vote.items():
+        names, counts = confusion(found, depth)
+        assert counts.sum() == count
+        assert np.trace(counts) / count == pytest.approx(accuracy)
+        assert {row[0] for row in rows.labels} <= set(names)
+    if any(len(row) > 1 for row in rows.labels):
+        with pytest.raises(BadQuery, match="exactly one label"):
+            confusion(found, 1)
+
+
+def test_hardest_are_ranked_by_precision_then_by_the_nearest_wrong_neighbour():
+    vectors = np.asarray([[1, 0], [0.8, 0.6], [0.6, 0.8], [0, 1], [-1, 0]], np.float32)
+    rows = Labelled(list("abcde"), vectors, [("x",), ("y",), ("y",), ("x",), ("y",)])
+    found = by_query(rows, rows, (1,))
+    assert found.precision[:, 0].tolist() == [0, 1, 1, 0, 0]
+    assert [(one.id, one.precision) for one in hardest(found)] == [("a", 0), ("d", 0), ("e", 0)]
+    assert hardest(found)[0].wrong == pytest.approx(0.8)
+    assert [one.id for one in hardest(found, most=1)] == ["a"]
+
+
+def gallery_of(path, name, vectors, ids, labels, splits):
+    found = Gallery.create(path, EncoderStamp(name, name[0] * 64, vectors.shape[1]))
+    found.upsert(
+        [
+            Row(id_, bytes(32), vector, labels=label, split=split)
+            for id_, vector, label, split in zip(ids, vectors, labels, splits, strict=True)
+        ]
+    )
+    return found
+
+
+@pytest.fixture
+def two(tmp_path):
+    """A store that knows the labels, and one that does not; they share 40 of their films."""
+    random = np.random.default_rng(0)
+    labels = [("x",) if at % 2 else ("y",) for at in range(45)]
+    splits = ["test" if at % 3 else "train" for at in range(45)]
+    ids = [f"f/{at:02d}" for at in range(45)]
+    good = np.asarray([[1.0 if at % 2 else -1.0, *random.normal(0, 0.1, 3)] for at in range(45)])
+    bad = random.normal(size=(45, 6))
+    good, bad = (
+        (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+        for rows in (good, bad)
+    )
+    first = gallery_of(tmp_path / "a", "good", good[:42], ids[:42], labels[:42], splits[:42])
+    other = gallery_of(tmp_path / "b", "bad", bad[2:], ids[2:], [*labels[2:44], ("x",)], splits[2:])
+    return first, other
+
+
+@pytest.mark.parametrize("protocol", ["leave-one-out", "split"])
+def test_two_stores_are_compared_over_what_both_have(two, protocol):
+    first, other = two
+    told = []
+    found = compare(first, other, protocol, (1, 3), progress=lambda *at: told.append(at))
+    mine = of_gallery(first, protocol, (1, 3))
+    common = [id_ for id_ in mine.ids if id_ in other.ids()]
+    assert found.queries == len(common)
+    assert found.precision[0][1] == 1.0
+    assert found.difference[3] == pytest.approx(found.precision[0][3] - found.precision[1][3])
+    low, high = found.ci95[3]
+    assert 0 < low < found.difference[3] < high
+    assert found.better[1] == found.queries * (1 - found.precision[1][1]) > found.worse[1] == 0
+    assert [store["encoder"] for store in found.stores] == ["good", "bad"]
+    assert told[-1][0] == told[-1][1]
+    assert found.as_dict()["ci95"]["3"] == [low, high]
+    back = compare(other, first, protocol, (1, 3))
+    assert back.difference[3] == pytest.approx(-found.difference[3])
+
+
+def test_a_store_compared_with_itself_differs_nowhere(two):
+    found = compare(two[0], two[0], k=(1,))
+    assert (found.difference[1], found.ci95[1], found.left_out) == (0, (0, 0), (0, 0))
+
+
+def test_stores_without_common_films_are_refused(two, tmp_path):
+    lone = gallery_of(
+        tmp_path / "c",
+        "else",
+        np.eye(3, dtype=np.float32),
+        ["q", "r", "s"],
+        [("x",)] * 3,
+        ["test"] * 3,
+    )
+    with pytest.raises(BadQuery, match="no queries in common"):
+        compare(two[0], lone, k=(1,))
