@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 DEV_READY := $(VENV)/.ready-dev
 
-.PHONY: demo test lint format types imports bench torture screenshots clean
+.PHONY: demo test lint format types imports bench torture fuzz screenshots clean
 
 demo: $(READY)
 	$(BIN)/cxr demo $(ARGS)
@@ -33,6 +33,10 @@ bench: $(DEV_READY)
 # 100 kills and 100 simulated power losses; a short version runs in `make test`.
 torture: $(DEV_READY)
 	$(BIN)/python -m tests.store.torture $(ARGS)
+
+# FUZZ_SECONDS=600 unless set; seconds of it run in `make test`.
+fuzz: $(DEV_READY)
+	$(BIN)/python -m tests.ingest.fuzz $(ARGS)
 
 screenshots: $(DEV_READY)
 	$(BIN)/python docs/screenshots.py $(ARGS)

@@ -18,7 +18,8 @@ UNCERTAIN_POLICIES = ("apart", "present", "absent")
 _PRESENT = {"1", "1.0", "true", "yes", "y", "positive", "present", "+"}
 _ABSENT = {"0", "0.0", "false", "no", "n", "negative", "absent"}
 _UNCERTAIN = {"-1", "-1.0", "uncertain", "?", "maybe", "possible", "u"}
-_BLANK = {"", "nan", "na", "n/a", "none", "null", "-"}
+#: Cells that say nothing.
+BLANK = {"", "nan", "na", "n/a", "none", "null", "-"}
 _JOINTS = ("|", ";", ",")
 
 
@@ -55,7 +56,7 @@ def state(cell: str) -> str | None:
         ValueError: anything else.
     """
     text = cell.strip().casefold()
-    if text in _BLANK:
+    if text in BLANK:
         return None
     for name, words in (("present", _PRESENT), ("absent", _ABSENT), ("uncertain", _UNCERTAIN)):
         if text in words:
@@ -95,7 +96,7 @@ def joint_of(cells: Iterable[str]) -> str | None:
 def from_cell(cell: str, joint: str | None) -> Findings:
     """Findings joined in one cell; a name followed by ? is uncertain."""
     parts = [part.strip() for part in (cell.split(joint) if joint else [cell])]
-    named = [part for part in parts if part.casefold() not in _BLANK]
+    named = [part for part in parts if part.casefold() not in BLANK]
     sure = [part for part in named if not part.endswith("?")]
     unsure = [part[:-1].strip() for part in named if part.endswith("?") and part[:-1].strip()]
     return Findings(tuple(dict.fromkeys(sure)), (), tuple(dict.fromkeys(unsure)))

@@ -13,6 +13,7 @@ from ui.commands import (
     demonstrating,
     encoding,
     evaluating,
+    importing,
     ingesting,
     keeping,
     searching,
@@ -36,7 +37,7 @@ app.command()(batches.batches)
 app.command()(searching.search)
 app.command()(evaluating.evaluate)
 app.command()(evaluating.export)
-app.command("import")(ingesting.import_)
+app.command("import")(importing.import_)
 app.command()(keeping.stats)
 app.command()(keeping.check)
 app.command()(keeping.optimize)

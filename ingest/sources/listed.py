@@ -90,6 +90,7 @@ def file_source(
     read: Reader = read_image_file,
     identify: Identifier | None = None,
     tells: tuple[str, ...] = (),
+    columns: Mapping[str, str] | None = None,
 ) -> Source:
     """A source of the files below a folder.
 
@@ -103,6 +104,7 @@ def file_source(
         identify: tells ids that ``describe`` leaves open; without it they are made of data set and
             relative path.
         tells: the metadata that files tell themselves.
+        columns: the user's own columns, name to type.
     """
     return Source(
         name=name,
@@ -110,6 +112,7 @@ def file_source(
         records=_records(name, tree, describe, extra, read, identify, tells),
         note="; ".join(notes) or None,
         root=tree.root,
+        columns=columns or {},
     )
 
 

@@ -238,7 +238,8 @@ def test_columns_ids_and_paths(tmp_path: Path) -> None:
     ("options", "error", "message"),
     [
         ({"label_from_folder": True}, UsageError, "choose one"),
-        ({"columns": ["weight"]}, UsageError, "a row keeps age, sex, view, patient, split"),
+        ({"columns": ["weight"]}, BadSource, r"no column 'weight' \(--columns\)"),
+        ({"columns": ["width=file"]}, UsageError, "means something else"),
         ({"columns": ["view"]}, BadSource, "no column for view; say which"),
         ({"label_column": ["nope"]}, BadSource, "no column 'nope' .--label-column"),
         ({"file_column": "nope"}, BadSource, "no column 'nope' .--file-column"),

@@ -124,10 +124,10 @@ def test_stop_finishes_the_batch_in_hand(tmp_path: Path) -> None:
 
 
 def test_ctrl_c_once_and_twice(capsys: pytest.CaptureFixture[str]) -> None:
-    from ui.commands.ingesting import _patient
+    from ui.commands.patience import patient
 
     before = signal.getsignal(signal.SIGINT)
-    with _patient() as stop:
+    with patient() as stop:
         assert not stop.is_set()
         signal.raise_signal(signal.SIGINT)
         assert stop.is_set()

@@ -10,8 +10,8 @@ import typer
 
 from ui import printing
 from ui.commands.evaluating import measure
-from ui.commands.ingesting import summary
 from ui.commands.options import Device, Quiet
+from ui.commands.outcome import summary
 from ui.commands.serving import Port, check_port, run
 from ui.settings import PORT, default_store
 

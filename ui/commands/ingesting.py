@@ -1,17 +1,19 @@
-"""``cxr ingest`` and ``cxr import``: rows into a gallery."""
+"""``cxr ingest``: images into a gallery."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ui import printing
+from ui.commands.importing import embeddings
 from ui.commands.options import Device, EncoderName, Json, Quiet, Store
+from ui.commands.outcome import tell
+from ui.commands.patience import patient
 
 if TYPE_CHECKING:
-    from ingest import Artefacts, IngestReport
     from ingest.encoders import Encoder
 
 _LABELS, _PUBLISHED, _RUN = "Labels of a folder", "Data sets", "The run"
@@ -56,7 +58,8 @@ def ingest(
     columns: Annotated[
         list[str] | None,
         typer.Option(
-            help="Also keep age,sex,view,patient,split; or age=HEADING.", rich_help_panel=_LABELS
+            help="Also keep age,sex,view,patient,split and others, e.g. ward; or NAME=HEADING.",
+            rich_help_panel=_LABELS,
         ),
     ] = None,
     label_from_folder: Annotated[
@@ -72,7 +75,7 @@ def ingest(
     uncertain: Annotated[
         str | None,
         typer.Option(
-            help="Uncertain findings (-1): apart (no label), present or absent.",
+            help="Uncertain findings (-1): apart (no label, kept as uncertain), present or absent.",
             rich_help_panel=_LABELS,
         ),
     ] = None,
@@ -173,7 +176,7 @@ def ingest(
     if yes and not prune:
         raise UsageError("--yes goes with --prune")
     if source.partition(":")[0] == "embeddings":
-        _embeddings(source, path, store, options, encoder, json)
+        embeddings(source, path, store, options, encoder, json)
         return
     # Opened first: a source that is not there must not leave an empty gallery behind.
     images = open_source(source, path, **options)
@@ -187,7 +190,7 @@ def ingest(
     model = _encoder(store, encoder, device)
     gallery = Gallery.create(store, model.stamp)
     try:
-        with printing.ingest_progress(quiet) as progress, _patient() as stop:
+        with printing.ingest_progress(quiet) as progress, patient() as stop:
             report = run(
                 images,
                 gallery,
@@ -201,88 +204,7 @@ def ingest(
     except KeyboardInterrupt:
         printing.warn("stopped; what was written stays, the same command goes on from there")
         raise typer.Exit(130) from None
-    _tell(report, store, rejections, json, pruning=prune)
-
-
-def _tell(
-    report: IngestReport, store: str, rejections: Path | None, json: bool, *, pruning: bool
-) -> None:
-    """Report, refusals and exit code."""
-    from ingest.journal import rejections_file
-    from ingest.state import write_rejections
-
-    if json:
-        printing.as_json(report.as_dict())
-    else:
-        typer.echo(summary(report))
-    for rejection in report.rejected[:20]:
-        printing.warn(f"refused {rejection.source}: {rejection.reason}: {rejection.detail}")
-    if report.rejected:
-        if rejections is not None:
-            write_rejections(rejections, report.rejected)
-        listed = rejections or rejections_file(store, report.batch)
-        counts = ", ".join(f"{count:,} {reason}" for reason, count in report.reasons.items())
-        printing.warn(f"refused {len(report.rejected):,}: {counts}; all of them in {listed}")
-    if pruning:
-        _tell_pruned(report)
-    if report.warning:
-        printing.warn(report.warning)
-    if report.stopped == "interrupted":
-        printing.warn("stopped; what was written stays, the same command goes on from there")
-        raise typer.Exit(130)
-    if report.stopped:
-        printing.warn(f"stopped: {report.stopped}. To go on all the same: --keep-going")
-        raise typer.Exit(1)
-    if report.rejected:
-        raise typer.Exit(3)
-
-
-def _tell_pruned(report: IngestReport) -> None:
-    if report.pruned:
-        printing.say(f"{report.pruned:,} rows whose file is gone were removed")
-        return
-    for id_ in report.gone[:20]:
-        printing.say(f"gone: {id_}")
-    more = "; to remove them: --prune --yes" if report.gone else ""
-    printing.say(f"{len(report.gone):,} rows have lost their file{more}")
-
-
-def _patient() -> Any:
-    """Ctrl-C once finishes the batch in hand, twice stops at once."""
-    import signal
-    import threading
-    from contextlib import contextmanager
-
-    @contextmanager
-    def handled() -> Any:
-        stop = threading.Event()
-
-        def asked(*_: object) -> None:
-            if stop.is_set():
-                raise KeyboardInterrupt
-            stop.set()
-            printing.warn("finishing the batch in hand; once more to stop at once")
-
-        if threading.current_thread() is not threading.main_thread():
-            yield stop
-            return
-        before = signal.signal(signal.SIGINT, asked)
-        try:
-            yield stop
-        finally:
-            signal.signal(signal.SIGINT, before)
-
-    return handled()
-
-
-def summary(report: IngestReport) -> str:
-    """One line about an ingestion."""
-    return (
-        f"{report.inserted:,} inserted, {report.updated:,} updated, "
-        f"{report.unchanged:,} unchanged, {len(report.rejected):,} refused; "
-        f"{report.encoded:,} encoded in {report.seconds:.1f} s "
-        f"({report.images_per_second:,.0f} images/s); table version {report.table_version}"
-    )
+    tell(report, store, rejections, json, pruning=prune)
 
 
 def _encoder(store: str, name: str | None, device: str | None) -> Encoder:
@@ -298,74 +220,3 @@ def _encoder(store: str, name: str | None, device: str | None) -> Encoder:
     except StoreNotFound:
         return load_encoder(DEFAULT_ENCODER, device=device)
     return encoder_of(gallery, None, device)
-
-
-def _embeddings(
-    source: str,
-    path: Path | None,
-    store: str,
-    options: dict[str, Any],
-    encoder: str | None,
-    json: bool,
-) -> None:
-    """``cxr ingest embeddings PATH``: a folder as ``cxr import`` reads it, or a table."""
-    from store import UsageError
-
-    place = path or Path(source.partition(":")[2])
-    if str(place) == ".":
-        raise UsageError("source 'embeddings' needs a folder or a file: embeddings PATH")
-    allowed = ("id_column", "vector_column", "normalise")
-    wrong = [name for name, value in options.items() if value is not None and name not in allowed]
-    if wrong or encoder is not None:
-        option = (wrong or ["encoder"])[0].replace("_", "-")
-        raise UsageError(f"source 'embeddings' has no option --{option}: its vectors are made")
-    given = {name: options[name] for name in allowed if options[name] is not None}
-    if place.is_dir():
-        from ingest import read_artefacts
-
-        columns = [name for name in given if name != "normalise"]
-        if columns:
-            raise UsageError(f"--{columns[0].replace('_', '-')} is for a Parquet or Arrow file")
-        artefacts = read_artefacts(place, **given)
-    else:
-        from ingest.artefact_table import read_table
-
-        artefacts = read_table(place, **given)
-    _store(artefacts, store, json)
-
-
-def import_(
-    folder: Annotated[Path, typer.Argument(help="embeddings.npy, labels.npy and company.")],
-    store: Store,
-    normalise: Annotated[
-        bool, typer.Option("--normalise", help="Bring vectors to unit length first.")
-    ] = False,
-    json: Json = False,
-) -> None:
-    """Read embeddings made elsewhere into a gallery, to be searched and evaluated as ours."""
-    from ingest import read_artefacts
-
-    _store(read_artefacts(folder, normalise=normalise), store, json)
-
-
-def _store(artefacts: Artefacts, store: str, json: bool) -> None:
-    from ingest import store_artefacts
-
-    for note in artefacts.notes:
-        printing.warn(note)
-    gallery, report = store_artefacts(artefacts, store)
-    if json:
-        printing.as_json(
-            {
-                "inserted": report.inserted,
-                "updated": report.updated,
-                "unchanged": report.unchanged,
-                "table_version": report.table_version,
-                "store": gallery.describe(),
-            }
-        )
-        return
-    typer.echo(
-        f"{report.inserted:,} inserted, {report.updated:,} updated, {report.unchanged:,} unchanged "
-        f"in {gallery.uri}; encoder {gallery.stamp}"
-    )
