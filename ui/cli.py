@@ -18,6 +18,7 @@ from ui.commands import (
     keeping,
     searching,
     serving,
+    studying,
 )
 
 app = typer.Typer(
@@ -36,6 +37,9 @@ app.command()(ingesting.ingest)
 app.command()(batches.batches)
 app.command()(searching.search)
 app.command()(evaluating.evaluate)
+app.command()(studying.compare)
+app.command()(studying.audit)
+app.command("map")(studying.map_)
 app.command()(evaluating.export)
 app.command("import")(importing.import_)
 app.command()(keeping.stats)
