@@ -42,6 +42,14 @@ class StoreUnwritable(CxrError):
     """A write that the disk refused: full, broken or protected. What was stored stays readable."""
 
 
+class StoreUnreachable(CxrError):
+    """An object store that does not answer, or refuses."""
+
+
+class StoreUnsafe(CxrError):
+    """An object store where two writers could lose rows. Nothing is written there."""
+
+
 class EncoderMismatch(CxrError):
     """A gallery made by one encoder, used with another."""
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from store import mirror, saved, search, sync, table
+from store import mirror, saved, search, sync
 from store.answering import Answerer, Remake, Sample
 from store.filters import Where
 from store.mirror import Snapshot
@@ -100,8 +100,7 @@ class ExactManner:
     def follow(self, before: Answerer | None, handle: Any, remake: Remake) -> Exact:
         """See Manner."""
         now = None if before is None else before.mirror
-        local = table.is_local(self._uri)
-        if now is None and local:
+        if now is None:
             now = saved.load(self._uri, handle, self._dimension)
             if now is not None:
                 # Answers came from a damaged file: everything made of it goes.
@@ -111,7 +110,7 @@ class ExactManner:
                     lambda _: remake(lambda newest: Exact(mirror.build(newest, self._dimension))),
                 )
         after = sync.follow(now, handle, self._dimension)
-        if after is not now and local:
+        if after is not now:
             saved.save_behind(self._uri, after)
         return Exact(after)
 

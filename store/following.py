@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from store import lease, mirror, table
+from store import lease, mirror, remote, table
 from store.answering import Answerer, Manner
 from store.errors import StoreDamaged
 from store.schema import EncoderStamp
@@ -37,17 +37,23 @@ class Following:
                 was made again by another encoder. What answered until now stays in use.
         """
         with self._lock:
+            before = self._answerer
+            local = table.is_local(self.uri)
+            if before is not None and not local:  # one request, where opening takes many
+                newest = remote.newest(self.uri)
+                if newest == (before.version, before.token):
+                    return False
             # Opened afresh: a handle does not see that its table was dropped and made again.
             self._live = table.open_(self.uri, self.stamp)
             version = int(self._live.version)
             identity = table.uuid_of(self._live), version, table.token(self._live, version)
-            before = self._answerer
             if before is not None and identity == (before.uuid, before.version, before.token):
                 return False
-            if self._lease is None and table.is_local(self.uri):
+            if self._lease is None and local:
                 self._lease = lease.Lease(self.uri)
                 self._lease.claim(version)
-            after = self._manner.follow(before, table.pin(self.uri, version), self._remake)
+            with remote.named_faults(self.uri):
+                after = self._manner.follow(before, table.pin(self.uri, version), self._remake)
             self._put(after)
             return after is not before
 
@@ -80,7 +86,8 @@ class Following:
         """Ask one version; when it was cleaned away meanwhile, the newest."""
         for last in (False, True):
             try:
-                return ask(self._now())
+                with remote.named_faults(self.uri):
+                    return ask(self._now())
             except (RuntimeError, OSError) as error:
                 if last or "not found" not in str(error).lower():
                     raise StoreDamaged(

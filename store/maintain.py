@@ -7,7 +7,7 @@ import warnings
 from datetime import datetime, timedelta
 from typing import Any
 
-from store import durable, lease, table
+from store import durable, lease, remote, table
 
 log = logging.getLogger("store")
 
@@ -20,6 +20,9 @@ _TOO_MANY = 64
 _INDEXED_ROWS = 20_000
 #: LanceDB merges no further from here on.
 _FULL_ROWS = 1_000_000
+
+#: On object stores, where a reader that is a week behind may still take only what changed.
+_KEPT = timedelta(days=7)
 
 
 def due(handle: Any) -> bool:
@@ -53,11 +56,13 @@ def run(uri: str, handle: Any, keep: timedelta | None = None) -> None:
         uri: of the gallery.
         handle: its table.
         keep: forget versions older than this, read or not; None for those that no reader uses
-            (a day on object stores, where readers are not known).
+            (_KEPT on object stores, where readers are not known).
     """
     if not table.is_local(uri):
-        _merge(handle)
-        _forget(handle, timedelta(days=1) if keep is None else keep)
+        remote.check_writable(uri)
+        with remote.named_faults(uri):
+            _merge(handle)
+            _forget(handle, _KEPT if keep is None else keep)
         return
     with durable.named_faults(uri), durable.writer(uri):
         _merge(handle)

@@ -19,7 +19,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 import numpy.typing as npt
 
-from store import durable, search, table
+from store import cache, durable, search, table
 from store.answering import Answerer
 from store.mirror import Integers
 from store.protocols import Baseline
@@ -147,8 +147,8 @@ def _reference(uri: str, now: Answerer, describe: Baseline | None) -> _Reference
 def _make(uri: str, now: Answerer, describe: Baseline | None, name: str) -> _Reference:
     sample = now.sample(SAMPLE)
     row_ids, changed_at, vectors = sample.row_ids, sample.changed_at, sample.vectors
-    path = Path(uri, durable.FOLDER, _FOLDER, f"{name}.npz") if table.is_local(uri) else None
-    saved = _load(path, now) if path is not None else {}
+    path = cache.folder(uri, now.uuid) / _FOLDER / f"{name}.npz"
+    saved = _load(path, now)
     same = bool(saved) and int(saved["version"]) == now.version and str(saved["token"]) == now.token
     if same and np.array_equal(saved["row_ids"], row_ids):
         pictures = saved["pictures"][saved["pictured"]].astype(np.float32)
@@ -156,8 +156,7 @@ def _make(uri: str, now: Answerer, describe: Baseline | None, name: str) -> _Ref
     kept, pictured = _pictures(now, row_ids, changed_at, describe, saved)
     pictures = kept[pictured].astype(np.float32)
     found = _Reference(vectors, _leave_one_out(vectors), pictures, _leave_one_out(pictures))
-    if path is not None:
-        _save(path, now, found, row_ids, changed_at, kept, pictured)
+    _save(path, now, found, row_ids, changed_at, kept, pictured)
     return found
 
 

@@ -1,4 +1,4 @@
-"""The saved mirror of a local gallery: a cache that may be deleted at any time.
+"""The saved mirror of a gallery: a cache that may be deleted at any time.
 
 One file of vectors that is mapped into memory as it is, one Arrow file of ids, and a description
 with their digests, written last. On any doubt it is not used and the mirror is built anew.
@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from store import durable, flat, table
+from store import cache, durable, flat, table
 from store.mirror import Snapshot
 
 log = logging.getLogger("store")
@@ -34,18 +34,18 @@ _CHUNK = 16 << 20
 _saving = threading.Lock()
 
 
-def folder_of(uri: str) -> Path:
-    """Where the saved mirror of a local gallery is."""
-    return Path(uri, durable.FOLDER, _FOLDER)
+def folder_of(uri: str, uuid: str = "") -> Path:
+    """Where the saved mirror of a gallery is: beside a local table, else in the user's cache."""
+    return cache.folder(uri, uuid) / _FOLDER
 
 
 def save(uri: str, snapshot: Snapshot) -> None:
-    """Write a snapshot beside its table and remove older ones.
+    """Write a snapshot and remove older ones.
 
     Raises:
         OSError: the folder cannot be written. What was saved before is still whole.
     """
-    folder = folder_of(uri)
+    folder = folder_of(uri, snapshot.uuid)
     folder.mkdir(parents=True, exist_ok=True)
     name = f"{snapshot.version}-{snapshot.token[:12]}-{os.getpid()}"
     vectors, rows = folder / f"{name}.vectors", folder / f"{name}.arrow"
@@ -83,7 +83,7 @@ def load(uri: str, handle: Any, dimension: int) -> Snapshot | None:
         handle: its table, pinned; the snapshot may be of an older version.
         dimension: of its vectors.
     """
-    folder = folder_of(uri)
+    folder = folder_of(uri, table.uuid_of(handle))
     try:
         found = json.loads((folder / _DESCRIPTION).read_bytes())
         rows, version = int(found["rows"]), int(found["version"])
@@ -104,7 +104,7 @@ def load(uri: str, handle: Any, dimension: int) -> Snapshot | None:
         return None
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, pa.ArrowException) as error:
         log.warning("the saved mirror of %s is damaged (%s); it is built anew", uri, error)
-        discard(uri)
+        discard(uri, table.uuid_of(handle))
         return None
     return Snapshot(
         pinned,
@@ -119,9 +119,9 @@ def load(uri: str, handle: Any, dimension: int) -> Snapshot | None:
     )
 
 
-def damaged(uri: str) -> bool:
+def damaged(uri: str, uuid: str = "") -> bool:
     """Read the saved vectors back: whether they are not the ones that were written."""
-    folder = folder_of(uri)
+    folder = folder_of(uri, uuid)
     try:
         found = json.loads((folder / _DESCRIPTION).read_bytes())
         return bool(_crc(folder / found["vectors"]["file"]) != found["vectors"]["crc32"])
@@ -131,19 +131,19 @@ def damaged(uri: str) -> bool:
         return True
 
 
-def discard(uri: str) -> None:
+def discard(uri: str, uuid: str = "") -> None:
     """Forget the saved mirror."""
     with contextlib.suppress(OSError):
-        (folder_of(uri) / _DESCRIPTION).unlink(missing_ok=True)
+        (folder_of(uri, uuid) / _DESCRIPTION).unlink(missing_ok=True)
 
 
 def verify_behind(uri: str, snapshot: Snapshot, distrust: Callable[[Snapshot], None]) -> None:
     """Check the digest of the saved vectors on a thread; call back if it is wrong."""
 
     def work() -> None:
-        if damaged(uri):
+        if damaged(uri, snapshot.uuid):
             log.warning("the saved mirror of %s is damaged and is built anew from the table", uri)
-            discard(uri)
+            discard(uri, snapshot.uuid)
             distrust(snapshot)
 
     threading.Thread(target=work, name="cxr-verify", daemon=True).start()
@@ -151,7 +151,8 @@ def verify_behind(uri: str, snapshot: Snapshot, distrust: Callable[[Snapshot], N
 
 def save_behind(uri: str, snapshot: Snapshot) -> None:
     """Save a large snapshot on a thread, unless one is being saved. A full disk is only said."""
-    if snapshot.vectors.nbytes < _WORTH_SAVING or not _saving.acquire(blocking=False):
+    least = _WORTH_SAVING if table.is_local(uri) else 1
+    if snapshot.vectors.nbytes < least or not _saving.acquire(blocking=False):
         return
 
     def work() -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from store import arrow, durable, heal
+from store import arrow, durable, heal, remote
 from store.errors import EncoderMismatch, StoreDamaged, StoreNotFound, UsageError
 from store.schema import EncoderStamp, Row
 
@@ -24,7 +24,7 @@ _LOOKUP = 1000
 
 def is_local(uri: str) -> bool:
     """Whether a store location is a path on this machine."""
-    return "://" not in uri
+    return not remote.scheme(uri)
 
 
 def folder(uri: str) -> Path:
@@ -37,8 +37,10 @@ def create(uri: str, stamp: EncoderStamp) -> Any:
 
     Raises:
         EncoderMismatch: there is one, made by another encoder.
-        UsageError: the location is a file.
+        UsageError: the location is a file, or no place for a gallery.
+        StoreUnsafe, StoreUnreachable: see remote.check_writable.
     """
+    remote.check_location(uri)
     if is_local(uri):
         path = Path(uri)
         if path.is_file():
@@ -51,7 +53,10 @@ def create(uri: str, stamp: EncoderStamp) -> Any:
                 handle = _create(uri, stamp)
                 durable.acknowledge(folder(uri), int(handle.version))
     else:
-        _create(uri, stamp)
+        remote.check_writable(uri)
+        with remote.named_faults(uri):
+            if remote.newest(uri) is None:
+                _create(uri, stamp)
     return open_(uri, stamp)
 
 
@@ -60,14 +65,13 @@ def _create(uri: str, stamp: EncoderStamp) -> Any:
     try:
         handle = database.create_table(
             NAME,
-            schema=arrow.table_schema(stamp),
+            schema=_with_primary_key(arrow.table_schema(stamp)),
             storage_options={"new_table_enable_stable_row_ids": "true"},
         )
     except ValueError as error:
         if "already exists" not in str(error):
             raise
         handle = database.open_table(NAME)
-    _declare_primary_key(handle)
     return handle
 
 
@@ -82,12 +86,15 @@ def open_(uri: str, stamp: EncoderStamp | None = None) -> Any:
         StoreNotFound: nothing there.
         StoreDamaged: something there that cannot be read, or was not made by this project.
         EncoderMismatch: made by another encoder than ``stamp``.
+        StoreUnreachable: the object store does not answer, or refuses.
     """
+    remote.check_location(uri)
     hint = f"make one with: cxr ingest medmnist:pneumoniamnist --store {uri}"
     if is_local(uri) and not folder(uri).is_dir():
         raise StoreNotFound(f"no gallery at {uri}; {hint}")
     try:
-        table = _open(uri)
+        with remote.named_faults(uri):
+            table = _open(uri)
     except ReadFault as error:
         if "was not found" in str(error) and not is_local(uri):
             raise StoreNotFound(f"no gallery at {uri}; {hint}") from error
@@ -144,14 +151,17 @@ def connect(uri: str) -> Any:
     """A LanceDB connection with small caches."""
     import lancedb
 
-    return lancedb.connect(uri, session=lancedb.Session(_CACHE_BYTES, _CACHE_BYTES))
+    session = lancedb.Session(_CACHE_BYTES, _CACHE_BYTES)
+    if is_local(uri):
+        return lancedb.connect(uri, session=session)
+    return lancedb.connect(uri, session=session, storage_options=remote.options(uri))
 
 
-def _declare_primary_key(table: Any) -> None:
-    # Without it two writers of one new id leave two rows.
-    field_metadata = table.schema.field("id").metadata or {}
-    if not any(b"primary-key" in key for key in field_metadata):
-        table.set_unenforced_primary_key("id")
+def _with_primary_key(schema: Any) -> Any:
+    # Without it two writers of one new id leave two rows. Declared with the table itself, as
+    # table.set_unenforced_primary_key would a commit later: until then there could be a writer.
+    key = schema.field("id").with_metadata({"lance-schema:unenforced-primary-key:position": "1"})
+    return schema.set(schema.get_field_index("id"), key)
 
 
 def uuid_of(table: Any) -> str:
@@ -160,10 +170,10 @@ def uuid_of(table: Any) -> str:
 
 
 def token(table: Any, version: int) -> str | None:
-    """Digest of the manifest of a version: hex, or "" on object stores; None when it is gone."""
+    """Digest of the manifest of a version; None when it is gone."""
     uri = str(table.uri)
     if not is_local(uri):
-        return ""
+        return remote.token(uri.rpartition("/")[0], version)
     for number, path in heal.manifests(Path(uri)):
         if number == version:
             try:
@@ -226,9 +236,8 @@ def thumbnails(table: Any, row_ids: Sequence[int]) -> list[bytes | None]:
 def size(uri: str, table: Any) -> tuple[int, int]:
     """Fragments of the newest version, and bytes of all that is kept."""
     table.checkout_latest()
-    found = table.stats()
-    fragments, live = found["fragment_stats"]["num_fragments"], found["total_bytes"]
+    fragments = table.stats()["fragment_stats"]["num_fragments"]
     if not is_local(uri):
-        return int(fragments), int(live)
+        return int(fragments), remote.size(uri)
     files = (path for path in folder(uri).rglob("*") if path.is_file())
     return int(fragments), sum(path.stat().st_size for path in files)

@@ -2,29 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import random
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
-from store import arrow, columns, durable, maintain, table
+from store import arrow, columns, durable, maintain, remote, table
 from store.errors import BadQuery, UnknownId
 from store.filters import Where
 from store.schema import Row, UpsertReport
 
+#: Of one commit on object storage, where other writers are not waited for.
+_ATTEMPTS = 6
+T = TypeVar("T")
 
-@contextmanager
-def _alone(uri: str, handle: Any) -> Iterator[None]:
-    """Write as the only writer; on return all of it is on disk."""
-    if not table.is_local(uri):
-        handle.checkout_latest()
-        yield
-        return
-    with durable.named_faults(uri), durable.writer(uri):
-        handle.checkout_latest()
-        yield
-        if durable.acknowledged(table.folder(uri)) != int(handle.version):
-            durable.acknowledge(table.folder(uri), int(handle.version))
+
+def _commit(uri: str, handle: Any, work: Callable[[], T]) -> T:
+    """Write as the only writer; on return all of it is on disk.
+
+    Args:
+        uri: of the gallery.
+        handle: its table; brought to the newest version first.
+        work: looks and writes. On object storage it may be called again, after another writer's
+            commit that does not go with its own.
+    """
+    if table.is_local(uri):
+        with durable.named_faults(uri), durable.writer(uri):
+            handle.checkout_latest()
+            done = work()
+            if durable.acknowledged(table.folder(uri)) != int(handle.version):
+                durable.acknowledge(table.folder(uri), int(handle.version))
+            return done
+    # No lock and no fsync there: what was put is kept, and LanceDB commits by conditional puts.
+    remote.check_writable(uri)
+    with remote.named_faults(uri):
+        for attempt in range(_ATTEMPTS):
+            try:
+                handle.checkout_latest()
+                return work()
+            except RuntimeError as error:
+                if not remote.is_conflict(error) or attempt == _ATTEMPTS - 1:
+                    raise
+                time.sleep(random.uniform(0, 0.1 * 2**attempt))  # noqa: S311
+    raise AssertionError("unreachable")
 
 
 def upsert(uri: str, handle: Any, rows: Sequence[Row], dimension: int) -> UpsertReport:
@@ -36,7 +57,8 @@ def upsert(uri: str, handle: Any, rows: Sequence[Row], dimension: int) -> Upsert
     """
     arrow.check_rows(rows, dimension)
     wanted = columns.needed(rows)
-    with _alone(uri, handle):
+
+    def work() -> UpsertReport:
         stored = {row.id: row for row in table.rows_by_id(handle, (row.id for row in rows))}
         changed = [
             row
@@ -53,8 +75,10 @@ def upsert(uri: str, handle: Any, rows: Sequence[Row], dimension: int) -> Upsert
                 .execute(arrow.to_arrow(changed, dimension, handle.schema))
             )
             inserted, updated = result.num_inserted_rows, result.num_updated_rows
-        report = UpsertReport(inserted, updated, len(rows) - len(changed), int(handle.version))
-    if changed:
+        return UpsertReport(inserted, updated, len(rows) - len(changed), int(handle.version))
+
+    report = _commit(uri, handle, work)
+    if report.unchanged < len(rows):
         maintain.when_due(uri, handle)
     return report
 
@@ -66,7 +90,8 @@ def update_metadata(uri: str, handle: Any, rows: Sequence[Row]) -> int:
         How many rows changed. Ids that are not stored are ignored.
     """
     wanted = columns.needed(rows)
-    with _alone(uri, handle):
+
+    def work() -> int:
         stored = {row.id: row for row in table.rows_by_id(handle, (row.id for row in rows))}
         changed = [
             row for row in rows if row.id in stored and not arrow.same_editable(row, stored[row.id])
@@ -79,8 +104,12 @@ def update_metadata(uri: str, handle: Any, rows: Sequence[Row]) -> int:
             .when_matched_update_all()
             .execute(arrow.metadata_to_arrow(changed, handle.schema))
         )
-    maintain.when_due(uri, handle)
-    return int(result.num_updated_rows)
+        return int(result.num_updated_rows)
+
+    corrected = _commit(uri, handle, work)
+    if corrected:
+        maintain.when_due(uri, handle)
+    return corrected
 
 
 def make_room(uri: str, handle: Any, wanted: Mapping[str, str]) -> None:
@@ -88,8 +117,9 @@ def make_room(uri: str, handle: Any, wanted: Mapping[str, str]) -> None:
     handle.checkout_latest()
     new, wider = columns.missing(handle.schema, wanted)
     if new or wider:
-        with _alone(uri, handle):
-            columns.make_room(handle, wanted, arrow.lacking(handle.schema))
+        _commit(
+            uri, handle, lambda: columns.make_room(handle, wanted, arrow.lacking(handle.schema))
+        )
 
 
 def delete(
@@ -116,10 +146,14 @@ def delete(
             raise UnknownId(f"no row {missing[0]!r} ({len(missing)} of {len(ids)} not stored)")
     if dry_run:
         return len(matching(handle, condition, ids))
-    with _alone(uri, handle):
+
+    def work() -> int:
         gone = len(matching(handle, condition, ids))
         if gone:
             handle.delete(_condition(handle.schema, condition, ids) or "true")
+        return gone
+
+    gone = _commit(uri, handle, work)
     if gone:
         maintain.when_due(uri, handle)
     return gone

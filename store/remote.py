@@ -1,0 +1,249 @@
+"""A gallery on object storage: where it is, how to reach it, and whether writing there is safe.
+
+The table lives in the bucket, written and read by LanceDB. Two things need a client of our own: a
+look at the newest version for the price of one request, and the probe for conditional writes.
+Whatever can be made again (the saved mirror and its like) is in the user's cache folder.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+from collections.abc import Iterator
+from functools import cache
+from typing import Any
+
+from store.errors import StoreUnreachable, StoreUnsafe, UsageError
+
+#: Proven by the tests, against a server of the tests.
+PROVEN = ("s3",)
+#: Handed to LanceDB as they are; nobody here has tried them.
+UNTRIED = ("gs", "az")
+_ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")
+_REGIONS = ("AWS_REGION", "AWS_DEFAULT_REGION")
+#: Of one request; LanceDB's own are 3 tries.
+_TRIES = 10
+_PROBE = "_cxr/conditional-writes"
+_TABLE = "gallery.lance"
+_LAST = 2**64 - 1
+
+
+def scheme(uri: str) -> str:
+    """``s3`` of ``s3://bucket/gallery``; empty for a path."""
+    found, separator, _ = uri.partition("://")
+    return found.lower() if separator else ""
+
+
+def check_location(uri: str) -> None:
+    """Refuse a location that is neither a path nor an object store that may be used."""
+    kind = scheme(uri)
+    if kind and kind not in (*PROVEN, *UNTRIED):
+        why = (
+            "; commits through DynamoDB are not supported, s3:// commits by conditional writes"
+            if kind == "s3+ddb"
+            else ""
+        )
+        raise UsageError(
+            f"the store {uri!r} begins with {kind}://; expected a folder, or "
+            f"{', '.join(f'{name}://' for name in (*PROVEN, *UNTRIED))}{why}"
+        )
+    if kind and not uri.partition("://")[2].strip("/"):
+        raise UsageError(f"the store {uri!r} names no bucket; expected {kind}://BUCKET/gallery")
+
+
+def options(uri: str) -> dict[str, str]:
+    """What LanceDB must be told of the environment besides the credentials, which it reads."""
+    found = {"client_max_retries": str(_TRIES)}
+    if scheme(uri) == "s3":
+        endpoint = _first(_ENDPOINTS)
+        if endpoint:
+            found["aws_endpoint"] = endpoint
+            if endpoint.startswith("http://"):
+                found["allow_http"] = "true"
+        found["aws_region"] = _first(_REGIONS) or "us-east-1"
+    return found
+
+
+def _first(names: tuple[str, ...]) -> str:
+    return next((os.environ[name] for name in names if os.environ.get(name)), "")
+
+
+# -- what one request tells ------------------------------------------------------------------------
+
+
+def newest(uri: str) -> tuple[int, str] | None:
+    """Version and token of the newest manifest; None where there is no table."""
+    import obstore
+
+    with named_faults(uri):
+        # Names count down from 2^64 - 1, and a listing is in order of names: the newest is first.
+        for batch in obstore.list(_client(uri), prefix=f"{_TABLE}/_versions/"):
+            for entry in batch:
+                number = version_of(entry["path"].rpartition("/")[2])
+                if number is not None:
+                    return number, _digest(entry)
+    return None
+
+
+def token(uri: str, version: int) -> str | None:
+    """The store's digest of a version's manifest; None when the version is gone."""
+    import obstore
+
+    path = f"{_TABLE}/_versions/{_LAST - version:020d}.manifest"
+    with named_faults(uri):
+        try:
+            return _digest(obstore.head(_client(uri), path))
+        except FileNotFoundError:
+            return None
+
+
+def version_of(name: str) -> int | None:
+    """The version of a manifest's file name; None for other files."""
+    stem, dot, suffix = name.partition(".")
+    if not dot or suffix != "manifest" or not stem.isdigit():
+        return None
+    return _LAST - int(stem) if len(stem) == 20 else int(stem)
+
+
+def _digest(entry: Any) -> str:
+    return str(entry["e_tag"] or f"{entry['last_modified']} {entry['size']}").strip('"')
+
+
+def size(uri: str) -> int:
+    """Bytes of all objects of a gallery, of all versions that are kept."""
+    import obstore
+
+    with named_faults(uri):
+        return sum(entry["size"] for batch in obstore.list(_client(uri)) for entry in batch)
+
+
+# -- two writers -----------------------------------------------------------------------------------
+
+
+def check_writable(uri: str) -> None:
+    """Refuse to write where a second writer could overwrite a commit. Once per process and place.
+
+    LanceDB commits by creating a file that must not exist yet (``If-None-Match: *``). A server that
+    ignores that condition lets both of two writers believe that they committed.
+
+    Raises:
+        StoreUnsafe: the server ignores the condition, or does not know it.
+        StoreUnreachable: it does not answer, or refuses.
+    """
+    _probe(uri, tuple(sorted(options(uri).items())))
+
+
+@cache
+def _probe(uri: str, _options: tuple[tuple[str, str], ...]) -> None:
+    import obstore
+    from obstore.exceptions import AlreadyExistsError, NotSupportedError
+
+    client = _client(uri)
+    reason = "ignores"
+    with named_faults(uri):
+        for _ in range(2):  # the object stays, so that the next process asks once
+            try:
+                obstore.put(client, _PROBE, b"kept on purpose", mode="create")
+            except AlreadyExistsError:
+                return
+            except (NotSupportedError, NotImplementedError):
+                reason = "does not know"
+                break
+        with contextlib.suppress(Exception):
+            obstore.delete(client, _PROBE)
+    raise StoreUnsafe(
+        f"the object store of {uri} {reason} conditional writes (If-None-Match): of two writers at "
+        "once one would lose its rows without a word, so nothing is written; use a server that "
+        "has them (Amazon S3, MinIO, Ceph, R2 do), or a folder"
+    )
+
+
+# -- reaching it -----------------------------------------------------------------------------------
+
+
+def _client(uri: str) -> Any:
+    return _made(uri, tuple(sorted(options(uri).items())))
+
+
+@cache
+def _made(uri: str, given: tuple[tuple[str, str], ...]) -> Any:
+    try:
+        from datetime import timedelta
+
+        from obstore.store import from_url
+    except ModuleNotFoundError as error:
+        raise UsageError(
+            f"a gallery on object storage ({uri}) needs the extra s3: "
+            "pip install 'cxr-retrieval[s3]'"
+        ) from error
+    config: dict[str, Any] = {key: value for key, value in given if key.startswith("aws_")}
+    return from_url(
+        uri,
+        **config,
+        client_options={"allow_http": dict(given).get("allow_http") == "true"},
+        retry_config={"max_retries": _TRIES, "retry_timeout": timedelta(minutes=3)},
+    )
+
+
+_REASONS = (
+    (r"NoSuchBucket|container does not exist", "the bucket does not exist; make it first"),
+    (
+        r"InvalidAccessKeyId|SignatureDoesNotMatch|AccessDenied|InvalidToken|ExpiredToken"
+        r"|status(?: code)?: 40[13]|Unauthenticated|PermissionDenied",
+        "access is refused; check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN and "
+        "what they may do there",
+    ),
+    (
+        r"169\.254\.|[Cc]redential",
+        "no credentials are found; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
+    ),
+    (r"status(?: code)?: 5\d\d|SlowDown", "it keeps failing; try again later"),
+    (
+        r"HTTP error|error sending request|[Cc]onnect|timed out|timeout|reset|dns|RetryError",
+        "it does not answer; check AWS_ENDPOINT_URL, AWS_REGION and the network",
+    ),
+)
+
+
+@contextlib.contextmanager
+def named_faults(uri: str) -> Iterator[None]:
+    """Turn what an object store refuses, or fails to answer, into StoreUnreachable.
+
+    Does nothing for a folder, nor with errors that the object store has no part in.
+    """
+    if not scheme(uri):
+        yield
+        return
+    try:
+        yield
+    except UsageError:
+        raise
+    except Exception as error:
+        reason = reason_of(error)
+        if reason is None:
+            raise
+        raise StoreUnreachable(
+            f"the object store of {uri}: {reason}. What was acknowledged is there; then run the "
+            "same command again"
+        ) from error
+
+
+def is_conflict(error: BaseException) -> bool:
+    """Whether another writer's commit came first and this one must be made anew."""
+    text = str(error).lower()
+    return "conflict" in text or "incompatible transaction" in text
+
+
+def reason_of(error: BaseException | None) -> str | None:
+    """Why an object store did not do it, and what to do; None when it is another kind of error."""
+    while error is not None:
+        if type(error).__module__.startswith("obstore") or isinstance(
+            error, RuntimeError | OSError | ValueError
+        ):
+            text = str(error)
+            for pattern, reason in _REASONS:
+                if re.search(pattern, text):
+                    return reason
+        error = error.__cause__
+    return None
