@@ -8,7 +8,7 @@ from typing import Any
 
 from ingest import findings, typed
 from ingest.csvfile import Sheet, listed
-from ingest.dicom import parse_age
+from ingest.dicom_header import parse_age
 from ingest.findings import Findings
 from ingest.sources import listed as files
 from ingest.sources.listed import FileIndex

@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ingest import dicom
+from ingest.dicom_header import TELLS
 from ingest.sources.listed import Described, file_source
 from ingest.sources.source import Source
 from ingest.tree import scan, shown
@@ -36,5 +37,5 @@ def records(place: str | Path, *, dataset: str | None = None) -> Source:
         notes=[] if tree.files else [f"{tree.root} holds no files to read"],
         read=dicom.read,
         identify=dicom.identify,
-        tells=dicom.TELLS,
+        tells=TELLS,
     )

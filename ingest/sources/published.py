@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ingest.csvfile import Sheet, read_sheet
-from ingest.dicom import parse_age
+from ingest.dicom_header import parse_age
 from ingest.record import Rejection
 from ingest.sources.listed import (
     Described,

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ingest import dicom, findings
+from ingest.dicom_header import TELLS
 from ingest.sources.published import Listing, check_splits, sheet, table
 from ingest.sources.source import Source
 from ingest.tree import scan
@@ -59,4 +60,4 @@ def records(place: str | Path, *, splits: Sequence[str] | None = None) -> Source
         folder, _, name = path_.rpartition("/")
         if folder.rpartition("/")[2] == _TEST:
             listing.add(path_, {"split": "test", "patient": f"rsna/{name.partition('.')[0]}"})
-    return listing.source(read=dicom.read, tells=dicom.TELLS)
+    return listing.source(read=dicom.read, tells=TELLS)

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ingest import dicom, findings
+from ingest.dicom_header import TELLS
 from ingest.findings import Findings
 from ingest.sources.published import Listing, check_splits, sheet, table
 from ingest.sources.source import Source
@@ -65,7 +66,7 @@ def records(
             for path in listing.tree.files
             if path in listing.described or path.rpartition("/")[0].rpartition("/")[2] in wanted
         ]
-    return listing.source(read=dicom.read, tells=dicom.TELLS)
+    return listing.source(read=dicom.read, tells=TELLS)
 
 
 def _boxes(path: Path) -> dict[str, Findings]:

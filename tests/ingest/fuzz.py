@@ -89,7 +89,7 @@ IMAGES = st.builds(
 )
 
 #: Elements that reading a film looks at: tag, representation, and a value that it may have.
-_ELEMENTS: list[tuple[int, bytes, bytes]] = [
+ELEMENTS: list[tuple[int, bytes, bytes]] = [
     (0x00080005, b"CS", b"ISO_IR 100"),
     (0x00080008, b"CS", b"DERIVED\\SECONDARY"),
     (0x00080016, b"UI", b"1.2.840.10008.5.1.4.1.1.1.1"),
@@ -125,7 +125,7 @@ _ELEMENTS: list[tuple[int, bytes, bytes]] = [
 _ODD = [b"", b"0", b"-1", b"1e999", b"nan", b"\xff\xff", b"\0\0", b"1\\2", b"\\", b"99999999999"]
 
 
-def _header(changes: dict[int, tuple[bytes, bytes] | None], order: bool, syntax: bytes) -> bytes:
+def header(changes: dict[int, tuple[bytes, bytes] | None], order: bool, syntax: bytes) -> bytes:
     """A film with some elements changed or left out."""
 
     def element(tag: int, kind: bytes, value: bytes) -> bytes:
@@ -138,7 +138,7 @@ def _header(changes: dict[int, tuple[bytes, bytes] | None], order: bool, syntax:
     meta = element(0x00020002, b"UI", b"1.2.840.10008.5.1.4.1.1.1.1")
     meta += element(0x00020003, b"UI", b"1.2.3") + element(0x00020010, b"UI", syntax)
     found = []
-    for place, (tag, kind, value) in enumerate(_ELEMENTS):
+    for place, (tag, kind, value) in enumerate(ELEMENTS):
         change = changes.get(place, (kind, value))
         if change is not None:
             found.append(element(tag, *change))
@@ -148,12 +148,12 @@ def _header(changes: dict[int, tuple[bytes, bytes] | None], order: bool, syntax:
 
 
 HEADERS = st.builds(
-    _header,
+    header,
     st.dictionaries(
-        st.integers(0, len(_ELEMENTS) - 1),
+        st.integers(0, len(ELEMENTS) - 1),
         st.none()
         | st.tuples(
-            st.sampled_from([kind for _, kind, _ in _ELEMENTS] + [b"UN", b"LO"]),
+            st.sampled_from([kind for _, kind, _ in ELEMENTS] + [b"UN", b"LO"]),
             st.sampled_from(_ODD) | st.binary(max_size=20) | st.sampled_from([b"MONOCHROME1"]),
         ),
         max_size=6,

@@ -16,10 +16,12 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from ingest import dicom, ingest, open_source, read_image
+from ingest.dicom_header import parse_age
 from ingest.encoders.pixels import pixel_vectors
 from ingest.images import thumbnail
 from ingest.pseudonym import pseudonym, salt_file
 from store import BadImage, Gallery, UsageError
+from tests.ingest import fuzz
 from tests.ingest.fakes import FakeEncoder
 from tests.ingest.films import chest, encoded, film, write
 
@@ -263,7 +265,7 @@ def test_nothing_of_a_header_is_logged(caplog: pytest.LogCaptureFixture) -> None
     ],
 )
 def test_ages(text: str, years: float | None) -> None:
-    assert dicom.parse_age(text) == years
+    assert parse_age(text) == years
 
 
 # -- what is refused -------------------------------------------------------------------------------
@@ -338,3 +340,19 @@ def test_damage_is_an_image_or_a_refusal(drawn: st.DataObject) -> None:
         assert "Doe" not in str(error)
     else:
         assert pixels.dtype == np.uint8 and pixels.ndim == 2
+
+
+@pytest.mark.parametrize("tag", ["PatientID", "PatientAge", "ViewPosition", "StudyInstanceUID"])
+def test_a_header_whose_element_cannot_be_parsed_is_damaged(tmp_path: Path, tag: str) -> None:
+    from pydicom.datadict import tag_for_keyword
+
+    place = next(i for i, one in enumerate(fuzz.ELEMENTS) if one[0] == tag_for_keyword(tag))
+    # A sequence of one byte: known only when the element is asked for.
+    data = fuzz.header({place: (b"SQ", b"0")}, True, b"1.2.840.10008.1.2.1")
+    for ask in (
+        lambda: dicom.identify(write(tmp_path, "x", data).resolve(), "x"),
+        lambda: dicom.read(data, "x"),
+    ):
+        with pytest.raises(BadImage) as caught:
+            ask()
+        assert caught.value.reason == "damaged"

@@ -49,7 +49,7 @@ def test_headers_are_close_to_a_film() -> None:
     """Otherwise the checks above would never get past the first line."""
     from ingest import read_image
 
-    assert read_image(fuzz._header({}, True, b"1.2.840.10008.1.2.1")).shape == (6, 5)
+    assert read_image(fuzz.header({}, True, b"1.2.840.10008.1.2.1")).shape == (6, 5)
 
 
 def test_for_some_time(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,124 @@
+"""What a DICOM header may tell, and what it makes a film be refused for.
+
+A header holds names and dates of birth. What is read from it is on a keep-list, ``KEPT``; patient
+and study numbers leave this module as salted hashes only, and no message quotes a value that is not
+on the list.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from ingest.images import check_size
+from store.errors import BadImage
+
+MODALITIES = ("CR", "DX", "RF")
+#: Secondary capture has whatever modality the capturing device wrote.
+_SECONDARY = "1.2.840.10008.5.1.4.1.1.7"
+#: Header elements that are looked at; any other is never read out, stored, logged or shown.
+KEPT = (
+    *("SOPClassUID", "SOPInstanceUID", "Modality", "PresentationIntentType", "BurnedInAnnotation"),
+    *("Rows", "Columns", "NumberOfFrames", "SamplesPerPixel", "PhotometricInterpretation"),
+    *("ViewPosition", "Laterality", "ImageLaterality", "PatientAge", "PatientSex", "PatientID"),
+    *("StudyInstanceUID", "BodyPartExamined"),
+)
+#: Metadata that ``read`` and ``identify`` may tell.
+TELLS = ("patient", "view", "sex", "age")
+#: Body parts, as headers spell them, that show that a film is of something else.
+_ELSEWHERE = re.compile(
+    r"SKULL|HEAD|HAND|WRIST|FOOT|ANKLE|KNEE|HIP|PELVIS|ELBOW|SPINE|FEMUR|FINGER|TOE|BREAST|TEETH"
+)
+_VIEWS = {"LL": "LATERAL", "RL": "LATERAL", "LATERAL": "LATERAL", "LAT": "LATERAL"}
+
+
+def check_header(film: Any, name: str) -> None:
+    """Refuse what is not one grey projection film of sane size, without anything burned in."""
+    modality = str(film.get("Modality", "") or "")
+    secondary = str(film.get("SOPClassUID", "")).startswith(_SECONDARY)
+    if modality not in MODALITIES and not (secondary and modality in ("OT", "SC", "")):
+        raise BadImage(
+            "wrong_modality",
+            f"{name} has modality {_code(modality)}; expected {', '.join(MODALITIES)} "
+            "or a secondary capture",
+        )
+    part = str(film.get("BodyPartExamined", "") or "").upper()
+    if (elsewhere := _ELSEWHERE.search(part)) and "CHEST" not in part:
+        raise BadImage(
+            "wrong_body_part", f"{name} is said to be of {elsewhere[0]!r}; expected a chest film"
+        )
+    if film.get("PresentationIntentType", "") == "FOR PROCESSING":
+        raise BadImage(
+            "for_processing",
+            f"{name} holds raw detector data (FOR PROCESSING); pass the FOR PRESENTATION image",
+        )
+    if str(film.get("BurnedInAnnotation", "") or "").strip().upper() == "YES":
+        raise BadImage(
+            "burned_in",
+            f"{name} says that writing is burned into its pixels, which may name a person; "
+            "pass a copy without it",
+        )
+    frames = int(film.get("NumberOfFrames", 1) or 1)
+    rows, columns = int(film.get("Rows", 0) or 0), int(film.get("Columns", 0) or 0)
+    if rows and columns:
+        check_size(columns, rows * max(frames, 1) if frames <= 20 else rows, name)
+    if frames > 1:
+        raise BadImage("multi_frame", f"{name} holds {frames} frames; pass a film with one")
+    if not rows or not columns:
+        raise BadImage("no_pixels", f"{name} has no rows and columns: it is not an image")
+    samples = int(film.get("SamplesPerPixel", 1) or 1)
+    meaning = str(film.get("PhotometricInterpretation", "") or "")
+    if samples != 1 or meaning not in ("MONOCHROME1", "MONOCHROME2"):
+        raise BadImage(
+            "not_grey",
+            f"{name} has {samples} samples a pixel, photometric interpretation {_code(meaning)}; "
+            "expected 1, MONOCHROME1 or MONOCHROME2",
+        )
+
+
+def _code(value: str) -> str:
+    """A value that should be one of DICOM's code words, quoted only when it looks like one."""
+    if not value:
+        return "none"
+    return repr(value) if re.fullmatch(r"[A-Z0-9_ ]{1,16}", value) else "unknown"
+
+
+def metadata(film: Any) -> dict[str, Any]:
+    """What rows may keep of a header; identifiers hashed, the rest from short fixed lists."""
+    from ingest.pseudonym import pseudonym
+
+    found: dict[str, Any] = {}
+    number = str(film.get("PatientID", "") or "").strip()
+    study = str(film.get("StudyInstanceUID", "") or "").strip()
+    if number:
+        found["patient"] = pseudonym("patient", number)
+    elif study:  # films of one study are of one person, at least
+        found["patient"] = pseudonym("study", study)
+    view = str(film.get("ViewPosition", "") or "").strip().upper()
+    if view in _VIEWS or re.fullmatch(r"PA|AP|LLO|RLO|LPO|RPO", view):
+        found["view"] = _VIEWS.get(view, view)
+    elif _laterality(film):
+        found["view"] = "LATERAL"
+    sex = str(film.get("PatientSex", "") or "").strip().upper()
+    if sex in ("M", "F", "O"):
+        found["sex"] = sex
+    age = parse_age(str(film.get("PatientAge", "") or ""))
+    if age is not None:
+        found["age"] = age
+    return found
+
+
+def _laterality(film: Any) -> bool:
+    """Whether the header says that a side was taken, which for a chest is a lateral view."""
+    side = str(film.get("ImageLaterality", "") or film.get("Laterality", "") or "").strip().upper()
+    return side in ("L", "R")
+
+
+def parse_age(text: str) -> float | None:
+    """Years from ``058Y``, ``013M``, ``02W``, ``009D`` or ``58``; None when it says no sane age."""
+    found = re.fullmatch(r"\s*0*(\d{1,3}(?:\.\d+)?)\s*([YMWD]?)\s*", text, re.IGNORECASE)
+    if not found:
+        return None
+    unit = {"M": 12.0, "W": 365.25 / 7, "D": 365.25}.get(found[2].upper(), 1.0)
+    years = round(float(found[1]) / unit, 3)
+    return years if years <= 120 else None
