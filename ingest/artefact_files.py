@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -15,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ingest import npy
+from ingest.artefact_columns import is_text
 from ingest.faiss_file import read_flat_index
-from ingest.sources.npz import SPLITS
 from store.errors import BadArtefacts
 from store.schema import Vectors
 
@@ -27,8 +26,6 @@ LABELS = "labels.npy"
 INDEX = "faiss_index.bin"
 IDS = "ids.txt"
 META = "meta.json"
-#: Row columns that ``meta.json["columns"]`` may carry: lists of n values.
-COLUMNS = ("dataset", "split", "patient", "view", "sex", "age")
 
 #: How far from 1 the length of a vector may be.
 _UNIT = 1e-4
@@ -186,48 +183,6 @@ def read_meta(folder: Path) -> dict[str, Any]:
 
 def _no_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON; write null")
-
-
-def read_columns(path: Path, meta: dict[str, Any], ids: Sequence[str]) -> dict[str, list[Any]]:
-    """Per-row columns: what meta tells, else what ids of the usual form tell."""
-    told = meta.get("columns") or {}
-    if not isinstance(told, dict):
-        raise BadArtefacts(f"{path}: columns must be an object of lists")
-    columns: dict[str, list[Any]] = {}
-    for name in COLUMNS:
-        values = told.get(name)
-        if values is None:
-            continue
-        right = _is_number if name == "age" else is_text
-        if not isinstance(values, list) or not all(v is None or right(v) for v in values):
-            what = "numbers" if name == "age" else "strings"
-            raise BadArtefacts(f"{path}: columns.{name} must be a list of {what} or null")
-        if len(values) != len(ids):
-            raise BadArtefacts(
-                f"{path}: columns.{name} has {len(values)} values for {len(ids)} vectors"
-            )
-        columns[name] = (
-            [None if v is None else float(v) for v in values] if name == "age" else values
-        )
-    parts = [id_.split("/") for id_ in ids]
-    usual = [len(p) == 3 and p[1] in SPLITS and p[2].isdecimal() for p in parts]
-    for position, name in enumerate(("dataset", "split")):
-        if name not in columns and any(usual):
-            columns[name] = [
-                p[position] if told_by_id else None
-                for p, told_by_id in zip(parts, usual, strict=True)
-            ]
-    return columns
-
-
-def is_text(value: object) -> bool:
-    """Whether a value from JSON is a string that can be stored."""
-    # JSON can spell half a surrogate pair, which no table can hold.
-    return isinstance(value, str) and not any("\ud800" <= char <= "\udfff" for char in value)
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e6
 
 
 def check_index(path: Path, raw: Vectors, embeddings: Vectors, notes: list[str]) -> None:

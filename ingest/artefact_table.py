@@ -1,8 +1,9 @@
 """Embeddings in a Parquet or Arrow (IPC, Feather) file: a column of ids and one of vectors.
 
 Beside these, columns named as a row's are kept: ``labels`` or ``label`` (strings, or lists of
-strings), ``dataset``, ``split``, ``patient``, ``view``, ``sex``, ``age``. The schema's metadata may
-name the encoder as galleries do: ``cxr.encoder`` and ``cxr.fingerprint``.
+strings), ``uncertain``, ``absent`` (likewise), ``dataset``, ``split``, ``patient``, ``view``,
+``sex``, ``age``. The schema's metadata may name the encoder as galleries do: ``cxr.encoder`` and
+``cxr.fingerprint``.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from ingest.artefact_files import COLUMNS, is_text, unit_rows
+from ingest.artefact_columns import COLUMNS, FINDINGS, is_text
+from ingest.artefact_files import unit_rows
 from ingest.artefacts import Artefacts, external_stamp
 from store.errors import BadArtefacts
 from store.schema import EncoderStamp
@@ -66,7 +68,7 @@ def read_table(
         folder=place,
         embeddings=vectors,
         ids=ids,
-        labels=_labels(table, place, len(ids)),
+        labels=_names(table, place, _LABELS) or [()] * len(ids),
         columns=_columns(table, place),
         stamp=stamp,
         meta={},
@@ -137,10 +139,11 @@ def _matrix(column: pa.ChunkedArray, path: Path, name: str) -> np.ndarray[Any, A
     return values.reshape(len(column), -1)
 
 
-def _labels(table: pa.Table, path: Path, rows: int) -> list[tuple[str, ...]]:
-    name = next((one for one in _LABELS if one in table.column_names), None)
+def _names(table: pa.Table, path: Path, usual: tuple[str, ...]) -> list[tuple[str, ...]]:
+    """Names of findings in each row, from the first of some columns that is there."""
+    name = next((one for one in usual if one in table.column_names), None)
     if name is None:
-        return [()] * rows
+        return []
     found: list[tuple[str, ...]] = []
     for value in table[name].to_pylist():
         cells = value if isinstance(value, list) else [] if value in (None, "") else [value]
@@ -161,4 +164,7 @@ def _columns(table: pa.Table, path: Path) -> dict[str, list[Any]]:
             raise BadArtefacts(f"{path}: column {name!r} holds {table[name].type} values")
         cast: Any = float if name == "age" else str
         found[name] = [None if value is None else cast(value) for value in values]
+    for name in FINDINGS:
+        if name in table.column_names:
+            found[name] = _names(table, path, (name,))
     return found

@@ -22,7 +22,10 @@ A folder with
          "rows": 5856, "table_version": 13,
          "label_names": ["normal", "pneumonia"],
          "columns": {"dataset": [...], "split": [...], "patient": [...],       # n values each,
-                     "view": [...], "sex": [...], "age": [...]},               # null = not known
+                     "view": [...], "sex": [...], "age": [...],                # null = not known
+                     "uncertain": [["edema"], ...], "absent": [[], ...]},
+         "own_columns": {"ward": {"type": "int", "values": [3, null, ...]}},  # int, float, bool,
+                                                         # string, date ("2024-05-01")
          "protocol": ..., "precision": ...}
 
     A column that is null in every row is left out. Without a ``dataset`` and ``split`` column, ids
@@ -37,8 +40,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from ingest.artefact_columns import COLUMNS, FINDINGS, OWN, is_text, read_columns
 from ingest.artefact_files import (
-    COLUMNS,
     EMBEDDINGS,
     FORMAT,
     IDS,
@@ -46,8 +49,6 @@ from ingest.artefact_files import (
     LABELS,
     META,
     check_index,
-    is_text,
-    read_columns,
     read_embeddings,
     read_ids,
     read_labels,
@@ -61,11 +62,13 @@ from store.schema import EncoderStamp, Row, UpsertReport, Vectors
 __all__ = [
     "COLUMNS",
     "EMBEDDINGS",
+    "FINDINGS",
     "FORMAT",
     "IDS",
     "INDEX",
     "LABELS",
     "META",
+    "OWN",
     "Artefacts",
     "import_artefacts",
     "read_artefacts",
@@ -82,7 +85,7 @@ class Artefacts:
         embeddings: float32 (n, d), unit rows.
         ids: n unique ids.
         labels: n tuples of label names.
-        columns: per name of COLUMNS that is known, n values or ``None``.
+        columns: per attribute of a row that is known, n values; ``extra`` for the user's own.
         stamp: the encoder. Without one in meta.json it is ``external:<folder name>`` with the
             fingerprint ``external:<sha256 of the vectors>``: vectors of unknown origin are
             comparable with themselves alone, and the same vectors are the same encoder.

@@ -248,6 +248,7 @@ def _meta(
             "files": [*contents, artefacts.META],
             "sha256": {name: hashlib.sha256(contents[name]).hexdigest() for name in data},
             "columns": bundle.columns(rows),
+            artefacts.OWN: bundle.own_columns(rows, gallery.columns()),
         }
     )
 

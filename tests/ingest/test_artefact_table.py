@@ -42,6 +42,7 @@ def save(path: Path, content: pa.Table) -> Path:
 def test_any_form(tmp_path: Path, ending: str) -> None:
     content = table(
         labels=[["x", "y"], [], None, ["z"]],
+        uncertain=[None, ["y"], [], []],
         split=["train", "test", None, "test"],
         age=[1, 2, 3, 4],
     )
@@ -49,11 +50,16 @@ def test_any_form(tmp_path: Path, ending: str) -> None:
     np.testing.assert_array_equal(found.embeddings, unit())
     assert found.ids == ["a", "b", "c", "d"]
     assert found.labels == [("x", "y"), (), (), ("z",)]
-    assert found.columns == {"split": ["train", "test", None, "test"], "age": [1.0, 2.0, 3.0, 4.0]}
+    assert found.columns == {
+        "split": ["train", "test", None, "test"],
+        "age": [1.0, 2.0, 3.0, 4.0],
+        "uncertain": [(), ("y",), (), ()],
+    }
     assert found.stamp.name == "external:mine" and "encoder is unknown" in found.notes[0]
     gallery, report = store_artefacts(found, tmp_path / "store")
     assert report.inserted == 4 and gallery.search_by_id("a", k=2)[0].rank == 1
     assert gallery.row("d").source == f"mine{ending}#3"
+    assert gallery.row("b").uncertain == ("y",)
 
 
 def test_named_columns_and_encoder(tmp_path: Path) -> None:

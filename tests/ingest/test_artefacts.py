@@ -295,6 +295,14 @@ def test_bad_ids(folder: Path, text: bytes, message: str) -> None:
         ({"columns": {"age": [10**400] * 6}}, "columns.age must be"),
         ({"columns": {"age": [float("nan")] * 6}}, "cannot be read as JSON"),
         ({"columns": [1]}, "columns must be an object"),
+        ({"columns": {"absent": ["a"] * 6}}, "columns.absent must be a list of lists of strings"),
+        ({"own_columns": 3}, "own_columns must be an object"),
+        ({"own_columns": {"Ward": {"type": "int", "values": []}}}, "own_columns.Ward must be an"),
+        ({"own_columns": {"ward": {"type": "cat", "values": []}}}, "own_columns.ward must be an"),
+        ({"own_columns": {"ward": {"type": "int", "values": [1]}}}, "1 values for 6 vectors"),
+        ({"own_columns": {"ward": {"type": "int", "values": ["1"] * 6}}}, "values of type int"),
+        ({"own_columns": {"ward": {"type": "int", "values": [True] * 6}}}, "values of type int"),
+        ({"own_columns": {"w": {"type": "date", "values": ["1.5.24"] * 6}}}, "values of type date"),
     ],
 )
 def test_bad_meta(folder: Path, changes: dict[str, Any], message: str) -> None:

@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +92,27 @@ def test_meta_says_what_the_numbers_mean(gallery: Gallery, tmp_path: Path) -> No
     assert str(tmp_path) not in json.dumps(meta["evaluations"])
     for name, digest in meta["sha256"].items():
         assert hashlib.sha256((tmp_path / name).read_bytes()).hexdigest() == digest
+
+
+def test_findings_and_own_columns_come_back(tmp_path: Path) -> None:
+    extra = {"ward": 3, "score": 0.5, "urgent": False, "note": "a", "taken": date(2024, 5, 1)}
+    rows = films("test", 4)
+    rows[0] = replace(rows[0], uncertain=("edema",), absent=("mass", "nodule"), extra=extra)
+    rows[1] = replace(rows[1], extra={"ward": 4})
+    gallery = gallery_of(tmp_path / "store", rows)
+    export(gallery, tmp_path / "out")
+    meta = json.loads((tmp_path / "out" / "meta.json").read_bytes())
+    assert meta["own_columns"]["taken"] == {
+        "type": "date", "values": ["2024-05-01", None, None, None],
+    }  # fmt: skip
+    again, _ = import_artefacts(tmp_path / "out", tmp_path / "imported")
+    again.refresh()
+    assert again.columns() == gallery.columns()
+    assert again.facets() == gallery.facets()
+    before, after = (one.rows(gallery.ids()) for one in (gallery, again))
+    for id_, row in before.items():
+        for name in ("uncertain", "absent", "extra"):
+            assert getattr(after[id_], name) == getattr(row, name)
 
 
 def test_import_reads_it_back(gallery: Gallery, tmp_path: Path) -> None:

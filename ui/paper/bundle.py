@@ -7,6 +7,7 @@ import json
 import math
 import re
 from collections.abc import Mapping, Sequence
+from datetime import date
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -109,7 +110,27 @@ def columns(rows: Mapping[str, Row]) -> dict[str, list[Any]]:
     """Metadata by column, one value per row; columns without any value are left out."""
     found = {name: [getattr(row, name) for row in rows.values()] for name in artefacts.COLUMNS}
     found["age"] = [None if age is None or not math.isfinite(age) else age for age in found["age"]]
+    found |= {
+        name: [list(getattr(row, name)) or None for row in rows.values()]
+        for name in artefacts.FINDINGS
+    }
     return {name: values for name, values in found.items() if any(v is not None for v in values)}
+
+
+def own_columns(rows: Mapping[str, Row], kinds: Mapping[str, str]) -> dict[str, dict[str, Any]]:
+    """The user's own columns with their types; those without any value are left out.
+
+    Args:
+        rows: in the order to write.
+        kinds: name to type.
+    """
+    found = {}
+    for name, kind in kinds.items():
+        values = [row.extra.get(name) for row in rows.values()]
+        if any(value is not None for value in values):
+            plain = [one.isoformat() if isinstance(one, date) else one for one in values]
+            found[name] = {"type": kind, "values": plain}
+    return found
 
 
 def data_files(rows: Mapping[str, Row], vectors: Vectors, names: Sequence[str]) -> dict[str, bytes]:
