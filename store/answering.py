@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 #: What ``--index`` takes.
 EXACT = "exact"
-INDEXES = (EXACT,)
+LANCE = "lance"
+INDEXES = (EXACT, LANCE)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -129,7 +130,7 @@ def choose(uri: str, stamp: EncoderStamp, index: str = EXACT) -> Manner:
     Args:
         uri: of the gallery.
         stamp: its encoder.
-        index: ``exact``: all vectors in memory.
+        index: ``exact``: all vectors in memory; ``lance``: LanceDB's index, see store.indexed.
 
     Raises:
         UsageError: an unknown index.
@@ -138,4 +139,8 @@ def choose(uri: str, stamp: EncoderStamp, index: str = EXACT) -> Manner:
         from store.exact import ExactManner
 
         return ExactManner(uri, stamp.dimension)
+    if index == LANCE:
+        from store.indexed import IndexedManner
+
+        return IndexedManner(uri)
     raise UsageError(f"index {index!r}: expected {' or '.join(INDEXES)}")

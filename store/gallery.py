@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,11 +12,13 @@ import numpy.typing as npt
 
 from store import arrow, maintain, search, table, writing
 from store.answering import EXACT, Answerer, choose
+from store.by_search import evaluate_by_search
 from store.catalogue import Catalogue
 from store.errors import BadQuery, StoreDamaged
 from store.evaluation import Evaluation
 from store.filters import Where
 from store.protocols import Baseline, evaluate_snapshot
+from store.replaced import Undone
 from store.schema import EncoderStamp, Hit, Row, UpsertReport
 
 if TYPE_CHECKING:
@@ -111,6 +113,18 @@ class Gallery(Catalogue):
         """
         return writing.delete(self.uri, self._live, where, ids, batch, dry_run)
 
+    def undo(self, batch: str, *, dry_run: bool = False) -> Undone:
+        """Take back what an ingestion did: remove the rows it brought, restore those it changed.
+
+        Rows that were changed again or deleted since stay as they are and are named. Galleries on
+        object stores keep no former rows: there, rows that it replaced are removed.
+
+        Args:
+            batch: name of the ingestion.
+            dry_run: tell only.
+        """
+        return writing.undo(self.uri, self._live, batch, self.stamp.dimension, dry_run)
+
     def optimize(self, keep: timedelta | None = None) -> None:
         """Merge small fragments and forget old versions. Writing does this by itself now and then.
 
@@ -119,6 +133,40 @@ class Gallery(Catalogue):
                 to the newest. None forgets only what no reader on this machine uses.
         """
         maintain.run(self.uri, self._live, keep)
+
+    def build_index(
+        self,
+        partitions: int | None = None,
+        recall: float | None = None,
+        progress: Callable[[str], None] | None = None,
+    ) -> dict[str, Any]:
+        """Build LanceDB's vector index, for ``Gallery.open(uri, index="lance")``.
+
+        Args:
+            partitions: of the vectors; None chooses.
+            recall: recall@10 that it should reach over a sample of stored rows; None: 0.95.
+            progress: told what is going on.
+
+        Returns:
+            What was measured, as answers will say it; see store.indexed.IndexNote.
+        """
+        from store import indexing
+
+        note = indexing.build(
+            self.uri,
+            self._live,
+            self.stamp.dimension,
+            partitions,
+            indexing.RECALL if recall is None else recall,
+            progress,
+        )
+        return asdict(note)
+
+    def drop_index(self) -> bool:
+        """Remove LanceDB's vector index. Whether there was one."""
+        from store import indexing
+
+        return indexing.drop(self.uri, self._live)
 
     # -- searching -----------------------------------------------------------------------------
 
@@ -209,22 +257,27 @@ class Gallery(Catalogue):
             baselines: name to a function from thumbnails to unit vectors, measured beside.
             full_ranking: also compute mAP, which sorts the whole gallery for every query.
 
+        Where vectors are not in memory (``index="lance"``), queries are searched one by one,
+        without mAP and without baselines other than chance.
+
         Raises:
             BadQuery: an unknown protocol, a split without labelled rows, a k beyond the gallery.
         """
 
         def ask(now: Answerer) -> Evaluation:
-            assert now.mirror is not None
-            found = evaluate_snapshot(
-                now.mirror,
-                protocol,
-                k,
-                split,
-                gallery_split,
-                dataset,
-                baselines or {},
-                full_ranking,
-            )
+            if now.mirror is None:
+                found = evaluate_by_search(now, protocol, k, split, gallery_split, dataset)
+            else:
+                found = evaluate_snapshot(
+                    now.mirror,
+                    protocol,
+                    k,
+                    split,
+                    gallery_split,
+                    dataset,
+                    baselines or {},
+                    full_ranking,
+                )
             return replace(found, store=self.describe(now))
 
         return self._answer(ask)

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from store import durable, lease, remote, table
+from store.errors import StoreUnreachable
 
 log = logging.getLogger("store")
 
@@ -45,7 +46,7 @@ def when_due(uri: str, handle: Any) -> None:
     try:
         if due(handle):
             run(uri, handle)
-    except (RuntimeError, OSError, ValueError) as error:
+    except (RuntimeError, OSError, ValueError, StoreUnreachable) as error:
         log.warning("tidying the gallery at %s failed and is tried again later: %s", uri, error)
 
 
@@ -85,7 +86,8 @@ def _merge(handle: Any) -> None:
     for attempt in range(5):
         handle.checkout_latest()  # without it a conflict repeats for ever on this handle
         try:
-            if not handle.list_indices() and handle.count_rows() >= _INDEXED_ROWS:
+            indexed = {column for found in handle.list_indices() for column in found.columns}
+            if "id" not in indexed and handle.count_rows() >= _INDEXED_ROWS:
                 handle.create_index("id", config=BTree())
             handle.optimize(cleanup_older_than=timedelta(days=36500))
             return

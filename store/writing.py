@@ -18,7 +18,7 @@ _ATTEMPTS = 6
 T = TypeVar("T")
 
 
-def _commit(uri: str, handle: Any, work: Callable[[], T]) -> T:
+def commit(uri: str, handle: Any, work: Callable[[], T]) -> T:
     """Write as the only writer; on return all of it is on disk.
 
     Args:
@@ -67,6 +67,7 @@ def upsert(uri: str, handle: Any, rows: Sequence[Row], dimension: int) -> Upsert
         ]
         inserted = updated = 0
         if changed:
+            replaced.keep(uri, handle, [row for row in changed if row.id in stored], vectors=True)
             columns.make_room(handle, wanted, arrow.lacking(handle.schema))
             result = (
                 handle.merge_insert("id")
@@ -77,7 +78,7 @@ def upsert(uri: str, handle: Any, rows: Sequence[Row], dimension: int) -> Upsert
             inserted, updated = result.num_inserted_rows, result.num_updated_rows
         return UpsertReport(inserted, updated, len(rows) - len(changed), int(handle.version))
 
-    report = _commit(uri, handle, work)
+    report = commit(uri, handle, work)
     if report.unchanged < len(rows):
         maintain.when_due(uri, handle)
     return report
@@ -98,6 +99,7 @@ def update_metadata(uri: str, handle: Any, rows: Sequence[Row]) -> int:
         ]
         if not changed:
             return 0
+        replaced.keep(uri, handle, changed, vectors=False)
         columns.make_room(handle, wanted, arrow.lacking(handle.schema))
         result = (
             handle.merge_insert("id")
@@ -106,7 +108,7 @@ def update_metadata(uri: str, handle: Any, rows: Sequence[Row]) -> int:
         )
         return int(result.num_updated_rows)
 
-    corrected = _commit(uri, handle, work)
+    corrected = commit(uri, handle, work)
     if corrected:
         maintain.when_due(uri, handle)
     return corrected
@@ -117,9 +119,7 @@ def make_room(uri: str, handle: Any, wanted: Mapping[str, str]) -> None:
     handle.checkout_latest()
     new, wider = columns.missing(handle.schema, wanted)
     if new or wider:
-        _commit(
-            uri, handle, lambda: columns.make_room(handle, wanted, arrow.lacking(handle.schema))
-        )
+        commit(uri, handle, lambda: columns.make_room(handle, wanted, arrow.lacking(handle.schema)))
 
 
 def delete(
@@ -153,10 +153,35 @@ def delete(
             handle.delete(_condition(handle.schema, condition, ids) or "true")
         return gone
 
-    gone = _commit(uri, handle, work)
+    gone = commit(uri, handle, work)
     if gone:
         maintain.when_due(uri, handle)
     return gone
+
+
+def undo(uri: str, handle: Any, batch: str, dimension: int, dry_run: bool) -> replaced.Undone:
+    """Take back what a batch did; see Gallery.undo."""
+    written_last = Where(batch=(batch,))
+    handle.checkout_latest()
+    if dry_run:
+        return replaced.plan(uri, handle, batch, matching(handle, written_last, None)).undone
+    with _alone(uri, handle):
+        plan = replaced.plan(uri, handle, batch, matching(handle, written_last, None))
+        for path in plan.files:  # newest first, so that the oldest state is the one that stays
+            rows, complete = replaced.former_rows(path, plan.restore)
+            if rows:
+                made = (
+                    arrow.to_arrow(rows, dimension, handle.schema)
+                    if complete
+                    else arrow.metadata_to_arrow(rows, handle.schema)
+                )
+                handle.merge_insert("id").when_matched_update_all().execute(made)
+        if plan.remove:
+            handle.delete(_condition(handle.schema, None, plan.remove) or "true")
+        if table.is_local(uri) and not plan.undone.later:
+            replaced.forget(uri, batch)
+    maintain.when_due(uri, handle)
+    return plan.undone
 
 
 def matching(handle: Any, where: Where | None, ids: Sequence[str] | None) -> list[str]:
