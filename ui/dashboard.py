@@ -8,7 +8,7 @@ from __future__ import annotations
 import streamlit as st
 
 from store import CxrError
-from ui.board import frame, markup, visit, warming
+from ui.board import access, frame, markup, visit, warming
 
 st.set_page_config(
     page_title="cxr-retrieval",
@@ -17,6 +17,14 @@ st.set_page_config(
     initial_sidebar_state="auto",
 )
 st.html(markup.STYLE)
+if not access.admitted():
+    st.stop()
+batches = st.Page(
+    "views/batches.py",
+    title="Batches",
+    icon=":material/move_to_inbox:",
+    help="Add films, watch, read what was refused, undo.",
+)
 page = st.navigation(
     [
         st.Page(
@@ -38,6 +46,7 @@ page = st.navigation(
             icon=":material/database:",
             help="What is loaded, and how to add to it.",
         ),
+        *([batches] if access.may_write() else []),
     ],
     position="top",
 )
@@ -51,6 +60,8 @@ if gallery is not None:
         page.run()
     except CxrError as error:
         frame.problem(error)
+elif page.title == batches.title and not frame.broken():
+    page.run()  # the first films may come in through it
 frame.status(gallery)
 frame.follow()
 warming.drawn.set()

@@ -41,6 +41,17 @@ def opened() -> Gallery | None:
     return gallery
 
 
+def broken() -> bool:
+    """Whether there is a gallery that cannot be read, rather than none yet."""
+    try:
+        resources.gallery()
+    except StoreNotFound:
+        return False
+    except CxrError:
+        return True
+    return False
+
+
 def warn(gallery: Gallery) -> None:
     """The loud line over every page when the films are not real."""
     if _SYNTHETIC in resources.facets(gallery, {})["dataset"]:

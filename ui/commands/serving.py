@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import urlsplit
 
 import typer
 
@@ -17,6 +18,7 @@ from ui.commands.options import Device, EncoderName, Store
 from ui.settings import HOST, PORT
 
 Port = Annotated[int, typer.Option(min=1, max=65535, help="Port on 127.0.0.1.")]
+_VISITORS = "Visitors"
 
 
 def serve(
@@ -24,9 +26,94 @@ def serve(
     encoder: EncoderName = None,
     device: Device = None,
     port: Port = PORT,
+    allow_ingest: Annotated[
+        bool,
+        typer.Option(
+            "--allow-ingest",
+            help="Offer the Batches page: visitors may add films and undo batches.",
+            rich_help_panel=_VISITORS,
+        ),
+    ] = False,
+    ingest_root: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="A folder of this machine that the Batches page may read from; repeatable.",
+            rich_help_panel=_VISITORS,
+        ),
+    ] = None,
+    sign_in: Annotated[
+        Path | None,
+        typer.Option(
+            help="A TOML file with an OpenID Connect provider; nobody enters without signing in. "
+            "See docs/serving.md.",
+            rich_help_panel=_VISITORS,
+        ),
+    ] = None,
+    public_url: Annotated[
+        str | None,
+        typer.Option(
+            help="The address behind a proxy, e.g. https://films.example.org/cxr.",
+            rich_help_panel=_VISITORS,
+        ),
+    ] = None,
 ) -> None:
     """Serve the dashboard on 127.0.0.1 until Ctrl-C."""
-    run(store, encoder, device, port)
+    from store import UsageError
+
+    if public_url and allow_ingest and not sign_in:
+        raise UsageError(
+            "--allow-ingest with --public-url would let everyone who finds the address write to "
+            "the gallery; add --sign-in FILE, see docs/serving.md"
+        )
+    if ingest_root and not allow_ingest:
+        raise UsageError("--ingest-root goes with --allow-ingest")
+    options = [*_sign_in(sign_in), *_public(public_url)]
+    visitors = {
+        "CXR_ALLOW_INGEST": "1" if allow_ingest else "",
+        "CXR_INGEST_ROOTS": os.pathsep.join(map(_root, ingest_root or ())),
+        "CXR_SIGN_IN": "1" if sign_in else "",
+        "CXR_PUBLIC_URL": public_url or "",
+    }
+    run(store, encoder, device, port, options, visitors)
+
+
+def _root(folder: Path) -> str:
+    from store import UsageError
+
+    if not folder.is_dir() or os.pathsep in str(folder):
+        raise UsageError(f"--ingest-root {str(folder)!r}: expected a folder that is there")
+    return str(folder.resolve())
+
+
+def _sign_in(file: Path | None) -> list[str]:
+    """Streamlit's options for a sign-in file, after a look at it."""
+    if file is None:
+        return []
+    from ui.signin import check_file
+
+    check_file(file)
+    return ["--secrets.files", str(file.resolve())]
+
+
+def _public(url: str | None) -> list[str]:
+    """Streamlit's options for an address behind a proxy."""
+    if not url:
+        return []
+    from store import UsageError
+
+    try:
+        place = urlsplit(url)
+        port = place.port or (443 if place.scheme == "https" else 80)
+    except ValueError:
+        port = 0
+    if not port or place.scheme not in ("http", "https") or not place.hostname or place.query:
+        raise UsageError(f"--public-url {url!r}: expected e.g. https://films.example.org/cxr")
+    options = ["--browser.serverAddress", place.hostname, "--browser.serverPort", str(port)]
+    for host in ("localhost", HOST, place.hostname):
+        options += ["--server.allowedHosts", host]
+    if place.path.strip("/"):
+        options += ["--server.baseUrlPath", place.path.strip("/")]
+    return options
 
 
 def check_port(port: int) -> None:
@@ -44,15 +131,35 @@ def check_port(port: int) -> None:
             ) from None
 
 
-def run(store: str, encoder: str | None, device: str | None, port: int) -> None:
-    """Start Streamlit as a child process and wait for it."""
+def run(
+    store: str,
+    encoder: str | None,
+    device: str | None,
+    port: int,
+    options: list[str] | None = None,
+    visitors: dict[str, str] | None = None,
+) -> None:
+    """Start Streamlit as a child process and wait for it.
+
+    Args:
+        store: the gallery.
+        encoder: for uploads and texts; the gallery's own when None.
+        device: of the encoder.
+        port: on 127.0.0.1.
+        options: of Streamlit.
+        visitors: what they may do, as ``ui.board.access`` reads it from the environment.
+    """
     check_port(port)
     chosen = {"CXR_STORE": store, "CXR_ENCODER": encoder, "CXR_DEVICE": device}
-    environment = {**os.environ, **{name: value for name, value in chosen.items() if value}}
+    environment = {
+        **os.environ,
+        **{name: value for name, value in chosen.items() if value},
+        **(visitors or {}),
+    }
     app = Path(__file__).parents[1] / "dashboard.py"
     # -P: a folder named store or ui where the user stands must not hide our packages.
     command = [sys.executable, "-P", "-m", "ui.server", "run", str(app)]
-    command += ["--server.address", HOST, "--server.port", str(port)]
+    command += ["--server.address", HOST, "--server.port", str(port), *(options or ())]
     printing.say(f"dashboard on http://{HOST}:{port}, Ctrl-C ends it")
     child = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)  # noqa: S603
     previous = signal.signal(signal.SIGTERM, lambda *_: child.terminate())

@@ -1,0 +1,156 @@
+"""Dropped films and server folders on their way to ``cxr ingest``. No Streamlit here.
+
+Dropped films wait in a private folder in the gallery's ingestion folder (``ingest/inbox`` of a
+local gallery), one folder per batch, which goes when the batch has ended, however it ended.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+import unicodedata
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path, PurePosixPath
+from secrets import token_hex
+
+from ingest.state import state_folder
+from store import UsageError
+
+#: Most films in one drop, and most bytes: they pass through the server's memory.
+FILES_MAX, BYTES_MAX = 500, 512 << 20
+#: Largest film in MB, and the endings offered; what a file really is, is decided by its bytes.
+FILE_MB = 20
+TYPES = ("png", "jpg", "jpeg", "webp", "bmp", "tif", "tiff", "dcm")
+_NAME_MAX = 100
+_DATASET = re.compile(r"[\w][\w .-]{0,59}")
+_DICOM = slice(128, 132)
+
+
+def inbox(uri: str) -> Path:
+    """Where dropped films of a gallery wait."""
+    return state_folder(uri) / "inbox"
+
+
+def batch_name(now: datetime | None = None) -> str:
+    """A name for a new batch: when it was asked for, and a little chance against a tie."""
+    return f"{now or datetime.now(UTC):%Y-%m-%dT%H%M%SZ}-{token_hex(2)}"
+
+
+def safe_name(name: str, taken: set[str]) -> str:
+    """A file name of ours for a dropped file: no path, no control characters, not twice.
+
+    What may stay stays, so that the names in a CSV still fit. ``taken`` learns the name.
+    """
+    last = re.split(r"[/\\]", unicodedata.normalize("NFC", name))[-1]
+    kept = "".join(c if c.isprintable() and c not in '<>:"|?*' else "_" for c in last)
+    kept = kept.encode("utf-8", "replace").decode().strip().lstrip(".-~") or "film"
+    stem, dot, ending = kept.rpartition(".")
+    if not dot or len(ending) > 8:
+        stem, ending = kept, ""
+    ending = f".{ending}" if ending else ""
+    while len((stem + ending).encode()) > _NAME_MAX:
+        stem = stem[:-1]
+    found, number = f"{stem}{ending}", 2
+    while found.casefold() in taken:
+        found, number = f"{stem}-{number}{ending}", number + 1
+    taken.add(found.casefold())
+    return found
+
+
+def kind_of(films: Sequence[tuple[str, bytes]]) -> str:
+    """Which source reads some dropped films: ``dicom`` or ``folder``.
+
+    Raises:
+        UsageError: there is none, too many, or both kinds.
+    """
+    if not films:
+        raise UsageError("choose films first")
+    total = sum(len(data) for _, data in films)
+    if len(films) > FILES_MAX or total > BYTES_MAX:
+        raise UsageError(
+            f"{len(films):,} films of {total >> 20:,} MB: a drop takes {FILES_MAX} films and "
+            f"{BYTES_MAX >> 20} MB; put more into a folder of the server, or run cxr ingest there"
+        )
+    dicom = sum(data[_DICOM] == b"DICM" for _, data in films)
+    if dicom not in (0, len(films)):
+        raise UsageError(
+            f"{dicom:,} of these {len(films):,} files are DICOM and the others are not; "
+            "add them as two batches"
+        )
+    return "dicom" if dicom else "folder"
+
+
+def put(
+    uri: str,
+    batch: str,
+    films: Sequence[tuple[str, bytes]],
+    label: str = "",
+    sheet: bytes | None = None,
+) -> tuple[Path, Path | None]:
+    """Write dropped films, and their labels, where only this user may read them.
+
+    Args:
+        uri: of the gallery.
+        batch: becomes a folder, and a part of the ids: a film of the same name never replaces one
+            of an earlier drop.
+        films: name as dropped, and bytes.
+        label: one label, or several with ``;`` between, for all of them.
+        sheet: a CSV with a row per film instead.
+
+    Returns:
+        The folder to ingest, and the CSV, if there are labels.
+    """
+    place = inbox(uri)
+    place.mkdir(mode=0o700, parents=True, exist_ok=True)
+    place.chmod(0o700)
+    home = place / batch
+    home.mkdir(mode=0o700)
+    below = home / "films" / batch
+    below.mkdir(mode=0o700, parents=True)
+    taken: set[str] = set()
+    names = [safe_name(name, taken) for name, _ in films]
+    for name, (_, data) in zip(names, films, strict=True):
+        (below / name).write_bytes(data)
+    table = home / "labels.csv"
+    if sheet is not None:
+        table.write_bytes(sheet)
+    elif label.strip():
+        with table.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file)
+            writer.writerow(["file", "label"])
+            writer.writerows([name, label.strip()] for name in names)
+    else:
+        return home / "films", None
+    return home / "films", table
+
+
+def below(root: Path, asked: str) -> Path:
+    """A folder or file below an allowed root.
+
+    Raises:
+        UsageError: it leaves the root, by ``..``, by an absolute path or through a link, or is
+            not there. The two are not told apart: what lies elsewhere is nobody's business.
+    """
+    relative = PurePosixPath(asked.strip().replace("\\", "/") or ".")
+    wrong = UsageError(f"there is no {str(relative)!r} below the folders that may be read")
+    if relative.is_absolute() or ".." in relative.parts or "\0" in asked:
+        raise wrong
+    try:
+        place, top = (root / relative).resolve(strict=True), root.resolve(strict=True)
+    except (OSError, ValueError, RuntimeError):
+        raise wrong from None
+    if not place.is_relative_to(top):
+        raise wrong
+    return place
+
+
+def check_dataset(name: str) -> str:
+    """A data set's name as it goes into ids; UsageError when it could not."""
+    name = " ".join(name.split())
+    if not _DATASET.fullmatch(name):
+        raise UsageError(
+            f"{name[:60]!r} cannot name a data set; use letters, digits, spaces and . _ - "
+            "(at most 60), beginning with a letter or digit"
+        )
+    return name

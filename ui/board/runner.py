@@ -1,0 +1,92 @@
+"""The process of one ingestion that the dashboard asked for: ``python -m ui.board.runner NOTE``.
+
+Waits for its turn (one at a time), runs ``cxr ingest``, notes how it ended, and takes the dropped
+films away.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from shutil import rmtree
+from typing import Any
+
+from ingest.state import file_name, read_json, write_json
+from ui.board import jobs
+from ui.board.inbox import inbox
+
+#: Between two looks at the child, at the queue and at the stop file.
+_POLL_S = 0.2
+_STATES = {0: "finished", 3: "finished", 130: "stopped"}
+
+
+def main() -> None:
+    """Run the job of a note."""
+    path = Path(sys.argv[1])
+    note = read_json(path)
+    if note is None or jobs.lock(path) is None:
+        return
+    home = inbox(note["uri"]) / file_name(note["batch"])
+    signal.signal(signal.SIGTERM, _end)
+    if hasattr(os, "nice"):
+        os.nice(5)  # whoever searches meanwhile comes first
+    note["state"], note["message"] = "failed", "it was ended from outside"
+    try:
+        _wait(path)
+        note["state"], note["message"] = _run(path, note)
+    finally:
+        rmtree(home, ignore_errors=True)
+        write_json(path, note)
+        jobs.stop_file(path).unlink(missing_ok=True)
+
+
+def _end(*_: object) -> None:
+    raise SystemExit(143)
+
+
+def _wait(path: Path) -> None:
+    """Until no other job of this gallery runs."""
+    turn = path.with_name("turn")
+    while jobs.lock(turn) is None and not jobs.stop_file(path).exists():
+        time.sleep(_POLL_S)
+
+
+def _run(path: Path, note: dict[str, Any]) -> tuple[str, str]:
+    """How it ended, and what it said last."""
+    if jobs.stop_file(path).exists():
+        return "stopped", "it had not begun"
+    write_json(path, {**note, "state": jobs.RUNNING, "message": ""})
+    with tempfile.TemporaryFile() as said:
+        child = subprocess.Popen(  # noqa: S603
+            [sys.executable, "-P", "-m", "ui.cli", "ingest", *note["options"]],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=said,
+        )
+        asked = False
+        try:
+            while child.poll() is None:
+                if not asked and jobs.stop_file(path).exists():
+                    asked = True
+                    child.send_signal(signal.SIGINT)
+                time.sleep(_POLL_S)
+        finally:
+            if child.poll() is None:
+                child.terminate()
+                child.wait()
+        said.seek(0)
+        lines = said.read().decode("utf-8", "replace").splitlines()
+    state = _STATES.get(child.returncode, "failed")
+    last = next((line for line in reversed(lines) if line.strip()), "it said nothing")
+    home = str(inbox(note["uri"]) / file_name(note["batch"]))
+    words = last.removeprefix("cxr: ").removeprefix("! ").replace(home, "the dropped films")
+    return state, words if state == "failed" else ""
+
+
+if __name__ == "__main__":
+    main()
