@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from store import arrow, columns, durable, maintain, remote, table
+from store import arrow, columns, durable, maintain, remote, replaced, table
 from store.errors import BadQuery, UnknownId
 from store.filters import Where
 from store.schema import Row, UpsertReport
@@ -161,14 +161,14 @@ def delete(
 
 def undo(uri: str, handle: Any, batch: str, dimension: int, dry_run: bool) -> replaced.Undone:
     """Take back what a batch did; see Gallery.undo."""
-    written_last = Where(batch=(batch,))
-    handle.checkout_latest()
-    if dry_run:
-        return replaced.plan(uri, handle, batch, matching(handle, written_last, None)).undone
-    with _alone(uri, handle):
-        plan = replaced.plan(uri, handle, batch, matching(handle, written_last, None))
-        for path in plan.files:  # newest first, so that the oldest state is the one that stays
-            rows, complete = replaced.former_rows(path, plan.restore)
+
+    def plan() -> replaced.Plan:
+        return replaced.plan(uri, handle, batch, matching(handle, Where(batch=(batch,)), None))
+
+    def work() -> replaced.Undone:
+        found = plan()
+        for path in found.files:  # newest first, so that the oldest state is the one that stays
+            rows, complete = replaced.former_rows(path, found.restore)
             if rows:
                 made = (
                     arrow.to_arrow(rows, dimension, handle.schema)
@@ -176,12 +176,18 @@ def undo(uri: str, handle: Any, batch: str, dimension: int, dry_run: bool) -> re
                     else arrow.metadata_to_arrow(rows, handle.schema)
                 )
                 handle.merge_insert("id").when_matched_update_all().execute(made)
-        if plan.remove:
-            handle.delete(_condition(handle.schema, None, plan.remove) or "true")
-        if table.is_local(uri) and not plan.undone.later:
+        if found.remove:
+            handle.delete(_condition(handle.schema, None, found.remove) or "true")
+        if table.is_local(uri) and not found.undone.later:
             replaced.forget(uri, batch)
+        return found.undone
+
+    if dry_run:
+        handle.checkout_latest()
+        return plan().undone
+    undone = commit(uri, handle, work)
     maintain.when_due(uri, handle)
-    return plan.undone
+    return undone
 
 
 def matching(handle: Any, where: Where | None, ids: Sequence[str] | None) -> list[str]:

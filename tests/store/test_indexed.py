@@ -134,7 +134,7 @@ def test_evaluation_is_near_the_exact_one(uri: str) -> None:
 def test_rows_after_the_index_are_found_and_counted(tmp_path: Path) -> None:
     gallery = Gallery.create(tmp_path, WIDE)
     gallery.upsert(make_rows(films(400)))
-    with pytest.raises(UsageError, match="no search index in|has no search index.*cxr index build"):
+    with pytest.raises(UsageError, match=r"has no search index.*cxr index build"):
         len(Gallery.open(tmp_path, index="lance"))
     gallery.build_index(partitions=4)
     index = Gallery.open(tmp_path, index="lance")

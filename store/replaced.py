@@ -1,0 +1,221 @@
+"""What batches replaced, kept beside a local gallery so that undoing a batch can bring it back.
+
+LanceDB forgets old versions whenever it merges fragments, so versions are no memory to rely on.
+Before a commit replaces or corrects rows, they are written to a file of their own, in the table's
+columns; each with a digest of what comes in their place, which tells later whether that is still
+there. Where the files grow too large, only the ids of the oldest remain, so that undo can say what
+it cannot restore.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from store import arrow, columns, durable, table
+from store.schema import Row
+
+_PLACE = "replaced"
+_WRITTEN = "cxr.written"
+#: Kept in all, oldest given up first; of those only the ids are remembered.
+MOST_BYTES = 1 << 30
+
+
+@dataclass(frozen=True, slots=True)
+class Undone:
+    """What undoing a batch did, or would do.
+
+    Attributes:
+        removed: rows that came with the batch and are gone.
+        restored: rows that it replaced and that are as they were, vectors and pictures too.
+        corrected: rows whose labels or other metadata it had changed and that are as they were.
+        later: ids of rows that it changed and that were changed again or deleted since; left alone.
+        lost: ids of rows that it replaced and whose former state is not kept any more; left alone.
+    """
+
+    removed: int = 0
+    restored: int = 0
+    corrected: int = 0
+    later: list[str] = field(default_factory=list)
+    lost: list[str] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Plan:
+    """What undoing a batch comes to.
+
+    Attributes:
+        remove: ids of rows that came with it.
+        files: of former rows, newest first.
+        restore: ids whose former state is put back; True where the vector was replaced too.
+        undone: the counts.
+    """
+
+    remove: list[str]
+    files: list[Path]
+    restore: dict[str, bool]
+    undone: Undone
+
+
+def state_of(row: Row) -> bytes:
+    """Digest of all of a row that a caller may set, but for its vector and picture."""
+    said = [getattr(row, name) for name in arrow.EDITABLE]
+    said.append(sorted(columns.known(row.extra).items()))
+    text = json.dumps([row.sha256.hex(), said], default=str)
+    return hashlib.blake2b(text.encode(), digest_size=16).digest()
+
+
+def keep(uri: str, handle: Any, rows: Sequence[Row], *, vectors: bool) -> None:
+    """Keep the stored rows that others are about to take the place of.
+
+    Args:
+        uri: of the gallery; those on object stores keep nothing.
+        handle: its table, before the commit.
+        rows: what will be written over rows of the same ids; each knows its batch.
+        vectors: whether vectors and pictures are replaced, or only metadata is corrected.
+    """
+    if not table.is_local(uri):
+        return
+    batches: dict[str, dict[str, bytes]] = {}
+    for row in rows:
+        if row.batch:
+            batches.setdefault(row.batch, {})[row.id] = state_of(row)
+    for batch, written in batches.items():
+        former = _former(handle, list(written), vectors)
+        digests = pa.array([written[id_] for id_ in former["id"].to_pylist()], pa.binary())
+        sink = pa.BufferOutputStream()
+        former = former.append_column(_WRITTEN, digests)
+        with pa.ipc.new_file(sink, former.schema) as file:
+            file.write_table(former)
+        place = _folder(uri, batch)
+        place.mkdir(parents=True, exist_ok=True)
+        name = f"{int(handle.version):012d}-{uuid.uuid4().hex[:8]}.arrow"
+        durable.write_whole(place / name, sink.getvalue().to_pybytes())
+    if batches:
+        _give_up_oldest(uri)
+
+
+def _former(handle: Any, ids: list[str], vectors: bool) -> pa.Table:
+    """Rows as they are stored: metadata, and if wished vectors and pictures."""
+    from lancedb.expr import col
+
+    names = arrow.joined(handle.schema)
+    if not vectors:
+        return table.scan(handle, names, col("id").isin(ids))
+    names = [*names, "embedding", "_rowid"]
+    found = table.scan(handle, names, col("id").isin(ids))
+    pictures = table.thumbnails(handle, found["_rowid"].to_pylist())
+    return found.drop_columns("_rowid").append_column(
+        "thumbnail", pa.array(pictures, pa.large_binary())
+    )
+
+
+def plan(uri: str, handle: Any, batch: str, brought: Sequence[str]) -> Plan:
+    """Sort out what undoing a batch would do.
+
+    Args:
+        uri: of the gallery.
+        handle: its table, newest version.
+        batch: which.
+        brought: ids of rows that it wrote last.
+    """
+    files = sorted(_folder(uri, batch).glob("*.arrow"), reverse=True)
+    newest: dict[str, bytes] = {}
+    oldest: dict[str, Row] = {}
+    full: dict[str, bool] = {}
+    for path in files:
+        kept = _read(path)
+        for row, written in zip(arrow.from_arrow(kept), kept[_WRITTEN].to_pylist(), strict=True):
+            newest.setdefault(row.id, written)
+            oldest[row.id] = row
+            full[row.id] = full.get(row.id, False) or "embedding" in kept.column_names
+    found = Plan([], files, {}, Undone())
+    now = {row.id: row for row in table.rows_by_id(handle, newest)}
+    for id_, before in oldest.items():
+        current = now.get(id_)
+        if before.batch == batch:
+            continue  # it came with the batch, under the same name
+        if current is not None and _is_again(current, before):
+            continue  # restored by an undo that was cut off
+        same = current is not None and state_of(current) == newest[id_]
+        if same and current is not None and (not full[id_] or current.batch == batch):
+            found.restore[id_] = full[id_]
+        else:
+            found.undone.later.append(id_)
+    lost = {id_ for path in _folder(uri, batch).glob("*.ids") for id_ in _ids(path)}
+    stay = {*found.restore, *found.undone.later, *lost}
+    found.remove = sorted(id_ for id_ in brought if id_ not in stay)
+    lost_now = sorted((lost - set(newest)) & {*brought})
+    restored = sum(found.restore.values())
+    found.undone = Undone(
+        removed=len(found.remove),
+        restored=restored,
+        corrected=len(found.restore) - restored,
+        later=sorted(found.undone.later),
+        lost=lost_now,
+    )
+    return found
+
+
+def former_rows(path: Path, ids: Mapping[str, bool]) -> tuple[list[Row], bool]:
+    """The rows of a file that are to be put back, and whether they are complete."""
+    kept = _read(path)
+    complete = "embedding" in kept.column_names
+    rows = arrow.from_arrow(kept)
+    if complete:
+        vectors = np.stack(kept["embedding"].to_numpy()) if len(rows) else np.empty((0, 0))
+        rows = [
+            replace(row, embedding=vector.astype(np.float32), thumbnail=picture)
+            for row, vector, picture in zip(
+                rows, vectors, kept["thumbnail"].to_pylist(), strict=True
+            )
+        ]
+    return [row for row in rows if row.id in ids], complete
+
+
+def forget(uri: str, batch: str) -> None:
+    """Let go of what a batch replaced, once it is back in its place."""
+    for path in _folder(uri, batch).glob("*"):
+        path.unlink(missing_ok=True)
+
+
+def _is_again(current: Row, before: Row) -> bool:
+    return state_of(current) == state_of(before) and current.batch == before.batch
+
+
+def _folder(uri: str, batch: str) -> Path:
+    name = hashlib.sha256(batch.encode()).hexdigest()[:24]
+    return Path(uri, durable.FOLDER, _PLACE, name)
+
+
+def _read(path: Path) -> pa.Table:
+    with pa.memory_map(str(path)) as file:
+        return pa.ipc.open_file(file).read_all()
+
+
+def _ids(path: Path) -> Iterator[str]:
+    yield from json.loads(path.read_bytes())
+
+
+def _give_up_oldest(uri: str) -> None:
+    """Stay within MOST_BYTES: of the oldest files only the ids remain."""
+    files = [
+        (found.stat().st_mtime_ns, found.stat().st_size, found)
+        for found in Path(uri, durable.FOLDER, _PLACE).glob("*/*.arrow")
+    ]
+    size = sum(one[1] for one in files)
+    for _, bytes_, path in sorted(files):
+        if size <= MOST_BYTES:
+            return
+        ids = json.dumps(_read(path)["id"].to_pylist()).encode()
+        durable.write_whole(path.with_suffix(".ids"), ids)
+        path.unlink(missing_ok=True)
+        size -= bytes_
