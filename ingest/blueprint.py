@@ -32,7 +32,7 @@ DIMENSION = 128
 MEAN, DEVIATION = 0.5, 0.25
 
 _MAX_TOKENS = 48
-_VOCABULARY = 600
+_VOCABULARY = 1200
 _SPECIAL = {
     "pad_token": "[PAD]",
     "unk_token": "[UNK]",

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from random import Random
 
 from ingest.grammar import GRAMMAR, SUBJECTS, is_held_out
@@ -16,8 +17,18 @@ from ingest.grammar import GRAMMAR, SUBJECTS, is_held_out
 __all__ = ["SUBJECTS", "caption", "lesson", "with_typos", "words_of"]
 
 #: Shares of training texts that get another caption, and another word that does not exist.
-_JOINED, _STREWN = 0.2, 0.15
+_JOINED, _STREWN = 0.2, 0.3
+#: Shares of words that are misspelt: most writers are careful, some are not.
+_TYPOS = (0.0, 0.1, 0.4)
 _JOINTS = (", ", " and ", "; ", ". ")
+#: Share of strange words that are English, from a list of common nouns, verbs and adjectives.
+_ENGLISH = 0.6
+_WORDS = [
+    word
+    for line in Path(__file__).with_name("words.txt").read_text("utf-8").splitlines()
+    if not line.startswith("#")
+    for word in line.split()
+]
 #: The grammar without words that do not exist.
 _PLAIN = {
     name: [choice for choice in choices if "~" not in choice] for name, choices in GRAMMAR.items()
@@ -25,7 +36,25 @@ _PLAIN = {
 _ONSETS = (*"bcdfghklmnprstvw", *("st", "tr", "pl", "sh", "th", "gr", "cl", "bl", "sp", "fl"))
 _VOWELS = (*"aeiouaeio", "ea", "ou", "ai")
 _CODAS = ("", "", "n", "r", "s", "d", "l", "ck", "st", "ng", "t", "m")
-_ENDINGS = ("", "", "", "s", "ly", "ed", "ing", "er", "al", "ate", "ion", "ous", "ive", "ment")
+_ENDINGS = (
+    "",
+    "",
+    "",
+    "",
+    "",
+    "",
+    "s",
+    "ly",
+    "ed",
+    "ing",
+    "er",
+    "al",
+    "ate",
+    "ion",
+    "ous",
+    "ive",
+    "ment",
+)
 
 
 def caption(subject: str, random: Random, *, strange: bool = False) -> str:
@@ -52,7 +81,7 @@ def lesson(subject: str, random: Random) -> str:
         text = caption(subject, random, strange=True)
         while random.random() < _JOINED:
             text += random.choice(_JOINTS) + caption(subject, random, strange=True)
-        text = with_typos(_strewn(text, random), random)
+        text = with_typos(_strewn(text, random), random, random.choice(_TYPOS))
         if not any(map(is_held_out, words_of(text))):
             return text
 
@@ -77,20 +106,21 @@ def with_typos(text: str, random: Random, rate: float = 0.15) -> str:
 
 
 def _strewn(text: str, random: Random) -> str:
-    """Words that do not exist, added here and there."""
+    """Words that mean nothing here, added here and there."""
     words = text.split()
     while random.random() < _STREWN:
-        words.insert(random.randint(0, len(words)), _letters(random) + random.choice(_ENDINGS))
+        words.insert(random.randint(0, len(words)), _strange(random) + random.choice(_ENDINGS))
     return " ".join(words)
 
 
-def _letters(random: Random) -> str:
-    """One to three syllables, as English as chance makes them."""
-    syllables = [
+def _strange(random: Random) -> str:
+    """An English word that has nothing to do with chest films, or syllables that are none."""
+    if random.random() < _ENGLISH:
+        return random.choice(_WORDS)
+    return "".join(
         random.choice(_ONSETS) + random.choice(_VOWELS) + random.choice(_CODAS)
-        for _ in range(random.choice((1, 1, 2, 2, 3)))
-    ]
-    return "".join(syllables)
+        for _ in range(random.choice((1, 2, 2, 3)))
+    )
 
 
 def _expand(name: str, grammar: Mapping[str, Sequence[str]], random: Random) -> str:
@@ -100,7 +130,7 @@ def _expand(name: str, grammar: Mapping[str, Sequence[str]], random: Random) -> 
         inner, _, tail = rest.partition("}")
         text = head + _expand(inner, grammar, random) + tail
     while "~" in text:
-        text = text.replace("~", _letters(random), 1)
+        text = text.replace("~", _strange(random), 1)
     return text
 
 

@@ -18,6 +18,7 @@ torch = pytest.importorskip("torch")
 from ingest import learn_text  # noqa: E402
 from ingest.augment import Augmentation, augment  # noqa: E402
 from ingest.train import Recipe, train  # noqa: E402
+from ingest.train_text import train_texts  # noqa: E402
 
 TINY = Recipe(epochs=2, batch=16, look_every=1, text_steps=2, text_batch=8)
 
@@ -126,6 +127,41 @@ def test_same_seed_same_weights_even_when_interrupted(trained, tmp_path):
     once, twice = weights(trained[0].folder), weights(tmp_path)
     for name, value in once.items():
         np.testing.assert_allclose(twice[name], value, atol=1e-5, err_msg=name)
+
+
+def test_the_text_tower_alone(trained, tmp_path):
+    folder = trained[0].folder
+    seen = []
+    longer = replace(TINY, text_steps=3)
+    report = train_texts(
+        folder, films(), tmp_path, recipe=longer, device="cpu", progress=seen.append
+    )
+    assert [(p.stage, p.done, p.total) for p in seen] == [("text", 3, 3)]
+    before, after = weights(folder), weights(report.folder)
+    assert before.keys() == after.keys()
+    for name, value in before.items():
+        same = np.array_equal(value, after[name])
+        assert same or name.startswith(("text_model", "text_projection")), name
+    old, new = (load_encoder(place, device="cpu") for place in (folder, tmp_path))
+    pixels = [record.pixels for record in films()[:5]]
+    np.testing.assert_array_equal(new.encode_images(pixels), old.encode_images(pixels))
+    assert np.abs(new.encode_texts(["clear"]) - old.encode_texts(["clear"])).max() > 1e-4
+    saved = json.loads((tmp_path / "training.json").read_text())
+    assert saved["text"]["recipe"]["text_steps"] == 3 and saved["settings"]["recipe"]["epochs"] == 2
+    assert [entry["stage"] for entry in saved["curve"]] == ["images", "images", "text"]
+
+
+def test_the_text_tower_alone_is_what_train_makes(trained, tmp_path):
+    folder = trained[0].folder
+    train_texts(folder, films(), tmp_path, recipe=TINY, device="cpu")
+    texts = ["clear lungs", "no pneumonia", "patchy opacity"]
+    whole, again = (load_encoder(place, device="cpu") for place in (folder, tmp_path))
+    np.testing.assert_allclose(again.encode_texts(texts), whole.encode_texts(texts), atol=2e-3)
+
+
+def test_the_text_tower_of_something_else(tmp_path):
+    with pytest.raises(UsageError, match="no checkpoint that cxr train made"):
+        train_texts(tmp_path, films(), tmp_path / "out", recipe=TINY)
 
 
 def test_other_settings_are_refused(tmp_path):

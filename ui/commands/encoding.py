@@ -93,6 +93,10 @@ def train(
         typer.Option(help="Folder that holds the npz. Default: $MEDMNIST_ROOT, then ~/.medmnist."),
     ] = None,
     seed: Annotated[int, typer.Option(help="Of everything drawn at random.")] = 0,
+    text_only: Annotated[
+        Path | None,
+        typer.Option(help="Checkpoint whose image tower stays; only its text tower is taught."),
+    ] = None,
     device: Device = None,
     json: Json = False,
     quiet: Quiet = False,
@@ -109,6 +113,17 @@ def train(
     if images.note:
         printing.warn(images.note)
     progress = None if quiet else _say_progress
+    if text_only is not None:
+        from ingest.train_text import train_texts
+
+        records = opened(images.records)
+        taught = train_texts(text_only, records, out, seed=seed, device=device, progress=progress)
+        if json:
+            printing.as_json({**asdict(taught), "folder": str(taught.folder)})
+        else:
+            minutes = taught.seconds / 60
+            typer.echo(f"{taught.folder}: text loss {taught.loss:.4f}; {minutes:.0f} minutes")
+        return
     report = run(opened(images.records), out, seed=seed, device=device, progress=progress)
     if json:
         printing.as_json({**asdict(report), "folder": str(report.folder)})
