@@ -187,8 +187,8 @@ def _parts(model: Any) -> _Parts | None:
 
 
 def _clip(layer: Any) -> tuple[Any, Any, Any, Any, int] | None:
-    attention = getattr(layer, "self_attn", None)
     try:
+        attention = layer.self_attn
         return (
             attention.q_proj,
             attention.k_proj,

@@ -103,6 +103,11 @@ class Encoder:
         return self._unit_rows(batches)
 
     @property
+    def folder(self) -> Path:
+        """Where its files are."""
+        return self._files.folder
+
+    @property
     def size(self) -> int:
         """Bytes of its weights on disk."""
         return sum(path.stat().st_size for path in self._files.folder.glob("*.safetensors"))

@@ -271,7 +271,7 @@ def test_every_control_has_a_name_and_every_film_a_description(page, url):
     expect(page.locator(".cxr.hit .score")).to_have_count(10)
     nameless = page.evaluate(
         """() => [...document.querySelectorAll('button, input, [role=slider], [role=tab]')]
-        .filter(e => e.offsetParent !== null)
+        .filter(e => e.checkVisibility())
         .filter(e => !(e.innerText || '').trim() && !e.getAttribute('aria-label')
                   && !e.getAttribute('aria-labelledby') && !(e.labels && e.labels.length))
         .map(e => e.outerHTML.slice(0, 200))"""

@@ -439,7 +439,8 @@ def test_markup_escapes_everything():
         markup.hit(Hit(1, 0.5, row), b"png", labels, markup.IMAGE_SCALE, [evil]),
         markup.film_card(row, None, labels),
         markup.query_card(evil, evil, evil),
-        markup.neighbours([(evil, 1, 2, 0.5)], evil, evil, labels),
+        markup.neighbours([answer.Label(evil, 1, 2, 0.5, 0.1, 0.9)], evil, evil, labels),
+        markup.mark_card(row, None, labels, "+"),
         markup.status([evil, evil]),
         markup.table([evil], [[evil + "\n" + evil]]),
         markup.fact(evil, evil),
@@ -468,7 +469,10 @@ def test_neighbour_labels_count_hits_against_the_base():
 
     hits = [Hit(n, 0.5, Row(str(n), b"", labels=("a",) if n < 3 else ())) for n in range(1, 5)]
     lines = answer.neighbour_labels(hits, {"a": 10, "b": 30}, 40)
-    assert lines == [("a", 2, 4, 0.25), ("b", 0, 4, 0.75)]
+    assert [line[:4] for line in lines] == [("a", 2, 4, 0.25), ("b", 0, 4, 0.75)]
+    # Solved by hand for 0 of n: the upper end is z² / (n + z²).
+    assert lines[1][4:] == pytest.approx((0, 0.48989), abs=1e-5)
+    assert lines[0].low < 0.5 < lines[0].high
 
 
 def test_precision_table_without_floors_or_intervals():

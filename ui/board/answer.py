@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import math
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from store import Gallery, Hit, Row
-from ui.board.link import Search
+from store import Gallery, Hit, Row, UnknownId
+from store.feedback import refined_search
+from ui.board.asked import Search, passes
 
 #: Two vectors this close are one: what is left is float32 rounding.
 _SAME = 1 - 1e-6
@@ -17,69 +20,137 @@ _SAME = 1 - 1e-6
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Answer:
-    """Hits with their pictures.
+    """Hits of one page with their pictures.
 
     Attributes:
-        hits: best first.
-        thumbnails: PNG by id, of the hits and of the query when it is in the gallery.
+        hits: best first; their ranks go on from page to page.
+        thumbnails: PNG by id, of the hits, of the query when it is stored, and of the marked films.
         query: the row that was asked with, when the query is an id.
+        marked: rows of the marked films, by id.
+        asked: the stored films to be like: the query's own, and those marked +.
+        candidates: how many films there are to find: those that pass, without the query's own.
     """
 
     hits: list[Hit]
     thumbnails: dict[str, bytes | None]
     query: Row | None
+    marked: dict[str, Row]
+    asked: list[Row]
+    candidates: int
 
 
-def answer(gallery: Gallery, search: Search, vector: npt.NDArray[np.float32] | None) -> Answer:
-    """Search a gallery.
+class Label(NamedTuple):
+    """How often a label occurs among some hits.
+
+    Attributes:
+        name: the label.
+        found: hits with it.
+        total: hits.
+        base: its share of what was searched, 0 to 1; None when nothing was.
+        low, high: 95 % interval of its share among such hits.
+    """
+
+    name: str
+    found: int
+    total: int
+    base: float | None
+    low: float
+    high: float
+
+
+def answer(
+    gallery: Gallery,
+    search: Search,
+    vector: npt.NDArray[np.float32] | None,
+    films: int,
+) -> Answer:
+    """Search a gallery for one page of hits.
 
     Args:
         gallery: not empty.
-        search: with an id, or with what ``vector`` stands for.
-        vector: float32 (d,), unit length; None when the query is an id.
+        search: with something to search for.
+        vector: of the sentence or the upload, float32 (d,), unit length; None for an id, and for
+            marks alone.
+        films: how many pass the filters.
 
     Raises:
-        UnknownId: the query's id is not in the gallery.
+        UnknownId: the query's id or a marked film is not in the gallery.
+        BadQuery: the marks cancel the query out.
     """
-    k = min(search.k, len(gallery))
     query = None if search.id is None else gallery.row(search.id)
-    if search.id is not None:
-        hits = gallery.search_by_id(search.id, k, search.where)
-    else:
-        assert vector is not None
-        hits = gallery.search(vector[None], k, search.where)[0]
-    shown = [hit.row.id for hit in hits] + ([query.id] if query else [])
-    return Answer(hits, gallery.thumbnails(shown), query)
+    marked = {id_: gallery.row(id_) for id_ in search.marks}
+    own = {row.id: row for row in (query, *marked.values()) if row is not None}
+    hits = refined_search(
+        gallery,
+        search.id if vector is None else vector,
+        min(search.depth, len(gallery)),
+        like=search.like,
+        unlike=search.unlike,
+        weights=search.weights,
+        where=search.where,
+    )[search.k * (search.page - 1) :]
+    return Answer(
+        hits=hits,
+        thumbnails=gallery.thumbnails([*own, *(hit.row.id for hit in hits)]),
+        query=query,
+        marked=marked,
+        asked=[row for id_, row in own.items() if id_ not in search.unlike],
+        candidates=films - sum(passes(row, search.filters) for row in own.values()),
+    )
 
 
-def badges(hits: Sequence[Hit], query: Row | None, digests: Sequence[bytes]) -> list[list[str]]:
+def present(gallery: Gallery, search: Search) -> tuple[Search, list[str]]:
+    """A search without the marks of films that are not stored, and the ids of those."""
+    missing = []
+    for id_ in search.marks:
+        try:
+            gallery.vectors([id_])
+        except UnknownId:
+            missing.append(id_)
+            search = search.mark(id_, None)
+    return search, missing
+
+
+def badges(
+    hits: Sequence[Hit],
+    asked: Sequence[Row],
+    digests: Sequence[bytes],
+    learnt: Collection[tuple[str, str]] = (),
+    alone: bool = True,
+) -> list[list[str]]:
     """What makes a hit less of a finding than it looks, per hit.
 
     Args:
         hits: best first.
-        query: the row that was asked with, if any.
+        asked: stored films that were asked with.
         digests: sha256 of the query's source, in every form it may be stored; empty for a text.
+        learnt: (data set, split) that the encoder learnt from.
+        alone: whether the query is one film, so that a cosine of 1 means the same vector.
     """
+    known = {*digests, *(row.sha256 for row in asked)}
+    patients = {row.patient for row in asked if row.patient}
     first: dict[bytes, int] = {}
     found = []
     for hit in hits:
         said = []
-        if hit.row.sha256 in digests:
+        if hit.row.sha256 in known:
             said.append("exact duplicate of the query")
-        elif digests and hit.score >= _SAME:
+        elif alone and digests and hit.score >= _SAME:
             said.append("same vector as the query")
         if hit.row.sha256 in first:
             said.append(f"exact duplicate of #{first[hit.row.sha256]}")
         first.setdefault(hit.row.sha256, hit.rank)
-        if query is not None and query.patient and hit.row.patient == query.patient:
+        if hit.row.patient in patients:
             said.append("same patient as the query")
+        if (hit.row.dataset, hit.row.split) in learnt:
+            said.append("seen in training")
         found.append(said)
     return found
 
 
 def neighbour_labels(
     hits: Sequence[Hit], counts: Mapping[str, int], searched: int, most: int = 6
-) -> list[tuple[str, int, int, float | None]]:
+) -> list[Label]:
     """How often each label occurs among the hits, against its share of what was searched.
 
     Args:
@@ -89,7 +160,7 @@ def neighbour_labels(
         most: labels in the result.
 
     Returns:
-        (label, hits with it, hits, share of the searched), most frequent first.
+        Most frequent first.
     """
     found = dict.fromkeys(counts, 0)
     for hit in hits:
@@ -97,14 +168,27 @@ def neighbour_labels(
             found[label] = found.get(label, 0) + 1
     ranked = sorted(found, key=lambda label: (-found[label], -counts.get(label, 0), label))[:most]
     return [
-        (
+        Label(
             label,
             found[label],
             len(hits),
             counts.get(label, 0) / searched if searched else None,
+            *wilson(found[label], len(hits)),
         )
         for label in ranked
     ]
+
+
+def wilson(count: int, total: int, z: float = 1.959964) -> tuple[float, float]:
+    """Interval of a share, 95 % unless told: Wilson's score interval.
+
+    Wilson, "Probable inference, the law of succession, and statistical inference", JASA 22, 1927.
+    """
+    share = count / total
+    middle = share + z * z / (2 * total)
+    half = z * math.sqrt(share * (1 - share) / total + z * z / (4 * total * total))
+    below = 1 + z * z / total
+    return max(0.0, (middle - half) / below), min(1.0, (middle + half) / below)
 
 
 def ways_out(

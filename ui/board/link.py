@@ -1,100 +1,45 @@
-"""What a search is, and how it goes into a link and comes back. No Streamlit here."""
+"""How a search goes into a link and comes back. No Streamlit here."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
-import numpy as np
-import numpy.typing as npt
+from store import BadQuery
+from store.feedback import Weights, parse_weights
+from ui.board.asked import (
+    DEPTH_MAX,
+    FACETS,
+    K_DEFAULT,
+    K_MAX,
+    K_MIN,
+    MARKS_MAX,
+    Search,
+    Upload,
+    where,
+)
 
-from store import Where
+__all__ = [
+    "FACETS",
+    "ID_MAX",
+    "K_DEFAULT",
+    "K_MAX",
+    "K_MIN",
+    "TEXT_MAX",
+    "Search",
+    "Upload",
+    "clean",
+    "cut",
+    "from_link",
+    "to_link",
+    "where",
+]
 
-#: How many hits are shown: least, most, and when nobody says.
-K_MIN, K_MAX, K_DEFAULT = 1, 50, 10
 #: Longest sentence and longest id that are looked at, in characters.
 TEXT_MAX, ID_MAX = 300, 512
-#: Filters that a link carries, in the order they are shown: link key -> what a person calls it.
-FACETS = {"label": "Label", "split": "Split", "dataset": "Dataset"}
 _VALUES_MAX = 50
 
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Upload:
-    """An uploaded film: kept in this visit's memory only, never in a link or on disk.
-
-    Attributes:
-        name: file name as uploaded, for display.
-        thumbnail: PNG.
-        digests: sha256 of the file and of its pixels: a gallery keeps one or the other.
-        width, height: of the source, in pixels.
-        vector: float32 (d,), unit length.
-        fingerprint: of the encoder that made the vector.
-    """
-
-    name: str
-    thumbnail: bytes
-    digests: tuple[bytes, bytes]
-    width: int
-    height: int
-    vector: npt.NDArray[np.float32]
-    fingerprint: str
-
-
-@dataclass(frozen=True, slots=True)
-class Search:
-    """Everything that decides what the search page shows.
-
-    At most one of ``id``, ``text`` and ``upload`` is set.
-
-    Attributes:
-        filters: facet -> chosen values; a facet without a choice is absent.
-        k: how many hits.
-    """
-
-    id: str | None = None
-    text: str | None = None
-    upload: Upload | None = None
-    filters: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    k: int = K_DEFAULT
-
-    @property
-    def asked(self) -> bool:
-        """Whether there is a query at all."""
-        return self.id is not None or self.text is not None or self.upload is not None
-
-    def ask(
-        self,
-        *,
-        id: str | None = None,  # noqa: A002
-        text: str | None = None,
-        upload: Upload | None = None,
-    ) -> Search:
-        """The same filters with another query, or with none."""
-        return replace(self, id=id, text=text, upload=upload)
-
-    def choose(self, facet: str, values: Sequence[str]) -> Search:
-        """The same query with other values of one filter."""
-        filters = {name: found for name, found in self.filters.items() if name != facet}
-        if values:
-            filters[facet] = tuple(values)
-        return replace(self, filters={name: filters[name] for name in FACETS if name in filters})
-
-    @property
-    def where(self) -> Where | None:
-        """The filters as the store takes them."""
-        return where(self.filters)
-
-
-def where(filters: Mapping[str, tuple[str, ...]]) -> Where | None:
-    """Filters as the store takes them; None when there is none."""
-    if not filters:
-        return None
-    return Where(
-        label=filters.get("label", ()),
-        split=filters.get("split", ()),
-        dataset=filters.get("dataset", ()),
-    )
+Params = Mapping[str, Sequence[str]]
 
 
 def to_link(search: Search) -> dict[str, list[str]]:
@@ -107,12 +52,22 @@ def to_link(search: Search) -> dict[str, list[str]]:
     link.update({facet: list(values) for facet, values in search.filters.items()})
     if search.k != K_DEFAULT:
         link["k"] = [str(search.k)]
+    if search.upload is not None:
+        return link  # what depends on the upload would mean something else without it
+    if search.page > 1:
+        link["page"] = [str(search.page)]
+    if search.like:
+        link["like"] = list(search.like)
+    if search.unlike:
+        link["unlike"] = list(search.unlike)
+    if search.marks and search.weights != Weights():
+        link["weights"] = [str(search.weights)]
+    if search.pair is not None:
+        link["with"] = [search.pair]
     return link
 
 
-def from_link(
-    params: Mapping[str, Sequence[str]], known: Mapping[str, Collection[str]]
-) -> tuple[Search, list[str]]:
+def from_link(params: Params, known: Mapping[str, Collection[str]]) -> tuple[Search, list[str]]:
     """Read a link that anyone may have written.
 
     Args:
@@ -123,20 +78,18 @@ def from_link(
         The search, and one sentence for everything in the link that was not followed.
     """
     notes: list[str] = []
-    id_ = params["id"][-1].strip() if params.get("id") else ""
+    id_ = _id(params, "id", notes)
     text = _one(params, "text")
     if id_ and text:
         notes.append("The link names both an id and a text; the id is used.")
         text = ""
-    if len(id_) > ID_MAX:
-        notes.append(f"The link's id has {len(id_)} characters, more than {ID_MAX}; it is ignored.")
-        id_ = ""
     if len(text) > TEXT_MAX:
         notes.append(
             f"The link's text has {len(text)} characters; the first {TEXT_MAX} are searched."
         )
         text = text[:TEXT_MAX].strip()
-    search = Search(id=id_ or None, text=text or None, k=_hits(params, notes))
+    k = _number(params, "k", (K_MIN, K_DEFAULT, K_MAX), "hits", notes)
+    search = Search(id=id_, text=text or None, k=k)
     for facet in FACETS:
         asked = list(dict.fromkeys(params.get(facet, ())))[:_VALUES_MAX]
         found = [value for value in asked if value in known.get(facet, ())]
@@ -146,7 +99,33 @@ def from_link(
             for value in asked
             if value not in found
         ]
-    return search, notes
+    search = _with_marks(search, params, notes)
+    if not search.asked:
+        return search, notes
+    last = DEPTH_MAX // k
+    page = _number(params, "page", (1, 1, last), "page", notes)
+    return replace(search, page=page, pair=_id(params, "with", notes)), notes
+
+
+def _with_marks(search: Search, params: Params, notes: list[str]) -> Search:
+    for key, sign in (("unlike", "-"), ("like", "+")):
+        asked = [id_.strip() for id_ in params.get(key, ()) if 0 < len(id_.strip()) <= ID_MAX]
+        if len(asked) > MARKS_MAX:
+            notes.append(f"The link marks {len(asked)} films {sign}; {MARKS_MAX} are used.")
+        for id_ in dict.fromkeys(asked[:MARKS_MAX]):
+            search = search.mark(id_, sign)
+    if search.unlike and not search.asked:
+        notes.append("The link only says what films should be unlike; nothing is searched.")
+        search = search.unmarked()
+    if asked_weights := _one(params, "weights"):
+        try:
+            search = replace(search, weights=parse_weights(asked_weights[:100]))
+        except BadQuery:
+            notes.append(
+                f"The link's weights {cut(asked_weights, 20)!r} are not three numbers from 0 to "
+                f"10; {search.weights} are used."
+            )
+    return search
 
 
 def clean(text: str) -> str:
@@ -160,22 +139,31 @@ def cut(text: str, most: int = 60) -> str:
     return text if len(text) <= most else text[: most - 1] + "…"
 
 
-def _one(params: Mapping[str, Sequence[str]], key: str) -> str:
+def _one(params: Params, key: str) -> str:
     values = params.get(key, ())
     return clean(values[-1]) if values else ""
 
 
-def _hits(params: Mapping[str, Sequence[str]], notes: list[str]) -> int:
-    asked = _one(params, "k")
+def _id(params: Params, key: str, notes: list[str]) -> str | None:
+    id_ = params[key][-1].strip() if params.get(key) else ""
+    if len(id_) > ID_MAX:
+        notes.append(f"The link's id has {len(id_)} characters, more than {ID_MAX}; it is ignored.")
+        return None
+    return id_ or None
+
+
+def _number(
+    params: Params, key: str, bounds: tuple[int, int, int], name: str, notes: list[str]
+) -> int:
+    low, default, high = bounds
+    asked = _one(params, key)
     if not asked:
-        return K_DEFAULT
+        return default
+    number = default
     if asked.isascii() and asked.removeprefix("-").isdigit() and len(asked) < 20:
-        k = min(max(int(asked), K_MIN), K_MAX)
-        if k == int(asked):
-            return k
-    else:
-        k = K_DEFAULT
-    notes.append(
-        f"The link asks for {cut(asked, 20)!r} hits; this page shows {K_MIN} to {K_MAX}, here {k}."
-    )
-    return k
+        number = min(max(int(asked), low), high)
+        if number == int(asked):
+            return number
+    what = f"{cut(asked, 20)!r} hits" if name == "hits" else f"{name} {cut(asked, 20)!r}"
+    notes.append(f"The link asks for {what}; this page shows {low} to {high}, here {number}.")
+    return number

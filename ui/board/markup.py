@@ -10,6 +10,7 @@ from html import escape
 from pathlib import Path
 
 from store import Hit, Row
+from ui.board.answer import Label
 
 STYLE = Path(__file__).with_name("board.css")
 #: Favicon. Streamlit would fetch an emoji or a Material icon from another site.
@@ -42,8 +43,10 @@ class Scale:
     kind: str
 
 
-#: Image and text cosines live on different scales, so each has its own, in its own colour.
+#: Cosines of images, of sentences and of both combined live on different scales, so each has its
+#: own, in its own colour.
 IMAGE_SCALE, TEXT_SCALE = Scale(0.0, 1.0, "image"), Scale(0.0, 1.0, "text")
+COMBINED_SCALE = Scale(0.0, 1.0, "combined")
 
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]()<>#+\-.!|~:$&])")
 
@@ -83,6 +86,11 @@ def plain(text: str) -> str:
     return _MARKDOWN.sub(r"\\\1", " ".join(text.split()))
 
 
+def films(count: int) -> str:
+    """How many films, in words."""
+    return "1 film" if count == 1 else f"{count:,} films"
+
+
 def film(png: bytes | None, alt: str) -> str:
     """A thumbnail as HTML, inside the page: nothing is left at an address of its own."""
     if png is None:
@@ -115,6 +123,16 @@ def hit(
     )
 
 
+def mark_card(row: Row, png: bytes | None, labels: Labels, sign: str) -> str:
+    """A marked film, small."""
+    told = "like" if sign == "+" else "unlike"
+    return (
+        f'<div class="cxr mark">{film(png, f"{told}: {_spoken(row)}")}<span class="about">'
+        f'<span class="sign">{sign} {told}</span>{"".join(map(labels.chip, row.labels))}'
+        f"{_where(row)}</span></div>"
+    )
+
+
 def film_card(row: Row, png: bytes | None, labels: Labels) -> str:
     """A film to start from: no rank, no score."""
     picture = film(png, _spoken(row))
@@ -131,26 +149,30 @@ def query_card(kind: str, title: str, detail: str, picture: str = "", chips: str
     )
 
 
-def neighbours(
-    lines: Sequence[tuple[str, int, int, float | None]], title: str, legend: str, labels: Labels
-) -> str:
+def neighbours(lines: Sequence[Label], title: str, legend: str, labels: Labels) -> str:
     """Labels among the hits against how common they are.
 
     Args:
-        lines: label, hits that carry it, hits, and its share of what was searched (0 to 1).
+        lines: one a label.
         title: one sentence above.
         legend: one sentence below.
         labels: for shape and colour.
     """
     drawn = []
-    for label, count, total, base in lines:
-        colour = labels.mark(label)[1]
-        tick = "" if base is None else f'<u style="left:calc({100 * base:.1f}% - 1px)"></u>'
-        share = "" if base is None else f'<span class="soft num">{100 * base:.0f} %</span>'
+    for line in lines:
+        colour = labels.mark(line.name)[1]
+        tick = base = ""
+        if line.base is not None:
+            tick = f'<u style="left:calc({100 * line.base:.1f}% - 1px)"></u>'
+            base = f"{100 * line.base:.0f} %"
+        low, high = 100 * line.low, 100 * line.high
         drawn.append(
-            f'<div class="line"><span>{labels.chip(label)}</span><span class="track" '
-            f'aria-hidden="true"><i style="width:{100 * count / total:.1f}%;background:{colour}">'
-            f'</i>{tick}</span><span class="num">{count} of {total}</span>{share}</div>'
+            f'<div class="line"><span>{labels.chip(line.name)}</span><span class="track" '
+            f'aria-hidden="true"><i style="width:{100 * line.found / line.total:.1f}%;'
+            f'background:{colour}"></i><s style="left:{low:.1f}%;width:{high - low:.1f}%"></s>'
+            f'{tick}</span><span class="num">{line.found} of {line.total}'
+            f'<span class="ci">{low:.0f}–{high:.0f} %</span></span>'
+            f'<span class="soft num">{base}</span></div>'
         )
     return (
         f'<div class="cxr say"><span class="title">{escape(title)}</span>{"".join(drawn)}'

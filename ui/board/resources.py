@@ -6,7 +6,7 @@ import os
 import threading
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -23,12 +23,14 @@ from ui.settings import default_store
 #: Depths of the evaluation page.
 DEPTHS = (1, 3, 5, 10)
 
+if TYPE_CHECKING:
+    from ingest.encoders.agreement import Agreement
+
 Filters = Mapping[str, tuple[str, ...]]
 #: Names one state of one gallery; part of every cache key.
-Key = tuple[str, int, int, str]
+Key = tuple[str, tuple[str, int, str], str]
 
-_lock = threading.Lock()
-_moves = 0
+_run = threading.local()
 
 
 def store_uri() -> str:
@@ -37,25 +39,34 @@ def store_uri() -> str:
 
 
 def gallery() -> Gallery:
-    """The process's one gallery, at the newest version of its table.
+    """The gallery as this run of the page sees it: one version, whatever comes in meanwhile.
 
     Raises:
         StoreNotFound, StoreDamaged: there is none, or it cannot be read.
     """
-    global _moves
+    found: Gallery | None = getattr(_run, "gallery", None)
+    return newest() if found is None else found
+
+
+def newest() -> Gallery:
+    """Begin to look at the newest version of the process's one gallery.
+
+    Raises:
+        StoreNotFound, StoreDamaged: there is none, or it cannot be read.
+    """
+    _run.gallery = None
     uri = store_uri()
     opened = _open(uri)
     try:
-        moved = opened.refresh()
+        opened.refresh()
     except CxrError:
         # Made again by another encoder, moved away, or damaged: opening afresh tells which.
         _open.clear()
         opened = _open(uri)
-        moved = opened.refresh()
-    if moved:
-        with _lock:
-            _moves += 1
-    return opened
+        opened.refresh()
+    found: Gallery = opened.pinned()
+    _run.gallery = found
+    return found
 
 
 @st.cache_resource(max_entries=2, show_spinner="Opening the gallery …")
@@ -65,7 +76,7 @@ def _open(uri: str) -> Gallery:
 
 def key(of: Gallery) -> Key:
     """Cache key of a gallery as it is now. A table made again may repeat a version number."""
-    return of.uri, _moves, of.table_version, of.stamp.fingerprint
+    return of.uri, of.state, of.stamp.fingerprint
 
 
 def encoder_name(stamp: EncoderStamp) -> str:
@@ -105,6 +116,13 @@ def _encoder(name: str) -> Encoder:
     return load_encoder(name)
 
 
+def learnt(found: object) -> frozenset[tuple[str, str]]:
+    """(data set, split) that an encoder says it learnt from; nothing of one that is not here."""
+    from ingest.encoders.seen import seen_in_training
+
+    return seen_in_training(found.folder) if isinstance(found, Encoder) else frozenset()
+
+
 def text_vector(using: Encoder, text: str) -> npt.NDArray[np.float32]:
     """Unit vector of a sentence, float32 (d,)."""
     return _text_vector(using.fingerprint, text, using)
@@ -114,6 +132,25 @@ def text_vector(using: Encoder, text: str) -> npt.NDArray[np.float32]:
 def _text_vector(fingerprint: str, text: str, _encoder: Encoder) -> npt.NDArray[np.float32]:
     vector: npt.NDArray[np.float32] = _encoder.encode_texts([text])[0]
     return vector
+
+
+def agreement(using: Encoder, png: bytes, vector: npt.NDArray[np.float32]) -> Agreement:
+    """Where a picture agrees with a vector.
+
+    Raises:
+        PatchesUnsupported: the encoder has no patches whose shares can be read.
+    """
+    return _agreement(using.fingerprint, png, vector, using)
+
+
+@st.cache_resource(max_entries=128, show_spinner="Reading the patches …")
+def _agreement(
+    fingerprint: str, png: bytes, vector: npt.NDArray[np.float32], _encoder: Encoder
+) -> Agreement:
+    from ingest.encoders.agreement import agreement as split_up
+    from ingest.images import read_image
+
+    return split_up(_encoder, read_image(png), vector)
 
 
 def nearness(of: Gallery, upload: Upload) -> Nearness:

@@ -6,27 +6,25 @@ callbacks write to it; the address bar follows it, and is read back when someone
 
 from __future__ import annotations
 
-import hashlib
 import random
 from collections.abc import Collection, Mapping
+from dataclasses import fields, replace
 from typing import Any
 
 import streamlit as st
 
-from ingest.encoders import Encoder
-from store import BadImage, CxrError, Gallery
-from ui.board import link
-from ui.board.link import Search, Upload
+from store import Gallery
+from store.feedback import Weights
+from ui.board import history, link
+from ui.board.asked import Search, Upload
 
-_SEARCH, _NOTES, _LINK, _DRAWN, _TURN, _ASKED = (
-    f"search-{name}" for name in ("now", "notes", "link", "drawn", "turn", "asked")
+_SEARCH, _NOTES, _LINK, _DRAWN, _ASKED = (
+    f"search-{name}" for name in ("now", "notes", "link", "drawn", "asked")
 )
 _ARRIVED = "search-arrived"
 TEXT_BOX, ID_BOX, K_BOX = "box-text", "box-id", "box-k"
-
-#: Formats offered for upload; what a file really is, is decided by its bytes.
-UPLOAD_TYPES = ("png", "jpg", "jpeg", "webp", "bmp", "tif", "tiff", "dcm")
-UPLOAD_MB = 20
+#: Keys of the weights' widgets, in the order of ``Weights``.
+WEIGHT_BOXES = tuple(f"box-weight-{part.name}" for part in fields(Weights))
 
 
 def arrive(on_search: bool, was_on_search: bool) -> None:
@@ -80,6 +78,7 @@ def _get() -> Search:
 def _set(search: Search, *said: str) -> None:
     st.session_state[_SEARCH] = search
     st.session_state[_NOTES] = list(said)
+    history.note(search)
 
 
 def _write_link(search: Search) -> None:
@@ -94,7 +93,9 @@ def _set_widgets(search: Search) -> None:
     for facet in link.FACETS:
         _put(box(facet), list(search.filters.get(facet, ())))
     _put(K_BOX, search.k)
-    query = search.id, search.text, search.upload
+    for name, part in zip(WEIGHT_BOXES, fields(Weights), strict=True):
+        _put(name, float(getattr(search.weights, part.name)))
+    query = search.id, search.text, search.upload, search.marks, search.page
     changed = st.session_state.get(_DRAWN) != query
     if changed or TEXT_BOX not in st.session_state:
         _put(TEXT_BOX, search.text or "")
@@ -108,6 +109,17 @@ def _put(name: str, value: Any) -> None:
     # Only on a change: setting a widget needlessly would fight a visitor who is moving it.
     if name not in st.session_state or st.session_state[name] != value:
         st.session_state[name] = value
+
+
+def correct(search: Search) -> None:
+    """Put right what only the gallery could tell is wrong: a film or a page that is not there."""
+    _set(search, *notes())
+    _write_link(search)
+
+
+def say(message: str) -> None:
+    """Tell the visitor something; the search stays."""
+    _set(_get(), message)
 
 
 def box(facet: str) -> str:
@@ -179,49 +191,45 @@ def drop_all() -> None:
 
 def choose_k() -> None:
     """Take over the number of hits from its widget."""
-    search = _get()
-    _set(Search(search.id, search.text, search.upload, search.filters, st.session_state[K_BOX]))
+    _set(replace(_get(), k=st.session_state[K_BOX], page=1, pair=None))
+
+
+def turn(box: str) -> None:
+    """Take over the page from its widget."""
+    _set(replace(_get(), page=int(st.session_state[box]), pair=None))
 
 
 def clear() -> None:
-    """Forget the query, keep the filters."""
+    """Forget the query and the marks, keep the filters."""
     _set(_get().ask())
 
 
-# -- uploads -----------------------------------------------------------------------------------
+def ask_upload(upload: Upload) -> None:
+    """Search with an uploaded film."""
+    _set(_get().ask(upload=upload))
 
 
-def upload_box() -> str:
-    """Key of the upload widget; a new one after every film, so that it is empty again."""
-    return f"box-upload-{st.session_state.get(_TURN, 0)}"
+def mark(id_: str, sign: str | None) -> None:
+    """Mark a film + or -, or take its mark off."""
+    _set(_get().mark(id_, sign))
 
 
-def take_upload(name: str, data: bytes, encoder: Encoder) -> None:
-    """Make an uploaded file the query, or say why it cannot be."""
-    st.session_state[_TURN] = st.session_state.get(_TURN, 0) + 1
-    name = link.cut(name)
-    try:
-        upload = _read(name, data, encoder)
-    except BadImage as error:
-        _set(_get(), f"{name} cannot be searched ({error.reason}): {error}")
-    except CxrError as error:
-        _set(_get(), str(error))
-    else:
-        _set(_get().ask(upload=upload))
+def unmark() -> None:
+    """Take every mark off."""
+    _set(_get().unmarked())
 
 
-def _read(name: str, data: bytes, encoder: Encoder) -> Upload:
-    from ingest.images import pixels_digest, read_image, thumbnail
+def weigh() -> None:
+    """Take over the weights from their widgets."""
+    values = [float(st.session_state[name]) for name in WEIGHT_BOXES]
+    _set(replace(_get(), weights=Weights(*values), page=1))
 
-    if len(data) > UPLOAD_MB << 20:
-        raise BadImage("too_large", f"{len(data) >> 20} MB; at most {UPLOAD_MB} MB")
-    pixels = read_image(data)
-    return Upload(
-        name=name,
-        thumbnail=thumbnail(pixels),
-        digests=(hashlib.sha256(data).digest(), pixels_digest(pixels)),
-        width=int(pixels.shape[1]),
-        height=int(pixels.shape[0]),
-        vector=encoder.encode_images([pixels])[0],
-        fingerprint=encoder.fingerprint,
-    )
+
+def look_at(id_: str | None) -> None:
+    """Look at a film beside the query, or stop looking."""
+    _set(replace(_get(), pair=id_))
+
+
+def restore(search: Search) -> None:
+    """Go back to a search of this visit."""
+    _set(search)

@@ -147,11 +147,12 @@ def _say_how_near(gallery: Gallery, vectors: Vectors, pixels: Pixels, json: bool
 
 
 def as_dict(
-    query: dict[str, Any], k: int, where: Where, hits: list[Hit], page: int = 1
+    query: dict[str, Any], k: int, where: Where | None, hits: list[Hit], page: int = 1
 ) -> dict[str, Any]:
     """The query and its hits as the command line prints them."""
+    turned = {"page": page} if page > 1 else {}
     return {
-        "query": {**query, "k": k, **({"page": page} if page > 1 else {}), "where": str(where)},
+        "query": {**query, "k": k, **turned, "where": str(where) if where else ""},
         "hits": [
             {
                 "rank": hit.rank,

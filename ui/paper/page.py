@@ -143,6 +143,20 @@ def png_bytes(figure: Figure, description: str = "") -> bytes:
     return buffer.getvalue()
 
 
+def pdf_bytes(figure: Figure) -> bytes:
+    """Render a figure as PDF with its text as text; the same figure gives the same bytes."""
+    import matplotlib
+
+    buffer = io.BytesIO()
+    FigureCanvasAgg(figure)
+    # fonttype 42 embeds whole glyphs: text can be selected and searched. No dates: same bytes.
+    with matplotlib.rc_context({"pdf.fonttype": 42}):
+        figure.savefig(
+            buffer, format="pdf", metadata={"Creator": "cxr-retrieval", "CreationDate": None}
+        )
+    return buffer.getvalue()
+
+
 def provenance_of(gallery: Gallery, protocol: str) -> Provenance:
     """The footer of figures about a gallery, with the notice that its data calls for."""
     datasets = gallery.facets()["dataset"]

@@ -6,7 +6,7 @@ import streamlit as st
 
 from ingest.encoders import Encoder
 from store import CxrError, Gallery
-from ui.board import frame, link, resources, results, visit
+from ui.board import frame, history, link, resources, results, uploads, visit
 from ui.board.link import Search
 from ui.board.markup import Labels, plain
 
@@ -16,6 +16,8 @@ PROMPTS = (
     "clear lungs, no consolidation",
     "dense consolidation",
 )
+#: Filters that say nothing where every film has the same value.
+_ALIKE = ("dataset", "view", "sex")
 #: Above so many values, a filter is a list instead of buttons.
 _PILLS = 6
 
@@ -84,15 +86,19 @@ def ways_in(gallery: Gallery, encoder: Encoder | CxrError | None) -> None:
                 )
     with upload:
         file = st.file_uploader(
-            "A chest film: PNG, JPEG, TIFF, WebP, BMP or DICOM. It stays in this visit's memory; "
-            "nothing is saved.",
-            type=list(visit.UPLOAD_TYPES),
-            max_upload_size=visit.UPLOAD_MB,
-            key=visit.upload_box(),
+            "A chest film: PNG, JPEG, TIFF, WebP, BMP or DICOM. Drop it here, choose it, or paste "
+            "an image anywhere on this page. It stays in this visit's memory; nothing is saved.",
+            type=list(uploads.TYPES),
+            max_upload_size=uploads.MEGABYTES,
+            key=uploads.box(),
             disabled=unusable,
         )
+    if not unusable:
+        uploads.listen()
         if file is not None:
             _take(gallery, file.name, file.getvalue())
+        elif (found := uploads.pasted()) is not None:
+            _take(gallery, *found)
     with by_id:
         with st.form("ask-id", border=False), st.container(horizontal=True):
             st.text_input(
@@ -115,7 +121,7 @@ def ways_in(gallery: Gallery, encoder: Encoder | CxrError | None) -> None:
 def _take(gallery: Gallery, name: str, data: bytes) -> None:
     with st.spinner("Reading the film …"):
         try:
-            visit.take_upload(name, data, resources.encoder(gallery.stamp))
+            uploads.take(name, data, resources.encoder(gallery.stamp))
         except CxrError as error:
             frame.encoder_problem(error, gallery)
             return
@@ -129,7 +135,7 @@ def filters(gallery: Gallery, search: Search, counts: dict[str, dict[str, int]])
         st.caption("Applied before the search: k hits are the k best that pass.")
         for facet, title in link.FACETS.items():
             values = sorted(counts[facet])
-            if not values or (facet == "dataset" and len(values) < 2):
+            if not values or (facet in _ALIKE and len(values) < 2):
                 continue
             passing = resources.facets(gallery, search.choose(facet, ()).filters)[facet]
             drawn = {value: f"{plain(value)} ({passing.get(value, 0):,})" for value in values}
@@ -154,10 +160,31 @@ def filters(gallery: Gallery, search: Search, counts: dict[str, dict[str, int]])
                     placeholder="any",
                 )
         st.slider(
-            "Number of hits", link.K_MIN, link.K_MAX, key=visit.K_BOX, on_change=visit.choose_k
+            "Hits on a page", link.K_MIN, link.K_MAX, key=visit.K_BOX, on_change=visit.choose_k
         )
         if search.filters:
             st.button("Clear filters", icon=":material/filter_alt_off:", on_click=visit.drop_all)
+        past()
+
+
+def past() -> None:
+    """The searches of this visit, each a click away."""
+    entries = history.entries()
+    if not entries:
+        return
+    st.subheader("History of this visit")
+    st.caption("In memory only; gone when this window is closed.")
+    with st.container(height=260 if len(entries) > 5 else "content", border=False, key="history"):
+        for at, entry in enumerate(entries):
+            st.button(
+                plain(history.title(entry)),
+                key=f"past-{at}",
+                icon=":material/history:",
+                type="tertiary",
+                on_click=visit.restore,
+                args=(entry,),
+            )
+    st.button("Forget them", on_click=history.forget, key="forget")
 
 
 main()
