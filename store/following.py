@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import threading
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 from store import lease, mirror, remote, table
 from store.answering import Answerer, Manner
@@ -56,6 +57,23 @@ class Following:
                 after = self._manner.follow(before, table.pin(self.uri, version), self._remake)
             self._put(after)
             return after is not before
+
+    def pinned(self) -> Self:
+        """A reader that stays at what answers now while this one follows the table.
+
+        For a page that asks several questions and must not mix versions. Should maintenance
+        clean that version away meanwhile, it follows to the newest, which ``state`` tells.
+        """
+        self._now()
+        reader = copy.copy(self)
+        reader._lease = None
+        return reader
+
+    @property
+    def state(self) -> tuple[str, int, str]:
+        """Identity of what answers now: of the table, its version, and that version's content."""
+        now = self._now()
+        return now.uuid, now.version, now.token
 
     def _remake(self, make: Callable[[Any], Answerer]) -> None:
         """Put another answerer in place, made of the newest version."""

@@ -28,7 +28,7 @@ _SYNTHETIC = "synthetic-cohort"
 def opened() -> Gallery | None:
     """The gallery to show, or None after a problem page was drawn instead."""
     try:
-        gallery = resources.gallery()
+        gallery = resources.newest()
         rows = len(gallery)
     except CxrError as error:
         st.session_state[_SHOWN] = None
@@ -79,8 +79,7 @@ def status(gallery: Gallery | None) -> None:
 def follow() -> None:
     """Look for new batches; draw the page again when the table moved, appeared or broke."""
     try:
-        gallery = resources.gallery()
-        version = gallery.uri, gallery.table_version
+        version = resources.key(resources.newest())
     except CxrError:
         version = None
     if version != st.session_state.get(_SHOWN):
@@ -93,7 +92,7 @@ def _say_what_came(gallery: Gallery, rows: int) -> None:
         change = f"{rows - before:+,} films" if rows > before else f"{before - rows:,} films fewer"
         st.toast(f"The gallery changed: {change}, now {rows:,}.", icon=":material/sync:")
     st.session_state["shown-rows"] = rows
-    st.session_state[_SHOWN] = (gallery.uri, gallery.table_version)
+    st.session_state[_SHOWN] = resources.key(gallery)
 
 
 def empty(gallery: Gallery) -> None:
