@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from contextlib import suppress
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 from ingest.report import IngestReport, Progress
 from ingest.sources.source import Source
 from ingest.state import file_name, read_json, state_folder, write_json, write_rejections
+from store.replaced import Undone
 from store.schema import UpsertReport
 
 
@@ -125,11 +127,12 @@ def rejections_file(uri: str, batch: str) -> Path | None:
     return path if path.is_file() else None
 
 
-def mark_undone(uri: str, batch: str, rows: int) -> None:
-    """Note that a batch's rows were removed."""
+def mark_undone(uri: str, batch: str, undone: Undone) -> None:
+    """Note that a batch was taken back, and what that did."""
     path = state_folder(uri) / "batches" / f"{file_name(batch)}.json"
     entry = read_json(path) or {"batch": batch, "started_at": ""}
     entry |= {"state": "undone", "undone_at": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"}
-    entry["undone_rows"] = rows
+    entry["undone"] = asdict(undone)
+    entry["undone_rows"] = undone.removed
     with suppress(OSError):
         write_json(path, entry)

@@ -33,7 +33,8 @@ from store.filters import Where, parse_where
 if TYPE_CHECKING:
     from store.evaluation import Evaluation, Labelled, evaluate_vectors
     from store.gallery import Gallery
-    from store.schema import EncoderStamp, Hit, Row, UpsertReport, Vectors
+    from store.replaced import Undone
+from store.schema import EncoderStamp, Hit, Row, UpsertReport, Vectors
 
 # Loaded on first use: numpy and pyarrow would slow `cxr --help`.
 _LAZY = {
@@ -81,6 +82,7 @@ __all__ = [
     "StoreUnsafe",
     "StoreUnwritable",
     "TextUnsupported",
+    "Undone",
     "UnknownId",
     "UpsertReport",
     "UsageError",

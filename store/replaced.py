@@ -66,11 +66,10 @@ class Plan:
 
 
 def state_of(row: Row) -> bytes:
-    """Digest of all of a row that a caller may set, but for its vector and picture."""
+    """Digest of all of a row that may be corrected without a new vector."""
     said = [getattr(row, name) for name in arrow.EDITABLE]
     said.append(sorted(columns.known(row.extra).items()))
-    text = json.dumps([row.sha256.hex(), said], default=str)
-    return hashlib.blake2b(text.encode(), digest_size=16).digest()
+    return hashlib.blake2b(json.dumps(said, default=str).encode(), digest_size=16).digest()
 
 
 def keep(uri: str, handle: Any, rows: Sequence[Row], *, vectors: bool) -> None:
@@ -188,7 +187,8 @@ def forget(uri: str, batch: str) -> None:
 
 
 def _is_again(current: Row, before: Row) -> bool:
-    return state_of(current) == state_of(before) and current.batch == before.batch
+    said = (current.sha256, current.batch, state_of(current))
+    return said == (before.sha256, before.batch, state_of(before))
 
 
 def _folder(uri: str, batch: str) -> Path:

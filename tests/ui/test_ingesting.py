@@ -75,12 +75,39 @@ def test_a_folder_again_and_again(run: Any, tmp_path: Path) -> None:
     code, out, _ = run("batches")
     assert "one" in out and "1 not_an_image" in out
     code, out, _ = run("batches", "--undo", "one")
-    assert code == 0 and "5 rows of one would be removed" in out
+    assert code == 0 and "one: 5 rows would be removed, 0 restored" in out
     code, out, _ = run("batches", "--undo", "one", "--yes")
-    assert code == 0 and "5 rows of one removed" in out
+    assert code == 0 and "one: 5 rows removed" in out
     _, out, _ = run("batches", "--json")
     assert {one["batch"]: one["rows"] for one in json.loads(out)["batches"]}["one"] == 0
     assert run("ingest", "folder", root, "-q")[1].startswith("5 inserted")
+
+
+def test_undo_restores_what_was_replaced(run: Any, tmp_path: Path) -> None:
+    root = tmp_path / "films"
+    for number in range(4):
+        write(root, f"{number}.png", png(number))
+    table = write(tmp_path, "t.csv", "file,label\n0.png,a\n1.png,b\n2.png,a\n3.png,b\n")
+    options = ("folder", root, "--labels", table, "-q")
+    assert run("ingest", *options, "--batch", "one")[0] == 0
+    write(root, "0.png", png(50))
+    write(root, "4.png", png(4))
+    table.write_text("file,label\n0.png,c\n1.png,c\n2.png,c\n3.png,b\n4.png,c\n")
+    assert run("ingest", *options, "--batch", "two")[0] == 0
+    table.write_text("file,label\n0.png,c\n1.png,c\n2.png,curated\n3.png,b\n4.png,c\n")
+    assert run("ingest", *options, "--batch", "three")[0] == 0
+    code, out, err = run("batches", "--undo", "two")
+    assert code == 0
+    assert "two: 1 rows would be removed, 1 restored, 1 corrected back; to do it: --yes" in out
+    assert "1 rows changed again or deleted since, left as they are: films/2.png" in err
+    _, out, _ = run("batches", "--undo", "two", "--yes", "--json")
+    assert json.loads(out) == {
+        "batch": "two", "done": True, "removed": 1, "restored": 1, "corrected": 1,
+        "later": ["films/2.png"], "lost": [],
+    }  # fmt: skip
+    _, out, _ = run("stats", "--json")
+    assert json.loads(out)["labels"] == {"a": 1, "b": 2, "curated": 1}
+    assert run("check")[0] == 0
 
 
 def test_dicom_and_embeddings(run: Any, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ingest.journal import entries, mark_undone, rejections_file
-from store import Gallery
+from store import Gallery, Undone
 from ui.board.inbox import inbox
 
 #: How many batches and refusals a page shows.
@@ -97,11 +97,24 @@ def refusal_table(rows: Sequence[Sequence[str]]) -> str:
     )
 
 
-def undo(uri: str, batch: str) -> int:
-    """Remove the films that a batch wrote last; how many went."""
-    gone = Gallery.open(uri).delete(batch=batch)
-    mark_undone(uri, batch, gone)
-    return gone
+def undo(uri: str, batch: str) -> Undone:
+    """Remove the films that a batch brought, restore those that it changed."""
+    found = Gallery.open(uri).undo(batch)
+    mark_undone(uri, batch, found)
+    return found
+
+
+def undo_sentence(found: Undone, *, done: bool) -> str:
+    """What undoing a batch does, for a person."""
+    verb = "were" if done else "would be"
+    parts = [f"{found.removed:,} films {verb} removed"]
+    if found.restored:
+        parts.append(f"{found.restored:,} that it replaced {verb} restored")
+    if found.corrected:
+        parts.append(f"{found.corrected:,} whose labels it changed {verb} corrected back")
+    if stay := len(found.later) + len(found.lost):
+        parts.append(f"{stay:,} that cannot be taken back stay as they are")
+    return ", ".join(parts)
 
 
 def progress(status: Mapping[str, Any] | None, batch: str) -> tuple[float, str] | None:

@@ -14,15 +14,20 @@ def batches(
     store: Store,
     undo: Annotated[
         str | None,
-        typer.Option("--undo", help="Remove the rows that this batch wrote last.", metavar="BATCH"),
+        typer.Option(
+            "--undo",
+            help="Remove the rows that this batch brought, restore those it changed.",
+            metavar="BATCH",
+        ),
     ] = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Really remove them.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Really do it.")] = False,
     json: Json = False,
 ) -> None:
     """List the ingestions of a gallery, or undo one.
 
-    Runs that changed nothing are in --json alone. Undoing removes rows; what a batch replaced does
-    not come back. Without --yes it is counted only.
+    Runs that changed nothing are in --json alone. Undoing removes the rows that a batch brought and
+    restores those that it replaced or corrected; rows that were changed again later stay and are
+    named. Without --yes it is counted only. Galleries on object stores restore nothing.
     """
     from store import Gallery, UsageError
 
@@ -69,19 +74,31 @@ def known(gallery: Any) -> tuple[list[dict[str, Any]], int]:
 
 
 def _undo(gallery: Any, batch: str, yes: bool, json: bool) -> None:
+    from dataclasses import asdict
+
     from ingest.journal import entries, mark_undone
     from store import UsageError
 
-    rows = gallery.delete(batch=batch, dry_run=True)
-    if not rows and batch not in {one["batch"] for one in entries(gallery.uri)}:
+    found = gallery.undo(batch, dry_run=True)
+    nothing = not any(asdict(found).values())
+    if nothing and batch not in {one["batch"] for one in entries(gallery.uri)}:
         raise UsageError(f"no batch {batch!r} in {gallery.uri}; list them with: cxr batches")
-    if yes and rows:
-        rows = gallery.delete(batch=batch)
-        mark_undone(gallery.uri, batch, rows)
-    removed = rows if yes else 0
+    if yes and not nothing:
+        found = gallery.undo(batch)
+        mark_undone(gallery.uri, batch, found)
     if json:
-        printing.as_json({"batch": batch, "rows": rows, "removed": removed})
-    elif yes:
-        typer.echo(f"{removed:,} rows of {batch} removed")
-    else:
-        typer.echo(f"{rows:,} rows of {batch} would be removed; to do it: --yes")
+        printing.as_json({"batch": batch, "done": yes, **asdict(found)})
+        return
+    typer.echo(
+        f"{batch}: {found.removed:,} rows {'removed' if yes else 'would be removed'}, "
+        f"{found.restored:,} restored, {found.corrected:,} corrected back"
+        + ("" if yes else "; to do it: --yes")
+    )
+    _named(found.later, "changed again or deleted since, left as they are")
+    _named(found.lost, "replaced, but what they were is not kept any more, left as they are")
+
+
+def _named(ids: list[str], what: str) -> None:
+    if ids:
+        more = f" and {len(ids) - 20:,} more" if len(ids) > 20 else ""
+        printing.warn(f"{len(ids):,} rows {what}: {', '.join(ids[:20])}{more}")

@@ -124,20 +124,20 @@ def _ask_undo(batch: str) -> None:
 @st.dialog("Undo a batch")
 def undo(gallery: Gallery, batch: str) -> None:
     """Count first, then ask, then remove."""
-    films = gallery.delete(batch=batch, dry_run=True)
+    told = gallery.undo(batch, dry_run=True)
     st.write(
-        f"{films:,} films of **{plain(batch)}** would be removed from the gallery. Films that it "
-        "replaced do not come back, and there is no way to undo an undo: add the films again."
+        f"**{plain(batch)}**: {batches.undo_sentence(told, done=False)}. "
+        "There is no way to undo an undo: add the films again."
     )
     with st.container(horizontal=True):
-        if st.button(f"Remove {films:,} films", type="primary", key="undo-yes"):
+        if st.button("Undo the batch", type="primary", key="undo-yes"):
             if access.may_write():
                 try:
-                    gone = batches.undo(gallery.uri, batch)
+                    found = batches.undo(gallery.uri, batch)
                 except CxrError as error:
                     st.error(plain(str(error)), icon=":material/error:")
                     return
-                st.toast(f"{gone:,} films removed.", icon=":material/undo:")
+                st.toast(f"{batches.undo_sentence(found, done=True)}.", icon=":material/undo:")
             st.rerun()
         if st.button("Keep them", key="undo-no"):
             st.rerun()
