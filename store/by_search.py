@@ -19,7 +19,10 @@ from store.evaluation import _RESAMPLES, Evaluation, Labelled, _ByQuery, _summar
 from store.filters import Where
 from store.measures import majority
 from store.protocols import LEAVE_ONE_OUT, SPLIT
+from store.schema import Vectors
 
+#: Queries whose vectors are read at once.
+_BLOCK = 256
 Findings = tuple[str, ...]
 
 
@@ -81,7 +84,9 @@ def _asked(
     vote = np.empty((n, len(depths))) if single else None
     chance = np.empty(n)
     for row, (id_, labels) in enumerate(zip(queries.ids, queries.labels, strict=True)):
-        found = _nearest(now, id_, depths[-1], searched)
+        if row % _BLOCK == 0:
+            vectors = now.vectors_of(queries.ids[row : row + _BLOCK])
+        found = _nearest(now, id_, vectors[row % _BLOCK], depths[-1], searched)
         hits = np.cumsum([bool(set(labels) & set(one)) for one in found])
         precision[row] = hits[at] / np.asarray(depths)
         hit[row] = hits[at] > 0
@@ -95,12 +100,13 @@ def _asked(
     return _ByQuery(precision, hit, vote, np.full(n, np.nan), chance, ranked=False)
 
 
-def _nearest(now: Answerer, id_: str, depth: int, searched: Where) -> list[Findings]:
+def _nearest(
+    now: Answerer, id_: str, vector: Vectors, depth: int, searched: Where
+) -> list[Findings]:
     """Labels of the nearest labelled rows, itself left out."""
-    vector = now.vectors_of([id_])
     count = depth
     while True:
-        hits = now.search(vector, min(count, now.count), searched or None, [id_])[0]
+        hits = now.search(vector[None], min(count, now.count), searched or None, [id_])[0]
         found = [hit.row.labels for hit in hits if hit.row.labels]
         if len(found) >= depth or count >= now.count:
             break

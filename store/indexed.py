@@ -24,6 +24,8 @@ from store.tabled import Tabled, matrix, rescored
 NOTE = "cxr.index"
 #: Up to this many rows that pass a filter are compared one by one, which is exact.
 FEW = 10_000
+#: Filters whose rows are not counted again.
+_REMEMBERED = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +33,7 @@ class IndexNote:
     """What was measured when an index was built.
 
     Attributes:
-        kind: as LanceDB calls it, e.g. ``IVF_PQ``.
+        kind: as LanceDB calls it, e.g. ``IVF_RQ``.
         name: of the index.
         partitions: of the vectors.
         probes: partitions looked into per query, at least.
@@ -72,6 +74,7 @@ class Indexed(Tabled):
     def __init__(self, handle: Any, token: str, note: IndexNote) -> None:
         super().__init__(handle, token)
         self.note = note
+        self._counted: dict[str, int] = {}
 
     @cached_property
     def unindexed(self) -> int:
@@ -89,8 +92,15 @@ class Indexed(Tabled):
     ) -> list[list[Hit]]:
         """Hits per query, best first, equal scores by id."""
         condition = self._condition(where)
-        exact = condition is not None and self.handle.count_rows(condition) <= FEW
+        exact = condition is not None and self._passing(condition) <= FEW
         return self.hits([self._nearest(one, k, condition, exclude, exact) for one in queries])
+
+    def _passing(self, condition: str) -> int:
+        if condition not in self._counted:
+            if len(self._counted) >= _REMEMBERED:
+                self._counted.clear()
+            self._counted[condition] = int(self.handle.count_rows(condition))
+        return self._counted[condition]
 
     def _nearest(
         self,

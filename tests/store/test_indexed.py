@@ -33,7 +33,7 @@ def uri(tmp_path_factory: pytest.TempPathFactory) -> str:
     gallery = Gallery.create(folder, WIDE)
     labels = [(("normal", "pneumonia", "effusion")[i % 3],) for i in range(ROWS)]
     rows = make_rows(films(ROWS), labels, thumbnail=PNG)
-    rows = [replace(row, split="train" if i % 5 else "test") for i, row in enumerate(rows)]
+    rows = [replace(row, split="train" if i % 20 else "test") for i, row in enumerate(rows)]
     gallery.upsert(rows)
     built = gallery.build_index(partitions=16)
     assert built["recall_at_10"] >= 0.95
@@ -48,7 +48,7 @@ def test_recall_is_what_was_measured_and_scores_are_exact(uri: str) -> None:
     exact, index = Gallery.open(uri), Gallery.open(uri, index="lance")
     said = index.describe()["approximate"]
     assert "approximate" not in exact.describe()
-    assert said["kind"] == "IVF_PQ"
+    assert said["kind"] == "IVF_RQ"
     assert said["sample"] == 200
     assert said["rows_not_indexed"] == 0
     queries = films(60, seed=5)
@@ -122,9 +122,10 @@ def test_evaluation_is_near_the_exact_one(uri: str) -> None:
         wanted = exact.evaluate(protocol, (1, 5), full_ranking=False)
         found = index.evaluate(protocol, (1, 5))
         assert (found.queries, found.gallery) == (wanted.queries, wanted.gallery)
-        assert found.baselines["random"] == pytest.approx(wanted.baselines["random"])
+        chance, wanted_chance = (one.baselines["random"]["precision"] for one in (found, wanted))
+        assert chance == pytest.approx(wanted_chance)
         for k in (1, 5):
-            assert abs(found.precision[k] - wanted.precision[k]) < 0.01
+            assert abs(found.precision[k] - wanted.precision[k]) < 0.02
         assert found.as_dict()["map"] is None
         assert found.store["approximate"]["recall_at_10"] > 0.9
     with pytest.raises(BadQuery, match="two splits"):
@@ -182,6 +183,15 @@ def test_what_makes_no_sense_is_refused(tmp_path: Path) -> None:
         gallery.build_index(recall=1.5)
     with pytest.raises(UsageError, match="expected exact or lance"):
         Gallery.open(tmp_path, index="hnsw")
+
+
+@pytest.mark.parametrize("dimension", [8, 13])
+def test_any_dimension_can_be_indexed(tmp_path: Path, dimension: int) -> None:
+    gallery = Gallery.create(tmp_path, replace(STAMP, dimension=dimension))
+    gallery.upsert(make_rows(random_vectors(300, dimension=dimension)))
+    assert gallery.build_index()["kind"] == ("IVF_SQ" if dimension % 8 else "IVF_RQ")
+    query = random_vectors(1, seed=6, dimension=dimension)
+    assert len(Gallery.open(tmp_path, index="lance").search(query, 300)[0]) == 300
 
 
 def test_a_recall_out_of_reach_is_told_as_it_is(tmp_path: Path) -> None:
