@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from store.errors import UsageError
 from store.filters import Where
@@ -124,7 +124,24 @@ class Manner(Protocol):
         """Let go of what it holds beyond memory."""
 
 
-def choose(uri: str, stamp: EncoderStamp, index: str = EXACT) -> Manner:
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """A mirror in parts, on a cluster.
+
+    Attributes:
+        shards: how many.
+        ray: address of the cluster, as store.cluster.connect takes it.
+        on_lost: ``wait`` for a lost shard until it is rebuilt, or answer without it: ``partial``.
+    """
+
+    shards: int
+    ray: str = "local"
+    on_lost: Literal["wait", "partial"] = "wait"
+
+
+def choose(
+    uri: str, stamp: EncoderStamp, index: str = EXACT, spread: Spread | None = None
+) -> Manner:
     """How a gallery answers, as its caller wished.
 
     Args:
@@ -132,9 +149,18 @@ def choose(uri: str, stamp: EncoderStamp, index: str = EXACT) -> Manner:
         stamp: its encoder.
         index: ``exact``: all vectors in memory; ``lance``: LanceDB's index, see store.indexed.
 
+        spread: keep the vectors in shards on a cluster, not in this process; exact too.
+
     Raises:
-        UsageError: an unknown index.
+        UsageError: an unknown index; shards of an index that has none; Ray is not installed.
+        ClusterUnavailable: nothing answers at the address.
     """
+    if spread is not None:
+        if index != EXACT:
+            raise UsageError(f"index {index!r} has no shards; leave out --shards, or --index")
+        from store.sharded import ShardedManner
+
+        return ShardedManner(uri, stamp.dimension, spread)
     if index == EXACT:
         from store.exact import ExactManner
 

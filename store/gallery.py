@@ -6,12 +6,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy.typing as npt
 
 from store import arrow, maintain, search, table, writing
-from store.answering import EXACT, Answerer, choose
+from store.answering import EXACT, Answerer, Spread, choose
 from store.by_search import evaluate_by_search
 from store.catalogue import Catalogue
 from store.errors import BadQuery, StoreDamaged
@@ -29,13 +29,19 @@ class Gallery(Catalogue):
     """A LanceDB table and the FAISS snapshot that follows it.
 
     Make one with Gallery.open or Gallery.create. Safe to share between threads: every search
-    answers from one snapshot, and ``refresh`` swaps snapshots whole. Readers see what another
-    process wrote after the next ``refresh``.
+    asks one snapshot; ``refresh`` swaps them whole, and shows what another process wrote.
     """
 
     @classmethod
     def open(
-        cls, uri: str | Path, stamp: EncoderStamp | None = None, *, index: str = EXACT
+        cls,
+        uri: str | Path,
+        stamp: EncoderStamp | None = None,
+        *,
+        index: str = EXACT,
+        shards: int = 0,
+        ray: str = "local",
+        on_lost: Literal["wait", "partial"] = "wait",
     ) -> Gallery:
         """Open a gallery.
 
@@ -43,19 +49,22 @@ class Gallery(Catalogue):
             uri: a folder, or an object-store location such as ``s3://bucket/gallery``.
             stamp: when given, the encoder that must have made it.
             index: how it answers; see store.answering.choose.
+            shards: parts of the mirror on a cluster; 0 keeps it whole, in this process.
+            ray: the cluster; see store.answering.Spread.
+            on_lost: what becomes of a search when a shard is lost; see there.
 
         Raises:
             StoreNotFound, StoreDamaged, EncoderMismatch: see their docstrings.
         """
         handle = table.open_(str(uri), stamp)
         made_by = _stamp(handle)
-        return cls(str(uri), handle, made_by, choose(str(uri), made_by, index))
+        spread = Spread(shards, ray, on_lost) if shards else None
+        return cls(str(uri), handle, made_by, choose(str(uri), made_by, index, spread))
 
     @classmethod
     def create(cls, uri: str | Path, stamp: EncoderStamp) -> Gallery:
         """Make an empty gallery for one encoder, or open the one that is there."""
-        handle = table.create(str(uri), stamp)
-        return cls(str(uri), handle, stamp, choose(str(uri), stamp))
+        return cls(str(uri), table.create(str(uri), stamp), stamp, choose(str(uri), stamp))
 
     # -- writing -------------------------------------------------------------------------------
 

@@ -1,0 +1,99 @@
+"""The connection to Ray: a cluster that is there, or a local one of this process."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from typing import Any
+
+from store.errors import ClusterUnavailable, CxrError, UsageError
+
+log = logging.getLogger("store")
+
+#: Address of a Ray on this machine alone, started by this process and ended with it.
+LOCAL = "local"
+#: Bytes of a local Ray's object store: images on their way, and lists of hits.
+_OBJECT_STORE = 1_000_000_000
+
+
+def load(address: str = LOCAL) -> Any:
+    """The module ray, for who will connect to an address.
+
+    Raises:
+        UsageError: Ray is not installed.
+    """
+    # Nothing about a user's work is told to anyone.
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    if address == LOCAL:
+        # Read when ray is imported: a Ray that is not a cluster listens on 127.0.0.1 only.
+        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+    try:
+        import ray
+    except ImportError as error:
+        raise UsageError(
+            f"this needs Ray, which is not installed ({error}); "
+            "run: pip install 'cxr-retrieval[ray]'"
+        ) from None
+    return ray
+
+
+def connect(address: str = LOCAL) -> Any:
+    """The module ray, connected; a connection that this process has already is used as it is.
+
+    Args:
+        address: ``local`` for a Ray of this process, ``auto`` for the cluster whose node this is,
+            ``host:port`` of a cluster's head, or ``ray://host:port`` from outside of it.
+
+    Raises:
+        UsageError: Ray is not installed.
+        ClusterUnavailable: nothing answers at the address.
+    """
+    ray = load(address)
+    if ray.is_initialized():
+        return ray
+    options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    if address == LOCAL:
+        options |= {
+            "num_cpus": os.cpu_count() or 1,
+            "include_dashboard": False,
+            "object_store_memory": _OBJECT_STORE,
+        }
+    try:
+        ray.init(address=address, **options)
+    except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        raise ClusterUnavailable(
+            f"no Ray cluster answers at {address!r} ({lines[0][:200]}); expected 'local', 'auto' "
+            "on a node of the cluster, or the head's HOST:PORT; start one with: ray start --head"
+        ) from error
+    _off_stdout()
+    return ray
+
+
+def _off_stdout() -> None:
+    """Log what Ray would print to stdout, where a command's JSON goes: workers that died."""
+    worker = sys.modules.get("ray._private.worker")
+    if hasattr(worker, "print_to_stdstream"):
+
+        def tell(data: dict[str, Any], **_: Any) -> None:
+            for line in data.get("lines", ()):
+                log.info("ray: %s", line)
+
+        setattr(worker, "print_to_stdstream", tell)  # noqa: B010 - mypy knows it as fixed
+
+
+def fault(error: BaseException) -> BaseException:
+    """What a worker really said: the CxrError behind an error of Ray, else the error itself."""
+    seen: set[int] = set()
+    found: BaseException | None = error
+    while found is not None and id(found) not in seen:
+        seen.add(id(found))
+        cause = getattr(found, "cause", None)
+        # Ray raises a class derived from ours, whose text is the traceback of the worker.
+        if isinstance(cause, CxrError):
+            return cause
+        if isinstance(found, CxrError):
+            return found
+        found = cause if isinstance(cause, BaseException) else found.__cause__
+    return error

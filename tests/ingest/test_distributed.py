@@ -1,0 +1,291 @@
+"""Ingestion on Ray: the same gallery and the same report, whatever becomes of the workers."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import gc
+import itertools
+import os
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from PIL import Image
+
+from ingest import ImageRecord, Rejection, Source, ingest, open_source
+from ingest.distributed import Pool, on_ray
+from ingest.encoders import load_encoder
+from ingest.pipeline import Opened
+from ingest.workers import CHUNK, TRIES, EncoderCall, Plan
+from store import ClusterUnavailable, EncoderMismatch, EncoderStamp, Gallery, UsageError
+from tests.clusters import eventually, kill, ray  # noqa: F401 - a fixture
+from tests.ingest.fakes import DIMENSION, FakeEncoder, picture, record, source
+
+needs_ray = pytest.mark.usefixtures("ray")
+
+
+@dataclasses.dataclass
+class SlowEncoder(FakeEncoder):
+    """Says which process it works in, and takes its time; ends that process over one picture."""
+
+    folder: Path
+    seconds: float = 0.0
+    deadly: bytes = b""
+    stamp = EncoderStamp("fake", "ab" * 32, DIMENSION)
+    encoded, fail_at = 0, None
+
+    def __call__(self) -> SlowEncoder:
+        return self
+
+    def encode_images(self, images: Sequence[npt.NDArray[np.uint8]]) -> npt.NDArray[np.float32]:
+        (self.folder / f"{os.getpid()}-{time.monotonic_ns()}").touch()
+        time.sleep(self.seconds)
+        if any(image.tobytes() == self.deadly for image in images):
+            os._exit(9)
+        return super().encode_images(images)
+
+    def pids(self) -> list[int]:
+        """Of the workers, one entry per call."""
+        calls = (path.name.split("-") for path in self.folder.glob("*-*"))
+        return [int(pid) for pid, _ in sorted(calls, key=lambda call: int(call[1]))]
+
+
+@pytest.fixture
+def gallery(tmp_path: Path) -> Gallery:
+    return Gallery.create(tmp_path / "store", FakeEncoder().stamp)
+
+
+def contents(gallery: Gallery) -> list[tuple[Any, ...]]:
+    ids = gallery.ids()
+    gallery.refresh()
+    ids, rows = gallery.ids(), gallery.rows(gallery.ids())
+    pictures = gallery.thumbnails(ids)
+    return [
+        (repr(dataclasses.replace(rows[id_], batch="", ingested_at=None)), pictures[id_])
+        for id_ in ids
+    ]
+
+
+def same(report: Any) -> dict[str, Any]:
+    told = report.as_dict()
+    return {
+        name: value
+        for name, value in told.items()
+        if name not in ("batch", "seconds", "images_per_second", "table_version", "hashed")
+    }
+
+
+def some(count: int, first: int = 0) -> list[ImageRecord | Rejection]:
+    items: list[ImageRecord | Rejection] = [record(n) for n in range(first, first + count)]
+    items[3:3] = [Rejection("list#3", "label_missing", "no row"), record(first)]
+    return items
+
+
+@needs_ray
+def test_real_films_become_the_rows_that_one_machine_makes(tmp_path: Path, data: Path) -> None:
+    encoder = load_encoder()
+    on_cluster = on_ray(EncoderCall.of(encoder), Pool(workers=(1, 1)))
+    told, made = [], []
+    for name, stage in (("one", None), ("ray", on_cluster)):
+        films = open_source("medmnist:pneumoniamnist", root=data, splits=["test"])
+        gallery = Gallery.create(tmp_path / name, encoder.stamp)
+        report = ingest(films, gallery, encoder, batch="b", batch_size=200, stage=stage)
+        told.append(same(report) | {"version": report.table_version})
+        made.append((contents(gallery), gallery.vectors(gallery.ids())))
+    assert told[0] == told[1] and told[0]["inserted"] == 624
+    assert made[0][0] == made[1][0]
+    np.testing.assert_allclose(made[0][1], made[1][1], rtol=0, atol=1e-5)
+
+
+@needs_ray
+@pytest.mark.parametrize("apart", [False, True])
+def test_a_folder_with_bad_files_is_told_as_on_one_machine(apart: bool, tmp_path: Path) -> None:
+    films = tmp_path / "films"
+    films.mkdir()
+    for number in range(40):
+        Image.fromarray(picture(number, 9)).save(films / f"{number:02}.png")
+    (films / "07.png").write_bytes(b"")
+    (films / "23.png").write_bytes((films / "24.png").read_bytes()[:-60])
+    (films / "31.png").write_text("not an image")
+    told, made = [], []
+    for name in ("one", "ray"):
+        gallery = Gallery.create(tmp_path / name, FakeEncoder().stamp)
+        seen: list[Any] = []
+        for _ in range(2):
+            stage = (
+                None if name == "one" else on_ray(FakeEncoder, Pool(workers=(1, 2)), apart=apart)
+            )
+            report = ingest(
+                open_source("folder", films),
+                gallery,
+                FakeEncoder(),
+                batch_size=16,
+                stage=stage,
+                progress=lambda now, seen=seen: seen.append((now.done, now.refused)),
+            )
+            told.append(same(report))
+        assert seen[-1] == (40, 3)
+        made.append(contents(gallery))
+    assert told[0] == told[2] and told[1] == told[3]
+    assert [one["reason"] for one in told[0]["rejected"]] == ["empty", "truncated", "not_an_image"]
+    assert (told[0]["inserted"], told[1]["encoded"], told[1]["unchanged"]) == (37, 0, 37)
+    assert made[0] == made[1]
+
+
+@needs_ray
+def test_killed_workers_lose_nothing_and_double_nothing(gallery: Gallery, tmp_path: Path) -> None:
+    encoder = SlowEncoder(tmp_path, 0.2)
+    killed: list[int] = []
+
+    def murder() -> None:
+        for calls in (3, 12):
+            pid = eventually(lambda calls=calls: encoder.pids()[calls:], 60)[-1]
+            kill(pid)  # while it sleeps over a chunk
+            killed.append(pid)
+
+    threading.Thread(target=murder, daemon=True).start()
+    items = some(30 * CHUNK)
+    report = ingest(
+        source(items),
+        gallery,
+        FakeEncoder(),
+        batch_size=2 * CHUNK,
+        stage=on_ray(encoder, Pool(workers=(2, 2))),
+    )
+    assert len(killed) == 2 and len(set(encoder.pids())) >= 3
+    counts = (report.inserted, report.updated, report.encoded, len(report.rejected))
+    assert counts == (30 * CHUNK, 0, 30 * CHUNK, 2)
+    assert len(encoder.pids()) > 30  # what the dead were at was done again
+    other = Gallery.create(tmp_path / "one", FakeEncoder().stamp)
+    ingest(source(items), other, FakeEncoder())
+    assert contents(gallery) == contents(other)
+    assert gallery.vectors(other.ids()).tobytes() == other.vectors(other.ids()).tobytes()
+
+
+@needs_ray
+def test_images_that_kill_every_worker_are_named(gallery: Gallery, tmp_path: Path) -> None:
+    encoder = SlowEncoder(tmp_path, deadly=picture(2 * CHUNK).tobytes())
+    items = [record(n) for n in range(3 * CHUNK)]
+    with pytest.raises(ClusterUnavailable, match=f"toy.npz#test/{2 * CHUNK}; look at the memory"):
+        ingest(
+            source(items),
+            gallery,
+            FakeEncoder(),
+            batch_size=CHUNK,
+            stage=on_ray(encoder, Pool(workers=(1, 1))),
+        )
+    assert len(gallery) == 2 * CHUNK  # what came before is kept
+    report = ingest(source(items), gallery, FakeEncoder())
+    assert (report.inserted, report.unchanged) == (CHUNK, 2 * CHUNK)
+
+
+@needs_ray
+def test_stopping_lets_the_workers_go(gallery: Gallery, tmp_path: Path, ray: Any) -> None:  # noqa: F811
+    stop = threading.Event()
+    encoder = SlowEncoder(tmp_path, 0.05)
+    report = ingest(
+        source([record(n) for n in range(20 * CHUNK)]),
+        gallery,
+        FakeEncoder(),
+        batch_size=CHUNK,
+        stage=on_ray(encoder, Pool(workers=(2, 2))),
+        stop=stop,
+        progress=lambda now: stop.set() if now.done >= 2 * CHUNK else None,
+    )
+    assert report.stopped == "interrupted" and report.inserted == len(gallery) < 8 * CHUNK
+    gc.collect()  # an error of another test may hold on to its pool
+    eventually(lambda: ray.available_resources().get("CPU") == 2)
+
+
+@needs_ray
+def test_the_source_is_not_read_faster_than_it_is_committed(gallery: Gallery) -> None:
+    read = itertools.count()
+    last = 0
+
+    def records() -> Iterator[ImageRecord]:
+        nonlocal last
+        for last in read:
+            if last == 40 * CHUNK:
+                return
+            yield record(last, seed=0)
+
+    ahead: list[int] = []
+    pool = Pool(workers=(1, 1))
+    ingest(
+        Source("toy", 40 * CHUNK, records()),
+        gallery,
+        FakeEncoder(),
+        batch_size=CHUNK,
+        stage=on_ray(FakeEncoder, pool),
+        progress=lambda now: ahead.append(last - now.done),
+    )
+    assert len(gallery) == 40 * CHUNK
+    assert max(ahead) <= 11 * CHUNK  # 4 chunks a worker and 4, and batches in and out of hand
+
+
+@needs_ray
+def test_what_the_encoder_says_arrives_as_it_was_said(gallery: Gallery) -> None:
+    wrong = EncoderCall("cxr-clip-28", "00" * 32)
+    with pytest.raises(EncoderMismatch, match="a worker found encoder cxr-clip-28"):
+        ingest(source(some(5)), gallery, FakeEncoder(), stage=on_ray(wrong, Pool()))
+    assert len(gallery) == 0
+
+
+def test_nothing_new_needs_no_cluster(gallery: Gallery) -> None:
+    pytest.importorskip("ray")
+    ingest(source(some(9)), gallery, FakeEncoder())
+    stage = on_ray(FakeEncoder, Pool(address="192.0.2.1:1"))
+    report = ingest(source(some(9)), gallery, FakeEncoder(), stage=stage)
+    assert (report.unchanged, report.encoded, len(report.rejected)) == (9, 0, 2)
+
+
+def test_without_ray_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(UsageError, match=r"pip install 'cxr-retrieval\[ray\]'"):
+        on_ray(FakeEncoder, Pool())
+
+
+@pytest.mark.parametrize("workers", [(0, 1), (3, 2)])
+def test_a_pool_needs_workers(workers: tuple[int, int]) -> None:
+    with pytest.raises(UsageError, match="expected 1 or more, the fewest first"):
+        Pool(workers=workers)
+
+
+def test_a_folders_encoder_is_found_by_its_folder() -> None:
+    encoder = load_encoder()
+    named = EncoderCall.of(encoder)
+    assert named.name == "cxr-clip-28" and named().stamp == encoder.stamp
+    elsewhere = load_encoder(encoder.folder)
+    assert EncoderCall.of(elsewhere)().fingerprint == elsewhere.fingerprint
+
+
+def test_a_plan_waits_repeats_and_forgets() -> None:
+    async def use() -> None:
+        plan, item = Plan(), record(0)
+        tasks = [lambda: Opened(item.id, item.pixels, item.sha256, {}, b"")]
+        await plan.put(0, tasks)
+        assert await plan.get(7) == (0, tasks)
+        first, again = asyncio.create_task(plan.get(3)), asyncio.create_task(plan.get(3))
+        await asyncio.sleep(0.01)
+        assert not first.done() and not again.done()
+        await plan.put(1, tasks)  # both are one worker and the one that took its place
+        assert await first == await again == (1, tasks)
+        await plan.drop(0)
+        assert await plan.get(7) == (0, ())
+        for _ in range(TRIES - 2):
+            assert await plan.get(3) == (1, tasks)
+        with pytest.raises(ClusterUnavailable, match=f"{TRIES} workers died over the same 1"):
+            await plan.get(3)
+        waiting = asyncio.create_task(plan.get(9))
+        await asyncio.sleep(0.01)
+        await plan.close()
+        assert await waiting == (-1, ())
+
+    asyncio.run(use())

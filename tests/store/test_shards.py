@@ -1,0 +1,222 @@
+"""Search over shards on Ray: the answers of one machine, to the bit, whatever shards do."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from store import BadQuery, Gallery, Hit, UnknownId, UsageError, Where
+from store.answering import Spread, choose
+from store.shard import BLOCK, follow, own
+from store.sharded import merge
+from store.table import pin
+from tests.clusters import eventually, kill, ray  # noqa: F401 - a fixture
+from tests.store.rows import STAMP, make_rows, random_vectors
+
+needs_ray = pytest.mark.usefixtures("ray")
+ROWS = 3 * BLOCK + 77
+
+
+def told(hits: list[list[Hit]]) -> list[list[tuple[int, float, str, tuple[str, ...]]]]:
+    return [[(one.rank, one.score, one.row.id, one.row.labels) for one in row] for row in hits]
+
+
+@pytest.fixture
+def two(ray: Any, tmp_path: Path) -> Iterator[tuple[Gallery, Gallery]]:  # noqa: F811
+    """One gallery, in this process and in shards; some vectors occur many times."""
+    one = Gallery.create(tmp_path / "store", STAMP)
+    vectors = random_vectors(ROWS, 1)
+    vectors[5::9] = vectors[2]
+    one.upsert(make_rows(vectors))
+    one.refresh()
+    shards = Gallery.open(tmp_path / "store", shards=2)
+    yield one, shards
+    shards.close()
+    one.close()
+
+
+def pids(gallery: Gallery) -> list[int]:
+    manner: Any = gallery._manner
+    return list(manner._shards.pids())
+
+
+def test_answers_are_those_of_one_machine(two: tuple[Gallery, Gallery]) -> None:
+    one, shards = two
+    queries = np.concatenate([random_vectors(5, 2), one.vectors(["set/test/2", "set/test/9"])])
+    some = Where(label=("pneumonia",))
+    for options in (
+        {"k": 10},
+        {"k": 400},  # the equal ones, from both shards
+        {"k": 7, "where": some},
+        {"k": 7, "exclude": ["set/test/2", "set/test/5", "nobody"]},
+        {"k": ROWS, "where": some, "exclude": ["set/test/3"]},
+    ):
+        assert told(shards.search(queries, **options)) == told(one.search(queries, **options))  # type: ignore[arg-type]
+    assert told([shards.search_by_id("set/test/14", 20)]) == told(
+        [one.search_by_id("set/test/14", 20)]
+    )
+    assert shards.describe() == one.describe() | {"shards": 2}
+
+
+def test_all_else_keeps_working(two: tuple[Gallery, Gallery]) -> None:
+    one, shards = two
+    ids = ["set/test/7", "set/test/2"]
+    assert shards.ids() == one.ids() and shards.facets() == one.facets() and len(shards) == ROWS
+    assert repr(shards.row(ids[0])) == repr(one.row(ids[0]))
+    assert (shards.vectors(ids) == one.vectors(ids)).all()
+    assert shards.thumbnails(ids) == one.thumbnails(ids)
+    a, b = (gallery.evaluate(k=(1, 5), full_ranking=False) for gallery in two)
+    assert (a.precision, a.ci95, a.hit_rate) == (b.precision, b.ci95, b.hit_rate)
+    mine, theirs = (gallery.nearness(random_vectors(3, 4)) for gallery in two)
+    assert [x.unlike for x in mine] == [x.unlike for x in theirs]
+    assert shards.check() == one.check()  # that these thumbnails are no PNG
+    with pytest.raises(UnknownId):
+        shards.search_by_id("nobody", 3)
+    with pytest.raises(BadQuery, match="expected 1 to"):
+        shards.search(random_vectors(1), k=ROWS + 1)
+
+
+def test_new_versions_are_followed(two: tuple[Gallery, Gallery]) -> None:
+    one, shards = two
+    shards.search(random_vectors(1), 1)
+    before = shards.table_version
+    for step in range(3):
+        one.upsert(make_rows(random_vectors(40, 10 + step), prefix=f"set/more/{step}/"))
+        one.upsert(make_rows(random_vectors(9, 20 + step)))  # other vectors under known ids
+        one.delete(ids=[f"set/test/{100 + step}"])
+        if step == 1:
+            one.optimize()
+        one.refresh()
+        shards.refresh()
+        eventually(lambda: shards.refresh() or shards.table_version == one.table_version)
+        queries = np.concatenate([random_vectors(4, step), random_vectors(2, 20 + step)])
+        assert told(shards.search(queries, 50)) == told(one.search(queries, 50))
+    assert shards.table_version > before and len(shards) == ROWS + 117
+
+
+def test_nobody_waits_for_a_new_version(
+    two: tuple[Gallery, Gallery], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, shards = two
+    shards.search(random_vectors(1), 1)
+    before = shards.table_version
+    monkeypatch.setattr("store.sharded._MOMENT", 0.0)
+    one.upsert(make_rows(random_vectors(400, 6), prefix="set/more/"))
+    assert not shards.refresh()
+    assert shards.table_version == before  # answers go on from the old one
+    assert len(shards.search(random_vectors(1), 3)[0]) == 3
+    eventually(lambda: shards.table_version > before)
+    one.refresh()
+    assert told(shards.search(random_vectors(3), 9)) == told(one.search(random_vectors(3), 9))
+
+
+def test_a_lost_shard_is_waited_for(two: tuple[Gallery, Gallery]) -> None:
+    one, shards = two
+    queries = random_vectors(3, 5)
+    shards.search(queries, 5)
+    kill(pids(shards)[1])
+    assert told(shards.search(queries, 12)) == told(one.search(queries, 12))
+    assert "partial" not in shards.describe()
+
+
+def test_or_answers_say_that_they_are_partial(two: tuple[Gallery, Gallery]) -> None:
+    one, _ = two
+    queries = random_vectors(3, 5)
+    shards = Gallery.open(one.uri, shards=2, on_lost="partial")
+    whole = told(one.search(queries, 12))
+    assert told(shards.search(queries, 12)) == whole
+    kill(pids(shards)[1])
+    found = shards.search(queries, 12)
+    said = shards.describe()["partial"]
+    rows = one.search(queries, ROWS)
+    held = own(np.asarray(one._now().row_ids_of(one.ids())), 0, 2)
+    assert said == {"shards": 2, "missing": [1], "rows": ROWS, "searched": int(held.sum())}
+    mine = {id_ for id_, here in zip(one.ids(), held, strict=True) if here}
+    assert [[hit.row.id for hit in row] for row in found] == [
+        [hit.row.id for hit in row if hit.row.id in mine][:12] for row in rows
+    ]
+
+    def again() -> bool:
+        return told(shards.search(queries, 12)) == whole
+
+    eventually(again)  # it came back by itself
+    assert "partial" not in shards.describe()
+    shards.close()
+
+
+@needs_ray
+def test_shards_need_not_have_rows(tmp_path: Path) -> None:
+    one = Gallery.create(tmp_path / "store", STAMP)
+    one.upsert(make_rows(random_vectors(3)))
+    one.refresh()
+    shards = Gallery.open(tmp_path / "store", shards=3)
+    assert told(shards.search(random_vectors(2, 8), 3)) == told(one.search(random_vectors(2, 8), 3))
+    shards.close()
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.data())
+def test_shards_follow_as_they_would_be_made_anew(data: st.DataObject) -> None:
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as folder:
+        gallery = Gallery.create(folder, STAMP)
+        before: list[Any] = [None, None]
+        for step in range(data.draw(st.integers(1, 4))):
+            first, count = data.draw(st.integers(0, 30)), data.draw(st.integers(0, 40))
+            rows = make_rows(random_vectors(count, step), prefix=f"{first % 3}/")
+            gallery.upsert(rows[first % 7 :])
+            if data.draw(st.booleans()) and gallery.rows([f"{first % 3}/9"]):
+                gallery.delete(ids=[f"{first % 3}/9"])
+            handle = pin(folder, gallery.upsert(()).table_version)
+            after = [follow(before[n], handle, STAMP.dimension, n, 2) for n in range(2)]
+            fresh = [follow(None, handle, STAMP.dimension, n, 2) for n in range(2)]
+            for mine, theirs in zip(after, fresh, strict=True):
+                a = {i: v.tobytes() for i, v in zip(mine.ids, mine.vectors, strict=True)}
+                b = {i: v.tobytes() for i, v in zip(theirs.ids, theirs.vectors, strict=True)}
+                assert a == b
+            assert sorted(i for one in fresh for i in one.ids) == gallery_ids(handle)
+            before = list(after)
+        gallery.close()
+
+
+def gallery_ids(handle: Any) -> list[str]:
+    from store.table import scan
+
+    return sorted(scan(handle, ["id"])["id"].to_pylist())
+
+
+def test_every_row_belongs_to_one_shard() -> None:
+    row_ids = np.arange(20 * BLOCK)
+    for shards in (1, 2, 3, 7):
+        owned = np.stack([own(row_ids, number, shards) for number in range(shards)])
+        assert (owned.sum(axis=0) == 1).all()
+        assert owned.sum(axis=1).min() >= 2 * BLOCK
+
+
+def test_merging_ranks_equal_scores_by_id() -> None:
+    a = (np.asarray([1, 2]), np.asarray([0.5, 0.5], np.float32), ["b", "d"])
+    b = (np.asarray([3, 4]), np.asarray([0.9, 0.5], np.float32), ["z", "a"])
+    assert merge([a, b], 3)[0] == [3, 4, 1]
+    assert merge([], 3) == ([], [])
+
+
+def test_without_ray_it_says_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Gallery.create(tmp_path / "store", STAMP)
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(UsageError, match=r"pip install 'cxr-retrieval\[ray\]'"):
+        Gallery.open(tmp_path / "store", shards=2)
+
+
+def test_an_index_has_no_shards() -> None:
+    with pytest.raises(UsageError, match="has no shards"):
+        choose("anywhere", STAMP, "lance", Spread(2))
