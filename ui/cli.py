@@ -14,12 +14,14 @@ from ui.commands import (
     encoding,
     evaluating,
     importing,
+    indexing,
     ingesting,
     keeping,
     searching,
     serving,
     studying,
 )
+from ui.commands.distributing import OnRay
 
 app = typer.Typer(
     name="cxr",
@@ -33,10 +35,10 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(demonstrating.demo)
-app.command()(ingesting.ingest)
+app.command(cls=OnRay)(ingesting.ingest)
 app.command()(batches.batches)
-app.command()(searching.search)
-app.command()(evaluating.evaluate)
+app.command(cls=OnRay)(searching.search)
+app.command(cls=OnRay)(evaluating.evaluate)
 app.command()(studying.compare)
 app.command()(studying.audit)
 app.command("map")(studying.map_)
@@ -46,9 +48,10 @@ app.command()(keeping.stats)
 app.command()(keeping.check)
 app.command()(keeping.optimize)
 app.command()(keeping.delete)
+app.add_typer(indexing.app, name="index")
 app.command()(encoding.encoders)
 app.command()(encoding.train)
-app.command()(serving.serve)
+app.command(cls=OnRay)(serving.serve)
 
 
 def _version(wanted: bool) -> None:

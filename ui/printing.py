@@ -168,6 +168,14 @@ def _lines() -> Callable[[Progress], None]:
     return show
 
 
+def say_manner(gallery: Gallery) -> None:
+    """Say on stderr how answers are found, where they are not exact."""
+    from ui.opening import manner
+
+    if (said := manner(gallery.describe())) is not None:
+        say(said)
+
+
 def warn_if_synthetic(gallery: Gallery) -> None:
     """Say loudly, on stderr, that films here are invented."""
     from ingest.sources.synthetic import DATASET, SYNTHETIC_NOTICE

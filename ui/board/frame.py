@@ -17,6 +17,7 @@ from store import (
     TextUnsupported,
 )
 from ui.board import markup, resources
+from ui.opening import manner
 
 CARE = "Research and education only, not for diagnosis"
 #: How often an open window looks whether the table moved.
@@ -53,11 +54,13 @@ def broken() -> bool:
 
 
 def warn(gallery: Gallery) -> None:
-    """The loud line over every page when the films are not real."""
+    """The loud lines over every page: films that are not real, answers that are not exact."""
     if _SYNTHETIC in resources.facets(gallery, {})["dataset"]:
         from ingest.sources.synthetic import SYNTHETIC_NOTICE
 
         st.warning(f"**{markup.plain(SYNTHETIC_NOTICE)}**", icon=":material/science:")
+    if (said := manner(gallery.describe())) is not None:
+        st.info(markup.plain(said[0].upper() + said[1:] + "."), icon=":material/speed:")
 
 
 def status(gallery: Gallery | None) -> None:

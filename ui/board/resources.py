@@ -18,6 +18,7 @@ from store import CxrError, EncoderMismatch, EncoderStamp, Gallery
 from store.nearness import Nearness
 from ui import caution
 from ui.board.link import Upload, where
+from ui.opening import open_gallery
 from ui.settings import default_store
 
 #: Depths of the evaluation page.
@@ -71,7 +72,7 @@ def newest() -> Gallery:
 
 @st.cache_resource(max_entries=2, show_spinner="Opening the gallery …")
 def _open(uri: str) -> Gallery:
-    return Gallery.open(uri)
+    return open_gallery(uri)
 
 
 def key(of: Gallery) -> Key:

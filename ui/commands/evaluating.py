@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ui import printing
-from ui.commands.options import Depths, Device, EncoderName, Json, Quiet, Store, depths
+from ui.commands.distributing import OnLost, Shards, ShardsRay
+from ui.commands.options import Depths, Device, EncoderName, Index, Json, Quiet, Store, depths
+from ui.opening import open_gallery
 
 if TYPE_CHECKING:
     from store import Evaluation, Gallery
@@ -34,19 +36,25 @@ def evaluate(
     ] = None,
     encoder: EncoderName = None,
     device: Device = None,
+    index: Index = None,
+    shards: Shards = None,
+    ray: ShardsRay = None,
+    on_lost: OnLost = None,
     json: Json = False,
 ) -> None:
     """Precision@k with intervals, per label, beside the random and the raw-pixel floors.
 
     With both protocols, --json prints the leave-one-out document, and the split one under
-    "split". With --prompts: P@10 and average precision of each sentence.
+    "split". With --prompts: P@10 and average precision of each sentence. With --index lance there
+    is no mAP and no raw-pixel floor, which take the whole gallery in memory.
     """
-    from store import Gallery, UsageError
+    from store import UsageError
 
     if protocol not in ("both", "leave-one-out", "split"):
         raise UsageError(f"--protocol {protocol!r}: expected leave-one-out, split or both")
-    gallery = Gallery.open(store)
+    gallery = open_gallery(store, index, shards, ray, on_lost)
     printing.warn_if_synthetic(gallery)
+    printing.say_manner(gallery)
     if prompts is not None:
         from ui.commands import prompting
         from ui.commands.options import encoder_of

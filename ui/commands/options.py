@@ -34,6 +34,15 @@ Device = Annotated[
     str | None,
     typer.Option("--device", envvar="CXR_DEVICE", help="cpu, cuda or mps. Default: the best."),
 ]
+Index = Annotated[
+    str | None,
+    typer.Option(
+        "--index",
+        envvar="CXR_INDEX",
+        help="exact (the default): all vectors in memory; lance: LanceDB's index, approximate, for "
+        "galleries beyond memory. Make it with: cxr index build.",
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document to stdout.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")]
 Depths = Annotated[str, typer.Option("--k", help="Depths of Precision@k, separated by commas.")]

@@ -10,7 +10,9 @@ import typer
 
 from store import UsageError
 from ui import caution, printing
-from ui.commands.options import Device, EncoderName, Json, Store
+from ui.commands.distributing import OnLost, Shards, ShardsRay
+from ui.commands.options import Device, EncoderName, Index, Json, Store
+from ui.opening import open_gallery
 
 if TYPE_CHECKING:
     import numpy as np
@@ -54,10 +56,14 @@ def search(
     figure: Annotated[Path | None, typer.Option(help="Write a picture of the result here.")] = None,
     encoder: EncoderName = None,
     device: Device = None,
+    index: Index = None,
+    shards: Shards = None,
+    ray: ShardsRay = None,
+    on_lost: OnLost = None,
     json: Json = False,
 ) -> None:
     """Show the most similar films, with labels and exact cosine scores."""
-    from store import Gallery, parse_where
+    from store import parse_where
     from store.feedback import parse_weights, refined_search
 
     given = 3 - [image, id, text].count(None)
@@ -68,7 +74,7 @@ def search(
     if weights and not (like or unlike):
         raise UsageError("--weights plays no part without --like or --unlike")
     using = parse_weights(weights) if weights else None
-    gallery = Gallery.open(store)
+    gallery = open_gallery(store, index, shards, ray, on_lost)
     condition = parse_where(where or [], gallery.columns() if where else ())
     printing.warn_if_synthetic(gallery)
     gallery.check_k(k)
@@ -88,6 +94,7 @@ def search(
     hits = found[k * (page - 1) :]
     if len(hits) < k:
         printing.say(f"{len(hits)} of the {k} asked for: no other row passes [{condition}]")
+    printing.say_manner(gallery)
     if json:
         printing.as_json({**as_dict(query, k, condition, hits, page), "store": gallery.describe()})
     else:

@@ -14,7 +14,8 @@ from urllib.parse import urlsplit
 import typer
 
 from ui import printing
-from ui.commands.options import Device, EncoderName, Store
+from ui.commands.distributing import OnLost, Shards, ShardsRay
+from ui.commands.options import Device, EncoderName, Index, Store
 from ui.settings import HOST, PORT
 
 Port = Annotated[int, typer.Option(min=1, max=65535, help="Port on 127.0.0.1.")]
@@ -25,7 +26,18 @@ def serve(
     store: Store,
     encoder: EncoderName = None,
     device: Device = None,
+    index: Index = None,
+    shards: Shards = None,
+    ray: ShardsRay = None,
+    on_lost: OnLost = None,
     port: Port = PORT,
+    compare: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Another gallery with the same films, to compare on the Evaluation page; "
+            "repeatable."
+        ),
+    ] = None,
     allow_ingest: Annotated[
         bool,
         typer.Option(
@@ -69,6 +81,11 @@ def serve(
         raise UsageError("--ingest-root goes with --allow-ingest")
     options = [*_sign_in(sign_in), *_public(public_url)]
     visitors = {
+        "CXR_INDEX": index or "",
+        "CXR_SHARDS": str(shards or ""),
+        "CXR_RAY": ray or "",
+        "CXR_ON_LOST": on_lost or "",
+        "CXR_COMPARE": "\n".join(compare or ()),
         "CXR_ALLOW_INGEST": "1" if allow_ingest else "",
         "CXR_INGEST_ROOTS": os.pathsep.join(map(_root, ingest_root or ())),
         "CXR_SIGN_IN": "1" if sign_in else "",
