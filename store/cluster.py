@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import warnings
 from typing import Any
 
 from store.errors import ClusterUnavailable, CxrError, UsageError
@@ -60,7 +61,10 @@ def connect(address: str = LOCAL) -> Any:
             "object_store_memory": _OBJECT_STORE,
         }
     try:
-        ray.init(address=address, **options)
+        with warnings.catch_warnings():
+            # LanceDB warns of children that fork without exec; Ray's exec at once.
+            warnings.filterwarnings("ignore", "lancedb fork support", RuntimeWarning)
+            ray.init(address=address, **options)
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:
         lines = str(error).strip().splitlines() or [type(error).__name__]
         raise ClusterUnavailable(

@@ -63,10 +63,9 @@ def manner(store: Mapping[str, Any]) -> str | None:
 
 def partial(found: Mapping[str, Any]) -> str:
     """One sentence about an answer that lacks shards."""
-    missing = len(found["missing"])
     return (
-        f"partial: {missing} of {found['shards']} shards {'is' if missing == 1 else 'are'} lost and "
-        f"being rebuilt; {found['searched']:,} of {found['rows']:,} rows were searched"
+        f"partial: {len(found['missing'])} of {found['shards']} shards lost and being rebuilt; "
+        f"{found['searched']:,} of {found['rows']:,} rows were searched"
     )
 
 

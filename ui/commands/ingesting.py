@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ui import printing
+from ui.commands.distributing import Gpus, Ray, Workers, stage_of
 from ui.commands.importing import embeddings
 from ui.commands.options import Device, EncoderName, Json, Quiet, Store
 from ui.commands.outcome import tell
@@ -144,6 +145,9 @@ def ingest(
         Path | None,
         typer.Option(help="Also write the refusals to this CSV.", rich_help_panel=_RUN),
     ] = None,
+    ray: Ray = None,
+    workers: Workers = None,
+    gpus: Gpus = 0.0,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -188,6 +192,7 @@ def ingest(
             "check the path, or see docs/sources.md"
         )
     model = _encoder(store, encoder, device)
+    stage = stage_of(ray, workers, gpus, model, device)
     gallery = Gallery.create(store, model.stamp)
     try:
         with printing.ingest_progress(quiet) as progress, patient() as stop:
@@ -200,6 +205,7 @@ def ingest(
                 stop=stop,
                 prune=("delete" if yes else "list") if prune else None,
                 keep_going=keep_going,
+                stage=stage,
             )
     except KeyboardInterrupt:
         printing.warn("stopped; what was written stays, the same command goes on from there")
