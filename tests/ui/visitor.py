@@ -33,7 +33,7 @@ class Visitor:
             subprotocols=["streamlit"],
             max_size=64 << 20,
         )
-        self._link = link
+        self.link = link
         self._page = ""
         self._elements: dict[tuple[int, ...], Element] = {}
         self._remembered: dict[str, ForwardMsg] = {}
@@ -112,7 +112,7 @@ class Visitor:
     def _ask(self, pressed: WidgetState | None = None, fragment: str = "") -> None:
         message = BackMsg()
         state = message.rerun_script
-        state.query_string = self._link
+        state.query_string = self.link
         state.page_script_hash = self._page
         state.fragment_id = fragment
         state.is_auto_rerun = bool(fragment)
@@ -149,7 +149,7 @@ class Visitor:
                 self._followed.clear()
             self._page = message.new_session.page_script_hash
         elif kind == "page_info_changed":
-            self._link = message.page_info_changed.query_string
+            self.link = message.page_info_changed.query_string
         elif kind == "auto_rerun":
             self._followed.append((message.auto_rerun.interval, message.auto_rerun.fragment_id))
         elif kind == "delta" and message.delta.WhichOneof("type") == "new_element":
