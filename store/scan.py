@@ -94,7 +94,7 @@ def rounding(queries: Vectors) -> float:
 
     Higham, Accuracy and Stability of Numerical Algorithms (2002), 3.1; of both rows compared.
     """
-    return 2 * queries.shape[1] * 2.0**-24 + 2e-7
+    return 2 * float(queries.shape[1]) * 2.0**-24 + 2e-7
 
 
 def blocked(
