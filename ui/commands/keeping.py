@@ -8,16 +8,17 @@ import typer
 
 from ui import printing
 from ui.commands.options import Json, Store
+from ui.opening import manner, open_gallery
 
 
 def stats(store: Store, json: Json = False) -> None:
     """What is in the gallery."""
-    from store import Gallery
-
-    found = Gallery.open(store).stats()
+    found = open_gallery(store).stats()
     if json:
         printing.as_json(found)
         return
+    said = manner(found)
+    found.pop("approximate", None)
     for key, value in found.items():
         shown = (
             ", ".join(f"{name} {count:,}" for name, count in value.items()) or "none"
@@ -25,6 +26,8 @@ def stats(store: Store, json: Json = False) -> None:
             else str(value)
         )
         typer.echo(f"{key.replace('_', ' '):<16} {shown}")
+    if said is not None:
+        typer.echo(f"{'answers':<16} {said}")
 
 
 def check(store: Store, json: Json = False) -> None:
@@ -34,9 +37,7 @@ def check(store: Store, json: Json = False) -> None:
 
     Exits with 4 when something is wrong.
     """
-    from store import Gallery
-
-    gallery = Gallery.open(store)
+    gallery = open_gallery(store)
     problems = gallery.check()
     if json:
         printing.as_json({"uri": gallery.uri, "problems": problems})
@@ -50,9 +51,7 @@ def check(store: Store, json: Json = False) -> None:
 
 def optimize(store: Store) -> None:
     """Merge small files and forget versions that nobody reads. Happens by itself now and then."""
-    from store import Gallery
-
-    gallery = Gallery.open(store)
+    gallery = open_gallery(store)
     before = gallery.stats()
     gallery.optimize()
     after = gallery.stats()
@@ -79,9 +78,9 @@ def delete(
     json: Json = False,
 ) -> None:
     """Remove rows: those that meet all the conditions given, after a count and a question."""
-    from store import Gallery, parse_where
+    from store import parse_where
 
-    gallery = Gallery.open(store)
+    gallery = open_gallery(store)
     condition = parse_where(where or [], gallery.columns() if where else ())
     chosen = id_ or None
     count = gallery.delete(condition, chosen, batch, dry_run=True)
