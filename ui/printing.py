@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -108,7 +109,7 @@ def _interval(one: Evaluation, k: int) -> str:
 
 
 def _value(number: float | None) -> str:
-    return "" if number is None else f"{number:.4f}"
+    return "" if number is None or math.isnan(number) else f"{number:.4f}"
 
 
 @contextmanager

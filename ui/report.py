@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import isnan
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -149,7 +150,8 @@ def _table(evaluation: Evaluation, encoder: str) -> str:
 
     def row(name: str, values: Mapping[int, float], last: float | None = None) -> str:
         cells = [f"{values[k]:.4f}" if k in values else "-" for k in depths]
-        return f"| {name} | {' | '.join(cells)} | {'' if last is None else f'{last:.4f}'} |"
+        end = "" if last is None or isnan(last) else f"{last:.4f}"
+        return f"| {name} | {' | '.join(cells)} | {end} |"
 
     intervals = [evaluation.ci95.get(k) for k in depths]
     shown = [f"{pair[0]:.4f} to {pair[1]:.4f}" if pair else "-" for pair in intervals]

@@ -54,3 +54,7 @@ def _square(image: Image.Image) -> Image.Image:
     side = min(width, height)
     left, top = (width - side) // 2, (height - side) // 2
     return image.crop((left, top, left + side, top + side))
+
+
+#: The floor that evaluations are measured beside, by the name that they give it.
+BASELINES = {"raw_pixels": pixel_vectors}

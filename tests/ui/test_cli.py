@@ -192,6 +192,12 @@ def test_evaluate(cxr: Cxr, store: Path) -> None:
     one = cxr("evaluate", "--store", store, "--json", "--protocol", "split", "--k", "2").document
     assert one["protocol"] == "split"
     assert set(one["precision"]) == {"2"}
+    top = cxr("evaluate", "--store", store, "--json", "--no-map").document
+    assert both["map"] > 0
+    assert both["baselines"]["raw_pixels"]["map"] > 0
+    assert top["map"] is top["baselines"]["raw_pixels"]["map"] is top["split"]["map"] is None
+    assert top["precision"] == both["precision"]
+    assert "nan" not in cxr("evaluate", "--store", store, "--no-map").out
     table = cxr("evaluate", "--store", store)
     assert "raw pixels" in table.out
     assert "majority vote" in table.out

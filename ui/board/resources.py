@@ -13,7 +13,7 @@ import numpy.typing as npt
 import streamlit as st
 
 from ingest.encoders import Encoder, load_encoder
-from ingest.encoders.pixels import pixel_vectors
+from ingest.encoders.pixels import BASELINES
 from store import CxrError, EncoderMismatch, EncoderStamp, Gallery
 from store.nearness import Nearness
 from ui import caution
@@ -214,6 +214,6 @@ def _evaluation(
         depths,
         split=split,
         gallery_split=other,
-        baselines={"raw_pixels": pixel_vectors},
+        baselines=BASELINES,
     ).as_dict()
     return found

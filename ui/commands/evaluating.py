@@ -34,6 +34,12 @@ def evaluate(
             help="Score sentences instead: a CSV or JSON file with text and label, or bundled."
         ),
     ] = None,
+    no_map: Annotated[
+        bool,
+        typer.Option(
+            "--no-map", help="Leave out mAP, which ranks the whole gallery: quicker on large ones."
+        ),
+    ] = False,
     encoder: EncoderName = None,
     device: Device = None,
     index: Index = None,
@@ -68,7 +74,7 @@ def evaluate(
         else:
             prompting.show(scored)
         return
-    found = measure(gallery, protocol, split, gallery_split, dataset, depths(k))
+    found = measure(gallery, protocol, split, gallery_split, dataset, depths(k), not no_map)
     if json:
         first, *rest = (one.as_dict() for one in found)
         printing.as_json({**first, **{one["protocol"]: one for one in rest}})
@@ -83,9 +89,10 @@ def measure(
     gallery_split: str = "train",
     dataset: str | None = None,
     k: list[int] | None = None,
+    full_ranking: bool = True,
 ) -> list[Evaluation]:
     """One evaluation per protocol; says on stderr what it left out and why."""
-    from ingest.encoders.pixels import pixel_vectors
+    from ingest.encoders.pixels import BASELINES
 
     splits = gallery.facets()["split"]
     if split is None:
@@ -103,7 +110,8 @@ def measure(
             split=None if split == "all" else split,
             gallery_split=gallery_split,
             dataset=dataset,
-            baselines={"raw_pixels": pixel_vectors},
+            baselines=BASELINES,
+            full_ranking=full_ranking,
         )
         for one in wanted
     ]

@@ -138,11 +138,9 @@ def setting_of(rows: Mapping[str, Row]) -> Setting:
 
 def measure(gallery: Gallery, setting: Setting, protocol: str, k: Sequence[int]) -> Evaluation:
     """Evaluate one of the setting's protocols, with raw pixels beside it."""
-    from ingest.encoders.pixels import pixel_vectors
+    from ingest.encoders.pixels import BASELINES
 
-    return gallery.evaluate(
-        protocol, k, split=setting.split, baselines={"raw_pixels": pixel_vectors}
-    )
+    return gallery.evaluate(protocol, k, split=setting.split, baselines=BASELINES)
 
 
 def labels_to_show(rows: Mapping[str, Row], setting: Setting) -> list[str]:
