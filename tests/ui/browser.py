@@ -27,6 +27,11 @@ FLAGS = [
 ]
 
 
+def there() -> bool:
+    """Whether there is a browser to drive."""
+    return Path(BROWSER).exists()
+
+
 @contextlib.contextmanager
 def chromium() -> Iterator:
     """A browser that asks nobody but us for anything."""
@@ -84,11 +89,12 @@ def serving(
     options: Sequence[str] = (),
     *,
     wait: bool = True,
+    port: int | None = None,
     **environment: str,
 ) -> Iterator[Served]:
     """``cxr serve`` from a home of its own, on a free port; fails when it wrote a traceback."""
     home.mkdir(parents=True, exist_ok=True)
-    port = free_port()
+    port = port or free_port()
     command = [sys.executable, "-m", "ui.cli", "serve", "--store", str(store)]
     command += ["--port", str(port), *options]
     if encoder is not None:

@@ -24,13 +24,14 @@ _TAG = re.compile(r"<[^>]+>")
 class Visitor:
     """One open window."""
 
-    def __init__(self, url: str, link: str = "", timeout: float = 60) -> None:
+    def __init__(self, url: str, link: str = "", timeout: float = 60, cookie: str = "") -> None:
         place = urlsplit(url)
         self.timeout = timeout
         self._socket = connect(
             f"ws://{place.netloc}/_stcore/stream",
             origin=url,
             subprotocols=["streamlit"],
+            additional_headers={"Cookie": cookie} if cookie else None,
             max_size=64 << 20,
         )
         self.link = link
@@ -59,7 +60,8 @@ class Visitor:
 
     def html(self) -> str:
         """All HTML of ours."""
-        return "\n".join(one.body for one in self.elements("html"))
+        found = [one.body for one in self.elements("html")]
+        return "\n".join(body for body in found if not body.startswith("<style>"))
 
     def text(self) -> str:
         """What the page says, tags removed."""

@@ -58,7 +58,9 @@ def roots() -> list[Path]:
 
 
 def _page(draw: Any) -> None:
-    st.navigation([st.Page(draw, title="Sign in", url_path="")], position="hidden").run()
+    st.navigation(
+        [st.Page(draw, title="Sign in", url_path="sign-in", default=True)], position="hidden"
+    ).run()
 
 
 def _sign_in() -> None:
