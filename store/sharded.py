@@ -46,8 +46,10 @@ class Sharded(Tabled):
 
     @property
     def manner(self) -> dict[str, Any]:
-        """How many shards; and, where this thread's last answer lacks some, which part it is of."""
-        missing: list[int] = getattr(self._told, "missing", [])
+        """How many shards; and what this thread's last answer, or the next one, is only part of."""
+        missing = getattr(self._told, "missing", [])
+        if not missing and self._shards.on_lost == "partial":
+            missing = self._shards.lost()
         told: dict[str, Any] = {"shards": len(self._shards)}
         if missing:
             rows = self._shards.rows
