@@ -45,6 +45,7 @@ _LAZY = {
     "EncoderStamp": "store.schema",
     "Hit": "store.schema",
     "Row": "store.schema",
+    "Undone": "store.replaced",
     "UpsertReport": "store.schema",
     "Vectors": "store.schema",
 }
