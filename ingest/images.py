@@ -246,7 +246,8 @@ def thumbnail(pixels: Pixels) -> bytes:
     image = Image.fromarray(pixels)
     image.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE), Image.Resampling.LANCZOS)
     file = io.BytesIO()
-    image.save(file, "PNG")
+    # A seventh larger than at the usual level, for a quarter of the time; it was most of decoding.
+    image.save(file, "PNG", compress_level=1)
     return file.getvalue()
 
 

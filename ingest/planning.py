@@ -1,0 +1,152 @@
+"""What is to be done with each image of a source: skipped, corrected, opened or refused."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from ingest.pipeline import Outcome, Same, known_of, open_file, open_record, same_file
+from ingest.record import ImageFile, ImageRecord, Rejection
+from ingest.state import FileMemory, Seen
+from ingest.target import Target
+from store.errors import BadImage
+
+Item = ImageRecord | ImageFile | Rejection
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """The end of a batch of so many items."""
+
+    items: int
+
+
+class Planner:
+    """Compares a source with what the gallery has and what is remembered of its files.
+
+    Args:
+        gallery: tells which rows are there.
+        memory: tells which files did not change.
+        note_present: whether ``present`` is wanted.
+
+    Attributes:
+        present: sources of all that was seen, read or refused.
+    """
+
+    def __init__(self, gallery: Target, memory: FileMemory, *, note_present: bool) -> None:
+        self.present: set[str] = set()
+        self._gallery, self._memory, self._note_present = gallery, memory, note_present
+        self._seen_ids: set[str] = set()
+
+    def tasks(self, records: Iterator[Item], size: int, pool: ThreadPoolExecutor) -> Iterator[Any]:
+        """For each image a callable that opens it, or its outcome; an End after each batch.
+
+        Args:
+            records: of the source.
+            size: of a batch.
+            pool: reads headers where only the file can tell its id.
+        """
+        while chunk := list(islice(records, size)):
+            if self._note_present:
+                self.present.update(item.source for item in chunk)
+            yield from self._plan(chunk, pool)
+            yield End(len(chunk))
+
+    def _plan(
+        self, chunk: list[Item], pool: ThreadPoolExecutor
+    ) -> Iterator[Callable[[], Outcome] | Outcome]:
+        files = [item for item in chunk if isinstance(item, ImageFile)]
+        remembered = self._memory.recall([file.source for file in files])
+        unchanged = {
+            file.source: seen
+            for file in files
+            if (seen := remembered.get(file.source)) and _matches(file.path, seen)
+        }
+        to_ask = [f for f in files if f.id is None and f.source not in unchanged]
+        told = dict(zip((f.source for f in to_ask), pool.map(_identify, to_ask), strict=True))
+        named: list[tuple[str, ImageRecord | ImageFile]] = []
+        for item in chunk:
+            found = _name(item, unchanged, told)
+            if isinstance(found, Rejection):
+                yield found
+            elif isinstance(item, ImageRecord | ImageFile):
+                refusal = self._refuse(found, item)
+                if refusal is not None:
+                    yield refusal
+                else:
+                    named.append((found, item))
+        stored = self._gallery.rows([id_ for id_, _ in named])
+        for id_, item in named:
+            row = stored.get(id_)
+            if isinstance(item, ImageRecord):
+                if row is not None and item.sha256 == row.sha256:
+                    yield Same(row, known_of(item))
+                else:
+                    yield partial(open_record, item)
+                continue
+            seen, header = unchanged.get(item.source), told.get(item.source)
+            if seen and row and (seen.id, seen.sha256) == (id_, row.sha256):
+                yield same_file(item, row)
+            else:
+                yield partial(open_file, item, id_, row, _kept(item, header))
+
+    def _refuse(self, id_: str, item: ImageRecord | ImageFile) -> Rejection | None:
+        source = item.source
+        if not id_:
+            return Rejection(source, "no_id", "the record has an empty id; every row needs one")
+        if id_ in self._seen_ids:
+            return Rejection(
+                source,
+                "duplicate_id",
+                f"id {id_!r} occurred before in this source; the first one was kept",
+            )
+        self._seen_ids.add(id_)
+        return None
+
+
+def _matches(path: Path, seen: Seen) -> bool:
+    try:
+        return seen.matches(os.lstat(path))
+    except OSError:
+        return False
+
+
+def _identify(file: ImageFile) -> dict[str, Any] | Rejection:
+    assert file.identify is not None
+    try:
+        return dict(file.identify(file.path, file.source))
+    except BadImage as error:
+        return Rejection(file.source, error.reason, str(error))
+    except OSError as error:
+        return Rejection(
+            file.source, "unreadable", f"{file.source} cannot be read ({error.strerror})"
+        )
+
+
+def _name(
+    item: Item,
+    unchanged: dict[str, Seen],
+    told: dict[str, dict[str, Any] | Rejection],
+) -> str | Rejection:
+    """An item's id, or why it is refused."""
+    if isinstance(item, Rejection):
+        return item
+    if item.id is not None:
+        return item.id
+    if item.source in unchanged:
+        return unchanged[item.source].id
+    answer = told[item.source]
+    return answer if isinstance(answer, Rejection) else str(answer["id"])
+
+
+def _kept(file: ImageFile, header: dict[str, Any] | Rejection | None) -> dict[str, Any] | None:
+    """What a header told of a row, without its id."""
+    if not isinstance(header, dict):
+        return None
+    return {name: header.get(name) for name in file.tells}
