@@ -41,8 +41,8 @@ class Recipe:
     instance_temperature: float = 0.2
     averaging: float = 0.998
     look_every: int = 5
-    text_steps: int = 800
-    text_batch: int = 256
+    text_steps: int = 2800
+    text_batch: int = 64
 
 
 @dataclass
