@@ -19,7 +19,7 @@ import pyarrow as pa
 
 from store import arrow, durable, fields, layout, table
 from store.duplicates import Integers, Progress
-from store.errors import StoreUnwritable, UsageError
+from store.errors import BadQuery, StoreUnwritable, UsageError
 from store.layout import Plane
 from store.mirror import Snapshot
 from store.schema import Vectors
@@ -133,7 +133,7 @@ def kept(uri: str) -> list[str]:
     """The methods that a map is kept of."""
     if not table.is_local(uri):
         return []
-    return [method for method in layout.METHODS if _path(uri, method).is_file()]
+    return [method for method in layout.METHODS if path(uri, method).is_file()]
 
 
 def load(gallery: Gallery, method: str) -> Map | None:
@@ -145,19 +145,49 @@ def load(gallery: Gallery, method: str) -> Map | None:
     Returns:
         None when there is none, it is of another encoder or table, or it cannot be read.
     """
-    if method not in layout.METHODS or not table.is_local(gallery.uri):
-        return None
 
     def ask(now: Snapshot) -> Map | None:
-        saved = _read(_path(gallery.uri, method))
-        if saved is None:
-            return None
-        points, about = saved
-        if (about["uuid"], about["fingerprint"]) != (now.uuid, gallery.stamp.fingerprint):
-            return None
-        return _follow(now, points, about, method)
+        saved = _usable(gallery, now, method)
+        return None if saved is None else _follow(now, *saved, method)
 
     return fields.over_mirror(gallery, "a map", ask)
+
+
+def view(gallery: Gallery, method: str = layout.PCA) -> tuple[Map, pa.Table]:
+    """A map and the metadata of its rows, of one version of the table, both in the order of ids.
+
+    Without a kept map the plane of principal components is worked out on the spot.
+
+    Raises:
+        BadQuery: too few rows, or no kept map by another method.
+    """
+
+    def ask(now: Snapshot) -> tuple[Map, pa.Table]:
+        saved = _usable(gallery, now, method)
+        if saved is None and method != layout.PCA:
+            raise BadQuery(
+                f"no {method} map of {gallery.uri}; make one with: cxr map --method {method}"
+            )
+        order = fields.by_id(now)
+        columns = fields.read(now, ["id", *fields.names(now)]).take(order)
+        if saved is not None:
+            return _follow(now, *saved, method), columns
+        vectors = np.ascontiguousarray(now.vectors[order])
+        plane = layout.pca(vectors)
+        unknown = np.full(len(order), np.nan, np.float32)
+        ids = columns["id"].to_pylist()
+        places = plane.place(vectors)
+        return Map(method, ids, places, unknown, None, plane.explained, now.version), columns
+
+    return fields.over_mirror(gallery, "a map", ask)
+
+
+def _usable(gallery: Gallery, now: Snapshot, method: str) -> tuple[pa.Table, dict[str, Any]] | None:
+    if method not in layout.METHODS or not table.is_local(gallery.uri):
+        return None
+    saved = _read(path(gallery.uri, method))
+    mine = now.uuid, gallery.stamp.fingerprint
+    return saved if saved and (saved[1]["uuid"], saved[1]["fingerprint"]) == mine else None
 
 
 def _follow(now: Snapshot, points: pa.Table, about: dict[str, Any], method: str) -> Map:
@@ -201,7 +231,8 @@ def _plane(about: dict[str, Any]) -> Plane | None:
     )
 
 
-def _path(uri: str, method: str) -> Path:
+def path(uri: str, method: str) -> Path:
+    """Where the map of a local gallery is kept."""
     return Path(uri, durable.FOLDER, _FOLDER, f"{method}.arrow")
 
 
@@ -232,18 +263,18 @@ def _save(gallery: Gallery, now: Snapshot, found: Map, plane: Plane | None, crc:
     whole = io.BytesIO()
     with pa.ipc.new_file(whole, points.schema) as writer:
         writer.write_table(points)
-    path = _path(gallery.uri, found.method)
+    target = path(gallery.uri, found.method)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        durable.write_whole(path, whole.getvalue())
+        target.parent.mkdir(parents=True, exist_ok=True)
+        durable.write_whole(target, whole.getvalue())
     except OSError as error:
-        raise StoreUnwritable(f"the map cannot be kept at {path}: {error}") from error
+        raise StoreUnwritable(f"the map cannot be kept at {target}: {error}") from error
 
 
-def _read(path: Path) -> tuple[pa.Table, dict[str, Any]] | None:
+def _read(file: Path) -> tuple[pa.Table, dict[str, Any]] | None:
     """What is in the file; None when there is none, or on any doubt."""
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError, pa.ArrowException):
-        points = pa.ipc.open_file(pa.BufferReader(path.read_bytes())).read_all()
+        points = pa.ipc.open_file(pa.BufferReader(file.read_bytes())).read_all()
         about = json.loads(points.schema.metadata[_KEY])
         wanted = {"id", "crc32", "x", "y", "nearest"}
         if about["format"] == _FORMAT and wanted <= set(points.column_names):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,10 +12,10 @@ import numpy.typing as npt
 from store import fields, scan
 from store.duplicates import Integers, Progress
 from store.errors import BadQuery
-from store.evaluation import Labelled
+from store.evaluation import Evaluation, Labelled
 from store.measures import Floats, majority, one_hot
 from store.mirror import Snapshot
-from store.protocols import LEAVE_ONE_OUT, sides
+from store.protocols import LEAVE_ONE_OUT, Baseline, evaluate_snapshot, sides
 from store.schema import Vectors
 
 if TYPE_CHECKING:
@@ -155,6 +155,35 @@ def hardest(found: ByQuery, most: int = 100) -> list[Hard]:
         Hard(found.ids[i], found.labels[i], float(deepest[i]), float(found.wrong[i]))
         for i in ranked
     ]
+
+
+def measure(
+    gallery: Gallery,
+    protocol: str = LEAVE_ONE_OUT,
+    k: Sequence[int] = (1, 3, 5, 10),
+    *,
+    split: str | None = "test",
+    gallery_split: str = "train",
+    baselines: Mapping[str, Baseline] | None = None,
+    full_ranking: bool = True,
+    progress: Progress | None = None,
+) -> Evaluation:
+    """Gallery.evaluate, telling how many queries are done."""
+
+    def ask(now: Snapshot) -> Evaluation:
+        return evaluate_snapshot(
+            now,
+            protocol,
+            k,
+            split,
+            gallery_split,
+            None,
+            baselines or {},
+            full_ranking,
+            progress,
+        )
+
+    return replace(fields.over_mirror(gallery, "an evaluation", ask), store=gallery.describe())
 
 
 def of_gallery(

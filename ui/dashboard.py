@@ -41,6 +41,18 @@ page = st.navigation(
             help="Precision at k of both protocols, beside its floors.",
         ),
         st.Page(
+            "views/map.py",
+            title="Map",
+            icon=":material/scatter_plot:",
+            help="The gallery in the plane; a line around films selects them.",
+        ),
+        st.Page(
+            "views/audit.py",
+            title="Audit",
+            icon=":material/fact_check:",
+            help="Duplicates, leaks between splits, doubtful labels, metadata.",
+        ),
+        st.Page(
             "views/store.py",
             title="Store",
             icon=":material/database:",

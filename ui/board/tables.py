@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from store.compare import Comparison
+
 #: Baselines in the order they are shown, with what a person calls them.
 FLOORS = {"raw_pixels": "raw pixels", "random": "chance"}
 
@@ -21,13 +23,17 @@ def precision_table(found: Mapping[str, Any], name: str) -> tuple[list[str], lis
     """
     depths = list(found["precision"])
     ours = [f"{found['precision'][k]:.3f}{interval(found, k)}" for k in depths]
-    rows = [[name, *ours, f"{found['map']:.3f}"]]
+    rows = [[name, *ours, _share(found["map"])]]
     for floor, called in FLOORS.items():
         measured = found["baselines"].get(floor)
         if measured:
             cells = [f"{measured['precision'][k]:.3f}" for k in depths]
-            rows.append([called, *cells, f"{measured['map']:.3f}" if "map" in measured else "–"])
+            rows.append([called, *cells, _share(measured.get("map"))])
     return ["", *(f"P@{k}" for k in depths), "mAP"], rows
+
+
+def _share(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"
 
 
 def interval(found: Mapping[str, Any], k: str) -> str:
@@ -51,6 +57,27 @@ def detail_table(found: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
         rows.append(row("majority vote is right", found["queries"], found["vote"]))
     rows.append(row("at least one of k agrees", found["queries"], found["hit_rate"]))
     return ["", "queries", *(f"k = {k}" for k in depths)], rows
+
+
+def comparison_table(found: Comparison) -> tuple[list[str], list[list[str]]]:
+    """Precision@k of two stores and their paired difference; one row a depth."""
+    names = [f"{store['encoder']}\n{store['fingerprint'][:8]}" for store in found.stores]
+    rows = []
+    for k, difference in found.difference.items():
+        low, high = found.ci95[k]
+        rows.append(
+            [
+                f"P@{k}",
+                *(f"{precision[k]:.3f}" for precision in found.precision),
+                f"{difference:+.3f}\n{low:+.3f} to {high:+.3f}",
+                f"{found.better[k]:,}",
+                f"{found.worse[k]:,}",
+            ]
+        )
+    head = [name.partition("\n")[0] for name in names]
+    if head[0] == head[1]:
+        head = [name.replace("\n", " ") for name in names]
+    return ["", *head, "difference", "better here", "better there"], rows
 
 
 def points(found: Mapping[str, Any], name: str) -> list[dict[str, Any]]:

@@ -8,11 +8,15 @@ from typing import Any
 import altair as alt
 import streamlit as st
 
-from store import BadQuery, Gallery
-from ui.board import markup, resources, tables
+from store import BadQuery, CxrError, Gallery, study
+from ui import peers
+from ui.board import drawings, lists, markup, resources, shelf, studies, tables
 from ui.board.markup import plain
 
 _ALL = "every film"
+_VOTE, _HARDEST, _RIVAL = "Majority vote", "Hardest queries", "Compared with another store"
+#: Labels of a confusion table that one can still read.
+_MATRIX = 20
 #: Colour, symbol, its glyph, and dash: of the encoder, then of the floors.
 _OURS = ("#0072B2", "circle", "●", [1, 0])
 _FLOORS = (("#D55E00", "square", "■", [6, 3]), ("#808080", "triangle-up", "▲", [2, 3]))
@@ -21,6 +25,7 @@ _FLOORS = (("#D55E00", "square", "■", [6, 3]), ("#808080", "triangle-up", "▲
 def main() -> None:
     """Draw the page."""
     gallery = resources.gallery()
+    st.html(drawings.STYLE)
     st.title("How often do neighbours share a label?")
     st.caption(
         "Precision@k: the share of the k nearest films that carry a label of the query, averaged "
@@ -84,35 +89,150 @@ def choose(splits: list[str]) -> tuple[str, str | None]:
 def protocol(
     gallery: Gallery, name: str, title: str, caption: str, split: str | None, searched: str
 ) -> None:
-    """One protocol: table, chart, details."""
+    """One protocol: table, chart, confusion, hardest queries, the other store."""
     st.subheader(title)
+    asking = resources.films(gallery, {"split": (split,)} if split else {})
     place = searched or split
-    depths = tables.fitting(
-        resources.DEPTHS, resources.films(gallery, {"split": (place,)} if place else {})
-    )
+    inside = resources.films(gallery, {"split": (place,)} if place else {})
+    depths = tables.fitting(resources.DEPTHS, inside)
+    asked = studies.Question(name, depths, split, searched, asking * inside)
     try:
         if not depths:
             raise BadQuery("too few films to leave one out")
-        found = resources.evaluation(gallery, name, depths, split, searched)
+        if not asked.quick and not studies.known(gallery, asked):
+            st.write(f"{asking:,} queries against {inside:,} films take minutes.")
+            if not st.button("Measure", type="primary", key=f"measure-{name}"):
+                return
+        found = studies.evaluation(gallery, asked)
     except BadQuery as error:
         st.info(f"Nothing to measure: {plain(str(error))}.", icon=":material/info:")
         return
     st.caption(f"{caption} {found['queries']:,} queries, {found['gallery']:,} films searched.")
+    figures(gallery, asked, found)
+    details(gallery, asked)
+
+
+def figures(gallery: Gallery, asked: studies.Question, found: dict[str, Any]) -> None:
+    """Precision@k beside floors and peers, as a table and as a chart."""
     encoder = gallery.stamp.name
+    datasets = set(resources.facets(gallery, {})["dataset"])
+    others = peers.beside(asked.protocol, datasets, asked.split, found["queries"])
     left, right = st.columns([3, 2], gap="large")
     with left:
         head, rows = tables.precision_table(found, encoder)
-        st.html(markup.table(head, rows, strong=0))
-        if "raw_pixels" not in found["baselines"]:
+        st.html(markup.table(head, studies.with_peers(found, rows, others), strong=0))
+        if others:
+            links = dict.fromkeys((peer.source, peer.url) for peer in others if peer.url)
+            listed = "; ".join(f"[{source}]({url})" for source, url in links)
+            st.caption(
+                "The last rows: what others report for the official test films; zero-shot ones saw "
+                "none of these labels" + (f" ({listed})." if listed else ".")
+            )
+        if not asked.whole:
+            st.caption(
+                "Neither mAP nor the raw-pixel floor: both need the whole ranking of every query, "
+                f"{asked.pairs:,} pairs."
+            )
+        elif "raw_pixels" not in found["baselines"]:
             st.caption("No raw-pixel floor: not every film has a thumbnail.")
         head, rows = tables.detail_table(found)
         st.html(markup.table(head, rows))
     with right:
         points = tables.points(found, encoder)
-        st.altair_chart(chart(points), key=f"chart-{name}")
+        st.altair_chart(chart(points), key=f"chart-{asked.protocol}")
         st.html(
             markup.legend([(name, style[2], style[0]) for name, style in _styles(points).items()])
         )
+
+
+def details(gallery: Gallery, asked: studies.Question) -> None:
+    """Behind a click each, so that nobody waits for what they do not look at."""
+    parts = [_VOTE, _HARDEST] + ([_RIVAL] if studies.rivals() else [])
+    chosen = st.segmented_control("More", parts, key=f"more-{asked.protocol}")
+    if chosen == _VOTE:
+        vote(gallery, asked)
+    elif chosen == _HARDEST:
+        hardest(gallery, asked)
+    elif chosen == _RIVAL:
+        rival(gallery, asked)
+
+
+def vote(gallery: Gallery, asked: studies.Question) -> None:
+    """What the majority of the neighbours says, against the label."""
+    found = studies.by_query(gallery, asked)
+    if not found.votes:
+        st.info("No majority vote: it needs exactly one label per film.", icon=":material/info:")
+        return
+    k = st.segmented_control(
+        "Neighbours that vote",
+        found.depths,
+        default=5 if 5 in found.depths else found.depths[-1],
+        required=True,
+        key=f"vote-{asked.protocol}",
+    )
+    names, counts = study.confusion(found, int(k or found.depths[-1]))
+    if len(names) > _MATRIX:
+        st.info(f"{len(names)} labels are too many for a table.", icon=":material/info:")
+        return
+    st.html(drawings.confusion(names, counts))
+
+
+def hardest(gallery: Gallery, asked: studies.Question) -> None:
+    """The queries that found the least, each a click from its neighbours."""
+    found = studies.by_query(gallery, asked)
+    hard = study.hardest(found)
+    k = found.depths[-1]
+    if not hard:
+        st.success("Every neighbour shares a label with its query.", icon=":material/check:")
+        return
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.caption(
+            f"The {len(hard)} queries with the lowest P@{k}; among equals, the nearest wrong "
+            "neighbour first."
+        )
+        shelf.download(
+            f"hardest-{asked.protocol}",
+            lambda: lists.hardest(hard, k),
+            f"csv-hardest-{asked.protocol}",
+        )
+    said = {
+        one.id: f"P@{k} {one.precision:.2f}; nearest wrong neighbour {one.wrong:.3f}"
+        for one in hard
+    }
+    labels = markup.Labels(resources.facets(gallery, {})["label"])
+    where = {"split": asked.other} if asked.other else {"split": asked.split} if asked.split else {}
+    shelf.films(
+        gallery,
+        list(said),
+        labels,
+        f"hard-{asked.protocol}",
+        said=said.__getitem__,
+        link={facet: value for facet, value in where.items() if value},
+    )
+
+
+def rival(gallery: Gallery, asked: studies.Question) -> None:
+    """Another store over the same films: paired differences."""
+    stores = studies.rivals()
+    other = stores[0]
+    if len(stores) > 1:
+        other = st.selectbox("Compared with", stores, key=f"rival-{asked.protocol}")
+    try:
+        found = studies.compared(gallery, other, asked)
+    except CxrError as error:
+        st.error(f"{plain(str(error))}.", icon=":material/error:")
+        return
+    head, rows = tables.comparison_table(found)
+    st.html(markup.table(head, rows))
+    first, second = found.left_out
+    st.caption(
+        plain(
+            f"{other}: {found.queries:,} queries and {found.gallery:,} films that both stores "
+            "have. Difference: this store minus the other, with its 95 % bootstrap interval over "
+            f"paired queries. Only here: {first:,} films, only there: {second:,}. Labels differ "
+            f"for {found.labels_differ:,}; those of this store are used."
+        )
+    )
 
 
 def chart(points: list[dict[str, Any]]) -> Any:
