@@ -25,7 +25,7 @@ from tests.ingest.fakes import FakeEncoder
 from tests.ingest.films import png
 
 
-def ingestion(files: int = 1500, side: int = 256, encoder: Any = None) -> None:
+def ingestion(files: int = 3000, side: int = 256, encoder: Any = None) -> None:
     """Print the pace of each stage alone, of the job, and of going over it again.
 
     Args:
@@ -121,7 +121,7 @@ def _encode_alone(root: Path, encoder: Any) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--files", type=int, default=1500)
+    parser.add_argument("--files", type=int, default=3000)
     parser.add_argument("--side", type=int, default=256)
     parser.add_argument("--encoder")
     arguments = parser.parse_args()
