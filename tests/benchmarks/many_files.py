@@ -116,8 +116,8 @@ def measure(count: int, side: int, folder: str) -> bool:
     bar = MOST_SECONDS * max(count, 1) / 100_000
     print(
         f"again: {again['unchanged']:,} unchanged, {again['hashed']:,} read, "
-        f"{again['seconds']:,} s (bar {bar:.0f}), peak {again['peak_mib']:,} MiB; grown by {growth:,.0f} MiB from a fifth "
-        f"to the end (bar {MOST_GROWTH_MIB})"
+        f"{again['seconds']:,} s (bar {bar:.0f}), peak {again['peak_mib']:,} MiB; "
+        f"grown by {growth:,.0f} MiB from a fifth to the end (bar {MOST_GROWTH_MIB})"
     )
     return bool(
         first["inserted"] == again["unchanged"] == count
