@@ -24,6 +24,8 @@ from store.tabled import Tabled, matrix, rescored
 NOTE = "cxr.index"
 #: Up to this many rows that pass a filter are compared one by one, which is exact.
 FEW = 10_000
+#: Of the index, kept in memory over versions; the rest is read when a query asks for it.
+_CACHE_BYTES = 256 << 20
 #: Filters whose rows are not counted again.
 _REMEMBERED = 64
 
@@ -159,10 +161,11 @@ def propose(
 
 
 class IndexedManner:
-    """Follows the table; there is nothing to load."""
+    """Follows the table; there is nothing to load, and a bounded part of the index is kept."""
 
     def __init__(self, uri: str) -> None:
         self._uri = uri
+        self._caches = table.session(_CACHE_BYTES)
 
     def follow(self, before: Answerer | None, handle: Any, remake: Remake) -> Indexed:
         """See Manner."""
@@ -172,7 +175,9 @@ class IndexedManner:
                 f"the gallery at {self._uri} has no search index; build one with: cxr index build "
                 f"--store {self._uri}, or search exactly without --index lance"
             )
-        return Indexed(handle, table.token(handle, int(handle.version)) or "", note)
+        version = int(handle.version)
+        kept = table.pin(self._uri, version, self._caches)
+        return Indexed(kept, table.token(handle, version) or "", note)
 
     def close(self) -> None:
         """Nothing is held."""

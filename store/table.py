@@ -147,14 +147,21 @@ def panics_as_errors() -> Iterator[None]:
         raise RuntimeError(f"LanceDB gave up over damaged data: {error}") from error
 
 
-def connect(uri: str) -> Any:
-    """A LanceDB connection with small caches."""
+def session(index_bytes: int = _CACHE_BYTES) -> Any:
+    """LanceDB's caches, small ones; of parts of indexes at most so many bytes."""
     import lancedb
 
-    session = lancedb.Session(_CACHE_BYTES, _CACHE_BYTES)
+    return lancedb.Session(index_bytes, _CACHE_BYTES)
+
+
+def connect(uri: str, caches: Any = None) -> Any:
+    """A LanceDB connection, with caches of its own if none are given."""
+    import lancedb
+
+    caches = caches or session()
     if is_local(uri):
-        return lancedb.connect(uri, session=session)
-    return lancedb.connect(uri, session=session, storage_options=remote.options(uri))
+        return lancedb.connect(uri, session=caches)
+    return lancedb.connect(uri, session=caches, storage_options=remote.options(uri))
 
 
 def _with_primary_key(schema: Any) -> Any:
@@ -183,9 +190,9 @@ def token(table: Any, version: int) -> str | None:
     return None
 
 
-def pin(uri: str, version: int) -> Any:
-    """A read-only handle that stays at one version."""
-    return connect(uri).open_table(NAME, version=version)
+def pin(uri: str, version: int, caches: Any = None) -> Any:
+    """A read-only handle that stays at one version; see connect."""
+    return connect(uri, caches).open_table(NAME, version=version)
 
 
 def rows_by_id(table: Any, ids: Iterable[str]) -> list[Row]:
