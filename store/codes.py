@@ -50,11 +50,13 @@ class Codes:
         parts: faiss.IndexScalarQuantizer, one after the other.
         edges: first position of each part, and the number of rows.
         error: how far a score can be from the inner product with a unit query, in exact numbers.
+        rows: int64, position of each where the copy is of some rows alone; else None.
     """
 
     parts: tuple[Any, ...]
     edges: tuple[int, ...]
     error: float
+    rows: Integers | None = None
 
     def top(
         self, queries: Vectors, count: int, allowed: Integers | None
@@ -76,9 +78,10 @@ class Codes:
         scores = np.concatenate([scores for scores, _ in found], axis=1)
         positions = np.concatenate([positions for _, positions in found], axis=1)
         order = np.argsort(-scores, axis=1, kind="stable")[:, :count]
-        return np.take_along_axis(scores, order, axis=1), np.take_along_axis(
-            positions, order, axis=1
-        )
+        best = np.take_along_axis(positions, order, axis=1)
+        if self.rows is not None:
+            best = np.where(best >= 0, self.rows[best], -1)
+        return np.take_along_axis(scores, order, axis=1), best
 
     def _part(
         self, number: int, queries: Vectors, count: int, passing: npt.NDArray[np.bool_] | None
@@ -100,16 +103,47 @@ class Codes:
             faiss.omp_set_num_threads(threads)
         return scores, np.where(places >= 0, places + first, -1)
 
+    def only(self, rows: Integers) -> Codes:
+        """A copy of these rows alone, ascending."""
+        import faiss
 
-def of(snapshot: Snapshot) -> Codes | None:
-    """The copy of a snapshot if there is one; being asked for often makes it, on a thread."""
+        edges = [len(rows) * part // len(self.parts) for part in range(len(self.parts) + 1)]
+        dimension = self.parts[0].d
+        made = [
+            _empty(dimension, last - first, faiss.vector_to_array(self.parts[0].sq.trained))
+            for first, last in pairwise(edges)
+        ]
+        memory = [_memory(part) for part in self.parts]
+        for index, (first, last) in zip(made, pairwise(edges), strict=True):
+            wanted, codes = rows[first:last], _memory(index)
+            for source, (start, stop) in zip(memory, pairwise(self.edges), strict=True):
+                low, high = np.searchsorted(wanted, [start, stop])
+                codes[low:high] = source[wanted[low:high] - start]
+        return Codes(tuple(made), tuple(edges), self.error, rows)
+
+
+def of(snapshot: Snapshot, allowed: Integers | None = None) -> Codes | None:
+    """The copy of a snapshot if there is one; being asked for often makes it, on a thread.
+
+    A filter that is asked twice in a row (it is remembered, so the same array) gets a copy of its
+    rows alone, which is kept until another one is.
+    """
     if snapshot.vectors.nbytes < _WORTH_BYTES:
         return None
     with _lock:
         state = _known.setdefault(snapshot, _State())
         state.asked += 1
-        if state.codes is not None or state.asked != _ASKED:
-            return state.codes
+        if state.codes is None and state.asked != _ASKED:
+            return None
+        again = allowed is not None and state.allowed is allowed
+        state.allowed = allowed if allowed is not None else state.allowed
+        codes, some = state.codes, state.some
+    if codes is not None:
+        if not again or allowed is None:
+            return codes
+        if some is None or some.rows is not allowed:
+            some = state.some = codes.only(allowed)
+        return some
     vectors = snapshot.vectors
 
     def work() -> None:
@@ -136,20 +170,37 @@ def make(vectors: Vectors, parts: int = 0) -> Codes:
     edges = [n * part // parts for part in range(parts + 1)]
     made, farthest = [], 0.0
     for first, last in pairwise(edges):
-        index = faiss.IndexScalarQuantizer(
-            dimension, faiss.ScalarQuantizer.QT_8bit, faiss.METRIC_INNER_PRODUCT
-        )
-        faiss.copy_array_to_vector(np.concatenate([low, span]), index.sq.trained)
-        index.is_trained = True
-        index.codes.resize((last - first) * dimension)
-        index.ntotal = last - first
-        memory = faiss.rev_swig_ptr(index.codes.data(), (last - first) * dimension)
-        codes = memory.reshape(last - first, dimension)
-        farthest = max(farthest, _encode(vectors[first:last], low, span, scale, codes))
+        index = _empty(dimension, last - first, np.concatenate([low, span]))
+        worst = _encode(vectors[first:last], low, span, scale, _memory(index))
+        farthest = max(farthest, worst)
         made.append(index)
     # Any order of float32 summation, and x' worked out in float32, is off by less than this.
     rounding = 2 * dimension * 2.0**-24 * float(1 + np.linalg.norm(low) + np.linalg.norm(span))
     return Codes(tuple(made), tuple(edges), _NEARLY_UNIT * (farthest + rounding))
+
+
+def _empty(dimension: int, count: int, trained: Vectors) -> Any:
+    """An index with room for this many codes, of these ranges: low and span of each dimension."""
+    import faiss
+
+    index = faiss.IndexScalarQuantizer(
+        dimension, faiss.ScalarQuantizer.QT_8bit, faiss.METRIC_INNER_PRODUCT
+    )
+    faiss.copy_array_to_vector(trained, index.sq.trained)
+    index.is_trained = True
+    index.codes.resize(count * dimension)
+    index.ntotal = count
+    return index
+
+
+def _memory(index: Any) -> npt.NDArray[np.uint8]:
+    """The codes of an index, (n, d), in its own memory."""
+    import faiss
+
+    if not index.ntotal:
+        return np.empty((0, index.d), np.uint8)
+    flat: npt.NDArray[np.uint8] = faiss.rev_swig_ptr(index.codes.data(), index.ntotal * index.d)
+    return flat.reshape(index.ntotal, index.d)
 
 
 def _encode(
@@ -178,11 +229,13 @@ def _encode(
 class _State:
     """What is known about the copy of one snapshot."""
 
-    __slots__ = ("asked", "codes")
+    __slots__ = ("allowed", "asked", "codes", "some")
 
     def __init__(self) -> None:
         self.asked = 0
         self.codes: Codes | None = None
+        self.allowed: Integers | None = None  # the filter that was asked last
+        self.some: Codes | None = None  # a copy of its rows
 
 
 _lock = threading.Lock()

@@ -72,10 +72,11 @@ def top(
     """
     room = snapshot.count if allowed is None else len(allowed)
     if not sure and len(queries) <= _FEW and room > _LEAST * snapshot.count:
-        copy = codes.of(snapshot)
+        copy = codes.of(snapshot, allowed if room <= _MOST * snapshot.count else None)
         more = _TIMES * count + _EXTRA
         if copy is not None and more < room:
-            return Candidates(*copy.top(queries, more, allowed), 2 * copy.error)
+            chosen = allowed if copy.rows is None else None
+            return Candidates(*copy.top(queries, more, chosen), 2 * copy.error)
     slack = rounding(queries)
     if allowed is not None:
         if room <= _MOST * snapshot.count or len(queries) > _FEW:

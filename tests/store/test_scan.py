@@ -96,6 +96,9 @@ def test_the_answer_is_that_of_numpy(vectors, data) -> None:
         for number in range(len(queries)):
             assert answers(queries[number : number + 1]) == expected[number : number + 1]
         assert answers(queries[:2]) == expected[:2]
+        some = codes._known[snapshot].some
+        if allowed is not None and not excluded and some is not None:
+            assert some.rows is allowed  # asked again and again: a copy of its own
 
 
 @settings(max_examples=60, deadline=None)
