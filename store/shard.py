@@ -170,6 +170,10 @@ class Shard:
         """Of its process."""
         return os.getpid()
 
+    def versions(self) -> list[int]:
+        """Which it holds."""
+        return [version for _, version, _ in self._parts]
+
     def keep(self, identity: Identity) -> None:
         """Let go of all versions but one."""
         with self._loading:

@@ -80,6 +80,7 @@ class ShardedManner:
         self._shards = Shards(uri, dimension, spread)
         self._lock = threading.Lock()
         self._busy = False
+        self._later: threading.Timer | None = None
 
     def follow(self, before: Answerer | None, handle: Any, remake: Remake) -> Answerer:
         """See Manner. What takes longer than a moment comes into place when it is ready."""
@@ -121,22 +122,21 @@ class ShardedManner:
     def _loaded(self, handle: Any) -> Sharded:
         version = int(handle.version)
         identity = (table.uuid_of(handle), version, table.token(handle, version) or "")
-        answerer = Sharded(handle, identity, self._shards)
+        answerer, before = Sharded(handle, identity, self._shards), self._shards.current
         rows = self._shards.load(identity)
         if rows != answerer.count:
             raise StoreDamaged(
                 f"version {version} of the gallery counts {answerer.count} rows, but its shards "
                 f"found {rows}; run: cxr check"
             )
-        later = threading.Timer(_GRACE, self._forget, [identity])
-        later.daemon = True
-        later.start()
+        if before is not None:
+            self._later = threading.Timer(_GRACE, self._shards.keep, [identity])
+            self._later.daemon = True
+            self._later.start()
         return answerer
-
-    def _forget(self, identity: Identity) -> None:
-        if self._shards.current == identity:
-            self._shards.keep(identity)
 
     def close(self) -> None:
         """End the shards."""
+        if self._later is not None:
+            self._later.cancel()
         self._shards.close()

@@ -73,9 +73,11 @@ class Shards:
         return sum(rows)
 
     def keep(self, identity: Identity) -> None:
-        """Let go of all versions but one."""
-        for actor in self._actors:
-            actor.keep.remote(identity)
+        """Let go of all versions but one, if that is still the newest."""
+        # Asked of no Ray, an actor would start one.
+        if self._ray.is_initialized() and self.current == identity:
+            for actor in self._actors:
+                actor.keep.remote(identity)
 
     def lost(self) -> list[int]:
         """The shards that are being rebuilt."""
@@ -185,7 +187,11 @@ class Shards:
         """Their processes, for who wants to see how they fare."""
         return [int(pid) for pid in self._ray.get([one.pid.remote() for one in self._actors])]
 
+    def versions(self) -> list[list[int]]:
+        """Which versions each of them holds."""
+        return [list(held) for held in self._ray.get([a.versions.remote() for a in self._actors])]
+
     def close(self) -> None:
         """End them."""
-        for actor in self._actors:
+        for actor in self._actors if self._ray.is_initialized() else ():
             self._ray.kill(actor)

@@ -246,7 +246,8 @@ a film file is {given.film_bytes / 1e3:,.0f} kB. Options of the command change e
   `--index lance` (approximate, with its recall measured and told) is the cheaper half, also on one node.
 - **Evaluation and lists of ids pass through one process**: `cxr evaluate` asks every query of the split,
   and `Gallery.ids()` holds every id. Both are for samples there, not for the whole.
-- LanceDB keeps one list of fragments per version; millions of rows per commit and `cxr optimize` keep it short.
+- Costs per row are those of the rows above; finding the known ids of a batch, and LanceDB's list of
+  fragments, grow with the table. Few large commits, and `cxr optimize`, keep both short.
 """
 
 

@@ -47,12 +47,7 @@ def ingestion(folder: Path, npz_folder: Path | None) -> None:
         ids = gallery.ids()
         rows = gallery.rows(ids)
         found[name] = (seconds / images, ids, gallery.vectors(ids), [rows[i].sha256 for i in ids])
-        line(
-            f"{name}, an image of {report.encoded:,}",
-            seconds / images,
-            "1 worker",
-            found.get("1 worker", found[name])[0],
-        )
+        print(f"  {name}: {report.encoded:,} images, {1e3 * seconds / images:.2f} ms each")
     one = found["one machine"]
     for name in ("1 worker", "2 workers"):
         other = found[name]
@@ -61,7 +56,10 @@ def ingestion(folder: Path, npz_folder: Path | None) -> None:
         print(f"  {name}: ids and digests equal: {same}; vectors differ by at most {furthest:.1e}")
         assert same and furthest <= 1e-5
     speed = found["1 worker"][0] / found["2 workers"][0]
-    print(f"  two workers do {speed:.2f} x the work of one")
+    alone = one[0] / found["1 worker"][0]
+    print(
+        f"  one worker does {alone:.2f} x the work of one machine, two do {speed:.2f} x that of one"
+    )
 
 
 def films(npz_folder: Path | None) -> Source:

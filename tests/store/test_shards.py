@@ -21,22 +21,26 @@ from tests.clusters import eventually, kill, ray  # noqa: F401 - a fixture
 from tests.store.rows import STAMP, make_rows, random_vectors
 
 needs_ray = pytest.mark.usefixtures("ray")
-ROWS = 3 * BLOCK + 77
+ROWS = BLOCK + 177
 
 
 def told(hits: list[list[Hit]]) -> list[list[tuple[int, float, str, tuple[str, ...]]]]:
     return [[(one.rank, one.score, one.row.id, one.row.labels) for one in row] for row in hits]
 
 
-@pytest.fixture
-def two(ray: Any, tmp_path: Path) -> Iterator[tuple[Gallery, Gallery]]:  # noqa: F811
+@pytest.fixture(scope="module")
+def two(
+    ray: Any,  # noqa: F811
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[tuple[Gallery, Gallery]]:
     """One gallery, in this process and in shards; some vectors occur many times."""
-    one = Gallery.create(tmp_path / "store", STAMP)
+    folder = tmp_path_factory.mktemp("shards") / "store"
+    one = Gallery.create(folder, STAMP)
     vectors = random_vectors(ROWS, 1)
     vectors[5::9] = vectors[2]
     one.upsert(make_rows(vectors))
     one.refresh()
-    shards = Gallery.open(tmp_path / "store", shards=2)
+    shards = Gallery.open(folder, shards=2)
     yield one, shards
     shards.close()
     one.close()
@@ -83,40 +87,6 @@ def test_all_else_keeps_working(two: tuple[Gallery, Gallery]) -> None:
         shards.search(random_vectors(1), k=ROWS + 1)
 
 
-def test_new_versions_are_followed(two: tuple[Gallery, Gallery]) -> None:
-    one, shards = two
-    shards.search(random_vectors(1), 1)
-    before = shards.table_version
-    for step in range(3):
-        one.upsert(make_rows(random_vectors(40, 10 + step), prefix=f"set/more/{step}/"))
-        one.upsert(make_rows(random_vectors(9, 20 + step)))  # other vectors under known ids
-        one.delete(ids=[f"set/test/{100 + step}"])
-        if step == 1:
-            one.optimize()
-        one.refresh()
-        shards.refresh()
-        eventually(lambda: shards.refresh() or shards.table_version == one.table_version)
-        queries = np.concatenate([random_vectors(4, step), random_vectors(2, 20 + step)])
-        assert told(shards.search(queries, 50)) == told(one.search(queries, 50))
-    assert shards.table_version > before and len(shards) == ROWS + 117
-
-
-def test_nobody_waits_for_a_new_version(
-    two: tuple[Gallery, Gallery], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    one, shards = two
-    shards.search(random_vectors(1), 1)
-    before = shards.table_version
-    monkeypatch.setattr("store.sharded._MOMENT", 0.0)
-    one.upsert(make_rows(random_vectors(400, 6), prefix="set/more/"))
-    assert not shards.refresh()
-    assert shards.table_version == before  # answers go on from the old one
-    assert len(shards.search(random_vectors(1), 3)[0]) == 3
-    eventually(lambda: shards.table_version > before)
-    one.refresh()
-    assert told(shards.search(random_vectors(3), 9)) == told(one.search(random_vectors(3), 9))
-
-
 def test_a_lost_shard_is_waited_for(two: tuple[Gallery, Gallery]) -> None:
     one, shards = two
     queries = random_vectors(3, 5)
@@ -149,6 +119,46 @@ def test_or_answers_say_that_they_are_partial(two: tuple[Gallery, Gallery]) -> N
     eventually(again)  # it came back by itself
     assert "partial" not in shards.describe()
     shards.close()
+
+
+def test_new_versions_are_followed(
+    two: tuple[Gallery, Gallery], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("store.sharded._GRACE", 0.5)
+    one, shards = two
+    shards.search(random_vectors(1), 1)
+    before = shards.table_version
+    for step in range(3):
+        one.upsert(make_rows(random_vectors(40, 10 + step), prefix=f"set/more/{step}/"))
+        one.upsert(make_rows(random_vectors(9, 20 + step)))  # other vectors under known ids
+        one.delete(ids=[f"set/test/{100 + step}"])
+        if step == 1:
+            one.optimize()
+        one.refresh()
+        shards.refresh()
+        eventually(lambda: shards.refresh() or shards.table_version == one.table_version)
+        queries = np.concatenate([random_vectors(4, step), random_vectors(2, 20 + step)])
+        assert told(shards.search(queries, 50)) == told(one.search(queries, 50))
+    assert shards.table_version > before and len(shards) == len(one) == ROWS + 117
+    manner: Any = shards._manner
+    # Older ones are forgotten, if not at once.
+    eventually(lambda: manner._shards.versions() == [[shards.table_version]] * 2)
+
+
+def test_nobody_waits_for_a_new_version(
+    two: tuple[Gallery, Gallery], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, shards = two
+    shards.search(random_vectors(1), 1)
+    before = shards.table_version
+    monkeypatch.setattr("store.sharded._MOMENT", 0.0)
+    one.upsert(make_rows(random_vectors(400, 6), prefix="set/more/"))
+    assert not shards.refresh()
+    assert shards.table_version == before  # answers go on from the old one
+    assert len(shards.search(random_vectors(1), 3)[0]) == 3
+    eventually(lambda: shards.table_version > before)
+    one.refresh()
+    assert told(shards.search(random_vectors(3), 9)) == told(one.search(random_vectors(3), 9))
 
 
 @needs_ray
