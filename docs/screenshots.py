@@ -89,7 +89,8 @@ def picture(
     data = page.screenshot()
     context.close()
     image = Image.open(io.BytesIO(data)).convert("RGB")
-    image.quantize(COLOURS, dither=Image.Dither.NONE).save(out, optimize=True)
+    few = image.quantize(COLOURS, dither=Image.Dither.NONE)
+    (image if "canvas" in until else few).save(out, optimize=True)
     print(f"{out} {out.stat().st_size >> 10} KiB")
 
 
@@ -130,6 +131,12 @@ def main() -> None:
     browser_path = os.environ.get("CXR_BROWSER") or shutil.which("chromium") or "/usr/bin/chromium"
     by_id = "/?" + urlencode({"id": asked})
     by_text = "/?" + urlencode({"text": arguments.text, "split": "test"})
+    nearest = [hit.row.id for hit in gallery.search_by_id(asked, min(40, len(gallery)))]
+    labels = gallery.row(asked).labels
+    others = [id_ for id_ in ids[:200] if gallery.row(id_).labels != labels] or nearest[-1:]
+    marks = {"text": arguments.text, "like": nearest[:2], "unlike": others[:1]}
+    combined = "/?" + urlencode(marks, doseq=True)
+    pair = "/?" + urlencode({"id": asked, "with": nearest[0]})
     score, table = ".cxr.hit .score", "[data-testid=stVegaLiteChart]"
     with (
         dashboard(arguments.store, arguments.encoder) as url,
@@ -141,6 +148,10 @@ def main() -> None:
             ("dashboard-dark", by_id, score, WIDE, "dark"),
             ("dashboard-text", by_text, score, WIDE, "light"),
             ("dashboard-phone", by_id, score, PHONE, "light"),
+            ("dashboard-combined", combined, score, WIDE, "light"),
+            # a patch map has too many colours to save some
+            ("dashboard-why", pair, "canvas", WIDE, "dark"),
+            ("dashboard-why-phone", pair, "canvas", PHONE, "light"),
             ("dashboard-evaluation", "/evaluation", table, WIDE, "light"),
         ):
             picture(browser, url + link, until, size, scheme, arguments.out / f"{name}.png")

@@ -53,7 +53,10 @@ def _marks(search: Search, found: Answer, labels: Labels) -> None:
     grid = st.grid("auto", min_column_width=_MARK_WIDTH, key="marks")
     signed = [(id_, "+") for id_ in search.like] + [(id_, "−") for id_ in search.unlike]
     for id_, sign in signed:
-        with grid.cell(), st.container(horizontal=True, vertical_alignment="center"):
+        with (
+            grid.cell(),
+            st.container(horizontal=True, vertical_alignment="center", key=f"marked-{id_}"),
+        ):
             st.html(markup.mark_card(found.marked[id_], found.thumbnails[id_], labels, sign))
             st.button(
                 f"Take the mark off {plain(id_)}",

@@ -144,7 +144,7 @@ def neighbours(gallery: Gallery, search: Search, found: Answer, labels: Labels) 
     st.html(
         markup.neighbours(
             lines,
-            f"Labels of the {len(found.hits)} neighbours",
+            f"Labels of the {len(found.hits)} neighbours shown",
             f"Upright line and last number: the label's share of all films{among}, which is what "
             f"chance alone would show. Thin line and range: 95 % interval of the neighbours' "
             f"share (Wilson).{chosen}",

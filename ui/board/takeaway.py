@@ -14,7 +14,16 @@ from ui.board.asked import Search
 
 def takeaway(gallery: Gallery, search: Search, found: Answer) -> None:
     """Files of the hits on this page, the command line and the script that find them again."""
-    with st.expander("Take it with you: files, command line, Python", icon=":material/ios_share:"):
+    # Filled when it is opened: a search is painted sooner without it.
+    box = st.expander(
+        "Take it with you: files, command line, Python",
+        icon=":material/ios_share:",
+        key="takeaway",
+        on_change="rerun",
+    )
+    if not box.open:
+        return
+    with box:
         _files(gallery, search, found)
         if search.upload is not None:
             st.caption(

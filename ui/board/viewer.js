@@ -66,7 +66,7 @@ export default function (component) {
     const pixels = context.createImageData(map.columns, map.rows);
     map.values.forEach((value, at) => {
       const away = (value - map.mean) / data.span;
-      pixels.data.set([...(away < 0 ? BELOW : ABOVE), 150 * Math.min(1, Math.abs(away))], 4 * at);
+      pixels.data.set([...(away < 0 ? BELOW : ABOVE), 120 * Math.min(1, Math.abs(away))], 4 * at);
     });
     context.putImageData(pixels, 0, 0);
     return canvas;
