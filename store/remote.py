@@ -8,6 +8,7 @@ Whatever can be made again (the saved mirror and its like) is in the user's cach
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import re
 from collections.abc import Iterator
@@ -15,6 +16,8 @@ from functools import cache
 from typing import Any
 
 from store.errors import StoreUnreachable, StoreUnsafe, UsageError
+
+log = logging.getLogger("store")
 
 #: Proven by the tests, against a server of the tests.
 PROVEN = ("s3",)
@@ -50,6 +53,13 @@ def check_location(uri: str) -> None:
         )
     if kind and not uri.partition("://")[2].strip("/"):
         raise UsageError(f"the store {uri!r} names no bucket; expected {kind}://BUCKET/gallery")
+    if kind in UNTRIED:
+        _say_untried(kind)
+
+
+@cache
+def _say_untried(kind: str) -> None:
+    log.warning("%s:// is handed to LanceDB as it is; nobody here has tried it", kind)
 
 
 def options(uri: str) -> dict[str, str]:

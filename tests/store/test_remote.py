@@ -355,6 +355,15 @@ def test_without_the_extra_it_says_what_to_install(
         Gallery.create(uri, STAMP)
 
 
+def test_what_nobody_tried_is_said(caplog: pytest.LogCaptureFixture) -> None:
+    remote._say_untried.cache_clear()
+    for _ in range(2):
+        remote.check_location("gs://bucket/gallery")
+    assert [record.message for record in caplog.records] == [
+        "gs:// is handed to LanceDB as it is; nobody here has tried it"
+    ]
+
+
 def test_endpoint_and_region_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT", "AWS_REGION"):
         monkeypatch.delenv(name, raising=False)
