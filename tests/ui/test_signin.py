@@ -131,7 +131,7 @@ def test_a_forged_cookie_lets_nobody_in(served):
         f"{board.url}/_stcore/health", headers={"Cookie": "_streamlit_user=forged"}
     )
     assert urllib.request.urlopen(request, timeout=5).status == 200
-    window = Visitor(board.url, cookie="_streamlit_user=forged.by.hand")
+    window = Visitor(board.url, headers={"Cookie": "_streamlit_user=forged.by.hand"})
     assert "Sign in" in [button.label for button in window.elements("button")]
     window.close()
 

@@ -7,6 +7,7 @@ a browser keeps: the elements by their place, the messages it was told to rememb
 from __future__ import annotations
 
 import re
+import socket
 import time
 from html import unescape
 from urllib.parse import urlsplit
@@ -24,14 +25,24 @@ _TAG = re.compile(r"<[^>]+>")
 class Visitor:
     """One open window."""
 
-    def __init__(self, url: str, link: str = "", timeout: float = 60, cookie: str = "") -> None:
+    def __init__(
+        self,
+        url: str,
+        link: str = "",
+        timeout: float = 60,
+        *,
+        headers: dict[str, str] | None = None,
+        origin: str | None = None,
+        host: str | None = None,
+    ) -> None:
         place = urlsplit(url)
         self.timeout = timeout
         self._socket = connect(
-            f"ws://{place.netloc}/_stcore/stream",
-            origin=url,
+            f"ws://{host or place.hostname}:{place.port}/_stcore/stream",
+            sock=socket.create_connection((place.hostname, place.port)),
+            origin=origin or url,
             subprotocols=["streamlit"],
-            additional_headers={"Cookie": cookie} if cookie else None,
+            additional_headers=headers,
             max_size=64 << 20,
         )
         self.link = link
@@ -42,6 +53,8 @@ class Visitor:
         self._followed: list[tuple[float, str]] = []
         self._looked = time.monotonic()
         self.problems: list[str] = []
+        self.pages: list[str] = []
+        self.session, self.usage_stats = "", True
         self.took = self.run()
 
     def close(self) -> None:
@@ -149,7 +162,11 @@ class Visitor:
             if not message.metadata.run.fragment_ids:
                 self._elements.clear()
                 self._followed.clear()
+            self.session = message.new_session.initialize.session_id
+            self.usage_stats = message.new_session.config.gather_usage_stats
             self._page = message.new_session.page_script_hash
+        elif kind == "navigation":
+            self.pages = [page.page_name for page in message.navigation.app_pages]
         elif kind == "page_info_changed":
             self.link = message.page_info_changed.query_string
         elif kind == "auto_rerun":

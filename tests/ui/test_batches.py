@@ -1,0 +1,254 @@
+"""The batches page: what is dropped, what is named, what runs, what is undone."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ingest.journal import entries
+from store import Gallery, UsageError
+from tests.ui import browser, films
+from tests.ui.visitor import Visitor
+from ui.board import access, batches, inbox, jobs
+
+NAMES = [
+    "../../etc/passwd",
+    "..\\..\\windows\\system.ini",
+    "/abs/film.png",
+    "a\nb\x00c.png",
+    ".hidden.png",
+    "-rf.png",
+    "=cmd()|' /C calc'!A0.png",
+    "<img src=x onerror=alert(1)>.png",
+    "film.png",
+    "FILM.PNG",
+    "x" * 300 + ".png",
+    "Ärzte – Thorax 1.png",
+    "\u202egnp.exe",
+    "",
+    "...",
+]
+
+
+def test_hostile_names_become_plain_files_in_one_folder(tmp_path):
+    dropped = [(name, films.png(films.draw(at, False))) for at, name in enumerate(NAMES)]
+    place, table = inbox.put(str(tmp_path / "gallery"), "b1", dropped, label="normal")
+    found = sorted((place / "b1").iterdir())
+    assert len(found) == len(NAMES)
+    assert all(path.is_file() and path.name.isprintable() for path in found)
+    assert all(not path.name.startswith((".", "-")) for path in found)
+    assert "Ärzte – Thorax 1.png" in {path.name for path in found}
+    assert len({path.name.casefold() for path in found}) == len(NAMES)
+    assert sorted(tmp_path.rglob("*.png")) == [path for path in found if path.suffix == ".png"]
+    assert len(table.read_text().splitlines()) >= len(NAMES) + 1
+    for private in (place.parents[1], place.parent, place / "b1"):
+        assert private.stat().st_mode & 0o077 == 0
+
+
+@given(st.text(max_size=400))
+def test_any_name_becomes_a_file_name(name):
+    found = inbox.safe_name(name, set())
+    assert found
+    assert len(found.encode()) <= 100
+    assert not set(found) & set('/\\\0<>:"|?*')
+    assert found.isprintable()
+    assert found not in (".", "..")
+
+
+@pytest.mark.parametrize(
+    "asked",
+    ["..", "../other", "a/../../other", "/etc", "link", "link/x", "none", "a\0b", "\\..\\.."],
+)
+def test_nothing_beside_the_allowed_folder_is_reached(tmp_path, asked):
+    root, other = tmp_path / "root", tmp_path / "other"
+    (root / "a").mkdir(parents=True)
+    other.mkdir()
+    (other / "x").write_bytes(b"secret")
+    (root / "link").symlink_to(other)
+    with pytest.raises(UsageError, match="there is no"):
+        inbox.below(root, asked)
+    assert inbox.below(root, "a") == root / "a"
+    assert inbox.below(root, ".") == root
+
+
+def test_what_a_drop_may_be():
+    png, dicom = ("a.png", b"\x89PNG" + bytes(200)), ("b", bytes(128) + b"DICM")
+    assert inbox.kind_of([png]) == "folder"
+    assert inbox.kind_of([dicom]) == "dicom"
+    for films_, said in [([], "choose"), ([png, dicom], "two batches"), ([png] * 501, "500")]:
+        with pytest.raises(UsageError, match=said):
+            inbox.kind_of(films_)
+
+
+@pytest.mark.parametrize("name", ["", "--json", "a/b", "../x", "x" * 61, "a\nb;c", "<b>"])
+def test_a_data_set_needs_a_plain_name(name):
+    with pytest.raises(UsageError, match="cannot name a data set"):
+        inbox.check_dataset(name)
+
+
+@pytest.mark.parametrize(
+    "options", [["--allow-ingest", "--public-url", "https://x.example"], ["--ingest-root", "."]]
+)
+def test_batches_for_everyone_are_refused(tmp_path, options):
+    command = [sys.executable, "-m", "ui.cli", "serve", "--store", str(tmp_path), *options]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=browser.ROOT)
+    assert done.returncode == 2
+    assert "--sign-in" in done.stderr or "--allow-ingest" in done.stderr
+
+
+# -- in a served dashboard ---------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory):
+    """(dashboard, gallery, folder that may be read)."""
+    home = tmp_path_factory.mktemp("batches")
+    encoder = films.tiny_clip(home / "tiny-clip")
+    films.add(home / "gallery", encoder, films.films())
+    root = home / "root"
+    (root / "ward").mkdir(parents=True)
+    lines = ["file,label"]
+    for number in range(200, 206):
+        (root / "ward" / f"{number}.png").write_bytes(
+            films.png(films.draw(number, number % 2 == 1))
+        )
+        lines.append(f"{number}.png,{'pneumonia' if number % 2 else 'normal'}")
+    (root / "ward" / "labels.csv").write_text("\n".join(lines))
+    (root / "ward" / "not described.png").write_bytes(b"<svg/>")
+    options = ["--allow-ingest", "--ingest-root", str(root)]
+    with browser.serving(home / "gallery", encoder, home / "served", options) as board:
+        yield board, home / "gallery", root
+
+
+def test_no_page_through_a_proxy_or_without_the_option(served, monkeypatch, tmp_path):
+    board, _, _ = served
+    here = Visitor(board.url)
+    assert "Batches" in here.pages
+    here.close()
+    through = Visitor(board.url, headers={"X-Forwarded-For": "203.0.113.9"})
+    assert "Search" in through.pages
+    assert "Batches" not in through.pages
+    through.close()
+    monkeypatch.delenv("CXR_ALLOW_INGEST", raising=False)
+    assert not access.may_write()
+
+
+def test_a_job_that_fails_says_why_and_leaves_no_film_behind(served, tmp_path):
+    _, store, _ = served
+    uri = str(store)
+    place, table = inbox.put(uri, "broken", [("a.png", b"x")], sheet=b"no,columns\n1,2\n")
+    jobs.start(uri, "broken", "1 film", ["folder", str(place), f"--labels={table}"])
+    job = ended(uri, "broken")
+    assert job.state == "failed"
+    assert "no column of the dropped films/labels.csv names a file" in job.message
+    assert not (inbox.inbox(uri) / "broken").exists()
+    jobs.forget(uri, "broken")
+
+
+def test_a_job_that_is_stopped_while_it_waits_never_begins(served):
+    _, store, _ = served
+    uri = str(store)
+    turn = jobs.lock(jobs.folder(uri) / "turn")  # somebody else's batch is running
+    try:
+        place, _ = inbox.put(uri, "late", [("a.png", films.png(films.draw(1, True)))])
+        jobs.start(uri, "late", "1 film", ["folder", str(place)])
+        jobs.stop(uri, "late")
+        assert ended(uri, "late").state == "stopped"
+    finally:
+        os.close(turn)
+    assert not (inbox.inbox(uri) / "late").exists()
+    assert "late" not in {one["batch"] for one in entries(uri)}
+
+
+def test_what_a_killed_job_left_is_tidied_away(tmp_path):
+    uri = str(tmp_path)
+    inbox.put(uri, "dead", [("a.png", b"x")])
+    note = jobs.folder(uri) / "dead.json"
+    note.parent.mkdir(parents=True)
+    note.write_text(json.dumps({"batch": "dead", "state": "running", "what": "1 film"}))
+    long_ago = time.time() - 1000
+    for path in (note, inbox.inbox(uri) / "dead"):
+        os.utime(path, (long_ago, long_ago))
+    [job] = jobs.all_of(uri)
+    assert job.state == "cut off"
+    jobs.tidy(uri)
+    assert not (inbox.inbox(uri) / "dead").exists()
+
+
+def test_progress_is_told_only_of_the_batch_that_runs():
+    status = {"batch": "b", "state": "running", "stage": "encoding", "done": 5, "total": 20}
+    assert batches.progress(status, "b")[0] == 0.25
+    assert batches.progress(status, "other") is None
+    assert batches.progress(None, "b") is None
+    assert batches.progress({**status, "total": 0, "done": "x"}, "b")[0] == 0.0
+
+
+@pytest.mark.browser
+@pytest.mark.skipif(not browser.there(), reason=f"no browser at {browser.BROWSER}")
+def test_drop_watch_read_undo_and_every_window_follows(served):
+    board, store, _ = served
+    dropped = [
+        {
+            "name": f"<img src=x>{number}.png",
+            "mimeType": "image/png",
+            "buffer": films.png(films.draw(number, True)),
+        }
+        for number in range(300, 304)
+    ]
+    svg = b"<svg xmlns='http://www.w3.org/2000/svg'/>"
+    dropped.append({"name": "vector.png", "mimeType": "image/png", "buffer": svg})
+    with browser.chromium() as chromium:
+        other, page = chromium.new_page(), chromium.new_page()
+        page.set_default_timeout(60_000)
+        other.set_default_timeout(60_000)
+        other.goto(board.url)
+        other.get_by_text("drawn: 60 films").wait_for()
+        page.goto(f"{board.url}/batches")
+        page.get_by_role("heading", name="Add films").wait_for()
+        page.get_by_role("radio", name="one for all").click()
+        label = page.get_by_role("textbox", name="Label of all these films")
+        label.fill("pneumonia; <i>new</i>")
+        label.press("Enter")
+        page.locator("input[type=file]").first.set_input_files(dropped)
+        page.get_by_text("vector.png").first.wait_for()
+        page.get_by_role("button", name="Add to the gallery").first.click()
+        page.get_by_text("5 dropped films").first.wait_for()
+        other.get_by_text("added, drawn: 64 films").wait_for()
+        page.get_by_text("Refused: 1 not_an_image").wait_for()
+        assert page.locator(".refused").inner_text().count("vector.png") == 2
+        assert str(store) not in page.locator(".refused").inner_text()
+        assert page.locator("img[src=x]").count() == 0
+        assert not list(inbox.inbox(str(store)).iterdir())
+
+        page.get_by_role("tab", name="Folder of the server").click()
+        page.get_by_role("radio", name="a CSV").last.click()
+        for name, text in (("Folder below", "ward"), ("CSV in that folder", "labels.csv")):
+            field = page.get_by_role("textbox", name=name)
+            field.fill(text)
+            field.press("Enter")
+        page.get_by_role("button", name="Add to the gallery").last.click()
+        other.get_by_text("added, drawn: 70 films").wait_for()
+
+        page.get_by_role("button", name="Undo this batch").click()
+        page.get_by_role("dialog").get_by_text("6 films would be removed").wait_for()
+        assert len(Gallery.open(store)) == 70  # asked only
+        page.get_by_role("dialog").get_by_role("button", name="Undo the batch").click()
+        other.get_by_text("added, drawn: 64 films").wait_for()
+        page.get_by_text("No film of it is left").wait_for()
+
+
+def ended(uri: str, batch: str) -> jobs.Job:
+    deadline = time.monotonic() + 90
+    while time.monotonic() < deadline:
+        [job] = [one for one in jobs.all_of(uri) if one.batch == batch]
+        if not job.open:
+            return job
+        time.sleep(0.1)
+    raise AssertionError(f"{batch} did not end")

@@ -1,0 +1,244 @@
+"""What a served dashboard refuses, says in its headers, and is like without a mouse or colours."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import socket
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from websockets.exceptions import InvalidStatus, WebSocketException
+
+from tests.ui import browser, films
+from tests.ui.visitor import Visitor
+
+pytest.importorskip("playwright")
+
+PAGES = ["/?id=drawn/test/103", "/?text=clear+lungs", "/evaluation", "/store", "/batches"]
+needs_browser = pytest.mark.skipif(not browser.there(), reason=f"no browser at {browser.BROWSER}")
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    root = tmp_path_factory.mktemp("serving")
+    encoder = films.tiny_clip(root / "tiny-clip")
+    films.add(root / "gallery", encoder, films.films())
+    return root / "gallery", encoder
+
+
+@pytest.fixture(scope="module")
+def board(made, tmp_path_factory):
+    home = tmp_path_factory.mktemp("served")
+    with browser.serving(*made, home, ["--allow-ingest"]) as found:
+        Visitor(found.url, "text=clear+lungs").close()  # loads the encoder
+        yield found
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    with browser.chromium() as found:
+        yield found
+
+
+def request(board, method, path, headers=None, body=None):
+    connection = http.client.HTTPConnection("127.0.0.1", board.port, timeout=10)
+    connection.request(method, path, body=body, headers=headers or {})
+    found = connection.getresponse()
+    data = found.read()
+    connection.close()
+    return found, data
+
+
+# -- who may connect ---------------------------------------------------------------------------
+
+
+def test_listens_on_loopback_only(board):
+    for host in ("127.0.0.2", "::1"):
+        with pytest.raises(OSError), socket.create_connection((host, board.port), timeout=2):
+            pass
+    listening = Path("/proc/net/tcp").read_text() if sys.platform == "linux" else ""
+    for line in listening.splitlines()[1:]:
+        address, state = line.split()[1], line.split()[3]
+        if state == "0A" and int(address.split(":")[1], 16) == board.port:
+            assert address.startswith("0100007F:")
+
+
+@pytest.mark.parametrize(
+    "headers", [{"Origin": "https://evil.example"}, {"Host": "evil.example"}], ids=str
+)
+def test_another_site_gets_no_websocket(board, headers):
+    with pytest.raises((InvalidStatus, WebSocketException, OSError)) as refused:
+        Visitor(board.url, origin=headers.get("Origin"), host=headers.get("Host"))
+    assert "403" in str(refused.value)
+
+
+def test_uploads_need_the_cross_site_token_and_a_session(board):
+    for path in ("/_stcore/upload_file/no-such-session/file", "/_stcore/upload_file/x/../../y"):
+        found, data = request(board, "PUT", path, body=b"x")
+        assert found.status in (400, 403, 404), found.status
+        assert b"Traceback" not in data
+
+
+def test_cross_origin_requests_get_no_permission(board):
+    for path in ("/", "/_stcore/health", "/_stcore/host-config"):
+        found, _ = request(board, "GET", path, {"Origin": "https://evil.example"})
+        assert found.getheader("Access-Control-Allow-Origin") in (None, board.url)
+
+
+def test_files_of_the_server_are_not_served(board):
+    for path in (
+        "/../../../../etc/passwd",
+        "/%2e%2e/%2e%2e/etc/passwd",
+        "/app/static/dashboard.py",
+        "/component/x/../../../../etc/passwd",
+        "/media/../../dashboard.py",
+        "/ui/dashboard.py",
+    ):
+        found, data = request(board, "GET", path)
+        assert b"root:" not in data
+        assert b"import streamlit" not in data
+        assert b"Traceback" not in data
+        assert found.status < 500
+
+
+def test_the_running_configuration_is_the_guarded_one(board):
+    environment = {"PATH": "/usr/bin:/bin"}
+    code = """
+import json, sys
+from streamlit import config
+from streamlit.web import bootstrap
+config._main_script_path = sys.argv[1]
+config.get_config_options(force_reparse=True)
+names = sys.argv[2:]
+print(json.dumps({name: config.get_option(name) for name in names}))
+"""
+    wanted = {
+        "server.address": "127.0.0.1",
+        "server.enableXsrfProtection": True,
+        "server.enableCORS": True,
+        "server.maxUploadSize": 20,
+        "server.enableStaticServing": False,
+        "server.allowedHosts": ["localhost", "127.0.0.1"],
+        "browser.gatherUsageStats": False,
+        "client.showErrorDetails": "none",
+    }
+    command = [sys.executable, "-c", code, str(browser.ROOT / "ui" / "dashboard.py"), *wanted]
+    done = subprocess.run(
+        command, capture_output=True, text=True, env=environment, cwd=browser.ROOT, check=True
+    )
+    assert json.loads(done.stdout.splitlines()[-1]) == wanted
+    window = Visitor(board.url)
+    assert window.usage_stats is False  # and so says the server itself
+    window.close()
+
+
+def test_a_page_that_breaks_shows_no_message_of_the_program(made, tmp_path):
+    with browser.serving(*made, tmp_path / "home", CXR_COMPARE="") as board:
+        window = Visitor(board.url, "id=drawn/test/103")
+        assert window.problems == []
+        window.close()
+        found = urllib.request.urlopen(board.url, timeout=5).headers
+        assert "python" not in str(found.get("server", "")).casefold()
+
+
+# -- states, in a browser ----------------------------------------------------------------------
+
+
+@needs_browser
+@pytest.mark.browser
+def test_a_60_mb_upload_is_refused_before_it_is_sent(board, chromium, tmp_path):
+    file = tmp_path / "huge.png"
+    with file.open("wb") as handle:
+        handle.truncate(60 << 20)
+    page = chromium.new_page()
+    sent = []
+    page.on("request", lambda one: sent.append(one.url) if "upload_file" in one.url else None)
+    page.goto(f"{board.url}/batches")
+    page.get_by_role("heading", name="Add films").wait_for(timeout=30_000)
+    page.locator("input[type=file]").first.set_input_files(file)
+    page.get_by_text("20MB or smaller").or_(page.get_by_text("20.0MB or smaller")).wait_for()
+    assert sent == []
+    page.close()
+
+
+@needs_browser
+@pytest.mark.browser
+def test_a_60_mb_upload_that_comes_all_the_same_is_refused(board):
+    window = Visitor(board.url)
+    path = f"/_stcore/upload_file/{window.session}/file"
+    body = b"--b\r\nContent-Disposition: form-data; name=f; filename=a.png\r\n\r\n"
+    headers = {"Content-Type": "multipart/form-data; boundary=b"}
+    found, _ = request(board, "PUT", path, headers, body + bytes(60 << 20) + b"\r\n--b--\r\n")
+    assert found.status in (400, 403, 413)
+    window.close()
+
+
+# -- without a mouse, without colours ----------------------------------------------------------
+
+
+def opened(chromium, board, path, scheme, width=1280):
+    context = chromium.new_context(
+        color_scheme=scheme, viewport={"width": width, "height": 900}, reduced_motion="reduce"
+    )
+    context.set_default_timeout(30_000)
+    page = context.new_page()
+    page.goto(board.url + path)
+    page.get_by_text("Research and education only, not for diagnosis").wait_for()
+    page.locator("[data-testid=stSpinner]").first.wait_for(state="detached")
+    page.wait_for_timeout(500)
+    return context, page
+
+
+@needs_browser
+@pytest.mark.browser
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("path", PAGES)
+def test_names_contrast_and_alternatives(board, chromium, path, scheme):
+    """axe: every control named, AA contrast of the rendered colours, images described."""
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright")
+    context, page = opened(chromium, board, path, scheme)
+    found = axe.Axe().run(
+        page, options={"runOnly": {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21aa"]}}
+    )
+    context.close()
+    said = [
+        f"{one['id']}: {node['target']} {node['failureSummary'][:300]}"
+        for one in found.response["violations"]
+        if one["impact"] in ("serious", "critical")
+        for node in one["nodes"]
+    ]
+    assert said == []
+
+
+@needs_browser
+@pytest.mark.browser
+def test_everything_is_reached_with_the_keyboard(board, chromium):
+    context, page = opened(chromium, board, "/?id=drawn/test/103", "light")
+    reached = set()
+    for _ in range(60):
+        page.keyboard.press("Tab")
+        reached.add(
+            page.evaluate(
+                "(e => (e.innerText || e.ariaLabel || '').trim())(document.activeElement)"
+            )
+        )
+    assert {"Search", "Evaluation", "Store", "Batches", "More like this", "Clear"} <= {
+        name.split("\n")[-1] for name in reached
+    }
+    box = page.get_by_role("searchbox", name="Describe what the film shows")
+    box.focus()
+    page.keyboard.type("clear lungs")
+    page.keyboard.press("Enter")
+    page.locator(".cxr.query").filter(has_text="clear lungs").wait_for()
+    context.close()
+
+
+def test_every_page_is_a_known_host_only(board):
+    page = request(board, "GET", "/")[1].decode()
+    for part in page.split('"'):
+        assert urlsplit(part).hostname in (None, "127.0.0.1")
