@@ -129,11 +129,13 @@ def make(
     return fields.over_mirror(gallery, "a map", ask)
 
 
-def kept(uri: str) -> list[str]:
-    """The methods that a map is kept of."""
-    if not table.is_local(uri):
-        return []
-    return [method for method in layout.METHODS if path(uri, method).is_file()]
+def kept(gallery: Gallery) -> list[str]:
+    """The methods that a map of this very gallery is kept of."""
+
+    def ask(now: Snapshot) -> list[str]:
+        return [method for method in layout.METHODS if _usable(gallery, now, method)]
+
+    return fields.over_mirror(gallery, "a map", ask)
 
 
 def load(gallery: Gallery, method: str) -> Map | None:
@@ -276,7 +278,8 @@ def _read(file: Path) -> tuple[pa.Table, dict[str, Any]] | None:
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError, pa.ArrowException):
         points = pa.ipc.open_file(pa.BufferReader(file.read_bytes())).read_all()
         about = json.loads(points.schema.metadata[_KEY])
-        wanted = {"id", "crc32", "x", "y", "nearest"}
-        if about["format"] == _FORMAT and wanted <= set(points.column_names):
+        columns = {"id", "crc32", "x", "y", "nearest"} <= set(points.column_names)
+        told = {"uuid", "version", "fingerprint", "seed", "plane"} <= set(about)
+        if about["format"] == _FORMAT and columns and told:
             return points, about
     return None

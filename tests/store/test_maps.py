@@ -89,11 +89,11 @@ def gallery(tmp_path):
 
 
 def test_a_kept_map_comes_back_as_it_was(gallery):
-    assert maps.kept(gallery.uri) == []
+    assert maps.kept(gallery) == []
     assert maps.load(gallery, "pca") is None
     made = maps.make(gallery)
     found = maps.load(Gallery.open(gallery.uri), "pca")
-    assert maps.kept(gallery.uri) == ["pca"]
+    assert maps.kept(gallery) == ["pca"]
     assert found.ids == gallery.ids()
     assert np.array_equal(found.places, made.places)
     assert np.array_equal(found.nearest, made.nearest)
@@ -140,7 +140,7 @@ def test_a_map_of_another_table_or_a_damaged_one_is_not_used(gallery, tmp_path):
     copy = tmp_path / "other" / "_cxr" / "map" / "pca.arrow"
     copy.parent.mkdir(parents=True, exist_ok=True)
     copy.write_bytes(file.read_bytes())
-    assert maps.load(other, "pca") is None
+    assert maps.load(other, "pca") is None and maps.kept(other) == []
     for damaged in (b"", b"ARROW1", file.read_bytes()[:500], b"\0" * 4096):
         file.write_bytes(damaged)
         assert maps.load(gallery, "pca") is None

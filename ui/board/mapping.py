@@ -51,7 +51,15 @@ class Drawn:
 
 def methods(gallery: Gallery) -> list[str]:
     """Maps to choose from: those that were kept, and PCA, which needs no waiting."""
-    return list(dict.fromkeys([*reversed(maps.kept(gallery.uri)), layout.PCA]))
+    changed = tuple(_changed(gallery.uri, method) for method in layout.METHODS)
+    return list(
+        dict.fromkeys([*reversed(_kept(resources.key(gallery), changed, gallery)), layout.PCA])
+    )
+
+
+@st.cache_resource(max_entries=8, show_spinner=False)
+def _kept(key: Key, changed: tuple[float, ...], _gallery: Gallery) -> list[str]:
+    return maps.kept(_gallery)
 
 
 def drawn(gallery: Gallery, method: str) -> Drawn:

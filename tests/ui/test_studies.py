@@ -1,0 +1,274 @@
+"""Evaluation, map and audit without a browser: pages, commands, and the logic below them."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import io
+import json
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from typer.testing import CliRunner
+
+from store import Gallery, maps
+from tests.ui import films
+
+streamlit = pytest.importorskip("streamlit")
+from streamlit.testing.v1 import AppTest  # noqa: E402
+
+from ui import peers  # noqa: E402
+from ui.board import lists, scatter, working  # noqa: E402
+from ui.board.carry import table  # noqa: E402
+from ui.board.colouring import MISSING, colouring  # noqa: E402
+from ui.cli import app as cli  # noqa: E402
+
+APP = Path(__file__).parents[2] / "ui" / "dashboard.py"
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """(gallery, encoder folder), shared and never written to."""
+    root = tmp_path_factory.mktemp("studies")
+    encoder = films.tiny_clip(root / "tiny-clip")
+    films.add(root / "gallery", encoder, films.films())
+    return root / "gallery", encoder
+
+
+@pytest.fixture
+def page(made, monkeypatch):
+    """Open a page: page("map", {query parameters}, store=)."""
+
+    def start(name, link=(), store=made[0], **environment):
+        monkeypatch.setenv("CXR_STORE", str(store))
+        monkeypatch.setenv("CXR_ENCODER", str(made[1]))
+        for key, value in environment.items():
+            monkeypatch.setenv(key, value)
+        test = AppTest.from_file(APP, default_timeout=60)
+        test.run()
+        for key, value in dict(link).items():
+            test.query_params[key] = value
+        return test.switch_page(f"views/{name}.py").run()
+
+    return start
+
+
+def text(test) -> str:
+    assert not test.exception, test.exception
+    parts = [*test.markdown, *test.caption, *test.info, *test.warning, *test.error, *test.subheader]
+    return "\n".join([part.value.replace("\\", "") for part in parts]) + "\n".join(
+        element.body for element in test.get("html")
+    )
+
+
+# -- pages ------------------------------------------------------------------------------------
+
+
+def test_exact_duplicates_with_their_leaks(page, made):
+    shown = text(page("audit"))
+    assert "**1** groups of **2** films; **0** in more than one split" in shown
+    assert "drawn/test/<wbr>100" in shown or "drawn/<wbr>test/<wbr>100" in shown
+
+
+def test_every_list_of_the_audit_opens(page):
+    test = page("audit")
+    for name in ("Near duplicates", "Doubtful labels", "Labels and metadata"):
+        test.button_group(key="list").set_value(name).run()
+        shown = text(test)
+        assert {
+            "Near duplicates": "**1** pairs among 60 films",
+            "Doubtful labels": "of 60 labelled films differ",
+            "Labels and metadata": "Patients in several splits",
+        }[name] in shown
+
+
+def test_nonsense_in_the_link_of_the_audit_opens_its_first_list(page):
+    assert "groups of" in text(page("audit", {"list": "<script>alert(1)</script>"}))
+
+
+def test_the_map_marks_the_search_of_its_link_and_tells_its_age(page, made, tmp_path):
+    assert "Marked: drawn/train/7 (?)" in text(page("map", {"id": "drawn/train/7"}))
+    assert "Marked" not in text(page("map", {"id": "nobody"}))
+    store = tmp_path / "gallery"
+    films.add(store, made[1], [films.film(number, "train") for number in range(12)])
+    gallery = Gallery.open(store)
+    maps.make(gallery)
+    films.add(store, made[1], [films.film(50, "test"), films.film(51, "test")])
+    assert "2 films came or changed since the plane was computed" in text(page("map", store=store))
+    file = store / "_cxr" / "map" / "pca.arrow"
+    (file.parent / "umap.arrow").write_bytes(file.read_bytes().replace(b"plane", b"plain"))
+    shown = text(page("map", store=store))  # a file that is no map is no map
+    assert "came or changed" in shown
+
+
+def test_a_map_of_too_few_films_says_so(page, made, tmp_path):
+    films.add(tmp_path / "gallery", made[1], [films.film(1, "train")])
+    assert "a map needs two of each" in text(page("map", store=tmp_path / "gallery"))
+
+
+def test_vote_and_hardest_queries_and_another_store(page, made):
+    test = page("evaluation", CXR_COMPARE=str(made[0]))
+    test.button_group(key="more-leave-one-out").set_value("Majority vote").run()
+    assert "majority of the neighbours says" in text(test)
+    test.button_group(key="more-leave-one-out").set_value("Hardest queries").run()
+    assert "nearest wrong neighbour" in text(test)
+    test.button_group(key="more-split").set_value("Compared with another store").run()
+    assert "20 queries and 40 films that both stores have" in text(test)
+    assert "Labels differ for 0" in text(test)
+
+
+def test_another_store_that_is_not_there_is_a_sentence(page, tmp_path):
+    test = page("evaluation", CXR_COMPARE=str(tmp_path / "none"))
+    test.button_group(key="more-split").set_value("Compared with another store").run()
+    assert "no gallery at" in text(test)
+
+
+def test_peers_are_shown_beside_the_official_films_only():
+    official = peers.beside("leave-one-out", {"pneumoniamnist"}, "test", 624)
+    assert official and all(peer.source for peer in official)
+    assert peers.beside("leave-one-out", {"drawn"}, "test", 624) == []
+    assert peers.beside("leave-one-out", {"pneumoniamnist", "nih"}, "test", 624) == []
+    assert peers.beside("leave-one-out", {"pneumoniamnist"}, "val", 624) == []
+    assert peers.beside("split", {"pneumoniamnist"}, "test", 623) == []
+
+
+# -- what is below the pages --------------------------------------------------------------------
+
+
+def unpacked(text_: str) -> list[str]:
+    before, found = "", []
+    for line in text_.split("\n"):
+        before = before[: ord(line[0]) - 33] + line[1:]
+        found.append(before)
+    return found
+
+
+@given(st.lists(st.text(st.characters(codec="utf-8"), min_size=1, max_size=120), min_size=1))
+def test_ids_reach_the_browser_as_they_are_where_it_can_draw_them(ids):
+    ids = sorted(ids)
+    sent = scatter.pack(np.zeros((len(ids), 2), np.uint16), ids, colouring([None] * len(ids)))
+    drawn = [
+        "".join(c if c.isprintable() and ord(c) < 0x10000 else "\ufffd" for c in i) for i in ids
+    ]
+    assert unpacked(sent["ids"]) == drawn
+    assert len(base64.b64decode(sent["places"])) == 4 * len(ids)
+
+
+@given(st.lists(st.one_of(st.none(), st.sampled_from("abcdefghijkl")), min_size=1))
+def test_values_get_a_shape_each_and_the_rest_share_one(values):
+    found = colouring(values)
+    assert found.missing == values.count(None)
+    assert sum(entry.count for entry in found.legend) + found.missing == len(values)
+    assert len(found.legend) <= 8
+    assert len({entry.glyph for entry in found.legend}) == len(found.legend)
+    for code, value in zip(found.codes.tolist(), values, strict=True):
+        if value is None:
+            assert code == MISSING
+        else:
+            assert found.legend[code].name in (value, "other values")
+
+
+def test_numbers_get_a_scale_and_several_labels_one_name():
+    found = colouring([1.0, 3.0, None, float("nan"), 2.0])
+    assert found.range == (1.0, 3.0)
+    assert found.codes.tolist() == [0, 253, MISSING, MISSING, 126]
+    labels = colouring([["a"], ["a", "b"], [], ["b"]])
+    assert [entry.name for entry in labels.legend] == ["a", "b", "several labels"]
+    assert labels.missing == 1
+    assert colouring([True, False]).range is None
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        *(None, [], "x", 3, {"a": 1}),
+        *([[0, 0], [1, 1]], [[0, 0], [1, 1], [1]], [[0, 0], [1, 1], [1, "a"]]),
+        *([[0, 0], [1, 1], [1, float("nan")]], [[0, 0]] * 5000),
+    ],
+)
+def test_a_line_that_is_none_surrounds_nothing(sent):
+    assert len(scatter.outline_of(sent)) == 0
+
+
+def test_a_computation_is_done_once_and_a_failed_one_again(monkeypatch):
+    done = []
+    assert working.result("test-once", "t", lambda told: done.append(1) or 7) == 7
+    assert working.result("test-once", "t", lambda told: done.append(1) or 8) == 7
+    assert working.known("test-once") and done == [1]
+
+    def fails(told):
+        time.sleep(0.05)
+        raise ValueError("no")
+
+    for _ in range(2):
+        with pytest.raises(ValueError, match="no"):
+            working.result("test-fails", "t", fails)
+    assert working.result("test-fails", "t", lambda told: 1) == 1
+
+
+# -- commands ---------------------------------------------------------------------------------
+
+
+def run(*words):
+    found = CliRunner().invoke(cli, [str(word) for word in words])
+    assert found.exit_code == 0, (found.output, found.exception)
+    return found.stdout
+
+
+def test_cxr_audit_prints_one_document_and_writes_every_list(made, tmp_path):
+    found = json.loads(
+        run("audit", "--store", made[0], "--json", "--csv", tmp_path / "lists", "-q")
+    )
+    assert [[film["id"] for film in group["films"]] for group in found["exact"]] == [
+        ["drawn/test/100", "drawn/test/119"]
+    ]
+    assert found["near"]["by"] == "pictures" and found["near"]["total"] == 1
+    assert found["doubtful"]["labelled"] == 60
+    assert found["store"]["rows"] == 60
+    names = {path.name for path in (tmp_path / "lists").iterdir()}
+    assert names == {
+        "exact-duplicates.csv",
+        "near-duplicates.csv",
+        "doubtful-labels.csv",
+        "metadata.csv",
+        "patients-in-several-splits.csv",
+    }
+    with (tmp_path / "lists" / "exact-duplicates.csv").open(newline="") as file:
+        assert [row["id"] for row in csv.DictReader(file)] == ["drawn/test/100", "drawn/test/119"]
+    said = run("audit", "--store", made[0])
+    assert "exact duplicates: 1 groups of 2 films, 0 across splits" in said
+
+
+def test_cxr_map_keeps_a_map_and_cxr_compare_pairs_queries(made, tmp_path):
+    store = tmp_path / "gallery"
+    films.add(store, made[1], films.films()[:30])
+    found = json.loads(run("map", "--store", store, "--json"))
+    assert (found["method"], found["rows"]) == ("pca", 30)
+    assert maps.kept(Gallery.open(store)) == ["pca"]
+    other = json.loads(
+        run("compare", made[0], "--store", store, "--split", "train", "--k", "1,3", "--json")
+    )
+    assert (other["queries"], other["left_out"]) == (30, [0, 10])
+    assert other["difference"]["1"] == 0
+    assert "difference" in run("compare", made[0], "--store", store, "--split", "train", "--k", "1")
+
+
+def test_cells_that_a_spreadsheet_would_run_are_text():
+    head, rows = lists.metadata(
+        type(
+            "G",
+            (),
+            {
+                "rows": {"": 1},
+                "columns": [
+                    type("C", (), {"name": "=cmd()", "missing": {}, "values": {"@x": {"": 1}}})()
+                ],
+            },
+        )()
+    )
+    written = list(csv.reader(io.StringIO(table(head, rows).decode())))
+    assert written[1][0] == "'=cmd()" and written[2][1] == "'@x"
