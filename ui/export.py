@@ -150,7 +150,9 @@ def export(
             )
         )
         contents = {**data, **dict(figures.values()), NAME: text.encode()}
-        contents[artefacts.META] = _meta(gallery, rows, names, setting, depths, measured, contents)
+        told = {"text_tower": encoder.supports_text if encoder else None}
+        made = _meta(gallery, rows, names, setting, depths, measured, contents)
+        contents[artefacts.META] = bundle.json_lines({**made, **told})
         say("writing files")
         for name, content in contents.items():
             path = aside / name
@@ -160,15 +162,27 @@ def export(
     return Exported(target, tuple(contents), tuple(measured))
 
 
-def is_current(gallery: Gallery, out_dir: str | Path, k: Sequence[int] = (1, 3, 5, DEPTH)) -> bool:
+def is_current(
+    gallery: Gallery,
+    out_dir: str | Path,
+    encoder: Encoder | None = None,
+    *,
+    k: Sequence[int] = (1, 3, 5, DEPTH),
+) -> bool:
     """Whether a folder holds a whole export of exactly this gallery, by this software.
 
     Compares the data files' digests with what would be written now; figures and report only
-    have to be there.
+    have to be there. An export without text queries is not current once there is an ``encoder``
+    that can answer them, and the other way round.
     """
     folder = Path(out_dir).expanduser()
     meta = _read_meta(folder)
-    expected = {**gallery.describe(), "made_by": _version(), "depths": list(check_depths(k))}
+    expected = {
+        **gallery.describe(),
+        "made_by": _version(),
+        "depths": list(check_depths(k)),
+        "text_tower": encoder.supports_text if encoder else None,
+    }
     expected.pop("uri")
     if any(meta.get(name) != value for name, value in expected.items()):
         return False
@@ -222,35 +236,33 @@ def _meta(
     depths: Sequence[int],
     evaluations: Sequence[Evaluation],
     contents: Mapping[str, bytes],
-) -> bytes:
+) -> dict[str, Any]:
     several = any(len(row.labels) > 1 for row in rows.values())
     found = [{k: v for k, v in one.as_dict().items() if k != "store"} for one in evaluations]
     data = (artefacts.EMBEDDINGS, artefacts.LABELS, artefacts.IDS, artefacts.INDEX)
-    return bundle.json_lines(
-        {
-            "format": artefacts.FORMAT,
-            "made_by": _version(),
-            "encoder": gallery.stamp.name,
-            "fingerprint": gallery.stamp.fingerprint,
-            "dimension": gallery.stamp.dimension,
-            "rows": len(rows),
-            "table_version": gallery.table_version,
-            "order": "data set, split (train, val, test), index",
-            "index": "IndexFlatIP, unit vectors: inner product is cosine",
-            "label_names": list(names),
-            "labels": "0/1 matrix, one column per label name" if several else "index, -1 for none",
-            "notice": notice_of(gallery.facets()["dataset"]),
-            "protocol": found[0]["protocol"] if found else None,
-            "precision": found[0]["precision"] if found else {},
-            "evaluations": {one["protocol"]: one for one in found},
-            "depths": list(depths),
-            "figures": f"{setting.name}, seed {SEED}",
-            "files": [*contents, artefacts.META],
-            "sha256": {name: hashlib.sha256(contents[name]).hexdigest() for name in data},
-            "columns": bundle.columns(rows),
-            artefacts.OWN: bundle.own_columns(rows, gallery.columns()),
-        }
-    )
+    return {
+        "format": artefacts.FORMAT,
+        "made_by": _version(),
+        "encoder": gallery.stamp.name,
+        "fingerprint": gallery.stamp.fingerprint,
+        "dimension": gallery.stamp.dimension,
+        "rows": len(rows),
+        "table_version": gallery.table_version,
+        "order": "data set, split (train, val, test), index",
+        "index": "IndexFlatIP, unit vectors: inner product is cosine",
+        "label_names": list(names),
+        "labels": "0/1 matrix, one column per label name" if several else "index, -1 for none",
+        "notice": notice_of(gallery.facets()["dataset"]),
+        "protocol": found[0]["protocol"] if found else None,
+        "precision": found[0]["precision"] if found else {},
+        "evaluations": {one["protocol"]: one for one in found},
+        "depths": list(depths),
+        "figures": f"{setting.name}, seed {SEED}",
+        "files": [*contents, artefacts.META],
+        "sha256": {name: hashlib.sha256(contents[name]).hexdigest() for name in data},
+        "columns": bundle.columns(rows),
+        artefacts.OWN: bundle.own_columns(rows, gallery.columns()),
+    }
 
 
 def _read_meta(folder: Path) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from store import BadQuery, Labelled, UsageError
 from store.nearness import Nearness
 from store.prompts import score_prompts
 from tests.ui import films
+from tests.ui.running import Cxr
 from ui import caution
 from ui.commands.prompting import BUNDLED, Prompt, read_prompts
 
@@ -34,26 +35,11 @@ def made(tmp_path_factory):
 
 
 @pytest.fixture
-def cxr(made, capsys, monkeypatch):
-    """Run a command: (exit code, stdout, stderr)."""
-    from ui import cli
-
+def cxr(cxr: Cxr, made, monkeypatch: pytest.MonkeyPatch) -> Cxr:
     monkeypatch.setenv("CXR_STORE", str(made[0]))
     monkeypatch.setenv("CXR_ENCODER", str(made[1]))
     monkeypatch.setenv("CXR_DEVICE", "cpu")
-
-    def run(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr("sys.argv", ["cxr", *map(str, arguments)])
-        capsys.readouterr()
-        try:
-            cli.main()
-            code = 0
-        except SystemExit as stop:
-            code = int(stop.code or 0)
-        found = capsys.readouterr()
-        return code, found.out, found.err
-
-    return run
+    return cxr
 
 
 @pytest.fixture

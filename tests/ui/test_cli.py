@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,37 +15,8 @@ import pytest
 from PIL import Image
 
 from tests.ingest.test_encoders import save_processor, save_tokenizer, tiny_model
+from tests.ui.running import Cxr
 from ui import cli
-
-
-@dataclass
-class Result:
-    code: int
-    out: str
-    err: str
-
-    @property
-    def document(self) -> Any:
-        return json.loads(self.out)
-
-
-Cxr = Callable[..., Result]
-
-
-@pytest.fixture
-def cxr(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Cxr:
-    def run(*arguments: object) -> Result:
-        monkeypatch.setattr(sys, "argv", ["cxr", *map(str, arguments)])
-        capsys.readouterr()
-        try:
-            cli.main()
-            code = 0
-        except SystemExit as exit_:
-            code = int(exit_.code or 0)
-        captured = capsys.readouterr()
-        return Result(code, captured.out, captured.err)
-
-    return run
 
 
 def drawn(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:

@@ -13,7 +13,7 @@ from store import Gallery, heal
 from store import table as tables
 from tests.store.rows import STAMP, make_rows, random_vectors
 from tests.store.test_table import damage_first_vector
-from ui import cli
+from tests.ui.running import Cxr
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -27,20 +27,9 @@ def gallery(tmp_path: Path) -> Gallery:
 
 
 @pytest.fixture
-def cxr(gallery: Gallery, monkeypatch, capsys):
-    def run(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["cxr", *arguments, "--store", gallery.uri])
-        monkeypatch.setattr(sys, "stdin", io.StringIO(""))  # nobody answers
-        capsys.readouterr()
-        try:
-            cli.main()
-            code = 0
-        except SystemExit as exit_:
-            code = int(exit_.code or 0)
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return run
+def cxr(cxr: Cxr, gallery: Gallery, monkeypatch: pytest.MonkeyPatch) -> Cxr:
+    monkeypatch.setattr(sys, "stdin", io.StringIO(""))  # nobody answers
+    return lambda *arguments: cxr(*arguments, "--store", gallery.uri)
 
 
 def test_delete_counts_asks_and_deletes(cxr, gallery: Gallery) -> None:

@@ -63,7 +63,7 @@ def demo(
     gallery.refresh()
     found = measure(gallery, dataset=source.name)
     printing.evaluations(found)
-    if is_current(gallery, out):
+    if is_current(gallery, out, encoder):
         printing.say(f"artefacts in {out} are those of table version {gallery.table_version}")
     else:
         written = export(
