@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 DEV_READY := $(VENV)/.ready-dev
 
-.PHONY: demo test lint format types imports bench torture fuzz screenshots clean
+.PHONY: demo test lint format types imports bench peers torture fuzz screenshots clean
 
 demo: $(READY)
 	$(BIN)/cxr demo $(ARGS)
@@ -29,6 +29,11 @@ format: $(DEV_READY)
 
 bench: $(DEV_READY)
 	env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE $(BIN)/python -m tests.benchmarks $(ARGS)
+
+# The other libraries that `make bench` measures when they are there.
+peers: $(READY)
+	$(BIN)/python -c "import pathlib, tomllib; print(*tomllib.loads(pathlib.Path('pyproject.toml').read_text())['dependency-groups']['bench'], sep='\n')" > $(VENV)/bench.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement $(VENV)/bench.txt
 
 # 100 kills and 100 simulated power losses; a short version runs in `make test`.
 torture: $(DEV_READY)

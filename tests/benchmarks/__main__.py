@@ -15,7 +15,10 @@ import time
 from pathlib import Path
 
 from tests.benchmarks import growth, keeping, searching
-from tests.benchmarks.timing import heading, line
+from tests.benchmarks.encoding import encoding as encode
+from tests.benchmarks.ingestion import ingestion
+from tests.benchmarks.readers import ingest_batches, readers
+from tests.benchmarks.timing import filled, heading, line, verdicts
 
 
 def chain(npz_folder: Path | None) -> None:
@@ -57,7 +60,18 @@ def chain(npz_folder: Path | None) -> None:
         line("ingest + evaluate + export", total)
 
 
-SECTIONS = ("search", "following", "opening", "small", "readers", "loo", "growth", "chain")
+SECTIONS = (
+    "search",
+    "following",
+    "growth",
+    "opening",
+    "small",
+    "readers",
+    "loo",
+    "encoding",
+    "ingestion",
+    "chain",
+)
 
 
 def main() -> None:
@@ -66,27 +80,45 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=100_000)
     parser.add_argument("--dimension", type=int, default=512)
     parser.add_argument("--most", type=int, default=1_000_000, help="rows of opening and growth")
-    parser.add_argument("--quick", action="store_true", help="without Chroma, which takes minutes")
+    parser.add_argument(
+        "--quick", action="store_true", help="without hnswlib and Chroma, which take minutes"
+    )
     parser.add_argument("--medmnist", type=Path, default=os.environ.get("MEDMNIST_ROOT"))
     parser.add_argument("--child", nargs=2, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.child:
-        keeping.CHILDREN[given.child[0]](given.child[1])
+        what, argument = given.child
+        children = {**keeping.CHILDREN, "grown": growth.grown, "ingest_batches": ingest_batches}
+        print(json.dumps(children[what](argument)), flush=True)
         return
-    load = ", ".join(f"{one:.1f}" for one in os.getloadavg())
-    print(f"{os.cpu_count()} cores, load {load}; the best of several runs, in turns with the peer")
-    runs = {
-        "search": lambda: searching.run(given.rows, given.dimension, given.quick),
-        "following": lambda: keeping.following(given.rows, given.dimension),
-        "opening": lambda: keeping.opening(given.most, 128),
-        "small": keeping.small_batches,
-        "readers": keeping.readers,
-        "loo": lambda: keeping.leave_one_out(given.rows),
-        "growth": lambda: growth.run(given.most),
-        "chain": lambda: chain(given.medmnist),
-    }
-    for name in given.sections or SECTIONS:
-        runs[name]()
+    with tempfile.TemporaryDirectory() as folder:
+        large = f"{folder}/large"
+
+        def opening() -> None:
+            if not Path(large).exists():
+                filled(large, given.most, 128)
+            keeping.opening(large)
+
+        runs = {
+            "search": lambda: searching.run(given.rows, given.dimension, given.quick),
+            "following": lambda: keeping.following(given.rows, given.dimension),
+            "growth": lambda: growth.run(large, given.most),
+            "opening": opening,
+            "small": keeping.small_batches,
+            "readers": readers,
+            "loo": lambda: keeping.leave_one_out(given.rows),
+            "encoding": encode,
+            "ingestion": ingestion,
+            "chain": lambda: chain(given.medmnist),
+        }
+        load = ", ".join(f"{one:.1f}" for one in os.getloadavg())
+        print(f"{os.cpu_count()} cores, load {load}; the best of several runs, in turns with peers")
+        for name in SECTIONS:
+            if name in (given.sections or SECTIONS):
+                begin = time.perf_counter()
+                runs[name]()
+                print(f"  ({name}: {time.perf_counter() - begin:.0f} s)", flush=True)
+    verdicts()
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tests.benchmarks.timing import in_turns
+from tests.benchmarks.timing import heading, in_turns, judge
 
 BATCHES = (8, 16, 32)
 
@@ -85,14 +85,8 @@ def against_the_forward_pass(count: int = 64, repeats: int = 3) -> float:
 
         ours = seconds(whole, repeats)
         share = best[0] / ours
-        print(
-            f"ViT-B/32, bare forward pass, best batch {best[1]:<16} {count / best[0]:8.1f} images/s"
-        )
-        print(
-            f"ViT-B/32, PNG decoded, prepared, encoded {'':<9} {count / ours:8.1f} images/s "
-            f"= {share:.2f} of it (bar 0.9)",
-            flush=True,
-        )
+        print(f"  ViT-B/32: bare {count / best[0]:.1f} images/s, whole {count / ours:.1f} images/s")
+        judge("ViT-B/32, PNG decoded, prepared, encoded", share, 0.9, "x bare pass", least=True)
         return share
 
 
@@ -119,17 +113,14 @@ def against_one_at_a_time(count: int = 256, repeats: int = 7) -> float:
 
     took = in_turns({"loop": naive, "ours": lambda: encoder.encode_images(arrays)}, repeats)
     loop, ours = took["loop"], took["ours"]
-    print(f"{DEFAULT_ENCODER}, one image at a time {'':<20} {count / loop:8.1f} images/s")
-    print(
-        f"{DEFAULT_ENCODER}, encode_images {'':<26} {count / ours:8.1f} images/s "
-        f"= {loop / ours:.1f} x (bar 5)",
-        flush=True,
-    )
+    print(f"  one image at a time {count / loop:.1f} images/s, ours {count / ours:.1f} images/s")
+    judge(f"{DEFAULT_ENCODER}, many images", loop / ours, 5, "x one at a time", least=True)
     return loop / ours
 
 
 def encoding() -> None:
     """Both comparisons."""
+    heading("Encoding images")
     against_one_at_a_time()
     against_the_forward_pass()
 

@@ -1,13 +1,14 @@
-"""The store: following the table, opening, memory, small batches, many readers, evaluation."""
+"""The store: following the table, opening, memory, small batches, evaluation."""
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import tempfile
-import threading
-import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -18,6 +19,7 @@ from tests.benchmarks.timing import (
     filled,
     heading,
     in_turns,
+    judge,
     line,
     memory_mib,
     rows_of,
@@ -31,17 +33,27 @@ def following(rows: int, dimension: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         gallery = filled(folder, rows, dimension)
         gallery.refresh()
-        line("refresh, unchanged", best_of(gallery.refresh), bar="bar 5 ms")
+        judge("refresh, unchanged", 1000 * best_of(gallery.refresh), 5, "ms")
         times = []
         for seed in range(3):
             gallery.upsert(rows_of(1000, dimension, 10**6 + seed))
             times.append(seconds(gallery.refresh))
-        line("refresh after 1,000 new rows", min(times), bar="bar 500 ms")
-        in_child("memory", folder)
+        judge("refresh after 1,000 new rows", 1000 * min(times), 500, "ms")
+        mirror_memory(folder)
 
 
-def memory(folder: str) -> None:
-    """Build a mirror in a process of its own and say how much memory it took at most."""
+def mirror_memory(folder: str) -> None:
+    found = in_child("memory", folder)
+    judge(
+        f"peak memory of building a mirror, {found['rows']:,} rows",
+        found["peak"] / found["vectors"],
+        1.4,
+        "x its vectors",
+    )
+
+
+def memory(folder: str) -> dict[str, float]:
+    """Build a mirror in a process of its own: how much memory it took at most, MiB."""
     import faiss
 
     from store import mirror, table
@@ -50,49 +62,51 @@ def memory(folder: str) -> None:
     faiss.IndexFlatIP(2)  # loads the library
     before = memory_mib()
     made = mirror.build(handle, Gallery.open(folder).stamp.dimension)
-    size = made.vectors.nbytes / 2**20
-    most = memory_mib(peak=True) - before
-    name = "peak memory of building the mirror"
-    print(f"  {name:<52} {most:11.0f} MiB {most / size:7.2f} x its vectors  bar 1.4")
+    peak = memory_mib(peak=True) - before
+    return {"peak": peak, "vectors": made.vectors.nbytes / 2**20, "rows": made.count}
 
 
-def opening(rows: int, dimension: int) -> None:
+def opening(folder: str) -> None:
+    """Of a gallery that is there: with its saved mirror, and without."""
+    gallery = Gallery.open(folder)
+    rows, dimension = gallery._live.count_rows(), gallery.stamp.dimension
     heading(f"Opening, {rows:,} x {dimension}")
-    with tempfile.TemporaryDirectory() as folder:
-        gallery = filled(folder, rows, dimension)
-        gallery.optimize()
-        gallery.refresh()
-        saved.save(folder, gallery._current())
-        del gallery
-        for _ in range(3):
-            in_child("first_search", folder)
-        saved.discard(folder)
-        in_child("rebuild", folder)
+    gallery.optimize()
+    gallery.refresh()
+    snapshot = gallery._current()
+    saved.save(folder, snapshot)
+    del gallery, snapshot
+    times = [in_child("first_search", folder)["seconds"] for _ in range(3)]
+    judge("open with saved mirror, first search", min(times), 0.3, "s")
+    saved.discard(folder)
+    found = [in_child("rebuild", folder) for _ in range(3)]
+    took, bare = (min(one[name] for one in found) for name in ("ours", "bare"))
+    judge("mirror built from the table", took / bare, 2, "x bare column scan", took)
+    mirror_memory(folder)
 
 
-def first_search(folder: str) -> None:
+def first_search(folder: str) -> dict[str, float]:
     """Open with the saved mirror and search once, as a new process does after its imports."""
     import faiss
     import lancedb
 
     _ = faiss, lancedb
     query = random_vectors(1, 1, Gallery.open(folder).stamp.dimension)
-    took = seconds(lambda: Gallery.open(folder).search(query, 10))
-    line("open with saved mirror, first search", took, bar="bar 300 ms")
+    return {"seconds": seconds(lambda: Gallery.open(folder).search(query, 10))}
 
 
-def rebuild(folder: str) -> None:
-    """Build without the saved mirror beside a bare scan of the column."""
-    saved._WORTH_SAVING = 1 << 60
+def rebuild(folder: str) -> dict[str, float]:
+    """Build without the saved mirror beside a bare scan of the column, in turns."""
+    from store import mirror
+
     gallery = Gallery.open(folder)
+    live = gallery._live
 
     def scan() -> None:
-        for _ in gallery._live.search().select(["embedding"]).limit(None).to_batches():
+        for _ in live.search().select(["embedding"]).limit(None).to_batches():
             pass
 
-    bare = best_of(scan, 3)
-    took = seconds(gallery.refresh)
-    line("mirror built from the table", took, "bare column scan", bare, "bar 2")
+    return in_turns({"bare": scan, "ours": lambda: mirror.build(live, gallery.stamp.dimension)}, 3)
 
 
 def small_batches(count: int = 500, size: int = 20, dimension: int = 512) -> None:
@@ -117,110 +131,46 @@ def small_batches(count: int = 500, size: int = 20, dimension: int = 512) -> Non
 
         times = in_turns({name: lambda name=name: scan(name) for name in ("one", "many")}, 9)
         ratio = sizes["many"] / sizes["one"]
-        print(f"  {'bytes on disk':<52} {sizes['many']:14,} {ratio:8.2f} x one batch     bar 2")
-        line("open and scan", times["many"], "one batch", times["one"], "bar 1.3")
+        judge("bytes on disk", ratio, 2, "x one batch")
+        slow = times["many"]
+        judge("open and scan", slow / times["one"], 1.3, "x one batch", slow)
 
 
 def disk(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
-def readers(threads: int = 16, batches: int = 50, rows: int = 20_000, dimension: int = 128) -> None:
-    heading(f"{threads} threads searching {rows:,} x {dimension} while {batches} batches go in")
-    with tempfile.TemporaryDirectory() as folder:
-        gallery = filled(folder, rows, dimension)
-        gallery.refresh()
-        quiet = _searches(gallery, threads, until=time.perf_counter() + 4)
-        writer = subprocess.Popen(
-            [sys.executable, "-m", "tests.benchmarks", "--child", "ingest_batches", folder],
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        assert writer.stdout is not None
-        writer.stdout.readline()
-        busy = _searches(gallery, threads, process=writer)
-        assert writer.wait() == 0
-        gallery.refresh()
-        print(f"  {'searches a second, nobody writing':<52} {quiet:11.0f}")
-        print(
-            f"  {'searches a second, beside the ingestion':<52} {busy:11.0f} {busy / quiet:9.2f} x"
-        )
-        print(f"  rows {rows:,} -> {len(gallery):,}; errors 0, answers of mixed versions 0")
-
-
-def _searches(
-    gallery: Gallery,
-    threads: int,
-    until: float = 0.0,
-    process: subprocess.Popen[str] | None = None,
-) -> float:
-    """Searches a second; raises when one failed or was not of one version."""
-    stop, failures, counts = threading.Event(), [], [0] * threads
-
-    def work(number: int) -> None:
-        query = random_vectors(1, number, gallery.stamp.dimension)
-        try:
-            while not stop.is_set():
-                hits = gallery.search(query, 10)[0]
-                scores = [hit.score for hit in hits]
-                assert len({hit.row.id for hit in hits}) == 10
-                assert scores == sorted(scores, reverse=True)
-                assert len({hit.row.patient for hit in hits if hit.row.patient}) <= 1
-                counts[number] += 1
-        except BaseException as error:
-            failures.append(error)
-
-    pool = [threading.Thread(target=work, args=(number,)) for number in range(threads)]
-    begin = time.perf_counter()
-    for one in pool:
-        one.start()
-    while time.perf_counter() < until or (process is not None and process.poll() is None):
-        time.sleep(0.1)
-        gallery.refresh()
-    took = time.perf_counter() - begin
-    stop.set()
-    for one in pool:
-        one.join()
-    if failures:
-        raise failures[0]
-    return sum(counts) / took
-
-
-def ingest_batches(folder: str) -> None:
-    """Fifty batches that replace the same rows, each of one generation."""
-    gallery = Gallery.open(folder)
-    print("ready", flush=True)
-    for generation in range(50):
-        rows = rows_of(200, gallery.stamp.dimension, 7_000_000 + generation, "generation/")
-        from dataclasses import replace
-
-        gallery.upsert([replace(row, patient=f"generation {generation}") for row in rows])
-
-
 def leave_one_out(rows: int, dimension: int = 128) -> None:
     heading(f"Leave-one-out P@10, {rows:,} x {dimension}")
+    found = in_child("loo", f"{rows}x{dimension}")
+    ratio = found["ours"] / found["bare"]
+    judge("leave-one-out P@10", ratio, 1.5, "x bare blocked product", found["ours"])
+    judge("  memory at most", found["peak"], 1500, "MiB")
+
+
+def loo(shape: str) -> dict[str, float]:
+    rows, dimension = map(int, shape.split("x"))
     vectors = random_vectors(rows, 1, dimension)
     labels = [("a",) if i % 3 else ("b",) for i in range(rows)]
     everyone = Labelled([f"{i:07d}" for i in range(rows)], vectors, labels)
-    before = memory_mib()
     took = seconds(lambda: evaluate("loo", everyone, everyone, [10], 0, full_ranking=False))
-    most = memory_mib(peak=True)
+    peak = memory_mib(peak=True)
 
     def bare() -> None:
         for start in range(0, rows, 256):
             _ = vectors[start : start + 256] @ vectors.T
 
-    line("evaluate", took, "bare blocked product", seconds(bare), "bar 1.5")
-    print(f"  {'memory at most (before)':<52} {most:11.0f} MiB ({before:.0f})  bar 1,500")
+    return {"ours": took, "bare": seconds(bare), "peak": peak}
 
 
-CHILDREN = {
-    one.__name__: one for one in (memory, first_search, rebuild, ingest_batches, leave_one_out)
+CHILDREN: dict[str, Callable[[str], dict[str, Any]]] = {
+    one.__name__: one for one in (memory, first_search, rebuild, loo)
 }
 
 
-def in_child(what: str, argument: str) -> None:
-    """Run one of the functions above in a new process, for its memory or its cold start."""
-    subprocess.run(
-        [sys.executable, "-m", "tests.benchmarks", "--child", what, argument], check=True
-    )
+def in_child(what: str, argument: str) -> dict[str, Any]:
+    """What one of CHILDREN finds in a new process, for its memory or its cold start."""
+    command = [sys.executable, "-m", "tests.benchmarks", "--child", what, argument]
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found

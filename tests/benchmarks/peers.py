@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import numpy as np
 from store import Vectors
 
 K = 10
+LANCE_FLAT = "LanceDB flat"
 #: One query (1, d) or many (q, d) to positions (q, 10).
 Search = Callable[[Vectors], Any]
 #: name, what it is, its search
@@ -59,8 +61,8 @@ def usearch_exact(vectors: Vectors) -> Search:
 def faiss_hnsw(vectors: Vectors) -> Search:
     import faiss
 
-    index = faiss.IndexHNSWFlat(vectors.shape[1], 32, faiss.METRIC_INNER_PRODUCT)
-    index.hnsw.efConstruction = 80
+    index = faiss.IndexHNSWFlat(vectors.shape[1], 16, faiss.METRIC_INNER_PRODUCT)
+    index.hnsw.efConstruction = 64
     index.add(vectors)
     index.hnsw.efSearch = 128
     return lambda queries: index.search(queries, K)[1]
@@ -70,7 +72,7 @@ def hnswlib_index(vectors: Vectors) -> Search:
     import hnswlib
 
     index = hnswlib.Index("ip", vectors.shape[1])
-    index.init_index(len(vectors), M=32, ef_construction=80)
+    index.init_index(len(vectors), M=16, ef_construction=64)
     index.add_items(vectors)
     index.set_ef(128)
     return lambda queries: index.knn_query(queries, K)[0]
@@ -114,21 +116,27 @@ def lance(vectors: Vectors, folder: Path, indexed: bool) -> Search:
     return search
 
 
-def all_of(vectors: Vectors, folder: Path, chroma_too: bool) -> Iterator[tuple[str, Search | str]]:
-    """Each peer's name with its search, or with why there is none."""
+def all_of(
+    vectors: Vectors, folder: Path, slow_too: bool
+) -> Iterator[tuple[str, Search | str, float]]:
+    """Each peer's name with its search, or why there is none, and seconds to make it."""
     makers: dict[str, Callable[[], Search]] = {
+        "numpy matmul + argpartition": lambda: numpy_matmul(vectors),
+        "FAISS IndexFlatIP": lambda: faiss_flat(vectors),
         "torch matmul + topk": lambda: torch_topk(vectors),
         "scikit-learn brute force": lambda: sklearn_brute(vectors),
         "usearch exact": lambda: usearch_exact(vectors),
-        "LanceDB flat": lambda: lance(vectors, folder, False),
-        "LanceDB IVF_FLAT (approximate)": lambda: lance(vectors, folder, True),
-        "FAISS HNSW32, ef 128 (approximate)": lambda: faiss_hnsw(vectors),
-        "hnswlib M 32, ef 128 (approximate)": lambda: hnswlib_index(vectors),
+        LANCE_FLAT: lambda: lance(vectors, folder, False),
+        "LanceDB IVF_FLAT, approximate": lambda: lance(vectors, folder, True),
+        "FAISS HNSW16 ef 128, approximate": lambda: faiss_hnsw(vectors),
     }
-    if chroma_too:
-        makers["Chroma (approximate)"] = lambda: chroma(vectors)
+    if slow_too:
+        makers["hnswlib M 16 ef 128, approximate"] = lambda: hnswlib_index(vectors)
+        makers["Chroma, approximate"] = lambda: chroma(vectors)
     for name, make in makers.items():
+        begin = time.perf_counter()
         try:
-            yield name, make()
+            made: Search | str = make()
         except ImportError as error:
-            yield name, f"not installed ({error.name}); pip install --group bench"
+            made = f"not installed ({error.name}); make peers"
+        yield name, made, time.perf_counter() - begin

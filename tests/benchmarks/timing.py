@@ -1,17 +1,28 @@
-"""Clocks and lines. Functions that are compared take turns, so that noise hits all of them."""
+"""Clocks, lines and verdicts. What is compared takes turns, so that noise hits all of it."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from store import EncoderStamp, Gallery
 from tests.store.rows import make_rows, random_vectors
 
 Timed = Callable[[], object]
 _FILLED_AT_ONCE = 50_000
+
+
+class Judged(NamedTuple):
+    work: str
+    found: str
+    bar: str
+    met: bool
+
+
+#: Everything that has a bar, in the order measured.
+JUDGED: list[Judged] = []
 
 
 def seconds(function: Timed) -> float:
@@ -41,8 +52,31 @@ def heading(text: str) -> None:
 
 
 def line(work: str, took: float, peer: str = "", peer_took: float = 0.0, bar: str = "") -> None:
+    """Time, its ratio to a peer's, and a remark; nothing is judged."""
     ratio = f"{took / peer_took:8.2f} x {peer}" if peer_took else ""
     print(f"  {work:<52} {1000 * took:11.2f} ms {ratio:<34} {bar}", flush=True)
+
+
+def judge(
+    work: str, found: float, bar: float, unit: str, took: float | None = None, least: bool = False
+) -> None:
+    """A figure beside its bar: at most that, or at least; kept for the table at the end."""
+    met = found >= bar if least else found <= bar
+    sign = ">=" if least else "<="
+    time_ = "" if took is None else f"{1000 * took:.2f} ms"
+    says = "ok" if met else "MISSED"
+    print(f"  {work:<52} {time_:>14} {found:8.2f} {unit:<24} {sign} {bar:g}  {says}", flush=True)
+    JUDGED.append(Judged(work, f"{found:.2f} {unit}", f"{sign} {bar:g}", met))
+
+
+def verdicts() -> None:
+    """The table of everything that has a bar."""
+    if not JUDGED:
+        return
+    heading(f"Bars: {sum(one.met for one in JUDGED)} of {len(JUDGED)} met")
+    for one in JUDGED:
+        says = "ok" if one.met else "MISSED"
+        print(f"  {one.work:<52} {one.found:<34} {one.bar:<10} {says}")
 
 
 def rows_of(count: int, dimension: int, seed: int, prefix: str = "") -> list[Any]:
@@ -52,11 +86,11 @@ def rows_of(count: int, dimension: int, seed: int, prefix: str = "") -> list[Any
     return make_rows(vectors, labels, prefix or f"bench/{seed}/", thumbnail=None)
 
 
-def filled(folder: Path | str, rows: int, dimension: int) -> Gallery:
-    """A gallery of random unit vectors, the same for the same arguments."""
+def filled(folder: Path | str, rows: int, dimension: int, start: int = 0) -> Gallery:
+    """A gallery of random unit vectors, the same for the same arguments; it may hold some."""
     gallery = Gallery.create(folder, EncoderStamp("bench", "0" * 64, dimension))
-    for start in range(0, rows, _FILLED_AT_ONCE):
-        gallery.upsert(rows_of(min(_FILLED_AT_ONCE, rows - start), dimension, start))
+    for first in range(start, rows, _FILLED_AT_ONCE):
+        gallery.upsert(rows_of(min(_FILLED_AT_ONCE, rows - first), dimension, first))
     return gallery
 
 
