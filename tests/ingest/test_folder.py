@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 from typing import Any
 
@@ -413,3 +415,29 @@ def test_columns_of_pixels_differ(tmp_path: Path, gallery: Gallery) -> None:
     run(root, gallery)
     first, second = gallery.vectors(["s/a.png", "s/b.png"])
     assert not np.allclose(first, second)
+
+
+def test_what_may_not_be_read_is_refused(
+    tmp_path: Path, gallery: Gallery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Played by a stand-in: who runs the tests as root may read anything."""
+    root = films(tmp_path / "s", "a.png", "locked.png", "unseen.png", "shut/c.png")
+
+    def refusing(function: Any, name: str) -> Any:
+        def call(path: Any, *rest: Any, **named: Any) -> Any:
+            if isinstance(path, str | Path) and Path(path).name == name:
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+            return function(path, *rest, **named)
+
+        return call
+
+    for function, name in (("open", "locked.png"), ("lstat", "unseen.png"), ("scandir", "shut")):
+        monkeypatch.setattr(os, function, refusing(getattr(os, function), name))
+    report = ingest(open_source("folder", root), gallery, FakeEncoder(), keep_going=True)
+    monkeypatch.undo()
+    found = {Path(one.source).name: (one.reason, one.detail) for one in report.rejected}
+    assert {name: reason for name, (reason, _) in found.items()} == {
+        "locked.png": "unreadable", "unseen.png": "unreadable", "shut": "unreadable",
+    }  # fmt: skip
+    assert all("Permission denied" in detail for _, detail in found.values())
+    assert report.inserted == 1
