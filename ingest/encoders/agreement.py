@@ -21,7 +21,7 @@ import numpy.typing as npt
 import torch
 
 from ingest.encoders.encoder import Encoder
-from ingest.encoders.runtime import Runtime
+from ingest.encoders.towers import Attention, Parts, parts_of
 from ingest.record import Pixels
 from store.errors import BadQuery, PatchesUnsupported
 
@@ -49,15 +49,6 @@ class Agreement:
     box: tuple[float, float, float, float]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Parts:
-    """The modules of a vision tower that the decomposition needs."""
-
-    attentions: list[tuple[Any, Any, Any, Any, int]]  # query, key, value, output, heads
-    norm: Any
-    heads: list[Any]  # linear maps from the normalised class token to the vector
-
-
 def agreement(encoder: Encoder, image: Pixels, other: npt.ArrayLike) -> Agreement:
     """Split the cosine of an image with a vector up by the image's patches.
 
@@ -74,11 +65,11 @@ def agreement(encoder: Encoder, image: Pixels, other: npt.ArrayLike) -> Agreemen
     if against.shape != (encoder.dimension,):
         raise BadQuery(f"vector of shape {against.shape}: expected ({encoder.dimension},)")
     runtime = encoder._loaded()
-    parts = _parts(runtime.model) if isinstance(runtime, Runtime) else None
-    if parts is None or not isinstance(runtime, Runtime):
+    parts = parts_of(runtime.model)
+    if parts is None:
         raise PatchesUnsupported(
             f"encoder {encoder.name!r} has no patch tokens whose shares of its vector can be read; "
-            "that needs a transformers vision model with a class token (CLIP, ViT, DPT)"
+            "that needs a vision transformer that reads its class token (CLIP, ViT, DPT)"
         )
     pixels = runtime.prepare([image])
     shares, feature = _shares(runtime, parts, pixels, encoder.name)
@@ -91,20 +82,21 @@ def agreement(encoder: Encoder, image: Pixels, other: npt.ArrayLike) -> Agreemen
         values=values.reshape(rows, columns).astype(np.float32),
         score=score,
         placed=float(placed.sum()),
-        box=_box(runtime.processor, image.shape[0], image.shape[1]),
+        box=runtime.framing.box(image.shape[0], image.shape[1]),
     )
 
 
 @torch.inference_mode()
 def _shares(
-    runtime: Runtime, parts: _Parts, pixels: torch.Tensor, name: str
+    runtime: Any, parts: Parts, pixels: torch.Tensor, name: str
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """What each patch adds to the vector (p, d), and the vector (d,), not normalised."""
     seen = _watch(runtime, parts, pixels)
     total: torch.Tensor | None = None
-    for query, key, value, output, heads in parts.attentions:
-        share = _attended(seen[query], seen[key], seen[value], output.weight.double(), heads)
-        _agree(name, share.sum(0) + output.bias.double(), seen[output][0])
+    for one in parts.attentions:
+        share = _attended(one, [seen[part] for part in one.inputs])
+        bias = 0.0 if one.output.bias is None else one.output.bias.double()
+        _agree(name, share.sum(0) + bias, seen[one.output][0])
         total = share if total is None else total + share
     assert total is not None
     state = seen[parts.norm]  # the class token before the last normalisation
@@ -123,18 +115,19 @@ def _shares(
     return shares.cpu().numpy(), vector.cpu().numpy()
 
 
-def _attended(
-    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, out: torch.Tensor, heads: int
-) -> torch.Tensor:
+def _attended(one: Attention, inputs: list[torch.Tensor]) -> torch.Tensor:
     """What each token adds to the class token in one layer, (tokens, d), without the bias."""
-    size = query.shape[-1] // heads
-    asked = query[0].view(heads, size)
-    keys, values = (rows.view(-1, heads, size) for rows in (key, value))
+    query, key, value = inputs[0].chunk(3, dim=-1) if len(inputs) == 1 else inputs
+    size = query.shape[-1] // one.heads
+    asked = query[0].view(one.heads, size)
+    keys, values = (rows.reshape(-1, one.heads, size) for rows in (key, value))
     weight = torch.softmax(torch.einsum("hs,ths->ht", asked, keys) / math.sqrt(size), dim=-1)
-    return (weight.T[:, :, None] * values).reshape(len(keys), -1) @ out.T
+    mixed = (weight.T[:, :, None] * values).reshape(len(keys), -1)
+    added: torch.Tensor = mixed @ one.output.weight.double().T
+    return added
 
 
-def _watch(runtime: Runtime, parts: _Parts, pixels: torch.Tensor) -> dict[Any, torch.Tensor]:
+def _watch(runtime: Any, parts: Parts, pixels: torch.Tensor) -> dict[Any, torch.Tensor]:
     """Run the model once and keep what passes through the parts, float64.
 
     Other threads use the same model meanwhile; what they send through it is not kept.
@@ -149,64 +142,11 @@ def _watch(runtime: Runtime, parts: _Parts, pixels: torch.Tensor) -> dict[Any, t
             seen[module] = found.double()
 
     with ExitStack() as stack:
-        watched = [part for one in parts.attentions for part in one[:4]]
+        watched = [part for one in parts.attentions for part in (*one.inputs, one.output)]
         for module in (*watched, parts.norm):
             stack.callback(module.register_forward_hook(keep).remove)
-        found = runtime.model.get_image_features(pixel_values=pixels)
-        vector = found if isinstance(found, torch.Tensor) else found.pooler_output
-        seen["vector"] = vector[0].double()
+        seen["vector"] = runtime.features(pixels)[0].double()
     return seen
-
-
-def _parts(model: Any) -> _Parts | None:
-    """The parts of a model whose vector is its class token, normalised and projected linearly."""
-    tower = getattr(model, "vision_model", None)
-    projection = getattr(model, "visual_projection", None)
-    encoder = getattr(tower, "encoder", None)
-    if encoder is None or not isinstance(projection, torch.nn.Linear):
-        return None
-    if (norm := getattr(tower, "post_layernorm", None)) is not None:  # CLIP
-        heads, found = [projection], [_clip(layer) for layer in getattr(encoder, "layers", ())]
-    elif (norm := getattr(tower, "layernorm", None)) is not None:  # DPT, ViT
-        pooler = getattr(tower, "pooler", None)
-        # Any other activation is not linear, and a share of the vector then has no meaning.
-        if type(getattr(pooler, "activation", None)).__name__ not in (
-            "LinearActivation",
-            "Identity",
-        ):
-            return None
-        assert pooler is not None
-        heads = [pooler.dense, projection]
-        found = [_vit(layer) for layer in getattr(encoder, "layer", ())]
-    else:
-        return None
-    attentions = [one for one in found if one is not None]
-    if not attentions or len(attentions) < len(found):
-        return None
-    return _Parts(attentions, norm, heads)
-
-
-def _clip(layer: Any) -> tuple[Any, Any, Any, Any, int] | None:
-    try:
-        attention = layer.self_attn
-        return (
-            attention.q_proj,
-            attention.k_proj,
-            attention.v_proj,
-            attention.out_proj,
-            int(attention.num_heads),
-        )
-    except AttributeError:
-        return None
-
-
-def _vit(layer: Any) -> tuple[Any, Any, Any, Any, int] | None:
-    try:
-        inner = layer.attention.attention
-        output = layer.attention.output.dense
-        return inner.query, inner.key, inner.value, output, int(inner.num_attention_heads)
-    except AttributeError:
-        return None
 
 
 def _agree(name: str, ours: torch.Tensor, theirs: torch.Tensor) -> None:
@@ -225,19 +165,3 @@ def _grid(patches: int, size: Any, name: str) -> tuple[int, int]:
             f"encoder {name!r} has {patches} patches, which are no grid over {height} x {width}"
         )
     return rows, patches // rows
-
-
-def _box(processor: Any, height: int, width: int) -> tuple[float, float, float, float]:
-    """What part of an image the encoder sees, after its processor resized and cut it."""
-    high, wide = float(height), float(width)
-    size, crop = (getattr(processor, name, None) for name in ("size", "crop_size"))
-    if getattr(processor, "do_resize", False) and size is not None:
-        if shortest := getattr(size, "shortest_edge", None):
-            scale = shortest / min(height, width)
-            high, wide = height * scale, width * scale
-        elif getattr(size, "height", None):
-            high, wide = float(size.height), float(size.width)
-    if not getattr(processor, "do_center_crop", False) or crop is None:
-        return 0.0, 0.0, 1.0, 1.0
-    left, top = (wide - crop.width) / 2 / wide, (high - crop.height) / 2 / high
-    return left, top, 1 - left, 1 - top

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from ingest.encoders.framing import framed
 from ingest.encoders.hub import first_line
 from ingest.encoders.locate import EncoderFiles
 from ingest.encoders.precision import cast
@@ -60,7 +61,9 @@ class OpenClipRuntime:
                 self._tokenizer = _tokenizer(open_clip, files, self._context)
             wanted = {**config.get("preprocess_cfg", {})}
             wanted.setdefault("size", config["model_cfg"]["vision_cfg"].get("image_size", 224))
-            self._transform = image_transform_v2(PreprocessCfg(**wanted), is_train=False)
+            preprocess = PreprocessCfg(**wanted)
+            self._transform = image_transform_v2(preprocess, is_train=False)
+            self.framing = framed(preprocess.size, preprocess.resize_mode)
         except EncoderUnavailable:
             raise
         except Exception as error:  # open_clip, timm and transformers raise many kinds
@@ -70,14 +73,29 @@ class OpenClipRuntime:
             ) from error
         self._model = model.to(self.device).eval()
 
-    def image_features(self, images: Sequence[Pixels]) -> Vectors:
-        """Raw features of uint8 images, float32 (n, dimension), not normalised."""
+    @property
+    def model(self) -> Any:
+        """The model itself, in inference mode; shared by threads, so never changed."""
+        return self._model
+
+    def prepare(self, images: Sequence[Pixels]) -> torch.Tensor:
+        """Uint8 images as the model takes them, float32 (n, channels, height, width)."""
         from PIL import Image
 
         rgb = (np.stack([image] * 3, axis=-1) if image.ndim == 2 else image for image in images)
         pixels = torch.stack([self._transform(Image.fromarray(image)) for image in rgb])
+        return pixels.to(self.device)
+
+    def features(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Raw features of prepared images, (n, dimension), in the model's own precision."""
+        found: torch.Tensor = self._model.encode_image(pixels)
+        return found
+
+    def image_features(self, images: Sequence[Pixels]) -> Vectors:
+        """Raw features of uint8 images, float32 (n, dimension), not normalised."""
+        pixels = self.prepare(images)
         with torch.inference_mode(), cast(self._precision, self.device):
-            return self._array(self._model.encode_image(pixels.to(self.device)))
+            return self._array(self.features(pixels))
 
     def text_features(self, texts: Sequence[str]) -> Vectors:
         """Raw features of texts, float32 (n, dimension), not normalised."""

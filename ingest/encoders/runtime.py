@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from transformers import AutoImageProcessor, AutoModel, AutoTokenizer
 
+from ingest.encoders.framing import Framing, framing_of
 from ingest.encoders.hub import first_line
 from ingest.encoders.locate import EncoderFiles
 from ingest.encoders.precision import cast
@@ -72,9 +73,9 @@ class Runtime:
         return self._model
 
     @property
-    def processor(self) -> Any:
-        """What turns images into the model's input."""
-        return self._processor
+    def framing(self) -> Framing:
+        """What part of an image the model sees."""
+        return framing_of(self._processor)
 
     def prepare(self, images: Sequence[Pixels]) -> torch.Tensor:
         """Uint8 images as the model takes them, float32 (n, channels, height, width)."""
@@ -91,11 +92,15 @@ class Runtime:
         """Raw features of uint8 images, float32 (n, dimension), not normalised."""
         pixels = self.prepare(images)
         with torch.inference_mode(), cast(self._precision, self.device):
-            if hasattr(self._model, "get_image_features"):
-                features = self._model.get_image_features(pixel_values=pixels)
-            else:
-                features = self._model(pixel_values=pixels)
-        return self._array(features)
+            return self._array(self.features(pixels))
+
+    def features(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Raw features of prepared images, (n, dimension), in the model's own precision."""
+        if hasattr(self._model, "get_image_features"):
+            found = self._model.get_image_features(pixel_values=pixels)
+        else:
+            found = self._model(pixel_values=pixels)
+        return _tensor(found)
 
     def text_features(self, texts: Sequence[str]) -> Vectors:
         """Raw features of texts, float32 (n, dimension), not normalised."""
@@ -106,12 +111,10 @@ class Runtime:
             )
         with torch.inference_mode(), cast(self._precision, self.device):
             features = self._model.get_text_features(**inputs.to(self.device))
-        return self._array(features)
+        return self._array(_tensor(features))
 
-    def _array(self, features: Any) -> Vectors:
-        # transformers 5 returns an output object, 4 returned the tensor itself
-        tensor = features if isinstance(features, torch.Tensor) else features.pooler_output
-        return to_vectors(tensor, self._dimension, self._name)
+    def _array(self, features: torch.Tensor) -> Vectors:
+        return to_vectors(features, self._dimension, self._name)
 
     def _check(self, files: EncoderFiles, model: Any, report: dict[str, Any]) -> None:
         absent = sorted(map(str, [*report["missing_keys"], *report["mismatched_keys"]]))
@@ -162,6 +165,12 @@ def pick_device(wanted: str | None = None) -> torch.device:
             f"device {wanted!r} cannot be used here; choose cpu, or install a torch build for it"
         ) from error
     return device
+
+
+def _tensor(found: Any) -> torch.Tensor:
+    """transformers 5 returns an output object, 4 returned the tensor itself."""
+    tensor: torch.Tensor = found if isinstance(found, torch.Tensor) else found.pooler_output
+    return tensor
 
 
 def _drop_idle_branches(model: torch.nn.Module) -> None:

@@ -9,8 +9,10 @@ import pytest
 
 from ingest.encoders import load_encoder
 from ingest.encoders.agreement import agreement
+from ingest.encoders.framing import framed
 from store import BadQuery, PatchesUnsupported
 from tests.ingest.test_encoders import VISION, save_processor, save_tokenizer, tiny_model
+from tests.ingest.test_families import save_biomedclip
 
 
 def film(seed: int, shape=(28, 28)):
@@ -30,10 +32,15 @@ def clip(tmp_path_factory):
     return saved(tiny_model("clip"), tmp_path_factory.mktemp("clip"))
 
 
-@pytest.fixture(scope="module", params=["bundled", "clip"])
-def encoder(request):
+@pytest.fixture(scope="module", params=["bundled", "clip", "biomedclip"])
+def encoder(request, tmp_path_factory):
     if request.param == "clip":
         return request.getfixturevalue("clip")
+    if request.param == "biomedclip":
+        pytest.importorskip("open_clip", reason="open_clip is not installed")
+        folder = tmp_path_factory.mktemp("open") / "tiny-biomedclip"
+        save_biomedclip(folder)
+        return load_encoder(folder, device="cpu")
     return load_encoder(device="cpu")
 
 
@@ -55,7 +62,8 @@ def test_a_sentence_has_a_map_too(encoder):
     vector = encoder.encode_texts(["clear lungs"])[0]
     found = agreement(encoder, film(5), vector)
     assert found.score == pytest.approx(encoder.encode_images([film(5)])[0] @ vector, abs=2e-5)
-    assert found.values.shape == ((7, 7) if encoder.name == "cxr-clip-28" else (4, 4))
+    sides = {"cxr-clip-28": 7, "tiny-biomedclip": 14}
+    assert found.values.shape == (sides.get(encoder.name, 4),) * 2
 
 
 def shares(found):
@@ -89,6 +97,18 @@ def test_box_is_what_the_encoder_sees(clip):
     other = clip.encode_images([film(9)])[0]
     assert agreement(clip, film(1, (30, 60)), other).box == pytest.approx((0.25, 0, 0.75, 1))
     assert agreement(clip, film(1, (80, 40)), other).box == pytest.approx((0, 0.25, 1, 0.75))
+
+
+@pytest.mark.parametrize(
+    ("size", "mode", "box"),
+    [
+        (20, "shortest", (0.25, 0, 0.75, 1)),
+        ((20, 20), "longest", (0, -0.5, 1, 1.5)),  # padded above and below
+        (20, "squash", (0, 0, 1, 1)),
+    ],
+)
+def test_box_of_open_clip_s_ways_to_resize(size, mode, box):
+    assert framed(size, mode).box(30, 60) == pytest.approx(box)
 
 
 def test_other_threads_do_not_leak_in(clip):
