@@ -168,7 +168,7 @@ def pick_device(wanted: str | None = None) -> torch.device:
 
 
 def _tensor(found: Any) -> torch.Tensor:
-    """transformers 5 returns an output object, 4 returned the tensor itself."""
+    """The tensor itself: transformers 5 returns an output object around it, 4 did not."""
     tensor: torch.Tensor = found if isinstance(found, torch.Tensor) else found.pooler_output
     return tensor
 
