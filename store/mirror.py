@@ -247,12 +247,11 @@ def _keys(handle: Any) -> tuple[pa.Table, pa.StringArray]:
 
 
 def _pieces(handle: Any, count: int, rows: int) -> Iterator[pa.RecordBatch]:
-    # A stream of the whole column reads ahead as far as it can, twice the memory of the mirror.
+    # A stream of the whole column reads ahead as far as it can: twice the memory.
     for start in range(0, count, rows):
         piece = handle.search().select(["_rowid", "embedding"]).offset(start).limit(rows)
         with table.panics_as_errors():
-            found = piece.to_arrow()
-        yield from found.to_batches()
+            yield from piece.to_arrow().to_batches()
 
 
 def _blocks_kept(size: int) -> None:
