@@ -66,8 +66,9 @@ def on_ray(load: Callable[[], Any], pool: Pool, *, apart: bool | None = None) ->
 
     Raises:
         UsageError: Ray is not installed.
+        ClusterUnavailable: nothing listens at the address.
     """
-    cluster.load(pool.address)
+    cluster.probe(pool.address)
 
     def stage(tasks: Iterator[Task | Any]) -> Generator[Any, None, None]:
         return _Run(load, pool, pool.gpus > 0 if apart is None else apart).outcomes(tasks)

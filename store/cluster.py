@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 import sys
 import warnings
 from typing import Any
@@ -16,6 +17,8 @@ log = logging.getLogger("store")
 LOCAL = "local"
 #: Bytes of a local Ray's object store: images on their way, and lists of hits.
 _OBJECT_STORE = 1_000_000_000
+#: Seconds in which a head must take a connection.
+_PATIENCE = 5.0
 
 
 def load(address: str = LOCAL) -> Any:
@@ -39,6 +42,31 @@ def load(address: str = LOCAL) -> Any:
     return ray
 
 
+def probe(address: str) -> None:
+    """Refuse the address of a head that does not answer; Ray itself would try for minutes.
+
+    Raises:
+        UsageError: Ray is not installed.
+        ClusterUnavailable: nothing listens there.
+    """
+    load(address)
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if not colon or not port.isdigit():
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), _PATIENCE).close()
+    except (OSError, OverflowError) as error:
+        raise _unavailable(address, error) from error
+
+
+def _unavailable(address: str, error: Exception) -> ClusterUnavailable:
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return ClusterUnavailable(
+        f"no Ray cluster answers at {address!r} ({lines[0][:200]}); expected 'local', 'auto' "
+        "on a node of the cluster, or the head's HOST:PORT; start one with: ray start --head"
+    )
+
+
 def connect(address: str = LOCAL) -> Any:
     """The module ray, connected; a connection that this process has already is used as it is.
 
@@ -53,6 +81,7 @@ def connect(address: str = LOCAL) -> Any:
     ray = load(address)
     if ray.is_initialized():
         return ray
+    probe(address)
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if address == LOCAL:
         options |= {
@@ -66,11 +95,7 @@ def connect(address: str = LOCAL) -> Any:
             warnings.filterwarnings("ignore", "lancedb fork support", RuntimeWarning)
             ray.init(address=address, **options)
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:
-        lines = str(error).strip().splitlines() or [type(error).__name__]
-        raise ClusterUnavailable(
-            f"no Ray cluster answers at {address!r} ({lines[0][:200]}); expected 'local', 'auto' "
-            "on a node of the cluster, or the head's HOST:PORT; start one with: ray start --head"
-        ) from error
+        raise _unavailable(address, error) from error
     _off_stdout()
     return ray
 

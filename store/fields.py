@@ -31,7 +31,8 @@ def over_mirror(gallery: Gallery, what: str, ask: Callable[[Snapshot], T]) -> T:
     def asked(now: Any) -> T:
         if now.mirror is None:
             raise BadQuery(
-                f"{what} needs all vectors of {gallery.uri} in memory; open it with --index exact"
+                f"{what} needs all vectors of {gallery.uri} in memory; open it with --index exact, "
+                "without --shards"
             )
         return ask(now.mirror)
 

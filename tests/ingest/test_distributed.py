@@ -7,6 +7,7 @@ import dataclasses
 import gc
 import itertools
 import os
+import socket
 import sys
 import threading
 import time
@@ -241,9 +242,19 @@ def test_what_the_encoder_says_arrives_as_it_was_said(gallery: Gallery) -> None:
 def test_nothing_new_needs_no_cluster(gallery: Gallery) -> None:
     pytest.importorskip("ray")
     ingest(source(some(9)), gallery, FakeEncoder())
-    stage = on_ray(FakeEncoder, Pool(address="192.0.2.1:1"))
-    report = ingest(source(some(9)), gallery, FakeEncoder(), stage=stage)
+    with socket.create_server(("127.0.0.1", 0)) as nobody:
+        stage = on_ray(FakeEncoder, Pool(address=f"127.0.0.1:{nobody.getsockname()[1]}"))
+        report = ingest(source(some(9)), gallery, FakeEncoder(), stage=stage)
     assert (report.unchanged, report.encoded, len(report.rejected)) == (9, 0, 2)
+
+
+def test_a_head_that_is_not_there_is_said_at_once() -> None:
+    pytest.importorskip("ray")
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        port = closed.getsockname()[1]
+    for address in (f"127.0.0.1:{port}", f"ray://127.0.0.1:{port}"):
+        with pytest.raises(ClusterUnavailable, match=r"no Ray cluster answers at .*ray start"):
+            on_ray(FakeEncoder, Pool(address=address))
 
 
 def test_without_ray_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -94,6 +94,7 @@ def test_a_lost_shard_is_said(
         (("ingest", "folder", "PATH", "--gpus", "1"), "go with --ray"),
         (("ingest", "folder", "PATH", "--ray", "--workers", "some"), "expected N, or MIN-MAX"),
         (("ingest", "folder", "PATH", "--ray", "--workers", "4-2"), "the fewest first"),
+        (("ingest", "embeddings", "PATH", "--ray"), "its vectors are made"),
         (("search", "--id", "films/03.png", "--ray"), "add --shards N"),
         (("search", "--id", "x", "--shards", "2", "--index", "lance"), "has no shards"),
         (("search", "--id", "x", "--shards", "2", "--on-lost", "cry"), "expected wait or partial"),

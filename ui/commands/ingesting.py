@@ -180,6 +180,8 @@ def ingest(
     if yes and not prune:
         raise UsageError("--yes goes with --prune")
     if source.partition(":")[0] == "embeddings":
+        if ray is not None:
+            raise UsageError("source 'embeddings' has no option --ray: its vectors are made")
         embeddings(source, path, store, options, encoder, json)
         return
     # Opened first: a source that is not there must not leave an empty gallery behind.
