@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -90,3 +91,16 @@ def test_a_damaged_head_is_one_line_on_stderr(gallery: Gallery) -> None:
     assert {"fragments", "bytes"} <= found.keys()
     assert len(done.stderr.strip().splitlines()) == 1
     assert "went back to version" in done.stderr
+
+
+def test_stats_with_columns_of_the_users_own(cxr, gallery: Gallery) -> None:
+    gallery.update_metadata(
+        [
+            replace(row, extra={"ward": 3, "urgent": True}, uncertain=("edema",))
+            for row in make_rows(random_vectors(2), batch="more")
+        ]
+    )
+    code, out, _ = cxr("stats")
+    assert code == 0
+    said = {line[:16].strip(): line[16:].strip() for line in out.splitlines()}
+    assert (said["columns"], said["uncertain"]) == ("ward (int), urgent (bool)", "edema 2")

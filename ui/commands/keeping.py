@@ -21,13 +21,18 @@ def stats(store: Store, json: Json = False) -> None:
     found.pop("approximate", None)
     for key, value in found.items():
         shown = (
-            ", ".join(f"{name} {count:,}" for name, count in value.items()) or "none"
+            ", ".join(_of(name, one) for name, one in value.items()) or "none"
             if isinstance(value, dict)
             else str(value)
         )
         typer.echo(f"{key.replace('_', ' '):<16} {shown}")
     if said is not None:
         typer.echo(f"{'answers':<16} {said}")
+
+
+def _of(name: str, value: object) -> str:
+    """A label with its count, or a column with its type."""
+    return f"{name} {value:,}" if isinstance(value, int) else f"{name} ({value})"
 
 
 def check(store: Store, json: Json = False) -> None:
