@@ -33,7 +33,7 @@ def takeaway(gallery: Gallery, search: Search, found: Answer) -> None:
         name = resources.encoder_name(gallery.stamp)
         other = name if name != gallery.stamp.name else None
         st.caption("Copy as command line")
-        st.code(recipe.command(search, gallery.uri, other), language="bash", wrap_lines=True)
+        st.code(recipe.command(search, gallery.uri, other), language=None, wrap_lines=True)
         st.caption("Copy as Python")
         st.code(recipe.python(search, gallery.uri, name), language="python", wrap_lines=True)
 
