@@ -22,7 +22,7 @@ streamlit = pytest.importorskip("streamlit")
 from streamlit.testing.v1 import AppTest  # noqa: E402
 
 from ui import peers  # noqa: E402
-from ui.board import lists, scatter, working  # noqa: E402
+from ui.board import lists, scatter, studies, working  # noqa: E402
 from ui.board.carry import table  # noqa: E402
 from ui.board.colouring import MISSING, colouring  # noqa: E402
 from ui.cli import app as cli  # noqa: E402
@@ -125,6 +125,20 @@ def test_another_store_that_is_not_there_is_a_sentence(page, tmp_path):
     test = page("evaluation", CXR_COMPARE=str(tmp_path / "none"))
     test.button_group(key="more-split").set_value("Compared with another store").run()
     assert "no gallery at" in text(test)
+
+
+def test_what_a_large_gallery_leaves_out_is_said_and_nothing_starts_unasked(page, monkeypatch):
+    monkeypatch.setattr(studies, "_WHOLE", 10)
+    shown = text(page("evaluation"))
+    assert "Neither mAP nor the raw-pixel floor" in shown
+    assert "raw pixels" not in shown
+    monkeypatch.setattr(studies, "_AT_ONCE", 1)
+    monkeypatch.setattr(working, "_jobs", type(working._jobs)())
+    test = page("evaluation")
+    assert "20 queries against 40 films take minutes" in text(test)
+    assert "P@10" not in text(test)
+    [button] = [one for one in test.button if one.key == "measure-split"]
+    assert "P@10" in text(button.click().run())
 
 
 def test_peers_are_shown_beside_the_official_films_only():
