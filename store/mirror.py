@@ -30,12 +30,11 @@ _REMEMBERED = 16
 #: What the mirror copies, and what tells a changed row: (row id, version of its last change).
 COLUMNS = ("id", "_rowid", "_row_last_updated_at_version", "embedding")
 
-#: Bytes of vectors read at once.
-_PIECE_BYTES = 16 << 20
+#: Bytes of vectors read at once: a sixteenth of them within these bounds.
+_PIECE_BYTES = (8 << 20, 32 << 20)
 _M_MMAP_THRESHOLD = -3
 _KEPT_WHILE_READING = 1 << 20
-#: What glibc comes to by itself in a process that uses large blocks.
-_DEFAULT_KEPT = 32 << 20
+_DEFAULT_KEPT = 32 << 20  # what glibc comes to by itself where blocks are large
 
 Integers = npt.NDArray[np.int64]
 
@@ -198,10 +197,11 @@ def build(handle: Any, dimension: int) -> Snapshot:
         count = handle.count_rows()
         index, vectors = flat.fresh(count, dimension)
         row_ids = np.empty(count, np.int64)
+        size = min(max(vectors.nbytes // 16, _PIECE_BYTES[0]), _PIECE_BYTES[1])
         filled, worst = 0, _Worst()
         with ThreadPoolExecutor(1, "cxr-build") as beside:
             reading = beside.submit(_keys, handle)
-            for batch in _pieces(handle, count, _PIECE_BYTES // (4 * dimension) or 1):
+            for batch in _pieces(handle, count, size // (4 * dimension) or 1):
                 place = slice(filled, filled + batch.num_rows)
                 row_ids[place] = batch.column("_rowid").to_numpy()
                 values = batch.column("embedding").flatten().to_numpy()
@@ -239,7 +239,7 @@ def build(handle: Any, dimension: int) -> Snapshot:
 
 
 def _keys(handle: Any) -> tuple[pa.Table, pa.StringArray]:
-    """All columns but the vectors, and the ids in one piece; refuses repeated ones."""
+    # All columns but the vectors, and the ids in one piece.
     keys = table.scan(handle, list(COLUMNS[:3]))
     ids = pa.concat_arrays([*keys["id"].chunks, pa.array([], pa.string())])
     _refuse_twins(ids)
