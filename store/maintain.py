@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -22,6 +23,8 @@ _INDEXED_ROWS = 20_000
 #: LanceDB merges no further from here on.
 _FULL_ROWS = 1_000_000
 
+#: Of one merge, beside other writers.
+_ATTEMPTS = 5
 #: On object stores, where a reader that is a week behind may still take only what changed.
 _KEPT = timedelta(days=7)
 
@@ -83,16 +86,24 @@ def run(uri: str, handle: Any, keep: timedelta | None = None) -> None:
 def _merge(handle: Any) -> None:
     from lancedb.index import BTree
 
-    for attempt in range(5):
+    def work() -> None:
+        indexed = {column for found in handle.list_indices() for column in found.columns}
+        if "id" not in indexed and handle.count_rows() >= _INDEXED_ROWS:
+            handle.create_index("id", config=BTree())
+        handle.optimize(cleanup_older_than=timedelta(days=36500))
+
+    _until_through(handle, work)
+
+
+def _until_through(handle: Any, work: Callable[[], None]) -> None:
+    """Again where another writer's commit came first."""
+    for attempt in range(_ATTEMPTS):
         handle.checkout_latest()  # without it a conflict repeats for ever on this handle
         try:
-            indexed = {column for found in handle.list_indices() for column in found.columns}
-            if "id" not in indexed and handle.count_rows() >= _INDEXED_ROWS:
-                handle.create_index("id", config=BTree())
-            handle.optimize(cleanup_older_than=timedelta(days=36500))
+            work()
             return
         except RuntimeError as error:
-            if "conflict" not in str(error).lower() or attempt == 4:
+            if not remote.is_conflict(error) or attempt == _ATTEMPTS - 1:
                 raise
 
 
@@ -109,4 +120,4 @@ def _forget(handle: Any, keep: timedelta) -> None:
     with warnings.catch_warnings():
         # LanceDB warns of short ages; which versions are in use is known here.
         warnings.simplefilter("ignore", UserWarning)
-        handle.optimize(cleanup_older_than=keep)
+        _until_through(handle, lambda: handle.optimize(cleanup_older_than=keep))

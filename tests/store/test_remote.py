@@ -228,6 +228,22 @@ def test_two_processes_write_through_a_bad_network(uri: str, proxy: Proxy) -> No
     assert acknowledged <= set(ids)
 
 
+def test_one_tidies_while_another_writes(uri: str) -> None:
+    gallery = Gallery.create(uri, STAMP)
+    gallery.upsert(make_rows(random_vectors(10), thumbnail=PNG))
+    other = Second(uri)
+    try:
+        for seed in range(6):
+            other.send("upsert", [f"new/{seed}", "same"], seed)
+            gallery.optimize()
+            assert other.receive() is not None
+    finally:
+        other.close()
+    gallery.refresh()
+    assert len(gallery) == 10 + 6 + 1
+    assert gallery.row("same").batch == "b5"
+
+
 def test_where_conditions_are_ignored_nothing_is_written(uri: str, proxy: Proxy) -> None:
     gallery = Gallery.create(uri, STAMP)
     gallery.upsert(make_rows(random_vectors(3)))
