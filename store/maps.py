@@ -1,4 +1,4 @@
-"""Maps of a gallery in the plane, kept beside it: a cache that may be deleted at any time.
+"""Maps of a gallery in the plane, kept where its mirror is: a cache that may be deleted any time.
 
 A map is one Arrow file per method: of every row its id, the checksum of its vector and its place.
 Which rows it still describes is decided by id and checksum, so a correction of a label or another
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from store import arrow, durable, fields, layout, table
+from store import arrow, cache, durable, fields, layout
 from store.duplicates import Integers, Progress
 from store.errors import BadQuery, StoreUnwritable, UsageError
 from store.layout import Plane
@@ -82,7 +82,7 @@ def make(
     progress: Progress | None = None,
     neighbours: bool = True,
 ) -> Map:
-    """Make a map of the gallery as it is now and, on a local disk, keep it.
+    """Make a map of the gallery as it is now, and keep it: see store.cache for where.
 
     Args:
         gallery: with rows; it is refreshed first.
@@ -122,8 +122,7 @@ def make(
             plane.explained if plane else None,
             now.version,
         )
-        if table.is_local(gallery.uri):
-            _save(gallery, now, found, plane, arrow.checksums(vectors))
+        _save(gallery, now, found, plane, arrow.checksums(vectors))
         return found
 
     return fields.over_mirror(gallery, "a map", ask)
@@ -185,9 +184,9 @@ def view(gallery: Gallery, method: str = layout.PCA) -> tuple[Map, pa.Table]:
 
 
 def _usable(gallery: Gallery, now: Snapshot, method: str) -> tuple[pa.Table, dict[str, Any]] | None:
-    if method not in layout.METHODS or not table.is_local(gallery.uri):
+    if method not in layout.METHODS:
         return None
-    saved = _read(path(gallery.uri, method))
+    saved = _read(_path(gallery.uri, now.uuid, method))
     mine = now.uuid, gallery.stamp.fingerprint
     return saved if saved and (saved[1]["uuid"], saved[1]["fingerprint"]) == mine else None
 
@@ -233,9 +232,20 @@ def _plane(about: dict[str, Any]) -> Plane | None:
     )
 
 
-def path(uri: str, method: str) -> Path:
-    """Where the map of a local gallery is kept."""
-    return Path(uri, durable.FOLDER, _FOLDER, f"{method}.arrow")
+def _path(uri: str, uuid: str, method: str) -> Path:
+    return cache.folder(uri, uuid) / _FOLDER / f"{method}.arrow"
+
+
+def changed(gallery: Gallery, method: str) -> float:
+    """When the map by this method was kept, in seconds since 1970; 0 when there is none."""
+
+    def ask(now: Snapshot) -> float:
+        try:
+            return _path(gallery.uri, now.uuid, method).stat().st_mtime
+        except OSError:
+            return 0.0
+
+    return fields.over_mirror(gallery, "a map", ask)
 
 
 def _save(gallery: Gallery, now: Snapshot, found: Map, plane: Plane | None, crc: Any) -> None:
@@ -265,7 +275,7 @@ def _save(gallery: Gallery, now: Snapshot, found: Map, plane: Plane | None, crc:
     whole = io.BytesIO()
     with pa.ipc.new_file(whole, points.schema) as writer:
         writer.write_table(points)
-    target = path(gallery.uri, found.method)
+    target = _path(gallery.uri, now.uuid, found.method)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         durable.write_whole(target, whole.getvalue())

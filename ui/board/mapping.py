@@ -51,7 +51,7 @@ class Drawn:
 
 def methods(gallery: Gallery) -> list[str]:
     """Maps to choose from: those that were kept, and PCA, which needs no waiting."""
-    changed = tuple(_changed(gallery.uri, method) for method in layout.METHODS)
+    changed = tuple(maps.changed(gallery, method) for method in layout.METHODS)
     return list(
         dict.fromkeys([*reversed(_kept(resources.key(gallery), changed, gallery)), layout.PCA])
     )
@@ -68,14 +68,7 @@ def drawn(gallery: Gallery, method: str) -> Drawn:
     Raises:
         BadQuery: there is no such map.
     """
-    return _drawn(resources.key(gallery), method, _changed(gallery.uri, method), gallery)
-
-
-def _changed(uri: str, method: str) -> float:
-    try:
-        return maps.path(uri, method).stat().st_mtime if "://" not in uri else 0.0
-    except OSError:
-        return 0.0
+    return _drawn(resources.key(gallery), method, maps.changed(gallery, method), gallery)
 
 
 @st.cache_resource(max_entries=4, show_spinner="Laying out the map …")
