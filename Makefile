@@ -29,22 +29,24 @@ format: $(DEV_READY)
 
 bench: $(DEV_READY)
 	env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE $(BIN)/python -m tests.benchmarks $(ARGS)
+	$(BIN)/python -m tests.benchmarks.dashboard
 
 # The other libraries that `make bench` measures when they are there.
 peers: $(READY)
 	$(BIN)/python -c "import pathlib, tomllib; print(*tomllib.loads(pathlib.Path('pyproject.toml').read_text())['dependency-groups']['bench'], sep='\n')" > $(VENV)/bench.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement $(VENV)/bench.txt
 
-# 100 kills and 100 simulated power losses; a short version runs in `make test`.
+# 100 kills, 100 simulated power losses, 20 visitors of the dashboard; short versions run in `make test`.
 torture: $(DEV_READY)
 	$(BIN)/python -m tests.store.torture $(ARGS)
+	$(BIN)/python -m tests.ui.crowd
 
 # FUZZ_SECONDS=600 unless set; seconds of it run in `make test`.
 fuzz: $(DEV_READY)
 	$(BIN)/python -m tests.ingest.fuzz $(ARGS)
 
 screenshots: $(DEV_READY)
-	$(BIN)/python docs/screenshots.py $(ARGS)
+	$(BIN)/python -m docs.screenshots $(ARGS)
 
 $(VENV)/pyvenv.cfg:
 	$(PYTHON) -m venv $(VENV)

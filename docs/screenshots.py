@@ -1,6 +1,6 @@
 """Make the README's pictures from a gallery: the dashboard, and one retrieval figure.
 
-    python docs/screenshots.py --store GALLERY --out docs/images
+    python -m docs.screenshots --store GALLERY --out docs/images
 
 Needs Playwright and a Chromium (``/usr/bin/chromium``, or ``$CXR_BROWSER``). Serves the dashboard
 by itself on a free port of 127.0.0.1, and ends it afterwards.
@@ -9,67 +9,24 @@ by itself on a free port of 127.0.0.1, and ends it afterwards.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import io
-import os
-import shutil
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
-from collections.abc import Iterator
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
 from PIL import Image
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser
+
+from tests.ui.browser import chromium, serving
 
 if TYPE_CHECKING:
     from store import Gallery
 
-APP = Path(__file__).parents[1] / "ui" / "dashboard.py"
-FLAGS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
+OFFER = ["--allow-ingest"]
 WIDE, PHONE = (1440, 1010), (420, 900)
 #: Colours of a saved picture: films are grey and the rest is flat, so few are enough.
 COLOURS = 256
-
-
-@contextlib.contextmanager
-def dashboard(store: str, encoder: str | None) -> Iterator[str]:
-    """Serve a gallery; its address."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    environment = {**os.environ, "CXR_STORE": store}
-    if encoder:
-        environment["CXR_ENCODER"] = encoder
-    command = [sys.executable, "-P", "-m", "streamlit", "run", str(APP)]
-    server = subprocess.Popen(
-        [*command, "--server.port", str(port)], env=environment, stdout=subprocess.DEVNULL
-    )
-    try:
-        url = f"http://127.0.0.1:{port}"
-        for _ in range(300):
-            with contextlib.suppress(OSError), urllib.request.urlopen(f"{url}/_stcore/health"):
-                break
-            if server.poll() is not None:
-                raise SystemExit(f"the dashboard ended with code {server.returncode}")
-            time.sleep(0.1)
-        yield url
-    finally:
-        server.terminate()
-        server.wait()
 
 
 def picture(
@@ -92,6 +49,12 @@ def picture(
     few = image.quantize(COLOURS, dither=Image.Dither.NONE)
     (image if "canvas" in until else few).save(out, optimize=True)
     print(f"{out} {out.stat().st_size >> 10} KiB")
+
+
+def _below(home: str, store: str) -> str:
+    """The store under a name that does not tell where it is on this machine."""
+    (Path(home) / "gallery").symlink_to(Path(store).resolve())
+    return "gallery"
 
 
 def retrieval(gallery: Gallery, out: Path) -> None:
@@ -128,7 +91,6 @@ def main() -> None:
     asked = arguments.id or ids[len(ids) // 3]
     arguments.out.mkdir(parents=True, exist_ok=True)
     retrieval(gallery, arguments.out / "retrieval.png")
-    browser_path = os.environ.get("CXR_BROWSER") or shutil.which("chromium") or "/usr/bin/chromium"
     by_id = "/?" + urlencode({"id": asked})
     by_text = "/?" + urlencode({"text": arguments.text, "split": "test"})
     nearest = [hit.row.id for hit in gallery.search_by_id(asked, min(40, len(gallery)))]
@@ -139,10 +101,10 @@ def main() -> None:
     pair = "/?" + urlencode({"id": asked, "with": nearest[0]})
     score, table = ".cxr.hit .score", "[data-testid=stVegaLiteChart]"
     with (
-        dashboard(arguments.store, arguments.encoder) as url,
-        sync_playwright() as playwright,
+        tempfile.TemporaryDirectory() as home,
+        serving(_below(home, arguments.store), arguments.encoder, Path(home), OFFER) as board,
+        chromium() as browser,
     ):
-        browser = playwright.chromium.launch(executable_path=browser_path, args=FLAGS)
         for name, link, until, size, scheme in (
             ("dashboard", by_id, score, WIDE, "light"),
             ("dashboard-dark", by_id, score, WIDE, "dark"),
@@ -153,9 +115,10 @@ def main() -> None:
             ("dashboard-why", pair, "canvas", WIDE, "dark"),
             ("dashboard-why-phone", pair, "canvas", PHONE, "light"),
             ("dashboard-evaluation", "/evaluation", table, WIDE, "light"),
+            ("dashboard-batches", "/batches", ".st-key-undo button", WIDE, "light"),
+            ("dashboard-batches-phone", "/batches", ".st-key-undo button", PHONE, "dark"),
         ):
-            picture(browser, url + link, until, size, scheme, arguments.out / f"{name}.png")
-        browser.close()
+            picture(browser, board.url + link, until, size, scheme, arguments.out / f"{name}.png")
 
 
 if __name__ == "__main__":

@@ -155,7 +155,9 @@ def test_a_job_that_fails_says_why_and_leaves_no_film_behind(served, tmp_path):
 def test_a_job_that_is_stopped_while_it_waits_never_begins(served):
     _, store, _ = served
     uri = str(store)
-    turn = jobs.lock(jobs.folder(uri) / "turn")  # somebody else's batch is running
+    while (turn := jobs.lock(jobs.folder(uri) / "turn")) is None:
+        time.sleep(0.1)  # the job before this one has told its end, and is about to go
+    # From here on, somebody else's batch is running.
     try:
         place, _ = inbox.put(uri, "late", [("a.png", films.png(films.draw(1, True)))])
         jobs.start(uri, "late", "1 film", ["folder", str(place)])
@@ -165,6 +167,19 @@ def test_a_job_that_is_stopped_while_it_waits_never_begins(served):
         os.close(turn)
     assert not (inbox.inbox(uri) / "late").exists()
     assert "late" not in {one["batch"] for one in entries(uri)}
+
+
+def test_nobody_learns_where_dropped_films_waited(tmp_path, monkeypatch):
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real")
+    monkeypatch.chdir(tmp_path)
+    for number, uri in enumerate(("real", "link", str(tmp_path / "real"))):
+        place, _ = inbox.put(uri, f"b-{number}", [("a.png", b"x")])
+        found = str(place.resolve())
+        assert inbox.is_inside(uri, found)
+        batch = place.parent.name
+        assert inbox.without_place(f"{found}/{batch}/a.png is cut", uri, batch) == "a.png is cut"
+    assert not inbox.is_inside("real", str(tmp_path / "elsewhere"))
 
 
 def test_what_a_killed_job_left_is_tidied_away(tmp_path):
@@ -217,7 +232,7 @@ def test_drop_watch_read_undo_and_every_window_follows(served):
         label.fill("pneumonia; <i>new</i>")
         label.press("Enter")
         page.locator("input[type=file]").first.set_input_files(dropped)
-        page.get_by_text("vector.png").first.wait_for()
+        page.locator("[data-testid=stFileChip]").first.wait_for()
         page.get_by_role("button", name="Add to the gallery").first.click()
         page.get_by_text("5 dropped films").first.wait_for()
         other.get_by_text("added, drawn: 64 films").wait_for()
@@ -225,6 +240,7 @@ def test_drop_watch_read_undo_and_every_window_follows(served):
         assert page.locator(".refused").inner_text().count("vector.png") == 2
         assert str(store) not in page.locator(".refused").inner_text()
         assert page.locator("img[src=x]").count() == 0
+        assert ended(str(store), jobs.all_of(str(store))[0].batch).state == "finished"
         assert not list(inbox.inbox(str(store)).iterdir())
 
         page.get_by_role("tab", name="Folder of the server").click()

@@ -6,12 +6,11 @@ import csv
 from collections.abc import Callable, Mapping, Sequence
 from html import escape
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 from ingest.journal import entries, mark_undone, rejections_file
 from store import Gallery, Undone
-from ui.board.inbox import inbox
+from ui.board.inbox import is_inside, without_place
 
 #: How many batches and refusals a page shows.
 SHOWN, REFUSALS = 50, 100
@@ -52,7 +51,7 @@ def origin(entry: Mapping[str, Any], uri: str) -> str:
     root = entry.get("root")
     if not isinstance(root, str):
         return str(entry.get("source", ""))
-    return "dropped films" if Path(root).is_relative_to(inbox(uri)) else root
+    return "dropped films" if is_inside(uri, root) else root
 
 
 def when(entry: Mapping[str, Any]) -> str:
@@ -74,8 +73,7 @@ def refusals(uri: str, batch: str) -> tuple[list[list[str]], bytes | None]:
     if path is None:
         return [], None
     try:
-        data = path.read_bytes()
-        text = data.decode("utf-8").replace(f"{inbox(uri)}/", "")
+        text = without_place(path.read_text("utf-8"), uri, batch)
     except (OSError, ValueError):
         return [], None
     rows = islice(csv.reader(text.splitlines()), 1, 1 + REFUSALS)

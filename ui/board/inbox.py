@@ -32,6 +32,23 @@ def inbox(uri: str) -> Path:
     return state_folder(uri) / "inbox"
 
 
+def is_inside(uri: str, place: str) -> bool:
+    """Whether a path is in the inbox, however the gallery was named."""
+    return any(Path(place).is_relative_to(top) for top in _tops(uri))
+
+
+def without_place(text: str, uri: str, batch: str) -> str:
+    """A message about dropped films without where the server kept them."""
+    for top in _tops(uri):
+        text = text.replace(f"{top}/{batch}/films/{batch}/", "")
+        text = text.replace(f"{top}/{batch}", "the dropped films")
+    return text
+
+
+def _tops(uri: str) -> tuple[Path, ...]:
+    return inbox(uri).resolve(), inbox(uri).absolute(), inbox(uri)
+
+
 def batch_name(now: datetime | None = None) -> str:
     """A name for a new batch: when it was asked for, and a little chance against a tie."""
     return f"{now or datetime.now(UTC):%Y-%m-%dT%H%M%SZ}-{token_hex(2)}"

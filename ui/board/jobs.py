@@ -141,6 +141,7 @@ def tidy(uri: str) -> None:
 
 def lock(note: Path) -> int | None:
     """Hold a job's lock for as long as this process lives; None when another one holds it."""
+    note.parent.mkdir(parents=True, exist_ok=True)
     handle = os.open(note.with_suffix(".lock"), os.O_RDWR | os.O_CREAT, 0o600)
     if fcntl is not None:
         try:

@@ -18,7 +18,7 @@ from typing import Any
 
 from ingest.state import file_name, read_json, write_json
 from ui.board import jobs
-from ui.board.inbox import inbox
+from ui.board.inbox import inbox, without_place
 
 #: Between two looks at the child, at the queue and at the stop file.
 _POLL_S = 0.2
@@ -83,8 +83,7 @@ def _run(path: Path, note: dict[str, Any]) -> tuple[str, str]:
         lines = said.read().decode("utf-8", "replace").splitlines()
     state = _STATES.get(child.returncode, "failed")
     last = next((line for line in reversed(lines) if line.strip()), "it said nothing")
-    home = str(inbox(note["uri"]) / file_name(note["batch"]))
-    words = last.removeprefix("cxr: ").removeprefix("! ").replace(home, "the dropped films")
+    words = without_place(last.removeprefix("cxr: "), note["uri"], note["batch"])
     return state, words if state == "failed" else ""
 
 
