@@ -133,8 +133,9 @@ def test_the_selection_is_still_there_after_a_look_at_a_film(page, url):
 def test_a_search_is_marked_on_the_map(page, url):
     go(page, url, "/?id=drawn/test/103&k=5")
     expect(page.locator(".cxr.hit .score").first).to_be_visible()
-    page.get_by_role("link", name="Map").click()
+    page.get_by_role("button", name="Show on the map").click()
     stage(page)
+    assert asked(page) == "drawn/test/103"
     expect(page.get_by_text("Marked: drawn/test/103 (?) and its hits by rank.")).to_be_visible()
     go(page, url, "/map?id=drawn/train/7")
     expect(page.get_by_text("Marked: drawn/train/7 (?)")).to_be_visible()

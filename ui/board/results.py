@@ -71,6 +71,8 @@ def show(
     with right, st.container(border=True, height="stretch", key="neighbours"):
         neighbours(gallery, search, found, labels)
     grid.hits(search, found, labels, resources.learnt(encoder))
+    if st.button("Show on the map", icon=":material/scatter_plot:", key="to-map"):
+        st.switch_page("views/map.py", query_params=link.to_link(search))
     takeaway.takeaway(gallery, search, found)
     visit.scroll_to_query()
     if search.pair is not None:
