@@ -232,7 +232,7 @@ def test_drop_watch_read_undo_and_every_window_follows(served):
         label.fill("pneumonia; <i>new</i>")
         label.press("Enter")
         page.locator("input[type=file]").first.set_input_files(dropped)
-        page.locator("[data-testid=stFileChip]").first.wait_for()
+        page.get_by_text("5 of these are here").wait_for()
         page.get_by_role("button", name="Add to the gallery").first.click()
         page.get_by_text("5 dropped films").first.wait_for()
         other.get_by_text("added, drawn: 64 films").wait_for()

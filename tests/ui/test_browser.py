@@ -3,77 +3,34 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import re
-import shutil
 import socket
 import subprocess
 import sys
 import time
-import urllib.request
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from tests.ui import films
+from tests.ui import browser, films
 
-ROOT = Path(__file__).parents[2]
-APP = ROOT / "ui" / "dashboard.py"
-FLAGS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-BROWSER = os.environ.get("CXR_BROWSER") or shutil.which("chromium") or "/usr/bin/chromium"
 ASK = "drawn/test/103"
 
 pytest.importorskip("playwright", reason="playwright is not installed")
 pytestmark = [
     pytest.mark.browser,
     pytest.mark.skipif(
-        not Path(BROWSER).exists(), reason=f"no browser at {BROWSER}; set CXR_BROWSER"
+        not browser.there(), reason=f"no browser at {browser.BROWSER}; set CXR_BROWSER"
     ),
 ]
 
 
 @contextlib.contextmanager
 def serving(store: Path, encoder: Path, home: Path):
-    """The dashboard as ``cxr serve`` runs it, from another folder, on a free port."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    home.mkdir()
-    environment = {
-        **os.environ,
-        "HOME": str(home),
-        "CXR_STORE": str(store),
-        "CXR_ENCODER": str(encoder),
-    }
-    command = [sys.executable, "-m", "streamlit", "run", str(APP), "--server.port", str(port)]
-    with (home / "log").open("w") as log:
-        server = subprocess.Popen(command, env=environment, cwd=home, stdout=log, stderr=log)
-        try:
-            wait_for(f"http://127.0.0.1:{port}/_stcore/health", server)
-            yield f"http://127.0.0.1:{port}"
-        finally:
-            server.terminate()
-            server.wait(timeout=20)
-    assert "Traceback" not in (home / "log").read_text()
-
-
-def wait_for(url: str, server: subprocess.Popen) -> None:
-    deadline = time.monotonic() + 40
-    while time.monotonic() < deadline and server.poll() is None:
-        with contextlib.suppress(OSError), urllib.request.urlopen(url, timeout=2):
-            return
-        time.sleep(0.1)
-    raise AssertionError(f"the dashboard did not start (exit code {server.poll()})")
+    """The address of a dashboard that ``cxr serve`` runs."""
+    with browser.serving(store, encoder, home) as board:
+        yield board.url
 
 
 @pytest.fixture(scope="module")
@@ -94,12 +51,8 @@ def url(made):
 
 @pytest.fixture(scope="module")
 def chromium():
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=BROWSER, args=FLAGS)
-        yield browser
-        browser.close()
+    with browser.chromium() as found:
+        yield found
 
 
 @pytest.fixture
@@ -301,12 +254,13 @@ def test_follows_a_new_batch_of_another_process_without_a_reload(page, made, tmp
             "from pathlib import Path; from tests.ui import films; "
             f"films.add(Path({str(store)!r}), Path({str(encoder)!r}), {batch})"
         )
-        subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, timeout=60)
+        subprocess.run([sys.executable, "-c", code], cwd=browser.ROOT, check=True, timeout=60)
         began = time.monotonic()
+        # First, because it goes away by itself.
+        expect(page.get_by_text("The gallery changed: +2 films")).to_be_visible(timeout=8000)
         expect(page.locator(".cxr.hit").first).to_contain_text("drawn/test/300", timeout=8000)
         took = time.monotonic() - began
         expect(page.get_by_text("drawn: 10 films")).to_be_visible()
-        expect(page.get_by_text("The gallery changed: +2 films")).to_be_visible()
         expect(page.get_by_role("button", name="test (2)")).to_be_visible()
         assert page.evaluate("window.sameVisit")
         assert took < 5

@@ -49,6 +49,8 @@ def _drop(uri: str, usable: bool) -> None:
         key=f"batch-films-{turn}",
         disabled=not usable,
     )
+    if files:
+        st.caption(f"{len(files):,} of these are here, ready to be added.")
     labels = _labels("drop", (_NONE, _ONE, _CSV))
     label = sheet = None
     if labels == _ONE:
