@@ -201,7 +201,8 @@ def drag(page, start, way, button):
 
 
 def test_two_fingers_zoom_on_a_phone(browser, made):
-    context = browser.new_context(viewport={"width": 420, "height": 900}, has_touch=True)
+    phone = {"viewport": {"width": 420, "height": 900}, "has_touch": True}
+    context = browser.new_context(**phone, color_scheme="dark")
     page = context.new_page()
     go(page, made[1], f"/?id={ASK}&with=drawn/train/7")
     canvas = page.locator("canvas").first
@@ -224,6 +225,9 @@ def test_two_fingers_zoom_on_a_phone(browser, made):
     expect(readout).to_contain_text(re.compile(r"zoom [23]\.\d\d"))
     wide = "document.documentElement.scrollWidth > document.documentElement.clientWidth"
     assert not page.evaluate(wide)
+    # a dialog is outside the page's own frame, and once had its small print in the light colours
+    colours = "found => [...new Set(found.map(one => getComputedStyle(one).color))]"
+    assert len(page.locator("[data-testid=stCaptionContainer]").evaluate_all(colours)) == 1
     context.close()
 
 
