@@ -20,7 +20,7 @@ FILE = "lexicon.json"
 FORMAT = 1
 
 #: Kind of word -> words. ``findings``: what pneumonia looks like. ``states``: normal or not.
-#: ``hints``: normal or not, when a part of the chest is named as well. ``parts``: of the chest.
+#: ``hints``: normal or not, when a part of the chest or its film (``parts``) is named as well.
 #: ``others``: findings of the chest that the encoder cannot tell. ``plain``: carry the sentence.
 WORDS: Mapping[str, str] = {
     "findings": """
@@ -53,8 +53,9 @@ WORDS: Mapping[str, str] = {
         mediastinum mediastinal hilum hila hilar perihilar lobe lobes lobar multilobar sublobar
         lingula lingular segment segmental subsegmental costophrenic sulcus sulci diaphragm
         diaphragms hemidiaphragm hemidiaphragms pleura bronchus bronchi bronchial bronchiolar
-        trachea airway airways alveolar alveoli parenchyma parenchymal interstitial interstitium
-        silhouette retrocardiac respiratory apex apices base bases basal basilar zone zones
+        trachea airway airways alveolar alveoli parenchyma parenchymal interstitial interstitium cxr
+        cxrs radiograph radiographs silhouette retrocardiac respiratory apex apices base bases basal
+        basilar zone zones
     """,
     "others": """
         effusion effusions pleural pneumothorax pneumothoraces cardiomegaly fracture fractures rib
@@ -96,20 +97,20 @@ WORDS: Mapping[str, str] = {
         chronic subacute ongoing active viral bacterial virus bacteria fungal mycoplasma atypical
         community acquired aspiration childhood pediatric paediatric adult infant infants baby child
         children toddler toddlers neonate newborn boy girl patient patients person man woman male
-        female young year years month months aged age week weeks day days radiograph radiographs
-        radiographic radiographically radiography radiological radiologic radiology roentgenogram x
-        ray rays xray xrays cxr film films image images picture imaging view views projection scan
-        study examination exam pa ap portable erect supine evidence sign signs feature features
-        diagnosis history question result results report impression reading typically well expand
-        expands space spaces air ground glass angle angles size shape contour contours outline
-        outlines border borders margin margins volume volumes cough coughing fever febrile wheeze
-        wheezing sputum oxygen treatment treated antibiotics intact soft tissue tissues aspect
-        aspects pattern patterns community set against confirmed confirm confirms needs two three
-        first second my her his their our your per absolutely really truly wholly scarcely barely
-        nowhere away distant remote different apart anything everything except save fail means way
-        long short breath breathless chills cold suffers however though although bare empty missing
-        wanting last line dismissed discounted disproved refuted denied unlikely contain contains
-        contained full greater higher raised islands spots trace reader
+        female young year years month months aged age week weeks day days radiographic
+        radiographically radiography radiological radiologic radiology roentgenogram x ray rays xray
+        xrays film films image images picture imaging view views projection scan study examination
+        exam pa ap portable erect supine evidence sign signs feature features diagnosis history
+        question result results report impression reading typically well expand expands space spaces
+        air ground glass angle angles size shape contour contours outline outlines border borders
+        margin margins volume volumes cough coughing fever febrile wheeze wheezing sputum oxygen
+        treatment treated antibiotics intact soft tissue tissues aspect aspects pattern patterns
+        community set against confirmed confirm confirms needs two three first second my her his
+        their our your per absolutely really truly wholly scarcely barely nowhere away distant
+        remote different apart anything everything except save fail means way long short breath
+        breathless chills cold suffers however though although bare empty missing wanting last line
+        dismissed discounted disproved refuted denied unlikely contain contains contained full
+        greater higher raised islands spots trace reader
     """,
 }
 

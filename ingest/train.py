@@ -105,7 +105,7 @@ def train(
     """
     recipe, folder, where = recipe or Recipe(), Path(out), pick_device(device)
     learnt: list[tuple[str, str]] = []
-    gallery, validation = _films(_noting(records, learnt), where)
+    gallery, validation = labelled_films(_noting(records, learnt), where)
     tokenizer = caption_tokenizer(seed)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -222,7 +222,7 @@ class _Run:
         return epoch
 
 
-def _films(
+def labelled_films(
     records: Iterable[ImageRecord | ImageFile | Rejection], where: torch.device
 ) -> tuple[Films, Films]:
     """Training and validation films; validation films that are also trained on are left out."""

@@ -19,7 +19,7 @@ from ingest.learn import Pupil, Recipe
 from ingest.learn_text import caption_tokenizer, learn_texts
 from ingest.lexicon import save_lexicon
 from ingest.record import ImageFile, ImageRecord, Rejection
-from ingest.train import Progress, _films
+from ingest.train import Progress, labelled_films
 from store.errors import UsageError
 
 
@@ -68,7 +68,7 @@ def train_texts(
     """
     recipe, folder, where = recipe or Recipe(), Path(out), pick_device(device)
     summary, model = _checkpoint(Path(checkpoint))
-    films, _ = _films(records, where)
+    films, _ = labelled_films(records, where)
     start = time.monotonic()
     curve: list[dict[str, Any]] = []
     tokenizer = caption_tokenizer(seed)

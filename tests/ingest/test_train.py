@@ -178,19 +178,19 @@ def test_other_settings_are_refused(tmp_path):
 
 
 def test_validation_films_that_were_trained_on_do_not_choose():
-    from ingest.train import _films
+    from ingest.train import labelled_films
 
     records = [r for r in films() if isinstance(r, ImageRecord)]
     copies = [replace(r, id=f"copy/{r.id}", split="val") for r in records if r.split == "train"]
-    gallery, validation = _films([*records, *copies], torch.device("cpu"))
+    gallery, validation = labelled_films([*records, *copies], torch.device("cpu"))
     assert (len(gallery.labels), len(validation.labels)) == (32, 24)
 
 
 def test_the_test_split_is_never_read():
-    from ingest.train import _films
+    from ingest.train import labelled_films
 
     spy = ImageRecord("t", np.zeros((5, 5), np.uint8), b"", ("something else",), split="test")
-    gallery, validation = _films([spy, *films()], torch.device("cpu"))
+    gallery, validation = labelled_films([spy, *films()], torch.device("cpu"))
     assert len(gallery.labels) + len(validation.labels) == 56
 
 
