@@ -14,9 +14,8 @@ from tests.store import bucket
 from tests.store.bucket import Proxy
 from tests.store.rows import STAMP, make_rows, random_vectors
 from tests.ui import films
-from tests.ui.test_cli import Cxr, cxr
+from tests.ui.running import Cxr
 
-__all__ = ["cxr"]
 PNG = films.png(films.draw(1, True))
 APP = Path(__file__).parents[2] / "ui" / "dashboard.py"
 
