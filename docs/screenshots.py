@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import argparse
 import io
+import shutil
 import tempfile
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode
@@ -19,6 +21,7 @@ from PIL import Image
 from playwright.sync_api import Browser
 
 from tests.ui.browser import chromium, serving
+from ui.board import inbox, jobs
 
 if TYPE_CHECKING:
     from store import Gallery
@@ -52,9 +55,25 @@ def picture(
 
 
 def _below(home: str, store: str) -> str:
-    """The store under a name that does not tell where it is on this machine."""
-    (Path(home) / "gallery").symlink_to(Path(store).resolve())
+    """A copy of the store under a name that does not tell where it is on this machine."""
+    shutil.copytree(store, Path(home) / "gallery")
     return "gallery"
+
+
+def _drop(home: str, ids: list[str], gallery: Gallery, encoder: str | None) -> None:
+    """Add a batch to the copy as the batches page would: films, and two files that are none."""
+    uri = str(Path(home) / "gallery")
+    shown = gallery.thumbnails(ids)
+    films = [(f"scan {at:02}.png", shown[id_] or b"") for at, id_ in enumerate(ids, 1)]
+    films += [("scan 25.png", b"<svg/>"), ("scan 26.png", films[0][1][:200])]
+    batch = inbox.batch_name()
+    place, _ = inbox.put(uri, batch, films)
+    options = ["folder", str(place), "--dataset=ward 3"]
+    jobs.start(uri, batch, f"{len(films)} films", options + ["--encoder", encoder] * bool(encoder))
+    while jobs.all_of(uri)[0].open:
+        time.sleep(0.2)
+    if jobs.all_of(uri)[0].state != "finished":
+        raise SystemExit(jobs.all_of(uri)[0].message)
 
 
 def retrieval(gallery: Gallery, out: Path) -> None:
@@ -115,10 +134,20 @@ def main() -> None:
             ("dashboard-why", pair, "canvas", WIDE, "dark"),
             ("dashboard-why-phone", pair, "canvas", PHONE, "light"),
             ("dashboard-evaluation", "/evaluation", table, WIDE, "light"),
-            ("dashboard-batches", "/batches", ".st-key-undo button", WIDE, "light"),
-            ("dashboard-batches-phone", "/batches", ".st-key-undo button", PHONE, "dark"),
+            # as laid out by: cxr map
+            ("dashboard-map", "/map?" + urlencode({"id": asked}), ".points", WIDE, "light"),
+            ("dashboard-map-phone", "/map", ".points", PHONE, "dark"),
+            ("dashboard-audit", "/audit", ".cxr.beside", WIDE, "light"),
         ):
             picture(browser, board.url + link, until, size, scheme, arguments.out / f"{name}.png")
+        _drop(home, ids[:24], gallery, arguments.encoder)
+        undo = ".st-key-undo button"
+        for name, size, scheme in (
+            ("dashboard-batches", WIDE, "light"),
+            ("dashboard-batches-phone", PHONE, "dark"),
+        ):
+            place = arguments.out / f"{name}.png"
+            picture(browser, f"{board.url}/batches", undo, size, scheme, place)
 
 
 if __name__ == "__main__":
