@@ -5,10 +5,8 @@ What a file is, its content says; its name is not asked.
 
 from __future__ import annotations
 
-import ctypes
 import hashlib
 import io
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from ingest.memory import release
 from ingest.record import Pixels
 from ingest.strangers import unidentified
 from ingest.tree import MAX_BYTES, shown
@@ -141,14 +140,7 @@ def large_alone(pixels: int, size: int = 0) -> Iterator[None]:
         try:
             yield
         finally:
-            _trim()
-
-
-def _trim() -> None:
-    """Give freed memory back to the system; glibc keeps what large images leave behind."""
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
-    if trim is not None:
-        trim(0)
+            release()
 
 
 def check_size(width: int, height: int, name: str) -> None:

@@ -103,6 +103,7 @@ def measure(count: int, side: int, folder: str) -> bool:
     print(
         f"{count:,} PNG of {side} x {side} made in {time.perf_counter() - begin:.1f} s", flush=True
     )
+    time.sleep(2.5)  # a link made changes the file's times; files this young are read again
     first = _child(root, store)
     pace = count / first["seconds"]
     print(
