@@ -22,7 +22,8 @@ from ingest.report import IngestReport, Progress, describe, suspicion
 from ingest.sources.source import Source
 from ingest.state import FileMemory, state_folder
 from ingest.target import ImageEncoder, Target
-from store.errors import EncoderMismatch, UsageError
+from store.errors import UsageError
+from store.stamps import mismatch
 
 __all__ = ["ImageEncoder", "IngestReport", "Progress", "Target", "ingest"]
 
@@ -79,10 +80,7 @@ def ingest(
         raise UsageError(f"source {source.name!r} is not a folder: there is nothing to prune")
     mine, theirs = encoder.stamp, gallery.stamp
     if (mine.fingerprint, mine.dimension) != (theirs.fingerprint, theirs.dimension):
-        raise EncoderMismatch(
-            f"this gallery was made by encoder {theirs}, but this is {mine}; "
-            f"pass --encoder {theirs.name}, or another --store for this encoder"
-        )
+        raise mismatch(f"the gallery at {gallery.uri}", theirs, mine)
     if source.columns:  # a column of another type is refused before anything is encoded
         gallery.make_room(source.columns)
     now = datetime.now(UTC)

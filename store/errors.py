@@ -54,6 +54,10 @@ class EncoderMismatch(CxrError):
     """A gallery made by one encoder, used with another."""
 
 
+class EncoderChanged(EncoderMismatch):
+    """A gallery made by an encoder of the same name that has changed since."""
+
+
 class BadImage(CxrError):
     """An image that cannot be used; ``reason`` is a short machine-readable code."""
 

@@ -11,8 +11,9 @@ from typing import Any
 import pyarrow as pa
 
 from store import arrow, durable, heal, remote
-from store.errors import EncoderMismatch, StoreDamaged, StoreNotFound, UsageError
+from store.errors import StoreDamaged, StoreNotFound, UsageError
 from store.schema import EncoderStamp, Row
+from store.stamps import mismatch
 
 NAME = "gallery"
 #: How LanceDB says that something cannot be read.
@@ -121,10 +122,7 @@ def open_(uri: str, stamp: EncoderStamp | None = None) -> Any:
         stamp.fingerprint,
         stamp.dimension,
     ):
-        raise EncoderMismatch(
-            f"the gallery at {uri} was made by encoder {found}, but this is {stamp}; "
-            f"pass --encoder {found.name}, or another --store for this encoder"
-        )
+        raise mismatch(f"the gallery at {uri}", found, stamp)
     return table
 
 

@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ingest import artefacts
-from store import CxrError, EncoderMismatch
+from store import CxrError
+from store.stamps import mismatch
 from ui.paper import bundle
 from ui.paper.findings import (
     DEPTH,
@@ -103,10 +104,7 @@ def export(
     depths = check_depths(k)
     target = Path(out_dir).expanduser()
     if encoder is not None and encoder.stamp.fingerprint != gallery.stamp.fingerprint:
-        raise EncoderMismatch(
-            f"the gallery at {gallery.uri} was made by encoder {gallery.stamp}, but this is "
-            f"{encoder.stamp}; export with the one that made it, or without any"
-        )
+        raise mismatch(f"the gallery at {gallery.uri}", gallery.stamp, encoder.stamp)
     with staging(target) as aside:
         say("reading rows")
         rows = bundle.rows_in_order(gallery)

@@ -203,7 +203,7 @@ def test_another_encoder_is_refused_before_anything_is_read(gallery: Gallery) ->
         raise AssertionError("the source was read")
         yield
 
-    with pytest.raises(EncoderMismatch, match=r"made by encoder fake \(abab.*but this is fake"):
+    with pytest.raises(EncoderMismatch, match=r"fake with fingerprint abab.*fake here has cdcd"):
         ingest(Source("toy", 1, never()), gallery, FakeEncoder("cd" * 32))
 
 

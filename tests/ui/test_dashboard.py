@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import shutil
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -325,6 +326,39 @@ def test_another_encoder_stops_texts_and_uploads_but_not_ids(app, tmp_path):
     assert test.file_uploader[0].proto.disabled
     more(test)[0].click().run()
     assert "Query: a film of the gallery" in html(test)
+
+
+def test_an_encoder_that_has_changed_is_not_advised_by_its_own_name(app, tmp_path):
+    changed = films.tiny_clip(tmp_path / "tiny-clip")  # the name that the gallery has
+    config = changed / "preprocessor_config.json"
+    config.write_text(config.read_text().replace("0.25", "0.3"))
+    test = app({"text": "clear lungs"}, encoder=changed)
+    assert "The encoder has changed since this gallery was made" in said(test)
+    assert "fingerprint" in said(test)
+    assert "cxr ingest" in test.code[0].value
+    assert "--encoder" not in test.code[0].value
+    assert test.text_input(key="box-text").disabled
+
+
+def test_uncertain_and_absent_findings_and_own_columns_are_on_the_card(app, made, tmp_path):
+    rows = [
+        replace(
+            films.film(number, "train"),
+            uncertain=("effusion",),
+            absent=("pneumothorax",),
+            extra={"ward": "3 <b>", "score": number},
+        )
+        for number in range(6)
+    ]
+    films.add(tmp_path / "gallery", made[1], rows)
+    test = app({"id": "drawn/train/1"}, store=tmp_path / "gallery")
+    cards = [one.body for one in test.get("html") if "cxr hit" in one.body]
+    assert len(cards) == 5
+    for card in [*cards, next(one.body for one in test.get("html") if "cxr query" in one.body)]:
+        assert "<dt>uncertain</dt><dd>effusion</dd>" in card
+        assert "<dt>absent</dt><dd>pneumothorax</dd>" in card
+        assert "<dt>ward</dt><dd>3 &lt;b&gt;</dd>" in card
+        assert "<dt>score</dt>" in card
 
 
 def test_missing_encoder_stops_texts_but_not_ids(app, tmp_path):

@@ -9,6 +9,7 @@ import streamlit as st
 from store import (
     BadQuery,
     CxrError,
+    EncoderChanged,
     EncoderMismatch,
     EncoderUnavailable,
     Gallery,
@@ -134,7 +135,16 @@ def problem(error: CxrError) -> None:
 def encoder_problem(error: CxrError, gallery: Gallery) -> None:
     """Why texts and uploads cannot be searched; ids still can."""
     uri, stamp = gallery.uri, gallery.stamp
-    if isinstance(error, EncoderMismatch):
+    if isinstance(error, EncoderChanged):
+        st.error(
+            f"**The encoder has changed since this gallery was made.** {_sentence(error)} "
+            "Cosines between the two mean nothing, so texts and uploads are not searched. Search "
+            "by id, browsing and the evaluation work. Ingesting again makes a gallery of the "
+            "encoder that is here, for example:",
+            icon=":material/link_off:",
+        )
+        st.code(ingest_command(f"{uri.rstrip('/')}-new"), language=None)
+    elif isinstance(error, EncoderMismatch):
         st.error(
             f"**Another encoder made this gallery.** {_sentence(error)} Cosines between "
             "two encoders mean nothing, so texts and uploads are not searched. Search by id, "

@@ -48,6 +48,10 @@ class Scale:
 IMAGE_SCALE, TEXT_SCALE = Scale(0.0, 1.0, "image"), Scale(0.0, 1.0, "text")
 COMBINED_SCALE = Scale(0.0, 1.0, "combined")
 
+#: Own columns on a card; more are folded.
+_OWN_SHOWN = 3
+
+_ADDRESS = re.compile(r"https?:(?=//)|www(?=\.)|@(?=\w)", re.IGNORECASE)
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]()<>#+\-.!|~:$&])")
 
 
@@ -82,8 +86,12 @@ _NO_LABEL = '<span class="chip none">not labelled</span>'
 
 
 def plain(text: str) -> str:
-    """Text that Streamlit's Markdown shows as it is, e.g. in a button or a message."""
-    return _MARKDOWN.sub(r"\\\1", " ".join(text.split()))
+    """Text that Streamlit's Markdown shows as it is, e.g. in a button or a message.
+
+    An address becomes no link either: escapes do not keep GitHub's Markdown from making one, so an
+    invisible word joiner does.
+    """
+    return _MARKDOWN.sub(r"\\\1", _ADDRESS.sub("\\g<0>\u2060", " ".join(text.split())))
 
 
 def films(count: int) -> str:
@@ -119,8 +127,29 @@ def hit(
         f'<div class="cxr hit">{film(png, f"Rank {found.rank}: {_spoken(row)}")}'
         f'<div class="head"><span class="rank num">#{found.rank}</span>'
         f'<span class="score num" title="cosine">{found.score:.3f}</span></div>'
-        f"{bar(found.score, scale)}{labels.chips(row)}{_badges(badges)}{_where(row)}</div>"
+        f"{bar(found.score, scale)}{labels.chips(row)}{_badges(badges)}{particulars(row)}"
+        f"{_where(row)}</div>"
     )
+
+
+def particulars(row: Row) -> str:
+    """Findings that are uncertain or absent, and the user's own columns; "" where there is none."""
+    said = [("uncertain", row.uncertain), ("absent", row.absent)]
+    lines = [(name, ", ".join(findings)) for name, findings in said if findings]
+    own = [(name, str(value)) for name, value in row.extra.items() if value is not None]
+    if len(own) <= _OWN_SHOWN:
+        return _facts(lines + own)
+    return (
+        f'{_facts(lines)}<details class="soft"><summary>{len(own)} columns of your own</summary>'
+        f"{_facts(own)}</details>"
+    )
+
+
+def _facts(lines: Sequence[tuple[str, str]]) -> str:
+    drawn = "".join(
+        f"<div><dt>{escape(name)}</dt><dd>{escape(text)}</dd></div>" for name, text in lines
+    )
+    return f'<dl class="facts">{drawn}</dl>' if lines else ""
 
 
 def mark_card(row: Row, png: bytes | None, labels: Labels, sign: str) -> str:
@@ -136,7 +165,7 @@ def mark_card(row: Row, png: bytes | None, labels: Labels, sign: str) -> str:
 def film_card(row: Row, png: bytes | None, labels: Labels) -> str:
     """A film to start from: no rank, no score."""
     picture = film(png, _spoken(row))
-    return f'<div class="cxr hit">{picture}{labels.chips(row)}{_where(row)}</div>'
+    return f'<div class="cxr hit">{picture}{labels.chips(row)}{particulars(row)}{_where(row)}</div>'
 
 
 def query_card(kind: str, title: str, detail: str, picture: str = "", chips: str = "") -> str:

@@ -34,7 +34,11 @@ def _described(search: Search, found: Answer, labels: Labels) -> str:
         parts = (row.view, row.sex, _size(row.width, row.height))
         detail = " · ".join(part for part in parts if part)
         return markup.query_card(
-            "Query: a film of the gallery", row.id, detail, picture, labels.chips(row)
+            "Query: a film of the gallery",
+            row.id,
+            detail,
+            picture,
+            labels.chips(row) + markup.particulars(row),
         )
     if search.upload is not None:
         film = search.upload

@@ -6,16 +6,16 @@ import os
 import threading
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 import streamlit as st
 
 from ingest.encoders import Encoder, load_encoder
-from ingest.encoders.pixels import BASELINES
 from store import CxrError, EncoderMismatch, EncoderStamp, Gallery
 from store.nearness import Nearness
+from store.stamps import mismatch
 from ui import caution
 from ui.board.link import Upload, where
 from ui.opening import open_gallery
@@ -106,9 +106,7 @@ def encoder(stamp: EncoderStamp) -> Encoder:
         )
     found = _encoder(name)
     if (found.fingerprint, found.dimension) != (stamp.fingerprint, stamp.dimension):
-        raise EncoderMismatch(
-            f"this gallery was made by {stamp}, but the encoder here is {found.stamp}"
-        )
+        raise mismatch("this gallery", stamp, found.stamp)
     return found
 
 
@@ -187,33 +185,3 @@ def films(of: Gallery, filters: Filters) -> int:
 @st.cache_data(max_entries=256, show_spinner=False)
 def _films(key: Key, filters: tuple[tuple[str, tuple[str, ...]], ...], _gallery: Gallery) -> int:
     return len(_gallery.ids(where(dict(filters))))
-
-
-def evaluation(
-    of: Gallery, protocol: str, depths: tuple[int, ...], split: str | None, other: str
-) -> dict[str, Any]:
-    """Precision@k and its company as the command line prints them; once per table version.
-
-    Raises:
-        BadQuery: nothing to measure there.
-    """
-    return _evaluation(key(of), protocol, depths, split, other, of)
-
-
-@st.cache_data(max_entries=32, show_spinner="Every query asks the gallery …")
-def _evaluation(
-    key: Key,
-    protocol: str,
-    depths: tuple[int, ...],
-    split: str | None,
-    other: str,
-    _gallery: Gallery,
-) -> dict[str, Any]:
-    found: dict[str, Any] = _gallery.evaluate(
-        protocol,
-        depths,
-        split=split,
-        gallery_split=other,
-        baselines=BASELINES,
-    ).as_dict()
-    return found

@@ -68,6 +68,7 @@ def encoder_of(gallery: Gallery, name: str | None, device: str | None) -> Encode
     """
     from ingest.encoders import load_encoder
     from store import EncoderMismatch, EncoderUnavailable
+    from store.stamps import mismatch
 
     stamp = gallery.stamp
     if name is None and stamp.name.startswith("external:"):
@@ -86,8 +87,5 @@ def encoder_of(gallery: Gallery, name: str | None, device: str | None) -> Encode
             f"name here ({error}); pass --encoder with its folder or hub id, or search by --id"
         ) from error
     if encoder.stamp.fingerprint != stamp.fingerprint:
-        raise EncoderMismatch(
-            f"the gallery at {gallery.uri} was made by encoder {stamp}, but {encoder.name} here is "
-            f"{encoder.stamp}; pass --encoder with the one that made it, or search by --id"
-        )
+        raise mismatch(f"the gallery at {gallery.uri}", stamp, encoder.stamp)
     return encoder
