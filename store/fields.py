@@ -39,6 +39,11 @@ def over_mirror(gallery: Gallery, what: str, ask: Callable[[Snapshot], T]) -> T:
     return gallery._answer(asked)
 
 
+def in_memory(gallery: Gallery) -> bool:
+    """Whether this gallery answers with all its vectors in memory."""
+    return gallery._answer(lambda now: getattr(now, "mirror", None) is not None)
+
+
 def read(snapshot: Snapshot, names: Sequence[str]) -> pa.Table:
     """Columns of the table at a snapshot's version, one row per position.
 

@@ -167,6 +167,7 @@ def test_a_job_that_is_stopped_while_it_waits_never_begins(served):
         os.close(turn)
     assert not (inbox.inbox(uri) / "late").exists()
     assert "late" not in {one["batch"] for one in entries(uri)}
+    jobs.forget(uri, "late")
 
 
 def test_nobody_learns_where_dropped_films_waited(tmp_path, monkeypatch):
@@ -180,6 +181,14 @@ def test_nobody_learns_where_dropped_films_waited(tmp_path, monkeypatch):
         batch = place.parent.name
         assert inbox.without_place(f"{found}/{batch}/a.png is cut", uri, batch) == "a.png is cut"
     assert not inbox.is_inside("real", str(tmp_path / "elsewhere"))
+
+
+def test_jobs_come_newest_first_whatever_their_names(tmp_path):
+    jobs.folder(str(tmp_path)).mkdir(parents=True)
+    for batch, hour in (("zeta", 1), ("alpha", 3), ("mu", 2)):
+        note = {"batch": batch, "state": "finished", "asked_at": f"2026-11-23T0{hour}:00:00Z"}
+        (jobs.folder(str(tmp_path)) / f"{batch}.json").write_text(json.dumps(note))
+    assert [job.batch for job in jobs.all_of(str(tmp_path))] == ["alpha", "mu", "zeta"]
 
 
 def test_what_a_killed_job_left_is_tidied_away(tmp_path):
@@ -250,7 +259,8 @@ def test_drop_watch_read_undo_and_every_window_follows(served):
             field.fill(text)
             field.press("Enter")
         page.get_by_role("button", name="Add to the gallery").last.click()
-        other.get_by_text("added, drawn: 70 films").wait_for()
+        for window in (other, page):  # this one too: it offers to undo what it shows
+            window.get_by_text("added, drawn: 70 films").wait_for()
 
         page.get_by_role("button", name="Undo this batch").click()
         page.get_by_role("dialog").get_by_text("6 films would be removed").wait_for()

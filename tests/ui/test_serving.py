@@ -188,7 +188,7 @@ def opened(chromium, board, path, scheme, width=1280):
     context.set_default_timeout(30_000)
     page = context.new_page()
     page.goto(board.url + path)
-    page.get_by_text("Research and education only, not for diagnosis").wait_for()
+    page.locator(".cxr.status .care").wait_for()
     page.locator("[data-testid=stSpinner]").first.wait_for(state="detached")
     page.wait_for_timeout(500)
     return context, page

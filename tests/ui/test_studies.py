@@ -128,6 +128,7 @@ def test_another_store_that_is_not_there_is_a_sentence(page, tmp_path):
 
 
 def test_what_a_large_gallery_leaves_out_is_said_and_nothing_starts_unasked(page, monkeypatch):
+    monkeypatch.setattr(working, "_jobs", type(working._jobs)())  # what other tests measured
     monkeypatch.setattr(studies, "_WHOLE", 10)
     shown = text(page("evaluation"))
     assert "Neither mAP nor the raw-pixel floor" in shown
@@ -139,6 +140,18 @@ def test_what_a_large_gallery_leaves_out_is_said_and_nothing_starts_unasked(page
     assert "P@10" not in text(test)
     [button] = [one for one in test.button if one.key == "measure-split"]
     assert "P@10" in text(button.click().run())
+
+
+def test_an_index_is_evaluated_by_searching_and_says_what_that_leaves_out(page, made, tmp_path):
+    store = tmp_path / "gallery"
+    films.add(store, made[1], [films.film(n, ("train", "test")[n % 5 == 0]) for n in range(300)])
+    Gallery.open(store).build_index(partitions=2)
+    test = page("evaluation", store=store, CXR_INDEX="lance")
+    shown = text(test)
+    assert "P@10" in shown and "Nothing to measure" not in shown
+    assert "Serve with --index exact" in shown and "raw pixels" not in shown
+    test.button_group(key="more-split").set_value("Majority vote").run()
+    assert "needs all vectors" in text(test)
 
 
 def test_peers_are_shown_beside_the_official_films_only():

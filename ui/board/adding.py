@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from store import CxrError, Gallery, UsageError
-from ui.board import access, frame, inbox, jobs, resources
+from ui.board import access, frame, inbox, jobs, limits, resources
 from ui.board.markup import plain
 
 _TURN, _SAID = "batch-turn", "batch-said"
@@ -42,10 +42,10 @@ def _drop(uri: str, usable: bool) -> None:
     turn = st.session_state.get(_TURN, 0)
     files = st.file_uploader(
         f"Chest films, all images or all DICOM; at most {inbox.FILES_MAX} at once and "
-        f"{inbox.FILE_MB} MB each",
-        type=list(inbox.TYPES),
+        f"{limits.FILE_MB} MB each",
+        type=list(limits.TYPES),
         accept_multiple_files=True,
-        max_upload_size=inbox.FILE_MB,
+        max_upload_size=limits.FILE_MB,
         key=f"batch-films-{turn}",
         disabled=not usable,
     )
@@ -148,7 +148,7 @@ def _sheet(key: str) -> bytes | None:
     file = st.file_uploader(
         "A CSV with a line of headings, a column of file names and one of labels",
         type=["csv", "tsv", "txt"],
-        max_upload_size=inbox.FILE_MB,
+        max_upload_size=limits.FILE_MB,
         key=key,
     )
     return None if file is None else file.getvalue()

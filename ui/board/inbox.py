@@ -19,9 +19,6 @@ from store import UsageError
 
 #: Most films in one drop, and most bytes: they pass through the server's memory.
 FILES_MAX, BYTES_MAX = 500, 512 << 20
-#: Largest film in MB, and the endings offered; what a file really is, is decided by its bytes.
-FILE_MB = 20
-TYPES = ("png", "jpg", "jpeg", "webp", "bmp", "tif", "tiff", "dcm")
 _NAME_MAX = 100
 _DATASET = re.compile(r"[\w][\w .-]{0,59}")
 _DICOM = slice(128, 132)

@@ -92,7 +92,7 @@ def start(uri: str, batch: str, what: str, options: Sequence[str]) -> None:
 def all_of(uri: str) -> list[Job]:
     """The jobs of a gallery, newest first; those that were killed are told apart."""
     found = []
-    for path in sorted(folder(uri).glob("*.json"), reverse=True):
+    for path in folder(uri).glob("*.json"):
         note = read_json(path)
         if note is None or not isinstance(note.get("batch"), str):
             continue
@@ -108,7 +108,7 @@ def all_of(uri: str) -> list[Job]:
                 str(note.get("asked_at", "")),
             )
         )
-    return found
+    return sorted(found, key=lambda job: (job.asked_at, job.batch), reverse=True)
 
 
 def stop(uri: str, batch: str) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import streamlit as st
 
 from ingest.encoders.pixels import BASELINES
-from store import Gallery, study
+from store import Gallery, fields, study
 from store.compare import Comparison, compare
 from store.study import ByQuery
 from ui.board import resources, working
@@ -53,6 +53,11 @@ class Question:
     @property
     def _sides(self) -> dict[str, Any]:
         return {"split": self.split, "gallery_split": self.other}
+
+
+def by_search(of: Gallery) -> bool:
+    """Whether queries are searched one by one: no mAP, no raw-pixel floor, nothing by query."""
+    return not fields.in_memory(of)
 
 
 def known(of: Gallery, asked: Question) -> bool:

@@ -16,10 +16,8 @@ from ingest.record import Pixels
 from store import BadImage, CxrError
 from ui.board import link, visit
 from ui.board.asked import Upload
+from ui.board.limits import FILE_MB
 
-#: Formats offered for upload; what a file really is, is decided by its bytes.
-TYPES = ("png", "jpg", "jpeg", "webp", "bmp", "tif", "tiff", "dcm")
-MEGABYTES = 20
 #: Longest side of the picture that is kept for looking at a film closely, in pixels.
 _PICTURE_SIDE = 1024
 _TURN, _PASTED = "search-turn", "search-pasted"
@@ -37,7 +35,7 @@ def box() -> str:
 
 def listen() -> None:
     """Take images that are pasted anywhere on the page."""
-    _paste(key=_PASTE_BOX, data={"megabytes": MEGABYTES}, height=1, on_pasted_change=_keep_pasted)
+    _paste(key=_PASTE_BOX, data={"megabytes": FILE_MB}, height=1, on_pasted_change=_keep_pasted)
 
 
 def _keep_pasted() -> None:
@@ -65,8 +63,8 @@ def decode(found: Any) -> tuple[str, bytes]:
     if not isinstance(found, dict):
         raise BadImage("unreadable", f"the browser sent {type(found).__name__}, expected an image")
     name, data, size = (found.get(key) for key in ("name", "data", "size"))
-    if isinstance(size, int | float) and size > MEGABYTES << 20:
-        raise BadImage("too_large", f"{int(size) >> 20} MB; at most {MEGABYTES} MB")
+    if isinstance(size, int | float) and size > FILE_MB << 20:
+        raise BadImage("too_large", f"{int(size) >> 20} MB; at most {FILE_MB} MB")
     if not isinstance(name, str) or not isinstance(data, str):
         raise BadImage("unreadable", "the browser sent no name or no data, expected an image")
     try:
@@ -98,8 +96,8 @@ def read(name: str, data: bytes, encoder: Encoder) -> Upload:
     """
     from ingest.images import pixels_digest, read_image, thumbnail
 
-    if len(data) > MEGABYTES << 20:
-        raise BadImage("too_large", f"{len(data) >> 20} MB; at most {MEGABYTES} MB")
+    if len(data) > FILE_MB << 20:
+        raise BadImage("too_large", f"{len(data) >> 20} MB; at most {FILE_MB} MB")
     pixels = read_image(data)
     return Upload(
         name=name,

@@ -9,7 +9,7 @@ from store import CxrError, Gallery, StoreNotFound
 from ui.board import access, adding, batches, jobs, markup, resources
 from ui.board.markup import plain
 
-_OPEN = "open-jobs"
+_OPEN, _UNDO = "open-jobs", "undo-asked"
 
 
 def main() -> None:
@@ -113,15 +113,17 @@ def listing(gallery: Gallery) -> None:
         )
     else:
         st.caption("No film of it is left, so there is nothing to undo.")
-    if st.session_state.pop("undo-asked", None) == batch:
-        undo(gallery, batch)
+    # Asked until answered: the page is drawn again whenever films come in.
+    asked = st.session_state.get(_UNDO)
+    if asked is not None and asked in names:
+        undo(gallery, asked)
 
 
-def _ask_undo(batch: str) -> None:
-    st.session_state["undo-asked"] = batch
+def _ask_undo(batch: str | None = None) -> None:
+    st.session_state[_UNDO] = batch
 
 
-@st.dialog("Undo a batch")
+@st.dialog("Undo a batch", on_dismiss=_ask_undo)
 def undo(gallery: Gallery, batch: str) -> None:
     """Count first, then ask, then remove."""
     told = gallery.undo(batch, dry_run=True)
@@ -138,8 +140,10 @@ def undo(gallery: Gallery, batch: str) -> None:
                     st.error(plain(str(error)), icon=":material/error:")
                     return
                 st.toast(f"{batches.undo_sentence(found, done=True)}.", icon=":material/undo:")
+            _ask_undo()
             st.rerun()
         if st.button("Keep them", key="undo-no"):
+            _ask_undo()
             st.rerun()
 
 

@@ -17,6 +17,8 @@ _ALL = "every film"
 _VOTE, _HARDEST, _RIVAL = "Majority vote", "Hardest queries", "Compared with another store"
 #: Labels of a confusion table that one can still read.
 _MATRIX = 20
+#: Above so many queries that are searched one by one, they wait to be asked for.
+_ONE_BY_ONE = 2_000
 #: Colour, symbol, its glyph, and dash: of the encoder, then of the floors.
 _OURS = ("#0072B2", "circle", "●", [1, 0])
 _FLOORS = (("#D55E00", "square", "■", [6, 3]), ("#808080", "triangle-up", "▲", [2, 3]))
@@ -99,7 +101,8 @@ def protocol(
     try:
         if not depths:
             raise BadQuery("too few films to leave one out")
-        if not asked.quick and not studies.known(gallery, asked):
+        one_by_one = studies.by_search(gallery) and asking > _ONE_BY_ONE
+        if (one_by_one or not asked.quick) and not studies.known(gallery, asked):
             st.write(f"{asking:,} queries against {inside:,} films take minutes.")
             if not st.button("Measure", type="primary", key=f"measure-{name}"):
                 return
@@ -128,7 +131,12 @@ def figures(gallery: Gallery, asked: studies.Question, found: dict[str, Any]) ->
                 "The last rows: what others report for the official test films; zero-shot ones saw "
                 "none of these labels" + (f" ({listed})." if listed else ".")
             )
-        if not asked.whole:
+        if studies.by_search(gallery):
+            st.caption(
+                "Neither mAP nor the raw-pixel floor: both need all vectors in memory, and here "
+                "every query is searched with the index. Serve with --index exact to have them."
+            )
+        elif not asked.whole:
             st.caption(
                 "Neither mAP nor the raw-pixel floor: both need the whole ranking of every query, "
                 f"{asked.pairs:,} pairs."
@@ -149,12 +157,15 @@ def details(gallery: Gallery, asked: studies.Question) -> None:
     """Behind a click each, so that nobody waits for what they do not look at."""
     parts = [_VOTE, _HARDEST] + ([_RIVAL] if studies.rivals() else [])
     chosen = st.segmented_control("More", parts, key=f"more-{asked.protocol}")
-    if chosen == _VOTE:
-        vote(gallery, asked)
-    elif chosen == _HARDEST:
-        hardest(gallery, asked)
-    elif chosen == _RIVAL:
-        rival(gallery, asked)
+    try:
+        if chosen == _VOTE:
+            vote(gallery, asked)
+        elif chosen == _HARDEST:
+            hardest(gallery, asked)
+        elif chosen == _RIVAL:
+            rival(gallery, asked)
+    except BadQuery as error:
+        st.info(f"{plain(str(error))}.", icon=":material/info:")
 
 
 def vote(gallery: Gallery, asked: studies.Question) -> None:

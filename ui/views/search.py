@@ -6,7 +6,7 @@ import streamlit as st
 
 from ingest.encoders import Encoder
 from store import CxrError, Gallery
-from ui.board import frame, history, link, resources, results, uploads, visit
+from ui.board import frame, history, limits, link, resources, results, uploads, visit
 from ui.board.link import Search
 from ui.board.markup import Labels, plain
 
@@ -88,8 +88,8 @@ def ways_in(gallery: Gallery, encoder: Encoder | CxrError | None) -> None:
         file = st.file_uploader(
             "A chest film: PNG, JPEG, TIFF, WebP, BMP or DICOM. Drop it here, choose it, or paste "
             "an image anywhere on this page. It stays in this visit's memory; nothing is saved.",
-            type=list(uploads.TYPES),
-            max_upload_size=uploads.MEGABYTES,
+            type=list(limits.TYPES),
+            max_upload_size=limits.FILE_MB,
             key=uploads.box(),
             disabled=unusable,
         )

@@ -1,0 +1,195 @@
+"""What comes from headers, files and other people's labels is shown as text, or not at all."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+import zipfile
+import zlib
+from dataclasses import replace
+from pathlib import Path
+from urllib.parse import quote, urlsplit
+
+import numpy as np
+import pytest
+
+from tests.ingest.films import film as dicom_film
+from tests.ui import browser, films
+from ui.board import batches, inbox, jobs
+
+pytest.importorskip("playwright", reason="playwright is not installed")
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(not browser.there(), reason=f"no browser at {browser.BROWSER}"),
+]
+
+HTML = '"><img src=x onerror="window.hacked=1"><script>window.hacked=1</script>'
+STYLE = "</style><svg onload=window.hacked=1>"
+MARKDOWN = "**INJECTED** [a](http://evil.example/) ![p](http://evil.example/p.png) `x`"
+DIRECTIVES = ":red[INJECTED] $\\frac{1}{2}$ :material/home: <b>INJECTED</b>"
+ODD = "\u202edrow \u2028 =cmd()|'/C calc'!A0"
+NASTY = [HTML, STYLE, MARKDOWN, DIRECTIVES, ODD]
+#: Of a person, in a header; none of these may be anywhere else.
+PERSON = {
+    "PatientName": "Mustermann^Erikarosa^Quasimodo",
+    "PatientID": "MRN-47110815",
+    "PatientBirthDate": "19700131",
+    "AccessionNumber": "ACC-99120",
+    "InstitutionName": "Elsewhere General",
+    "ReferringPhysicianName": "Frankenstein^Viktorine",
+    "StudyDescription": "hush-hush study",
+    "PatientComments": "prefers tea",
+}
+SECRETS = [word for value in PERSON.values() for word in value.split("^")]
+
+
+@pytest.fixture(scope="module")
+def board(tmp_path_factory):
+    """(dashboard, its store)."""
+    root = tmp_path_factory.mktemp("hostile")
+    encoder = films.tiny_clip(root / "tiny-clip")
+    made = [
+        replace(
+            films.film(number, split, of=number % 12),
+            id=f"{nasty}/{number}",
+            labels=(nasty, NASTY[(number + 1) % len(NASTY)])[: 1 + number % 2],
+            uncertain=(NASTY[(number + 2) % len(NASTY)],),
+            absent=(MARKDOWN,),
+            split=split,
+            dataset=nasty,
+            patient=nasty,
+            extra={"caption": nasty},
+        )
+        for number in range(30)
+        for nasty, split in [(NASTY[number % len(NASTY)], ("test", HTML)[number % 2])]
+    ]
+    films.add(root / "gallery", encoder, made)
+    with browser.serving(root / "gallery", encoder, root / "home", ["--allow-ingest"]) as served:
+        yield served, root / "gallery"
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    with browser.chromium() as found:
+        yield found
+
+
+@pytest.fixture
+def page(chromium):
+    """A window; fails when something of another host is asked for, or what is shown ran."""
+    context = chromium.new_context(viewport={"width": 1280, "height": 900}, accept_downloads=True)
+    context.set_default_timeout(60_000)
+    window, strangers = context.new_page(), []
+    window.on("request", lambda asked: strangers.append(asked.url) if _foreign(asked.url) else None)
+    yield window
+    context.close()
+    assert strangers == []
+
+
+def _foreign(url: str) -> bool:
+    return urlsplit(url).hostname not in ("127.0.0.1", None)
+
+
+def settled(page) -> None:
+    page.locator(".cxr.status .care").wait_for()
+    page.locator("[data-testid=stSpinner]").first.wait_for(state="detached")
+    page.locator("[data-testid=stProgress]").first.wait_for(state="detached")
+    page.wait_for_timeout(300)
+
+
+def inert(page) -> str:
+    """What a page says, after looking whether any of the hostile text became more than text."""
+    assert page.evaluate("window.hacked") is None
+    for made in (
+        *("img[src='x']", "img[src*=evil]", "a[href*=evil]", ".katex", "svg[onload]"),
+        *("strong:has-text('INJECTED')", "b:has-text('INJECTED')", "span[style*=red]"),
+    ):
+        assert page.locator(made).count() == 0, made
+    assert page.locator("[data-testid=stException]").count() == 0
+    return page.locator("body").inner_text()
+
+
+@pytest.mark.parametrize(
+    ("path", "clicks"),
+    [
+        ("/", ()),
+        (f"/?id={quote(HTML + '/0')}&with={quote(DIRECTIVES + '/3')}", ()),
+        (f"/?text={quote(HTML)}&label={quote(MARKDOWN)}", ()),
+        ("/evaluation", ("Hardest queries",)),
+        ("/store", ()),
+        (f"/map?id={quote(STYLE + '/1')}", ()),
+        ("/audit", ("Near duplicates", "Doubtful labels", "Labels and metadata")),
+    ],
+    ids=["first", "pair", "text", "evaluation", "store", "map", "audit"],
+)
+def test_hostile_text_stays_text(board, page, path, clicks):
+    page.goto(board[0].url + path)
+    settled(page)
+    said = inert(page)
+    for click in clicks:
+        page.get_by_role("radio", name=click).or_(
+            page.get_by_role("button", name=click, exact=True)
+        ).first.click()
+        settled(page)
+        said += inert(page)
+    assert "INJECTED" in said or "window.hacked" in said
+
+
+def test_nothing_of_a_patient_leaves_the_header_of_a_dropped_film(board, page, tmp_path):
+    served, store = board
+    pixels = films.draw(5, True).astype(np.uint16) * 16
+    data = dicom_film(pixels, SOPInstanceUID="1.2.77", PatientAge="058Y", **PERSON)
+    assert all(word.encode() in data for word in SECRETS)
+    page.goto(served.url)
+    settled(page)
+    page.get_by_role("tab", name="Upload").click()
+    film = {"name": "film.dcm", "mimeType": "application/dicom", "buffer": data}
+    page.locator("input[type=file]").first.set_input_files(film)
+    page.get_by_text("Query: your film").wait_for()
+    page.get_by_text("Take it with you").click()
+    taken = []
+    for name in ("CSV", "ZIP with thumbnails", "Contact sheet (PDF)"):
+        with page.expect_download() as download:
+            page.get_by_role("button", name=name).click()
+        taken.append(tmp_path / download.value.suggested_filename)
+        download.value.save_as(taken[-1])
+    page.get_by_text("Copy as Python").wait_for()
+    seen = [page.content().encode(), page.url.encode(), *map(unpacked, taken)]
+
+    # The same film, and one cut short, as a batch.
+    uri = str(store)
+    cut = dicom_film(pixels, SOPInstanceUID="1.2.78", **PERSON)[:-100]
+    place, _ = inbox.put(uri, "ward", [("a.dcm", data), ("b.dcm", cut)])
+    options = ["--dataset=ward", f"--encoder={store.parent / 'tiny-clip'}"]
+    jobs.start(uri, "ward", "2 films", ["dicom", str(place), *options])
+    deadline = time.monotonic() + 90
+    while any(job.open for job in jobs.all_of(uri)) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    [job] = jobs.all_of(uri)
+    assert job.state == "finished", job
+    assert [line[1] for line in batches.refusals(uri, "ward")[0]] == ["truncated"]
+    page.goto(f"{served.url}/batches")
+    page.get_by_text("Refused: 1 truncated").wait_for()
+    inert(page)
+    page.screenshot(path=tmp_path / "batches.png")
+    seen += [page.content().encode(), served.log.read_bytes(), json.dumps(job.message).encode()]
+    seen += [path.read_bytes() for path in Path(store).rglob("*") if path.is_file()]
+    seen += [path.read_bytes() for path in served.log.parent.rglob("*") if path.is_file()]
+    assert b"058Y" not in b"".join(seen)
+    for word in SECRETS:
+        assert not any(word.encode() in part for part in seen), word
+
+
+def unpacked(path: Path) -> bytes:
+    """All that a taken file holds, inflated."""
+    if path.suffix == ".zip":
+        with zipfile.ZipFile(path) as whole:
+            return b"".join(name.encode() + whole.read(name) for name in whole.namelist())
+    whole = path.read_bytes()
+    for part in re.findall(rb"stream\r?\n(.*?)endstream", whole, re.S):
+        try:
+            whole += zlib.decompress(part)
+        except zlib.error:
+            continue
+    return whole
