@@ -13,7 +13,7 @@ pytest.importorskip("websockets")
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads memory from /proc")
 def test_visitors_click_while_batches_come_in(tmp_path):
-    found = crowd.crowd(tmp_path, visitors=4, seconds=6, batches=2)
+    found = crowd.crowd(tmp_path, visitors=3, seconds=4, batches=2)
     assert found.problems == []
     assert len({page.version for page in found.pages}) > 1
     assert len(found.seconds) >= 4
