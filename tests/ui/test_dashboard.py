@@ -361,6 +361,21 @@ def test_uncertain_and_absent_findings_and_own_columns_are_on_the_card(app, made
         assert "<dt>score</dt>" in card
 
 
+def test_uncertain_and_absent_findings_filter(app, made, tmp_path):
+    rows = [
+        replace(
+            films.film(n, "train"), uncertain=("effusion",) * (n < 4), absent=("mass",) * (n % 2)
+        )
+        for n in range(8)
+    ]
+    films.add(tmp_path / "gallery", made[1], rows)
+    link = {"id": "drawn/train/1", "uncertain": "effusion", "absent": "mass"}
+    test = app(link, store=tmp_path / "gallery")
+    assert shown(test) == ["drawn/train/3"]
+    assert "Out of 1 film that pass the filters" in "".join(one.value for one in test.caption)
+    assert params(test)["absent"] == "mass"
+
+
 def test_missing_encoder_stops_texts_but_not_ids(app, tmp_path):
     test = app({"id": "drawn/test/103"}, encoder=tmp_path / "nowhere")
     assert "The encoder is not available" in said(test)

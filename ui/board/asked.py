@@ -18,7 +18,15 @@ DEPTH_MAX = 1000
 #: Films that can be marked + or −, of each.
 MARKS_MAX = 20
 #: Filters that a link carries, in the order they are shown: link key -> what a person calls it.
-FACETS = {"label": "Label", "split": "Split", "dataset": "Dataset", "view": "View", "sex": "Sex"}
+FACETS = {
+    "label": "Label",
+    "uncertain": "Uncertain",
+    "absent": "Absent",
+    "split": "Split",
+    "dataset": "Dataset",
+    "view": "View",
+    "sex": "Sex",
+}
 
 Filters = Mapping[str, tuple[str, ...]]
 
@@ -138,6 +146,8 @@ def where(filters: Filters) -> Where | None:
         return None
     return Where(
         label=filters.get("label", ()),
+        uncertain=filters.get("uncertain", ()),
+        absent=filters.get("absent", ()),
         split=filters.get("split", ()),
         dataset=filters.get("dataset", ()),
         view=filters.get("view", ()),
@@ -148,8 +158,8 @@ def where(filters: Filters) -> Where | None:
 def passes(row: Row, filters: Filters) -> bool:
     """Whether a film passes filters, as the store would decide."""
     for facet, values in filters.items():
-        found = row.labels if facet == "label" else (getattr(row, facet),)
-        if not set(found) & set(values):
+        found = row.labels if facet == "label" else getattr(row, facet)
+        if not set(found if isinstance(found, tuple) else (found,)) & set(values):
             return False
     return True
 
