@@ -5,13 +5,17 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 DEV_READY := $(VENV)/.ready-dev
 
-.PHONY: demo test lint format types imports bench peers torture fuzz screenshots clean
+.PHONY: demo test slow lint format types imports bench peers torture fuzz screenshots clean
 
 demo: $(READY)
 	$(BIN)/cxr demo $(ARGS)
 
 test: lint types imports
 	$(BIN)/python -m pytest -n 2 --dist loadfile -q $(ARGS)
+
+# The tests that `make test` leaves out, to stay short.
+slow: $(DEV_READY)
+	CXR_SLOW_TESTS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -q -m slow $(ARGS)
 
 lint: $(DEV_READY)
 	$(BIN)/ruff check .

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from pathlib import Path
 
 import pytest
 
+#: Set by `make slow`; without it, tests marked slow are left out.
+SLOW = bool(os.environ.get("CXR_SLOW_TESTS"))
 DATA = Path(__file__).parent.parent.parent / "shared" / "data"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.get_closest_marker("slow") and not SLOW:
+            item.add_marker(pytest.mark.skip(reason="slow: `make slow` runs it"))
 
 
 @pytest.fixture(autouse=True)

@@ -170,6 +170,7 @@ def test_killed_workers_lose_nothing_and_double_nothing(gallery: Gallery, tmp_pa
     assert gallery.vectors(other.ids()).tobytes() == other.vectors(other.ids()).tobytes()
 
 
+@pytest.mark.slow
 @needs_ray
 def test_images_that_kill_every_worker_are_named(gallery: Gallery, tmp_path: Path) -> None:
     encoder = SlowEncoder(tmp_path, deadly=picture(2 * CHUNK).tobytes())
@@ -205,6 +206,7 @@ def test_stopping_lets_the_workers_go(gallery: Gallery, tmp_path: Path, ray: Any
     eventually(lambda: ray.available_resources().get("CPU") == 2)
 
 
+@pytest.mark.slow
 @needs_ray
 def test_the_source_is_not_read_faster_than_it_is_committed(gallery: Gallery) -> None:
     read = itertools.count()

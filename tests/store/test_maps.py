@@ -146,6 +146,7 @@ def test_a_map_of_another_table_or_a_damaged_one_is_not_used(gallery, tmp_path):
         assert maps.load(gallery, "pca") is None
 
 
+@pytest.mark.slow
 def test_umap_is_the_same_for_the_same_seed():
     pytest.importorskip("umap", reason="umap-learn is not installed")
     rows = cloud(40)

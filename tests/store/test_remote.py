@@ -201,6 +201,7 @@ def test_nothing_acknowledged_is_lost_to_a_bad_network(uri: str, proxy: Proxy, f
     assert len(fresh) == ROUNDS * 3 + 1
 
 
+@pytest.mark.slow
 def test_two_processes_write_through_a_bad_network(uri: str, proxy: Proxy) -> None:
     Gallery.create(uri, STAMP)
     chance = random.Random(3)
@@ -228,6 +229,7 @@ def test_two_processes_write_through_a_bad_network(uri: str, proxy: Proxy) -> No
     assert acknowledged <= set(ids)
 
 
+@pytest.mark.slow
 def test_one_tidies_while_another_writes(uri: str) -> None:
     gallery = Gallery.create(uri, STAMP)
     gallery.upsert(make_rows(random_vectors(10), thumbnail=PNG))

@@ -69,6 +69,7 @@ def test_answers_are_those_of_one_machine(two: tuple[Gallery, Gallery]) -> None:
     assert shards.describe() == one.describe() | {"shards": 2}
 
 
+@pytest.mark.slow
 def test_all_else_keeps_working(two: tuple[Gallery, Gallery]) -> None:
     one, shards = two
     ids = ["set/test/7", "set/test/2"]
@@ -161,6 +162,7 @@ def test_nobody_waits_for_a_new_version(
     assert told(shards.search(random_vectors(3), 9)) == told(one.search(random_vectors(3), 9))
 
 
+@pytest.mark.slow
 @needs_ray
 def test_shards_need_not_have_rows(tmp_path: Path) -> None:
     one = Gallery.create(tmp_path / "store", STAMP)
@@ -171,6 +173,7 @@ def test_shards_need_not_have_rows(tmp_path: Path) -> None:
     shards.close()
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(st.data())
 def test_shards_follow_as_they_would_be_made_anew(data: st.DataObject) -> None:

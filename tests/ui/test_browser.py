@@ -213,8 +213,12 @@ def test_phone(page, url):
     page.set_viewport_size({"width": 420, "height": 900})
     go(page, url, f"/?id={ASK}")
     expect(page.locator(".cxr.hit .score")).to_have_count(10)
-    boxes = [hit.bounding_box() for hit in page.locator(".cxr.hit").all()[:2]]
-    assert boxes[0]["y"] == boxes[1]["y"]  # two side by side
+    side_by_side = """() => {
+        const [one, other] = [...document.querySelectorAll('.cxr.hit')].slice(0, 2)
+            .map(hit => hit.getBoundingClientRect());
+        return one.y === other.y && one.x < other.x;
+    }"""
+    page.wait_for_function(side_by_side)
     wide = "document.documentElement.scrollWidth > document.documentElement.clientWidth"
     assert not page.evaluate(wide)
 

@@ -103,6 +103,7 @@ def test_what_goes_wrong_is_one_line(
     assert "does not answer; check AWS_ENDPOINT_URL" in away.err
 
 
+@pytest.mark.slow
 def test_an_index_says_that_it_is_approximate(uri: str, cxr: Cxr) -> None:
     missing = cxr("search", "--id", "x", "--index", "lance")
     assert missing.code == 1

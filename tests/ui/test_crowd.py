@@ -11,6 +11,7 @@ from tests.ui import crowd
 pytest.importorskip("websockets")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="reads memory from /proc")
 def test_visitors_click_while_batches_come_in(tmp_path):
     found = crowd.crowd(tmp_path, visitors=3, seconds=4, batches=2)

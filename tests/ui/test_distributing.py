@@ -66,6 +66,7 @@ def test_a_cluster_ingests_and_searches(
     assert two["hits"] == one["hits"] and two["store"] == one["store"] | {"shards": 2}
 
 
+@pytest.mark.slow
 def test_a_lost_shard_is_said(
     run: Any,
     films: Path,

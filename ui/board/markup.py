@@ -51,7 +51,7 @@ COMBINED_SCALE = Scale(0.0, 1.0, "combined")
 #: Own columns on a card; more are folded.
 _OWN_SHOWN = 3
 
-_ADDRESS = re.compile(r"https?:(?=//)|www(?=\.)|@(?=\w)", re.IGNORECASE)
+_ADDRESS = re.compile(r"https?:(?=//)|www(?=\.)|@(?=[\w-]+\.)", re.IGNORECASE)
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]()<>#+\-.!|~:$&])")
 
 
