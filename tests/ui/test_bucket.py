@@ -132,6 +132,7 @@ def test_an_index_says_that_it_is_approximate(uri: str, cxr: Cxr) -> None:
     assert "there is no index" in cxr("index", "drop").out
 
 
+@pytest.mark.slow
 def test_the_dashboard_searches_a_bucket_through_an_index(
     uri: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -154,6 +155,7 @@ def test_the_dashboard_searches_a_bucket_through_an_index(
         streamlit.cache_resource.clear()
 
 
+@pytest.mark.slow
 def test_a_document_is_plain_json(uri: str, cxr: Cxr) -> None:
     rows = make_rows(random_vectors(300), thumbnail=PNG, split="train")
     Gallery.create(uri, STAMP).upsert([replace(rows[0], split="test"), *rows[1:]])

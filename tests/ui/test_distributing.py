@@ -43,6 +43,7 @@ def films(tmp_path: Path) -> Path:
     return root
 
 
+@pytest.mark.slow
 def test_a_cluster_ingests_and_searches(
     run: Any,
     films: Path,
