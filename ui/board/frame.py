@@ -21,8 +21,8 @@ from ui.board import markup, resources
 from ui.opening import manner
 
 CARE = "Research and education only, not for diagnosis"
-#: How often an open window looks whether the table moved.
-POLL = "2s"
+#: How often an open window looks whether the table moved: it is drawn anew within two seconds.
+POLL = "1.5s"
 _SHOWN = "shown-version"
 _SYNTHETIC = "synthetic-cohort"
 
