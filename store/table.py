@@ -69,8 +69,8 @@ def _create(uri: str, stamp: EncoderStamp) -> Any:
             schema=_with_primary_key(arrow.table_schema(stamp)),
             storage_options={"new_table_enable_stable_row_ids": "true"},
         )
-    except ValueError as error:
-        if "already exists" not in str(error):
+    except (ValueError, RuntimeError) as error:  # another creator was first, or is now
+        if "already exists" not in str(error) and not remote.is_conflict(error):
             raise
         handle = database.open_table(NAME)
     return handle

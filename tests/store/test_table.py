@@ -250,3 +250,25 @@ def test_another_schema_version_is_named(gallery: Gallery) -> None:
     )
     with pytest.raises(StoreDamaged, match=r"schema version 1, this program reads 3.*ingest it"):
         Gallery.open(gallery.uri)
+
+
+def test_the_loser_of_a_race_to_create_opens_what_the_winner_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from store import table
+
+    connect = table.connect
+
+    class Slow:
+        def __init__(self, uri: str, caches: object = None) -> None:
+            self.database = connect(uri, caches)
+
+        def create_table(self, *given: object, **named: object) -> None:
+            self.database.create_table(*given, **named)
+            raise RuntimeError("lance error: Retryable commit conflict for version 2: preempted")
+
+        def open_table(self, name: str, **named: object) -> object:
+            return self.database.open_table(name, **named)
+
+    monkeypatch.setattr(table, "connect", Slow)
+    assert len(Gallery.create(tmp_path / "store", STAMP)) == 0
