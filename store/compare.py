@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from store import fields
 from store.duplicates import Progress
 from store.errors import BadQuery
-from store.evaluation import Labelled
+from store.evaluation import Labelled, plain
 from store.measures import bootstrap
 from store.mirror import Snapshot
 from store.protocols import LEAVE_ONE_OUT, sides
@@ -51,14 +51,8 @@ class Comparison:
 
     def as_dict(self) -> dict[str, Any]:
         """The same as plain JSON types, with k as strings."""
-        found: dict[str, Any] = _plain({name: getattr(self, name) for name in self.__slots__})
+        found: dict[str, Any] = plain({name: getattr(self, name) for name in self.__slots__})
         return found
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
-    return [_plain(item) for item in value] if isinstance(value, tuple) else value
 
 
 def compare(

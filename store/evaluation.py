@@ -84,15 +84,16 @@ class Evaluation:
 
     def as_dict(self) -> dict[str, Any]:
         """The same as plain JSON types, with k as strings."""
-        found: dict[str, Any] = _plain({name: getattr(self, name) for name in self.__slots__})
+        found: dict[str, Any] = plain({name: getattr(self, name) for name in self.__slots__})
         return found
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """A value as JSON has it: keys are strings, tuples are lists, NaN is null."""
     if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, tuple):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     return None if isinstance(value, float) and math.isnan(value) else value
 
 

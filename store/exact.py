@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from store import mirror, saved, search, sync
+from store import building, saved, search, sync
 from store.answering import Answerer, Remake, Sample
 from store.filters import Where
 from store.mirror import Snapshot
@@ -107,7 +107,7 @@ class ExactManner:
                 saved.verify_behind(
                     self._uri,
                     now,
-                    lambda _: remake(lambda newest: Exact(mirror.build(newest, self._dimension))),
+                    lambda _: remake(lambda newest: Exact(building.build(newest, self._dimension))),
                 )
         after = sync.follow(now, handle, self._dimension)
         if after is not now:

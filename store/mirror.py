@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
-import sys
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -17,8 +13,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from store import arrow, columns, flat, table
-from store.errors import StoreDamaged, UnknownId
+from store import arrow, columns, table
+from store.errors import UnknownId
 from store.filters import Where
 from store.schema import Vectors
 
@@ -27,15 +23,6 @@ _METADATA_COLUMNS = ("labels", "uncertain", "absent", "split", "dataset", "view"
 _MOST_VALUES = 100
 #: Filters whose rows a snapshot remembers.
 _REMEMBERED = 16
-#: What the mirror copies, and what tells a changed row: (row id, version of its last change).
-COLUMNS = ("id", "_rowid", "_row_last_updated_at_version", "embedding")
-
-#: Bytes of vectors read at once: a sixteenth of them within these bounds.
-_PIECE_BYTES = (8 << 20, 32 << 20)
-_M_MMAP_THRESHOLD = -3
-_KEPT_WHILE_READING = 1 << 20
-_DEFAULT_KEPT = 32 << 20  # what glibc comes to by itself where blocks are large
-
 Integers = npt.NDArray[np.int64]
 
 
@@ -103,6 +90,11 @@ class Snapshot:
         sorted_place[self.by_row_id[1]] = np.arange(self.count)
         return found.take(pa.array(order[sorted_place]))
 
+    def places(self, row_ids: Integers) -> Integers:
+        """Positions of rows of this version."""
+        sorted_ids, positions = self.by_row_id
+        return positions[np.searchsorted(sorted_ids, row_ids)]
+
     def positions_of(self, where: Where | None) -> Integers | None:
         """Positions of the rows that pass a filter, ascending; None when all do."""
         if not where:
@@ -111,8 +103,7 @@ class Snapshot:
         if known is None:
             condition = where.to_filter(self.handle.schema)
             passing = table.scan(self.handle, ["_rowid"], condition)["_rowid"].to_numpy()
-            sorted_ids, positions = self.by_row_id
-            known = np.sort(positions[np.searchsorted(sorted_ids, passing)])
+            known = np.sort(self.places(passing))
             while len(self._passing) >= _REMEMBERED:
                 self._passing.pop(next(iter(self._passing)), None)
             self._passing[where] = known
@@ -179,122 +170,3 @@ class Snapshot:
         wrong = sorted_ids[places] != row_ids
         wrong |= (self.vectors[positions[places]] != vectors).any(axis=1)
         return [int(place) for place in np.flatnonzero(wrong)]
-
-
-def build(handle: Any, dimension: int) -> Snapshot:
-    """Copy the table into memory, in one scan.
-
-    Args:
-        handle: the table, pinned to one version.
-        dimension: length of its vectors.
-
-    Raises:
-        StoreDamaged: the scan fails or disagrees with the row count, an id occurs twice, or a
-            vector is not of unit length.
-    """
-    _blocks_kept(_KEPT_WHILE_READING)
-    try:
-        count = handle.count_rows()
-        index, vectors = flat.fresh(count, dimension)
-        row_ids = np.empty(count, np.int64)
-        size = min(max(vectors.nbytes // 16, _PIECE_BYTES[0]), _PIECE_BYTES[1])
-        filled, worst = 0, _Worst()
-        with ThreadPoolExecutor(1, "cxr-build") as beside:
-            reading = beside.submit(_keys, handle)
-            for batch in _pieces(handle, count, size // (4 * dimension) or 1):
-                place = slice(filled, filled + batch.num_rows)
-                row_ids[place] = batch.column("_rowid").to_numpy()
-                values = batch.column("embedding").flatten().to_numpy()
-                vectors[place] = values.reshape(-1, dimension)
-                worst.see(vectors[place], filled)  # while they are in cache
-                filled += batch.num_rows
-            keys, ids = reading.result()
-        if not np.array_equal(row_ids, keys["_rowid"].to_numpy()):
-            raise ValueError("two scans of one version differ in their rows")
-        changed_at = keys["_row_last_updated_at_version"].to_numpy().astype(np.int64)
-    except (RuntimeError, OSError, ValueError, IndexError) as error:
-        raise StoreDamaged(
-            f"version {handle.version} of the gallery cannot be read: {str(error)[:300]}; "
-            "run: cxr check"
-        ) from error
-    finally:
-        _blocks_kept(_DEFAULT_KEPT)
-    if not filled == len(keys) == count:
-        raise StoreDamaged(
-            f"version {handle.version} of the gallery counts {count} rows, but a scan found "
-            f"{filled}; run: cxr check"
-        )
-    worst.refuse(ids)
-    return Snapshot(
-        handle,
-        index,
-        vectors,
-        ids,
-        row_ids,
-        changed_at,
-        int(handle.version),
-        table.uuid_of(handle),
-        table.token(handle, int(handle.version)) or "",
-    )
-
-
-def _keys(handle: Any) -> tuple[pa.Table, pa.StringArray]:
-    # All columns but the vectors, and the ids in one piece.
-    keys = table.scan(handle, list(COLUMNS[:3]))
-    ids = pa.concat_arrays([*keys["id"].chunks, pa.array([], pa.string())])
-    _refuse_twins(ids)
-    return keys, ids
-
-
-def _pieces(handle: Any, count: int, rows: int) -> Iterator[pa.RecordBatch]:
-    # A stream of the whole column reads ahead as far as it can: twice the memory.
-    for start in range(0, count, rows):
-        piece = handle.search().select(["_rowid", "embedding"]).offset(start).limit(rows)
-        with table.panics_as_errors():
-            yield from piece.to_arrow().to_batches()
-
-
-def _blocks_kept(size: int) -> None:
-    # By default glibc keeps the large blocks that LanceDB frees after each piece.
-    if sys.platform == "linux":
-        with contextlib.suppress(AttributeError, OSError):
-            ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, size)
-
-
-def check(keys: pa.StringArray, vectors: Vectors, first: int = 0) -> None:
-    """Refuse repeated ids, and vectors from position ``first`` on that are not unit."""
-    _refuse_twins(keys)
-    worst = _Worst()
-    worst.see(vectors[first:], first)
-    worst.refuse(keys)
-
-
-def _refuse_twins(keys: pa.StringArray) -> None:
-    # A pool that gives back at once what this takes, a fifth of the vectors of a narrow gallery.
-    if len(pc.unique(keys, memory_pool=pa.system_memory_pool())) != len(keys):
-        counts = pc.value_counts(keys)
-        twice = counts.filter(pc.greater(counts.field("counts"), 1)).field("values")
-        raise StoreDamaged(
-            f"id {twice[0].as_py()!r} occurs more than once in the table; run: cxr check"
-        )
-
-
-class _Worst:
-    """Vectors seen so far that are not of unit length: how many, the first, and its norm."""
-
-    def __init__(self) -> None:
-        self.count, self.first, self.norm = 0, 0, 1.0
-
-    def see(self, vectors: Vectors, start: int) -> None:
-        norms = np.sqrt(np.einsum("ij,ij->i", vectors, vectors))
-        bad = np.flatnonzero(~(np.abs(norms - 1) <= 10 * arrow.NORM_TOLERANCE))
-        if bad.size and not self.count:
-            self.first, self.norm = start + int(bad[0]), float(norms[bad[0]])
-        self.count += bad.size
-
-    def refuse(self, keys: pa.StringArray) -> None:
-        if self.count:
-            raise StoreDamaged(
-                f"{self.count} stored vectors are not of unit length, first "
-                f"{keys[self.first].as_py()!r} with norm {self.norm:.6g}; run: cxr check"
-            )

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from store import flat, mirror, search, sync, table
+from store import building, flat, search, sync, table
 from store.errors import StoreDamaged
 from store.filters import Where
 from store.mirror import Integers, Snapshot
@@ -42,20 +42,10 @@ def own(row_ids: Integers, number: int, shards: int) -> npt.NDArray[np.bool_]:
 class Part(Snapshot):
     """A snapshot of some rows of a version."""
 
-    def positions_of(self, where: Where | None) -> Integers | None:
-        """Positions of this part's rows that pass a filter, ascending; None when all do."""
-        if not where:
-            return None
-        known = self._passing.get(where)
-        if known is None:
-            condition = where.to_filter(self.handle.schema)
-            passing = table.scan(self.handle, ["_rowid"], condition)["_rowid"].to_numpy()
-            sorted_ids, positions = self.by_row_id
-            known = np.sort(positions[np.isin(sorted_ids, passing)])
-            while len(self._passing) >= mirror._REMEMBERED:
-                self._passing.pop(next(iter(self._passing)), None)
-            self._passing[where] = known
-        return known
+    def places(self, row_ids: Integers) -> Integers:
+        """Positions of those of a version's rows that are of this part."""
+        sorted_ids, positions = self.by_row_id
+        return positions[np.isin(sorted_ids, row_ids)]
 
 
 def follow(before: Part | None, handle: Any, dimension: int, number: int, shards: int) -> Part:
@@ -86,13 +76,13 @@ def follow(before: Part | None, handle: Any, dimension: int, number: int, shards
     if before is not None and len(kept):
         np.take(before.vectors, kept, axis=0, out=vectors[: len(kept)], mode="clip")
         old = [before.keys.take(pa.array(kept)), before.row_ids[kept], before.changed_at[kept]]
-        parts.append(pa.table(old, names=list(mirror.COLUMNS[:3])))
+        parts.append(pa.table(old, names=list(building.COLUMNS[:3])))
     filled = len(kept)
     piece = max(_PIECE_BYTES // (4 * dimension), 1)
     for start in range(0, len(wanted), piece):
         with table.panics_as_errors():
             taken = handle.take_row_ids(wanted[start : start + piece].tolist())
-            found = taken.select(list(mirror.COLUMNS)).to_arrow()
+            found = taken.select(list(building.COLUMNS)).to_arrow()
         values = found["embedding"].combine_chunks().flatten().to_numpy()
         vectors[filled : filled + len(found)] = values.reshape(-1, dimension)
         filled += len(found)
@@ -101,7 +91,7 @@ def follow(before: Part | None, handle: Any, dimension: int, number: int, shards
         raise _damaged(handle, f"{count} rows of shard {number}, but only {filled} can be read")
     whole = pa.concat_tables([pa.table([[]] * 3, schema=pa.schema(_TYPES)), *parts])
     keys = pa.concat_arrays([pa.array([], pa.string()), *whole["id"].chunks])
-    mirror.check(keys, vectors, len(kept))
+    building.check(keys, vectors, len(kept))
     return Part(
         handle,
         index,
@@ -115,14 +105,14 @@ def follow(before: Part | None, handle: Any, dimension: int, number: int, shards
     )
 
 
-_TYPES = dict(zip(mirror.COLUMNS[:3], (pa.string(), pa.int64(), pa.int64()), strict=True))
+_TYPES = dict(zip(building.COLUMNS[:3], (pa.string(), pa.int64(), pa.int64()), strict=True))
 
 
 def _kept(
     before: Part | None, handle: Any, row_ids: Integers, changed_at: Integers
 ) -> tuple[Integers, Integers]:
     """Positions of ``before`` that are as they were, and the row ids that must be read."""
-    if before is None or not len(before.row_ids) or not sync._same_history(before, handle):
+    if before is None or not len(before.row_ids) or not sync.same_history(before, handle):
         return np.empty(0, np.int64), np.sort(row_ids)
     sorted_ids, positions = before.by_row_id
     places = np.minimum(np.searchsorted(sorted_ids, row_ids), len(sorted_ids) - 1)

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from store import flat, mirror, table
+from store import building, flat, table
 from store.errors import StoreDamaged
 from store.mirror import Integers, Snapshot
 
@@ -27,13 +27,13 @@ def follow(before: Snapshot | None, handle: Any, dimension: int) -> Snapshot:
         dimension: of its vectors.
 
     Returns:
-        The same as mirror.build, rows perhaps in another order; ``before`` itself when it is
+        The same as building.build, rows perhaps in another order; ``before`` itself when it is
         already of this version.
 
     Raises:
-        StoreDamaged: as in mirror.build.
+        StoreDamaged: as in building.build.
     """
-    if before is not None and _same_history(before, handle):
+    if before is not None and same_history(before, handle):
         if before.version == int(handle.version):
             return before
         try:
@@ -42,10 +42,11 @@ def follow(before: Snapshot | None, handle: Any, dimension: int) -> Snapshot:
             after = None  # building anew says what is wrong, if it is wrong there too
         if after is not None:
             return after
-    return mirror.build(handle, dimension)
+    return building.build(handle, dimension)
 
 
-def _same_history(before: Snapshot, handle: Any) -> bool:
+def same_history(before: Snapshot, handle: Any) -> bool:
+    """Whether the version that a handle is pinned to came out of a snapshot's version."""
     return (before.uuid, before.token) == (
         table.uuid_of(handle),
         table.token(handle, before.version),
@@ -88,7 +89,7 @@ def _difference(before: Snapshot, handle: Any, dimension: int) -> Snapshot | Non
     vectors[len(kept) :] = values.reshape(-1, dimension)
     keys = before.keys if whole else before.keys.take(pa.array(kept))
     keys = pa.concat_arrays([keys, *fetched["id"].chunks])
-    mirror.check(keys, vectors, len(kept))
+    building.check(keys, vectors, len(kept))
     return Snapshot(
         handle,
         index,
@@ -119,7 +120,7 @@ def _plausible(
 def _fetch(handle: Any, row_ids: Integers) -> pa.Table | None:
     parts = [
         handle.take_row_ids(row_ids[start : start + _TAKEN].tolist())
-        .select(list(mirror.COLUMNS))
+        .select(list(building.COLUMNS))
         .to_arrow()
         for start in range(0, max(len(row_ids), 1), _TAKEN)
     ]

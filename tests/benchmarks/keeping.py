@@ -56,12 +56,12 @@ def memory(folder: str) -> dict[str, float]:
     """Build a mirror in a process of its own: how much memory it took at most, MiB."""
     import faiss
 
-    from store import mirror, table
+    from store import building, table
 
     handle = table.open_(folder)
     faiss.IndexFlatIP(2)  # loads the library
     before = memory_mib()
-    made = mirror.build(handle, Gallery.open(folder).stamp.dimension)
+    made = building.build(handle, Gallery.open(folder).stamp.dimension)
     peak = memory_mib(peak=True) - before
     return {"peak": peak, "vectors": made.vectors.nbytes / 2**20, "rows": made.count}
 
@@ -97,7 +97,7 @@ def first_search(folder: str) -> dict[str, float]:
 
 def rebuild(folder: str) -> dict[str, float]:
     """Build without the saved mirror beside a bare scan of the column, in turns."""
-    from store import mirror
+    from store import building
 
     gallery = Gallery.open(folder)
     live = gallery._live
@@ -106,7 +106,9 @@ def rebuild(folder: str) -> dict[str, float]:
         for _ in live.search().select(["embedding"]).limit(None).to_batches():
             pass
 
-    return in_turns({"bare": scan, "ours": lambda: mirror.build(live, gallery.stamp.dimension)}, 3)
+    return in_turns(
+        {"bare": scan, "ours": lambda: building.build(live, gallery.stamp.dimension)}, 3
+    )
 
 
 def small_batches(count: int = 500, size: int = 20, dimension: int = 512) -> None:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -175,3 +176,20 @@ def make_bucket(port: int) -> str:
     assert server.getresponse().status == 200
     server.close()
     return f"s3://{name}/films/gallery"
+
+
+@pytest.fixture(scope="module", name="server")
+def shared_server() -> Iterator[int]:
+    """The port of an S3 server that a module's tests share."""
+    with s3_server() as port:
+        yield port
+
+
+@pytest.fixture(name="proxy")
+def fresh_proxy(server: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Proxy]:
+    """A proxy before it, which the environment names; the cache is the test's own."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    with proxy_to(server) as found:
+        for name, value in environment(found.url).items():
+            monkeypatch.setenv(name, value)
+        yield found

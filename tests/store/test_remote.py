@@ -6,7 +6,6 @@ import json
 import random
 import shutil
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -24,27 +23,12 @@ from store import (
 )
 from store.nearness import nearness
 from tests.store import bucket
-from tests.store.bucket import Proxy
+from tests.store.bucket import Proxy, fresh_proxy, shared_server  # noqa: F401 - fixtures
 from tests.store.rows import OTHER, STAMP, make_rows, random_vectors
 from tests.store.second import Second, answer, rows_of
 
 ROUNDS = 8
 PNG = b"\x89PNG\r\n\x1a\n"
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[int]:
-    with bucket.s3_server() as port:
-        yield port
-
-
-@pytest.fixture
-def proxy(server: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Proxy]:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    with bucket.proxy_to(server) as found:
-        for name, value in bucket.environment(found.url).items():
-            monkeypatch.setenv(name, value)
-        yield found
 
 
 @pytest.fixture

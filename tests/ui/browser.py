@@ -12,6 +12,7 @@ import time
 import urllib.request
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from urllib.parse import urlsplit
 
 ROOT = Path(__file__).parents[2]
 BROWSER = os.environ.get("CXR_BROWSER") or shutil.which("chromium") or "/usr/bin/chromium"
@@ -43,6 +44,32 @@ def chromium() -> Iterator:
             yield browser
         finally:
             browser.close()
+
+
+@contextlib.contextmanager
+def visitor(browser, timeout: int, **context) -> Iterator:
+    """A page; complains when it asked another host for anything, or a script broke.
+
+    Args:
+        browser: from chromium.
+        timeout: of whatever it waits for, in milliseconds.
+        context: more for playwright's new_context.
+    """
+    window = browser.new_context(**context)
+    window.set_default_timeout(timeout)
+    page = window.new_page()
+    strangers, broken = [], []
+    page.on("request", lambda asked: strangers.append(asked.url) if foreign(asked.url) else None)
+    page.on("pageerror", lambda error: broken.append(str(error)))
+    yield page
+    window.close()
+    assert strangers == []
+    assert broken == []
+
+
+def foreign(url: str) -> bool:
+    """Whether an address is of another host."""
+    return urlsplit(url).hostname not in ("127.0.0.1", None)
 
 
 def free_port() -> int:

@@ -27,6 +27,21 @@ class Result(NamedTuple):
 Cxr = Callable[..., Result]
 
 
+def invoked(*arguments: object) -> tuple[int, str, str]:
+    """Exit code, stdout and stderr of a command that typer's own runner called."""
+    from typer.testing import CliRunner
+
+    from store.errors import CxrError
+
+    done = CliRunner().invoke(cli.app, [str(one) for one in arguments])
+    error = done.exception
+    if isinstance(error, CxrError):
+        return cli.exit_code(error), done.stdout, f"{done.stderr}cxr: {error}"
+    if error is not None and not isinstance(error, SystemExit):
+        raise error
+    return done.exit_code, done.stdout, done.stderr
+
+
 def runner(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Cxr:
     """What runs ``cxr`` with some arguments."""
 

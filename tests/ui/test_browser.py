@@ -58,23 +58,8 @@ def chromium():
 @pytest.fixture
 def page(chromium):
     """A visitor; fails when the page asks another host for anything, or a script breaks."""
-    context = chromium.new_context(viewport={"width": 1280, "height": 900})
-    context.set_default_timeout(15_000)
-    visitor = context.new_page()
-    strangers, broken = [], []
-    visitor.on(
-        "request",
-        lambda request: (
-            None
-            if urlsplit(request.url).hostname in ("127.0.0.1", None)
-            else strangers.append(request.url)
-        ),
-    )
-    visitor.on("pageerror", lambda error: broken.append(str(error)))
-    yield visitor
-    context.close()
-    assert strangers == []
-    assert broken == []
+    with browser.visitor(chromium, 15_000, viewport={"width": 1280, "height": 900}) as found:
+        yield found
 
 
 def go(page, url, link=""):

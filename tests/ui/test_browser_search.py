@@ -13,7 +13,7 @@ import pytest
 from store import Gallery
 from store.feedback import refined_search
 from tests.ui import films
-from tests.ui.browser import BROWSER, chromium, serving
+from tests.ui.browser import BROWSER, chromium, serving, visitor
 
 pytest.importorskip("playwright", reason="playwright is not installed")
 pytestmark = [
@@ -46,20 +46,9 @@ def browser():
 @pytest.fixture
 def page(browser):
     """A visitor; fails when the page asks another host for anything, or a script breaks."""
-    context = browser.new_context(viewport={"width": 1280, "height": 900}, accept_downloads=True)
-    context.set_default_timeout(20_000)
-    visitor = context.new_page()
-    strangers, broken = [], []
-    visitor.on("request", lambda asked: strangers.append(asked.url) if foreign(asked.url) else None)
-    visitor.on("pageerror", lambda error: broken.append(str(error)))
-    yield visitor
-    context.close()
-    assert strangers == []
-    assert broken == []
-
-
-def foreign(url: str) -> bool:
-    return urlsplit(url).hostname not in ("127.0.0.1", None)
+    size = {"width": 1280, "height": 900}
+    with visitor(browser, 20_000, viewport=size, accept_downloads=True) as found:
+        yield found
 
 
 def expect(locator):

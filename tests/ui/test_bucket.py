@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,28 +10,13 @@ import pytest
 
 from store import Gallery
 from tests.store import bucket
-from tests.store.bucket import Proxy
+from tests.store.bucket import Proxy, fresh_proxy, shared_server  # noqa: F401 - fixtures
 from tests.store.rows import STAMP, make_rows, random_vectors
 from tests.ui import films
 from tests.ui.running import Cxr
 
 PNG = films.png(films.draw(1, True))
 APP = Path(__file__).parents[2] / "ui" / "dashboard.py"
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[int]:
-    with bucket.s3_server() as port:
-        yield port
-
-
-@pytest.fixture
-def proxy(server: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Proxy]:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    with bucket.proxy_to(server) as found:
-        for name, value in bucket.environment(found.url).items():
-            monkeypatch.setenv(name, value)
-        yield found
 
 
 @pytest.fixture

@@ -7,31 +7,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from typer.testing import CliRunner
 
 from tests.clusters import kill, ray  # noqa: F401 - a fixture
 from tests.ingest.fakes import picture
 from tests.ingest.films import png, write
-from ui.cli import app, exit_code
+from tests.ui.running import invoked
 from ui.opening import manner, open_gallery
 
 
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
-    from store.errors import CxrError
-
     monkeypatch.setenv("CXR_STORE", str(tmp_path / "store"))
-
-    def call(*arguments: object) -> tuple[int, str, str]:
-        done = CliRunner().invoke(app, [str(one) for one in arguments])
-        error = done.exception
-        if isinstance(error, CxrError):
-            return exit_code(error), done.stdout, f"{done.stderr}cxr: {error}"
-        if error is not None and not isinstance(error, SystemExit):
-            raise error
-        return done.exit_code, done.stdout, done.stderr
-
-    return call
+    return invoked
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import zipfile
 import zlib
 from dataclasses import replace
 from pathlib import Path
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 import numpy as np
 import pytest
@@ -78,17 +78,9 @@ def chromium():
 @pytest.fixture
 def page(chromium):
     """A window; fails when something of another host is asked for, or what is shown ran."""
-    context = chromium.new_context(viewport={"width": 1280, "height": 900}, accept_downloads=True)
-    context.set_default_timeout(60_000)
-    window, strangers = context.new_page(), []
-    window.on("request", lambda asked: strangers.append(asked.url) if _foreign(asked.url) else None)
-    yield window
-    context.close()
-    assert strangers == []
-
-
-def _foreign(url: str) -> bool:
-    return urlsplit(url).hostname not in ("127.0.0.1", None)
+    size = {"width": 1280, "height": 900}
+    with browser.visitor(chromium, 60_000, viewport=size, accept_downloads=True) as found:
+        yield found
 
 
 def settled(page) -> None:

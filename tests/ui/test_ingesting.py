@@ -11,11 +11,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from typer.testing import CliRunner
 
 from tests.ingest.films import film, png, write
 from tests.ingest.test_encoders import save_processor, save_tokenizer, tiny_model
-from ui.cli import app, exit_code
+from tests.ui.running import invoked
 
 
 @pytest.fixture(scope="module")
@@ -29,21 +28,9 @@ def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, encoder: Path) -> Any:
-    from store.errors import CxrError
-
     monkeypatch.setenv("CXR_STORE", str(tmp_path / "store"))
     monkeypatch.setenv("CXR_ENCODER", str(encoder))
-
-    def call(*arguments: object) -> tuple[int, str, str]:
-        done = CliRunner().invoke(app, [str(one) for one in arguments])
-        error = done.exception
-        if isinstance(error, CxrError):
-            return exit_code(error), done.stdout, f"{done.stderr}cxr: {error}"
-        if error is not None and not isinstance(error, SystemExit):
-            raise error
-        return done.exit_code, done.stdout, done.stderr
-
-    return call
+    return invoked
 
 
 def test_a_folder_again_and_again(run: Any, tmp_path: Path) -> None:

@@ -45,23 +45,9 @@ def chromium():
 @pytest.fixture
 def page(chromium):
     """A visitor; fails when the page asks another host for anything, or a script breaks."""
-    context = chromium.new_context(viewport={"width": 1280, "height": 1000}, accept_downloads=True)
-    context.set_default_timeout(20_000)
-    visitor = context.new_page()
-    strangers, broken = [], []
-    visitor.on(
-        "request",
-        lambda request: (
-            None
-            if urlsplit(request.url).hostname in ("127.0.0.1", None)
-            else strangers.append(request.url)
-        ),
-    )
-    visitor.on("pageerror", lambda error: broken.append(str(error)))
-    yield visitor
-    context.close()
-    assert strangers == []
-    assert broken == []
+    size = {"width": 1280, "height": 1000}
+    with browser.visitor(chromium, 20_000, viewport=size, accept_downloads=True) as found:
+        yield found
 
 
 def go(page, url, link):
