@@ -25,6 +25,8 @@ _FULL_ROWS = 1_000_000
 
 #: Of one merge, beside other writers.
 _ATTEMPTS = 5
+#: LanceDB counts ages from a moment later than ours: it looks for something to merge first.
+_MARGIN = timedelta(milliseconds=500)
 #: On object stores, where a reader that is a week behind may still take only what changed.
 _KEPT = timedelta(days=7)
 
@@ -66,7 +68,7 @@ def run(uri: str, handle: Any, keep: timedelta | None = None) -> None:
         remote.check_writable(uri)
         with remote.named_faults(uri):
             _merge(handle)
-            _forget(handle, _KEPT if keep is None else keep)
+            _forget(handle, lambda: _KEPT if keep is None else keep)
         return
     with durable.named_faults(uri), durable.writer(uri):
         _merge(handle)
@@ -75,12 +77,13 @@ def run(uri: str, handle: Any, keep: timedelta | None = None) -> None:
         handle.delete("false")
         # Old versions may go only when the new one is surely on disk.
         durable.acknowledge(table.folder(uri), int(handle.version))
-        if keep is None:
-            used = lease.oldest(uri)
-            floor = merged if used is None else min(used, merged)
-            keep = _age(handle, floor)
         if keep is not None:
-            _forget(handle, keep)
+            _forget(handle, lambda: keep)
+            return
+        used = lease.oldest(uri)
+        made = _made(handle, merged if used is None else min(used, merged))
+        if made is not None:
+            _forget(handle, lambda: datetime.now(made.tzinfo) - made + _MARGIN)
 
 
 def _merge(handle: Any) -> None:
@@ -107,17 +110,17 @@ def _until_through(handle: Any, work: Callable[[], None]) -> None:
                 raise
 
 
-def _age(handle: Any, version: int) -> timedelta | None:
-    """How long ago the oldest version to keep was made; None when all are to be kept."""
+def _made(handle: Any, version: int) -> datetime | None:
+    """When the oldest version to keep was made; None when all are to be kept."""
     kept = [found for found in handle.list_versions() if found["version"] >= version > 0]
     if not kept:
         return None
     made: datetime = min(kept, key=lambda found: int(found["version"]))["timestamp"]
-    return datetime.now(made.tzinfo) - made + timedelta(milliseconds=1)
+    return made
 
 
-def _forget(handle: Any, keep: timedelta) -> None:
+def _forget(handle: Any, keep: Callable[[], timedelta]) -> None:
     with warnings.catch_warnings():
         # LanceDB warns of short ages; which versions are in use is known here.
         warnings.simplefilter("ignore", UserWarning)
-        _until_through(handle, lambda: handle.optimize(cleanup_older_than=keep))
+        _until_through(handle, lambda: handle.optimize(cleanup_older_than=keep()))

@@ -6,6 +6,7 @@ import shutil
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from store import BadQuery, Gallery, UnknownId, Where, mirror, sync
+from store import BadQuery, Gallery, UnknownId, Where, building, maintain, sync
 from tests.store.rows import STAMP, make_rows, random_vectors
 from tests.store.second import Second, answer, rows_of
 
@@ -138,7 +139,7 @@ class Following(RuleBasedStateMachine):
         assert answer(self.gallery, 7, k) == expected
         assert self.other.ask("look", 7, k) == [len(self.rows), expected]
         assert all(labels == [f"seed {self.rows[name]}"] for name, _, labels in expected)
-        fresh = mirror.build(snapshot.handle, STAMP.dimension)
+        fresh = building.build(snapshot.handle, STAMP.dimension)
         order, same = np.argsort(snapshot.row_ids), np.argsort(fresh.row_ids)
         for name in ("row_ids", "changed_at", "vectors"):
             mine, theirs = getattr(snapshot, name), getattr(fresh, name)
@@ -177,9 +178,9 @@ def gallery(tmp_path: Path) -> Gallery:
 def followed(gallery: Gallery, monkeypatch: pytest.MonkeyPatch) -> str:
     """How the next refresh came about."""
     built = []
-    build = mirror.build
+    build = building.build
     with monkeypatch.context() as patch:
-        patch.setattr(mirror, "build", lambda *given: built.append(1) or build(*given))
+        patch.setattr(building, "build", lambda *given: built.append(1) or build(*given))
         moved = gallery.refresh()
     return "built" if built else "followed" if moved else "stayed"
 
@@ -204,6 +205,24 @@ def test_merging_files_copies_nothing(gallery: Gallery, monkeypatch: pytest.Monk
     gallery.optimize()
     assert followed(gallery, monkeypatch) == "followed"
     np.testing.assert_array_equal(gallery._current().vectors, before.vectors)
+
+
+def test_tidying_on_a_busy_machine_leaves_the_version_that_a_reader_holds(
+    gallery: Gallery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = gallery._current().version
+    for seed in range(4):
+        gallery.upsert(rows_of([f"x/test/{seed}"], seed))
+    through = maintain._until_through
+
+    def late(handle: object, work: Callable[[], None]) -> None:
+        time.sleep(0.1)
+        through(handle, work)
+
+    monkeypatch.setattr(maintain, "_until_through", late)
+    gallery.optimize()
+    assert held in {found["version"] for found in gallery._live.list_versions()}
+    assert followed(gallery, monkeypatch) == "followed"
 
 
 def test_a_restored_version_is_built_anew(
