@@ -26,7 +26,8 @@ _FULL_ROWS = 1_000_000
 #: Of one merge, beside other writers.
 _ATTEMPTS = 5
 #: LanceDB counts ages from a moment later than ours: it looks for something to merge first.
-_MARGIN = timedelta(milliseconds=500)
+#: A version that a reader holds must stay whatever that takes; without one, room is worth more.
+_MARGIN_READ, _MARGIN = timedelta(milliseconds=500), timedelta(milliseconds=1)
 #: On object stores, where a reader that is a week behind may still take only what changed.
 _KEPT = timedelta(days=7)
 
@@ -81,9 +82,11 @@ def run(uri: str, handle: Any, keep: timedelta | None = None) -> None:
             _forget(handle, lambda: keep)
             return
         used = lease.oldest(uri)
-        made = _made(handle, merged if used is None else min(used, merged))
+        floor = merged if used is None else min(used, merged)
+        made = _made(handle, floor)
+        margin = _MARGIN if floor == merged else _MARGIN_READ
         if made is not None:
-            _forget(handle, lambda: datetime.now(made.tzinfo) - made + _MARGIN)
+            _forget(handle, lambda: datetime.now(made.tzinfo) - made + margin)
 
 
 def _merge(handle: Any) -> None:
