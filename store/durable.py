@@ -12,6 +12,7 @@ import json
 import os
 import re
 import time
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -34,9 +35,14 @@ _RECENT_S = 3600.0
 _synced: dict[str, set[tuple[str, int, int]]] = {}
 
 
+def writer(uri: str, *, wait: bool = True) -> contextlib.AbstractContextManager[bool]:
+    """Be the only writer of a local gallery on this machine; see locked."""
+    return locked(Path(uri, FOLDER, "lock"), wait=wait)
+
+
 @contextlib.contextmanager
-def writer(uri: str, *, wait: bool = True) -> Iterator[bool]:
-    """Be the only writer of a local gallery on this machine.
+def locked(path: Path, *, wait: bool = True) -> Iterator[bool]:
+    """Hold a lock file, made if absent, against other processes and threads of this machine.
 
     Yields:
         Whether the lock is held; False only with ``wait=False``, when somebody else has it or the
@@ -46,7 +52,6 @@ def writer(uri: str, *, wait: bool = True) -> Iterator[bool]:
         yield True
         return
     try:
-        path = Path(uri, FOLDER, "lock")
         path.parent.mkdir(parents=True, exist_ok=True)
         handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
     except OSError:
@@ -117,7 +122,8 @@ def acknowledged(folder: Path) -> int | None:
 
 def write_whole(path: Path, data: bytes) -> None:
     """Replace a file: whoever reads it, also after a power loss, finds all of it or the old."""
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    # Threads of one process replace one file at once, too.
+    temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex[:12]}.tmp")
     try:
         with temporary.open("wb") as file:
             file.write(data)

@@ -11,6 +11,7 @@ import json
 import logging
 import os
 import threading
+import uuid
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -27,6 +28,7 @@ log = logging.getLogger("store")
 FORMAT = 1
 _FOLDER = "mirror"
 _DESCRIPTION = "mirror.json"
+_LOCK = "lock"
 #: Smaller mirrors are built about as fast as they are loaded.
 _WORTH_SAVING = 64 << 20
 _CHUNK = 16 << 20
@@ -40,37 +42,46 @@ def folder_of(uri: str, uuid: str = "") -> Path:
 
 
 def save(uri: str, snapshot: Snapshot) -> None:
-    """Write a snapshot and remove older ones.
+    """Write a snapshot and remove older ones. Savers of one gallery wait for each other.
 
     Raises:
         OSError: the folder cannot be written. What was saved before is still whole.
     """
     folder = folder_of(uri, snapshot.uuid)
-    folder.mkdir(parents=True, exist_ok=True)
-    name = f"{snapshot.version}-{snapshot.token[:12]}-{os.getpid()}"
-    vectors, rows = folder / f"{name}.vectors", folder / f"{name}.arrow"
-    try:
-        crc = _write_vectors(vectors, snapshot)
-        _write_rows(rows, snapshot)
-        description = {
-            "format": FORMAT,
-            "uuid": snapshot.uuid,
-            "version": snapshot.version,
-            "token": snapshot.token,
-            "rows": snapshot.count,
-            "dimension": snapshot.vectors.shape[1],
-            "vectors": {"file": vectors.name, "bytes": vectors.stat().st_size, "crc32": crc},
-            "ids": {"file": rows.name, "bytes": rows.stat().st_size, "crc32": _crc(rows)},
-        }
-        durable.write_whole(folder / _DESCRIPTION, json.dumps(description, indent=1).encode())
-    except OSError:
-        vectors.unlink(missing_ok=True)
-        rows.unlink(missing_ok=True)
-        raise
-    for path in folder.glob("*"):
-        # A process that has one of these mapped keeps it.
-        if path.name not in (vectors.name, rows.name, _DESCRIPTION):
-            path.unlink(missing_ok=True)
+    with durable.locked(folder / _LOCK):
+        folder.mkdir(parents=True, exist_ok=True)
+        name = f"{snapshot.version}-{snapshot.token[:12]}-{uuid.uuid4().hex[:12]}"
+        vectors, rows = folder / f"{name}.vectors", folder / f"{name}.arrow"
+        try:
+            _write(snapshot, vectors, rows, folder / _DESCRIPTION)
+        except OSError as error:
+            vectors.unlink(missing_ok=True)
+            rows.unlink(missing_ok=True)
+            if not isinstance(error, FileNotFoundError):
+                raise
+            # Without locks, another saver took them for leftovers: its own are in place.
+            log.info("the mirror of %s was saved by another at the same time", uri)
+            return
+        for path in folder.glob("*"):
+            # A process that has one of these mapped keeps it.
+            if path.name not in (vectors.name, rows.name, _DESCRIPTION, _LOCK):
+                path.unlink(missing_ok=True)
+
+
+def _write(snapshot: Snapshot, vectors: Path, rows: Path, description: Path) -> None:
+    crc = _write_vectors(vectors, snapshot)
+    _write_rows(rows, snapshot)
+    told = {
+        "format": FORMAT,
+        "uuid": snapshot.uuid,
+        "version": snapshot.version,
+        "token": snapshot.token,
+        "rows": snapshot.count,
+        "dimension": snapshot.vectors.shape[1],
+        "vectors": {"file": vectors.name, "bytes": vectors.stat().st_size, "crc32": crc},
+        "ids": {"file": rows.name, "bytes": rows.stat().st_size, "crc32": _crc(rows)},
+    }
+    durable.write_whole(description, json.dumps(told, indent=1).encode())
 
 
 def load(uri: str, handle: Any, dimension: int) -> Snapshot | None:

@@ -10,12 +10,11 @@ import signal
 import subprocess
 import sys
 import textwrap
-import time
 from pathlib import Path
 
 import pytest
 
-from store import Gallery, StoreDamaged, StoreNotFound, StoreUnwritable, durable, heal, saved
+from store import Gallery, StoreDamaged, StoreNotFound, StoreUnwritable, durable, heal
 from store import table as tables
 from tests.store.rows import STAMP, make_rows, random_vectors
 
@@ -247,66 +246,3 @@ def test_a_killed_writer_frees_the_lock(gallery: Gallery) -> None:
     holder.send_signal(signal.SIGKILL)
     holder.wait()
     assert gallery.upsert(make_rows(random_vectors(1), prefix="x/test/")).inserted == 1
-
-
-# -- the saved mirror --------------------------------------------------------------------------
-
-
-@pytest.fixture
-def kept(gallery: Gallery, monkeypatch: pytest.MonkeyPatch) -> Gallery:
-    monkeypatch.setattr(saved, "_WORTH_SAVING", 0)
-    gallery.refresh()
-    saved._saving.acquire()  # until the thread that saves is done
-    saved._saving.release()
-    assert list(saved.folder_of(gallery.uri).glob("*.vectors"))
-    return gallery
-
-
-def answers(gallery: Gallery) -> list[tuple[str, float]]:
-    return [
-        (hit.row.id, hit.score)
-        for hits in gallery.search(random_vectors(3, seed=8), 7)
-        for hit in hits
-    ]
-
-
-def test_a_saved_mirror_answers_the_same(kept: Gallery) -> None:
-    again = Gallery.open(kept.uri)
-    assert answers(again) == answers(kept)
-    assert "memmap" in type(again._current().index.referenced_objects[0]).__name__
-    assert type(again._current().index).__name__ == "IndexFlatIP"
-    again.upsert(make_rows(random_vectors(4, seed=5), prefix="new/test/"))
-    third = Gallery.open(kept.uri)  # an older saved mirror, followed from there
-    assert len(third) == 24
-    assert third.check()[0].startswith("24 thumbnails")
-
-
-@pytest.mark.parametrize("name", ["*.vectors", "*.arrow", "mirror.json"])
-@pytest.mark.parametrize("how", ["gone", "empty", "cut", "flipped", "longer"])
-def test_a_damaged_saved_mirror_is_never_believed(kept: Gallery, name: str, how: str) -> None:
-    expected = answers(kept)
-    path = next(saved.folder_of(kept.uri).glob(name))
-    data = path.read_bytes()
-    path.unlink()
-    if how != "gone":
-        middle = len(data) // 2
-        flipped = data[:middle] + bytes([data[middle] ^ 64]) + data[middle + 1 :]
-        damaged = {"empty": b"", "cut": data[:middle], "flipped": flipped, "longer": data + b"x"}
-        path.write_bytes(damaged[how])
-    again = Gallery.open(kept.uri)
-    again.refresh()
-    if (name, how) == ("*.vectors", "flipped"):
-        for _ in range(200):  # found by the digest, behind the first answers
-            if again._current().vectors.flags.writeable:  # no longer the mapped file
-                break
-            time.sleep(0.02)
-    assert answers(again) == expected
-
-
-def test_a_saved_mirror_of_another_table_is_not_taken(kept: Gallery, tmp_path: Path) -> None:
-    other = Gallery.create(tmp_path / "other", STAMP)
-    other.upsert(make_rows(random_vectors(20, seed=9)))
-    (tmp_path / "other" / "_cxr" / "mirror").mkdir(parents=True)
-    for path in saved.folder_of(kept.uri).iterdir():
-        (saved.folder_of(other.uri) / path.name).write_bytes(path.read_bytes())
-    assert saved.load(other.uri, other._live, STAMP.dimension) is None
