@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
+import logging
+import threading
 from bisect import bisect_left
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -14,15 +17,22 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from store import arrow, columns, table
-from store.errors import UnknownId
+from store.errors import StoreDamaged, UnknownId
 from store.filters import Where
-from store.schema import Vectors
+from store.schema import Row, Vectors
 
-_METADATA_COLUMNS = ("labels", "uncertain", "absent", "split", "dataset", "view", "sex")
+log = logging.getLogger("store")
+
+#: Columns whose values are counted, beside the user's own.
+_COUNTED = (*arrow.FINDINGS, "split", "dataset", "view", "sex")
+#: Columns of few different values, and the user's own strings: kept as numbers of those.
+_REPEATING = ("split", "dataset", "view", "sex", "batch")
 #: Of the user's columns, only those with few different values are counted.
 _MOST_VALUES = 100
 #: Filters whose rows a snapshot remembers.
 _REMEMBERED = 16
+#: Joins after which metadata in memory has paid for itself: at least, and rows read in one's time.
+_ASKED, _ROWS_READ = 32, 1000
 Integers = npt.NDArray[np.int64]
 
 
@@ -55,6 +65,7 @@ class Snapshot:
     uuid: str
     token: str
     _passing: dict[Where, Integers] = field(default_factory=dict, repr=False)
+    _asked: Iterator[int] = field(default_factory=itertools.count, repr=False)
 
     @property
     def count(self) -> int:
@@ -80,15 +91,40 @@ class Snapshot:
 
     @cached_property
     def metadata(self) -> pa.Table:
-        """The columns that evaluation and facets use, in position order."""
-        schema = self.handle.schema  # one of an older version lacks some
-        own = [name for name, kind in columns.kinds(schema).items() if kind in ("string", "bool")]
-        names = [name for name in (*_METADATA_COLUMNS, *own) if name in schema.names]
+        """What is joined to hits, but the ids, in position order. Evaluation and facets read it."""
+        schema = self.handle.schema  # one of an older version lacks some columns
+        names = [name for name in arrow.joined(schema) if name != "id"]
         found = table.scan(self.handle, ["_rowid", *names])
         order = np.argsort(found["_rowid"].to_numpy(), kind="stable")
-        sorted_place = np.empty(self.count, np.int64)
-        sorted_place[self.by_row_id[1]] = np.arange(self.count)
-        return found.take(pa.array(order[sorted_place]))
+        if not np.array_equal(found["_rowid"].to_numpy()[order], self.by_row_id[0]):
+            raise StoreDamaged(
+                f"version {self.version} has other rows in the mirror than in the table; "
+                "run: cxr check"
+            )
+        place = np.empty(self.count, np.int64)
+        place[self.by_row_id[1]] = order
+        return _coded(found.select(names)).take(pa.array(place)).combine_chunks()
+
+    def rows(self, positions: Integers) -> list[Row] | None:
+        """Metadata of these positions, in order; None while it is not in memory.
+
+        Being asked often brings it there, on a thread.
+        """
+        metadata = self.__dict__.get("metadata")
+        if metadata is None:
+            if next(self._asked) == max(_ASKED, self.count // _ROWS_READ):
+                # Not a daemon: the process ends when it is done, a second at a million rows.
+                threading.Thread(target=self._load, name="cxr-metadata").start()
+            return None
+        places = pa.array(positions)
+        found = metadata.take(places)
+        return arrow.from_arrow(found.append_column("id", self.keys.take(places)))
+
+    def _load(self) -> None:
+        try:
+            _ = self.metadata
+        except (MemoryError, RuntimeError, OSError, ValueError, StoreDamaged) as error:
+            log.info("metadata stays in the table: %s", error)
 
     def places(self, row_ids: Integers) -> Integers:
         """Positions of rows of this version."""
@@ -124,11 +160,15 @@ class Snapshot:
         allowed = self.positions_of(where)
         found = self.metadata if allowed is None else self.metadata.take(allowed)
         counts: dict[str, dict[str, int]] = {name: {} for name in arrow.FINDINGS}
-        for name in found.column_names[1:]:
+        kinds = columns.kinds(found.schema)
+        own = [name for name, kind in kinds.items() if kind in ("string", "bool")]
+        for name in [*_COUNTED, *own]:
+            if name not in found.column_names:
+                continue
             column = found[name]
             cells = pc.list_flatten(column) if pa.types.is_list(column.type) else column
             values = pc.value_counts(cells).to_pylist()
-            if name not in _METADATA_COLUMNS and len(values) > _MOST_VALUES:
+            if name in own and len(values) > _MOST_VALUES:
                 continue
             counted = {one["values"]: one["counts"] for one in values}
             counts[name] = {
@@ -170,3 +210,13 @@ class Snapshot:
         wrong = sorted_ids[places] != row_ids
         wrong |= (self.vectors[positions[places]] != vectors).any(axis=1)
         return [int(place) for place in np.flatnonzero(wrong)]
+
+
+def _coded(metadata: pa.Table) -> pa.Table:
+    """The same with repeating strings as numbers of those, in one chunk."""
+    own = columns.kinds(metadata.schema)
+    for number, column in enumerate(metadata.schema):
+        if column.name in _REPEATING or own.get(column.name) == "string":
+            cells = metadata[column.name].dictionary_encode()
+            metadata = metadata.set_column(number, column.with_type(cells.type), cells)
+    return metadata.combine_chunks()

@@ -133,7 +133,7 @@ def check_queries(vectors: npt.ArrayLike, stamp: EncoderStamp) -> Vectors:
 
 
 def hits(snapshot: Snapshot, found: Sequence[Found]) -> list[list[Hit]]:
-    """Neighbours with their metadata, read at the snapshot's version in one take."""
+    """Neighbours with their metadata, at the snapshot's version."""
     if not found:
         return []
     rows = iter(join(snapshot, np.concatenate([positions for positions, _ in found])))
@@ -144,7 +144,10 @@ def hits(snapshot: Snapshot, found: Sequence[Found]) -> list[list[Hit]]:
 
 
 def join(snapshot: Snapshot, positions: npt.NDArray[np.int64]) -> list[Row]:
-    """Metadata of these positions, in order."""
+    """Metadata of these positions, in order: from memory, or in one take from the table."""
+    rows = snapshot.rows(positions)
+    if rows is not None:
+        return rows
     wanted = snapshot.row_ids[positions].tolist()
     found = table.take(snapshot.handle, sorted(set(wanted)))
     missing = [row_id for row_id in wanted if row_id not in found]

@@ -182,10 +182,31 @@ def token(table: Any, version: int) -> str | None:
     for number, path in heal.manifests(Path(uri)):
         if number == version:
             try:
-                return hashlib.blake2b(path.read_bytes(), digest_size=16).hexdigest()
+                return _digest(path)
             except FileNotFoundError:
                 return None
     return None
+
+
+def newest(uri: str) -> tuple[int, str] | None:
+    """Version and token of the newest manifest; None where there is none, or it must be opened.
+
+    Far quicker than opening the table, and as sure: the token is a digest of all that it says.
+    """
+    if not is_local(uri):
+        return remote.newest(uri)
+    for number, path in heal.manifests(folder(uri)):
+        if heal.unfinished(folder(uri), number):
+            return None  # opening it settles what a dead writer left
+        try:
+            return number, _digest(path)
+        except FileNotFoundError:
+            return None
+    return None
+
+
+def _digest(manifest: Path) -> str:
+    return hashlib.blake2b(manifest.read_bytes(), digest_size=16).hexdigest()
 
 
 def pin(uri: str, version: int, caches: Any = None) -> Any:

@@ -1,0 +1,137 @@
+"""Metadata of hits from memory is that of the table; seeing that nothing changed opens nothing."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import asdict, replace
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from store import Gallery, Row, mirror, search, table
+from tests.store.rows import STAMP, make_rows, random_vectors
+
+words = st.none() | st.text(max_size=4)
+findings = st.lists(st.sampled_from(["edema", "mass", "ödem"]), max_size=3, unique=True).map(tuple)
+
+
+@st.composite
+def described(draw: st.DrawFn) -> list[Row]:
+    rows = make_rows(random_vectors(draw(st.integers(1, 12))))
+    return [
+        replace(
+            row,
+            **{name: draw(findings) for name in ("labels", "uncertain", "absent")},
+            **{name: draw(words) for name in ("split", "dataset", "patient", "view", "sex")},
+            age=draw(st.none() | st.floats(0, 120)),
+            source=draw(st.text(max_size=4)),
+            batch=draw(st.text(max_size=2)),
+            width=draw(st.integers(0, 9)),
+            ingested_at=draw(st.none() | st.just(datetime(2026, 5, 1, 3, 4, 5, 6, UTC))),
+            extra=draw(
+                st.fixed_dictionaries(
+                    {},
+                    optional={
+                        "ward": st.integers(0, 9),
+                        "score": st.floats(0, 1),
+                        "said": st.text(max_size=3),
+                        "urgent": st.booleans(),
+                        "seen": st.just(date(2026, 5, 1)),
+                    },
+                )
+            ),
+        )
+        for row in rows
+    ]
+
+
+@settings(max_examples=25, deadline=None)
+@given(described(), st.data())
+def test_memory_tells_what_the_table_tells(tmp_path_factory, rows, data) -> None:
+    gallery = Gallery.create(tmp_path_factory.mktemp("store"), STAMP)
+    for part in (rows[: len(rows) // 2], rows[len(rows) // 2 :]):
+        gallery.upsert(part)
+    gallery.refresh()
+    now = gallery._current()
+    asked = data.draw(st.lists(st.sampled_from(range(len(rows))), max_size=6))
+    positions = now.find(rows[place].id for place in asked)
+    from_table = search.join(now, positions)
+    assert "metadata" not in now.__dict__
+    assert now.metadata.num_rows == len(rows)
+    assert [asdict(row) for row in search.join(now, positions)] == [asdict(r) for r in from_table]
+    assert [row.id for row in from_table] == [rows[place].id for place in asked]
+
+
+@pytest.fixture
+def gallery(tmp_path: Path) -> Gallery:
+    gallery = Gallery.create(tmp_path / "store", STAMP)
+    gallery.upsert(make_rows(random_vectors(20)))
+    gallery.refresh()
+    return gallery
+
+
+def ask(gallery: Gallery, times: int) -> None:
+    for _ in range(times):
+        gallery.search(random_vectors(1), 3)
+    for thread in threading.enumerate():
+        if thread.name == "cxr-metadata":
+            thread.join()
+
+
+def test_metadata_comes_into_memory_once_asked_often(gallery: Gallery, monkeypatch) -> None:
+    ask(gallery, mirror._ASKED)
+    assert "metadata" not in gallery._current().__dict__
+    before = gallery.search(random_vectors(1, seed=5), 4)  # one more
+    ask(gallery, 0)
+    with monkeypatch.context() as patch:
+        patch.setattr(table, "take", None)
+        again = gallery.search(random_vectors(1, seed=5), 4)
+        assert [[asdict(hit) for hit in row] for row in again] == [
+            [asdict(hit) for hit in row] for row in before
+        ]
+
+    # It is of one version: the next one says what was written since.
+    gallery.update_metadata([replace(gallery.row("set/test/3"), labels=("edema",))])
+    assert gallery.row("set/test/3").labels == ("pneumonia",)
+    gallery.refresh()
+    assert gallery.row("set/test/3").labels == ("edema",)
+    ask(gallery, mirror._ASKED + 1)
+    assert gallery.row("set/test/3").labels == ("edema",)
+    assert gallery.facets()["labels"] == {"edema": 1, "normal": 10, "pneumonia": 9}
+
+
+def test_metadata_that_cannot_be_read_whole_stays_in_the_table(gallery: Gallery, monkeypatch):
+    def fails(*_: object) -> None:
+        raise RuntimeError("not found: it was cleaned away")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(table, "scan", fails)
+        ask(gallery, mirror._ASKED + 1)
+    assert "metadata" not in gallery._current().__dict__
+    assert len(gallery.search(random_vectors(1), 3)[0]) == 3
+
+
+def test_seeing_that_nothing_changed_opens_nothing(gallery: Gallery, monkeypatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(table, "open_", None)
+        assert not gallery.refresh()
+    writer = Gallery.open(gallery.uri)
+    for seed in range(5):  # whatever is acknowledged is seen by the next refresh
+        writer.upsert(make_rows(random_vectors(2, seed), prefix=f"{seed}/test/"))
+        assert gallery.refresh()
+        assert len(gallery) == 22 + 2 * seed
+        assert not gallery.refresh()
+
+
+def test_a_version_that_nobody_acknowledged_is_settled_by_the_next_refresh(
+    gallery: Gallery,
+) -> None:
+    mark = table.folder(gallery.uri) / "_cxr_acknowledged.json"
+    mark.unlink()
+    assert table.newest(gallery.uri) is None
+    assert not gallery.refresh()  # the same rows, and now surely on disk
+    assert mark.exists()
+    assert table.newest(gallery.uri) == gallery.state[1:]
