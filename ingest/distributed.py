@@ -4,19 +4,23 @@ The job is the one of ingest.job; only its stage between plan and commit is anot
 is skipped before it is sent. Ray Data spreads chunks of images over the pool, holds workers back
 when their results are not taken, and gives a dead worker's chunks to another. Results come in any
 order and are put back into the order of the source, so that batches, commits, rejections and
-progress are those of one machine.
+progress are those of one machine. When a node is lost, and its workers find no other, the round
+is left, and what has not arrived is given out anew.
 """
 
 from __future__ import annotations
 
-import logging
+import queue
+import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from ingest import workers
-from ingest.pipeline import Outcome, Stage, Task
+from ingest.chunks import Chunk, Slot, size_of
+from ingest.pipeline import Stage, Task
+from ingest.watch import Watch
 from store import cluster
 from store.errors import ClusterUnavailable, CxrError, UsageError
 
@@ -26,6 +30,12 @@ _FIRST, _FACTOR, _MOST = 64, 4, 4096
 #: Planned items that wait for their turn, at most, and bytes of pixels that were sent and not seen.
 _WINDOW = 16384
 _SENT_BYTES = 1 << 30
+#: Seconds to wait for a node with room: where the number of workers is fixed, and where it is a
+#: range, for then an autoscaler may have to start one.
+_PATIENCE, _GROWING = 60.0, 600.0
+#: Seconds between two looks at the cluster while nothing comes.
+_LOOK = 0.5
+_KEPT = "what was written stays, the same command goes on from there"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +45,8 @@ class Pool:
     Attributes:
         address: as store.cluster.connect takes it.
         workers: fewest and most actors; between them the pool follows the work, and with it the
-            cluster's autoscaler. As many as the cluster has room for when ``None``.
+            cluster's autoscaler, which is given 10 minutes to start a node where none has room, not
+            1. As many as the cluster has room for when ``None``.
         gpus: of each actor; a fraction shares one. With none they use a core each, and decode too.
         device: of the encoder there; its best when ``None``.
     """
@@ -53,7 +64,13 @@ class Pool:
             raise UsageError(f"{self.gpus} GPUs per worker: expected 0 or more")
 
 
-def on_ray(load: Callable[[], Any], pool: Pool, *, apart: bool | None = None) -> Stage:
+def on_ray(
+    load: Callable[[], Any],
+    pool: Pool,
+    *,
+    apart: bool | None = None,
+    stop: threading.Event | None = None,
+) -> Stage:
     """A stage of the job that opens and encodes on Ray.
 
     Files are opened where the workers are: they must be there under the same path.
@@ -63,6 +80,7 @@ def on_ray(load: Callable[[], Any], pool: Pool, *, apart: bool | None = None) ->
         pool: where.
         apart: decode in tasks of their own, not on the actors that encode; by default where these
             have GPUs, which must not wait for decoding.
+        stop: the job's; once it is set, a batch from which nothing comes is not waited for.
 
     Raises:
         UsageError: Ray is not installed.
@@ -71,47 +89,35 @@ def on_ray(load: Callable[[], Any], pool: Pool, *, apart: bool | None = None) ->
     cluster.probe(pool.address)
 
     def stage(tasks: Iterator[Task | Any]) -> Generator[Any, None, None]:
-        return _Run(load, pool, pool.gpus > 0 if apart is None else apart).outcomes(tasks)
+        return _Run(load, pool, pool.gpus > 0 if apart is None else apart, stop).outcomes(tasks)
 
     return stage
-
-
-@dataclass(slots=True)
-class _Slot:
-    """One item of the plan and what came of it."""
-
-    found: Outcome | Any = None
-    done: bool = False
-    sent: bool = False
-
-
-@dataclass(slots=True)
-class _Chunk:
-    tasks: list[Task] = field(default_factory=list)
-    slots: list[_Slot] = field(default_factory=list)
-    size: int = 0
-    missing: int = 0
 
 
 class _Run:
     """One job: what is planned, what was sent, what came back."""
 
-    def __init__(self, load: Callable[[], Any], pool: Pool, apart: bool) -> None:
-        self._load, self._pool, self._apart = load, pool, apart
+    def __init__(
+        self, load: Callable[[], Any], pool: Pool, apart: bool, stop: threading.Event | None
+    ) -> None:
+        self._load, self._pool, self._apart, self._stop = load, pool, apart, stop
         self._ray: Any = None
         self._plan: Any = None
         self._results: Any = None
-        self._pending = _Chunk()
-        self._sent: dict[int, _Chunk] = {}
+        self._watch: Any = None
+        self._pending = Chunk()
+        self._sent: dict[int, Chunk] = {}
         self._next = 0  # number of the next chunk
-        self._round, self._round_end = _FIRST, 0
+        self._round, self._round_end = _FIRST, 0  # a round gives out the chunks below its end
+        self._permit = 0  # the first of the next round
+        self._fruitless = 0  # rounds in a row that were left, and nothing had come
         self._ahead = 8
         self._ended = False
         self._untaken = 0  # images sent, or about to be, whose outcomes are not taken
 
     def outcomes(self, tasks: Iterator[Task | Any]) -> Generator[Any, None, None]:
         """Outcomes in the order of their tasks; what the tasks raise is raised after the rest."""
-        window: deque[_Slot] = deque()
+        window: deque[Slot] = deque()
         more, broken = True, None
         try:
             while True:
@@ -142,21 +148,21 @@ class _Run:
 
     # -- sending -------------------------------------------------------------------------------
 
-    def _room(self, window: deque[_Slot]) -> bool:
+    def _room(self, window: deque[Slot]) -> bool:
         sent = sum(chunk.size for chunk in self._sent.values())
         few = self._untaken < self._ahead * workers.CHUNK and len(window) < _WINDOW
         return few and sent < _SENT_BYTES
 
-    def _take(self, item: Task | Any, window: deque[_Slot]) -> None:
+    def _take(self, item: Task | Any, window: deque[Slot]) -> None:
         if not callable(item):
-            window.append(_Slot(item, done=True))
+            window.append(Slot(item, done=True))
             return
-        slot = _Slot(sent=True)
+        slot = Slot(sent=True)
         window.append(slot)
         self._untaken += 1
         self._pending.tasks.append(item)
         self._pending.slots.append(slot)
-        self._pending.size += _size(item)
+        self._pending.size += size_of(item)
         full = len(self._pending.tasks) >= workers.CHUNK
         if full or self._pending.size >= workers.PIECE_BYTES:
             self._send()
@@ -164,7 +170,7 @@ class _Run:
     def _send(self) -> None:
         if self._plan is None:
             self._connect()
-        chunk, self._pending = self._pending, _Chunk()
+        chunk, self._pending = self._pending, Chunk()
         chunk.missing = len(chunk.slots)
         self._plan.put.remote(self._next, chunk.tasks)
         chunk.tasks = []
@@ -180,6 +186,15 @@ class _Run:
         # taken from again.
         self._plan = ray.remote(workers.Plan).options(num_cpus=0, scheduling_strategy=here).remote()
         self._ahead = 4 * self._most() + 4
+        fewest, most = self._pool.workers or (1, 1)
+        gpus = self._pool.gpus
+        self._watch = Watch(
+            ray,
+            lambda: bool(ray.get(self._plan.begun.remote())),
+            f"{gpus:g} GPU" if gpus else "1 CPU",
+            _GROWING if fewest < most else _PATIENCE,
+            self._stop,
+        )
 
     def _most(self) -> int:
         if self._pool.workers is not None:
@@ -191,23 +206,32 @@ class _Run:
     # -- receiving -----------------------------------------------------------------------------
 
     def _receive(self) -> None:
-        """Wait for a block of outcomes and put them into their slots."""
+        """Wait a moment for a block of outcomes and put them into their slots."""
         try:
             if self._results is None:
                 self._results = self._start()
-            block = next(self._results, None)
+            block = self._results.take(_LOOK)
+        except queue.Empty:
+            if self._watch.look():
+                self._again()
+            return
         except CxrError:
             raise
         except Exception as error:
-            raise self._told(error) from error
+            told = cluster.fault(error)
+            if not isinstance(told, CxrError):
+                told = ClusterUnavailable(f"the work on Ray failed: {_last_line(error)}; {_KEPT}")
+                if self._watch.lost():  # with what a node had, or did
+                    self._again(told)
+                    return
+            raise told from error
+        self._watch.came()
         if block is None:
             self._results = None
             lost = [number for number in self._sent if number < self._round_end]
             if lost:
-                raise ClusterUnavailable(
-                    f"Ray gave back nothing for {len(lost)} chunks of images; what was written "
-                    "stays, the same command goes on from there"
-                )
+                said = f"Ray gave back nothing for {len(lost)} chunks of images"
+                self._again(ClusterUnavailable(f"{said}; {_KEPT}"))
             return
         for number, place, found in workers.piece_of(block):
             chunk = self._sent.get(number)
@@ -215,47 +239,37 @@ class _Run:
                 continue  # done twice, after a worker died
             chunk.slots[place].found, chunk.slots[place].done = found, True
             chunk.missing -= 1
+            self._fruitless = 0
             if not chunk.missing:
                 del self._sent[number]
                 self._plan.drop.remote(number)
 
-    def _start(self) -> Generator[workers.Block, None, None]:
+    def _again(self, error: Exception | None = None) -> None:
+        """Leave a round, and give out in the next what has not arrived."""
+        self._fruitless += 1
+        if error is not None and self._fruitless > workers.TRIES:
+            raise error
+        results, self._results = self._results, None
+        # At once, for what asks from the old round must get nothing.
+        self._ray.get(self._plan.again.remote(self._permit))
+        if results is not None:
+            results.leave()
+
+    def _start(self) -> Any:
         """Begin a round: permits for so many chunks, through the pool of actors."""
-        import ray.data
+        from ingest import rounds
 
-        _settle()
-        numbers = [{"permit": self._round_end + number} for number in range(self._round)]
-        self._round_end += self._round
-        permits = ray.data.from_items(numbers, override_num_blocks=self._round)
+        size = max(self._round, len(self._sent))
         self._round = min(self._round * _FACTOR, _MOST)
-        fewest = self._pool.workers[0] if self._pool.workers else 1
-        pool: dict[str, Any] = {
-            "compute": ray.data.ActorPoolStrategy(min_size=fewest, max_size=self._most()),
-            "batch_size": None,
-        }
-        pool |= {"num_gpus": self._pool.gpus} if self._pool.gpus else {"num_cpus": 1}
-        if self._apart:
-            opened = permits.map_batches(
-                workers.open_chunks, fn_args=(self._plan,), batch_size=None, num_cpus=1
-            )
-            found = opened.map_batches(workers.Encode, fn_constructor_args=(self._load,), **pool)
-        else:
-            given = (self._load, self._plan)
-            found = permits.map_batches(workers.OpenAndEncode, fn_constructor_args=given, **pool)
-        batches = found.iter_batches(batch_size=None, batch_format="numpy", prefetch_batches=0)
-        results: Generator[workers.Block, None, None] = iter(batches)
-        return results
-
-    def _told(self, error: Exception) -> BaseException:
-        """An error of Ray as one of ours."""
-        found = cluster.fault(error)
-        if isinstance(found, CxrError):
-            return found
-        lines = [line for line in str(error).strip().splitlines() if line.strip()]
-        return ClusterUnavailable(
-            f"the work on Ray failed: {lines[-1][:300] if lines else type(error).__name__}; what "
-            "was written stays, the same command goes on from there"
-        )
+        self._round_end = self._next + size - len(self._sent)
+        permits = range(self._permit, self._permit + size)
+        self._permit += size
+        self._watch.begin()
+        pool = (self._pool.workers[0] if self._pool.workers else 1, self._most())
+        given = (permits, pool, self._pool.gpus, self._load, self._plan)
+        started = rounds.begin(*given, apart=self._apart)
+        self._watch.came()  # Ray Data is slow to import
+        return started
 
     def _close(self) -> None:
         """Let the workers go: those that wait for a chunk get none, then the pool ends."""
@@ -264,25 +278,11 @@ class _Run:
         if plan is not None:
             plan.close.remote(forget=True)
         if results is not None:
-            results.close()
+            results.leave()
         if plan is not None:
             self._ray.kill(plan)
 
 
-def _size(task: Task) -> int:
-    """Bytes of pixels that travel with a task; a file's stay where they are."""
-    for argument in getattr(task, "args", ()):
-        pixels = getattr(argument, "pixels", None)
-        if pixels is not None:
-            return int(pixels.nbytes)
-    return 0
-
-
-def _settle() -> None:
-    """Progress is the job's to tell, and a worker that dies while it starts is replaced."""
-    from ray.data import DataContext
-
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
-    context = DataContext.get_current()
-    context.enable_progress_bars = False
-    context.max_consecutive_actor_init_deaths = workers.TRIES
+def _last_line(error: Exception) -> str:
+    lines = [line for line in str(error).strip().splitlines() if line.strip()]
+    return lines[-1][:300] if lines else type(error).__name__

@@ -16,7 +16,7 @@ from typing import Literal
 
 from ingest.batching import Batch
 from ingest.journal import Journal
-from ingest.pipeline import Stage, in_order
+from ingest.pipeline import Stage, Stopped, in_order
 from ingest.planning import End, Planner
 from ingest.report import IngestReport, Progress, describe, suspicion
 from ingest.sources.source import Source
@@ -163,6 +163,9 @@ class _Job:
                 batch.take(found)
                 if time.monotonic() - self._told > 1:
                     self.tell(batch.count)
+        except Stopped:
+            self.report.stopped = "interrupted"
+            return
         finally:
             results.close()  # lets go of threads that wait for their turn
             pool.shutdown(wait=True, cancel_futures=True)

@@ -72,6 +72,10 @@ Task = Callable[[], Outcome]
 Stage = Callable[[Iterator[Task | Any]], Generator[Any, None, None]]
 
 
+class Stopped(Exception):
+    """A stage was asked to stop, and nobody works at the batch in hand."""
+
+
 def known_of(record: ImageRecord) -> dict[str, Any]:
     """A record's metadata."""
     return {name: getattr(record, name) for name in METADATA}

@@ -88,6 +88,8 @@ class Plan:
         self._chunks: dict[int, Sequence[Task]] = {}
         self._free: deque[int] = deque()
         self._given: dict[int, int] = {}
+        self._first = 0
+        self._begun = False
         self._tried: Counter[int] = Counter()
         self._closed = False
         self._changed = asyncio.Condition()
@@ -108,6 +110,18 @@ class Plan:
                 self._chunks.clear()
             self._changed.notify_all()
 
+    async def again(self, first: int) -> None:
+        """Give out anew what has not arrived; permits before the first get nothing any more."""
+        async with self._changed:
+            self._first, self._begun = first, False
+            self._given.clear()
+            self._free = deque(sorted(self._chunks))
+            self._changed.notify_all()
+
+    async def begun(self) -> bool:
+        """Whether anyone came for a chunk, since the start or since they are given out anew."""
+        return self._begun
+
     async def get(self, permit: int) -> tuple[int, Sequence[Task]]:
         """A chunk's number and tasks; no tasks when none is left, or their outcomes have arrived.
 
@@ -115,9 +129,12 @@ class Plan:
             ClusterUnavailable: it was given out too often, so it is what kills the workers.
         """
         async with self._changed:
+            self._begun = self._begun or permit >= self._first
             await self._changed.wait_for(
-                lambda: permit in self._given or self._free or self._closed
+                lambda: permit in self._given or self._free or self._closed or permit < self._first
             )
+            if permit < self._first:
+                return -1, ()
             if permit not in self._given:
                 if not self._free:
                     return -1, ()

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
+import os
+import signal
+import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +16,7 @@ import numpy.typing as npt
 
 from ingest import ImageRecord, Rejection, Source
 from ingest.images import pixels_digest
-from store import EncoderStamp
+from store import EncoderStamp, Gallery
 
 DIMENSION = 12
 
@@ -30,6 +34,43 @@ class FakeEncoder:
             raise RuntimeError("the encoder broke")
         self.encoded += len(images)
         return np.stack([vector_of(pixels) for pixels in images])
+
+
+@dataclasses.dataclass
+class Noting(FakeEncoder):
+    """Notes in a folder which process is called; may end it, for good or at its first visit.
+
+    While the folder holds a file ``hold``, nobody gets on.
+    """
+
+    folder: Path
+    seconds: float = 0.0
+    deadly: bytes = b""  # a picture over which the process ends, every time
+    fatal: Sequence[int] = ()  # after so many calls one process ends, as if memory was short
+    stamp = EncoderStamp("fake", "ab" * 32, DIMENSION)
+    encoded, fail_at = 0, None
+
+    def __call__(self) -> Noting:
+        return self
+
+    def encode_images(self, images: Sequence[npt.NDArray[np.uint8]]) -> npt.NDArray[np.float32]:
+        (self.folder / f"{os.getpid()}-{time.monotonic_ns()}").touch()
+        for calls in self.fatal:
+            killed = self.folder / f"killed.{calls}"
+            if len(self.pids()) >= calls and not killed.exists():
+                killed.touch()
+                os.kill(os.getpid(), signal.SIGKILL)
+        if any(image.tobytes() == self.deadly for image in images):
+            os._exit(9)
+        time.sleep(self.seconds)
+        while (self.folder / "hold").exists():
+            time.sleep(0.02)
+        return super().encode_images(images)
+
+    def pids(self) -> list[int]:
+        """Of the workers, one entry per call."""
+        calls = (path.name.split("-") for path in self.folder.glob("*-*"))
+        return [int(pid) for pid, _ in sorted(calls, key=lambda call: int(call[1]))]
 
 
 def vector_of(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
@@ -83,3 +124,14 @@ def write_npz(
     arrays |= replaced
     np.savez_compressed(path, **{key: value for key, value in arrays.items() if value is not None})
     return arrays
+
+
+def contents(gallery: Gallery) -> list[tuple[Any, ...]]:
+    ids = gallery.ids()
+    gallery.refresh()
+    ids, rows = gallery.ids(), gallery.rows(gallery.ids())
+    pictures = gallery.thumbnails(ids)
+    return [
+        (repr(dataclasses.replace(rows[id_], batch="", ingested_at=None)), pictures[id_])
+        for id_ in ids
+    ]

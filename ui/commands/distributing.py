@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -83,9 +84,14 @@ class OnRay(TyperCommand):
 
 
 def stage_of(
-    ray: str | None, workers: str | None, gpus: float, encoder: Encoder, device: str | None
+    ray: str | None,
+    workers: str | None,
+    gpus: float,
+    encoder: Encoder,
+    device: str | None,
+    stop: threading.Event,
 ) -> Callable[..., Any] | None:
-    """Where the job opens and encodes images; None for this process.
+    """Where the job opens and encodes images until it is to stop; None for this process.
 
     Raises:
         UsageError: options of a cluster without one; no numbers; Ray is not installed.
@@ -99,7 +105,8 @@ def stage_of(
     from ingest.distributed import Pool, on_ray
     from ingest.workers import EncoderCall
 
-    return on_ray(EncoderCall.of(encoder, device), Pool(ray, _range(workers), gpus))
+    pool = Pool(ray, _range(workers), gpus)
+    return on_ray(EncoderCall.of(encoder, device), pool, stop=stop)
 
 
 def _range(workers: str | None) -> tuple[int, int] | None:

@@ -194,21 +194,22 @@ def ingest(
             "check the path, or see docs/sources.md"
         )
     model = _encoder(store, encoder, device)
-    stage = stage_of(ray, workers, gpus, model, device)
-    gallery = Gallery.create(store, model.stamp)
     try:
-        with printing.ingest_progress(quiet) as progress, patient() as stop:
-            report = run(
-                images,
-                gallery,
-                model,
-                batch=batch,
-                progress=progress,
-                stop=stop,
-                prune=("delete" if yes else "list") if prune else None,
-                keep_going=keep_going,
-                stage=stage,
-            )
+        with patient() as stop:
+            stage = stage_of(ray, workers, gpus, model, device, stop)
+            gallery = Gallery.create(store, model.stamp)
+            with printing.ingest_progress(quiet) as progress:
+                report = run(
+                    images,
+                    gallery,
+                    model,
+                    batch=batch,
+                    progress=progress,
+                    stop=stop,
+                    prune=("delete" if yes else "list") if prune else None,
+                    keep_going=keep_going,
+                    stage=stage,
+                )
     except KeyboardInterrupt:
         printing.warn("stopped; what was written stays, the same command goes on from there")
         raise typer.Exit(130) from None
