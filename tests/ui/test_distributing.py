@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.clusters import kill, ray  # noqa: F401 - a fixture
+from tests.clusters import eventually, kill, ray  # noqa: F401 - a fixture
 from tests.ingest.fakes import picture
 from tests.ingest.films import png, write
 from tests.ui.running import invoked
@@ -68,11 +69,27 @@ def test_a_lost_shard_is_said(
     gallery = open_gallery(str(tmp_path / "store"))
     assert manner(gallery.describe()) is None
     holder: Any = gallery._manner
-    kill(holder._shards.pids()[0])  # the one with all the rows: they are few
-    found = gallery.search_by_id("films/03.png", 3)
-    if not found:  # it may be back already
-        said = manner(gallery.describe())
-        assert said == "partial: 1 of 2 shards lost and being rebuilt; 0 of 12 rows were searched"
+    shards, gate = holder._shards, tmp_path / "gate"
+
+    @ray.remote(num_cpus=0)
+    def held(identity: Any) -> Any:
+        while not gate.exists():
+            time.sleep(0.02)
+        return identity
+
+    def begin(number: int, identity: Any) -> None:
+        if number not in shards._loading:
+            rows = shards._actors[number].load.remote(held.remote(identity))
+            shards._loading[number] = identity, rows
+
+    monkeypatch.setattr(shards, "_begin", begin)  # it is rebuilt when the gate is there
+    kill(shards.pids()[0])  # the one with all the rows: they are few
+    assert gallery.search_by_id("films/03.png", 3) == []
+    said = manner(gallery.describe())
+    assert said == "partial: 1 of 2 shards lost and being rebuilt; 0 of 12 rows were searched"
+    gate.touch()
+    assert len(eventually(lambda: gallery.search_by_id("films/03.png", 3))) == 3
+    assert manner(gallery.describe()) is None
     gallery.close()
 
 
