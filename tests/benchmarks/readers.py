@@ -12,6 +12,7 @@ from dataclasses import replace
 from store import Gallery
 from tests.benchmarks.timing import filled, heading, judge, rows_of
 from tests.store.rows import random_vectors
+from ui.commands.politeness import give_way
 
 _BATCHES = 50
 
@@ -102,7 +103,8 @@ def _searches(
 
 
 def ingest_batches(folder: str) -> dict[str, int]:
-    """Fifty batches that replace the same rows, each of one generation."""
+    """Fifty batches that replace the same rows, each of one generation, as `cxr ingest` writes."""
+    give_way()
     gallery = Gallery.open(folder)
     print("ready", flush=True)
     for generation in range(_BATCHES):

@@ -6,7 +6,6 @@ films away.
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -19,6 +18,7 @@ from typing import Any
 from ingest.state import file_name, read_json, write_json
 from ui.board import jobs
 from ui.board.inbox import inbox, without_place
+from ui.commands.politeness import give_way
 
 #: Between two looks at the child, at the queue and at the stop file.
 _POLL_S = 0.2
@@ -33,8 +33,7 @@ def main() -> None:
         return
     home = inbox(note["uri"]) / file_name(note["batch"])
     signal.signal(signal.SIGTERM, _end)
-    if hasattr(os, "nice"):
-        os.nice(5)  # whoever searches meanwhile comes first
+    give_way()  # whoever searches meanwhile comes first
     note["state"], note["message"] = "failed", "it was ended from outside"
     try:
         _wait(path)

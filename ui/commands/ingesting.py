@@ -13,6 +13,7 @@ from ui.commands.importing import embeddings
 from ui.commands.options import Device, EncoderName, Json, Quiet, Store
 from ui.commands.outcome import tell
 from ui.commands.patience import patient
+from ui.commands.politeness import NICE, Nice, give_way
 
 if TYPE_CHECKING:
     from ingest.encoders import Encoder
@@ -145,6 +146,7 @@ def ingest(
         Path | None,
         typer.Option(help="Also write the refusals to this CSV.", rich_help_panel=_RUN),
     ] = None,
+    nice: Nice = NICE,
     ray: Ray = None,
     workers: Workers = None,
     gpus: Gpus = 0.0,
@@ -156,6 +158,7 @@ def ingest(
     Running it again does nothing twice, and finishes what was interrupted. Ctrl-C finishes the
     batch in hand. Refused images are listed with their reason; then it exits with 3.
     """
+    give_way(nice)  # before the libraries start their threads
     from ingest import ingest as run
     from ingest import open_source
     from store import BadSource, Gallery, UsageError
