@@ -32,7 +32,7 @@ _MOST_VALUES = 100
 #: Filters whose rows a snapshot remembers.
 _REMEMBERED = 16
 #: Joins after which metadata in memory has paid for itself: at least, and rows read in one's time.
-_ASKED, _ROWS_READ = 32, 1000
+_ASKED, _ROWS_READ = 32, 2000
 Integers = npt.NDArray[np.int64]
 
 
@@ -112,7 +112,7 @@ class Snapshot:
         """
         metadata = self.__dict__.get("metadata")
         if metadata is None:
-            if next(self._asked) == max(_ASKED, self.count // _ROWS_READ):
+            if next(self._asked) == asked_often(self.count):
                 # Not a daemon: the process ends when it is done, a second at a million rows.
                 threading.Thread(target=self._load, name="cxr-metadata").start()
             return None
@@ -210,6 +210,11 @@ class Snapshot:
         wrong = sorted_ids[places] != row_ids
         wrong |= (self.vectors[positions[places]] != vectors).any(axis=1)
         return [int(place) for place in np.flatnonzero(wrong)]
+
+
+def asked_often(rows: int) -> int:
+    """Joins of a snapshot of so many rows after which its metadata comes into memory."""
+    return max(_ASKED, rows // _ROWS_READ)
 
 
 def _coded(metadata: pa.Table) -> pa.Table:

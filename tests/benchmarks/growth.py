@@ -10,7 +10,7 @@ import numpy as np
 
 from store import Gallery, saved, search
 from tests.benchmarks.keeping import in_child
-from tests.benchmarks.searching import with_codes
+from tests.benchmarks.searching import asked_often
 from tests.benchmarks.timing import best_of, filled, heading, judge, memory_mib, rows_of, seconds
 from tests.store.rows import random_vectors
 
@@ -60,7 +60,7 @@ def grown(folder: str) -> dict[str, float]:
     gallery = Gallery.open(folder)
     before = memory_mib()
     gallery.refresh()
-    now = with_codes(gallery)
+    now = asked_often(gallery)
     queries = random_vectors(64, 1, gallery.stamp.dimension)
     one = best_of(lambda: search.nearest(now, queries[:1], 10), 15)
     many = best_of(lambda: search.nearest(now, queries, 10), 5)
