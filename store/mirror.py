@@ -16,7 +16,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from store import arrow, columns, table
+from store import arrow, columns, memory, table
 from store.errors import StoreDamaged, UnknownId
 from store.filters import Where
 from store.schema import Row, Vectors
@@ -103,7 +103,11 @@ class Snapshot:
             )
         place = np.empty(self.count, np.int64)
         place[self.by_row_id[1]] = order
-        return _coded(found.select(names)).take(pa.array(place)).combine_chunks()
+        found = _coded(found.select(names))
+        if not np.array_equal(place, np.arange(self.count)):
+            found = found.take(pa.array(place)).combine_chunks()
+        memory.give_back()  # twice as much as what is kept
+        return found
 
     def rows(self, positions: Integers) -> list[Row] | None:
         """Metadata of these positions, in order; None while it is not in memory.
