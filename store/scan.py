@@ -39,6 +39,8 @@ _MOST = 0.4
 _LEAST = 0.02
 #: Candidates from the 8-bit copy, of which the proof needs some five for each that is wanted.
 _TIMES, _EXTRA = 16, 128
+#: Bytes of vectors that one thread reads about as quickly as several.
+_FITS = 32 << 20
 #: Scores to gather that are worth a second thread.
 _WORTH_A_THREAD = 2500
 
@@ -81,7 +83,9 @@ def top(
     if allowed is not None:
         if room <= _MOST * snapshot.count or len(queries) > _FEW:
             return Candidates(*_some(snapshot.vectors, queries, count, allowed), slack)
-        scores = queries @ snapshot.vectors.T
+        scores = np.empty((len(queries), snapshot.count), np.float32)
+        for query, mine in zip(queries, scores, strict=True):
+            _products(snapshot.vectors, query[:, None], mine[:, None], _parts(snapshot.vectors))
         return Candidates(*_pick(scores[:, allowed], allowed, count), slack)
     if len(queries) <= _FEW:
         found = [blocked(snapshot.vectors, query, count) for query in queries[:, None]]
@@ -118,10 +122,10 @@ def blocked(
     floor = np.full(q, -np.inf, np.float32)
     gathered: list[tuple[Integers, Integers, Vectors]] = []
     waiting = 0
-    reaching = _reaching(rows, q)
+    reaching, parts = _reaching(rows, q), _parts(vectors)
     for start in range(0, n, rows):
         stop = min(start + rows, n)
-        scores = np.matmul(vectors[start:stop], columns, out=space[: stop - start])
+        scores = _products(vectors[start:stop], columns, space[: stop - start], parts)
         if banned is not None:
             inside = np.flatnonzero((banned >= start) & (banned < stop))
             scores[banned[inside] - start, inside] = -np.inf
@@ -137,6 +141,30 @@ def blocked(
             gathered, waiting = [], 0
             floor = np.maximum(floor, best[:, -1])
     return best, places
+
+
+def _products(vectors: Vectors, columns: Vectors, out: Vectors, parts: int = 1) -> Vectors:
+    """The product of (n, d) and (d, q), into ``out`` (n, q); of one query by so many threads."""
+    if columns.shape[1] > 1:
+        return np.matmul(vectors, columns, out=out)
+    # BLAS's threads wait for each other: with one query, 5 to 20 times as long as a single thread
+    # needs where somebody else has a core.
+    query, scores = columns[:, 0], out[:, 0]
+
+    def part(number: int) -> None:
+        mine = slice(len(vectors) * number // parts, len(vectors) * (number + 1) // parts)
+        np.vecdot(vectors[mine], query, out=scores[mine])
+
+    if parts > 1:
+        list(_pool().map(part, range(parts)))
+    else:
+        part(0)
+    return out
+
+
+def _parts(vectors: Vectors) -> int:
+    """Threads for one query."""
+    return _threads() if vectors.nbytes > _FITS else 1
 
 
 def _reaching(rows: int, q: int) -> Callable[[Vectors, Vectors], Integers]:
@@ -209,7 +237,7 @@ def _some(
         for start in range(mine.start, mine.stop, piece):
             chosen = allowed[start : min(start + piece, mine.stop)]
             rows = np.take(vectors, chosen, axis=0, out=space[: len(chosen)], mode="clip")
-            np.matmul(rows, columns, out=scores[start : start + len(chosen)])
+            _products(rows, columns, scores[start : start + len(chosen)])
 
     parts = _threads() if len(allowed) * len(queries) >= _WORTH_A_THREAD else 1
     if parts > 1:
