@@ -191,7 +191,7 @@ class _Run:
         self._watch = Watch(
             ray,
             lambda: bool(ray.get(self._plan.begun.remote())),
-            f"{gpus:g} GPU" if gpus else "1 CPU",
+            f"{gpus:g} GPU, and 1 CPU to decode" if gpus else "1 CPU",
             _GROWING if fewest < most else _PATIENCE,
             self._stop,
         )

@@ -127,13 +127,12 @@ def begin(
     given = ray.data.from_items(numbers, override_num_blocks=len(numbers))
     actors: dict[str, Any] = {
         "compute": ray.data.ActorPoolStrategy(min_size=pool[0], max_size=pool[1]),
-        "batch_size": None,
+        "batch_size": 1,  # Ray wants a number where there are GPUs; a row is a permit or a piece
     }
-    actors |= {"num_gpus": gpus} if gpus else {"num_cpus": 1}
+    # Beside a GPU no core is reserved: those that decode must find one where all have a GPU.
+    actors |= {"num_gpus": gpus, "num_cpus": 0} if gpus else {"num_cpus": 1}
     if apart:
-        opened = given.map_batches(
-            workers.open_chunks, fn_args=(plan,), batch_size=None, num_cpus=1
-        )
+        opened = given.map_batches(workers.open_chunks, fn_args=(plan,), batch_size=1, num_cpus=1)
         return Round(opened.map_batches(workers.Encode, fn_constructor_args=(load,), **actors))
     both = (load, plan)
     return Round(given.map_batches(workers.OpenAndEncode, fn_constructor_args=both, **actors))

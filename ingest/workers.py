@@ -7,8 +7,11 @@ it, so that a worker that dies, or does its work twice, loses and doubles nothin
 from __future__ import annotations
 
 import asyncio
+import math
+import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -29,9 +32,21 @@ PIECE_BYTES = 24 << 20
 #: How often a chunk is tried: a film may kill the process that decodes it, every time.
 TRIES = 5
 
-#: A block of Ray Data: ``chunk`` and ``place`` int64, ``found`` objects, one row per image.
-Block = dict[str, Any]
+#: Seconds that a chunk may take before those who wait for another make way: after a worker died,
+#: its chunk may be waiting behind one of them.
+WAY = 5.0
+
+#: Images that travel together: number of the chunk, place in it, what came of it.
 Piece = list[tuple[int, int, Outcome]]
+#: A block of Ray Data: ``parcel``, objects, one row per piece.
+Block = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Parcel:
+    """A piece as one value, which Ray Data neither divides nor joins with others."""
+
+    piece: Piece
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +96,7 @@ class Plan:
 
     Workers come with permits, not with numbers of chunks: a chunk goes to whoever asks first, so
     that none waits behind a worker that waits for work. A permit that comes again, after its
-    worker died, gets the chunk that it had.
+    worker died, gets the chunk that it had. So that it can come, those that wait are sent away.
     """
 
     def __init__(self) -> None:
@@ -91,6 +106,7 @@ class Plan:
         self._first = 0
         self._begun = False
         self._tried: Counter[int] = Counter()
+        self._since: dict[int, float] = {}  # when a chunk that is on its way was given out
         self._closed = False
         self._changed = asyncio.Condition()
 
@@ -115,6 +131,7 @@ class Plan:
         async with self._changed:
             self._first, self._begun = first, False
             self._given.clear()
+            self._since.clear()
             self._free = deque(sorted(self._chunks))
             self._changed.notify_all()
 
@@ -123,16 +140,18 @@ class Plan:
         return self._begun
 
     async def get(self, permit: int) -> tuple[int, Sequence[Task]]:
-        """A chunk's number and tasks; no tasks when none is left, or their outcomes have arrived.
+        """A chunk's number and tasks; no tasks for who is not to wait, or whose have arrived.
 
         Raises:
             ClusterUnavailable: it was given out too often, so it is what kills the workers.
         """
         async with self._changed:
             self._begun = self._begun or permit >= self._first
-            await self._changed.wait_for(
-                lambda: permit in self._given or self._free or self._closed or permit < self._first
-            )
+            while not (permit in self._given or self._free or self._closed or permit < self._first):
+                if self._late():
+                    return -1, ()
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._changed.wait(), WAY / 5)
             if permit < self._first:
                 return -1, ()
             if permit not in self._given:
@@ -141,6 +160,8 @@ class Plan:
                 self._given[permit] = self._free.popleft()
         number = self._given[permit]
         tasks = self._chunks.get(number, ())
+        if tasks:
+            self._since[number] = time.monotonic()
         self._tried[number] += 1
         if tasks and self._tried[number] > TRIES:
             raise ClusterUnavailable(
@@ -153,6 +174,11 @@ class Plan:
         """All outcomes of a chunk have arrived."""
         self._chunks.pop(number, None)
         self._tried.pop(number, None)
+        self._since.pop(number, None)
+
+    def _late(self) -> bool:
+        """Whether a chunk is on its way for long."""
+        return min(self._since.values(), default=math.inf) < time.monotonic() - WAY
 
 
 def source_of(task: Task) -> str:
@@ -194,21 +220,14 @@ def encoded(piece: Piece, encoder: ImageEncoder) -> Piece:
 
 def block_of(piece: Piece) -> Block:
     """A piece as Ray Data carries it."""
-    found = np.empty(len(piece), object)
-    found[:] = [one for _, _, one in piece]
-    return {
-        "chunk": np.asarray([number for number, _, _ in piece], np.int64),
-        "place": np.asarray([place for _, place, _ in piece], np.int64),
-        "found": found,
-    }
+    parcels = np.empty(1, object)
+    parcels[0] = Parcel(piece)
+    return {"parcel": parcels}
 
 
 def piece_of(block: Mapping[str, Any]) -> Piece:
     """The same back."""
-    return [
-        (int(number), int(place), found)
-        for number, place, found in zip(block["chunk"], block["place"], block["found"], strict=True)
-    ]
+    return [one for parcel in block["parcel"] for one in parcel.piece]
 
 
 def open_chunks(block: Mapping[str, Any], plan: Any) -> Iterator[Block]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
 import os
+import signal
 import socket
 import sys
 import warnings
@@ -97,6 +99,8 @@ def connect(address: str = LOCAL) -> Any:
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:
         raise _unavailable(address, error) from error
     _off_stdout()
+    # After Ray's own, so before it: a second Ctrl-C must not stop it from ending its processes.
+    atexit.register(signal.signal, signal.SIGINT, signal.SIG_IGN)
     return ray
 
 

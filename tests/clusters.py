@@ -31,7 +31,7 @@ def ray() -> Iterator[Any]:
 
 class Nodes:
     """A cluster of several nodes on this machine's loopback: a head without room, and nodes of one
-    core each, in processes of their own."""
+    core each, in processes of their own. They claim to have a GPU too."""
 
     def __init__(self, count: int) -> None:
         from ray.cluster_utils import Cluster
@@ -53,7 +53,9 @@ class Nodes:
         while len(self._nodes) > count:
             self.lose()
         while len(self._nodes) < count:
-            self._nodes.append(self._cluster.add_node(num_cpus=1, wait=False, **self._here))
+            self._nodes.append(
+                self._cluster.add_node(num_cpus=1, num_gpus=1, wait=False, **self._here)
+            )
         eventually(lambda: self.room() == count)
 
     def lose(self) -> None:

@@ -272,3 +272,25 @@ def test_a_plan_gives_out_anew_what_has_not_arrived() -> None:
         assert await plan.begun()
 
     asyncio.run(use())
+
+
+def test_who_waits_makes_way_for_a_chunk_that_is_late(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ingest.workers.WAY", 0.2)
+
+    async def use() -> None:
+        plan = Plan()
+        tasks: Any = [lambda: None]
+        waiting = asyncio.create_task(plan.get(0))
+        await asyncio.sleep(0.5)
+        assert not waiting.done()  # nothing is late
+        await plan.put(0, tasks)
+        assert await waiting == (0, tasks)
+        assert await asyncio.wait_for(plan.get(1), 20) == (-1, ())
+        assert await plan.get(0) == (0, tasks)  # its worker died, and now it could come again
+        await plan.drop(0)
+        waiting = asyncio.create_task(plan.get(2))
+        await asyncio.sleep(0.5)
+        assert not waiting.done()
+        waiting.cancel()
+
+    asyncio.run(use())

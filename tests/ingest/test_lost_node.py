@@ -45,8 +45,10 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> Gallery:
     return found
 
 
-def run(gallery: Gallery, encoder: Noting, nodes: Nodes, **options: Any) -> IngestReport:
-    stage = on_ray(encoder, Pool(nodes.address, workers=(2, 2)))
+def run(
+    gallery: Gallery, encoder: Noting, nodes: Nodes, gpus: int = 0, **options: Any
+) -> IngestReport:
+    stage = on_ray(encoder, Pool(nodes.address, workers=(2, 2), gpus=gpus))
     films = source(IMAGES)
     return ingest(films, gallery, FakeEncoder(), batch_size=4 * CHUNK, stage=stage, **options)
 
@@ -57,8 +59,14 @@ def same(gallery: Gallery, alone: Gallery) -> None:
     np.testing.assert_allclose(mine, theirs, rtol=0, atol=1e-5)
 
 
+@pytest.mark.parametrize("gpus", [0, 1])  # with one, other workers decode than encode
 def test_the_other_node_finishes_what_a_dead_one_had(
-    nodes: Nodes, gallery: Gallery, alone: Gallery, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    gpus: int,
+    nodes: Nodes,
+    gallery: Gallery,
+    alone: Gallery,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     nodes.have(2)
     encoder, hold = Noting(tmp_path), tmp_path / "hold"
@@ -71,7 +79,7 @@ def test_the_other_node_finishes_what_a_dead_one_had(
 
     killer = threading.Thread(target=murder, daemon=True)
     killer.start()
-    report = run(gallery, encoder, nodes)
+    report = run(gallery, encoder, nodes, gpus)
     killer.join(10)
     assert nodes.room() == 1 and "a node of the Ray cluster was lost" in caplog.text
     assert (report.inserted, report.updated, report.encoded) == (len(IMAGES), 0, len(IMAGES))

@@ -71,8 +71,8 @@ def ended(command: Command, seconds: float) -> None:
     eventually(lambda: not command.left(), 10)
 
 
-@pytest.mark.parametrize("presses", [1, 2])
-def test_while_it_works(presses: int, tmp_path: Path, data: Path, commands: list[Command]) -> None:
+@pytest.mark.parametrize("again", ["never", "at once", "while it ends"])
+def test_while_it_works(again: str, tmp_path: Path, data: Path, commands: list[Command]) -> None:
     store = tmp_path / "store"
     command = Command(
         tmp_path,
@@ -95,9 +95,12 @@ def test_while_it_works(presses: int, tmp_path: Path, data: Path, commands: list
 
     eventually(written, 100)
     assert len(command.left()) > 3  # with a Ray of its own
-    for _ in range(presses):
-        command.interrupt()
+    command.interrupt()
+    if again == "while it ends":
+        eventually(lambda: "stopped; what was written stays" in command.text(), 10)
+    if again != "never":
         time.sleep(0.3)
+        command.interrupt()
     ended(command, 10)
     count = len(Gallery.open(store))
     assert 0 < count < 5856 and count % 512 == 0
