@@ -36,7 +36,7 @@ from ingest.training_state import Snapshot
 from store.errors import BadSource
 
 #: Changes of the validation films that make a second, harder set: other machines, other hands.
-_SHIFTED = Augmentation(flip=0.0, erase=0.0)
+_SHIFTED = Augmentation(flip=0.0, erase=0.0, spare=0.0)
 
 __all__ = ["Progress", "Recipe", "TrainReport", "train"]
 

@@ -229,3 +229,13 @@ def test_no_augmentation_changes_nothing():
     images = torch.rand(4, 1, 28, 28, generator=torch.Generator().manual_seed(0)) * 0.9 + 0.05
     same = augment(images, nothing, torch.Generator().manual_seed(1))
     torch.testing.assert_close(same, images, atol=1e-5, rtol=0)
+
+
+def test_some_films_are_spared_and_only_mirrored():
+    images = torch.rand(400, 1, 28, 28, generator=torch.Generator().manual_seed(0))
+    some = augment(images, Augmentation(spare=0.25), torch.Generator().manual_seed(5))
+    plain = (some == images).all(dim=(1, 2, 3))
+    mirrored = (some == images.flip(3)).all(dim=(1, 2, 3))
+    assert 30 <= plain.sum() <= 70 and 30 <= mirrored.sum() <= 70
+    none = augment(images, Augmentation(spare=0.0), torch.Generator().manual_seed(5))
+    assert not (none == images).all(dim=(1, 2, 3)).any()
