@@ -20,13 +20,20 @@ from ingest import ImageFile, ingest, open_source
 from ingest.batching import ENCODE, ENCODE_BYTES
 from ingest.pipeline import Opened, open_file
 from store import CxrError, Gallery
-from tests.benchmarks.timing import heading, judge, line, memory_mib
+from tests.benchmarks.encoding import vit_b_32
+from tests.benchmarks.timing import heading, judge, line, memory_mib, verdicts
 from tests.ingest.fakes import FakeEncoder
 from tests.ingest.films import png
+
+_ROUNDS = 3
 
 
 def ingestion(files: int = 3000, side: int = 256, encoder: Any = None) -> None:
     """Print the pace of each stage alone, of the job, and of going over it again.
+
+    "Alone" has two readings. With all cores, which says what overlapping can bring: with two stages
+    of equal work it is half of either. With the cores that a stage has in the job, one each on two
+    cores, which says whether the stages overlap.
 
     Args:
         files: how many PNG films.
@@ -39,28 +46,38 @@ def ingestion(files: int = 3000, side: int = 256, encoder: Any = None) -> None:
         root = Path(folder) / "films"
         _make(root, files, side)
         encoder.encode_images([np.zeros((side, side), np.uint8)])  # the model is loaded
-        spent = time.process_time()
-        decode = _decode_alone(root)
-        encode = _encode_alone(root, encoder)
-        spent = time.process_time() - spent
-        gallery = Gallery.create(f"{folder}/store", encoder.stamp)
-        begin, used = time.perf_counter(), time.process_time()
-        report = ingest(open_source("folder", root), gallery, encoder)
-        job, used = time.perf_counter() - begin, time.process_time() - used
-        assert report.inserted == files
-        slower = max(decode, encode)
-        line(f"decode alone, {files:,} PNG of {side} x {side}", decode)
-        line(f"encode alone, {encoder.stamp.name}", encode)
-        judge("cxr ingest, decoding beside encoding", job / slower, 1.11, "x slower stage", job)
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
+        half = max(cores // 2, 1)
+        times: dict[str, list[float]] = {}
+        for number in range(_ROUNDS):
+            gallery = Gallery.create(f"{folder}/store{number}", encoder.stamp)
+            for name, work in {
+                "decode": partial(_decode_alone, root),
+                "encode": partial(_encode_alone, root, encoder),
+                "half decode": partial(_decode_alone, root, half),
+                "half encode": partial(_encode_alone, root, encoder, half),
+                "job": partial(_job, root, gallery, encoder),
+            }.items():
+                used = time.process_time()
+                times.setdefault(name, []).append(work())
+                times.setdefault(f"CPU {name}", []).append(time.process_time() - used)
+        best = {name: min(found) for name, found in times.items()}
+        decode, encode, job = best["decode"], best["encode"], best["job"]
+        half_decode, half_encode = best["half decode"], best["half encode"]
+        line(f"decode alone, {files:,} PNG of {side} x {side}", decode)
+        line("  with half of the cores", half_decode)
+        line(f"encode alone, {encoder.stamp.name}", encode)
+        line("  with half of the cores", half_encode)
+        pace = max(half_decode, half_encode) / job
+        judge("cxr ingest, images/s", pace, 0.9, "x slower stage, half the cores", job, least=True)
         print(
-            f"  images/s: {slower / job:.2f} of the slower stage's, "
+            f"  {max(decode, encode) / job:.2f} of the slower stage's with all cores, "
             f"{(decode + encode) / job:.2f} of both one after the other"
         )
-        # Each stage alone has all cores; together they share them, which bounds the pace.
+        spent, alone = best["CPU job"], best["CPU decode"] + best["CPU encode"]
         print(
-            f"  cores busy: {used / job:.2f} of {cores}; CPU time {used:.1f} s, both stages alone "
-            f"{spent:.1f} s; images/s: {spent / cores / job:.2f} of what {cores} cores could do"
+            f"  cores busy: {spent / job:.2f} of {cores}; CPU time {spent:.1f} s, "
+            f"both stages alone {alone:.1f} s"
         )
         time.sleep(2.1)  # files this young would be hashed again
         ingest(open_source("folder", root), gallery, encoder)
@@ -69,6 +86,36 @@ def ingestion(files: int = 3000, side: int = 256, encoder: Any = None) -> None:
         assert again.unchanged == files and not again.encoded
         line(f"the same again, {again.hashed:,} files read", time.perf_counter() - begin)
         print(f"  peak memory {memory_mib(peak=True):,.0f} MiB")
+
+
+def slow_encoder(files: int = 200, side: int = 256) -> None:
+    """The same with an encoder as slow as the published ones: decoding hides behind it."""
+    from ingest.encoders import load_encoder
+
+    with tempfile.TemporaryDirectory() as folder:
+        vit_b_32(Path(folder) / "vit")
+        encoder = load_encoder(f"{folder}/vit")
+        root = Path(folder) / "films"
+        _make(root, files, side)
+        encoder.encode_images([np.zeros((side, side), np.uint8)])
+        rounds = []
+        for number in range(_ROUNDS):
+            gallery = Gallery.create(f"{folder}/store{number}", encoder.stamp)
+            decode, encode = _decode_alone(root), _encode_alone(root, encoder)
+            rounds.append((decode, encode, _job(root, gallery, encoder)))
+        decode, encode, job = (min(found) for found in zip(*rounds, strict=True))
+        line(f"decode alone, {files:,} PNG of {side} x {side}", decode)
+        line("encode alone, ViT-B/32 of random weights", encode)
+        slower = max(decode, encode)
+        judge("cxr ingest, images/s", slower / job, 0.9, "x slower stage, all cores", job, True)
+
+
+def _job(root: Path, gallery: Gallery, encoder: Any) -> float:
+    begin = time.perf_counter()
+    report = ingest(open_source("folder", root), gallery, encoder)
+    took = time.perf_counter() - begin
+    assert report.inserted == report.total
+    return took
 
 
 def _encoder() -> Any:
@@ -93,30 +140,37 @@ def _files(root: Path) -> list[ImageFile]:
     return [one for one in open_source("folder", root).records if isinstance(one, ImageFile)]
 
 
-def _decode_alone(root: Path) -> float:
+def _decode_alone(root: Path, threads: int | None = None) -> float:
     """Read, hash, decode, thumbnail: what the job's threads do."""
     begin = time.perf_counter()
-    with ThreadPoolExecutor(None) as pool:
+    with ThreadPoolExecutor(threads) as pool:
         tasks = [partial(open_file, one, str(one.id), None) for one in _files(root)]
         for number in range(0, len(tasks), 256):
             list(pool.map(lambda task: task() and None, tasks[number : number + 256]))
     return time.perf_counter() - begin
 
 
-def _encode_alone(root: Path, encoder: Any) -> float:
+def _encode_alone(root: Path, encoder: Any, threads: int | None = None) -> float:
     """The same images, already in memory, in the job's portions."""
+    import torch
+
+    before = torch.get_num_threads()
     found = [open_file(one, str(one.id), None) for one in _files(root)[:128]]
     images = [one.pixels for one in found if isinstance(one, Opened)]
     portion = max(1, min(ENCODE, ENCODE_BYTES // images[0].nbytes))
     total = len(_files(root))
     encoder.encode_images(images[:8])
-    begin = time.perf_counter()
-    done = 0
-    while done < total:
-        part = images[: min(portion, total - done)]
-        encoder.encode_images(part)
-        done += len(part)
-    return time.perf_counter() - begin
+    torch.set_num_threads(threads or before)
+    try:
+        begin = time.perf_counter()
+        done = 0
+        while done < total:
+            part = images[: min(portion, total - done)]
+            encoder.encode_images(part)
+            done += len(part)
+        return time.perf_counter() - begin
+    finally:
+        torch.set_num_threads(before)
 
 
 def main() -> None:
@@ -131,6 +185,9 @@ def main() -> None:
 
         encoder = load_encoder(arguments.encoder)
     ingestion(arguments.files, arguments.side, encoder)
+    if encoder is None:
+        slow_encoder()
+    verdicts()
 
 
 if __name__ == "__main__":
