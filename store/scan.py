@@ -26,7 +26,7 @@ from store.schema import Vectors
 _FEW = 3
 #: Bytes of scores per block of a matrix product: small blocks stay in cache, but cores wait for
 #: each other after every one, which a busy machine makes long.
-_BLOCK_BYTES = 1 << 22
+_BLOCK_BYTES = 1 << 20
 #: Groups of rows whose peaks tell how high the best scores are.
 _GROUPS = 128
 #: Scores compared at once; short rows of them are slow.
