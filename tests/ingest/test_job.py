@@ -337,6 +337,7 @@ print("finished", flush=True)
 """
 
 
+@pytest.mark.slow
 def test_a_killed_job_is_finished_by_running_it_again(tmp_path: Path) -> None:
     root = Path(__file__).parents[2]
     uri = tmp_path / "store"

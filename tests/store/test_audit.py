@@ -65,6 +65,7 @@ def test_near_pairs_are_all_pairs_above_the_threshold(data, count, threshold, mo
 
 @pytest.mark.parametrize("dimension", [96, 784])
 @pytest.mark.parametrize("threshold", [0.3, 0.9, 0.98])
+@pytest.mark.slow
 def test_screening_wide_vectors_misses_no_pair(dimension, threshold):
     random = np.random.default_rng(dimension)
     rows = random.normal(size=(1000, dimension)).astype(np.float32)

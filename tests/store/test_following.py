@@ -278,6 +278,7 @@ def test_delete_refuses_what_is_not_clear(gallery: Gallery) -> None:
     assert len(gallery) == 59
 
 
+@pytest.mark.slow
 def test_many_readers_beside_an_ingestion(gallery: Gallery) -> None:
     """16 threads search while another process writes; each answer is of one generation."""
     names = [f"gen/test/{i}" for i in range(30)]

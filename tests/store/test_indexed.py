@@ -116,6 +116,7 @@ def test_what_is_looked_up_is_the_same(uri: str) -> None:
     assert stats["rows"] == ROWS
 
 
+@pytest.mark.slow
 def test_evaluation_is_near_the_exact_one(uri: str) -> None:
     exact, index = Gallery.open(uri), Gallery.open(uri, index="lance")
     for protocol in ("leave-one-out", "split"):
@@ -194,6 +195,7 @@ def test_any_dimension_can_be_indexed(tmp_path: Path, dimension: int) -> None:
     assert len(Gallery.open(tmp_path, index="lance").search(query, 300)[0]) == 300
 
 
+@pytest.mark.slow
 def test_a_recall_out_of_reach_is_told_as_it_is(tmp_path: Path) -> None:
     gallery = Gallery.create(tmp_path, WIDE)
     gallery.upsert(make_rows(random_vectors(2000, dimension=DIMENSION)))
@@ -203,6 +205,7 @@ def test_a_recall_out_of_reach_is_told_as_it_is(tmp_path: Path) -> None:
     assert notes[-1].startswith("measuring")
 
 
+@pytest.mark.slow
 def test_searching_while_it_is_built_again(tmp_path: Path) -> None:
     gallery = Gallery.create(tmp_path, WIDE)
     gallery.upsert(make_rows(films(600)))

@@ -101,6 +101,7 @@ def test_made_again_in_the_same_place_is_seen(uri: str, proxy: Proxy) -> None:
     assert len(gallery) == 5
 
 
+@pytest.mark.slow
 def test_two_creators_make_one_gallery_with_unique_ids(uri: str) -> None:
     made: list[Gallery] = []
     failed: list[BaseException] = []
@@ -126,6 +127,7 @@ def test_two_creators_make_one_gallery_with_unique_ids(uri: str) -> None:
     assert made[0].check() == []
 
 
+@pytest.mark.slow
 def test_two_processes_write_the_same_and_different_ids(uri: str) -> None:
     gallery = Gallery.create(uri, STAMP)
     others = [Second(uri), Second(uri)]

@@ -216,6 +216,7 @@ def test_progress_is_told_only_of_the_batch_that_runs():
 
 @pytest.mark.browser
 @pytest.mark.skipif(not browser.there(), reason=f"no browser at {browser.BROWSER}")
+@pytest.mark.slow
 def test_drop_watch_read_undo_and_every_window_follows(served):
     board, store, _ = served
     dropped = [

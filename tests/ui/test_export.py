@@ -404,6 +404,7 @@ def test_rows_and_vectors_are_of_one_version(
         export(gallery, tmp_path / "out2", k=(1,))
 
 
+@pytest.mark.slow
 def test_is_current_tells_whether_to_export_again(tmp_path: Path) -> None:
     gallery, out = small(tmp_path), tmp_path / "out"
     assert not is_current(gallery, out, k=(1, 3))
