@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ingest.memory import release
 from ingest.pipeline import Opened, Outcome, Same
 from ingest.record import METADATA, Rejection
 from ingest.report import IngestReport
 from ingest.state import FileMemory, Seen
 from ingest.target import ImageEncoder, Target
+from store.memory import give_back
 from store.schema import Row
 
 #: Images handed to the encoder at once, and their bytes; whichever comes first.
@@ -86,7 +86,7 @@ class Batch:
             self._report.unchanged += written.unchanged
         again = [(str(one.metadata["source"]), one.seen) for one in self._same if one.seen]
         self._memory.remember([*self._remember, *again])
-        release()
+        give_back()
 
     def _encode(self) -> None:
         """Vectors for the images that wait; their pixels are let go."""

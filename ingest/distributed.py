@@ -20,7 +20,7 @@ from typing import Any
 from ingest import workers
 from ingest.chunks import Chunk, Slot, size_of
 from ingest.pipeline import Stage, Task
-from ingest.watch import Watch
+from ingest.watch import KEPT, Watch
 from store import cluster
 from store.errors import ClusterUnavailable, CxrError, UsageError
 
@@ -35,7 +35,6 @@ _SENT_BYTES = 1 << 30
 _PATIENCE, _GROWING = 60.0, 600.0
 #: Seconds between two looks at the cluster while nothing comes.
 _LOOK = 0.5
-_KEPT = "what was written stays, the same command goes on from there"
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,7 +219,7 @@ class _Run:
         except Exception as error:
             told = cluster.fault(error)
             if not isinstance(told, CxrError):
-                told = ClusterUnavailable(f"the work on Ray failed: {_last_line(error)}; {_KEPT}")
+                told = ClusterUnavailable(f"the work on Ray failed: {_last_line(error)}; {KEPT}")
                 if self._watch.lost():  # with what a node had, or did
                     self._again(told)
                     return
@@ -231,7 +230,7 @@ class _Run:
             lost = [number for number in self._sent if number < self._round_end]
             if lost:
                 said = f"Ray gave back nothing for {len(lost)} chunks of images"
-                self._again(ClusterUnavailable(f"{said}; {_KEPT}"))
+                self._again(ClusterUnavailable(f"{said}; {KEPT}"))
             return
         for number, place, found in workers.piece_of(block):
             chunk = self._sent.get(number)

@@ -17,11 +17,11 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from ingest.memory import release
 from ingest.record import Pixels
 from ingest.strangers import unidentified
 from ingest.tree import MAX_BYTES, shown
 from store.errors import BadImage
+from store.memory import give_back
 
 #: Largest image that is decoded, in pixels. A film has 10 to 16 million.
 MAX_PIXELS = 64_000_000
@@ -140,7 +140,7 @@ def large_alone(pixels: int, size: int = 0) -> Iterator[None]:
         try:
             yield
         finally:
-            release()
+            give_back()
 
 
 def check_size(width: int, height: int, name: str) -> None:

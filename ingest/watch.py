@@ -17,6 +17,8 @@ from store.errors import ClusterUnavailable
 
 log = logging.getLogger("ingest")
 
+#: How a job that ends early is told.
+KEPT = "what was written stays, the same command goes on from there"
 #: Seconds without a result, after a node was lost, until its work is given to the others.
 STALL = 5.0
 #: Seconds without a worker at work until that is said.
@@ -103,8 +105,8 @@ class Watch:
             were = "was" if self._lost == 1 else "were"
             lost = f", {self._lost} {were} lost during the work" if self._lost else ""
             raise ClusterUnavailable(
-                f"{room} since {quiet:.0f} s{lost}; what was written stays, the same command goes "
-                "on from there when there is a node; look at: ray status"
+                f"{room} since {quiet:.0f} s{lost}; {KEPT} when there is a node; look at: "
+                "ray status"
             )
         if not self._said:
             self._said = True

@@ -6,11 +6,14 @@ import contextlib
 import ctypes
 import sys
 
-import pyarrow as pa
-
 
 def give_back() -> None:
-    """After a large read: what Arrow and, on Linux, LanceDB and glibc keep without need."""
+    """What Arrow and, on Linux with glibc, all of the process hold without using it.
+
+    Takes milliseconds: meant for after a large image, a large read or a written batch.
+    """
+    import pyarrow as pa
+
     pa.default_memory_pool().release_unused()
     if sys.platform == "linux":
         with contextlib.suppress(AttributeError, OSError):  # another C library than glibc

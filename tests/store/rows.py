@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
-from store import EncoderStamp, Row, Vectors
+from store import EncoderStamp, Gallery, Row, Vectors
 
 DIMENSION = 8
 STAMP = EncoderStamp("tiny", "ab" * 32, DIMENSION)
@@ -39,3 +40,11 @@ def make_rows(
         )
         for i, vector in enumerate(vectors)
     ]
+
+
+def small_gallery(folder: Path, count: int = 20) -> Gallery:
+    """A gallery of so many rows, answering from its newest version."""
+    gallery = Gallery.create(folder, STAMP)
+    gallery.upsert(make_rows(random_vectors(count)))
+    gallery.refresh()
+    return gallery

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from store import BadQuery, Gallery, UnknownId, Where, building, maintain, sync
-from tests.store.rows import STAMP, make_rows, random_vectors
+from tests.store.rows import STAMP, random_vectors, small_gallery
 from tests.store.second import Second, answer, rows_of
 
 NAMES = [f"set/test/{i}" for i in range(24)]
@@ -169,10 +169,7 @@ def _second_process_ends():
 
 @pytest.fixture
 def gallery(tmp_path: Path) -> Gallery:
-    gallery = Gallery.create(tmp_path / "store", STAMP)
-    gallery.upsert(make_rows(random_vectors(60)))
-    gallery.refresh()
-    return gallery
+    return small_gallery(tmp_path / "store", 60)
 
 
 def followed(gallery: Gallery, monkeypatch: pytest.MonkeyPatch) -> str:

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from store import Gallery, Row, mirror, search, table
-from tests.store.rows import STAMP, make_rows, random_vectors
+from tests.store.rows import STAMP, make_rows, random_vectors, small_gallery
 
 words = st.none() | st.text(max_size=4)
 findings = st.lists(st.sampled_from(["edema", "mass", "ödem"]), max_size=3, unique=True).map(tuple)
@@ -67,10 +67,7 @@ def test_memory_tells_what_the_table_tells(tmp_path_factory, rows, data) -> None
 
 @pytest.fixture
 def gallery(tmp_path: Path) -> Gallery:
-    gallery = Gallery.create(tmp_path / "store", STAMP)
-    gallery.upsert(make_rows(random_vectors(20)))
-    gallery.refresh()
-    return gallery
+    return small_gallery(tmp_path / "store")
 
 
 def ask(gallery: Gallery, times: int) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from store import EncoderMismatch, Gallery, StoreNotFound, Where
-from tests.store.rows import OTHER, STAMP, make_rows, random_vectors
+from tests.store.rows import OTHER, STAMP, make_rows, random_vectors, small_gallery
 
 WRITER = textwrap.dedent(
     """
@@ -30,10 +30,7 @@ WRITER = textwrap.dedent(
 
 @pytest.fixture
 def gallery(tmp_path: Path) -> Gallery:
-    gallery = Gallery.create(tmp_path / "store", STAMP)
-    gallery.upsert(make_rows(random_vectors(20)))
-    gallery.refresh()
-    return gallery
+    return small_gallery(tmp_path / "store")
 
 
 def write_elsewhere(gallery: Gallery, generations: int) -> subprocess.Popen[bytes]:

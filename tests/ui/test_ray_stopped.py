@@ -21,15 +21,18 @@ pytestmark = pytest.mark.slow
 
 
 class Command:
-    """A command in a process group of its own, whose descendants can be told by a mark."""
+    """An ingestion in a process group of its own, whose descendants can be told by a mark."""
 
-    def __init__(self, folder: Path, *arguments: object) -> None:
+    def __init__(self, folder: Path, data: Path, *ray: object) -> None:
         pytest.importorskip("ray")
         self.mark = f"CXR_TEST_MARK={uuid.uuid4().hex}"
         self.said = folder / "said"
         with self.said.open("w") as said:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "ui.cli", "ingest", *map(str, arguments)],
+                [
+                    *(sys.executable, "-m", "ui.cli", "ingest", "medmnist:pneumoniamnist"),
+                    *("--root", data, "--store", folder / "store", "--ray", *map(str, ray)),
+                ],
                 env=os.environ | dict([self.mark.split("=")]),
                 stdout=said,
                 stderr=said,
@@ -74,17 +77,7 @@ def ended(command: Command, seconds: float) -> None:
 @pytest.mark.parametrize("again", ["never", "at once", "while it ends"])
 def test_while_it_works(again: str, tmp_path: Path, data: Path, commands: list[Command]) -> None:
     store = tmp_path / "store"
-    command = Command(
-        tmp_path,
-        "medmnist:pneumoniamnist",
-        "--root",
-        data,
-        "--ray",
-        "--workers",
-        1,
-        "--store",
-        store,
-    )
+    command = Command(tmp_path, data, "--workers", 1)
     commands.append(command)
 
     def written() -> bool:
@@ -109,16 +102,7 @@ def test_while_it_works(again: str, tmp_path: Path, data: Path, commands: list[C
 def test_while_it_waits_for_a_node(tmp_path: Path, data: Path, commands: list[Command]) -> None:
     nodes = Nodes(0)
     try:
-        command = Command(
-            tmp_path,
-            "medmnist:pneumoniamnist",
-            "--root",
-            data,
-            "--ray",
-            nodes.address,
-            "--store",
-            tmp_path / "store",
-        )
+        command = Command(tmp_path, data, nodes.address)
         commands.append(command)
         eventually(lambda: "has room for a worker (1 CPU); waiting 60 s" in command.text(), 90)
         command.interrupt()

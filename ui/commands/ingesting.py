@@ -11,7 +11,7 @@ from ui import printing
 from ui.commands.distributing import Gpus, Ray, Workers, stage_of
 from ui.commands.importing import embeddings
 from ui.commands.options import Device, EncoderName, Json, Quiet, Store
-from ui.commands.outcome import tell
+from ui.commands.outcome import interrupted, tell
 from ui.commands.patience import patient
 from ui.commands.politeness import NICE, Nice, give_way
 
@@ -214,8 +214,7 @@ def ingest(
                     stage=stage,
                 )
     except KeyboardInterrupt:
-        printing.warn("stopped; what was written stays, the same command goes on from there")
-        raise typer.Exit(130) from None
+        raise interrupted() from None
     tell(report, store, rejections, json, pruning=prune)
 
 

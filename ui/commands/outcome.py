@@ -40,13 +40,18 @@ def tell(
     if report.warning:
         printing.warn(report.warning)
     if report.stopped == "interrupted":
-        printing.warn("stopped; what was written stays, the same command goes on from there")
-        raise typer.Exit(130)
+        raise interrupted()
     if report.stopped:
         printing.warn(f"stopped: {report.stopped}. To go on all the same: --keep-going")
         raise typer.Exit(1)
     if report.rejected:
         raise typer.Exit(3)
+
+
+def interrupted() -> typer.Exit:
+    """Say that Ctrl-C ended it; what to raise then."""
+    printing.warn("stopped; what was written stays, the same command goes on from there")
+    return typer.Exit(130)
 
 
 def _pruned(report: IngestReport) -> None:
