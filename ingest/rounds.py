@@ -5,6 +5,7 @@ Imports Ray; for who is connected to it.
 
 from __future__ import annotations
 
+import functools
 import logging
 import queue
 import threading
@@ -34,6 +35,12 @@ class Started(ExecutionCallback):  # type: ignore[misc, unused-ignore]
         """Called by Ray Data in the thread that takes the results."""
         if hasattr(_here, "round"):
             _here.round.executor = executor
+            executor.shutdown = functools.partial(_shut_down, executor.shutdown)
+
+
+def _shut_down(shutdown: Callable[..., None], force: bool, exception: Any = None) -> None:
+    """End a pool, after an error by killing: a worker that is only let go may keep its core."""
+    shutdown(force=force or exception is not None, exception=exception)
 
 
 class Round:

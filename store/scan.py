@@ -31,6 +31,8 @@ _BLOCK_BYTES = 1 << 20
 _GROUPS = 128
 #: Scores compared at once; short rows of them are slow.
 _WIDTH = 2048
+#: Share of the columns of compared rows, below which looking into each beats looking at all.
+_FEW_COLUMNS = 1 / 16
 #: Bytes of vectors gathered at once under a filter.
 _GATHERED_BYTES = 1 << 18
 #: Above this share of the rows, scoring all of them in place beats gathering some; below the
@@ -175,12 +177,16 @@ def _reaching(rows: int, q: int) -> Callable[[Vectors, Vectors], Integers]:
     def find(scores: Vectors, floor: Vectors) -> Integers:
         n = len(scores)
         whole = n - n % together
-        wide = np.tile(floor, together)
-        np.greater_equal(
-            scores[:whole].reshape(-1, together * q),
-            wide,
-            out=passing[:whole].reshape(-1, together * q),
-        )
+        wide, floors = scores[:whole].reshape(-1, together * q), np.tile(floor, together)
+        # Once floors are high, few columns of compared rows hold anything, and their peaks are
+        # found faster than every score is compared and noted.
+        peaks = wide.max(axis=0, initial=-np.inf)
+        columns = np.flatnonzero(peaks >= floors)
+        if len(columns) < _FEW_COLUMNS * len(floors):
+            row, column = np.nonzero(wide[:, columns] >= floors[columns])
+            rest = np.flatnonzero(scores[whole:] >= floor)
+            return np.concatenate([row * len(floors) + columns[column], rest + whole * q])
+        np.greater_equal(wide, floors, out=passing[:whole].reshape(-1, together * q))
         np.greater_equal(scores[whole:], floor, out=passing[whole:n])
         found: Integers = np.flatnonzero(passing[:n])
         return found
