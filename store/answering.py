@@ -12,6 +12,7 @@ from store.schema import EncoderStamp, Hit, Row, Vectors
 
 if TYPE_CHECKING:
     from store.mirror import Integers, Snapshot
+    from store.ranges import Range
 
 #: What ``--index`` takes.
 EXACT = "exact"
@@ -95,6 +96,9 @@ class Answerer(Protocol):
 
     def facets(self, where: Where | None) -> dict[str, dict[str, int]]:
         """How many of the rows that pass carry each value, by column."""
+
+    def ranges(self, where: Where | None) -> dict[str, Range]:
+        """Least and greatest value of the rows that pass, by column of numbers or dates."""
 
     def sample(self, most: int) -> Sample:
         """At most so many rows, evenly spread."""

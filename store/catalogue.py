@@ -11,6 +11,7 @@ from store.check import problems
 from store.errors import StoreDamaged
 from store.filters import Where
 from store.following import Following
+from store.ranges import Range
 from store.schema import Row, Vectors
 
 
@@ -55,6 +56,14 @@ class Catalogue(Following):
         value are not counted there.
         """
         return self._answer(lambda now: now.facets(where))
+
+    def ranges(self, where: Where | None = None) -> dict[str, Range]:
+        """Least and greatest value of every column of numbers or dates, among rows that pass.
+
+        Columns are age, in years, and the user's own ints, floats and dates. Where no row has a
+        value, the column is left out.
+        """
+        return self._answer(lambda now: now.ranges(where))
 
     def describe(self, now: Answerer | None = None) -> dict[str, Any]:
         """Which store an answer came from: uri, rows, table version, encoder, fingerprint.

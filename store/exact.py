@@ -12,6 +12,7 @@ from store import building, saved, search, sync
 from store.answering import Answerer, Remake, Sample
 from store.filters import Where
 from store.mirror import Snapshot
+from store.ranges import Range
 from store.schema import Hit, Row, Vectors
 
 
@@ -79,6 +80,10 @@ class Exact:
     def facets(self, where: Where | None) -> dict[str, dict[str, int]]:
         """Counts of the rows that pass."""
         return self.mirror.facets(where)
+
+    def ranges(self, where: Where | None) -> dict[str, Range]:
+        """Least and greatest values of the rows that pass."""
+        return self.mirror.ranges(where)
 
     def sample(self, most: int) -> Sample:
         """Evenly spread over the row ids."""

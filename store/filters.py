@@ -20,6 +20,8 @@ _FINDINGS = {"label": "labels", "uncertain": "uncertain", "absent": "absent"}
 _EQUAL = ("split", "dataset", "patient", "view", "sex", "batch")
 _KEYS = (*_FINDINGS, *_EQUAL, "age")
 _TRUTH = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+#: Beyond, a whole number is shorter with an exponent.
+_LARGEST_WHOLE = 1e15
 
 T = TypeVar("T", float, date)
 
@@ -73,7 +75,7 @@ class Where:
         parts = [f"{name}={value}" for name in names for value in getattr(self, name)]
         if self.age_min is not None or self.age_max is not None:
             low, high = (
-                "" if bound is None else f"{bound:g}" for bound in (self.age_min, self.age_max)
+                "" if bound is None else written(bound) for bound in (self.age_min, self.age_max)
             )
             parts.append(f"age={low}..{high}")
         return " ".join([*parts, *(f"{name}={text}" for name, text in self.extra)])
@@ -123,7 +125,7 @@ def check_key(key: str, own: Collection[str]) -> None:
 
 def _own(name: str, kind: str, texts: Sequence[str]) -> str:
     """A condition on one of the user's columns: any of some values or ranges."""
-    from lancedb.expr import col, lit
+    from lancedb.expr import col
 
     if kind == "string":
         return str(col(name).isin(list(texts)).to_sql())
@@ -131,21 +133,54 @@ def _own(name: str, kind: str, texts: Sequence[str]) -> str:
     tests = []
     for text in texts:
         if kind == "bool":
-            if text.casefold() not in _TRUTH:
-                raise BadFilter(f"filter {name}={text}: expected true or false")
-            tests.append(f"{quoted} = {str(_TRUTH[text.casefold()]).lower()}")
+            tests.append(f"{quoted} = {str(truth(name, text)).lower()}")
             continue
-        if kind == "date":
-            what = "a date, e.g. 2024-05-01, 2024-01-01..2024-06-30 or 2024-01-01.."
-            days = parse_range(f"{name}={text}", text, date.fromisoformat, what)
-            bounds = [None if day is None else f"date '{day.isoformat()}'" for day in days]
-        else:
-            what = "a number, e.g. 4, 2..7 or 2.."
-            numbers = parse_range(f"{name}={text}", text, _number, what)
-            bounds = [None if one is None else lit(one).to_sql() for one in numbers]
+        low, high = own_range(name, kind, text)
+        bounds = [_literal(bound) for bound in (low, high)]
         sides = zip((">=", "<="), bounds, strict=True)
         tests.append(" AND ".join(f"{quoted} {sign} {one}" for sign, one in sides if one))
     return " OR ".join(f"({test})" for test in tests)
+
+
+def _literal(bound: float | date | None) -> str | None:
+    from lancedb.expr import lit
+
+    if bound is None:
+        return None
+    return f"date '{bound.isoformat()}'" if isinstance(bound, date) else str(lit(bound).to_sql())
+
+
+def truth(name: str, text: str) -> bool:
+    """The value that a text means for a column of bools; BadFilter when it means none."""
+    if text.casefold() not in _TRUTH:
+        raise BadFilter(f"filter {name}={text}: expected true or false")
+    return _TRUTH[text.casefold()]
+
+
+def own_range(name: str, kind: str, text: str) -> tuple[Any, Any]:
+    """The bounds that a text means for one of the user's columns of numbers or dates.
+
+    Args:
+        name: of the column, for messages.
+        kind: ``date``, else numbers.
+        text: see parse_range.
+
+    Returns:
+        Least and greatest, dates or floats, inclusive; None where that side is open.
+
+    Raises:
+        BadFilter: see parse_range.
+    """
+    if kind == "date":
+        what = "a date, e.g. 2024-05-01, 2024-01-01..2024-06-30 or 2024-01-01.."
+        return parse_range(f"{name}={text}", text, date.fromisoformat, what)
+    return parse_range(f"{name}={text}", text, _number, "a number, e.g. 4, 2..7 or 2..")
+
+
+def written(number: float) -> str:
+    """The shortest text that is read back as the same number."""
+    whole = float(number).is_integer() and abs(number) < _LARGEST_WHOLE
+    return str(int(number)) if whole else repr(float(number))
 
 
 def _number(text: str) -> float:

@@ -16,9 +16,10 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from store import arrow, columns, memory, table
+from store import arrow, columns, memory, ranges, table
 from store.errors import StoreDamaged, UnknownId
 from store.filters import Where
+from store.ranges import Range
 from store.schema import Row, Vectors
 
 log = logging.getLogger("store")
@@ -180,6 +181,14 @@ class Snapshot:
                 for value in sorted(value for value in counted if value not in (None, ""))
             }
         return counts
+
+    def ranges(self, where: Where | None) -> dict[str, Range]:
+        """Least and greatest value of the rows that pass, by column of numbers or dates."""
+        allowed = self.positions_of(where)
+        schema = self.metadata.schema
+        found = self.metadata.select(ranges.columns_of(schema))
+        found = found if allowed is None else found.take(allowed)
+        return ranges.of(found, columns.kinds(schema))
 
     def find(self, ids: Iterable[str]) -> Integers:
         """Positions of these ids, in the order asked. UnknownId when one is missing."""

@@ -14,9 +14,10 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from store import arrow, columns, table
+from store import arrow, columns, ranges, table
 from store.answering import Sample
 from store.errors import UnknownId
+from store.ranges import Range
 from store.schema import Hit, Row, Vectors
 
 if TYPE_CHECKING:
@@ -95,6 +96,19 @@ class Tabled:
                 for value in sorted(value for value in found_here if value not in (None, ""))
             }
         return told
+
+    def ranges(self, where: Where | None) -> dict[str, Range]:
+        """Least and greatest value of the rows that pass, by column; read as a stream."""
+        schema = self.handle.schema
+        names, kinds = ranges.columns_of(schema), columns.kinds(schema)
+        query = self.handle.search().select(names).limit(None)
+        condition = self._condition(where)
+        told: dict[str, Range] = {}
+        with table.panics_as_errors():
+            found = query if condition is None else query.where(condition)
+            for batch in found.to_batches(batch_size=8192):
+                told = ranges.joined(told, ranges.of(batch, kinds))
+        return {name: told[name] for name in names if name in told}
 
     def sample(self, most: int) -> Sample:
         """At most so many rows, evenly spread over a scan."""

@@ -102,6 +102,7 @@ def test_what_is_looked_up_is_the_same(uri: str) -> None:
     assert index.facets() == exact.facets()
     where = Where(label=("pneumonia",))
     assert index.facets(where) == exact.facets(where)
+    assert index.ranges(where) == exact.ranges(where)
     assert index.ids(where) == exact.ids(where)
     assert index.thumbnails(some) == exact.thumbnails(some)
     assert index.row("set/test/4").labels == exact.row("set/test/4").labels

@@ -74,6 +74,7 @@ def test_all_else_keeps_working(two: tuple[Gallery, Gallery]) -> None:
     one, shards = two
     ids = ["set/test/7", "set/test/2"]
     assert shards.ids() == one.ids() and shards.facets() == one.facets() and len(shards) == ROWS
+    assert shards.ranges() == one.ranges()
     assert repr(shards.row(ids[0])) == repr(one.row(ids[0]))
     assert (shards.vectors(ids) == one.vectors(ids)).all()
     assert shards.thumbnails(ids) == one.thumbnails(ids)
