@@ -98,7 +98,7 @@ def _pieces(handle: Any, count: int, rows: int) -> Iterator[pa.RecordBatch]:
     for start in range(0, count, rows):
         piece = handle.search().select(["_rowid", "embedding"]).offset(start).limit(rows)
         with table.panics_as_errors():
-            yield from piece.to_arrow().to_batches()
+            yield from piece.to_batches(batch_size=table.BATCH)
 
 
 def _blocks_kept(size: int) -> None:

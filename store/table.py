@@ -21,6 +21,8 @@ ReadFault = (RuntimeError, OSError, ValueError)
 _CACHE_BYTES = 16 << 20
 #: Ids looked up in one query; keeps the filter text small.
 _LOOKUP = 1000
+#: Rows that LanceDB hands over at once: its own 1,024 cost more than what is in them.
+BATCH = 8192
 
 
 def is_local(uri: str) -> bool:
@@ -231,13 +233,14 @@ def scan(table: Any, columns: list[str], where: Any = None) -> pa.Table:
     """All rows, or those that pass, in any order."""
     query = table.search().select(columns).limit(None)
     with panics_as_errors():
-        return (query if where is None else query.where(where)).to_arrow()
+        found = (query if where is None else query.where(where)).to_batches(batch_size=BATCH)
+        return found.read_all()
 
 
 def scan_batches(table: Any, columns: list[str]) -> Iterator[pa.RecordBatch]:
     """All rows as a stream of record batches, in any order."""
     with panics_as_errors():
-        yield from table.search().select(columns).limit(None).to_batches(batch_size=8192)
+        yield from table.search().select(columns).limit(None).to_batches(batch_size=BATCH)
 
 
 def take(table: Any, row_ids: Sequence[int]) -> dict[int, Row]:
