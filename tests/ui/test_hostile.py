@@ -107,12 +107,13 @@ def inert(page) -> str:
     [
         (f"/?id={quote(HTML + '/0')}&with={quote(DIRECTIVES + '/3')}", ()),
         (f"/?text={quote(HTML)}&label={quote(MARKDOWN)}", ()),
+        (f"/?own.caption={quote(MARKDOWN)}&own.{quote(HTML)}={quote(HTML)}", ()),
         ("/evaluation", ("Hardest queries",)),
         ("/store", ()),
         (f"/map?id={quote(STYLE + '/1')}", ()),
         ("/audit", ("Near duplicates", "Doubtful labels", "Labels and metadata")),
     ],
-    ids=["pair", "text", "evaluation", "store", "map", "audit"],
+    ids=["pair", "text", "own columns", "evaluation", "store", "map", "audit"],
 )
 def test_hostile_text_stays_text(board, page, path, clicks):
     page.goto(board[0].url + path)

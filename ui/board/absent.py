@@ -9,6 +9,7 @@ from ui.board import link, resources, visit
 from ui.board.answer import similar_ids, ways_out
 from ui.board.asked import Search
 from ui.board.markup import films, plain
+from ui.board.ranges import column, said
 
 
 def unknown(gallery: Gallery, search: Search) -> None:
@@ -28,7 +29,8 @@ def unknown(gallery: Gallery, search: Search) -> None:
 def nothing(gallery: Gallery, search: Search) -> None:
     """No film passes the filters: say which one empties the set."""
     chosen = " and ".join(
-        f"{facet} {' or '.join(map(plain, values))}" for facet, values in search.filters.items()
+        f"{_name(facet)} {' or '.join(plain(link.cut(said(facet, value))) for value in values)}"
+        for facet, values in search.filters.items()
     )
     if not search.filters:
         st.warning("No film is left to find.", icon=":material/filter_alt_off:")
@@ -37,11 +39,11 @@ def nothing(gallery: Gallery, search: Search) -> None:
     st.warning(f"No film passes {chosen}.", icon=":material/filter_alt_off:")
     out = ways_out(search.filters, lambda kept: resources.films(gallery, kept))
     if len(search.filters) > 1 and out:
-        named = " or ".join(f"the {facet} filter" for facet in out)
+        named = " or ".join(f"the {_name(facet)} filter" for facet in out)
         st.write(f"Taking off {named} lets films through again:")
     for facet, count in out.items():
         st.button(
-            f"Without the {facet} filter: {films(count)}",
+            f"Without the {_name(facet)} filter: {films(count)}",
             key=f"out-{facet}",
             on_click=visit.drop,
             args=(facet,),
@@ -49,3 +51,7 @@ def nothing(gallery: Gallery, search: Search) -> None:
     if not out:
         st.write("No single filter does it: every pair of them lets nothing through.")
         st.button("Remove all filters", key="out-all", on_click=visit.drop_all)
+
+
+def _name(facet: str) -> str:
+    return plain(link.cut(column(facet), 40))

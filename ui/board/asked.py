@@ -8,8 +8,10 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import numpy.typing as npt
 
-from store import Row, Where
+from store import Row, Where, passing
 from store.feedback import Weights
+from store.filters import own_range
+from ui.board.ranges import AGE, OWN, column
 
 #: How many hits a page has: least, most, and when nobody says.
 K_MIN, K_MAX, K_DEFAULT = 1, 50, 10
@@ -17,7 +19,8 @@ K_MIN, K_MAX, K_DEFAULT = 1, 50, 10
 DEPTH_MAX = 1000
 #: Films that can be marked + or −, of each.
 MARKS_MAX = 20
-#: Filters that a link carries, in the order they are shown: link key -> what a person calls it.
+#: Filters on values that a link carries: link key -> what a person calls it. After them come AGE
+#: and, under a prefix, own columns; see ranges.
 FACETS = {
     "label": "Label",
     "uncertain": "Uncertain",
@@ -62,7 +65,8 @@ class Search:
     At most one of ``id``, ``text`` and ``upload`` is set.
 
     Attributes:
-        filters: facet -> chosen values; a facet without a choice is absent.
+        filters: facet -> chosen values, of age and of numbers and days one range; a facet without a
+            choice is absent.
         k: how many hits a page has.
         page: from 1.
         like, unlike: ids of films marked + and −, in the order they were marked.
@@ -122,8 +126,12 @@ class Search:
         filters = {name: found for name, found in self.filters.items() if name != facet}
         if values:
             filters[facet] = tuple(values)
-        kept = {name: filters[name] for name in FACETS if name in filters}
+        kept = {name: filters[name] for name in sorted(filters, key=_order)}
         return replace(self, filters=kept, page=1, pair=None)
+
+    def unfiltered(self) -> Search:
+        """The same query without filters."""
+        return replace(self, filters={}, page=1, pair=None)
 
     def mark(self, id_: str, sign: str | None) -> Search:
         """The same query with one film marked ``+`` or ``-``, or its mark taken off."""
@@ -140,10 +148,16 @@ class Search:
         return replace(self, like=(), unlike=(), weights=Weights(), page=1, pair=None)
 
 
+def _order(facet: str) -> tuple[int, str]:
+    order = [*FACETS, AGE]
+    return (order.index(facet) if facet in order else len(order)), facet
+
+
 def where(filters: Filters) -> Where | None:
     """Filters as the store takes them; None when there is none."""
     if not filters:
         return None
+    low, high = own_range(AGE, "float", filters[AGE][0]) if AGE in filters else (None, None)
     return Where(
         label=filters.get("label", ()),
         uncertain=filters.get("uncertain", ()),
@@ -152,16 +166,20 @@ def where(filters: Filters) -> Where | None:
         dataset=filters.get("dataset", ()),
         view=filters.get("view", ()),
         sex=filters.get("sex", ()),
+        age_min=low,
+        age_max=high,
+        extra=tuple(
+            (column(facet), value)
+            for facet, values in filters.items()
+            if facet.startswith(OWN)
+            for value in values
+        ),
     )
 
 
 def passes(row: Row, filters: Filters) -> bool:
     """Whether a film passes filters, as the store would decide."""
-    for facet, values in filters.items():
-        found = row.labels if facet == "label" else getattr(row, facet)
-        if not set(found if isinstance(found, tuple) else (found,)) & set(values):
-            return False
-    return True
+    return passing.passes(row, where(filters))
 
 
 def pages(films: int, k: int) -> int:

@@ -8,7 +8,9 @@ from store import Row
 from ui.board import markup, visit
 from ui.board.answer import Answer, badges
 from ui.board.asked import Search, pages
+from ui.board.link import cut
 from ui.board.markup import Labels, Scale, films, plain
+from ui.board.ranges import column, said
 
 #: Narrowest a film is drawn with its frame, in CSS pixels; two fit side by side on a phone.
 FILM_WIDTH = 180
@@ -56,9 +58,10 @@ def kind_of(search: Search) -> tuple[Scale, str]:
 def chips(search: Search) -> None:
     """Every filter that is on, each with a way to take it off."""
     for facet, values in search.filters.items():
+        name = plain(cut(column(facet), 40))
         for value in values:
             st.button(
-                f"{facet}: {plain(value)}",
+                f"{name}: {plain(cut(said(facet, value)))}",
                 key=f"off-{facet}-{value}",
                 icon=":material/close:",
                 on_click=visit.drop,

@@ -6,8 +6,9 @@ from dataclasses import replace
 
 import streamlit as st
 
-from ui.board.asked import Search
+from ui.board.asked import FACETS, Search
 from ui.board.link import cut, to_link
+from ui.board.ranges import column, said
 
 _KEY = "search-history"
 #: Older searches are forgotten; an upload keeps its picture in memory as long as it is listed.
@@ -47,7 +48,9 @@ def title(search: Search) -> str:
         parts.append(f"+{len(search.like)}")
     if search.unlike:
         parts.append(f"−{len(search.unlike)}")
-    parts += [cut(", ".join(values), 30) for values in search.filters.values()]
+    for facet, values in search.filters.items():
+        told = ", ".join(said(facet, value) for value in values)
+        parts.append(cut(told if facet in FACETS else f"{cut(column(facet), 20)} {told}", 30))
     return " · ".join(parts)
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from store import BadQuery
 from store.feedback import Weights, parse_weights
+from store.ranges import Range
+from ui.board import ranges
 from ui.board.asked import (
     DEPTH_MAX,
     FACETS,
@@ -18,6 +20,7 @@ from ui.board.asked import (
     Upload,
     where,
 )
+from ui.board.ranges import AGE, OWN, Choice, Known, column
 
 __all__ = [
     "FACETS",
@@ -67,12 +70,12 @@ def to_link(search: Search) -> dict[str, list[str]]:
     return link
 
 
-def from_link(params: Params, known: Mapping[str, Collection[str]]) -> tuple[Search, list[str]]:
+def from_link(params: Params, known: Known) -> tuple[Search, list[str]]:
     """Read a link that anyone may have written.
 
     Args:
         params: query parameters, each with all its values.
-        known: facet -> the values that the gallery has.
+        known: facet -> the values, or the range, that the gallery has.
 
     Returns:
         The search, and one sentence for everything in the link that was not followed.
@@ -90,21 +93,47 @@ def from_link(params: Params, known: Mapping[str, Collection[str]]) -> tuple[Sea
         text = text[:TEXT_MAX].strip()
     k = _number(params, "k", (K_MIN, K_DEFAULT, K_MAX), "hits", notes)
     search = Search(id=id_, text=text or None, k=k)
-    for facet in FACETS:
-        asked = list(dict.fromkeys(params.get(facet, ())))[:_VALUES_MAX]
-        found = [value for value in asked if value in known.get(facet, ())]
-        search = search.choose(facet, found)
-        notes += [
-            f"This gallery has no {facet} {cut(value)!r}; that filter of the link is off."
-            for value in asked
-            if value not in found
-        ]
+    for facet in dict.fromkeys([*FACETS, *known]):
+        search = search.choose(facet, _chosen(params, facet, known.get(facet, ()), notes))
+    _unknown(params, known, notes)
     search = _with_marks(search, params, notes)
     if not search.asked:
         return search, notes
     last = DEPTH_MAX // k
     page = _number(params, "page", (1, 1, last), "page", notes)
     return replace(search, page=page, pair=_id(params, "with", notes)), notes
+
+
+def _chosen(params: Params, facet: str, known: Choice, notes: list[str]) -> list[str]:
+    """The values of one filter that the gallery has, or its range."""
+    if isinstance(known, Range):
+        texts = [clean(text) for text in params.get(facet, ())]
+        if len(texts) > 1:
+            notes.append(f"The link has {len(texts)} ranges of {column(facet)}; the last is used.")
+        text, problem = ranges.read(facet, known, texts[-1]) if texts else ("", None)
+        notes += [problem] if problem else []
+        return [text] if text else []
+    asked = list(dict.fromkeys(params.get(facet, ())))[:_VALUES_MAX]
+    found = [value for value in asked if value in known]
+    notes += [
+        f"This gallery has no {column(facet)} {cut(value)!r}; that filter of the link is off."
+        for value in asked
+        if value not in found
+    ]
+    return found
+
+
+def _unknown(params: Params, known: Known, notes: list[str]) -> None:
+    """Say which filters of a link this gallery does not have at all."""
+    if AGE in params and AGE not in known:
+        notes.append("This gallery has no ages; that filter of the link is off.")
+    names = [column(key) for key in params if key.startswith(OWN) and key not in known]
+    if names:
+        shown = ", ".join(repr(cut(name, 40)) for name in names[:3])
+        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+        notes.append(
+            f"This page has no filter on the column {shown}{more}; that part of the link is off."
+        )
 
 
 def _with_marks(search: Search, params: Params, notes: list[str]) -> Search:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
+from dataclasses import fields
 
 from store.feedback import Weights
 from ui.board.asked import Search
+from ui.board.ranges import column
 
 #: Stands for an uploaded film, which this process has no path of.
 PLACEHOLDER = "PATH-OF-YOUR-FILM"
@@ -31,7 +33,7 @@ def command(search: Search, uri: str, encoder: str | None = None) -> str:
     if search.marks and search.weights != Weights():
         parts += ["--weights", str(search.weights)]
     for facet, values in search.filters.items():
-        parts += _repeated("--where", [f"{facet}={value}" for value in values])
+        parts += _repeated("--where", [f"{column(facet)}={value}" for value in values])
     parts += ["-k", str(search.k)]
     if search.page > 1:
         parts += ["--page", str(search.page)]
@@ -72,8 +74,11 @@ def python(search: Search, uri: str, encoder: str) -> str:
         weights = search.weights
         given.append(f"weights=Weights({weights.query:g}, {weights.like:g}, {weights.unlike:g})")
         called = "Weights, refined_search"
-    if search.filters:
-        filters = ", ".join(f"{facet}={values!r}" for facet, values in search.filters.items())
+    if (where := search.where) is not None:
+        asked = {one.name: getattr(where, one.name) for one in fields(where)}
+        filters = ", ".join(
+            f"{name}={value!r}" for name, value in asked.items() if value not in ((), None)
+        )
         given.append(f"where=Where({filters})")
     page = f"[{search.k * (search.page - 1)}:]" if search.page > 1 else ""
     return "\n".join(

@@ -15,9 +15,11 @@ import streamlit as st
 from ingest.encoders import Encoder, load_encoder
 from store import CxrError, EncoderMismatch, EncoderStamp, Gallery
 from store.nearness import Nearness
+from store.ranges import Range
 from store.stamps import mismatch
 from ui import caution
-from ui.board.link import Upload, where
+from ui.board.asked import FACETS, Upload, where
+from ui.board.ranges import AGE, Choice, Known, own
 from ui.opening import open_gallery
 from ui.settings import default_store
 
@@ -175,6 +177,36 @@ def _facets(
 ) -> dict[str, dict[str, int]]:
     found = _gallery.facets(where(dict(filters)))
     return {**found, "label": found["labels"]}
+
+
+def ranges(of: Gallery, filters: Filters) -> dict[str, Range]:
+    """Ages, own numbers and days of the films that pass the filters: column -> range."""
+    return _ranges(key(of), tuple(filters.items()), of)
+
+
+@st.cache_data(max_entries=256, show_spinner=False)
+def _ranges(
+    key: Key, filters: tuple[tuple[str, tuple[str, ...]], ...], _gallery: Gallery
+) -> dict[str, Range]:
+    return _gallery.ranges(where(dict(filters)))
+
+
+def known(of: Gallery) -> Known:
+    """What the gallery can be filtered by, in the order it is shown."""
+    return _known(key(of), of)
+
+
+@st.cache_resource(max_entries=8, show_spinner=False)
+def _known(key: Key, _gallery: Gallery) -> Known:
+    values, spans = facets(_gallery, {}), ranges(_gallery, {})
+    found: dict[str, Choice] = {facet: list(values[facet]) for facet in FACETS}
+    if AGE in spans:
+        found[AGE] = spans[AGE]
+    for name in _gallery.columns():
+        choice = spans.get(name) or list(values.get(name, ()))
+        if choice:
+            found[own(name)] = choice
+    return found
 
 
 def films(of: Gallery, filters: Filters) -> int:

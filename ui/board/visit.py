@@ -7,7 +7,6 @@ callbacks write to it; the address bar follows it, and is read back when someone
 from __future__ import annotations
 
 import random
-from collections.abc import Collection, Mapping
 from dataclasses import fields, replace
 from typing import Any
 
@@ -15,8 +14,10 @@ import streamlit as st
 
 from store import Gallery
 from store.feedback import Weights
-from ui.board import history, link
+from store.ranges import Range
+from ui.board import history, link, ranges
 from ui.board.asked import Search, Upload
+from ui.board.ranges import Choice, Known
 
 _SEARCH, _NOTES, _LINK, _DRAWN, _ASKED = (
     f"search-{name}" for name in ("now", "notes", "link", "drawn", "asked")
@@ -32,11 +33,11 @@ def arrive(on_search: bool, was_on_search: bool) -> None:
     st.session_state[_ARRIVED] = on_search and not was_on_search
 
 
-def now(known: Mapping[str, Collection[str]]) -> Search:
+def now(known: Known) -> Search:
     """The search to show, after following the address bar and the gallery.
 
     Args:
-        known: facet -> the values that the gallery has.
+        known: facet -> the values, or the range, that the gallery has.
     """
     params = {name: st.query_params.get_all(name) for name in st.query_params}
     search: Search | None = st.session_state.get(_SEARCH)
@@ -45,13 +46,19 @@ def now(known: Mapping[str, Collection[str]]) -> Search:
         search, notes = link.from_link(params, known)
         _set(search, *notes)
     for facet, values in search.filters.items():
-        kept = [value for value in values if value in known.get(facet, ())]
+        kept = [value for value in values if _there(facet, value, known.get(facet, ()))]
         if len(kept) < len(values):
-            search = search.choose(facet, kept)
-            _set(search, f"The gallery changed; some {facet} filters no longer exist and are off.")
+            search, name = search.choose(facet, kept), ranges.column(facet)
+            _set(search, f"The gallery changed; some {name} filters no longer exist and are off.")
     _write_link(search)
-    _set_widgets(search)
+    _set_widgets(search, known)
     return search
+
+
+def _there(facet: str, value: str, known: Choice) -> bool:
+    if isinstance(known, Range):
+        return ranges.overlaps(facet, known, value)
+    return value in known
 
 
 def notes() -> list[str]:
@@ -89,9 +96,14 @@ def _write_link(search: Search) -> None:
     st.session_state[_LINK] = wanted
 
 
-def _set_widgets(search: Search) -> None:
-    for facet in link.FACETS:
-        _put(box(facet), list(search.filters.get(facet, ())))
+def _set_widgets(search: Search, known: Known) -> None:
+    for facet, choice in known.items():
+        values = search.filters.get(facet, ())
+        if isinstance(choice, Range):
+            for name, value in ranges.shown(facet, choice, values).items():
+                _put(name, value)
+        else:
+            _put(box(facet), list(values))
     _put(K_BOX, search.k)
     for name, part in zip(WEIGHT_BOXES, fields(Weights), strict=True):
         _put(name, float(getattr(search.weights, part.name)))
@@ -174,6 +186,13 @@ def choose(facet: str) -> None:
     _set(_get().choose(facet, st.session_state[box(facet)]))
 
 
+def choose_range(facet: str, of: Range, changed: str) -> None:
+    """Take over a range from its widgets, of which one was changed."""
+    state = {box: st.session_state.get(box) for box in ranges.boxes(facet, of)}
+    text = ranges.chosen(facet, of, state, changed)
+    _set(_get().choose(facet, [text] if text else []))
+
+
 def drop(facet: str, value: str | None = None) -> None:
     """Remove one value of a filter, or all of them."""
     search = _get()
@@ -183,10 +202,7 @@ def drop(facet: str, value: str | None = None) -> None:
 
 def drop_all() -> None:
     """Remove every filter."""
-    search = _get()
-    for facet in link.FACETS:
-        search = search.choose(facet, ())
-    _set(search)
+    _set(_get().unfiltered())
 
 
 def choose_k() -> None:

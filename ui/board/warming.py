@@ -37,7 +37,7 @@ def warm() -> None:
     with suppress(CxrError):
         gallery = resources.gallery()
         if len(gallery):
-            resources.facets(gallery, {})
+            resources.known(gallery)
             gallery.thumbnails([hit.row.id for hit in gallery.search_by_id(gallery.ids()[0], 1)])
         drawn.wait(_PATIENCE_S)
         if resources.encoder_is_near(gallery.stamp):

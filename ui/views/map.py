@@ -86,8 +86,7 @@ def state(gallery: Gallery, of: Drawn) -> None:
 def marked(gallery: Gallery, of: Drawn) -> tuple[Search | None, list[tuple[int, str]]]:
     """The search to mark on the map: of the link, else this visit's last one."""
     params = {name: st.query_params.get_all(name) for name in st.query_params}
-    facets = resources.facets(gallery, {})
-    search, _ = link.from_link(params, {facet: facets[facet].keys() for facet in link.FACETS})
+    search, _ = link.from_link(params, resources.known(gallery))
     if not search.asked:
         search = st.session_state.get("search-now") or Search()
     if not search.asked:

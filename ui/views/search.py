@@ -6,9 +6,10 @@ import streamlit as st
 
 from ingest.encoders import Encoder
 from store import CxrError, Gallery
-from ui.board import frame, history, limits, link, resources, results, uploads, visit
+from ui.board import filtering, frame, history, limits, link, resources, results, uploads, visit
 from ui.board.link import Search
 from ui.board.markup import Labels, plain
+from ui.board.ranges import Known
 
 PROMPTS = (
     "pneumonia opacity in lungs",
@@ -16,22 +17,18 @@ PROMPTS = (
     "clear lungs, no consolidation",
     "dense consolidation",
 )
-#: Filters that say nothing where every film has the same value.
-_ALIKE = ("dataset", "view", "sex")
-#: Above so many values, a filter is a list instead of buttons.
-_PILLS = 6
 
 
 def main() -> None:
     """Draw the page."""
     gallery = resources.gallery()
-    counts = resources.facets(gallery, {})
-    labels = Labels(counts["label"])
-    search = visit.now({facet: counts[facet].keys() for facet in link.FACETS})
+    labels = Labels(resources.facets(gallery, {})["label"])
+    known = resources.known(gallery)
+    search = visit.now(known)
     st.title("Find similar chest films")
     encoder = _encoder(gallery, search)
     ways_in(gallery, encoder)
-    filters(gallery, search, counts)
+    side(gallery, search, known)
     for note in visit.notes():
         st.info(plain(note), icon=":material/info:")
     if isinstance(encoder, CxrError):
@@ -128,37 +125,12 @@ def _take(gallery: Gallery, name: str, data: bytes) -> None:
     st.rerun()
 
 
-def filters(gallery: Gallery, search: Search, counts: dict[str, dict[str, int]]) -> None:
-    """The side bar: filters with live counts, and how many hits."""
+def side(gallery: Gallery, search: Search, known: Known) -> None:
+    """The side bar: filters with live counts, how many hits, and what was asked before."""
     with st.sidebar:
         st.subheader("Filters")
         st.caption("Applied before the search: k hits are the k best that pass.")
-        for facet, title in link.FACETS.items():
-            values = sorted(counts[facet])
-            if not values or (facet in _ALIKE and len(values) < 2):
-                continue
-            passing = resources.facets(gallery, search.choose(facet, ()).filters)[facet]
-            drawn = {value: f"{plain(value)} ({passing.get(value, 0):,})" for value in values}
-            if len(values) <= _PILLS:
-                st.pills(
-                    title,
-                    values,
-                    selection_mode="multi",
-                    key=visit.box(facet),
-                    format_func=drawn.__getitem__,
-                    on_change=visit.choose,
-                    args=(facet,),
-                )
-            else:
-                st.multiselect(
-                    title,
-                    values,
-                    key=visit.box(facet),
-                    format_func=drawn.__getitem__,
-                    on_change=visit.choose,
-                    args=(facet,),
-                    placeholder="any",
-                )
+        filtering.draw(gallery, search, known)
         st.slider(
             "Hits on a page", link.K_MIN, link.K_MAX, key=visit.K_BOX, on_change=visit.choose_k
         )
