@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import uuid
 import zlib
 from collections.abc import Sequence
@@ -104,10 +105,11 @@ def check_rows(rows: Sequence[Row], dimension: int) -> Vectors:
         The embeddings, float32 (n, dimension), in the order of ``rows``.
 
     Raises:
-        BadRows: an empty or repeated id, a digest that is not 32 bytes, a missing embedding, or
-            one of another dimension, with NaN or infinity, or not of unit length.
+        BadRows: an empty or repeated id, an age that is no number, a digest that is not 32 bytes,
+            a missing embedding, or one of another dimension, with NaN or infinity, or not of unit
+            length.
     """
-    check_ids(rows)
+    check_metadata(rows)
     for row in rows:
         if row.ingested_at is not None and row.ingested_at.tzinfo is None:
             # Arrow would read a naive time as UTC without a word.
@@ -140,14 +142,19 @@ def check_rows(rows: Sequence[Row], dimension: int) -> Vectors:
     return vectors
 
 
-def check_ids(rows: Sequence[Row]) -> None:
-    """Refuse empty and repeated ids with BadRows."""
+def check_metadata(rows: Sequence[Row]) -> None:
+    """Refuse empty and repeated ids, and ages that are no number, with BadRows."""
     seen: set[str] = set()
     for row in rows:
         if not row.id:
             raise BadRows(f"a row from {row.source!r} has an empty id; every row needs one")
         if row.id in seen:
             raise BadRows(f"id {row.id!r} occurs twice in one batch; ids must be unique")
+        if row.age is not None and not math.isfinite(row.age):
+            raise BadRows(
+                f"row {row.id!r}: age {row.age} is no number of years; pass None "
+                "where it is unknown"
+            )
         seen.add(row.id)
 
 
@@ -191,7 +198,7 @@ def checksums(vectors: Vectors) -> np.ndarray[Any, np.dtype[np.uint32]]:
 
 def metadata_to_arrow(rows: Sequence[Row], schema: pa.Schema) -> pa.Table:
     """Id, editable columns and the user's own, for a correction that keeps the vector."""
-    check_ids(rows)
+    check_metadata(rows)
     names = {"id", *EDITABLE, *columns.kinds(schema)}
     return _table(rows, pa.schema([field for field in _wire(schema) if field.name in names]), {})
 

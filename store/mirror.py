@@ -28,8 +28,6 @@ log = logging.getLogger("store")
 _COUNTED = (*arrow.FINDINGS, "split", "dataset", "view", "sex")
 #: Columns of few different values, and the user's own strings: kept as numbers of those.
 _REPEATING = ("split", "dataset", "view", "sex", "batch")
-#: Of the user's columns, only those with few different values are counted.
-_MOST_VALUES = 100
 #: Filters whose rows a snapshot remembers.
 _REMEMBERED = 16
 #: Joins after which metadata in memory has paid for itself: at least, and rows read in one's time.
@@ -173,12 +171,14 @@ class Snapshot:
             column = found[name]
             cells = pc.list_flatten(column) if pa.types.is_list(column.type) else column
             values = pc.value_counts(cells).to_pylist()
-            if name in own and len(values) > _MOST_VALUES:
+            counted = {
+                one["values"]: one["counts"] for one in values if one["values"] not in (None, "")
+            }
+            if name in own and len(counted) > columns.MOST_VALUES:
                 continue
-            counted = {one["values"]: one["counts"] for one in values}
             counts[name] = {
                 str(value).lower() if isinstance(value, bool) else value: counted[value]
-                for value in sorted(value for value in counted if value not in (None, ""))
+                for value in sorted(counted)
             }
         return counts
 

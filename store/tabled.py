@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 _LOOKUP = 1000
 #: Columns counted by value, beside the user's own.
 _COUNTED = (*arrow.FINDINGS, "split", "dataset", "view", "sex")
-#: Of the user's columns, only those with few different values are counted.
-_MOST_VALUES = 100
 
 
 class Tabled:
@@ -86,14 +84,15 @@ class Tabled:
                     cells = batch.column(batch.schema.get_field_index(name))
                     cells = cells.flatten() if pa.types.is_list(cells.type) else cells
                     for one in cells.value_counts().to_pylist():
-                        counts[name][one["values"]] += one["counts"]
-                    if name in own and len(counts[name]) > _MOST_VALUES + 1:
+                        if one["values"] not in (None, ""):
+                            counts[name][one["values"]] += one["counts"]
+                    if name in own and len(counts[name]) > columns.MOST_VALUES:
                         del counts[name]
         told: dict[str, dict[str, int]] = {name: {} for name in arrow.FINDINGS}
         for name, found_here in counts.items():
             told[name] = {
                 str(value).lower() if isinstance(value, bool) else value: found_here[value]
-                for value in sorted(value for value in found_here if value not in (None, ""))
+                for value in sorted(found_here)
             }
         return told
 

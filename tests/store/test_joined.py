@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from store import Gallery, Row, mirror, search, table
+from store import Gallery, Row, mirror, search, table, tabled
 from tests.store.rows import STAMP, make_rows, random_vectors, small_gallery
 
 words = st.none() | st.text(max_size=4)
@@ -132,3 +132,17 @@ def test_a_version_that_nobody_acknowledged_is_settled_by_the_next_refresh(
     assert not gallery.refresh()  # the same rows, and now surely on disk
     assert mark.exists()
     assert table.newest(gallery.uri) == gallery.state[1:]
+
+
+@pytest.mark.parametrize("count", [99, 100, 101])
+def test_every_search_counts_the_same_columns(tmp_path: Path, count: int) -> None:
+    gallery = Gallery.create(tmp_path, STAMP)
+    rows = make_rows(random_vectors(count + 2))
+    rows = [replace(row, extra={"ward": f"w{n}"}) for n, row in enumerate(rows[:count])] + rows[
+        count:
+    ]
+    gallery.upsert(rows)  # two without a ward
+    gallery.refresh()
+    in_memory = gallery.facets()
+    assert ("ward" in in_memory) == (count <= 100)
+    assert tabled.Tabled(gallery._live, "").facets(None) == in_memory

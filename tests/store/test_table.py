@@ -80,6 +80,7 @@ def test_update_metadata_keeps_vector_and_picture(gallery: Gallery) -> None:
         (lambda rows: [replace(rows[0], embedding=np.zeros(DIMENSION, np.float32))], "norm 0"),
         (lambda rows: [replace(rows[0], embedding=rows[0].embedding[:-1])], r"shape \(7,\)"),
         (lambda rows: [replace(rows[0], sha256=b"short")], "5 bytes, expected 32"),
+        (lambda rows: [replace(rows[0], age=float("nan"))], "age nan .* None where it is unknown"),
     ],
 )
 def test_bad_rows_are_refused_whole(gallery: Gallery, damage, message: str) -> None:
