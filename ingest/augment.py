@@ -105,7 +105,11 @@ def _move(images: Tensor, how: Augmentation, uniform: Uniform) -> Tensor:
     grid = functional.affine_grid(
         torch.cat([matrix, shift], dim=2), list(images.shape), align_corners=False
     )
-    return functional.grid_sample(images, grid, padding_mode="border", align_corners=False)
+    # Bilinear blurs more, and what a tower learns of blur it expects of films that were not moved.
+    moved = functional.grid_sample(
+        images, grid, mode="bicubic", padding_mode="border", align_corners=False
+    )
+    return moved.clamp(0, 1)
 
 
 def _erase(images: Tensor, probability: float, uniform: Uniform) -> Tensor:
