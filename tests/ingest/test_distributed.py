@@ -64,7 +64,7 @@ def test_real_films_become_the_rows_that_one_machine_makes(tmp_path: Path, data:
 
 
 @needs_ray
-@pytest.mark.parametrize("apart", [False, True])
+@pytest.mark.parametrize("apart", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_a_folder_with_bad_files_is_told_as_on_one_machine(apart: bool, tmp_path: Path) -> None:
     films = tmp_path / "films"
     films.mkdir()

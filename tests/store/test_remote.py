@@ -152,7 +152,7 @@ def test_two_processes_write_the_same_and_different_ids(uri: str) -> None:
     assert last <= {"b30", "b31"}  # of the last round, whoever came second
 
 
-@pytest.mark.parametrize("fault", [bucket.LOSE_ANSWER, "all"])
+@pytest.mark.parametrize("fault", [pytest.param(bucket.LOSE_ANSWER, marks=pytest.mark.slow), "all"])
 def test_nothing_acknowledged_is_lost_to_a_bad_network(uri: str, proxy: Proxy, fault: str) -> None:
     gallery = Gallery.create(uri, STAMP)
     chance = random.Random(7)

@@ -98,6 +98,7 @@ def test_a_lost_shard_is_waited_for(two: tuple[Gallery, Gallery]) -> None:
     assert "partial" not in shards.describe()
 
 
+@pytest.mark.slow
 def test_or_answers_say_that_they_are_partial(two: tuple[Gallery, Gallery]) -> None:
     one, _ = two
     queries = random_vectors(3, 5)

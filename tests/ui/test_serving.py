@@ -19,7 +19,15 @@ from tests.ui.visitor import Visitor
 
 pytest.importorskip("playwright")
 
-PAGES = ["/?id=drawn/test/103", "/?text=clear+lungs", "/evaluation", "/store", "/batches"]
+#: The first two on every run, the others where there is time.
+PAGES = [
+    "/?id=drawn/test/103",
+    "/evaluation",
+    *(
+        pytest.param(path, marks=pytest.mark.slow)
+        for path in ("/?text=clear+lungs", "/store", "/batches")
+    ),
+]
 needs_browser = pytest.mark.skipif(not browser.there(), reason=f"no browser at {browser.BROWSER}")
 
 
