@@ -111,7 +111,7 @@ def test_where_no_node_is_left_it_ends_and_the_same_command_goes_on(
         r"is a node; look at: ray status",
         str(told.value),
     )
-    assert "waiting 7 s for one, Ctrl-C stops" in caplog.text
+    assert "waiting 15 s for one, Ctrl-C stops" in caplog.text
     gallery.refresh()
     written = len(gallery)
     assert 0 < written < len(IMAGES) and written % (4 * CHUNK) == 0
