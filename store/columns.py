@@ -40,8 +40,6 @@ RESERVED = frozenset(
     }
 )
 MOST = 200
-#: Only columns with at most so many different values are counted by value.
-MOST_VALUES = 100
 
 
 def kinds(schema: pa.Schema) -> dict[str, str]:

@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 #: Conditions on findings: the filter's name to the table's column.
-_FINDINGS = {"label": "labels", "uncertain": "uncertain", "absent": "absent"}
+FINDINGS = {"label": "labels", "uncertain": "uncertain", "absent": "absent"}
 #: Columns compared for equality.
-_EQUAL = ("split", "dataset", "patient", "view", "sex", "batch")
-_KEYS = (*_FINDINGS, *_EQUAL, "age")
+EQUAL = ("split", "dataset", "patient", "view", "sex", "batch")
+_KEYS = (*FINDINGS, *EQUAL, "age")
 _TRUTH = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 #: Beyond, a whole number is shorter with an exponent.
 _LARGEST_WHOLE = 1e15
@@ -55,7 +55,7 @@ class Where:
     extra: tuple[tuple[str, str], ...] = ()
 
     def __post_init__(self) -> None:
-        for name in (*_FINDINGS, *_EQUAL):
+        for name in (*FINDINGS, *EQUAL):
             values = getattr(self, name)
             if isinstance(values, str) or not all(isinstance(value, str) for value in values):
                 raise BadFilter(f"filter {name}={values!r}: expected a tuple of strings")
@@ -71,7 +71,7 @@ class Where:
         return any(getattr(self, field.name) not in ((), None) for field in fields(self))
 
     def __str__(self) -> str:
-        names = ("label", *_EQUAL, "uncertain", "absent")
+        names = ("label", *EQUAL, "uncertain", "absent")
         parts = [f"{name}={value}" for name in names for value in getattr(self, name)]
         if self.age_min is not None or self.age_max is not None:
             low, high = (
@@ -79,6 +79,13 @@ class Where:
             )
             parts.append(f"age={low}..{high}")
         return " ".join([*parts, *(f"{name}={text}" for name, text in self.extra)])
+
+    def own_texts(self) -> dict[str, list[str]]:
+        """What is asked of each of the user's own columns: any of these."""
+        texts: dict[str, list[str]] = {}
+        for name, text in self.extra:
+            texts.setdefault(name, []).append(text)
+        return texts
 
     def to_filter(self, schema: pa.Schema) -> str | None:
         """The condition in the table's own language; None when everything passes.
@@ -96,10 +103,10 @@ class Where:
 
         parts = [
             col(name).isin(list(getattr(self, name))).to_sql()
-            for name in _EQUAL
+            for name in EQUAL
             if getattr(self, name)
         ]
-        for name, column in _FINDINGS.items():
+        for name, column in FINDINGS.items():
             if values := getattr(self, name):
                 tests = [f"array_has({column}, {lit(value).to_sql()})" for value in values]
                 there = column in schema.names  # a table of an older version lacks some
@@ -109,11 +116,9 @@ class Where:
         if self.age_max is not None:
             parts.append((col("age") <= lit(float(self.age_max))).to_sql())
         have = columns.kinds(schema) if self.extra else {}
-        texts: dict[str, list[str]] = {}
-        for name, text in self.extra:
+        for name, _ in self.extra:
             check_key(name, have)
-            texts.setdefault(name, []).append(text)
-        parts += [_own(name, have[name], found) for name, found in texts.items()]
+        parts += [_own(name, have[name], texts) for name, texts in self.own_texts().items()]
         return " AND ".join(f"({part})" for part in parts) or None
 
 

@@ -16,7 +16,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from store import arrow, columns, memory, ranges, table
+from store import arrow, columns, facets, memory, ranges, table
 from store.errors import StoreDamaged, UnknownId
 from store.filters import Where
 from store.ranges import Range
@@ -162,25 +162,7 @@ class Snapshot:
         """How many of the rows that pass carry each value, by column."""
         allowed = self.positions_of(where)
         found = self.metadata if allowed is None else self.metadata.take(allowed)
-        counts: dict[str, dict[str, int]] = {name: {} for name in arrow.FINDINGS}
-        kinds = columns.kinds(found.schema)
-        own = [name for name, kind in kinds.items() if kind in ("string", "bool")]
-        for name in [*_COUNTED, *own]:
-            if name not in found.column_names:
-                continue
-            column = found[name]
-            cells = pc.list_flatten(column) if pa.types.is_list(column.type) else column
-            values = pc.value_counts(cells).to_pylist()
-            counted = {
-                one["values"]: one["counts"] for one in values if one["values"] not in (None, "")
-            }
-            if name in own and len(counted) > columns.MOST_VALUES:
-                continue
-            counts[name] = {
-                str(value).lower() if isinstance(value, bool) else value: counted[value]
-                for value in sorted(counted)
-            }
-        return counts
+        return facets.of([found], found.schema)
 
     def ranges(self, where: Where | None) -> dict[str, Range]:
         """Least and greatest value of the rows that pass, by column of numbers or dates."""

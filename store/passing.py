@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from datetime import date
 
-from store.filters import Where, own_range, truth
+from store.filters import EQUAL, FINDINGS, Where, own_range, truth
 from store.schema import Row, Value
-
-_LISTS = {"label": "labels", "uncertain": "uncertain", "absent": "absent"}
-_EQUAL = ("split", "dataset", "patient", "view", "sex", "batch")
 
 
 def passes(row: Row, where: Where | None) -> bool:
@@ -23,23 +20,17 @@ def passes(row: Row, where: Where | None) -> bool:
     """
     if not where:
         return True
-    for name, column in _LISTS.items():
+    for name, column in FINDINGS.items():
         if (asked := getattr(where, name)) and not set(asked) & set(getattr(row, column)):
             return False
-    if any(
-        asked and getattr(row, name) not in asked
-        for name in _EQUAL
-        for asked in [getattr(where, name)]
-    ):
-        return False
+    for name in EQUAL:
+        if (asked := getattr(where, name)) and getattr(row, name) not in asked:
+            return False
     if (where.age_min, where.age_max) != (None, None) and not (
         row.age is not None and _within(row.age, where.age_min, where.age_max)
     ):
         return False
-    texts: dict[str, list[str]] = {}
-    for name, text in where.extra:
-        texts.setdefault(name, []).append(text)
-    return all(_own(name, row.extra.get(name), asked) for name, asked in texts.items())
+    return all(_own(name, row.extra.get(name), texts) for name, texts in where.own_texts().items())
 
 
 def _own(name: str, value: Value | None, texts: list[str]) -> bool:

@@ -231,16 +231,19 @@ def rows_by_id(table: Any, ids: Iterable[str]) -> list[Row]:
 
 def scan(table: Any, columns: list[str], where: Any = None) -> pa.Table:
     """All rows, or those that pass, in any order."""
+    with panics_as_errors():
+        return _reader(table, columns, where).read_all()
+
+
+def scan_batches(table: Any, columns: list[str], where: Any = None) -> Iterator[pa.RecordBatch]:
+    """All rows, or those that pass, as a stream of record batches, in any order."""
+    with panics_as_errors():
+        yield from _reader(table, columns, where)
+
+
+def _reader(table: Any, columns: list[str], where: Any) -> pa.RecordBatchReader:
     query = table.search().select(columns).limit(None)
-    with panics_as_errors():
-        found = (query if where is None else query.where(where)).to_batches(batch_size=BATCH)
-        return found.read_all()
-
-
-def scan_batches(table: Any, columns: list[str]) -> Iterator[pa.RecordBatch]:
-    """All rows as a stream of record batches, in any order."""
-    with panics_as_errors():
-        yield from table.search().select(columns).limit(None).to_batches(batch_size=BATCH)
+    return (query if where is None else query.where(where)).to_batches(batch_size=BATCH)
 
 
 def take(table: Any, row_ids: Sequence[int]) -> dict[int, Row]:

@@ -5,7 +5,6 @@ The base of answerers that are not the mirror: they add how the nearest rows are
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -14,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from store import arrow, columns, ranges, table
+from store import columns, facets, ranges, table
 from store.answering import Sample
 from store.errors import UnknownId
 from store.ranges import Range
@@ -26,8 +25,6 @@ if TYPE_CHECKING:
 
 #: Ids looked up in one query.
 _LOOKUP = 1000
-#: Columns counted by value, beside the user's own.
-_COUNTED = (*arrow.FINDINGS, "split", "dataset", "view", "sex")
 
 
 class Tabled:
@@ -72,42 +69,19 @@ class Tabled:
     def facets(self, where: Where | None) -> dict[str, dict[str, int]]:
         """How many of the rows that pass carry each value, by column; read as a stream."""
         schema = self.handle.schema
-        own = [name for name, kind in columns.kinds(schema).items() if kind in ("string", "bool")]
-        names = [name for name in (*_COUNTED, *own) if name in schema.names]
-        counts: dict[str, Counter[Any]] = {name: Counter() for name in names}
-        query = self.handle.search().select(names).limit(None)
-        condition = self._condition(where)
-        with table.panics_as_errors():
-            found = query if condition is None else query.where(condition)
-            for batch in found.to_batches(batch_size=8192):
-                for name in list(counts):
-                    cells = batch.column(batch.schema.get_field_index(name))
-                    cells = cells.flatten() if pa.types.is_list(cells.type) else cells
-                    for one in cells.value_counts().to_pylist():
-                        if one["values"] not in (None, ""):
-                            counts[name][one["values"]] += one["counts"]
-                    if name in own and len(counts[name]) > columns.MOST_VALUES:
-                        del counts[name]
-        told: dict[str, dict[str, int]] = {name: {} for name in arrow.FINDINGS}
-        for name, found_here in counts.items():
-            told[name] = {
-                str(value).lower() if isinstance(value, bool) else value: found_here[value]
-                for value in sorted(found_here)
-            }
-        return told
+        return facets.of(self._stream(facets.columns_of(schema), where), schema)
 
     def ranges(self, where: Where | None) -> dict[str, Range]:
         """Least and greatest value of the rows that pass, by column; read as a stream."""
         schema = self.handle.schema
         names, kinds = ranges.columns_of(schema), columns.kinds(schema)
-        query = self.handle.search().select(names).limit(None)
-        condition = self._condition(where)
         told: dict[str, Range] = {}
-        with table.panics_as_errors():
-            found = query if condition is None else query.where(condition)
-            for batch in found.to_batches(batch_size=8192):
-                told = ranges.joined(told, ranges.of(batch, kinds))
+        for batch in self._stream(names, where):
+            told = ranges.joined(told, ranges.of(batch, kinds))
         return {name: told[name] for name in names if name in told}
+
+    def _stream(self, names: list[str], where: Where | None) -> Iterator[pa.RecordBatch]:
+        return table.scan_batches(self.handle, names, self._condition(where))
 
     def sample(self, most: int) -> Sample:
         """At most so many rows, evenly spread over a scan."""

@@ -95,7 +95,9 @@ def _stored(handle: Any, ids: Sequence[str]) -> dict[str, Row]:
 
     # New rows mostly come as neighbours: that nothing is stored between the first and the last of
     # them is found in a tenth of the time that looking for each takes.
-    between = (col("id") >= lit(min(ids))) & (col("id") <= lit(max(ids))) if ids else lit(False)
+    if not ids:
+        return {}
+    between = (col("id") >= lit(min(ids))) & (col("id") <= lit(max(ids)))
     if not handle.count_rows(between.to_sql()):
         return {}
     return {row.id: row for row in table.rows_by_id(handle, ids)}

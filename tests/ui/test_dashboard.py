@@ -6,7 +6,6 @@ import io
 import shutil
 import tomllib
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,13 +13,12 @@ from PIL import Image
 
 from store import Gallery
 from tests.ui import films
+from tests.ui.page import APP, opened
 
 streamlit = pytest.importorskip("streamlit")
-from streamlit.testing.v1 import AppTest  # noqa: E402
 
 from ui.board import answer, link, markup, tables  # noqa: E402
 
-APP = Path(__file__).parents[2] / "ui" / "dashboard.py"
 NASTY = "<script>alert(1)</script> ![x](http://evil.example/x.png) ' OR 1=1 -- \x00 😀"
 
 
@@ -38,15 +36,7 @@ def app(made, monkeypatch):
     """Start the dashboard on a gallery: app(query parameters, store=, encoder=)."""
 
     def start(link=(), store=made[0], encoder=made[1], page=None):
-        monkeypatch.setenv("CXR_STORE", str(store))
-        monkeypatch.setenv("CXR_ENCODER", str(encoder))
-        test = AppTest.from_file(APP, default_timeout=60)
-        for name, value in dict(link).items():
-            test.query_params[name] = value
-        test.run()
-        if page:
-            test.switch_page(f"views/{page}.py").run()
-        return test
+        return opened(monkeypatch, store, encoder, link, page)
 
     return start
 

@@ -8,7 +8,6 @@ import json
 import shlex
 from dataclasses import replace
 from datetime import date, timedelta
-from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -17,14 +16,13 @@ from hypothesis import strategies as st
 from store import Gallery, parse_where
 from store.ranges import Range
 from tests.ui import films
+from tests.ui.page import opened
 
 pytest.importorskip("streamlit")
-from streamlit.testing.v1 import AppTest
 
 from ui.board import answer, asked, carry, history, link, ranges, recipe, resources
 from ui.board.asked import Search
 
-APP = Path(__file__).parents[2] / "ui" / "dashboard.py"
 ASK = "drawn/train/3"
 NASTY = "<b>x</b> **y** ' OR 1=1 " + "long " * 30
 DAY = date(2024, 1, 1)
@@ -72,14 +70,7 @@ def app(made, monkeypatch):
     """Open a page: app(query parameters, store=, page=)."""
 
     def start(link=(), store=made[0], page=None):
-        monkeypatch.setenv("CXR_STORE", str(store))
-        monkeypatch.setenv("CXR_ENCODER", str(made[1]))
-        test = AppTest.from_file(APP, default_timeout=60)
-        for name, value in dict(link).items():
-            test.query_params[name] = value
-        test.run()
-        if page:
-            test.switch_page(f"views/{page}.py").run()
+        test = opened(monkeypatch, store, made[1], link, page)
         assert not test.exception, test.exception
         return test
 

@@ -10,13 +10,13 @@ import json
 import shlex
 import zipfile
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
 from store import BadImage, Gallery, Hit, Row
 from store.feedback import Weights, refined_search
 from tests.ui import films
+from tests.ui.page import APP, opened
 
 pytest.importorskip("streamlit")
 from streamlit.testing.v1 import AppTest
@@ -24,7 +24,6 @@ from streamlit.testing.v1 import AppTest
 from ui.board import answer, asked, carry, history, link, recipe, uploads
 from ui.board.asked import Search
 
-APP = Path(__file__).parents[2] / "ui" / "dashboard.py"
 ASK, LIKE, UNLIKE = "drawn/test/103", "drawn/train/5", "drawn/train/8"
 KNOWN = {"label": ["normal", "pneumonia"], "split": ["train", "test"], "dataset": ["drawn"]}
 
@@ -51,12 +50,7 @@ def app(made, monkeypatch):
     """Open the search page: app(query parameters)."""
 
     def start(link=()):
-        monkeypatch.setenv("CXR_STORE", str(made[0]))
-        monkeypatch.setenv("CXR_ENCODER", str(made[1]))
-        test = AppTest.from_file(APP, default_timeout=60)
-        for name, value in dict(link).items():
-            test.query_params[name] = value
-        return test.run()
+        return opened(monkeypatch, *made, link)
 
     return start
 
