@@ -24,6 +24,7 @@ from ingest.learn import (
     Pupil,
     Recipe,
     descend,
+    evened,
     image_loss,
     look,
     new_optimizer,
@@ -200,7 +201,7 @@ class _Run:
         """Look at the validation films when it is time to, and keep what does best there."""
         found = None
         if epoch % self.recipe.look_every == 0 or epoch == self.recipe.epochs:
-            kept = self.average.module
+            kept = evened(self.average.module, self.recipe.spectrum)
             queries = {"val": self.validation, "shifted_val": self.shifted}
             found = look(kept, self.gallery, queries)
             score = sum(found.values()) / len(found)

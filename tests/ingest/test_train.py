@@ -17,6 +17,8 @@ torch = pytest.importorskip("torch")
 
 from ingest import learn_text  # noqa: E402
 from ingest.augment import Augmentation, augment  # noqa: E402
+from ingest.blueprint import new_model, slim  # noqa: E402
+from ingest.learn import Pupil, evened  # noqa: E402
 from ingest.train import Recipe, train  # noqa: E402
 from ingest.train_text import train_texts  # noqa: E402
 
@@ -239,3 +241,25 @@ def test_some_films_are_spared_and_only_mirrored():
     assert 30 <= plain.sum() <= 70 and 30 <= mirrored.sum() <= 70
     none = augment(images, Augmentation(spare=0.0), torch.Generator().manual_seed(5))
     assert not (none == images).all(dim=(1, 2, 3)).any()
+
+
+def test_evened_only_changes_how_far_directions_are_stretched():
+    pupil = Pupil(slim(new_model(40))).eval()
+    weight = pupil.model.visual_projection.weight.detach().clone()
+    left, values, right = torch.linalg.svd(weight)
+    for power in (0.0, 0.4, 1.0):
+        found = evened(pupil, power).model.visual_projection.weight
+        expected = left @ torch.diag(values**power) @ right
+        assert torch.allclose(found, expected, atol=1e-5)
+    assert torch.equal(pupil.model.visual_projection.weight, weight)
+
+
+def test_what_is_kept_is_evened(tmp_path):
+    plain = train(films(), tmp_path / "plain", recipe=replace(TINY, spectrum=1.0, look_every=2))
+    even = train(films(), tmp_path / "even", recipe=replace(TINY, spectrum=0.0, look_every=2))
+    before, after = weights(plain.folder), weights(even.folder)
+    name = "visual_projection.weight"
+    assert np.abs(after[name] @ after[name].T - np.eye(len(after[name]))).max() < 1e-4
+    assert np.abs(before[name] @ before[name].T - np.eye(len(after[name]))).max() > 0.1
+    vision = [key for key in before if key.startswith("vision_model.")]
+    assert all(np.array_equal(before[key], after[key]) for key in vision)
