@@ -91,8 +91,7 @@ class Snapshot:
     @cached_property
     def metadata(self) -> pa.Table:
         """What is joined to hits, but the ids, in position order. Evaluation and facets read it."""
-        schema = self.handle.schema  # one of an older version lacks some columns
-        names = [name for name in arrow.joined(schema) if name != "id"]
+        names = metadata_names(self.handle)
         found = table.scan(self.handle, ["_rowid", *names])
         order = np.argsort(found["_rowid"].to_numpy(), kind="stable")
         if not np.array_equal(found["_rowid"].to_numpy()[order], self.by_row_id[0]):
@@ -108,12 +107,27 @@ class Snapshot:
         memory.give_back()  # twice as much as what is kept
         return found
 
+    @property
+    def metadata_in_memory(self) -> pa.Table | None:
+        """The metadata if it has been read, else None."""
+        return self.__dict__.get("metadata")
+
+    def keep_metadata(self, first: pa.Table, rest: pa.Table) -> None:
+        """Take over what an older snapshot had read, and what has changed since, in position order.
+
+        Args:
+            first: rows of an older snapshot's metadata.
+            rest: rows of the table, with the same columns.
+        """
+        whole = pa.concat_tables([first, _coded(rest)]).unify_dictionaries()
+        self.__dict__["metadata"] = whole.combine_chunks()
+
     def rows(self, positions: Integers) -> list[Row] | None:
         """Metadata of these positions, in order; None while it is not in memory.
 
         Being asked often brings it there, on a thread.
         """
-        metadata = self.__dict__.get("metadata")
+        metadata = self.metadata_in_memory
         if metadata is None:
             if next(self._asked) == asked_often(self.count):
                 # Not a daemon: the process ends when it is done, a second at a million rows.
@@ -210,6 +224,11 @@ class Snapshot:
 def asked_often(rows: int) -> int:
     """Joins of a snapshot of so many rows after which its metadata comes into memory."""
     return max(_ASKED, rows // _ROWS_READ)
+
+
+def metadata_names(handle: Any) -> list[str]:
+    """The columns of a snapshot's metadata; a table of an older version lacks some."""
+    return [name for name in arrow.joined(handle.schema) if name != "id"]
 
 
 def _coded(metadata: pa.Table) -> pa.Table:

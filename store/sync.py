@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from store import building, flat, table
 from store.errors import StoreDamaged
-from store.mirror import Integers, Snapshot
+from store.mirror import Integers, Snapshot, metadata_names
 
 #: With more than this share of the rows new or changed, one scan is quicker than many takes.
 _LARGEST_SHARE = 0.3
@@ -75,7 +75,10 @@ def _difference(before: Snapshot, handle: Any, dimension: int) -> Snapshot | Non
     wanted = row_ids[~same]
     if len(wanted) > _LARGEST_SHARE * max(count, 1):
         return None
-    fetched = _fetch(handle, wanted)
+    known = before.metadata_in_memory
+    if known is not None and known.column_names != metadata_names(handle):
+        known = None
+    fetched = _fetch(handle, wanted, known.column_names if known is not None else [])
     if fetched is None or len(kept) + len(wanted) != count:
         return None
 
@@ -90,7 +93,7 @@ def _difference(before: Snapshot, handle: Any, dimension: int) -> Snapshot | Non
     keys = before.keys if whole else before.keys.take(pa.array(kept))
     keys = pa.concat_arrays([keys, *fetched["id"].chunks])
     building.check(keys, vectors, len(kept))
-    return Snapshot(
+    after = Snapshot(
         handle,
         index,
         vectors,
@@ -101,6 +104,10 @@ def _difference(before: Snapshot, handle: Any, dimension: int) -> Snapshot | Non
         before.uuid,
         table.token(handle, int(handle.version)) or "",
     )
+    if known is not None:
+        kept_rows = known if whole else known.take(pa.array(kept))
+        after.keep_metadata(kept_rows, fetched.select(known.column_names))
+    return after
 
 
 def _plausible(
@@ -117,10 +124,10 @@ def _plausible(
     )
 
 
-def _fetch(handle: Any, row_ids: Integers) -> pa.Table | None:
+def _fetch(handle: Any, row_ids: Integers, names: list[str]) -> pa.Table | None:
     parts = [
         handle.take_row_ids(row_ids[start : start + _TAKEN].tolist())
-        .select(list(building.COLUMNS))
+        .select([*building.COLUMNS, *names])
         .to_arrow()
         for start in range(0, max(len(row_ids), 1), _TAKEN)
     ]

@@ -6,12 +6,14 @@ import threading
 from dataclasses import asdict, replace
 from datetime import UTC, date, datetime
 from pathlib import Path
+from unittest import mock
 
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from store import Gallery, Row, mirror, search, table, tabled
+from store import Gallery, Row, arrow, mirror, search, sync, table, tabled
 from tests.store.rows import STAMP, make_rows, random_vectors, small_gallery
 
 words = st.none() | st.text(max_size=4)
@@ -65,6 +67,46 @@ def test_memory_tells_what_the_table_tells(tmp_path_factory, rows, data) -> None
     assert [row.id for row in from_table] == [rows[place].id for place in asked]
 
 
+@settings(max_examples=25, deadline=None)
+@given(described(), described(), st.data())
+def test_memory_follows_the_table(tmp_path_factory, rows, others, data) -> None:
+    gallery = Gallery.create(tmp_path_factory.mktemp("store"), STAMP)
+    gallery.upsert(rows)
+    gallery.refresh()
+    assert gallery._current().metadata.num_rows == len(rows)
+    same_columns = True
+    with mock.patch.object(sync, "_LARGEST_SHARE", 1.0):
+        for step in data.draw(
+            st.lists(st.sampled_from(["upsert", "update", "delete"]), max_size=3)
+        ):
+            before = gallery.columns()
+            if step == "upsert":
+                new = [replace(row, id=row.id.replace("set", "new")) for row in others]
+                gallery.upsert([*new, *others[: len(others) // 2]])
+            elif step == "update":
+                gallery.update_metadata(
+                    [replace(row, age=5.0, split="x") for row in rows if row.id in gallery.ids()]
+                )
+            elif len(gallery) > 1:
+                gallery.delete(ids=gallery.ids()[:1])
+            gallery.refresh()
+            same_columns &= gallery.columns() == before
+    now = gallery._current()
+    assert ("metadata" in now.__dict__) or not same_columns
+    other = Gallery.open(gallery.uri)
+    assert gallery.facets() == other.facets() and gallery.ranges() == other.ranges()
+    fresh = other._current()
+    ids = sorted(now.ids)
+    assert ids == sorted(fresh.ids)
+    told = [asdict(row) for row in arrow.from_arrow(with_ids(now, ids))]
+    assert told == [asdict(row) for row in search.join(fresh, fresh.find(ids))]
+
+
+def with_ids(now: mirror.Snapshot, ids: list[str]) -> pa.Table:
+    places = pa.array(now.find(ids))
+    return now.metadata.take(places).append_column("id", now.keys.take(places))
+
+
 @pytest.fixture
 def gallery(tmp_path: Path) -> Gallery:
     return small_gallery(tmp_path / "store")
@@ -95,7 +137,9 @@ def test_metadata_comes_into_memory_once_asked_often(gallery: Gallery, monkeypat
     assert gallery.row("set/test/3").labels == ("pneumonia",)
     gallery.refresh()
     assert gallery.row("set/test/3").labels == ("edema",)
-    ask(gallery, mirror._ASKED + 1)
+    with monkeypatch.context() as patch:  # and has it in memory, too
+        patch.setattr(table, "take", None)
+        ask(gallery, 1)
     assert gallery.row("set/test/3").labels == ("edema",)
     assert gallery.facets()["labels"] == {"edema": 1, "normal": 10, "pneumonia": 9}
 
