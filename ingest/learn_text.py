@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as functional
 from torch import Tensor
 
 from ingest.blueprint import new_tokenizer
@@ -80,6 +81,24 @@ def learn_texts(
         if (step + 1) % _REPORT == 0 or step + 1 == recipe.text_steps:
             report(step + 1, float(np.mean(losses[-_REPORT:])))
     pupil.load_state_dict(average.module.state_dict())
+    leave_out_common(pupil.model.text_projection.weight, bank)
+
+
+@torch.no_grad()
+def leave_out_common(projection: Tensor, bank: Films) -> None:
+    """Take out of a text projection, in place, the direction that films of every class share.
+
+    A sentence that the tower is not sure of lies between the classes. Its nearest films would be
+    the odd ones that lie there too; without that direction they are clear films of the class it
+    leans to.
+
+    Args:
+        projection: float32 (DIMENSION, width).
+        bank: ``images`` holds unit vectors (n, DIMENSION) of films of every class.
+    """
+    centres = torch.stack([bank.images[bank.labels == i].mean(0) for i in range(len(SUBJECTS))])
+    common = functional.normalize(functional.normalize(centres, dim=-1).sum(0), dim=0)
+    projection -= torch.outer(common, common @ projection)
 
 
 def text_loss(

@@ -4,9 +4,16 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+# Before anything that makes threads is imported. Workers of a run share the cores, and so do the
+# processes they start: more threads than cores would only wait for each other.
+if "PYTEST_XDIST_WORKER_COUNT" in os.environ:
+    share = (os.cpu_count() or 1) // int(os.environ["PYTEST_XDIST_WORKER_COUNT"])
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(share, 1)))
 
 #: Set by `make slow`; without it, tests marked slow are left out.
 SLOW = bool(os.environ.get("CXR_SLOW_TESTS"))
@@ -43,6 +50,17 @@ def _loopback_only(monkeypatch: pytest.MonkeyPatch) -> None:
         connect(self, address)  # type: ignore[arg-type]
 
     monkeypatch.setattr(socket.socket, "connect", guarded)
+
+
+@pytest.fixture(scope="module")
+def all_cores() -> Iterator[None]:
+    """Searches of these tests use every core, as they do outside of tests."""
+    import faiss
+
+    before = faiss.omp_get_max_threads()
+    faiss.omp_set_num_threads(os.cpu_count() or 1)
+    yield
+    faiss.omp_set_num_threads(before)
 
 
 @pytest.fixture

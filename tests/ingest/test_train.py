@@ -18,7 +18,7 @@ torch = pytest.importorskip("torch")
 from ingest import learn_text  # noqa: E402
 from ingest.augment import Augmentation, augment  # noqa: E402
 from ingest.blueprint import new_model, slim  # noqa: E402
-from ingest.learn import Pupil, evened  # noqa: E402
+from ingest.learn import Films, Pupil, evened  # noqa: E402
 from ingest.train import Recipe, train  # noqa: E402
 from ingest.train_text import train_texts  # noqa: E402
 
@@ -263,3 +263,19 @@ def test_what_is_kept_is_evened(tmp_path):
     assert np.abs(before[name] @ before[name].T - np.eye(len(after[name]))).max() > 0.1
     vision = [key for key in before if key.startswith("vision_model.")]
     assert all(np.array_equal(before[key], after[key]) for key in vision)
+
+
+def test_sentences_do_not_point_to_what_all_films_share():
+    generator = torch.Generator().manual_seed(0)
+    vectors = torch.randn(40, 8, generator=generator) + torch.tensor([3.0] + [0.0] * 7)
+    labels = torch.arange(40) % 2
+    vectors[labels == 1, 1] += 2
+    bank = Films(torch.nn.functional.normalize(vectors, dim=1), labels)
+    centres = [bank.images[labels == label].mean(0) for label in (0, 1)]
+    common = sum(centre / centre.norm() for centre in centres)
+    projection = torch.randn(8, 5, generator=generator)
+    apart = (centres[1] / centres[1].norm() - centres[0] / centres[0].norm()) @ projection
+    learn_text.leave_out_common(projection, bank)
+    assert (common @ projection).abs().max() < 1e-5
+    after = (centres[1] / centres[1].norm() - centres[0] / centres[0].norm()) @ projection
+    assert torch.allclose(after, apart, atol=1e-5)  # nothing is lost of what tells them apart

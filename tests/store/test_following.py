@@ -188,7 +188,7 @@ def test_only_what_changed_is_copied(gallery: Gallery, monkeypatch: pytest.Monke
     gallery.delete(ids=["set/test/9"])
     fetched = []
     fetch = sync._fetch
-    monkeypatch.setattr(sync, "_fetch", lambda h, ids: fetched.append(len(ids)) or fetch(h, ids))
+    monkeypatch.setattr(sync, "_fetch", lambda *a: fetched.append(len(a[1])) or fetch(*a))
     assert followed(gallery, monkeypatch) == "followed"
     assert fetched == [2]
     assert len(gallery) == 60

@@ -16,6 +16,8 @@ from store import Gallery, Where, codes, flat, scan, search
 from store.mirror import Snapshot
 from tests.store.rows import STAMP, make_rows, random_vectors, unit
 
+pytestmark = pytest.mark.usefixtures("all_cores")
+
 
 def snapshot_of(vectors: np.ndarray) -> Snapshot:
     index, memory = flat.fresh(*vectors.shape)

@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 from store import BadQuery, Gallery
 from tests.store.rows import DIMENSION, STAMP, make_rows, random_vectors, unit
 
+pytestmark = pytest.mark.usefixtures("all_cores")
+
 
 def by_numpy(ids: list[str], vectors, query, k: int, exclude=()) -> list[tuple[str, float]]:
     scores = (vectors.astype(np.float64) * query.astype(np.float64)).sum(axis=1)
