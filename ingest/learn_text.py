@@ -34,6 +34,8 @@ _REPORT = 100
 _GROUPS = 4
 #: Share of the longer pieces of the vocabulary that a batch does without, at most.
 _WITHHELD = 0.5
+#: Share of a sentence's vector that is kept of what does not tell the classes apart.
+_KEPT = 0.25
 
 
 def caption_tokenizer(seed: int) -> Any:
@@ -81,24 +83,29 @@ def learn_texts(
         if (step + 1) % _REPORT == 0 or step + 1 == recipe.text_steps:
             report(step + 1, float(np.mean(losses[-_REPORT:])))
     pupil.load_state_dict(average.module.state_dict())
-    leave_out_common(pupil.model.text_projection.weight, bank)
+    aim(pupil.model.text_projection.weight, bank)
 
 
 @torch.no_grad()
-def leave_out_common(projection: Tensor, bank: Films) -> None:
-    """Take out of a text projection, in place, the direction that films of every class share.
+def aim(projection: Tensor, bank: Films) -> None:
+    """Turn a text projection, in place, towards what tells the classes of films apart.
 
     A sentence that the tower is not sure of lies between the classes. Its nearest films would be
-    the odd ones that lie there too; without that direction they are clear films of the class it
-    leans to.
+    the odd ones that lie there too; without the direction that films of both classes share they
+    are clear films of the class it leans to. Of what is neither, where hardly a film has a part,
+    a share is kept: cosines with films are small for what sentences have of their own.
 
     Args:
         projection: float32 (DIMENSION, width).
-        bank: ``images`` holds unit vectors (n, DIMENSION) of films of every class.
+        bank: ``images`` holds unit vectors (n, DIMENSION) of films of both classes.
     """
     centres = torch.stack([bank.images[bank.labels == i].mean(0) for i in range(len(SUBJECTS))])
-    common = functional.normalize(functional.normalize(centres, dim=-1).sum(0), dim=0)
-    projection -= torch.outer(common, common @ projection)
+    normal, pneumonia = functional.normalize(centres, dim=-1)
+    common = functional.normalize(normal + pneumonia, dim=0)
+    apart = functional.normalize(pneumonia - normal, dim=0)
+    kept = torch.outer(apart, apart @ projection)
+    rest = projection - kept - torch.outer(common, common @ projection)
+    projection.copy_(kept + _KEPT * rest)
 
 
 def text_loss(

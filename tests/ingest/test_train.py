@@ -265,17 +265,20 @@ def test_what_is_kept_is_evened(tmp_path):
     assert all(np.array_equal(before[key], after[key]) for key in vision)
 
 
-def test_sentences_do_not_point_to_what_all_films_share():
+def test_sentences_are_aimed_at_what_tells_films_apart():
     generator = torch.Generator().manual_seed(0)
     vectors = torch.randn(40, 8, generator=generator) + torch.tensor([3.0] + [0.0] * 7)
     labels = torch.arange(40) % 2
     vectors[labels == 1, 1] += 2
     bank = Films(torch.nn.functional.normalize(vectors, dim=1), labels)
-    centres = [bank.images[labels == label].mean(0) for label in (0, 1)]
-    common = sum(centre / centre.norm() for centre in centres)
+    normal, pneumonia = (
+        torch.nn.functional.normalize(bank.images[labels == label].mean(0), dim=0)
+        for label in (0, 1)
+    )
     projection = torch.randn(8, 5, generator=generator)
-    apart = (centres[1] / centres[1].norm() - centres[0] / centres[0].norm()) @ projection
-    learn_text.leave_out_common(projection, bank)
-    assert (common @ projection).abs().max() < 1e-5
-    after = (centres[1] / centres[1].norm() - centres[0] / centres[0].norm()) @ projection
-    assert torch.allclose(after, apart, atol=1e-5)  # nothing is lost of what tells them apart
+    before, apart = projection.clone(), (pneumonia - normal) @ projection
+    learn_text.aim(projection, bank)
+    assert ((normal + pneumonia) @ projection).abs().max() < 1e-5
+    assert torch.allclose((pneumonia - normal) @ projection, apart, atol=1e-5)
+    other = torch.linalg.svd(torch.stack([normal, pneumonia]))[2][2:]  # neither
+    assert torch.allclose(other @ projection, learn_text._KEPT * (other @ before), atol=1e-5)
