@@ -103,9 +103,9 @@ def aim(projection: Tensor, bank: Films) -> None:
     normal, pneumonia = functional.normalize(centres, dim=-1)
     common = functional.normalize(normal + pneumonia, dim=0)
     apart = functional.normalize(pneumonia - normal, dim=0)
-    kept = torch.outer(apart, apart @ projection)
-    rest = projection - kept - torch.outer(common, common @ projection)
-    projection.copy_(kept + _KEPT * rest)
+    telling = torch.outer(apart, apart @ projection)
+    rest = projection - telling - torch.outer(common, common @ projection)
+    projection.copy_(telling + _KEPT * rest)
 
 
 def text_loss(

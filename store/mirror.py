@@ -24,8 +24,6 @@ from store.schema import Row, Vectors
 
 log = logging.getLogger("store")
 
-#: Columns whose values are counted, beside the user's own.
-_COUNTED = (*arrow.FINDINGS, "split", "dataset", "view", "sex")
 #: Columns of few different values, and the user's own strings: kept as numbers of those.
 _REPEATING = ("split", "dataset", "view", "sex", "batch")
 #: Filters whose rows a snapshot remembers.

@@ -93,10 +93,10 @@ def upsert(uri: str, handle: Any, rows: Sequence[Row], dimension: int) -> Upsert
 def _stored(handle: Any, ids: Sequence[str]) -> dict[str, Row]:
     from lancedb.expr import col, lit
 
-    # New rows mostly come as neighbours: that nothing is stored between the first and the last of
-    # them is found in a tenth of the time that looking for each takes.
     if not ids:
         return {}
+    # New rows mostly come as neighbours: that nothing is stored between the first and the last of
+    # them is found in a tenth of the time that looking for each takes.
     between = (col("id") >= lit(min(ids))) & (col("id") <= lit(max(ids)))
     if not handle.count_rows(between.to_sql()):
         return {}
