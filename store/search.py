@@ -53,26 +53,26 @@ def nearest(
         room = len(allowed)
     results: list[Found] = [(np.empty(0, np.int64), np.empty(0, np.float32))] * len(queries)
     pending = np.arange(len(queries) if room else 0)
-    count = min(room, k + len(banned) + _MARGIN)
-    sure = False
+    count, extra = min(room, k + len(banned)), _MARGIN
+    slack, sure = scan.rounding(queries), False
     while pending.size:
         asked = queries[pending]
-        found = scan.top(snapshot, asked, count, allowed, sure)
+        found = scan.top(snapshot, asked, count, extra, allowed, sure)
         usable = found.positions >= 0
         if banned.size:
             usable &= ~np.isin(found.positions, banned)
         # Scores above 1 are rounding of the vectors' lengths, and rank as 1.
-        least = np.minimum(_kth(found.scores, usable, k), 1) - found.slack
-        # Complete when the last one found is surely worse than the k-th that may be found.
-        complete = (found.scores[:, -1] < least) | (found.scores.shape[1] >= room)
+        least = np.minimum(_kth(found.scores, usable, k), 1) - slack
+        # Complete when the best one left out is surely worse than the k-th that may be found.
+        complete = (found.bound < least) | (found.scores.shape[1] >= room)
         usable &= (found.scores >= least[:, None]) & complete[:, None]
         query, column = np.nonzero(usable)
         ranked = _rank(snapshot, asked, query, found.positions[query, column], k)
         for place in np.flatnonzero(complete):
             results[pending[place]] = ranked[place]
         pending = pending[~complete]
-        if sure or found.slack <= scan.rounding(asked):
-            count = min(room, count * 4)
+        if np.isfinite(found.bound).any():  # float32 scores, too few of them
+            extra = 4 * (count + extra)
         sure = True
     return results
 

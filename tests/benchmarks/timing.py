@@ -36,14 +36,21 @@ def best_of(function: Timed, repeats: int = 7) -> float:
     return in_turns({"it": function}, repeats)["it"]
 
 
-def in_turns(functions: Mapping[str, Timed], repeats: int = 15) -> dict[str, float]:
-    """Seconds of the fastest call of each, called in turns after one to warm up."""
+def in_turns(functions: Mapping[str, Timed], repeats: int = 15, run: int = 1) -> dict[str, float]:
+    """Seconds of the fastest call of each, called in turns after one to warm up.
+
+    Args:
+        functions: by name.
+        repeats: turns of each.
+        run: calls in a row in a turn. BLAS's threads go on spinning for some 50 ms after a
+            product; only a later call is free of what was called before it.
+    """
     for function in functions.values():
         function()
     times: dict[str, list[float]] = {name: [] for name in functions}
     for _ in range(repeats):
         for name, function in functions.items():
-            times[name].append(seconds(function))
+            times[name] += [seconds(function) for _ in range(run)]
     return {name: min(found) for name, found in times.items()}
 
 

@@ -7,6 +7,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
@@ -245,7 +246,11 @@ def test_cleaned_history_is_built_anew(gallery: Gallery, monkeypatch: pytest.Mon
     assert len(gallery) == 61
 
 
-def test_maintenance_spares_versions_that_are_read(gallery: Gallery) -> None:
+def test_maintenance_spares_versions_that_are_read(
+    gallery: Gallery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # All versions here are made within half a second.
+    monkeypatch.setattr(maintain, "_MARGIN_READ", timedelta(milliseconds=20))
     reader = Gallery.open(gallery.uri)
     assert len(reader) == 60
     version = reader.table_version

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from store import Gallery, Where, codes, flat, scan, search
+from store import Gallery, Where, codes, copies, cores, flat, scan, search
 from store.mirror import Snapshot
 from tests.store.rows import STAMP, make_rows, random_vectors, unit
 
@@ -36,10 +36,10 @@ def by_numpy(snapshot: Snapshot, query, k: int, allowed=None, excluded=()) -> li
     return [(i, -score) for score, _, i in ranked[:k]]
 
 
-def give_codes(snapshot: Snapshot, parts: int = 2) -> codes.Codes:
-    state = codes._State()
-    state.codes = codes.make(snapshot.vectors, parts)
-    codes._known[snapshot] = state
+def give_codes(snapshot: Snapshot) -> codes.Codes:
+    state = copies._State()
+    state.codes, state.made = codes.make(snapshot.vectors), True
+    copies._known[snapshot] = state
     return state.codes
 
 
@@ -47,9 +47,11 @@ def give_codes(snapshot: Snapshot, parts: int = 2) -> codes.Codes:
 def as_if_large() -> Iterator[None]:
     """Galleries of a hundred rows go through all that large ones go through."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(codes, "_WORTH_BYTES", 0)
-        patch.setattr(scan, "_TIMES", 1)
+        patch.setattr(copies, "_WORTH_BYTES", 0)
+        patch.setattr(scan, "_TIMES", 3)
         patch.setattr(scan, "_EXTRA", 0)
+        patch.setattr(codes, "_ROWS", 100)
+        patch.setattr(codes, "_SCORE_BYTES", 1000)
         patch.setattr(scan, "_BLOCK_BYTES", 1)  # blocks of 256 rows
         patch.setattr(scan, "_FITS", 0)  # one query on all threads
         yield
@@ -95,37 +97,72 @@ def test_the_answer_is_that_of_numpy(vectors, data) -> None:
     with as_if_large():
         assert answers(queries) == expected
         assert answers(queries[:1]) == expected[:1]
-        give_codes(snapshot, data.draw(st.integers(1, 3)))
-        for number in range(len(queries)):
-            assert answers(queries[number : number + 1]) == expected[number : number + 1]
-        assert answers(queries[:2]) == expected[:2]
-        some = codes._known[snapshot].some
+        parts = data.draw(st.integers(1, 3))
+        with pytest.MonkeyPatch.context() as inner:
+            inner.setattr(cores, "count", lambda: parts)
+            give_codes(snapshot)
+            for number in range(len(queries)):
+                assert answers(queries[number : number + 1]) == expected[number : number + 1]
+            give_codes(snapshot)
+            assert answers(queries) == expected
+            assert answers(queries[:2]) == expected[:2]
+            some = copies._known[snapshot].some
         if allowed is not None and not excluded and some is not None:
             assert some.rows is allowed  # asked again and again: a copy of its own
 
 
+def products(made: codes.Codes, query: np.ndarray, fine: bool) -> tuple[np.ndarray, float]:
+    """What the copy takes the inner products of a query with all rows for, and its error."""
+    import numkong
+
+    wide = query.astype(np.float64)
+    weights = codes._Weights((wide * made.step)[None], made.longest, fine)
+    found = np.asarray(numkong.dots_packed(made.codes, numkong.dots_pack(weights.whole)))
+    assert found.tolist() == (made.codes.astype(int) @ weights.whole.T.astype(int)).tolist()
+    scores = wide @ made.middle + weights.together(found)[:, 0] * weights.scale.astype(np.float64)
+    return scores, made.error + float(weights.lost[0])
+
+
 @settings(max_examples=60, deadline=None)
-@given(collections(), st.integers(1, 3))
-def test_8_bit_scores_are_within_their_bound(vectors, parts) -> None:
-    made = codes.make(vectors, parts)
+@given(collections(), st.booleans())
+def test_no_8_bit_score_is_off_by_more_than_the_bound(vectors, fine) -> None:
+    made = codes.make(vectors)
+    for query in np.concatenate([vectors[:3], random_vectors(5, 1, vectors.shape[1])]):
+        scores, bound = products(made, query, fine)
+        exact = vectors.astype(np.float64) @ query.astype(np.float64)
+        assert np.abs(scores - exact).max() <= bound + 1e-6
+
+
+@settings(max_examples=100, deadline=None)
+@given(collections(), st.integers(1, 20), st.integers(0, 40), st.booleans())
+def test_what_the_copy_calls_complete_is(vectors, count, more, fine) -> None:
+    made = codes.make(vectors)
     queries = np.concatenate([vectors[:3], random_vectors(5, 1, vectors.shape[1])])
-    scores, places = made.top(queries, len(vectors), None)
-    exact = queries.astype(np.float64) @ vectors.astype(np.float64).T
-    assert (places >= 0).all()
-    assert np.abs(scores - np.take_along_axis(exact, places, axis=1)).max() <= made.error
-    assert [sorted(row) for row in places.tolist()] == [list(range(len(vectors)))] * len(queries)
+    slack = scan.rounding(queries)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(codes, "_ROWS", 100)
+        patch.setattr(codes, "_SCORE_BYTES", 1000)
+        found = made.top(vectors, queries, count, count + more, slack, None, fine)
+    if found is None:
+        return
+    exact = (queries.astype(np.float64) @ vectors.astype(np.float64).T).clip(max=1)
+    for row, scores, places, complete in zip(exact, *found, strict=True):
+        kept = places[places >= 0]
+        np.testing.assert_allclose(row[kept], scores[: len(kept)], atol=slack)
+        assert (np.diff(scores[: len(kept)]) <= 0).all()
+        if complete:
+            last = np.sort(row)[-count]
+            assert set(np.flatnonzero(row >= last - slack)) <= set(kept.tolist())
 
 
 def test_the_worst_query_for_the_bound_is_within_it() -> None:
     vectors = random_vectors(500, 3, 16)
-    made = codes.make(vectors, 1)
-    off = vectors - made.parts[0].reconstruct_n(0, len(vectors))
+    made = codes.make(vectors)
+    off = vectors - (made.middle + made.step * made.codes)
     worst = int(np.linalg.norm(off, axis=1).argmax())
-    query = unit(off[worst])[None]  # along the very residual: Cauchy-Schwarz is an equality
-    scores, places = made.top(query, len(vectors), None)
-    found = scores[0, places[0].tolist().index(worst)]
-    exact = float(query[0].astype(np.float64) @ vectors[worst].astype(np.float64))
-    assert 0.9 * made.error < abs(found - exact) <= made.error
+    query = unit(off[worst].astype(np.float32))  # along the very residual: Cauchy-Schwarz is equal
+    off_by = abs(float(off[worst] @ query.astype(np.float64)))
+    assert 0.9 * made.error < off_by <= made.error
 
 
 def test_where_8_bits_cannot_tell_the_whole_scan_does(monkeypatch, small) -> None:
@@ -149,19 +186,46 @@ def test_where_8_bits_cannot_tell_the_whole_scan_does(monkeypatch, small) -> Non
     assert places.tolist() == [place for place, _ in by_numpy(apart, query[0], 5)]
 
 
+def test_a_copy_that_can_tell_nothing_goes(small) -> None:
+    snapshot = snapshot_of(unit(np.ones(8) + 1e-6 * random_vectors(600, 2)))
+    give_codes(snapshot)
+    for _ in range(copies._FRUITLESS):
+        assert copies._known[snapshot].codes is not None
+        search.nearest(snapshot, unit(np.ones((1, 8))), 5)
+    assert copies._known[snapshot].codes is None
+    for _ in range(2 * copies._ASKED):
+        search.nearest(snapshot, unit(np.ones((1, 8))), 5)
+    assert copies._known[snapshot].codes is None  # and is not made again
+
+
+def test_many_queries_get_16_bits_where_8_tell_too_little(small) -> None:
+    vectors = unit(np.ones(64) + 1.2 * random_vectors(600, 2, 64))
+    snapshot = snapshot_of(vectors)
+    give_codes(snapshot)
+    for fine in (False, True, True):
+        assert copies._known[snapshot].fine is fine
+        found = search.nearest(snapshot, vectors[:300], 5)
+        for query, (places, _) in zip(vectors[:300], found, strict=True):
+            assert places.tolist() == [place for place, _ in by_numpy(snapshot, query, 5)]
+    assert copies._known[snapshot].fruitless == 0
+    assert copies._known[snapshot].codes is not None
+
+
 def test_lengths_that_rounded_above_one_rank_as_one(small) -> None:
     vectors = np.repeat(unit(np.ones((1, 8))), 300, axis=0)
     vectors *= np.linspace(1.00001, 1.00009, 300)[:, None].astype(np.float32)
     snapshot = snapshot_of(vectors)
     query = unit(np.ones((1, 8)))
-    places, scores = search.nearest(snapshot, query, 5)[0]
-    assert [snapshot.ids[place] for place in places] == [f"{place:05d}" for place in range(5)]
-    assert scores.tolist() == [1] * 5
+    for _ in range(2):
+        places, scores = search.nearest(snapshot, query, 5)[0]
+        assert [snapshot.ids[place] for place in places] == [f"{place:05d}" for place in range(5)]
+        assert scores.tolist() == [1] * 5
+        give_codes(snapshot)
 
 
 def test_a_gallery_that_is_asked_often_gets_its_8_bit_copy(tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(codes, "_WORTH_BYTES", 1 << 14)
-    monkeypatch.setattr(codes, "_ASKED", 5)
+    monkeypatch.setattr(copies, "_WORTH_BYTES", 1 << 14)
+    monkeypatch.setattr(copies, "_ASKED", 5)
     gallery = Gallery.create(tmp_path, STAMP)
     gallery.upsert(make_rows(random_vectors(1500)))
     queries = random_vectors(20, 5)
@@ -171,13 +235,13 @@ def test_a_gallery_that_is_asked_often_gets_its_8_bit_copy(tmp_path, monkeypatch
         return [[(hit.row.id, hit.score) for hit in hits] for hits in found]
 
     before = answers()
-    [now] = [one for one in codes._known if one.count == 1500]
-    assert codes._known[now].codes is None
+    [now] = [one for one in copies._known if one.count == 1500]
+    assert copies._known[now].codes is None
     gallery.search(queries[4], 7)
     for one in threading.enumerate():
         if one.name == "cxr-codes":
             one.join(20)
-    assert codes._known[now].codes is not None
+    assert copies._known[now].codes is not None
     assert answers() == before
 
     # It is of one version, and goes with it.
@@ -190,9 +254,9 @@ def test_a_gallery_that_is_asked_often_gets_its_8_bit_copy(tmp_path, monkeypatch
 
 def test_small_galleries_have_no_8_bit_copy() -> None:
     snapshot = snapshot_of(random_vectors(1000))
-    for _ in range(2 * codes._ASKED):
+    for _ in range(2 * copies._ASKED):
         search.nearest(snapshot, random_vectors(1), 3)
-    assert snapshot not in codes._known
+    assert snapshot not in copies._known
 
 
 @settings(max_examples=60, deadline=None)
