@@ -20,8 +20,11 @@ _GROUPS = 128
 #: Scores compared at once, since short rows of them are slow, and how many make a group of which
 #: only the peak is looked at first.
 _WIDTH, _DEEP = 4096, 16
+#: Hits of one query, in what may be kept of it, beyond which they are thinned out before all
+#: queries get as much room.
+_WIDEST = 8
 #: Share of the groups that are looked into, rather than all scores.
-_FEW = 1 / 8
+_SPARSE = 1 / 8
 #: Below every score but that of a row that may not be found.
 _LOWEST, _LEAST = np.finfo(np.float32).min, np.iinfo(np.int32).min
 
@@ -32,13 +35,15 @@ class Loose:
 
     Attributes:
         scale: float32 (q,), what one is worth.
-        error: float32 (q,), the most by which a score is off.
+        error: float32 (q,), by how much a score is off at most, and exact ones are rounded.
+        top: float32 (q,), the score that no exact one exceeds.
         exact: from positions (q, m) to exact scores (q, m); -inf for position -1.
         most: rows kept of a query at most.
     """
 
     scale: Vectors
     error: Vectors
+    top: Vectors
     exact: Callable[[Integers], Vectors]
     most: int
 
@@ -50,7 +55,8 @@ class Best:
         queries: how many.
         count: wanted of each.
         loose: given where scores are not exact: all that could be among the best is kept then.
-        floor: float32 (q,), below which nothing is wanted; those who share one raise it together.
+        floor: float32 (q,), below which nothing is wanted. Threads that share one raise it
+            together; a value that one of them overwrites with a lower one was as true.
     """
 
     def __init__(
@@ -62,6 +68,7 @@ class Best:
         self._places = np.full((queries, count), -1, np.int64)
         self._floor = new_floor(queries) if floor is None else floor
         self._waiting: list[tuple[Integers, Integers, Vectors]] = []
+        self._hits = 0  # in all of them
         self._dropped = np.full(queries, -np.inf, np.float32)
 
     def add(self, scores: Scores, start: int) -> None:
@@ -77,12 +84,15 @@ class Best:
             self._raise(_floor(scores, self._count))
         # Equal to the floor is kept: which of equal scores ranks first is decided later.
         flat = _reaching(scores, self._reach())
+        if not len(flat):
+            return
         row, query = np.divmod(flat, q)
         found = scores.ravel()[flat]
         if self._loose is not None:
-            found = found * self._loose.scale[query]
+            found = (found * self._loose.scale[query]).astype(np.float32)
         self._waiting.append((query, row + start, found))
-        if sum(len(part[0]) for part in self._waiting) > 4 * q * self._count:
+        self._hits += len(flat)
+        if self._hits > 4 * q * self._count:
             self._merge()
 
     def _raise(self, reached: Scores) -> None:
@@ -91,7 +101,8 @@ class Best:
             np.maximum(self._floor, reached, out=self._floor)
         else:
             known = reached > _LEAST
-            sure = reached * self._loose.scale - 2 * self._loose.error
+            sure = reached * self._loose.scale - self._loose.error
+            sure = np.minimum(sure, self._loose.top) - self._loose.error
             np.maximum(self._floor, sure, out=self._floor, where=known)
 
     def _reach(self) -> Scores:
@@ -122,13 +133,18 @@ class Best:
         if not self._waiting:
             return
         query, place, score = (np.concatenate(part) for part in zip(*self._waiting, strict=True))
-        self._waiting = []
+        self._waiting, self._hits = [], 0
         q, held = self._scores.shape
         # Short integers are sorted by counting.
         order = np.argsort(query.astype(np.uint16) if q < 1 << 16 else query, kind="stable")
-        query = query[order]
-        ends = np.searchsorted(query, np.arange(q + 1))
+        ends = np.searchsorted(query[order], np.arange(q + 1))
         width = int(np.diff(ends).max(initial=0))
+        if width > _WIDEST * self._most:  # a few queries have nearly all: as many as may be kept
+            order = np.lexsort((-score, query))
+            order = order[np.arange(len(order)) - ends[query[order]] <= self._most]
+            ends = np.searchsorted(query[order], np.arange(q + 1))
+            width = self._most + 1
+        query = query[order]
         scores = np.full((q, held + width), -np.inf, np.float32)
         places = np.full((q, held + width), -1, np.int64)
         scores[:, :held], places[:, :held] = self._scores, self._places
@@ -178,7 +194,7 @@ def _reaching(scores: Scores, floor: Scores) -> Integers:
     deep = scores.reshape(-1)[:whole].reshape(-1, _DEEP, width)
     # Where few reach the floor, peaks of groups are found faster than every score is compared.
     high = np.flatnonzero(deep.max(axis=1).reshape(-1, width // q, q) >= floor)
-    if len(high) > _FEW * whole / _DEEP:
+    if len(high) > _SPARSE * whole / _DEEP:
         return np.flatnonzero(scores >= floor)
     group, column = np.divmod(high, width)
     which, depth = np.nonzero(deep[group, :, column] >= floor[column % q][:, None])

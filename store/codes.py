@@ -29,15 +29,18 @@ from store.schema import Vectors
 #: Bytes of vectors turned into codes at once, and of scores looked at once: they stay in cache.
 _PIECE_BYTES = 1 << 18
 _SCORE_BYTES = 1 << 20
-#: Rows of which few queries are scored at once.
+#: Up to this many queries, the bytes of the copy are what takes time, not the products; and rows
+#: that they are scored with at once.
+FEW = 4
 _ROWS = 1 << 18
-_FEW = 4
 _LEVELS = 256
 _HALF = _LEVELS // 2
 #: Queries are of unit length up to a rounding that is surely less than this.
 _NEARLY_UNIT = 1.01
+#: Below this, ranges and weights are nothing: their inverses fit no float32.
+_TINY = 1e-30
 #: Share of crowded queries with which the rest is not looked at.
-CROWDED = 0.5
+_CROWDED = 0.5
 
 
 class Found(NamedTuple):
@@ -66,7 +69,7 @@ class _Weights:
 
     def __init__(self, weights: npt.NDArray[np.float64], longest: float, fine: bool) -> None:
         unit = np.abs(weights).max(axis=1, keepdims=True) / (_HALF - 1)
-        unit[unit == 0] = 1
+        unit[unit < _TINY] = 1
         whole = np.rint(weights / unit)
         self.whole = whole.astype(np.int8)
         self._count = len(weights)
@@ -156,7 +159,7 @@ class Codes:
             return np.where(places >= 0, products.clip(max=1) - base[:, None], -np.inf)
 
         error = (self.error + weights.lost + 2 * slack).astype(np.float32)
-        loose = Loose(weights.scale, error, exact, most)
+        loose = Loose(weights.scale, error, 1 - base, exact, most)
         floor = new_floor(len(queries))
 
         def scored(piece: slice) -> npt.NDArray[np.int32]:
@@ -169,14 +172,14 @@ class Codes:
             best = Best(len(queries), count, loose, floor)
             for piece in _pieces(mine, max(_SCORE_BYTES // (4 * len(queries)), 1)):
                 best.add(scored(piece), piece.start)
-                if best.crowded.mean() > CROWDED:
+                if best.crowded.mean() > _CROWDED:
                     best.give_up()
                     break
             best.found()
             return best
 
         parts = min(cores.count(), len(self.codes))
-        if len(queries) <= _FEW:  # too few scores for picking them to be worth threads
+        if len(queries) <= FEW:  # too few scores for picking them to be worth threads
             best = Best(len(queries), count, loose, floor)
             for piece in _pieces(slice(0, len(self.codes)), _ROWS):
                 found = cores.each(
@@ -185,9 +188,9 @@ class Codes:
                 best.add(np.concatenate(found), piece.start)
         else:
             best = together(cores.each(part, cores.share(len(self.codes), parts)))
-        if best.crowded.mean() > CROWDED:
-            return None
         _, positions = best.found()
+        if best.crowded.mean() > _CROWDED:
+            return None
         scores = exact(positions) + base[:, None]
         if self.rows is not None:
             positions = np.where(positions >= 0, self.rows[positions], -1)
@@ -209,9 +212,16 @@ def _pieces(rows: slice, size: int) -> Iterator[slice]:
 
 
 def make(vectors: Vectors) -> Codes:
-    """Codes of vectors float32 (n, d)."""
+    """Codes of vectors float32 (n, d).
+
+    Raises:
+        ValueError: numbers that are not finite.
+    """
     low, high = vectors.min(axis=0).astype(np.float64), vectors.max(axis=0).astype(np.float64)
+    if not np.isfinite([low, high]).all():
+        raise ValueError("vectors hold numbers that are not finite")
     step = (high - low) / _LEVELS
+    step[step < _TINY] = 0  # what it leaves is measured
     codes = np.empty(vectors.shape, np.int8)
     middle = low + step * (_HALF + 0.5)
     rows = max(_PIECE_BYTES // (4 * vectors.shape[1]), 1)
@@ -230,12 +240,12 @@ def make(vectors: Vectors) -> Codes:
             np.rint(values, out=values)
             np.clip(values, -_HALF, _HALF - 1, out=values)
             codes[piece] = values
-            longest = max(longest, float(np.einsum("ij,ij->i", values, values).max()))
+            longest = np.maximum(longest, np.einsum("ij,ij->i", values, values).max())
             values *= small_step
             values += small_middle
             values -= vectors[piece]
-            farthest = max(farthest, float(np.einsum("ij,ij->i", values, values).max()))
-        return farthest, longest
+            farthest = np.maximum(farthest, np.einsum("ij,ij->i", values, values).max())
+        return float(farthest), float(longest)
 
     found = cores.each(part, cores.share(len(vectors), min(cores.count(), len(vectors))))
     farthest, longest = (float(np.sqrt(max(worst))) for worst in zip(*found, strict=True))

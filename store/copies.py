@@ -21,8 +21,6 @@ log = logging.getLogger("store")
 _ASKED, _AS_MUCH = 32, 16
 #: Bytes of vectors that fit no cache.
 _WORTH_BYTES = 32 << 20
-#: Up to this many queries, the bytes of the copy are what takes time, not the products.
-_FINE = 4
 #: Scans in a row that could tell little, after which the copy is given up: its rows lie too near to
 #: each other.
 _FRUITLESS = 4
@@ -67,13 +65,15 @@ def candidates(
         some = state.some
     if again and allowed is not None:
         if some is None or some.rows is not allowed:
-            some = state.some = copy.only(allowed)
+            some = copy.only(allowed)
+            with _lock:
+                state.some = some if state.codes is copy else None
         copy = some
-    fine = len(queries) <= _FINE or state.fine
+    fine = len(queries) <= codes.FEW or state.fine
     only = allowed if copy.rows is None else None
     found = copy.top(snapshot.vectors, queries, count, most, slack, only, fine)
     with _lock:
-        if found is not None and found.complete.mean() >= codes.CROWDED:
+        if found is not None:
             state.fruitless = 0
         elif not fine:
             state.fine = True
@@ -88,8 +88,8 @@ def _make_behind(state: _State, vectors: Vectors) -> None:
     def work() -> None:
         try:
             state.codes = codes.make(vectors)
-        except MemoryError:
-            log.info("no memory for 8-bit codes of %s rows; searching without", len(vectors))
+        except (MemoryError, ValueError) as error:
+            log.info("no 8-bit codes of %s rows, searching without: %r", len(vectors), error)
 
     # Not a daemon: the process ends when it is done, a second at a million rows.
     threading.Thread(target=work, name="cxr-codes").start()

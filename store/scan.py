@@ -2,9 +2,9 @@
 
 Matrix products run block by block over the memory of the IndexFlatIP, and only scores that reach
 the best ones so far are looked at again. Their rounding is that of IndexFlatIP, at most d * 2^-24.
-A few queries of a large gallery that is asked often go through its 8-bit copy (store.copies), whose
-scores are less exact. Every answer says how far its scores can be off; store.search ranks by the
-vectors themselves, with that bound in mind, so the answer is the same whatever scanned.
+A large gallery that is asked often goes through its 8-bit copy (store.copies), whose scores choose
+candidates. Every answer says what it cannot have left out; store.search ranks by the vectors
+themselves, with that bound in mind, so the answer is the same whatever scanned.
 """
 
 from __future__ import annotations
@@ -106,9 +106,10 @@ def _all(
 def rounding(queries: Vectors) -> float:
     """The slack of float32: an inner product of unit vectors is off by d * 2^-24 at most.
 
-    Higham, Accuracy and Stability of Numerical Algorithms (2002), 3.1; of both rows compared.
+    Higham, Accuracy and Stability of Numerical Algorithms (2002), 3.1; of both rows compared,
+    which are of unit length up to a percent.
     """
-    return 2 * float(queries.shape[1]) * 2.0**-24 + 2e-7
+    return 2.02 * float(queries.shape[1]) * 2.0**-24 + 2e-7
 
 
 def blocked(
@@ -119,7 +120,7 @@ def blocked(
     Args:
         vectors: float32 (n, d).
         queries: float32 (q, d).
-        count: how many per query, at most n.
+        count: how many per query, at most n, or n - 1 where one is banned.
         banned: one position per query that is not to be found; -1 for none.
     """
     n, q = len(vectors), len(queries)

@@ -61,8 +61,9 @@ def nearest(
         usable = found.positions >= 0
         if banned.size:
             usable &= ~np.isin(found.positions, banned)
-        # Scores above 1 are rounding of the vectors' lengths, and rank as 1.
-        least = np.minimum(_kth(found.scores, usable, k), 1) - slack
+        # Scores above 1, or below -1, are rounding of the vectors' lengths, and rank as 1 and -1.
+        kth = np.minimum(_kth(found.scores, usable, k), 1)
+        least = np.where(kth <= slack - 1, -np.inf, kth - slack)
         # Complete when the best one left out is surely worse than the k-th that may be found.
         complete = (found.bound < least) | (found.scores.shape[1] >= room)
         usable &= (found.scores >= least[:, None]) & complete[:, None]
@@ -71,7 +72,7 @@ def nearest(
         for place in np.flatnonzero(complete):
             results[pending[place]] = ranked[place]
         pending = pending[~complete]
-        if np.isfinite(found.bound).any():  # float32 scores, too few of them
+        if sure or np.isfinite(found.bound).any():  # float32 scores, too few of them
             extra = 4 * (count + extra)
         sure = True
     return results

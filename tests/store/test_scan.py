@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
+import tracemalloc
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import numpy as np
 import pyarrow as pa
@@ -12,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from store import Gallery, Where, codes, copies, cores, flat, scan, search
+from store import Gallery, Where, best, codes, copies, cores, flat, scan, search
 from store.mirror import Snapshot
 from tests.store.rows import STAMP, make_rows, random_vectors, unit
 
@@ -54,6 +55,9 @@ def as_if_large() -> Iterator[None]:
         patch.setattr(codes, "_SCORE_BYTES", 1000)
         patch.setattr(scan, "_BLOCK_BYTES", 1)  # blocks of 256 rows
         patch.setattr(scan, "_FITS", 0)  # one query on all threads
+        patch.setattr(best, "_WIDTH", 8)
+        patch.setattr(best, "_DEEP", 4)
+        patch.setattr(best, "_GROUPS", 4)
         yield
 
 
@@ -66,7 +70,7 @@ def small() -> Iterator[None]:
 @st.composite
 def collections(draw) -> np.ndarray:
     """Vectors with doubles, with near doubles, in a narrow cone or all around."""
-    count, dimension = draw(st.integers(30, 900)), draw(st.sampled_from([3, 8, 33]))
+    count, dimension = draw(st.integers(30, 900)), draw(st.sampled_from([2, 3, 8, 33]))
     random = np.random.default_rng(draw(st.integers(0, 9999)))
     pool = random.normal(size=(draw(st.integers(1, count)), dimension))
     vectors = pool[random.integers(0, len(pool), count)]
@@ -74,6 +78,10 @@ def collections(draw) -> np.ndarray:
         size=vectors.shape
     )
     vectors[:, 0] += draw(st.sampled_from([0.0, 0.0, 10.0]))
+    if draw(st.booleans()):  # a dimension of no range, or of next to none
+        vectors[:, 1] = 0
+        vectors[: len(vectors) // 2, 1] = draw(st.sampled_from([0.0, 1e-43, 1e-20]))
+        vectors[:, 0] += 1e-3
     return unit(vectors)
 
 
@@ -106,6 +114,7 @@ def test_the_answer_is_that_of_numpy(vectors, data) -> None:
             give_codes(snapshot)
             assert answers(queries) == expected
             assert answers(queries[:2]) == expected[:2]
+            assert answers(queries) == expected
             some = copies._known[snapshot].some
         if allowed is not None and not excluded and some is not None:
             assert some.rows is allowed  # asked again and again: a copy of its own
@@ -211,16 +220,46 @@ def test_many_queries_get_16_bits_where_8_tell_too_little(small) -> None:
     assert copies._known[snapshot].codes is not None
 
 
-def test_lengths_that_rounded_above_one_rank_as_one(small) -> None:
-    vectors = np.repeat(unit(np.ones((1, 8))), 300, axis=0)
-    vectors *= np.linspace(1.00001, 1.00009, 300)[:, None].astype(np.float32)
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize("large", [True, False])
+def test_lengths_that_rounded_beyond_one_rank_as_one(monkeypatch, sign, large) -> None:
+    vectors = np.repeat(unit(np.ones((1, 8))), 3000, axis=0)
+    vectors *= sign * np.linspace(1.00001, 1.00006, 3000)[:, None].astype(np.float32)
+    vectors[-60:] *= np.float32(1.00003)
     snapshot = snapshot_of(vectors)
-    query = unit(np.ones((1, 8)))
-    for _ in range(2):
-        places, scores = search.nearest(snapshot, query, 5)[0]
-        assert [snapshot.ids[place] for place in places] == [f"{place:05d}" for place in range(5)]
-        assert scores.tolist() == [1] * 5
-        give_codes(snapshot)
+    monkeypatch.setattr(copies, "_WORTH_BYTES", 0)
+    with as_if_large() if large else nullcontext():
+        for query in (unit(np.ones((1, 8))), unit(np.ones((8, 8)))):
+            for _ in range(2):
+                for places, scores in search.nearest(snapshot, query, 5):
+                    found = [snapshot.ids[place] for place in places]
+                    assert found == [f"{place:05d}" for place in range(5)]
+                    assert scores.tolist() == [sign] * 5
+                give_codes(snapshot)
+
+
+def test_memory_grows_as_the_queries() -> None:
+    """One query that most rows equal, or one that 8 bits cannot tell anything of, among others."""
+    vectors = random_vectors(20_000, 1, 16)
+    vectors[7_000:] = vectors[0]
+    made = codes.make(vectors)
+    peaks = []
+    for count in (100, 400):
+        queries = random_vectors(count, 2, 16)
+        queries[3] = vectors[0]
+        tracemalloc.start()
+        scan.blocked(vectors, queries, 26)
+        made.top(vectors, queries, 10, 288, scan.rounding(queries), None, False)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < 6 * peaks[0]
+
+
+def test_vectors_that_are_not_finite_get_no_copy() -> None:
+    vectors = random_vectors(100)
+    vectors[3, 2] = np.nan
+    with pytest.raises(ValueError, match="not finite"):
+        codes.make(vectors)
 
 
 def test_a_gallery_that_is_asked_often_gets_its_8_bit_copy(tmp_path, monkeypatch) -> None:
