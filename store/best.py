@@ -20,8 +20,8 @@ _GROUPS = 128
 #: Scores compared at once, since short rows of them are slow, and how many make a group of which
 #: only the peak is looked at first.
 _WIDTH, _DEEP = 4096, 16
-#: Hits of one query, in what may be kept of it, beyond which they are thinned out before all
-#: queries get as much room.
+#: Hits of one query, in what is wanted of it, beyond which they are thinned out before all queries
+#: get as much room.
 _WIDEST = 8
 #: Share of the groups that are looked into, rather than all scores.
 _SPARSE = 1 / 8
@@ -139,7 +139,7 @@ class Best:
         order = np.argsort(query.astype(np.uint16) if q < 1 << 16 else query, kind="stable")
         ends = np.searchsorted(query[order], np.arange(q + 1))
         width = int(np.diff(ends).max(initial=0))
-        if width > _WIDEST * self._most:  # a few queries have nearly all: as many as may be kept
+        if width > max(_WIDEST * self._count, self._most):  # too many of some query
             order = np.lexsort((-score, query))
             order = order[np.arange(len(order)) - ends[query[order]] <= self._most]
             ends = np.searchsorted(query[order], np.arange(q + 1))

@@ -223,9 +223,9 @@ def test_many_queries_get_16_bits_where_8_tell_too_little(small) -> None:
 @pytest.mark.parametrize("sign", [1, -1])
 @pytest.mark.parametrize("large", [True, False])
 def test_lengths_that_rounded_beyond_one_rank_as_one(monkeypatch, sign, large) -> None:
-    vectors = np.repeat(unit(np.ones((1, 8))), 3000, axis=0)
-    vectors *= sign * np.linspace(1.00001, 1.00006, 3000)[:, None].astype(np.float32)
-    vectors[-60:] *= np.float32(1.00003)
+    vectors = np.repeat(unit(np.ones((1, 8))), 4000, axis=0)
+    lengths = np.concatenate([np.linspace(1.00001, 1.00006, 3940), np.full(60, 1.00009)])
+    vectors *= sign * np.random.default_rng(0).permutation(lengths)[:, None].astype(np.float32)
     snapshot = snapshot_of(vectors)
     monkeypatch.setattr(copies, "_WORTH_BYTES", 0)
     with as_if_large() if large else nullcontext():
@@ -238,21 +238,22 @@ def test_lengths_that_rounded_beyond_one_rank_as_one(monkeypatch, sign, large) -
                 give_codes(snapshot)
 
 
-def test_memory_grows_as_the_queries() -> None:
-    """One query that most rows equal, or one that 8 bits cannot tell anything of, among others."""
-    vectors = random_vectors(20_000, 1, 16)
-    vectors[7_000:] = vectors[0]
+@pytest.mark.parametrize("copied", [False, True])
+def test_one_query_that_most_rows_equal_takes_no_memory_for_all(copied) -> None:
+    vectors = random_vectors(60_000, 1, 8)
+    vectors[20_000:] = vectors[0]
+    queries = random_vectors(400, 2, 8)
+    queries = unit(queries - 0.9 * np.outer(queries @ vectors[0], vectors[0]))
+    queries[0] = vectors[0]
     made = codes.make(vectors)
-    peaks = []
-    for count in (100, 400):
-        queries = random_vectors(count, 2, 16)
-        queries[3] = vectors[0]
-        tracemalloc.start()
-        scan.blocked(vectors, queries, 26)
+    tracemalloc.start()
+    if copied:
         made.top(vectors, queries, 10, 288, scan.rounding(queries), None, False)
-        peaks.append(tracemalloc.get_traced_memory()[1])
-        tracemalloc.stop()
-    assert peaks[1] < 6 * peaks[0]
+    else:
+        scan.blocked(vectors, queries, 26)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2 * len(queries) * len(vectors)  # half of what all scores take
 
 
 def test_vectors_that_are_not_finite_get_no_copy() -> None:
