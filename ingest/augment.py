@@ -49,8 +49,6 @@ class Augmentation:
     spare: float = 0.25
 
 
-#: Where films are joined, and how gradually, in widths of the image.
-_SEAM, _SOFT = (0.39, 0.61), (0.025, 0.07)
 #: Draws uniformly from [-limit, limit], in the shape asked for.
 Uniform = Callable[..., Tensor]
 
@@ -85,41 +83,6 @@ def augment(images: Tensor, how: Augmentation, generator: torch.Generator) -> Te
     images = _erase(images, how.erase, uniform)
     mirrored = torch.where(uniform(0.5) + 0.5 < how.flip, before.flip(3), before)
     return torch.where(uniform(0.5) + 0.5 < how.spare, mirrored, images)
-
-
-def spliced(images: Tensor, labels: Tensor, share: float, generator: torch.Generator) -> Tensor:
-    """Some films with one side of another film of the same class, at their own mean grey.
-
-    A lung of one healthy child and a lung of another are healthy, and were never seen together:
-    what a film shows is then not what it is known by.
-
-    Args:
-        images: float (n, 1, side, side) in [0, 1].
-        labels: int64 (n,); of each there are at least two, or it is spliced with itself.
-        share: of the images that are spliced.
-        generator: on the images' device; the only source of chance.
-
-    Returns:
-        float (n, 1, side, side) in [0, 1].
-    """
-    count, _, _, side = images.shape
-
-    def draw(low: float, high: float) -> Tensor:
-        one = torch.rand(count, 1, 1, 1, generator=generator, device=images.device)
-        return low + (high - low) * one
-
-    # A random order within each class.
-    order = torch.rand(count, generator=generator, device=images.device).argsort()
-    order = order[labels[order].argsort(stable=True)]
-    partner = torch.empty_like(order)
-    partner[labels.argsort(stable=True)] = order
-    other = images[partner]
-    other = torch.where(draw(0, 1) < 0.5, other.flip(3), other)
-    other = other + images.mean((2, 3), keepdim=True) - other.mean((2, 3), keepdim=True)
-    place = torch.arange(side, device=images.device)[None, None, None]
-    weight = torch.sigmoid((place - draw(*_SEAM) * side) / (draw(*_SOFT) * side))
-    both = (images + weight * (other - images)).clamp(0, 1)
-    return torch.where(draw(0, 1) < share, both, images)
 
 
 def _move(images: Tensor, how: Augmentation, uniform: Uniform) -> Tensor:

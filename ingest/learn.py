@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor, nn
 
-from ingest.augment import Augmentation, augment, spliced
+from ingest.augment import Augmentation, augment
 from ingest.blueprint import DEVIATION, DIMENSION, MEAN
 from ingest.captions import SUBJECTS
 
@@ -23,7 +23,6 @@ class Recipe:
     Attributes:
         epochs: passes over the training split by the image tower.
         batch: images in a step, half of each class; each is seen in two random views.
-        splice: share of them that have one side of another film of their class.
         learning_rate, weight_decay: of AdamW, warmed up over 5 % of the steps, then a cosine to 0.
         temperature: of the supervised contrastive loss.
         instance: weight of the loss that tells one film from all others.
@@ -37,7 +36,6 @@ class Recipe:
 
     epochs: int = 60
     batch: int = 256
-    splice: float = 0.5
     learning_rate: float = 1.5e-3
     weight_decay: float = 0.05
     temperature: float = 0.1
@@ -139,7 +137,6 @@ def image_loss(
 ) -> Tensor:
     """Loss of one batch: same findings together, classes at their prototypes, each film itself."""
     images, labels = films.balanced(recipe.batch, generator)
-    images = spliced(images, labels, recipe.splice, generator)
     views, labels = augment(images.repeat(2, 1, 1, 1), how, generator), labels.repeat(2)
     pooled, vectors = pupil.see(views.contiguous(memory_format=torch.channels_last))
     prototypes = functional.normalize(pupil.prototypes, dim=-1)

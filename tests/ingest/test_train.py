@@ -16,7 +16,7 @@ from store.errors import BadSource, UsageError
 torch = pytest.importorskip("torch")
 
 from ingest import learn_text  # noqa: E402
-from ingest.augment import Augmentation, augment, spliced  # noqa: E402
+from ingest.augment import Augmentation, augment  # noqa: E402
 from ingest.blueprint import new_model, slim  # noqa: E402
 from ingest.learn import Films, Pupil, evened  # noqa: E402
 from ingest.train import Recipe, train  # noqa: E402
@@ -241,25 +241,6 @@ def test_some_films_are_spared_and_only_mirrored():
     assert 30 <= plain.sum() <= 70 and 30 <= mirrored.sum() <= 70
     none = augment(images, Augmentation(spare=0.0), torch.Generator().manual_seed(5))
     assert not (none == images).all(dim=(1, 2, 3)).any()
-
-
-def test_films_are_spliced_with_films_of_their_class():
-    draw = torch.Generator().manual_seed(0)
-    labels = torch.arange(400) % 2
-    # Films of class 0 have structure above, those of class 1 below.
-    images = 0.5 + 0.4 * (torch.rand(400, 1, 28, 28, generator=draw) - 0.5)
-    images[labels == 0, :, 14:] = 0.5
-    images[labels == 1, :, :14] = 0.5
-    images = images + 0.5 - images.mean((2, 3), keepdim=True)
-    one, two = (spliced(images, labels, 0.5, torch.Generator().manual_seed(5)) for _ in range(2))
-    assert torch.equal(one, two)
-    moved = (one != images).any(dim=3).any(dim=2)[:, 0]
-    assert 160 <= moved.sum() <= 240
-    flat = one.std(dim=3)
-    assert flat[labels == 0, :, 14:].max() < 0.01 and flat[labels == 1, :, :14].max() < 0.01
-    torch.testing.assert_close(one[..., :3], images[..., :3], atol=0.02, rtol=0)
-    assert (one[moved][..., -3:] - images[moved][..., -3:]).abs().mean() > 0.02
-    assert torch.equal(spliced(images, labels, 0.0, draw), images)
 
 
 def test_evened_only_changes_how_far_directions_are_stretched():
