@@ -54,8 +54,8 @@ def exact(gallery: Gallery) -> tuple[float, float]:
             "scan": lambda: search.nearest(now, one, K),
             "join": lambda: search.hits(now, hits),
         },
-        8,
-        run=5,
+        3,
+        run=20,
     )
     line("one query, the first 32 of a process", first["scan"], "numpy", first["numpy"])
     line("  their join, from the table", first["join"])
@@ -73,8 +73,8 @@ def exact(gallery: Gallery) -> tuple[float, float]:
             "scan 10 %": lambda: search.nearest(now, one, K, allowed),
             "whole 10 %": lambda: gallery.search(one, K, rare),
         },
-        10,
-        run=10,
+        4,
+        run=25,
     )
     ours = took["scan"]
     judge("one query, search only", ours / took["numpy"], 0.95, "x numpy", ours)
