@@ -14,7 +14,6 @@ these bounds cannot tell who is among the best, the whole scan in float32 does.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -153,7 +152,7 @@ class Codes:
             rows = places if self.rows is None else self.rows[places]
             products = np.empty(places.shape, np.float32)
             together = max(_SCORE_BYTES // (4 * places.shape[1] * vectors.shape[1]), 1)
-            for some in _pieces(slice(0, len(places)), together):
+            for some in cores.pieces(slice(0, len(places)), together):
                 np.vecdot(vectors[rows[some]], queries[some, None], out=products[some])
             # Beyond 1 is rounding of the lengths, and ranks as 1.
             return np.where(places >= 0, products.clip(max=1) - base[:, None], -np.inf)
@@ -170,7 +169,7 @@ class Codes:
 
         def part(mine: slice) -> Best:
             best = Best(len(queries), count, loose, floor)
-            for piece in _pieces(mine, max(_SCORE_BYTES // (4 * len(queries)), 1)):
+            for piece in cores.pieces(mine, max(_SCORE_BYTES // (4 * len(queries)), 1)):
                 best.add(scored(piece), piece.start)
                 if best.crowded.mean() > _CROWDED:
                     best.give_up()
@@ -181,7 +180,7 @@ class Codes:
         parts = min(cores.count(), len(self.codes))
         if len(queries) <= FEW:  # too few scores for picking them to be worth threads
             best = Best(len(queries), count, loose, floor)
-            for piece in _pieces(slice(0, len(self.codes)), _ROWS):
+            for piece in cores.pieces(slice(0, len(self.codes)), _ROWS):
                 found = cores.each(
                     scored, cores.share(piece.stop - piece.start, parts, piece.start)
                 )
@@ -206,11 +205,6 @@ class Codes:
         return replace(self, codes=self.codes[rows], rows=rows)
 
 
-def _pieces(rows: slice, size: int) -> Iterator[slice]:
-    for start in range(rows.start, rows.stop, size):
-        yield slice(start, min(start + size, rows.stop))
-
-
 def make(vectors: Vectors) -> Codes:
     """Codes of vectors float32 (n, d).
 
@@ -232,9 +226,8 @@ def make(vectors: Vectors) -> Codes:
     def part(mine: slice) -> tuple[float, float]:
         farthest = longest = 0.0
         space = np.empty((rows, vectors.shape[1]), np.float32)
-        for start in range(mine.start, mine.stop, rows):
-            piece = slice(start, min(start + rows, mine.stop))
-            values = space[: piece.stop - start]
+        for piece in cores.pieces(mine, rows):
+            values = space[: piece.stop - piece.start]
             np.subtract(vectors[piece], small_middle, out=values)
             values *= scale
             np.rint(values, out=values)

@@ -80,8 +80,6 @@ def top(
             bound = np.where(found.complete, -np.inf, np.inf).astype(np.float32)
             return Candidates(found.scores, found.positions, bound)
     scores, positions = _all(snapshot, queries, min(count + extra, room), allowed)
-    if scores.shape[1] >= room:
-        return Candidates(scores, positions, np.full(len(queries), -np.inf, np.float32))
     return Candidates(scores, positions, scores[:, -1])
 
 
@@ -128,13 +126,12 @@ def blocked(
     columns = np.ascontiguousarray(queries.T)
     space = np.empty((rows, q), np.float32)
     best, parts = Best(q, count), _parts(vectors)
-    for start in range(0, n, rows):
-        stop = min(start + rows, n)
-        scores = _products(vectors[start:stop], columns, space[: stop - start], parts)
+    for piece in cores.pieces(slice(0, n), rows):
+        scores = _products(vectors[piece], columns, space[: piece.stop - piece.start], parts)
         if banned is not None:
-            inside = np.flatnonzero((banned >= start) & (banned < stop))
-            scores[banned[inside] - start, inside] = -np.inf
-        best.add(scores, start)
+            inside = np.flatnonzero((banned >= piece.start) & (banned < piece.stop))
+            scores[banned[inside] - piece.start, inside] = -np.inf
+        best.add(scores, piece.start)
     return best.found()
 
 
@@ -168,10 +165,10 @@ def _some(
 
     def part(mine: slice) -> None:
         space = np.empty((piece, vectors.shape[1]), np.float32)
-        for start in range(mine.start, mine.stop, piece):
-            chosen = allowed[start : min(start + piece, mine.stop)]
+        for some in cores.pieces(mine, piece):
+            chosen = allowed[some]
             rows = np.take(vectors, chosen, axis=0, out=space[: len(chosen)], mode="clip")
-            _products(rows, columns, scores[start : start + len(chosen)])
+            _products(rows, columns, scores[some])
 
     many = len(allowed) * len(queries) >= _WORTH_A_THREAD
     cores.each(part, cores.share(len(allowed), cores.count() if many else 1))
