@@ -18,7 +18,8 @@ log = logging.getLogger("store")
 #: Versions walked back at most.
 _DEEPEST = 64
 _LAST = 2**64 - 1
-Open = Callable[[str], Any]
+#: Opens the newest version of the gallery at a place, or a given one.
+Open = Callable[..., Any]
 
 
 def manifests(folder: Path) -> list[tuple[int, Path]]:
@@ -90,6 +91,33 @@ def _settle(uri: str, folder: Path, open_: Open) -> bool:
     for path, target in reversed(moved):
         target.rename(path)
     return False
+
+
+def set_aside(uri: str, folder: Path, open_: Open) -> bool:
+    """Quarantine versions older than the newest that cannot be read: merging reads them all.
+
+    A power loss among several commits can spare the last of them. For the table's writer.
+
+    Returns:
+        Whether there was one.
+    """
+    moved = []
+    for version, path in manifests(folder)[1:]:
+        path.read_bytes()  # a file that may not be read is no reason to move it away
+        try:
+            open_(uri, version)
+        except (RuntimeError, OSError, ValueError):
+            target = _free(path)
+            path.rename(target)
+            moved.append(target.name)
+    if moved:
+        log.warning(
+            "the gallery at %s had versions that cannot be read; the newest is whole and stays, "
+            "the others are kept as %s",
+            uri,
+            ", ".join(moved),
+        )
+    return bool(moved)
 
 
 def brief(error: Exception) -> str:

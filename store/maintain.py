@@ -72,7 +72,13 @@ def run(uri: str, handle: Any, keep: timedelta | None = None) -> None:
             _forget(handle, lambda: _KEPT if keep is None else keep)
         return
     with durable.named_faults(uri), durable.writer(uri):
-        _merge(handle)
+        try:
+            with table.panics_as_errors():
+                _merge(handle)
+        except RuntimeError:
+            if not table.set_aside_damaged(uri):
+                raise
+            _merge(handle)
         # A second manifest of the same rows: should the newest be lost, nothing else is.
         merged = int(handle.version)
         handle.delete("false")

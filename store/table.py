@@ -128,11 +128,13 @@ def open_(uri: str, stamp: EncoderStamp | None = None) -> Any:
     return table
 
 
-def _open(uri: str) -> Any:
+def _open(uri: str, version: int | None = None) -> Any:
     with panics_as_errors():
         table = connect(uri).open_table(NAME)
+        if version is not None:
+            table.checkout(version)
     if not len(table.schema):  # Lance takes a manifest of zeros for a table without columns
-        raise ValueError("the newest manifest is empty")
+        raise ValueError("its manifest is empty")
     return table
 
 
@@ -169,6 +171,11 @@ def _with_primary_key(schema: Any) -> Any:
     # table.set_unenforced_primary_key would a commit later: until then there could be a writer.
     key = schema.field("id").with_metadata({"lance-schema:unenforced-primary-key:position": "1"})
     return schema.set(schema.get_field_index("id"), key)
+
+
+def set_aside_damaged(uri: str) -> bool:
+    """Quarantine versions older than the newest that cannot be read; see heal."""
+    return heal.set_aside(uri, folder(uri), _open)
 
 
 def uuid_of(table: Any) -> str:

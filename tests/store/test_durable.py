@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -62,6 +63,25 @@ def test_several_damaged_versions_are_walked_back(gallery: Gallery) -> None:
     for _, path in heal.manifests(folder(gallery))[:2]:
         path.write_bytes(b"")
     assert len(Gallery.open(gallery.uri)) == 22
+
+
+@pytest.mark.parametrize("damage", [b"", b"\0" * 400, 0.5])
+def test_a_damaged_older_version_does_not_keep_the_table_from_being_tidied(
+    gallery: Gallery, damage: bytes | float, caplog: pytest.LogCaptureFixture
+) -> None:
+    for generation in range(3):
+        gallery.upsert(make_rows(random_vectors(2), prefix=f"g{generation}/test/"))
+    _, path = heal.manifests(folder(gallery))[1]
+    data = path.read_bytes()
+    path.write_bytes(damage if isinstance(damage, bytes) else data[: int(damage * len(data))])
+    again = Gallery.open(gallery.uri)
+    assert len(again) == 26  # the newest is whole
+    with caplog.at_level(logging.WARNING):
+        again.optimize(keep=timedelta(0))
+    assert [record.getMessage() for record in caplog.records if path.name in record.getMessage()]
+    assert path.with_name(path.name + ".corrupt").exists()
+    assert len(Gallery.open(gallery.uri)) == 26
+    assert len(heal.manifests(folder(gallery))) == 1  # older ones were forgotten
 
 
 def test_when_nothing_can_be_read_every_name_stays(gallery: Gallery) -> None:
