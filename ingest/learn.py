@@ -28,8 +28,8 @@ class Recipe:
         instance: weight of the loss that tells one film from all others.
         instance_temperature: its temperature.
         averaging: decay of the exponential moving average of the weights, which is what is kept.
-        spectrum: power that the singular values of the image projection are raised to in what is
-            kept; see ``evened``.
+        whitening: how far the image vectors that are kept are whitened within classes, from 0 to
+            1; see ``ingest.whitening``.
         look_every: epochs between looks at the validation split.
         text_steps, text_batch: captions that the text tower learns from, once the images lie still.
     """
@@ -42,7 +42,7 @@ class Recipe:
     instance: float = 0.5
     instance_temperature: float = 0.2
     averaging: float = 0.998
-    spectrum: float = 0.4
+    whitening: float = 0.7
     look_every: int = 5
     text_steps: int = 2800
     text_batch: int = 64
@@ -111,25 +111,6 @@ class Average:
                 value.lerp_(theirs[name], weight)
             else:
                 value.copy_(theirs[name])
-
-
-@torch.no_grad()
-def evened(pupil: Pupil, power: float) -> Pupil:
-    """A copy whose image projection U diag(s) V' has become U diag(s ** power) V'.
-
-    The losses stretch the few directions that tell the classes apart until hardly anything else
-    counts, and a film at their border finds whatever lies there. Less stretched, films that look
-    alike find each other as well. 1 changes nothing; 0 leaves a rotation.
-
-    Args:
-        pupil: not changed.
-        power: from 0 to 1.
-    """
-    copied = copy.deepcopy(pupil)
-    weight = copied.model.visual_projection.weight
-    left, values, right = torch.linalg.svd(weight, full_matrices=False)
-    weight.copy_(left * values**power @ right)
-    return copied
 
 
 def image_loss(
@@ -222,5 +203,16 @@ def look(pupil: Pupil, gallery: Films, queries: dict[str, Films]) -> dict[str, f
 @torch.no_grad()
 def vectors_of(pupil: Pupil, images: Tensor) -> Tensor:
     """Unit vectors (n, DIMENSION) of images in [0, 1], in evaluation mode."""
+    return _seen(pupil, images)[1]
+
+
+@torch.no_grad()
+def pooled_of(pupil: Pupil, images: Tensor) -> Tensor:
+    """Pooled features (n, width) of images in [0, 1], in evaluation mode."""
+    return _seen(pupil, images)[0]
+
+
+def _seen(pupil: Pupil, images: Tensor) -> tuple[Tensor, Tensor]:
     pupil.eval()
-    return torch.cat([pupil.see(part)[1] for part in torch.split(images, 512)])
+    pooled, vectors = zip(*(pupil.see(part) for part in torch.split(images, 512)), strict=True)
+    return torch.cat(pooled), torch.cat(vectors)

@@ -91,9 +91,8 @@ def aim(projection: Tensor, bank: Films) -> None:
     """Turn a text projection, in place, towards what tells the classes of films apart.
 
     A sentence that the tower is not sure of lies between the classes. Its nearest films would be
-    the odd ones that lie there too; without the direction that films of both classes share they
-    are clear films of the class it leans to. Of what is neither, where hardly a film has a part,
-    a share is kept: cosines with films are small for what sentences have of their own.
+    the odd ones that lie there too; the more the direction between the classes counts, the more
+    they are clear films of the class that it leans to.
 
     Args:
         projection: float32 (DIMENSION, width).
@@ -101,11 +100,9 @@ def aim(projection: Tensor, bank: Films) -> None:
     """
     centres = torch.stack([bank.images[bank.labels == i].mean(0) for i in range(len(SUBJECTS))])
     normal, pneumonia = functional.normalize(centres, dim=-1)
-    common = functional.normalize(normal + pneumonia, dim=0)
     apart = functional.normalize(pneumonia - normal, dim=0)
     telling = torch.outer(apart, apart @ projection)
-    rest = projection - telling - torch.outer(common, common @ projection)
-    projection.copy_(telling + _KEPT * rest)
+    projection.copy_(telling + _KEPT * (projection - telling))
 
 
 def text_loss(

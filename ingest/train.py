@@ -24,7 +24,6 @@ from ingest.learn import (
     Pupil,
     Recipe,
     descend,
-    evened,
     image_loss,
     look,
     new_optimizer,
@@ -34,6 +33,7 @@ from ingest.learn_text import caption_tokenizer, learn_texts
 from ingest.lexicon import save_lexicon
 from ingest.record import ImageFile, ImageRecord, Rejection
 from ingest.training_state import Snapshot
+from ingest.whitening import whitened
 from store.errors import BadSource
 
 #: Changes of the validation films that make a second, harder set: other machines, other hands.
@@ -201,7 +201,7 @@ class _Run:
         """Look at the validation films when it is time to, and keep what does best there."""
         found = None
         if epoch % self.recipe.look_every == 0 or epoch == self.recipe.epochs:
-            kept = evened(self.average.module, self.recipe.spectrum)
+            kept = whitened(self.average.module, self.gallery, self.recipe.whitening)
             queries = {"val": self.validation, "shifted_val": self.shifted}
             found = look(kept, self.gallery, queries)
             score = sum(found.values()) / len(found)
