@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from store import scan
+from store.equals import Equals
 from store.errors import BadQuery
 from store.measures import Floats, bootstrap, majority, one_hot
 from store.schema import Vectors
@@ -197,11 +197,11 @@ def _measure(
     progress: Callable[[int, int], None] | None,
 ) -> _ByQuery:
     # The gallery comes in id order: a stable sort breaks ties by id.
-    vectors = np.ascontiguousarray(gallery.vectors, np.float32)
-    names = sorted({name for rows in (queries, gallery) for row in rows.labels for name in row})
+    rows = Equals.among(gallery.vectors)
+    names = sorted({name for side in (queries, gallery) for row in side.labels for name in row})
     query_hot = one_hot(queries.labels, names)
     gallery_hot = one_hot(gallery.labels, names)
-    single = all(len(row) == 1 for rows in (queries, gallery) for row in rows.labels)
+    single = all(len(row) == 1 for side in (queries, gallery) for row in side.labels)
     n, m = len(queries.ids), len(gallery.ids)
     result = _ByQuery(
         np.empty((n, len(depths))),
@@ -224,14 +224,14 @@ def _measure(
         itself = inside & related[np.arange(len(asked)), own_kind]
         total = (related * sizes).sum(axis=1) - itself
         if full_ranking:
-            ranking, found = _ranked(asked, vectors, related[:, kind_of.ravel()], own[block])
+            ranking, found = _ranked(rows.scores(asked), related[:, kind_of.ravel()], own[block])
             hits = np.cumsum(found, axis=1, dtype=np.int32)
             with np.errstate(invalid="ignore"):
                 result.average_precision[block] = (
                     np.where(found, hits / np.arange(1, m + 1), 0).sum(axis=1) / total
                 )
         else:
-            _, ranking = scan.blocked(vectors, asked, depths[-1], own[block])
+            ranking = rows.top(asked, depths[-1], own[block])
             found = np.take_along_axis(related, kind_of.ravel()[ranking], axis=1)
             hits = np.cumsum(found, axis=1, dtype=np.int32)
         result.precision[block] = hits[:, at] / np.asarray(depths)
@@ -248,10 +248,9 @@ def _measure(
 
 
 def _ranked(
-    asked: Vectors, vectors: Vectors, relevant: npt.NDArray[np.bool_], own: npt.NDArray[np.int64]
+    scores: Vectors, relevant: npt.NDArray[np.bool_], own: npt.NDArray[np.int64]
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
     """The whole gallery in order for each query, and which of it is relevant."""
-    scores = asked @ vectors.T
     inside = np.flatnonzero(own >= 0)
     scores[inside, own[inside]] = -np.inf  # ranks last, and is not relevant
     relevant[inside, own[inside]] = False

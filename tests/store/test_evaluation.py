@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from threadpoolctl import threadpool_limits
 
 from store import BadQuery, Gallery, Labelled, evaluate_vectors
 from store.evaluation import evaluate
@@ -97,6 +98,29 @@ def test_a_double_is_not_mistaken_for_the_query() -> None:
     assert found.precision[1] == 1.0
     crossed = evaluate_vectors(x, ["a", "b", "a", "b", "a", "b", "a", "b"], k=[1])
     assert crossed.precision[1] == 0.0
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.integers(0, 99), st.sampled_from([1, 2]), st.booleans())
+def test_equal_vectors_rank_by_id_whatever_blas_rounds(seed, threads, full) -> None:
+    random = np.random.default_rng(seed)
+    vectors = random_vectors(611, seed)
+    vectors[5::9] = vectors[2]
+    vectors[7::50] = vectors[3]
+    labels = [(str(label),) for label in random.integers(3, size=len(vectors))]
+    rows = Labelled([f"{i:03d}" for i in range(len(vectors))], vectors, labels)
+    with threadpool_limits(threads):
+        found = evaluate("x", rows, rows, (1, 5, 100), resamples=0, full_ranking=full)
+    firsts = np.arange(len(vectors))
+    firsts[5::9], firsts[7::50] = 2, 3
+    wide = vectors.astype(np.float64)
+    scores = (wide @ wide.T)[:, firsts]
+    np.fill_diagonal(scores, -9)
+    order = np.argsort(-scores, axis=1, kind="stable")
+    names = np.asarray([label for (label,) in labels])
+    right = names[order] == names[:, None]
+    for k in (1, 5, 100):
+        assert found.precision[k] == pytest.approx(right[:, :k].mean(), abs=1e-12)
 
 
 def test_labels_that_overlap_are_relevant() -> None:
