@@ -101,6 +101,7 @@ def set_aside(uri: str, folder: Path, open_: Open) -> bool:
     Returns:
         Whether there was one.
     """
+    open_(uri)  # were this to fail, it would not be for what an older version holds
     moved = []
     for version, path in manifests(folder)[1:]:
         path.read_bytes()  # a file that may not be read is no reason to move it away
