@@ -21,7 +21,8 @@ FORMAT = 1
 
 #: Kind of word -> words. ``findings``: what pneumonia looks like. ``states``: normal or not.
 #: ``hints``: normal or not, when a part of the chest or its film (``parts``) is named as well.
-#: ``others``: findings of the chest that the encoder cannot tell. ``plain``: carry the sentence.
+#: ``others``: findings of the chest that the encoder cannot tell. ``turning``: turn a finding into
+#: its opposite, and no caption holds them. ``plain``: carry the sentence.
 WORDS: Mapping[str, str] = {
     "findings": """
         bronchitis alveolitis pneumonia pneumonias pneumonic pneumonitis bronchopneumonia
@@ -66,51 +67,51 @@ WORDS: Mapping[str, str] = {
         hyperinflation hyperinflated copd asthma bronchiectasis sarcoidosis granuloma granulomas
         cavity cavities cavitation embolism pneumoperitoneum aneurysm cyst cysts bone bones
     """,
+    "turning": "against devoid exclude lack lacking lacks",
     "plain": """
         zero remotely exactly a an the whom this that these those there here it its i we you he she
         they one any some all both each every several few many much more most less least other
         another same such no not none never neither nor without with within of in on at to from for
         by and or but yet so as than then if while when where which who what whose into onto over
-        under above below behind beside between near around along across through throughout against
-        about after before since during until up down out off only also very quite rather too just
-        still again almost nearly hardly completely entirely fully perfectly totally largely mostly
-        mainly partly slightly somewhat do does did done doing have has had having is are was were
-        be been being am can could cannot may might must shall should will would isn aren wasn weren
-        don doesn didn hasn haven couldn t s see sees seen seeing saw show shows shown showing
-        showed look looks looked looking find finds found appear appears appeared appearing
-        appearance appearances demonstrate demonstrates demonstrated demonstrating reveal reveals
-        revealed note noted identify identified detect detected suggest suggests suggested
-        suggesting suggestive indicate indicates indicating represent represents representing
-        suspect suspected suspicious suspicion concern concerning consistent compatible keeping
-        typical likely probable probably possible possibly definite definitely obvious evident
-        visible present presence absent absence lack lacks lacking free devoid excluded exclude
-        ruled rule far longer loss remain remains remained persistent persist unchanged stable new
-        newly old older recent previous prior earlier today compared compare comparison follow
-        following improved improving improvement worse worsening worsened increased increasing
-        increase decreased decreasing decrease developing developed early late known due caused
-        cause secondary change changes heart cardiac left right upper lower middle mid apical field
-        fields side sides sided unilateral bilateral bilaterally central centrally peripheral
-        peripherally medial lateral anterior posterior frontal area areas region regions part parts
-        place patch patches focal focus foci multifocal diffuse diffusely extensive widespread
-        scattered confluent coalescent subtle faint mild mildly moderate moderately severe severely
-        marked gross large small tiny big round rounded linear reticular reticulonodular acute
-        chronic subacute ongoing active viral bacterial virus bacteria fungal mycoplasma atypical
-        community acquired aspiration childhood pediatric paediatric adult infant infants baby child
-        children toddler toddlers neonate newborn boy girl patient patients person man woman male
-        female young year years month months aged age week weeks day days radiographic
-        radiographically radiography radiological radiologic radiology roentgenogram x ray rays xray
-        xrays film films image images picture imaging view views projection scan study examination
-        exam pa ap portable erect supine evidence sign signs feature features diagnosis history
-        question result results report impression reading typically well expand expands space spaces
-        air ground glass angle angles size shape contour contours outline outlines border borders
-        margin margins volume volumes cough coughing fever febrile wheeze wheezing sputum oxygen
-        treatment treated antibiotics intact soft tissue tissues aspect aspects pattern patterns
-        community set against confirmed confirm confirms needs two three first second my her his
-        their our your per absolutely really truly wholly scarcely barely nowhere away distant
-        remote different apart anything everything except save fail means way long short breath
-        breathless chills cold suffers however though although bare empty missing wanting last line
-        dismissed discounted disproved refuted denied unlikely contain contains contained full
-        greater higher raised islands spots trace reader
+        under above below behind beside between near around along across through throughout about
+        after before since during until up down out off only also very quite rather too just still
+        again almost nearly hardly completely entirely fully perfectly totally largely mostly mainly
+        partly slightly somewhat do does did done doing have has had having is are was were be been
+        being am can could cannot may might must shall should will would isn aren wasn weren don
+        doesn didn hasn haven couldn t s see sees seen seeing saw show shows shown showing showed
+        look looks looked looking find finds found appear appears appeared appearing appearance
+        appearances demonstrate demonstrates demonstrated demonstrating reveal reveals revealed note
+        noted identify identified detect detected suggest suggests suggested suggesting suggestive
+        indicate indicates indicating represent represents representing suspect suspected suspicious
+        suspicion concern concerning consistent compatible keeping typical likely probable probably
+        possible possibly definite definitely obvious evident visible present presence absent
+        absence free excluded ruled rule far longer loss remain remains remained persistent persist
+        unchanged stable new newly old older recent previous prior earlier today compared compare
+        comparison follow following improved improving improvement worse worsening worsened
+        increased increasing increase decreased decreasing decrease developing developed early late
+        known due caused cause secondary change changes heart cardiac left right upper lower middle
+        mid apical field fields side sides sided unilateral bilateral bilaterally central centrally
+        peripheral peripherally medial lateral anterior posterior frontal area areas region regions
+        part parts place patch patches focal focus foci multifocal diffuse diffusely extensive
+        widespread scattered confluent coalescent subtle faint mild mildly moderate moderately
+        severe severely marked gross large small tiny big round rounded linear reticular
+        reticulonodular acute chronic subacute ongoing active viral bacterial virus bacteria fungal
+        mycoplasma atypical community acquired aspiration childhood pediatric paediatric adult
+        infant infants baby child children toddler toddlers neonate newborn boy girl patient
+        patients person man woman male female young year years month months aged age week weeks day
+        days radiographic radiographically radiography radiological radiologic radiology
+        roentgenogram x ray rays xray xrays film films image images picture imaging view views
+        projection scan study examination exam pa ap portable erect supine evidence sign signs
+        feature features diagnosis history question result results report impression reading
+        typically well expand expands space spaces air ground glass angle angles size shape contour
+        contours outline outlines border borders margin margins volume volumes cough coughing fever
+        febrile wheeze wheezing sputum oxygen treatment treated antibiotics intact soft tissue
+        tissues aspect aspects pattern patterns community set confirmed confirm confirms needs two
+        three first second my her his their our your per absolutely really truly wholly scarcely
+        barely nowhere away distant remote different apart anything everything except save fail
+        means way long short breath breathless chills cold suffers however though although bare
+        empty missing wanting last line dismissed discounted disproved refuted denied unlikely
+        contain contains contained full greater higher raised islands spots trace reader
     """,
 }
 

@@ -21,7 +21,7 @@ def of_text(found: Understanding) -> str | None:
     """A warning, when the encoder has no grounds to understand a sentence."""
     if found.understood is not False:
         return None
-    return f"not understood: {found.reason}. Films are near it by chance only"
+    return f"not understood: {found.reason}. The hits are no answer to it"
 
 
 def of_image(found: Nearness) -> str | None:

@@ -69,6 +69,12 @@ def _judge(known: _Lexicon, text: str) -> Understanding:
             exact += 1
         kind = kind or _misspelt(word, known.kinds) or "unknown"
         found.setdefault(kind, []).append(word)
+    if "turning" in found:
+        what = _named(list(dict.fromkeys(found["turning"])))
+        return Understanding(
+            False,
+            f"it never learned that {what} denies what follows, and may take it for its opposite",
+        )
     unknown = list(dict.fromkeys(found.get("unknown", [])))
     says = "findings" in found or "states" in found or ("hints" in found and "parts" in found)
     if len(unknown) * _CARRY > (exact if says else 0):
@@ -99,7 +105,7 @@ def _words(text: str) -> list[str]:
 def _misspelt(word: str, kinds: dict[str, str]) -> str | None:
     """Kind of the known word that this one is a slip of, if it is; of several, the telling one."""
     near = [known for known in kinds if _is_slip(word, known)]
-    order = ("findings", "states", "parts", "hints", "others", "plain")
+    order = ("findings", "states", "parts", "hints", "others", "turning", "plain")
     return min((kinds[known] for known in near), key=order.index, default=None)
 
 

@@ -201,7 +201,9 @@ def test_on_topic_is_understood(folder):
 
 
 def test_held_out_prompts_are_understood(folder):
+    turning = set(WORDS["turning"].split())
     texts = [row["text"] for row in prompts() if row["held_out"] == "yes"]
+    texts = [text for text in texts if not turning & set(text.lower().split())]
     wrong = {text: one for text, one in judged(folder, texts).items() if not one.understood}
     assert len(wrong) <= 0.05 * len(texts), wrong
 
@@ -211,6 +213,14 @@ def test_the_issues_examples(folder):
         assert understand(folder, text).understood is False
     for text in ("pneumonia", "clear lungs", "no consolidation", "not normal"):
         assert understand(folder, text) == Understanding(True)
+
+
+def test_words_that_deny_and_were_never_heard_are_said_to_be(folder):
+    denying = WORDS["turning"].split()
+    assert not set(denying) & learned_words()
+    for word in denying:
+        found = understand(folder, f"lungs {word} consolidation")
+        assert found.understood is False and f"“{word}”" in str(found.reason)
 
 
 def test_captions_are_understood(folder):
