@@ -17,7 +17,7 @@ from ingest.grammar import GRAMMAR
 
 #: File beside a checkpoint's tokenizer.
 FILE = "lexicon.json"
-FORMAT = 1
+FORMAT = 2
 
 #: Kind of word -> words. ``findings``: what pneumonia looks like. ``states``: normal or not.
 #: ``hints``: normal or not, when a part of the chest or its film (``parts``) is named as well.
@@ -67,7 +67,7 @@ WORDS: Mapping[str, str] = {
         hyperinflation hyperinflated copd asthma bronchiectasis sarcoidosis granuloma granulomas
         cavity cavities cavitation embolism pneumoperitoneum aneurysm cyst cysts bone bones
     """,
-    "turning": "against devoid exclude lack lacking lacks",
+    "turning": "devoid exclude excluded excludes excluding lack lacking lacks",
     "plain": """
         zero remotely exactly a an the whom this that these those there here it its i we you he she
         they one any some all both each every several few many much more most less least other
@@ -85,33 +85,33 @@ WORDS: Mapping[str, str] = {
         indicate indicates indicating represent represents representing suspect suspected suspicious
         suspicion concern concerning consistent compatible keeping typical likely probable probably
         possible possibly definite definitely obvious evident visible present presence absent
-        absence free excluded ruled rule far longer loss remain remains remained persistent persist
-        unchanged stable new newly old older recent previous prior earlier today compared compare
-        comparison follow following improved improving improvement worse worsening worsened
-        increased increasing increase decreased decreasing decrease developing developed early late
-        known due caused cause secondary change changes heart cardiac left right upper lower middle
-        mid apical field fields side sides sided unilateral bilateral bilaterally central centrally
-        peripheral peripherally medial lateral anterior posterior frontal area areas region regions
-        part parts place patch patches focal focus foci multifocal diffuse diffusely extensive
-        widespread scattered confluent coalescent subtle faint mild mildly moderate moderately
-        severe severely marked gross large small tiny big round rounded linear reticular
-        reticulonodular acute chronic subacute ongoing active viral bacterial virus bacteria fungal
-        mycoplasma atypical community acquired aspiration childhood pediatric paediatric adult
-        infant infants baby child children toddler toddlers neonate newborn boy girl patient
-        patients person man woman male female young year years month months aged age week weeks day
-        days radiographic radiographically radiography radiological radiologic radiology
-        roentgenogram x ray rays xray xrays film films image images picture imaging view views
-        projection scan study examination exam pa ap portable erect supine evidence sign signs
-        feature features diagnosis history question result results report impression reading
-        typically well expand expands space spaces air ground glass angle angles size shape contour
-        contours outline outlines border borders margin margins volume volumes cough coughing fever
-        febrile wheeze wheezing sputum oxygen treatment treated antibiotics intact soft tissue
-        tissues aspect aspects pattern patterns community set confirmed confirm confirms needs two
-        three first second my her his their our your per absolutely really truly wholly scarcely
-        barely nowhere away distant remote different apart anything everything except save fail
-        means way long short breath breathless chills cold suffers however though although bare
-        empty missing wanting last line dismissed discounted disproved refuted denied unlikely
-        contain contains contained full greater higher raised islands spots trace reader
+        absence free ruled rule far longer loss remain remains remained persistent persist unchanged
+        stable new newly old older recent previous prior earlier today compared compare comparison
+        follow following improved improving improvement worse worsening worsened increased
+        increasing increase decreased decreasing decrease developing developed early late known due
+        caused cause secondary change changes heart cardiac left right upper lower middle mid apical
+        field fields side sides sided unilateral bilateral bilaterally central centrally peripheral
+        peripherally medial lateral anterior posterior frontal area areas region regions part place
+        patch patches focal focus foci multifocal diffuse diffusely extensive widespread scattered
+        confluent coalescent subtle faint mild mildly moderate moderately severe severely marked
+        gross large small tiny big round rounded linear reticular reticulonodular acute chronic
+        subacute ongoing active viral bacterial virus bacteria fungal mycoplasma atypical community
+        acquired aspiration childhood pediatric paediatric adult infant infants baby child children
+        toddler toddlers neonate newborn boy girl patient patients person man woman male female
+        young year years month months aged age week weeks day days radiographic radiographically
+        radiography radiological radiologic radiology roentgenogram x ray rays xray xrays film films
+        image images picture imaging view views projection scan study examination exam pa ap
+        portable erect supine evidence sign signs feature features diagnosis history question result
+        results report impression reading typically well expand expands space spaces air ground
+        glass angle angles size shape contour contours outline outlines border borders margin
+        margins volume volumes cough coughing fever febrile wheeze wheezing sputum oxygen treatment
+        treated antibiotics intact soft tissue tissues aspect aspects pattern patterns set confirmed
+        confirm confirms needs two three first second my her his their our your per absolutely
+        really truly wholly scarcely barely nowhere away distant remote different apart anything
+        everything except save fail means way long short breath breathless chills cold suffers
+        however though although bare empty missing wanting last line dismissed discounted disproved
+        refuted denied unlikely contain contains contained full greater higher raised islands spots
+        trace reader against void sans minus isnt arent doesnt dont hold argues argue speaks speak
     """,
 }
 

@@ -38,22 +38,26 @@ def whitened(pupil: Pupil, films: Films, power: float) -> Pupil:
     copied = copy.deepcopy(pupil)
     projection = copied.model.visual_projection.weight
     # In double precision, which not every device has.
-    weight = projection.double().cpu()
-    features = pooled_of(copied, films.images).double().cpu()
+    weight = projection.cpu().double()
+    features = pooled_of(copied, films.images).cpu().double()
     labels = films.labels.cpu()
     classes = [features[labels == label] for label in range(len(SUBJECTS))]
     origin = torch.stack([members.mean(0) for members in classes]).mean(0)
-    within = torch.stack([torch.cov((members @ weight.T).T) for members in classes]).mean(0)
+    spreads = [torch.cov((members @ weight.T).T, correction=0) for members in classes]
+    within = torch.stack(spreads).mean(0)
     projection.copy_(_power(within, -power / 2) @ weight)
     bias = copied.model.vision_model.pooler.dense.bias
-    bias.copy_(bias.double().cpu() - origin)
+    bias.copy_(bias.cpu().double() - origin)
     return copied
 
 
 def _power(covariance: Tensor, exponent: float) -> Tensor:
-    """A symmetric matrix to a power; lent a little of its mean first."""
+    """A symmetric matrix, as shares of its mean variance, to a power; lent a little of it first."""
     size = len(covariance)
-    lent = covariance + _RIDGE * covariance.trace() / size * torch.eye(size, dtype=torch.double)
+    mean = covariance.trace() / size
+    if not mean > 0:  # nothing varies, so nothing is to be evened
+        return torch.eye(size, dtype=torch.double)
+    lent = covariance / mean + _RIDGE * torch.eye(size, dtype=torch.double)
     values, directions = torch.linalg.eigh(lent)
-    raised: Tensor = directions * values**exponent @ directions.T
+    raised: Tensor = directions * values.clamp_min(_RIDGE) ** exponent @ directions.T
     return raised

@@ -8,7 +8,6 @@ they lie. So only one of them is scored, and stands for all.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -17,56 +16,56 @@ from store.mirror import Integers
 from store.schema import Vectors
 
 
-@dataclass(frozen=True, eq=False)
 class Equals:
-    """Which rows of a matrix are equal.
+    """The rows of a matrix, and which of them are equal.
 
-    Attributes:
-        vectors: float32 (n, d), contiguous.
-        first: int64 (n,): the first row that equals this one; itself where none does.
+    Args:
+        vectors: float32 (n, d).
     """
 
-    vectors: Vectors
-    first: Integers
-
-    @classmethod
-    def among(cls, vectors: Vectors) -> Equals:
-        """Compare float32 (n, d)."""
-        vectors = np.ascontiguousarray(vectors, np.float32)
+    def __init__(self, vectors: Vectors) -> None:
+        self._vectors = np.ascontiguousarray(vectors, np.float32)
+        count = len(self._vectors)
         seen: dict[bytes, int] = {}
-        first = (
-            seen.setdefault(hashlib.blake2b(row, digest_size=16).digest(), place)
-            for place, row in enumerate(vectors)
-        )
-        return cls(vectors, np.fromiter(first, np.int64, len(vectors)))
+        # A zero that is added makes one of both zeros.
+        digests = (hashlib.blake2b(row + 0.0, digest_size=16).digest() for row in self._vectors)
+        found = (seen.setdefault(digest, place) for place, digest in enumerate(digests))
+        #: int64 (n,): the first row that equals this one; itself where none does.
+        self.first = np.fromiter(found, np.int64, count)
+        self._later = np.flatnonzero(self.first != np.arange(count))
+        if len(self._later):
+            self._kept = np.flatnonzero(self.first == np.arange(count))
+            self._distinct = self._vectors[self._kept]
+            # Rows by the first that equals them, and where those of each begin.
+            self._members = np.argsort(self.first, kind="stable")
+            self._start = np.searchsorted(self.first[self._members], self._kept)
+            self._size = np.bincount(self.first, minlength=count)[self._kept]
 
     def scores(self, queries: Vectors) -> Vectors:
         """Inner products of float32 (q, d) with all rows, (q, n)."""
-        scores: Vectors = queries @ self.vectors.T
-        later = np.flatnonzero(self.first != np.arange(len(self.first)))
-        scores[:, later] = scores[:, self.first[later]]
+        scores: Vectors = queries @ self._vectors.T
+        scores[:, self._later] = scores[:, self.first[self._later]]
         return scores
 
     def top(self, queries: Vectors, count: int, banned: Integers) -> Integers:
-        """Positions of the best rows, int64 (q, count), best first; equal ones by position.
+        """Positions of the best rows, int64 (q, count), best first; equal scores by position.
 
         Args:
             queries: float32 (q, d).
             count: at most n, or n - 1 where one is banned.
             banned: one position per query that is not to be found; -1 for none.
         """
-        kept = np.flatnonzero(self.first == np.arange(len(self.first)))
-        if len(kept) == len(self.first):
-            return scan.blocked(self.vectors, queries, count, banned)[1]
+        if not len(self._later):
+            return scan.blocked(self._vectors, queries, count, banned)[1]
         # One more than wanted: the one that is banned stands for others, too.
-        found = scan.blocked(self.vectors[kept], queries, min(count + 1, len(kept)))[1]
-        members = np.argsort(self.first, kind="stable")
-        start = np.searchsorted(self.first[members], kept)
-        size = np.minimum(np.bincount(self.first, minlength=len(self.first))[kept], count + 1)
+        wanted = min(count + 1, len(self._kept))
+        scores, found = scan.blocked(self._distinct, queries, wanted)
+        sizes = np.minimum(self._size, count + 1)
         ranking = np.empty((len(queries), count), np.int64)
-        for mine, groups, ban in zip(ranking, found, banned, strict=True):
-            sizes = size[groups]
-            begin = np.repeat(start[groups] - np.cumsum(sizes) + sizes, sizes)
-            rows = members[begin + np.arange(len(begin))]
+        for mine, score, groups, ban in zip(ranking, scores, found, banned, strict=True):
+            size = sizes[groups]
+            begin = np.repeat(self._start[groups] - np.cumsum(size) + size, size)
+            rows = self._members[begin + np.arange(len(begin))]
+            rows = rows[np.lexsort((rows, -np.repeat(score, size)))]
             mine[:] = rows[rows != ban][:count]
         return ranking

@@ -197,7 +197,7 @@ def _measure(
     progress: Callable[[int, int], None] | None,
 ) -> _ByQuery:
     # The gallery comes in id order: a stable sort breaks ties by id.
-    rows = Equals.among(gallery.vectors)
+    rows = Equals(gallery.vectors)
     names = sorted({name for side in (queries, gallery) for row in side.labels for name in row})
     query_hot = one_hot(queries.labels, names)
     gallery_hot = one_hot(gallery.labels, names)

@@ -75,7 +75,7 @@ def run(uri: str, handle: Any, keep: timedelta | None = None) -> None:
         try:
             with table.panics_as_errors():
                 _merge(handle)
-        except RuntimeError:
+        except table.ReadFault:
             if not table.set_aside_damaged(uri):
                 raise
             _merge(handle)

@@ -17,7 +17,8 @@ from pathlib import Path
 
 #: The file that a checkpoint may bring; ``ingest.lexicon`` writes it.
 FILE = "lexicon.json"
-_FORMAT = 1
+#: The second has words that turn a finding around.
+_FORMATS = (1, 2)
 #: So many words of the subject, well spelt, carry one word that is unknown.
 _CARRY = 3
 _SHORTEST_MISSPELT = 5
@@ -69,16 +70,16 @@ def _judge(known: _Lexicon, text: str) -> Understanding:
             exact += 1
         kind = kind or _misspelt(word, known.kinds) or "unknown"
         found.setdefault(kind, []).append(word)
-    if "turning" in found:
-        what = _named(list(dict.fromkeys(found["turning"])))
-        return Understanding(
-            False,
-            f"it never learned that {what} denies what follows, and may take it for its opposite",
-        )
     unknown = list(dict.fromkeys(found.get("unknown", [])))
     says = "findings" in found or "states" in found or ("hints" in found and "parts" in found)
     if len(unknown) * _CARRY > (exact if says else 0):
         return Understanding(False, f"it does not know {_named(unknown)}; {_learned(known)}")
+    if "turning" in found:
+        what = _named(list(dict.fromkeys(found["turning"])))
+        return Understanding(
+            False,
+            f"it never learned that {what} denies a finding, and may take it for its opposite",
+        )
     if says:
         return Understanding(True)
     if "others" in found:
@@ -105,8 +106,9 @@ def _words(text: str) -> list[str]:
 def _misspelt(word: str, kinds: dict[str, str]) -> str | None:
     """Kind of the known word that this one is a slip of, if it is; of several, the telling one."""
     near = [known for known in kinds if _is_slip(word, known)]
-    order = ("findings", "states", "parts", "hints", "others", "turning", "plain")
-    return min((kinds[known] for known in near), key=order.index, default=None)
+    order = ("findings", "states", "parts", "hints", "others", "plain")
+    # Not of "turning": too little is won by finding that "locking" may have been "lacking".
+    return min((kinds[w] for w in near if kinds[w] in order), key=order.index, default=None)
 
 
 def _is_slip(word: str, known: str) -> bool:
@@ -156,7 +158,7 @@ def _read(folder: Path, changed: int, size: int) -> _Lexicon | None:
     try:
         found = json.loads((folder / FILE).read_text("utf-8"))
         tokenizer = (folder / "tokenizer.json").read_bytes()
-        if found["format"] != _FORMAT:
+        if found["format"] not in _FORMATS:
             return None
         if found["tokenizer_sha256"] != hashlib.sha256(tokenizer).hexdigest():
             return None

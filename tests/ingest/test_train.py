@@ -283,6 +283,18 @@ def test_whitening_gives_large_and_small_classes_the_same_say():
     torch.testing.assert_close(vectors_of(one, bank.images), vectors_of(other, bank.images))
 
 
+@pytest.mark.parametrize("alike", [False, True])
+def test_few_films_or_films_all_alike_leave_finite_vectors(alike):
+    pupil, bank = a_tower_and_films()
+    few = [0, 2] if alike else [0, 1, 3, 2]  # one film of a class, or of each
+    images = bank.images[few]
+    if alike:
+        images = images[:1].expand(2, -1, -1, -1)
+    kept = whitened(pupil, Films(images, torch.tensor([0, 1] if alike else [0, 0, 0, 1])), 0.7)
+    assert all(torch.isfinite(p).all() and p.abs().max() < 1e4 for p in kept.parameters())
+    assert torch.isfinite(vectors_of(kept, bank.images)).all()
+
+
 def test_what_is_kept_is_whitened(tmp_path):
     one, other = (
         train(films(), tmp_path / str(power), recipe=replace(TINY, whitening=power, look_every=2))

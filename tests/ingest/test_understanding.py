@@ -218,6 +218,11 @@ def test_the_issues_examples(folder):
 def test_words_that_deny_and_were_never_heard_are_said_to_be(folder):
     denying = WORDS["turning"].split()
     assert not set(denying) & learned_words()
+    denials = "isn aren wasn weren don doesn didn can couldn hasn haven isnt arent dont doesnt"
+    denials += " no not none never without absent free nothing against minus sans void missing"
+    assert set(denials.split()) <= learned_words()  # these need no warning
+    assert understand(folder, "dense consolidation against the left heart border").understood
+    assert "“qwxz”" in str(understand(folder, "qwxz zzqq lacking").reason)
     for word in denying:
         found = understand(folder, f"lungs {word} consolidation")
         assert found.understood is False and f"“{word}”" in str(found.reason)

@@ -65,15 +65,21 @@ def test_several_damaged_versions_are_walked_back(gallery: Gallery) -> None:
     assert len(Gallery.open(gallery.uri)) == 22
 
 
-@pytest.mark.parametrize("damage", [b"", b"\0" * 400, 0.5])
+@pytest.mark.parametrize("damage", ["empty", "zeros", "half", "no place of the manifest"])
 def test_a_damaged_older_version_does_not_keep_the_table_from_being_tidied(
-    gallery: Gallery, damage: bytes | float, caplog: pytest.LogCaptureFixture
+    gallery: Gallery, damage: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     for generation in range(3):
         gallery.upsert(make_rows(random_vectors(2), prefix=f"g{generation}/test/"))
     _, path = heal.manifests(folder(gallery))[1]
     data = path.read_bytes()
-    path.write_bytes(damage if isinstance(damage, bytes) else data[: int(damage * len(data))])
+    damaged = {
+        "empty": b"",
+        "zeros": bytes(400),
+        "half": data[: len(data) // 2],
+        "no place of the manifest": data[:-16] + bytes(8) + data[-8:],
+    }
+    path.write_bytes(damaged[damage])
     again = Gallery.open(gallery.uri)
     assert len(again) == 26  # the newest is whole
     with caplog.at_level(logging.WARNING):

@@ -123,6 +123,21 @@ def test_equal_vectors_rank_by_id_whatever_blas_rounds(seed, threads, full) -> N
         assert found.precision[k] == pytest.approx(right[:, :k].mean(), abs=1e-12)
 
 
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 1)), min_size=3, max_size=9), st.data())
+def test_equal_scores_rank_by_id_also_of_different_vectors(rows, data) -> None:
+    """Unit axes: every score is exactly 0 or 1, so most rows tie."""
+    count = data.draw(st.integers(1, len(rows) - 1))
+    vectors = np.eye(4, dtype=np.float32)[[axis for axis, _ in rows]]
+    labels = [(str(label),) for _, label in rows]
+    same = Labelled([f"{i}" for i in range(len(rows))], vectors, labels)
+    whole, top = (
+        evaluate("x", same, same, (count,), resamples=0, full_ranking=full)
+        for full in (True, False)
+    )
+    assert whole.precision == top.precision == {count: pytest.approx(slow(same, same, count)[0])}
+
+
 def test_labels_that_overlap_are_relevant() -> None:
     rows = Labelled(
         ["1", "2", "3"],
