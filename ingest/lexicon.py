@@ -112,6 +112,7 @@ WORDS: Mapping[str, str] = {
         however though although bare empty missing wanting last line dismissed discounted disproved
         refuted denied unlikely contain contains contained full greater higher raised islands spots
         trace reader against void sans minus isnt arent doesnt dont hold argues argue speaks speak
+        got like think
     """,
 }
 
