@@ -27,8 +27,8 @@ def encoder():
 
 
 def test_canonical_vectors(encoder):
-    image = [0.0902, -0.0493, 0.10369, -0.01253, -0.03674, -0.09719]
-    text = [-0.11127, -0.07099, 0.01327, 0.01387, 0.05307, 0.08877]
+    image = [0.1284, 0.05608, 0.11474, -0.04809, -0.00405, 0.03163]
+    text = [0.00647, -0.03815, 0.01742, -0.1565, 0.00192, 0.09215]
     np.testing.assert_allclose(encoder.encode_images([drawn_film()])[0, :6], image, atol=1e-4)
     found = encoder.encode_texts(["No focal consolidation."])[0, :6]
     np.testing.assert_allclose(found, text, atol=1e-4)
@@ -134,11 +134,14 @@ def test_sentences_find_their_films(encoder, films, prompt, label):
     assert precision(scores, np.array([label]), labels, 10) >= 0.9
 
 
-def test_unheard_words_are_read_by_their_neighbours(encoder):
-    """Sentences of words that are not the grammar's; validation films, so test stays untouched."""
+@pytest.mark.parametrize(
+    "sentences", ["unheard.csv", "denials.csv"]
+)  # words that are not the grammar's; "isn't" and its kin, on both sides
+def test_sentences_of_other_writers_are_read(encoder, sentences):
+    """On validation films, so that test stays untouched."""
     if not DATA.is_file():
         pytest.skip("needs ../shared/data/pneumoniamnist.npz")
-    with Path(__file__).with_name("unheard.csv").open(encoding="utf-8", newline="") as file:
+    with Path(__file__).with_name(sentences).open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     with np.load(DATA, allow_pickle=False) as data:
         vectors, labels = (
@@ -147,4 +150,4 @@ def test_unheard_words_are_read_by_their_neighbours(encoder):
         )
     wanted = np.array([("normal", "pneumonia").index(row["label"]) for row in rows])
     scores = encoder.encode_texts([row["text"] for row in rows]) @ vectors.T
-    assert len(rows) >= 60 and precision(scores, wanted, labels, 10) >= 0.85
+    assert len(rows) >= 40 and precision(scores, wanted, labels, 10) >= 0.85
