@@ -85,9 +85,7 @@ def _settle(uri: str, folder: Path, open_: Open) -> bool:
             durable.acknowledge(folder, version)
             return True
         why = why or fault
-        target = _free(path)
-        path.rename(target)
-        moved.append((path, target))
+        moved.append((path, _quarantine(path)))
     for path, target in reversed(moved):
         target.rename(path)
     return False
@@ -108,9 +106,7 @@ def set_aside(uri: str, folder: Path, open_: Open) -> bool:
         try:
             open_(uri, version)
         except (RuntimeError, OSError, ValueError):
-            target = _free(path)
-            path.rename(target)
-            moved.append(target.name)
+            moved.append(_quarantine(path).name)
     if moved:
         log.warning(
             "the gallery at %s had versions that cannot be read; the newest is whole and stays, "
@@ -127,12 +123,14 @@ def brief(error: Exception) -> str:
     return text.split(", /")[0].removeprefix("lance error: ")[:200]
 
 
-def _free(path: Path) -> Path:
+def _quarantine(path: Path) -> Path:
+    """Rename a manifest; its new name, which no file had."""
     target = path.with_name(path.name + ".corrupt")
     count = 1
     while target.exists():
         count += 1
         target = path.with_name(f"{path.name}.corrupt-{count}")
+    path.rename(target)
     return target
 
 
