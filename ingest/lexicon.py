@@ -31,12 +31,12 @@ WORDS: Mapping[str, str] = {
         opacified opaque airspace airspaces bronchogram bronchograms infection infections infected
         infectious infective inflammation inflammatory inflamed markings peribronchial cuffing
         groundglass ggo density densities haziness shadowing whiteout exudate exudates exudative
-        consolidating pus
+        consolidating pus pna lrti
     """,
     "states": """
         normal normally normality clear clears cleared clearing clearly healthy unremarkable
         abnormal abnormally abnormality abnormalities finding findings unaffected uninvolved
-        unhealthy unclear uninfected undiseased
+        unhealthy unclear uninfected undiseased nad wnl clearer
     """,
     "hints": """
         sharp crisp expanded aerated aeration inflated ventilated lucent translucent transparent
@@ -47,7 +47,9 @@ WORDS: Mapping[str, str] = {
         mottled fuzzy grey soggy dull veiled obscured solid solidified congested damaged fluid
         filled filling unwell clean pristine faultless radiolucent unharmed undamaged unscathed
         unimpaired untouched spared sound dry black patchy streaky amiss unusual untoward sinister
-        healed vanished poor order
+        healed vanished poor order blurred blotted clogged coarse crystal flawless fleck flecks
+        speck specks fluffy lost hidden effaced preserved mist veil mucus phlegm spot spotty
+        textbook ordinary alright great excellent terrible failing problem health
     """,
     "parts": """
         lung lungs pulmonary chest thorax thoracic hemithorax cardiopulmonary cardiomediastinal
@@ -56,7 +58,7 @@ WORDS: Mapping[str, str] = {
         diaphragms hemidiaphragm hemidiaphragms pleura bronchus bronchi bronchial bronchiolar
         trachea airway airways alveolar alveoli parenchyma parenchymal interstitial interstitium cxr
         cxrs radiograph radiographs silhouette retrocardiac respiratory apex apices base bases basal
-        basilar zone zones
+        basilar zone zones rll lll rul lul rml bronchovascular fissure fissures hemithoraces
     """,
     "others": """
         effusion effusions pleural pneumothorax pneumothoraces cardiomegaly fracture fractures rib
@@ -65,7 +67,9 @@ WORDS: Mapping[str, str] = {
         carcinoma metastasis metastases hernia pacemaker pacemakers catheter catheters tube tubes
         device devices scoliosis enlarged enlargement calcification calcifications calcified
         hyperinflation hyperinflated copd asthma bronchiectasis sarcoidosis granuloma granulomas
-        cavity cavities cavitation embolism pneumoperitoneum aneurysm cyst cysts bone bones
+        cavity cavities cavitation embolism pneumoperitoneum aneurysm cyst cysts bone bones aorta
+        thymus clavicle clavicles skeleton abscess nodes lesion drain nasogastric injury bony
+        tachypnoea picc ett cannula
     """,
     "turning": "devoid exclude excluded excludes excluding lack lacking lacks",
     "plain": """
@@ -112,9 +116,43 @@ WORDS: Mapping[str, str] = {
         however though although bare empty missing wanting last line dismissed discounted disproved
         refuted denied unlikely contain contains contained full greater higher raised islands spots
         trace reader against void sans minus isnt arent doesnt dont hold argues argue speaks speak
-        got like think
+        got like think admitted anywhere apparent babies back badly because better body boys
+        breathing called came cases caught certain certainly chests class classified clinical
+        complicated conclusion confirmation control controls crackles cut defined diagnosed
+        discharge display distinct double doubt eight either established even example examples
+        expected failed fails fast fear feared fetch filter five fold foreign former get girls give
+        group hospital hospitalised how ignored instead kid kids kind label labelled later leave let
+        list little made maintained massive me meaning medical midline missed mother necrotising
+        necrotizing need now obviously occupying omit once ones otherwise outside overlooked
+        overseen pain people persists photo pick pictures please points position preschooler
+        presenting presumably previously proved proven query read reads reason reference remove
+        replacing reported respect retrieve returned rules samples says scans screening search seem
+        select seven shaped simply single six skin skip something sore spite spread studies
+        suffering surely surgery tagged ten them thought throat tract truth turned unlike us
+        verified vessels vomiting walking want wants wedge whole worried neg pos rt lt vascular
+        vasculature horizontal oblique tip svc lines port ctr ratio baseline lecture teaching teach
+        student students nurse doctor doctors teacher radiologist radiologists clinician physician
+        paediatrician pediatrician ward clinic admission discharged emergency department
+        preoperative postoperative operative training train validation dataset data sets model
+        benchmark mimic mimicking mimics mimicked resembling resembles confirming proves dependent
+        bulging bulge rotated rotation inspiration inspiratory expiration expiratory symmetric
+        symmetrical asymmetric asymmetry thin thick smooth irregular poorly sharply ventilation
+        saturation saturations grunting distress sepsis septic afebrile sneezing nose vaccinated
+        schoolboy schoolgirl teenager teenagers teen adolescent youngster preterm physiological
+        unresolved anatomy usual yesterday category quiz atlas slide presentation demo illustrate
+        illustrating illustrates depicts depict exhibits exhibit featuring containing tell
+        difference four nine everywhere else identifies resolving recurrent numerous detectable
+        discernible particular kindly seems seemed seeming going make makes take takes taken used
+        using use whether why cm described documented observed presumed recognised
     """,
 }
+
+#: Words that are hardly used of anything else: beside one of them, an unknown word does no harm.
+CERTAIN = """
+    pneumonia pneumonias pneumonic pneumonitis bronchopneumonia alveolitis bronchogram bronchograms
+    airspace infiltrates opacities consolidations lung lungs pulmonary perihilar costophrenic cxr cxrs
+    radiograph radiographs
+"""
 
 
 def lexicon(tokenizer: bytes) -> dict[str, object]:
@@ -129,6 +167,7 @@ def lexicon(tokenizer: bytes) -> dict[str, object]:
         "tokenizer_sha256": hashlib.sha256(tokenizer).hexdigest(),
         "about": "normal chest films and pneumonia",
         "words": kinds,
+        "certain": sorted(CERTAIN.split()),
     }
 
 

@@ -19,7 +19,8 @@ from pathlib import Path
 FILE = "lexicon.json"
 #: The second has words that turn a finding around.
 _FORMATS = (1, 2)
-#: So many words of the subject, well spelt, carry one word that is unknown.
+#: So many words of the subject, well spelt, carry one word that is unknown; a certain one counts
+#: as many.
 _CARRY = 3
 _SHORTEST_MISSPELT = 5
 _TWO_SLIPS = 9
@@ -43,6 +44,7 @@ class Understanding:
 class _Lexicon:
     about: str
     kinds: dict[str, str]  # word -> kind
+    certain: frozenset[str]  # words that are hardly used of anything else
 
 
 def understand(folder: Path, text: str) -> Understanding:
@@ -67,7 +69,7 @@ def _judge(known: _Lexicon, text: str) -> Understanding:
     for word in words:
         kind = known.kinds.get(word)
         if kind in ("findings", "states", "parts", "hints"):
-            exact += 1
+            exact += _CARRY if word in known.certain else 1
         kind = kind or _misspelt(word, known.kinds) or "unknown"
         found.setdefault(kind, []).append(word)
     unknown = list(dict.fromkeys(found.get("unknown", [])))
@@ -163,6 +165,7 @@ def _read(folder: Path, changed: int, size: int) -> _Lexicon | None:
         if found["tokenizer_sha256"] != hashlib.sha256(tokenizer).hexdigest():
             return None
         kinds = {str(word): str(kind) for kind, words in found["words"].items() for word in words}
-        return _Lexicon(str(found["about"]), kinds)
+        certain = frozenset(map(str, found.get("certain", [])))
+        return _Lexicon(str(found["about"]), kinds, certain)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
