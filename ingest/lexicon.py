@@ -49,7 +49,8 @@ WORDS: Mapping[str, str] = {
         unimpaired untouched spared sound dry black patchy streaky amiss unusual untoward sinister
         healed vanished poor order blurred blotted clogged coarse crystal flawless fleck flecks
         speck specks fluffy lost hidden effaced preserved mist veil mucus phlegm spot spotty
-        textbook ordinary alright great excellent terrible failing problem health
+        textbook ordinary alright great excellent terrible failing problem health airy reassuring
+        fit well immaculate impeccable blameless unblemished
     """,
     "parts": """
         lung lungs pulmonary chest thorax thoracic hemithorax cardiopulmonary cardiomediastinal
@@ -106,44 +107,49 @@ WORDS: Mapping[str, str] = {
         radiography radiological radiologic radiology roentgenogram x ray rays xray xrays film films
         image images picture imaging view views projection scan study examination exam pa ap
         portable erect supine evidence sign signs feature features diagnosis history question result
-        results report impression reading typically well expand expands space spaces air ground
-        glass angle angles size shape contour contours outline outlines border borders margin
-        margins volume volumes cough coughing fever febrile wheeze wheezing sputum oxygen treatment
-        treated antibiotics intact soft tissue tissues aspect aspects pattern patterns set confirmed
-        confirm confirms needs two three first second my her his their our your per absolutely
-        really truly wholly scarcely barely nowhere away distant remote different apart anything
-        everything except save fail means way long short breath breathless chills cold suffers
-        however though although bare empty missing wanting last line dismissed discounted disproved
-        refuted denied unlikely contain contains contained full greater higher raised islands spots
-        trace reader against void sans minus isnt arent doesnt dont hold argues argue speaks speak
-        got like think admitted anywhere apparent babies back badly because better body boys
-        breathing called came cases caught certain certainly chests class classified clinical
-        complicated conclusion confirmation control controls crackles cut defined diagnosed
-        discharge display distinct double doubt eight either established even example examples
-        expected failed fails fast fear feared fetch filter five fold foreign former get girls give
-        group hospital hospitalised how ignored instead kid kids kind label labelled later leave let
-        list little made maintained massive me meaning medical midline missed mother necrotising
-        necrotizing need now obviously occupying omit once ones otherwise outside overlooked
-        overseen pain people persists photo pick pictures please points position preschooler
-        presenting presumably previously proved proven query read reads reason reference remove
-        replacing reported respect retrieve returned rules samples says scans screening search seem
-        select seven shaped simply single six skin skip something sore spite spread studies
-        suffering surely surgery tagged ten them thought throat tract truth turned unlike us
-        verified vessels vomiting walking want wants wedge whole worried neg pos rt lt vascular
-        vasculature horizontal oblique tip svc lines port ctr ratio baseline lecture teaching teach
-        student students nurse doctor doctors teacher radiologist radiologists clinician physician
-        paediatrician pediatrician ward clinic admission discharged emergency department
-        preoperative postoperative operative training train validation dataset data sets model
-        benchmark mimic mimicking mimics mimicked resembling resembles confirming proves dependent
-        bulging bulge rotated rotation inspiration inspiratory expiration expiratory symmetric
-        symmetrical asymmetric asymmetry thin thick smooth irregular poorly sharply ventilation
-        saturation saturations grunting distress sepsis septic afebrile sneezing nose vaccinated
-        schoolboy schoolgirl teenager teenagers teen adolescent youngster preterm physiological
-        unresolved anatomy usual yesterday category quiz atlas slide presentation demo illustrate
-        illustrating illustrates depicts depict exhibits exhibit featuring containing tell
-        difference four nine everywhere else identifies resolving recurrent numerous detectable
+        results report impression reading typically expand expands space spaces air ground glass
+        angle angles size shape contour contours outline outlines border borders margin margins
+        volume volumes cough coughing fever febrile wheeze wheezing sputum oxygen treatment treated
+        antibiotics intact soft tissue tissues aspect aspects pattern patterns set confirmed confirm
+        confirms needs two three first second my her his their our your per absolutely really truly
+        wholly scarcely barely nowhere away distant remote different apart anything everything
+        except save fail means way long short breath breathless chills cold suffers however though
+        although bare empty missing wanting last line dismissed discounted disproved refuted denied
+        unlikely contain contains contained full greater higher raised islands spots trace reader
+        against void sans minus isnt arent doesnt dont hold argues argue speaks speak got like think
+        admitted anywhere apparent babies back badly because better body boys breathing called came
+        cases caught certain certainly chests class classified clinical complicated conclusion
+        confirmation control controls crackles cut defined diagnosed discharge display distinct
+        double doubt eight either established even example examples expected failed fails fast fear
+        feared fetch filter five fold foreign former get girls give group hospital hospitalised how
+        ignored instead kid kids kind label labelled later leave let list little made maintained
+        massive me meaning medical midline missed mother necrotising necrotizing need now obviously
+        occupying omit once ones otherwise outside overlooked overseen pain people persists photo
+        pick pictures please points position preschooler presenting presumably previously proved
+        proven query read reads reason reference remove replacing reported respect retrieve returned
+        rules samples says scans screening search seem select seven shaped simply single six skin
+        skip something sore spite spread studies suffering surely surgery tagged ten them thought
+        throat tract truth turned unlike us verified vessels vomiting walking want wants wedge whole
+        worried neg pos rt lt vascular vasculature horizontal oblique tip svc lines port ctr ratio
+        baseline lecture teaching teach student students nurse doctor doctors teacher radiologist
+        radiologists clinician physician paediatrician pediatrician ward clinic admission discharged
+        emergency department preoperative postoperative operative training train validation dataset
+        data sets model benchmark mimic mimicking mimics mimicked resembling resembles confirming
+        proves dependent bulging bulge rotated rotation inspiration inspiratory expiration
+        expiratory symmetric symmetrical asymmetric asymmetry thin thick smooth irregular poorly
+        sharply ventilation saturation saturations grunting distress sepsis septic afebrile sneezing
+        nose vaccinated schoolboy schoolgirl teenager teenagers teen adolescent youngster preterm
+        physiological unresolved anatomy usual yesterday category quiz atlas slide presentation demo
+        illustrate illustrating illustrates depicts depict exhibits exhibit featuring containing
+        tell difference four nine everywhere else identifies resolving recurrent numerous detectable
         discernible particular kindly seems seemed seeming going make makes take takes taken used
-        using use whether why cm described documented observed presumed recognised
+        using use whether why cm described documented observed presumed recognised accept bigger
+        bottom call come contrast deny denying escaped germ germs grown microbes mistake name nobody
+        opposed pass persisted plain progressed regular slightest stayed top yes thymic sail ecg
+        leads relapse fresh streptococcal staphylococcal given specimen learn learning son daughter
+        mum mom dad parent parents state slowly remnants false alarm signed send sent home belong
+        folder everyday boring benign match restored included plz thanks hello m re ve ll contrary
+        expectation go goes
     """,
 }
 

@@ -201,7 +201,8 @@ class _Run:
         """Look at the validation films when it is time to, and keep what does best there."""
         found = None
         if epoch % self.recipe.look_every == 0 or epoch == self.recipe.epochs:
-            kept = whitened(self.average.module, self.gallery, self.recipe.whitening)
+            recipe, average = self.recipe, self.average.module
+            kept = whitened(average, self.gallery, recipe.whitening, recipe.origin)
             queries = {"val": self.validation, "shifted_val": self.shifted}
             found = look(kept, self.gallery, queries)
             score = sum(found.values()) / len(found)

@@ -20,10 +20,10 @@ _RIDGE = 1e-3
 
 
 @torch.no_grad()
-def whitened(pupil: Pupil, films: Films, power: float) -> Pupil:
+def whitened(pupil: Pupil, films: Films, power: float, origin: float = 0.5) -> Pupil:
     """A copy whose vectors are centred and whitened within classes; still a standard model.
 
-    Pooled features x become K (x - o) in place of W x. o is the middle between the mean features
+    Pooled features x become K (x - o) in place of W x. o lies on the line between the mean features
     of the classes. K = C^(-power / 2) W, where C is the covariance of W x within a class, the mean
     over the classes, so that large and small classes count alike. Both are folded into the bias of
     the pooler, which is linear, and into the projection. With ``power`` 1 this is within-class
@@ -34,6 +34,8 @@ def whitened(pupil: Pupil, films: Films, power: float) -> Pupil:
         films: the training split, on the pupil's device.
         power: from 0, which only centres, to 1, which makes all directions vary alike within a
             class, those too that are mostly noise.
+        origin: where o lies, from 0, the mean of the first class, to 1, that of the second. A film
+            between the classes finds neighbours of the class that o is farther from.
     """
     copied = copy.deepcopy(pupil)
     projection = copied.model.visual_projection.weight
@@ -42,12 +44,12 @@ def whitened(pupil: Pupil, films: Films, power: float) -> Pupil:
     features = pooled_of(copied, films.images).cpu().double()
     labels = films.labels.cpu()
     classes = [features[labels == label] for label in range(len(SUBJECTS))]
-    origin = torch.stack([members.mean(0) for members in classes]).mean(0)
+    first, second = (members.mean(0) for members in classes)
     spreads = [torch.cov((members @ weight.T).T, correction=0) for members in classes]
     within = torch.stack(spreads).mean(0)
     projection.copy_(_power(within, -power / 2) @ weight)
     bias = copied.model.vision_model.pooler.dense.bias
-    bias.copy_(bias.cpu().double() - origin)
+    bias.copy_(bias.cpu().double() - first.lerp(second, origin))
     return copied
 
 

@@ -272,6 +272,18 @@ def test_whitened_vectors_are_centred_and_vary_alike_within_a_class():
     assert torch.equal(pooled_of(pupil, bank.images), before)  # the pupil itself is as it was
 
 
+def test_the_origin_lies_between_the_classes_where_it_was_asked_to():
+    pupil, bank = a_tower_and_films()
+    weight = pupil.model.visual_projection.weight
+    before = pooled_of(pupil, bank.images)
+    first, second = (before[bank.labels == label].mean(0) for label in (0, 1))
+    for origin in (0.0, 0.7, 1.0):
+        kept = whitened(pupil, bank, 0.0, origin)
+        found = pooled_of(kept, bank.images) @ kept.model.visual_projection.weight.T
+        expected = (before - (1 - origin) * first - origin * second) @ weight.T
+        torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
+
+
 def test_whitening_gives_large_and_small_classes_the_same_say():
     pupil, bank = a_tower_and_films()
     few = bank.labels == 1
