@@ -2,7 +2,7 @@
 
 All of it is standard transformers: a VisionTextDualEncoderModel. Its image tower is a DPT with a
 TextNet stem (plain 3 x 3 convolutions: they learnt most from 28 x 28 pixels); its text tower is a
-BERT of two layers.
+BERT of three layers.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ DIMENSION = 128
 MEAN, DEVIATION = 0.5, 0.25
 
 _MAX_TOKENS = 48
-_VOCABULARY = 1200
+_VOCABULARY = 1600
 _SPECIAL = {
     "pad_token": "[PAD]",
     "unk_token": "[UNK]",
@@ -79,7 +79,7 @@ def new_model(vocabulary: int) -> Model:
     text = BertConfig(
         vocab_size=vocabulary,
         hidden_size=128,
-        num_hidden_layers=2,
+        num_hidden_layers=3,
         num_attention_heads=4,
         intermediate_size=256,
         max_position_embeddings=_MAX_TOKENS,

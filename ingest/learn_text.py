@@ -78,7 +78,7 @@ def learn_texts(
     for step in range(recipe.text_steps):
         loss = text_loss(pupil, bank, tokenizer, recipe, random, generator)
         share = rate_at(step, recipe.text_steps)
-        losses.append(descend(loss, optimizer, recipe.learning_rate, share))
+        losses.append(descend(loss, optimizer, recipe.text_rate, share))
         average.follow(pupil, step)
         if (step + 1) % _REPORT == 0 or step + 1 == recipe.text_steps:
             report(step + 1, float(np.mean(losses[-_REPORT:])))
