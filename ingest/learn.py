@@ -30,8 +30,8 @@ class Recipe:
         averaging: decay of the exponential moving average of the weights, which is what is kept.
         whitening: how far the image vectors that are kept are whitened within classes, from 0 to
             1; see ``ingest.whitening``.
-        origin: where the origin of the image vectors lies, from 0, at the mean normal film, to 1, at
-            the mean film with pneumonia.
+        origin: where the origin of the image vectors lies, from 0, at the mean normal film, to 1,
+            at the mean film with pneumonia.
         look_every: epochs between looks at the validation split.
         text_steps, text_batch: captions that the text tower learns from, once the images lie still.
         text_rate: its learning rate; at that of the images three layers did not always set off.

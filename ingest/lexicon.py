@@ -156,8 +156,8 @@ WORDS: Mapping[str, str] = {
 #: Words that are hardly used of anything else: beside one of them, an unknown word does no harm.
 CERTAIN = """
     pneumonia pneumonias pneumonic pneumonitis bronchopneumonia alveolitis bronchogram bronchograms
-    airspace infiltrates opacities consolidations lung lungs pulmonary perihilar costophrenic cxr cxrs
-    radiograph radiographs
+    airspace infiltrates opacities consolidations lung lungs pulmonary perihilar costophrenic cxr
+    cxrs radiograph radiographs
 """
 
 

@@ -17,6 +17,8 @@ from ingest.grammar import GRAMMAR, is_held_out
 from ingest.lexicon import WORDS, learned_words, save_lexicon
 
 PROMPTS = Path(ingest.__file__).parent / "prompts.csv"
+#: What people might type who had not seen the grammar; none of it was looked at to widen it.
+SEARCHES = Path(__file__).with_name("searches.csv")
 
 OFF_TOPIC = """
 carburettor gasket
@@ -235,8 +237,31 @@ def test_captions_are_understood(folder):
     random = Random(0)
     texts = [caption(subject, random) for subject in ("normal", "pneumonia") for _ in range(1000)]
     wrong = [text for text in texts if not understand(folder, text).understood]
-    # "in order, not streaky" names nothing of a chest, and a search for it alone is rightly doubted.
+    # "in order, not streaky" names nothing of a chest: such a search is rightly doubted.
     assert len(wrong) <= 0.1 * len(texts), wrong[:20]
+
+
+def test_a_word_of_films_alone_carries_one_that_is_unknown(folder, tmp_path):
+    assert understand(folder, "pneumonia qwxzly").understood
+    assert understand(folder, "infection qwxzly").understood is False
+    assert understand(folder, "pneumonia qwxzly vlorp").understood is False
+    assert understand(folder, "lungs qwxzly").understood is False  # says nothing of the lungs
+    (tmp_path / "tokenizer.json").write_text("{}")
+    path = save_lexicon(tmp_path)
+    older = json.loads(path.read_text())
+    del older["certain"]
+    path.write_text(json.dumps(older))
+    assert understand(tmp_path, "pneumonia").understood
+    assert understand(tmp_path, "pneumonia qwxzly").understood is False
+
+
+def test_searches_of_others_are_understood(folder):
+    with SEARCHES.open(encoding="utf-8", newline="") as file:
+        texts = [row["text"] for row in csv.DictReader(file)]
+    turning = set(WORDS["turning"].split())
+    texts = [text for text in texts if not turning & set(words_of(text))]
+    wrong = {text: one for text, one in judged(folder, texts).items() if not one.understood}
+    assert len(texts) >= 140 and len(wrong) <= 0.07 * len(texts), wrong
 
 
 def test_reasons_name_the_words(folder):
