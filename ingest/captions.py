@@ -17,10 +17,10 @@ from ingest.grammar import GRAMMAR, SUBJECTS, is_held_out
 __all__ = ["SUBJECTS", "caption", "lesson", "with_typos", "words_of"]
 
 #: Shares of training texts that get another caption, and another word that does not exist.
-_JOINED, _STREWN = 0.2, 0.3
+_JOINED, _STREWN = 0.2, 0.4
 #: Shares of words that are misspelt: most writers are careful, some are not.
-_TYPOS = (0.0, 0.1, 0.3, 0.5)
-_JOINTS = (", ", " and ", "; ", ". ")
+_TYPOS = (0.0, 0.0, 0.1, 0.3)
+_JOINTS = (", ", "; ", ". ")
 #: Share of strange words that are English, from a list of common nouns, verbs and adjectives.
 _ENGLISH = 0.6
 _WORDS = [

@@ -149,7 +149,7 @@ WORDS: Mapping[str, str] = {
         leads relapse fresh streptococcal staphylococcal given specimen learn learning son daughter
         mum mom dad parent parents state slowly remnants false alarm signed send sent home belong
         folder everyday boring benign match restored included plz thanks hello m re ve ll contrary
-        expectation go goes plainly refuses owing
+        expectation go goes plainly refuses owing high
     """,
 }
 
