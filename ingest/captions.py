@@ -17,13 +17,14 @@ from ingest.grammar import GRAMMAR, SUBJECTS, is_held_out
 __all__ = ["SUBJECTS", "caption", "lesson", "with_typos", "words_of"]
 
 #: Shares of training texts that get another caption, and another word that does not exist.
-_JOINED, _STREWN = 0.2, 0.4
+_JOINED, _STREWN = 0.2, 0.3
 #: Shares of words that are misspelt: most writers are careful, some are not.
-_TYPOS = (0.0, 0.0, 0.1, 0.3)
+_TYPOS = (0.0, 0.1, 0.3, 0.5)
 _JOINTS = (", ", "; ", ". ")
 #: Share of strange words that are English, from a list of common nouns, verbs and adjectives.
 _ENGLISH = 0.6
-_WORDS = [
+#: Common English words that have nothing to do with chest films.
+ENGLISH = [
     word
     for line in Path(__file__).with_name("words.txt").read_text("utf-8").splitlines()
     if not line.startswith("#")
@@ -116,7 +117,7 @@ def _strewn(text: str, random: Random) -> str:
 def _strange(random: Random) -> str:
     """An English word that has nothing to do with chest films, or syllables that are none."""
     if random.random() < _ENGLISH:
-        return random.choice(_WORDS)
+        return random.choice(ENGLISH)
     return "".join(
         random.choice(_ONSETS) + random.choice(_VOWELS) + random.choice(_CODAS)
         for _ in range(random.choice((1, 2, 2, 3)))

@@ -25,6 +25,10 @@ _CARRY = 3
 _SHORTEST_MISSPELT = 5
 _TWO_SLIPS = 9
 _MOST_WORDS_NAMED = 4
+#: So few words about something that it cannot tell are about that alone: "heart is normal".
+_BRIEF = 3
+#: Beginnings that make a word its opposite: no slips.
+_DENYING = ("un", "in", "non", "no", "a", "an", "ab", "de", "dis", "anti")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +49,7 @@ class _Lexicon:
     about: str
     kinds: dict[str, str]  # word -> kind
     certain: frozenset[str]  # words that are hardly used of anything else
+    strangers: frozenset[str]  # words that are no misspelling of another
 
 
 def understand(folder: Path, text: str) -> Understanding:
@@ -66,23 +71,27 @@ def _judge(known: _Lexicon, text: str) -> Understanding:
         return Understanding(False, "there are no words in it that the encoder can read")
     found: dict[str, list[str]] = {}
     exact = 0
-    for word in words:
+    for word in dict.fromkeys(words):
         kind = known.kinds.get(word)
         if kind in ("findings", "states", "parts", "hints"):
             exact += _CARRY if word in known.certain else 1
-        kind = kind or _misspelt(word, known.kinds) or "unknown"
+        if kind is None and word not in known.strangers:
+            kind = _misspelt(word, known.kinds)
+        if kind is None or kind == "elsewhere":
+            kind = "unknown"
         found.setdefault(kind, []).append(word)
-    unknown = list(dict.fromkeys(found.get("unknown", [])))
+    unknown = found.get("unknown", [])
     says = "findings" in found or "states" in found or ("hints" in found and "parts" in found)
     if len(unknown) * _CARRY > (exact if says else 0):
         return Understanding(False, f"it does not know {_named(unknown)}; {_learned(known)}")
     if "turning" in found:
-        what = _named(list(dict.fromkeys(found["turning"])))
+        what = _named(found["turning"])
         return Understanding(
             False,
             f"it never learned that {what} denies a finding, and may take it for its opposite",
         )
-    if says:
+    elsewhere = "others" in found and not {"findings", "parts"} & found.keys()
+    if says and not (elsewhere and len(words) <= _BRIEF):
         return Understanding(True)
     if "others" in found:
         return Understanding(False, f"it cannot tell {_named(found['others'])}; {_learned(known)}")
@@ -114,8 +123,10 @@ def _misspelt(word: str, kinds: dict[str, str]) -> str | None:
 
 
 def _is_slip(word: str, known: str) -> bool:
-    if sorted(word) == sorted(known) and len(word) > 2:
-        return _swapped(word, known)
+    if sorted(word) == sorted(known) and _swapped(word, known):
+        return len(word) > 3
+    if word.endswith(known) and word.removesuffix(known) in _DENYING:
+        return False
     if len(known) < _SHORTEST_MISSPELT or len(word) < _SHORTEST_MISSPELT - 1:
         return False
     if word[0] != known[0] and len(known) < _TWO_SLIPS:
@@ -165,7 +176,9 @@ def _read(folder: Path, changed: int, size: int) -> _Lexicon | None:
         if found["tokenizer_sha256"] != hashlib.sha256(tokenizer).hexdigest():
             return None
         kinds = {str(word): str(kind) for kind, words in found["words"].items() for word in words}
-        certain = frozenset(map(str, found.get("certain", [])))
-        return _Lexicon(str(found["about"]), kinds, certain)
+        certain, strangers = (
+            frozenset(map(str, found.get(key, []))) for key in ("certain", "strangers")
+        )
+        return _Lexicon(str(found["about"]), kinds, certain, strangers)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None

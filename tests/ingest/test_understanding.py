@@ -238,7 +238,7 @@ def test_captions_are_understood(folder):
     texts = [caption(subject, random) for subject in ("normal", "pneumonia") for _ in range(1000)]
     wrong = [text for text in texts if not understand(folder, text).understood]
     # "in order, not streaky" names nothing of a chest: such a search is rightly doubted.
-    assert len(wrong) <= 0.1 * len(texts), wrong[:20]
+    assert len(wrong) <= 0.12 * len(texts), wrong[:20]
 
 
 def test_a_word_of_films_alone_carries_one_that_is_unknown(folder, tmp_path):
@@ -255,6 +255,12 @@ def test_a_word_of_films_alone_carries_one_that_is_unknown(folder, tmp_path):
     assert understand(tmp_path, "pneumonia qwxzly").understood is False
 
 
+def test_each_unheard_sentence_has_a_word_that_no_caption_holds():
+    with SEARCHES.with_name("unheard.csv").open(encoding="utf-8", newline="") as file:
+        texts = [row["text"] for row in csv.DictReader(file)]
+    assert [text for text in texts if set(words_of(text)) <= learned_words()] == []
+
+
 def test_searches_of_others_are_understood(folder):
     with SEARCHES.open(encoding="utf-8", newline="") as file:
         texts = [row["text"] for row in csv.DictReader(file)]
@@ -262,6 +268,29 @@ def test_searches_of_others_are_understood(folder):
     texts = [text for text in texts if not turning & set(words_of(text))]
     wrong = {text: one for text, one in judged(folder, texts).items() if not one.understood}
     assert len(texts) >= 140 and len(wrong) <= 0.07 * len(texts), wrong
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "normal normal normal normal knee",  # said often, known no better
+        "infected wound",  # an English word, and no misspelt "would"
+        "infant mortality",  # nor "normality"
+        "unopacified lungs qwx",  # the opposite of what it looks like
+        "skin infection",
+        "normal heart",
+        "heart is normal",
+        "exclusion of pneumonia",
+        "keine pneumonia",
+    ],
+)
+def test_what_looks_like_a_film_is_doubted(folder, text):
+    assert understand(folder, text).understood is False
+
+
+def test_two_swaps_in_a_long_word_are_a_slip(folder):
+    assert understand(folder, "consoildaiton in the lung").understood
+    assert understand(folder, "normal heart size, clear lungs").understood
 
 
 def test_reasons_name_the_words(folder):
