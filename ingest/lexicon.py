@@ -159,7 +159,7 @@ WORDS: Mapping[str, str] = {
         thanks hello m re ve ll contrary expectation go goes plainly refuses owing high abated
         deepened extended faded insufficiently prominent receded regressed subsided sufficiently
         illness asymptomatic expansion dark wall obscuring bibasal clearly clearing normally tract
-        body
+        body appreciated occurred pointed recognized spotted
     """,
 }
 
