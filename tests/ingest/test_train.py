@@ -263,7 +263,7 @@ def test_whitened_vectors_are_centred_and_vary_alike_within_a_class():
         assert (sum(part.mean(0) for part in classes) / scale).abs().max() < 1e-3
         spread = torch.linalg.eigvalsh(sum(torch.cov(part.T) for part in classes))
         evenness = spread[-20] / spread[-1]
-        assert {0.0: evenness < 0.1, 0.7: 0.3 < evenness < 0.7, 1.0: evenness > 0.99}[power]
+        assert {0.0: evenness < 0.2, 0.7: 0.3 < evenness < 0.7, 1.0: evenness > 0.99}[power]
         if power == 0:
             weight = pupil.model.visual_projection.weight
             means = [before[bank.labels == label].mean(0) for label in (0, 1)]
