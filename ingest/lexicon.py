@@ -22,9 +22,9 @@ FORMAT = 2
 
 #: Kind of word -> words. ``findings``: what pneumonia looks like. ``states``: normal or not.
 #: ``hints``: normal or not, when a part of the chest or its film (``parts``) is named as well.
-#: ``others``: findings of the chest that the encoder cannot tell. ``turning``: turn a finding into
-#: its opposite, and no caption holds them. ``elsewhere``: other parts of the body; captions hold
-#: them, but they are as good as unknown. ``plain``: carry the sentence.
+#: ``others``: findings and parts of the chest that the encoder cannot tell. ``turning``: turn a
+#: finding into its opposite, and no caption holds them. ``elsewhere``: other parts of the body;
+#: captions hold them, but they are as good as unknown. ``plain``: carry the sentence.
 WORDS: Mapping[str, str] = {
     "findings": """
         bronchitis alveolitis pneumonia pneumonias pneumonic pneumonitis bronchopneumonia

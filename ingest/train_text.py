@@ -58,7 +58,7 @@ def train_texts(
         records: as for ``train``; only split ``train`` teaches.
         out: folder for the new checkpoint; may be the same one.
         seed: of everything drawn at random.
-        recipe: ``text_steps`` and ``text_batch`` count.
+        recipe: ``text_steps``, ``text_batch`` and ``text_rate`` count.
         device: e.g. ``cpu`` or ``cuda``; default: the best there is.
         progress: called now and then.
 

@@ -21,7 +21,7 @@ _RIDGE = 1e-3
 
 @torch.no_grad()
 def whitened(pupil: Pupil, films: Films, power: float, origin: float = 0.5) -> Pupil:
-    """A copy whose vectors are centred and whitened within classes; still a standard model.
+    """A copy with a new origin, whitened within classes; still a standard model.
 
     Pooled features x become K (x - o) in place of W x. o lies on the line between the mean features
     of the classes. K = C^(-power / 2) W, where C is the covariance of W x within a class, the mean
@@ -32,8 +32,8 @@ def whitened(pupil: Pupil, films: Films, power: float, origin: float = 0.5) -> P
     Args:
         pupil: not changed.
         films: the training split, on the pupil's device.
-        power: from 0, which only centres, to 1, which makes all directions vary alike within a
-            class, those too that are mostly noise.
+        power: from 0, which only moves the origin, to 1, which makes all directions vary alike
+            within a class, those too that are mostly noise.
         origin: where o lies, from 0, the mean of the first class, to 1, that of the second. A film
             between the classes finds neighbours of the class that o is farther from.
     """

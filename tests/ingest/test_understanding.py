@@ -276,7 +276,7 @@ def test_searches_of_others_are_understood(folder):
         "normal normal normal normal knee",  # said often, known no better
         "infected wound",  # an English word, and no misspelt "would"
         "infant mortality",  # nor "normality"
-        "unopacified lungs qwx",  # the opposite of what it looks like
+        "unopacified lungs",  # the opposite of what it looks like
         "skin infection",
         "normal heart",
         "heart is normal",
