@@ -45,8 +45,13 @@ _DEPTHS = (2, 4, 2, 2)
 _STRIDES = (1, 2, 2, 1)
 
 
-def new_model(vocabulary: int) -> Model:
-    """The untrained VisionTextDualEncoderModel, drawn from torch's own source of chance."""
+def new_model(vocabulary: int | None) -> Model:
+    """The untrained VisionTextDualEncoderModel, drawn from torch's own source of chance.
+
+    Args:
+        vocabulary: entries of the tokenizer. ``None`` leaves a placeholder where the text tower
+            will be (``give_text_tower``), so that what is drawn for images depends on images alone.
+    """
     reduction = 4
     grid = SIDE // reduction
     width = _WIDTHS[-1]
@@ -76,7 +81,32 @@ def new_model(vocabulary: int) -> Model:
             "out_features": ["stage2", "stage3", "stage4"],
         },
     )
-    text = BertConfig(
+    text = _PLACEHOLDER if vocabulary is None else _text_config(vocabulary)
+    config = VisionTextDualEncoderConfig(
+        vision_config=vision.to_dict(), text_config=text.to_dict(), projection_dim=DIMENSION
+    )
+    model = VisionTextDualEncoderModel(config)
+    _start_as_average_pooling(model.vision_model)
+    return model
+
+
+def give_text_tower(model: Model, vocabulary: int, seed: int) -> None:
+    """Put an untrained text tower into a dual encoder, in place; its image tower stays.
+
+    Args:
+        model: its text tower, or the placeholder, is dropped.
+        vocabulary: entries of the tokenizer.
+        seed: of the weights.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        fresh = new_model(vocabulary)
+    model.text_model, model.text_projection = fresh.text_model, fresh.text_projection
+    model.logit_scale, model.config.text_config = fresh.logit_scale, fresh.config.text_config
+
+
+def _text_config(vocabulary: int) -> BertConfig:
+    return BertConfig(
         vocab_size=vocabulary,
         hidden_size=128,
         num_hidden_layers=3,
@@ -86,12 +116,17 @@ def new_model(vocabulary: int) -> Model:
         hidden_dropout_prob=0.0,
         attention_probs_dropout_prob=0.0,
     )
-    config = VisionTextDualEncoderConfig(
-        vision_config=vision.to_dict(), text_config=text.to_dict(), projection_dim=DIMENSION
-    )
-    model = VisionTextDualEncoderModel(config)
-    _start_as_average_pooling(model.vision_model)
-    return model
+
+
+#: As little as a BERT can be.
+_PLACEHOLDER = BertConfig(
+    vocab_size=1,
+    hidden_size=4,
+    num_hidden_layers=0,
+    num_attention_heads=1,
+    intermediate_size=4,
+    max_position_embeddings=1,
+)
 
 
 def slim(model: Model) -> Model:

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from random import Random
 
-from ingest.grammar import GRAMMAR, SUBJECTS, is_held_out
+from ingest.grammar import GRAMMAR, SUBJECTS, is_held_out, learned_words
 
 __all__ = ["SUBJECTS", "caption", "lesson", "with_typos", "words_of"]
 
@@ -23,13 +23,15 @@ _TYPOS = (0.0, 0.1, 0.3, 0.5)
 _JOINTS = (", ", "; ", ". ")
 #: Share of strange words that are English, from a list of common nouns, verbs and adjectives.
 _ENGLISH = 0.6
-#: Common English words that have nothing to do with chest films.
+#: Common English words that mostly have nothing to do with chest films.
 ENGLISH = [
     word
     for line in Path(__file__).with_name("words.txt").read_text("utf-8").splitlines()
     if not line.startswith("#")
     for word in line.split()
 ]
+#: Those that say nothing in any caption.
+_FILLERS = sorted({*ENGLISH} - learned_words())
 #: The grammar without words that do not exist.
 _PLAIN = {
     name: [choice for choice in choices if "~" not in choice] for name, choices in GRAMMAR.items()
@@ -117,7 +119,7 @@ def _strewn(text: str, random: Random) -> str:
 def _strange(random: Random) -> str:
     """An English word that has nothing to do with chest films, or syllables that are none."""
     if random.random() < _ENGLISH:
-        return random.choice(ENGLISH)
+        return random.choice(_FILLERS)
     return "".join(
         random.choice(_ONSETS) + random.choice(_VOWELS) + random.choice(_CODAS)
         for _ in range(random.choice((1, 2, 2, 3)))

@@ -7,6 +7,7 @@ for healthy and sick stand beside those of radiologists.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -48,3 +49,9 @@ def _parsed(rules: str) -> dict[str, list[str]]:
 GRAMMAR: Mapping[str, Sequence[str]] = _parsed(
     Path(__file__).with_name("grammar.txt").read_text("utf-8")
 )
+
+
+def learned_words() -> set[str]:
+    """Every word that a caption of the grammar can hold, lower case."""
+    texts = (re.sub(r"\{\w+\}|\S*~\S*", " ", text) for texts in GRAMMAR.values() for text in texts)
+    return {word for text in texts for word in re.findall(r"[a-z]+", text.lower())}

@@ -9,12 +9,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Mapping
 from pathlib import Path
 
 from ingest.captions import ENGLISH
-from ingest.grammar import GRAMMAR
 
 #: File beside a checkpoint's tokenizer.
 FILE = "lexicon.json"
@@ -207,9 +205,3 @@ def save_lexicon(folder: str | Path) -> Path:
     path = place / FILE
     path.write_text(json.dumps(found, indent=0, ensure_ascii=False) + "\n", "utf-8")
     return path
-
-
-def learned_words() -> set[str]:
-    """Every word that a caption of the grammar can hold, lower case."""
-    texts = (re.sub(r"\{\w+\}|\S*~\S*", " ", text) for texts in GRAMMAR.values() for text in texts)
-    return {word for text in texts for word in re.findall(r"[a-z]+", text.lower())}

@@ -12,7 +12,14 @@ import numpy as np
 import torch
 
 from ingest.augment import Augmentation, augment
-from ingest.blueprint import SIDE, completed, new_model, new_processor, slim
+from ingest.blueprint import (
+    SIDE,
+    completed,
+    give_text_tower,
+    new_model,
+    new_processor,
+    slim,
+)
 from ingest.captions import SUBJECTS
 from ingest.curve import save_curve
 from ingest.encoders.quiet import quietly
@@ -110,11 +117,13 @@ def train(
     tokenizer = caption_tokenizer(seed)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        pupil = Pupil(slim(new_model(len(tokenizer)))).to(where)
+        pupil = Pupil(slim(new_model(None))).to(where)
         pupil.to(memory_format=torch.channels_last)
     run = _Run(pupil, recipe, seed, gallery, validation, where, progress or (lambda _: None))
     settings = {"seed": seed, "recipe": asdict(recipe), "films": _digest(gallery, validation)}
-    run.learn_images(folder, settings)
+    run.learn_images(folder, _of_images(settings))
+    give_text_tower(pupil.model, len(tokenizer), seed)
+    pupil.to(where)
     run.learn_texts(tokenizer)
     model = completed(pupil.model.cpu())
     folder.mkdir(parents=True, exist_ok=True)
@@ -269,6 +278,12 @@ def _tensors(split: str, records: dict[bytes, list[ImageRecord]], where: torch.d
     pixels = np.stack([record.pixels for record in ordered])
     images = torch.from_numpy(pixels).to(where).float()[:, None] / 255
     return Films(images, torch.tensor(labels, device=where))
+
+
+def _of_images(settings: dict[str, Any]) -> dict[str, Any]:
+    """The settings that a saved state depends on: it holds the image tower alone."""
+    recipe = {k: v for k, v in settings["recipe"].items() if not k.startswith("text_")}
+    return {**settings, "recipe": recipe}
 
 
 def _digest(*films: Films) -> list[list[float]]:

@@ -9,9 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from ingest.blueprint import DIMENSION, new_model, new_processor
+from ingest.blueprint import DIMENSION, give_text_tower, new_processor
 from ingest.curve import save_curve
 from ingest.encoders.quiet import quietly
 from ingest.encoders.runtime import pick_device
@@ -72,12 +70,8 @@ def train_texts(
     start = time.monotonic()
     curve: list[dict[str, Any]] = []
     tokenizer = caption_tokenizer(seed)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        fresh = new_model(len(tokenizer))
-        model.text_model, model.text_projection = fresh.text_model, fresh.text_projection
-        model.logit_scale, model.config.text_config = fresh.logit_scale, fresh.config.text_config
-        pupil = Pupil(model).to(where)
+    give_text_tower(model, len(tokenizer), seed)
+    pupil = Pupil(model).to(where)
 
     def report(done: int, loss: float) -> None:
         curve.append({"stage": "text", "step": done, "loss": loss})

@@ -9,8 +9,7 @@ import pytest
 
 from ingest import captions
 from ingest.captions import SUBJECTS, caption, lesson, with_typos, words_of
-from ingest.grammar import GRAMMAR, HELD_OUT, is_held_out
-from ingest.lexicon import learned_words
+from ingest.grammar import GRAMMAR, HELD_OUT, is_held_out, learned_words
 
 
 def many(subject: str, count: int = 4000) -> list[str]:

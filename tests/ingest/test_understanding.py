@@ -14,7 +14,8 @@ import ingest
 from ingest.captions import caption, words_of
 from ingest.encoders.understanding import Understanding, understand
 from ingest.grammar import GRAMMAR, is_held_out
-from ingest.lexicon import WORDS, learned_words, save_lexicon
+from ingest.grammar import learned_words
+from ingest.lexicon import WORDS, save_lexicon
 
 PROMPTS = Path(ingest.__file__).parent / "prompts.csv"
 #: What people might type who had not seen the grammar; none of it was looked at to widen it.
