@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 DEV_READY := $(VENV)/.ready-dev
 
-.PHONY: demo test slow lint format types imports bench peers torture fuzz screenshots clean
+.PHONY: demo test slow lint format types imports bench peers torture fuzz screenshots synonyms clean
 
 demo: $(READY)
 	$(BIN)/cxr demo $(ARGS)
@@ -51,6 +51,12 @@ fuzz: $(DEV_READY)
 
 screenshots: $(DEV_READY)
 	$(BIN)/python -m docs.screenshots $(ARGS)
+
+# Makes ingest/synonyms.txt anew, after the grammar. WORDNET: a folder of WordNet 3 (Debian: wordnet-base);
+# MINILM: one of all-MiniLM-L6-v2 in the transformers layout.
+WORDNET ?= /usr/share/wordnet
+synonyms: $(DEV_READY)
+	$(BIN)/python -m ingest.thesaurus $(WORDNET) $(MINILM)
 
 $(VENV)/pyvenv.cfg:
 	$(PYTHON) -m venv $(VENV)

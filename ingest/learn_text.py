@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from random import Random
 from typing import Any
@@ -25,6 +24,7 @@ from ingest.learn import (
     rate_at,
     vectors_of,
 )
+from ingest.synonyms import learn_synonyms, with_vocabulary
 
 #: Captions that the tokenizer's vocabulary is made from, per class.
 _CORPUS = 20_000
@@ -55,7 +55,7 @@ def learn_texts(
     recipe: Recipe,
     seed: int,
     report: Callable[[int, float], None],
-) -> None:
+) -> Any:
     """Teach the text tower of a dual encoder; its image tower stays as it is.
 
     Args:
@@ -65,6 +65,9 @@ def learn_texts(
         recipe: steps, batch, learning rate.
         seed: of captions, films and spellings.
         report: called with the steps done and the mean loss of the last ones.
+
+    Returns:
+        The tokenizer that the tower ends with: it knows synonyms, too.
     """
     random = Random(seed)  # noqa: S311 - reproducible, not secret
     device = films.labels.device
@@ -84,6 +87,7 @@ def learn_texts(
             report(step + 1, float(np.mean(losses[-_REPORT:])))
     pupil.load_state_dict(average.module.state_dict())
     aim(pupil.model.text_projection.weight, bank)
+    return learn_synonyms(pupil.model, tokenizer)
 
 
 @torch.no_grad()
@@ -158,24 +162,15 @@ def respelling(tokenizer: Any, random: Random) -> Any:
         tokenizer: a fast WordPiece tokenizer; not changed.
         random: draws the share and the pieces.
     """
-    from tokenizers import Tokenizer
-    from transformers import PreTrainedTokenizerFast
-
     share = random.choice((0.0, 0.5 * _WITHHELD, _WITHHELD))
     if not share:
         return tokenizer
-    state = json.loads(tokenizer.backend_tokenizer.to_str())
-    vocabulary = state["model"]["vocab"]
+    # In the order of the numbers: what is drawn for a piece must not hang on a dictionary's order.
+    pieces = sorted(tokenizer.get_vocab().items(), key=lambda entry: entry[1])
     special = set(tokenizer.all_special_tokens)
-    state["model"]["vocab"] = {
+    kept = {
         piece: number
-        for piece, number in vocabulary.items()
+        for piece, number in pieces
         if piece in special or len(piece.removeprefix("##")) == 1 or random.random() >= share
     }
-    names = ("pad_token", "unk_token", "cls_token", "sep_token")
-    return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
-        tokenizer_object=Tokenizer.from_str(json.dumps(state)),
-        **{name: getattr(tokenizer, name) for name in names},
-        model_max_length=tokenizer.model_max_length,
-        model_input_names=tokenizer.model_input_names,
-    )
+    return with_vocabulary(tokenizer, kept)

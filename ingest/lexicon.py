@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ingest.captions import ENGLISH
+from ingest.synonyms import SYNONYMS
 
 #: File beside a checkpoint's tokenizer.
 FILE = "lexicon.json"
@@ -181,6 +182,10 @@ def lexicon(tokenizer: bytes) -> dict[str, object]:
         tokenizer: content of the checkpoint's tokenizer.json, which ties the two together.
     """
     kinds = {kind: sorted(set(words.split())) for kind, words in WORDS.items()}
+    # Of a word with synonyms the tower knows what it does to a finding.
+    known_turning = SYNONYMS.keys() & kinds["turning"]
+    kinds["turning"] = sorted({*kinds["turning"]} - known_turning)
+    kinds["plain"] = sorted({*kinds["plain"]} | known_turning)
     known = {word for words in kinds.values() for word in words}
     return {
         "format": FORMAT,

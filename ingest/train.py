@@ -12,17 +12,10 @@ import numpy as np
 import torch
 
 from ingest.augment import Augmentation, augment
-from ingest.blueprint import (
-    SIDE,
-    completed,
-    give_text_tower,
-    new_model,
-    new_processor,
-    slim,
-)
+from ingest.blueprint import SIDE, completed, give_text_tower, new_model, slim
 from ingest.captions import SUBJECTS
+from ingest.checkpoint import save_checkpoint
 from ingest.curve import save_curve
-from ingest.encoders.quiet import quietly
 from ingest.encoders.runtime import pick_device
 from ingest.encoders.seen import KEY, as_entries
 from ingest.learn import (
@@ -37,7 +30,6 @@ from ingest.learn import (
     rate_at,
 )
 from ingest.learn_text import caption_tokenizer, learn_texts
-from ingest.lexicon import save_lexicon
 from ingest.record import ImageFile, ImageRecord, Rejection
 from ingest.training_state import Snapshot
 from ingest.whitening import whitened
@@ -124,13 +116,8 @@ def train(
     run.learn_images(folder, _of_images(settings))
     give_text_tower(pupil.model, len(tokenizer), seed)
     pupil.to(where)
-    run.learn_texts(tokenizer)
-    model = completed(pupil.model.cpu())
-    folder.mkdir(parents=True, exist_ok=True)
-    with quietly():
-        model.save_pretrained(folder)
-        new_processor(tokenizer).save_pretrained(folder)
-    save_lexicon(folder)
+    tokenizer = run.learn_texts(tokenizer)
+    save_checkpoint(folder, completed(pupil.model.cpu()), tokenizer)
     report = TrainReport(folder, run.best["epoch"], run.best["validation"], run.seconds)
     save_curve(
         folder,
@@ -195,16 +182,22 @@ class _Run:
             self.progress(report)
         pupil.load_state_dict(self.best_weights)
 
-    def learn_texts(self, tokenizer: Any) -> None:
-        """The text tower: captions find their place among the films' vectors, which stay."""
+    def learn_texts(self, tokenizer: Any) -> Any:
+        """The text tower: captions find their place among the films' vectors, which stay.
+
+        Returns:
+            The tokenizer that the tower ends with.
+        """
         start, steps = time.monotonic(), self.recipe.text_steps
 
         def report(done: int, loss: float) -> None:
             self.progress(Progress("text", done, steps, loss))
             self.curve.append({"stage": "text", "step": done, "loss": loss})
 
-        learn_texts(self.pupil, self.gallery, tokenizer, self.recipe, self.seed + 1, report)
+        recipe, seed = self.recipe, self.seed + 1
+        final = learn_texts(self.pupil, self.gallery, tokenizer, recipe, seed, report)
         self.seconds += time.monotonic() - start
+        return final
 
     def _conclude(self, epoch: int, loss: float) -> Progress:
         """Look at the validation films when it is time to, and keep what does best there."""

@@ -9,13 +9,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ingest.blueprint import DIMENSION, give_text_tower, new_processor
+from ingest.blueprint import DIMENSION, give_text_tower
+from ingest.checkpoint import save_checkpoint
 from ingest.curve import save_curve
 from ingest.encoders.quiet import quietly
 from ingest.encoders.runtime import pick_device
 from ingest.learn import Pupil, Recipe
 from ingest.learn_text import caption_tokenizer, learn_texts
-from ingest.lexicon import save_lexicon
 from ingest.record import ImageFile, ImageRecord, Rejection
 from ingest.train import Progress, labelled_films
 from store.errors import UsageError
@@ -78,13 +78,9 @@ def train_texts(
         if progress is not None:
             progress(Progress("text", done, recipe.text_steps, loss))
 
-    learn_texts(pupil, films, tokenizer, recipe, seed + 1, report)
+    tokenizer = learn_texts(pupil, films, tokenizer, recipe, seed + 1, report)
     seconds = time.monotonic() - start
-    folder.mkdir(parents=True, exist_ok=True)
-    with quietly():
-        pupil.model.cpu().eval().save_pretrained(folder)
-        new_processor(tokenizer).save_pretrained(folder)
-    save_lexicon(folder)
+    save_checkpoint(folder, pupil.model.cpu(), tokenizer)
     images = [entry for entry in summary["curve"] if entry["stage"] != "text"]
     text = {"seed": seed, "recipe": asdict(recipe), "seconds": round(seconds, 1)}
     save_curve(folder, {**summary, "text": text, "curve": [*images, *curve]})

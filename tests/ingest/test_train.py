@@ -95,6 +95,28 @@ def test_checkpoint_is_plain_transformers(trained):
     assert size < 8_000_000
 
 
+def test_zeros_take_less_room_and_nothing_is_lost(trained):
+    from safetensors import safe_open
+    from transformers import AutoModel
+
+    with safe_open(trained[0].folder / "model.safetensors", framework="pt") as file:
+        saved = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    small = {name for name, value in saved.items() if value.dtype == torch.float16}
+    assert len(small) > 10 and not any(saved[name].any() for name in small)
+    model = AutoModel.from_pretrained(trained[0].folder)
+    assert {value.dtype for value in model.parameters()} == {torch.float32}
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, saved[name].to(value.dtype)), name
+
+
+def test_the_image_tower_hangs_on_no_setting_of_the_text_tower(trained, tmp_path):
+    other = replace(TINY, text_steps=1, text_batch=4)
+    train(films(), tmp_path, recipe=other, device="cpu")
+    once, twice = weights(trained[0].folder), weights(tmp_path)
+    changed = {name for name, value in once.items() if not np.array_equal(value, twice[name])}
+    assert changed and all(name.startswith(("text_", "logit_scale")) for name in changed), changed
+
+
 def test_progress_and_curve(trained):
     report, seen = trained
     stages = [(p.stage, p.done, p.total) for p in seen]
