@@ -155,7 +155,7 @@ WORDS: Mapping[str, str] = {
         stayed top yes thymic sail leads relapse fresh streptococcal staphylococcal given specimen
         learn learning son daughter mum mom dad parent parents state slowly remnants false alarm
         signed send sent home belong folder everyday boring benign match restored included plz
-        thanks hello m re ve ll contrary expectation go goes plainly refuses owing high abated
+        thanks hello m re ve ll w o y contrary expectation go goes plainly refuses owing high abated
         deepened extended faded insufficiently prominent receded regressed subsided sufficiently
         illness asymptomatic expansion dark wall obscuring bibasal clearly clearing normally tract
         body appreciated occurred pointed recognized spotted
@@ -182,10 +182,15 @@ def lexicon(tokenizer: bytes) -> dict[str, object]:
         tokenizer: content of the checkpoint's tokenizer.json, which ties the two together.
     """
     kinds = {kind: sorted(set(words.split())) for kind, words in WORDS.items()}
-    # Of a word with synonyms the tower knows what it does to a finding.
-    known_turning = SYNONYMS.keys() & kinds["turning"]
-    kinds["turning"] = sorted({*kinds["turning"]} - known_turning)
-    kinds["plain"] = sorted({*kinds["plain"]} | known_turning)
+    # A synonym tells the tower what a word does to a finding; and one of plain words is plain.
+    plain, turning = set(kinds["plain"]), set(kinds["turning"])
+    named = {word for words in kinds.values() for word in words} - turning
+    told = {
+        w
+        for w, near in SYNONYMS.items()
+        if w in turning or (w not in named and plain.issuperset(near))
+    }
+    kinds |= {"plain": sorted(plain | told), "turning": sorted(turning - told)}
     known = {word for words in kinds.values() for word in words}
     return {
         "format": FORMAT,

@@ -135,7 +135,7 @@ def test_sentences_find_their_films(encoder, films, prompt, label):
 
 
 @pytest.mark.parametrize(
-    "sentences", ["unheard.csv", "denials.csv", "searches.csv"]
+    "sentences", ["unheard.csv", "denials.csv", "searches.csv", "asked.csv"]
 )  # words that are not the grammar's; "isn't" and its kin, on both sides; what people might type
 def test_sentences_of_other_writers_are_read(encoder, sentences):
     """On validation films, so that test stays untouched."""
