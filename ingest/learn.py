@@ -35,6 +35,8 @@ class Recipe:
         look_every: epochs between looks at the validation split.
         text_steps, text_batch: captions that the text tower learns from, once the images lie still.
         text_rate: its learning rate; at that of the images three layers did not always set off.
+        text_tries: text towers that are taught, from other draws; one of them is kept.
+        text_look_every: steps between looks at the sentences that choose it.
     """
 
     epochs: int = 60
@@ -51,6 +53,8 @@ class Recipe:
     text_steps: int = 5600
     text_batch: int = 128
     text_rate: float = 1e-3
+    text_tries: int = 3
+    text_look_every: int = 400
 
 
 @dataclass
@@ -95,8 +99,13 @@ class Pupil(nn.Module):
 
     def read(self, tokens: Any) -> Tensor:
         """Unit vectors (n, DIMENSION) of tokenized texts."""
-        pooled = self.model.text_model(**tokens).pooler_output
-        return functional.normalize(self.model.text_projection(pooled), dim=-1)
+        return read(self.model, tokens)
+
+
+def read(model: Any, tokens: Any) -> Tensor:
+    """Unit vectors (n, DIMENSION) of tokenized texts, from a dual encoder."""
+    pooled = model.text_model(**tokens).pooler_output
+    return functional.normalize(model.text_projection(pooled), dim=-1)
 
 
 class Average:

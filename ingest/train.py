@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from ingest.augment import Augmentation, augment
-from ingest.blueprint import SIDE, completed, give_text_tower, new_model, slim
+from ingest.blueprint import SIDE, completed, new_model, slim
 from ingest.captions import SUBJECTS
 from ingest.checkpoint import save_checkpoint
 from ingest.curve import save_curve
@@ -29,7 +29,7 @@ from ingest.learn import (
     new_optimizer,
     rate_at,
 )
-from ingest.learn_text import caption_tokenizer, learn_texts
+from ingest.learn_text import TextProgress, learn_texts
 from ingest.record import ImageFile, ImageRecord, Rejection
 from ingest.training_state import Snapshot
 from ingest.whitening import whitened
@@ -47,9 +47,9 @@ class Progress:
 
     Attributes:
         stage: ``images`` or ``text``.
-        done, total: epochs, or steps.
+        done, total: epochs, or steps of all text towers.
         loss: mean of what was done since the last report.
-        validation: Precision@k on the validation split, when it was just looked at.
+        validation: figures on the validation split, when it was just looked at.
     """
 
     stage: str
@@ -67,12 +67,14 @@ class TrainReport:
         folder: a checkpoint that ``load_encoder`` takes.
         epoch: the one that was kept, chosen on the validation split.
         validation: its figures there.
+        sentences: figures of ``ingest.sentences`` there, by the text tower that was kept.
         seconds: spent learning, interrupted runs included.
     """
 
     folder: Path
     epoch: int
     validation: dict[str, float]
+    sentences: dict[str, float]
     seconds: float
 
 
@@ -106,7 +108,6 @@ def train(
     recipe, folder, where = recipe or Recipe(), Path(out), pick_device(device)
     learnt: list[tuple[str, str]] = []
     gallery, validation = labelled_films(_noting(records, learnt), where)
-    tokenizer = caption_tokenizer(seed)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         pupil = Pupil(slim(new_model(None))).to(where)
@@ -114,11 +115,11 @@ def train(
     run = _Run(pupil, recipe, seed, gallery, validation, where, progress or (lambda _: None))
     settings = {"seed": seed, "recipe": asdict(recipe), "films": _digest(gallery, validation)}
     run.learn_images(folder, _of_images(settings))
-    give_text_tower(pupil.model, len(tokenizer), seed)
-    pupil.to(where)
-    tokenizer = run.learn_texts(tokenizer)
+    tokenizer, kept = run.learn_texts()
     save_checkpoint(folder, completed(pupil.model.cpu()), tokenizer)
-    report = TrainReport(folder, run.best["epoch"], run.best["validation"], run.seconds)
+    report = TrainReport(
+        folder, run.best["epoch"], run.best["validation"], kept["validation"], run.seconds
+    )
     save_curve(
         folder,
         {
@@ -126,6 +127,7 @@ def train(
             "settings": settings,
             "kept_epoch": report.epoch,
             "validation": report.validation,
+            "kept_text": kept,
             "seconds": round(report.seconds, 1),
             "curve": run.curve,
         },
@@ -182,22 +184,17 @@ class _Run:
             self.progress(report)
         pupil.load_state_dict(self.best_weights)
 
-    def learn_texts(self, tokenizer: Any) -> Any:
+    def learn_texts(self) -> tuple[Any, dict[str, Any]]:
         """The text tower: captions find their place among the films' vectors, which stay.
 
         Returns:
-            The tokenizer that the tower ends with.
+            The tokenizer that the tower ends with, and the entry of the curve at which it was kept.
         """
-        start, steps = time.monotonic(), self.recipe.text_steps
-
-        def report(done: int, loss: float) -> None:
-            self.progress(Progress("text", done, steps, loss))
-            self.curve.append({"stage": "text", "step": done, "loss": loss})
-
-        recipe, seed = self.recipe, self.seed + 1
-        final = learn_texts(self.pupil, self.gallery, tokenizer, recipe, seed, report)
+        start = time.monotonic()
+        say = text_report(self.recipe, self.curve, self.progress)
+        found = learn_texts(self.pupil, self.gallery, self.validation, self.recipe, self.seed, say)
         self.seconds += time.monotonic() - start
-        return final
+        return found[0], text_entry(found[1])
 
     def _conclude(self, epoch: int, loss: float) -> Progress:
         """Look at the validation films when it is time to, and keep what does best there."""
@@ -224,6 +221,25 @@ class _Run:
         epoch, notes, self.best_weights = found
         self.curve, self.best, self.seconds = notes["curve"], notes["best"], notes["seconds"]
         return epoch
+
+
+def text_entry(now: TextProgress) -> dict[str, Any]:
+    """An entry of a curve."""
+    return {"stage": "text", **asdict(now)}
+
+
+def text_report(
+    recipe: Recipe, curve: list[dict[str, Any]], progress: Callable[[Progress], None]
+) -> Callable[[TextProgress], None]:
+    """What ``learn_texts`` reports to: adds to a curve, and passes it on."""
+
+    def report(now: TextProgress) -> None:
+        curve.append(text_entry(now))
+        steps = recipe.text_steps
+        done, total = (now.tower - 1) * steps + now.step, recipe.text_tries * steps
+        progress(Progress("text", done, total, now.loss, now.validation))
+
+    return report
 
 
 def labelled_films(

@@ -9,15 +9,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ingest.blueprint import DIMENSION, give_text_tower
+from ingest.blueprint import DIMENSION
 from ingest.checkpoint import save_checkpoint
 from ingest.curve import save_curve
 from ingest.encoders.quiet import quietly
 from ingest.encoders.runtime import pick_device
 from ingest.learn import Pupil, Recipe
-from ingest.learn_text import caption_tokenizer, learn_texts
+from ingest.learn_text import learn_texts
 from ingest.record import ImageFile, ImageRecord, Rejection
-from ingest.train import Progress, labelled_films
+from ingest.train import Progress, labelled_films, text_entry, text_report
 from store.errors import UsageError
 
 
@@ -27,12 +27,12 @@ class TextReport:
 
     Attributes:
         folder: a checkpoint that ``load_encoder`` takes.
-        loss: mean of the last steps.
+        sentences: figures of ``ingest.sentences`` on the validation films.
         seconds: spent learning.
     """
 
     folder: Path
-    loss: float
+    sentences: dict[str, float]
     seconds: float
 
 
@@ -53,10 +53,10 @@ def train_texts(
 
     Args:
         checkpoint: folder of a checkpoint; only read.
-        records: as for ``train``; only split ``train`` teaches.
+        records: as for ``train``: split ``train`` teaches, split ``val`` chooses.
         out: folder for the new checkpoint; may be the same one.
         seed: of everything drawn at random.
-        recipe: ``text_steps``, ``text_batch`` and ``text_rate`` count.
+        recipe: what begins with ``text_``, and ``averaging``, counts.
         device: e.g. ``cpu`` or ``cuda``; default: the best there is.
         progress: called now and then.
 
@@ -66,25 +66,20 @@ def train_texts(
     """
     recipe, folder, where = recipe or Recipe(), Path(out), pick_device(device)
     summary, model = _checkpoint(Path(checkpoint))
-    films, _ = labelled_films(records, where)
+    films, validation = labelled_films(records, where)
     start = time.monotonic()
     curve: list[dict[str, Any]] = []
-    tokenizer = caption_tokenizer(seed)
-    give_text_tower(model, len(tokenizer), seed)
     pupil = Pupil(model).to(where)
-
-    def report(done: int, loss: float) -> None:
-        curve.append({"stage": "text", "step": done, "loss": loss})
-        if progress is not None:
-            progress(Progress("text", done, recipe.text_steps, loss))
-
-    tokenizer = learn_texts(pupil, films, tokenizer, recipe, seed + 1, report)
+    say = text_report(recipe, curve, progress or (lambda _: None))
+    tokenizer, kept = learn_texts(pupil, films, validation, recipe, seed, say)
     seconds = time.monotonic() - start
     save_checkpoint(folder, pupil.model.cpu(), tokenizer)
     images = [entry for entry in summary["curve"] if entry["stage"] != "text"]
     text = {"seed": seed, "recipe": asdict(recipe), "seconds": round(seconds, 1)}
-    save_curve(folder, {**summary, "text": text, "curve": [*images, *curve]})
-    return TextReport(folder, curve[-1]["loss"], seconds)
+    found = {"kept_text": text_entry(kept), "text": text, "curve": [*images, *curve]}
+    save_curve(folder, {**summary, **found})
+    assert kept.validation is not None
+    return TextReport(folder, kept.validation, seconds)
 
 
 def _checkpoint(place: Path) -> tuple[dict[str, Any], Any]:

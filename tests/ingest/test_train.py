@@ -23,7 +23,7 @@ from ingest.train import Recipe, train  # noqa: E402
 from ingest.train_text import train_texts  # noqa: E402
 from ingest.whitening import whitened  # noqa: E402
 
-TINY = Recipe(epochs=2, batch=16, look_every=1, text_steps=2, text_batch=8)
+TINY = Recipe(epochs=2, batch=16, look_every=1, text_steps=2, text_batch=8, text_tries=1)
 
 
 def film(split: str, index: int, label: str) -> ImageRecord:
@@ -174,6 +174,56 @@ def test_the_text_tower_alone(trained, tmp_path):
     saved = json.loads((tmp_path / "training.json").read_text())
     assert saved["text"]["recipe"]["text_steps"] == 3 and saved["settings"]["recipe"]["epochs"] == 2
     assert [entry["stage"] for entry in saved["curve"]] == ["images", "images", "text"]
+
+
+def test_of_several_text_towers_the_best_look_is_kept(trained, tmp_path, monkeypatch):
+    looks = iter([0.1, 0.5, 0.4, 0.2, 0.3, 0.1])
+    monkeypatch.setattr(learn_text, "figures", lambda *_: {"p10": next(looks), "ap": 0.0})
+    kept = replace(TINY, text_steps=3, text_tries=2, text_look_every=1)
+    seen = []
+    report = train_texts(
+        trained[0].folder, films(), tmp_path, recipe=kept, device="cpu", progress=seen.append
+    )
+    assert report.sentences == {"p10": 0.5, "ap": 0.0}
+    assert [(p.done, p.total) for p in seen] == [(i, 6) for i in range(1, 7)]
+    saved = json.loads((tmp_path / "training.json").read_text())
+    assert (saved["kept_text"]["tower"], saved["kept_text"]["step"]) == (1, 2)
+    monkeypatch.undo()
+    # Another run whose last look is the best has another tower.
+    other = train_texts(
+        trained[0].folder, films(), tmp_path / "other", recipe=kept, device="cpu"
+    ).folder
+    assert not np.array_equal(
+        weights(tmp_path)["text_projection.weight"], weights(other)["text_projection.weight"]
+    )
+
+
+def test_sentences_find_films():
+    from ingest.sentences import Sentence, figures
+
+    films_ = torch.nn.functional.normalize(torch.tensor([[1.0, 0.1], [1.0, 0.0], [0.0, 1.0]]))
+    texts = torch.eye(2)
+    asked = [Sentence("a", "normal", "search"), Sentence("b", "normal", "search")]
+    found = figures(texts, asked, films_, torch.tensor([0, 0, 1]))
+    # The first finds both normal films first; the second finds them at ranks 2 and 3.
+    assert found["p10"] == pytest.approx(2 / 3)
+    assert found["ap"] == pytest.approx((1 + (1 / 2 + 2 / 3) / 2) / 2)
+
+
+def test_no_sentence_is_a_prompt_or_stands_twice():
+    import csv
+    from pathlib import Path
+
+    import ingest
+    from ingest.sentences import read_sentences
+
+    sentences = read_sentences()
+    texts = [one.text.lower() for one in sentences]
+    assert len(set(texts)) == len(texts) > 400
+    assert {one.label for one in sentences} == {"normal", "pneumonia"}
+    with (Path(ingest.__file__).parent / "prompts.csv").open(encoding="utf-8", newline="") as file:
+        held_out = {r["text"].lower() for r in csv.DictReader(file) if r["held_out"] == "yes"}
+    assert len(held_out) >= 30 and not held_out & set(texts)
 
 
 def test_the_text_tower_alone_is_what_train_makes(trained, tmp_path):

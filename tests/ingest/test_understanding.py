@@ -15,11 +15,10 @@ from ingest.captions import caption, words_of
 from ingest.encoders.understanding import Understanding, understand
 from ingest.grammar import GRAMMAR, is_held_out, learned_words
 from ingest.lexicon import WORDS, save_lexicon
+from ingest.sentences import read_sentences
 from ingest.synonyms import SYNONYMS
 
 PROMPTS = Path(ingest.__file__).parent / "prompts.csv"
-#: What people might type who had not seen the grammar; none of it was looked at to widen it.
-SEARCHES = Path(__file__).with_name("searches.csv")
 
 OFF_TOPIC = """
 carburettor gasket
@@ -260,14 +259,12 @@ def test_a_word_of_films_alone_carries_one_that_is_unknown(folder, tmp_path):
 
 
 def test_each_unheard_sentence_has_a_word_that_no_caption_holds():
-    with SEARCHES.with_name("unheard.csv").open(encoding="utf-8", newline="") as file:
-        texts = [row["text"] for row in csv.DictReader(file)]
+    texts = [one.text for one in read_sentences() if one.kind == "unheard"]
     assert [text for text in texts if set(words_of(text)) <= learned_words()] == []
 
 
 def test_searches_of_others_are_understood(folder):
-    with SEARCHES.open(encoding="utf-8", newline="") as file:
-        texts = [row["text"] for row in csv.DictReader(file)]
+    texts = [one.text for one in read_sentences() if one.kind == "search"]
     texts = [text for text in texts if not TURNING & set(words_of(text))]
     wrong = {text: one for text, one in judged(folder, texts).items() if not one.understood}
     assert len(texts) >= 140 and len(wrong) <= 0.06 * len(texts), wrong
@@ -275,15 +272,14 @@ def test_searches_of_others_are_understood(folder):
 
 def test_what_others_asked_is_understood(folder):
     """Written by somebody who knew neither grammar nor lexicon, a third of it in unusual words."""
-    with SEARCHES.with_name("asked.csv").open(encoding="utf-8", newline="") as file:
-        texts = [row["text"] for row in csv.DictReader(file)]
+    texts = [one.text for one in read_sentences() if one.kind == "asked"]
     wrong = {text: one for text, one in judged(folder, texts).items() if not one.understood}
     assert len(texts) == 200 and len(wrong) <= 0.11 * len(texts), wrong
 
 
 def test_what_others_asked_of_something_else_is_not(folder):
     """By the same hand: other subjects, languages, parts of the body; words of films misused."""
-    texts = SEARCHES.with_name("elsewhere.txt").read_text("utf-8").splitlines()
+    texts = Path(__file__).with_name("elsewhere.txt").read_text("utf-8").splitlines()
     wrong = [text for text, one in judged(folder, texts).items() if one.understood]
     assert len(texts) == 150 and len(wrong) <= 0.02 * len(texts), wrong
 

@@ -122,20 +122,24 @@ def train(
             printing.as_json({**asdict(taught), "folder": str(taught.folder)})
         else:
             minutes = taught.seconds / 60
-            typer.echo(f"{taught.folder}: text loss {taught.loss:.4f}; {minutes:.0f} minutes")
+            typer.echo(
+                f"{taught.folder}: sentences {_shown(taught.sentences)}; {minutes:.0f} minutes"
+            )
         return
     report = run(opened(images.records), out, seed=seed, device=device, progress=progress)
     if json:
         printing.as_json({**asdict(report), "folder": str(report.folder)})
     else:
-        figures = ", ".join(f"{name} {value:.4f}" for name, value in report.validation.items())
         typer.echo(
-            f"{report.folder}: epoch {report.epoch} of validation {figures}; "
-            f"{report.seconds / 60:.0f} minutes"
+            f"{report.folder}: epoch {report.epoch} of validation {_shown(report.validation)}; "
+            f"sentences {_shown(report.sentences)}; {report.seconds / 60:.0f} minutes"
         )
 
 
+def _shown(figures: dict[str, float]) -> str:
+    return ", ".join(f"{name} {value:.4f}" for name, value in figures.items())
+
+
 def _say_progress(now: Progress) -> None:
-    figures = (now.validation or {}).items()
-    shown = "".join(f", validation {name} {value:.4f}" for name, value in figures)
-    printing.say(f"{now.stage}: {now.done} of {now.total}, loss {now.loss:.4f}{shown}")
+    figures = f", validation {_shown(now.validation)}" if now.validation else ""
+    printing.say(f"{now.stage}: {now.done} of {now.total}, loss {now.loss:.4f}{figures}")
