@@ -28,7 +28,7 @@ from ingest.learn import (
     vectors_of,
 )
 from ingest.sentences import figures, read_sentences
-from ingest.synonyms import learn_synonyms, with_vocabulary
+from ingest.vocabulary import learn_synonyms, with_vocabulary
 
 #: Captions that the tokenizer's vocabulary is made from, per class.
 _CORPUS = 20_000

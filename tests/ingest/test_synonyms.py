@@ -11,11 +11,12 @@ import pytest
 from ingest import thesaurus
 from ingest.captions import SUBJECTS
 from ingest.grammar import is_held_out, learned_words
-from ingest.synonyms import SYNONYMS, learn_synonyms
+from ingest.synonyms import SYNONYMS
 
 torch = pytest.importorskip("torch")
 
 from ingest.blueprint import new_model, new_tokenizer  # noqa: E402
+from ingest.vocabulary import learn_synonyms  # noqa: E402
 
 
 def test_synonyms_are_words_of_captions_of_words_that_are_not():
