@@ -19,7 +19,7 @@ from store.prompts import score_prompts
 from tests.ui import films
 from tests.ui.running import Cxr
 from ui import caution
-from ui.commands.prompting import BUNDLED, Prompt, read_prompts
+from ui.commands.prompting import Prompt, read_prompts
 
 APP = str(Path(ui.__file__).parent / "dashboard.py")
 
@@ -140,7 +140,8 @@ def test_scores_are_those_of_the_definition():
 
 
 def test_prompt_files(tmp_path):
-    assert len(read_prompts(BUNDLED)) >= 90
+    assert len(read_prompts("bundled")) >= 90
+    assert len(read_prompts("sentences")) >= 400
     path = tmp_path / "p.csv"
     path.write_text("text,label,held_out\nclear,normal,yes\nodd,pneumonia,\n")
     assert read_prompts(str(path)) == [Prompt("clear", "normal", True), Prompt("odd", "pneumonia")]

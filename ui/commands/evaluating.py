@@ -31,7 +31,8 @@ def evaluate(
     prompts: Annotated[
         str | None,
         typer.Option(
-            help="Score sentences instead: a CSV or JSON file with text and label, or bundled."
+            help="Score sentences instead: a CSV or JSON file with text and label, bundled, or "
+            "sentences (those that chose the bundled text tower; with --split val)."
         ),
     ] = None,
     no_map: Annotated[

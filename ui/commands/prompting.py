@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     from ingest.encoders import Encoder
     from store import Gallery
 
-#: Instead of a file: the prompt set that comes with the package.
-BUNDLED = "bundled"
+#: Instead of a file: what comes with the package, the prompt set and the sentences that chose the
+#: bundled encoder's text tower.
+BUNDLED = {"bundled": "prompts.csv", "sentences": "sentences.csv"}
 _YES = {"yes", "true", "1"}
 
 
@@ -43,7 +44,7 @@ def read_prompts(place: str) -> list[Prompt]:
     """
     from store import UsageError
 
-    path = _bundled() if place == BUNDLED else Path(place)
+    path = _bundled(BUNDLED[place]) if place in BUNDLED else Path(place)
     try:
         content = path.read_text("utf-8-sig")
         rows = json.loads(content) if path.suffix == ".json" else _csv(content)
@@ -56,10 +57,10 @@ def read_prompts(place: str) -> list[Prompt]:
     return [_prompt(place, number, row) for number, row in enumerate(rows, start=1)]
 
 
-def _bundled() -> Path:
+def _bundled(file: str) -> Path:
     import ingest
 
-    return Path(str(ingest.__file__)).parent / "prompts.csv"
+    return Path(str(ingest.__file__)).parent / file
 
 
 def _csv(content: str) -> list[dict[str, Any]]:
