@@ -56,6 +56,7 @@ screenshots: $(DEV_READY)
 # MINILM: one of all-MiniLM-L6-v2 in the transformers layout.
 WORDNET ?= /usr/share/wordnet
 synonyms: $(DEV_READY)
+	@test -n "$(MINILM)" || { echo "make synonyms MINILM=folder of all-MiniLM-L6-v2"; exit 2; }
 	$(BIN)/python -m ingest.thesaurus $(WORDNET) $(MINILM)
 
 $(VENV)/pyvenv.cfg:

@@ -101,8 +101,13 @@ def give_text_tower(model: Model, vocabulary: int, seed: int) -> None:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         fresh = new_model(vocabulary)
-    model.text_model, model.text_projection = fresh.text_model, fresh.text_projection
-    model.logit_scale, model.config.text_config = fresh.logit_scale, fresh.config.text_config
+    take_text_tower(model, fresh)
+
+
+def take_text_tower(model: Model, other: Model) -> None:
+    """Let a dual encoder have the text tower of another, in place; they share it then."""
+    model.text_model, model.text_projection = other.text_model, other.text_projection
+    model.logit_scale, model.config.text_config = other.logit_scale, other.config.text_config
 
 
 def _text_config(vocabulary: int) -> BertConfig:

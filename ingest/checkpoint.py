@@ -5,13 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import load_file, save_file
-
 from ingest.blueprint import new_processor
 from ingest.encoders.quiet import quietly
 from ingest.lexicon import save_lexicon
-
-WEIGHTS = "model.safetensors"
 
 
 def save_checkpoint(folder: Path, model: Any, tokenizer: Any) -> None:
@@ -26,10 +22,11 @@ def save_checkpoint(folder: Path, model: Any, tokenizer: Any) -> None:
         tokenizer: of its text tower.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    state = {
+        name: value if value.any() or not value.is_floating_point() else value.half()
+        for name, value in model.eval().state_dict().items()
+    }
     with quietly():
-        model.eval().save_pretrained(folder)
+        model.save_pretrained(folder, state_dict=state)
         new_processor(tokenizer).save_pretrained(folder)
-    tensors = load_file(folder / WEIGHTS)
-    small = {k: v if v.any() or not v.is_floating_point() else v.half() for k, v in tensors.items()}
-    save_file(small, folder / WEIGHTS, metadata={"format": "pt"})
     save_lexicon(folder)

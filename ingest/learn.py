@@ -50,7 +50,7 @@ class Recipe:
     whitening: float = 0.7
     origin: float = 0.7
     look_every: int = 5
-    text_steps: int = 4000
+    text_steps: int = 4800
     text_batch: int = 128
     text_rate: float = 1e-3
     text_tries: int = 3

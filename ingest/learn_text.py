@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor
 
-from ingest.blueprint import give_text_tower, new_tokenizer
+from ingest.blueprint import give_text_tower, new_tokenizer, take_text_tower
 from ingest.captions import SUBJECTS, caption, lesson
 from ingest.learn import (
     Average,
@@ -87,7 +87,7 @@ def learn_texts(
         pupil: changed in place: whatever text tower it had is replaced.
         films: the training split, on the pupil's device.
         validation: the validation split, there too.
-        recipe: the settings that begin with ``text_``, and ``averaging``.
+        recipe: the settings that begin with ``text_``, ``averaging`` and ``weight_decay``.
         seed: of weights, captions, films and spellings.
         report: called now and then.
 
@@ -113,9 +113,7 @@ def learn_texts(
             report(now)
     assert kept is not None
     told, wider, then = kept
-    model = pupil.model
-    model.text_model, model.text_projection = told.text_model, told.text_projection
-    model.logit_scale, model.config.text_config = told.logit_scale, told.config.text_config
+    take_text_tower(pupil.model, told)
     return wider, then
 
 
@@ -199,9 +197,9 @@ def text_loss(
     labels = [index % len(SUBJECTS) for index in range(recipe.text_batch)]
     texts = [lesson(SUBJECTS[label], random) for label in labels]
     device = bank.labels.device
-    order, read = _read_by_length(pupil, respelling(tokenizer, random), texts, device)
+    order, vectors_read = _read_by_length(pupil, respelling(tokenizer, random), texts, device)
     vectors, film_labels = bank.balanced(recipe.text_batch, generator)
-    logits = pupil.model.logit_scale.exp().clamp(max=50) * read @ vectors.T
+    logits = pupil.model.logit_scale.exp().clamp(max=50) * vectors_read @ vectors.T
     same = torch.tensor(labels, device=device)[order, None] == film_labels[None]
     return (multi_positive(logits, same) + multi_positive(logits.T, same.T)) / 2
 

@@ -75,9 +75,9 @@ WORDS: Mapping[str, str] = {
         trachea mediastinum mediastinal
     """,
     "turning": """
-        devoid exclude excluded excludes excluding exclusion lack lacking lacks averted avoided
-        prevented incompatible inconsistent improbable implausible undetected unseen nonexistent
-        immune protected rid kein keine ohne sin senza pas geen ingen aucun aucune
+        devoid exclude excluded excludes excluding exclusion lack lacked lacking lacks averted
+        avoided prevented incompatible inconsistent improbable implausible undetected unseen
+        nonexistent immune protected rid kein keine ohne sin senza pas geen ingen aucun aucune
     """,
     "elsewhere": "skin throat",
     "plain": """
@@ -182,15 +182,11 @@ def lexicon(tokenizer: bytes) -> dict[str, object]:
         tokenizer: content of the checkpoint's tokenizer.json, which ties the two together.
     """
     kinds = {kind: sorted(set(words.split())) for kind, words in WORDS.items()}
-    # A synonym tells the tower what a word does to a finding; and one of plain words is plain.
-    plain, turning = set(kinds["plain"]), set(kinds["turning"])
-    named = {word for words in kinds.values() for word in words} - turning
-    told = {
-        w
-        for w, near in SYNONYMS.items()
-        if w in turning or (w not in named and plain.issuperset(near))
-    }
-    kinds |= {"plain": sorted(plain | told), "turning": sorted(turning - told)}
+    # Of a word that the tower has whole, and none taught it, a synonym told what it denies.
+    entries = json.loads(tokenizer).get("added_tokens", [])
+    told = set(kinds["turning"]) & SYNONYMS.keys() & {entry["content"] for entry in entries}
+    kinds["turning"] = sorted(set(kinds["turning"]) - told)
+    kinds["plain"] = sorted({*kinds["plain"], *told})
     known = {word for words in kinds.values() for word in words}
     return {
         "format": FORMAT,

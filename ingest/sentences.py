@@ -1,7 +1,7 @@
 """Sentences of people who did not know the grammar: on validation films, they choose a text tower.
 
-No training text is made from them, and none of them is a prompt of prompts.csv, whose held-out
-third stays for the test films. By ``kind``: ``unheard`` ones have words that no caption holds,
+No training text is made from them, and none of them is a held-out prompt of prompts.csv: those stay
+for the test films. By ``kind``: ``unheard`` ones have words that no caption holds,
 ``denial`` ones say "isn't", "can't see" and the like, ``search`` and ``asked`` ones are what two
 hands thought that people type.
 """
@@ -56,9 +56,9 @@ def figures(
     Returns:
         ``p10`` and ``ap``: means of Precision@10 and of average precision, both in [0, 1].
     """
-    wanted = torch.tensor([SUBJECTS.index(one.label) for one in sentences], device=labels.device)
-    ranked = (texts @ films.T).argsort(dim=1, descending=True, stable=True)
-    right = (labels[ranked] == wanted[:, None]).double()
-    ranks = torch.arange(1, right.shape[1] + 1, device=right.device)
+    wanted = torch.tensor([SUBJECTS.index(one.label) for one in sentences])
+    ranked = (texts @ films.T).cpu().argsort(dim=1, descending=True, stable=True)
+    right = (labels.cpu()[ranked] == wanted[:, None]).double()
+    ranks = torch.arange(1, right.shape[1] + 1)
     found = (right.cumsum(1) / ranks * right).sum(1) / right.sum(1).clamp_min(1)
     return {"p10": right[:, :_DEPTH].mean().item(), "ap": found.mean().item()}

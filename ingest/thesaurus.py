@@ -25,10 +25,23 @@ FILE = Path(__file__).with_name("synonyms.txt")
 #: Least cosine of two synonyms, and how many of them a word gets.
 _NEAR, _MOST = 0.5, 3
 #: How common two senses must be together: the sum of their ranks among the senses of their words.
-_RANKS = 9
+_RANKS = 5
 _SHORTEST = 3
-#: Words for people are no words for what a film shows.
-_UNFIT = {"caucasian", "negro"}
+_UNFIT_WORDS = """
+    caucasian negro tremendous saved covered
+"""
+#: Words for people are no words for what a film shows; others would be read amiss.
+_UNFIT = frozenset(_UNFIT_WORDS.split())
+_OTHERWISE_WORDS = """
+    admitted air apart away back bare behind bottom call called caught child children class control
+    crystal cut denied deny denying dismissed dull failed fails fit fold gone great ground heart
+    infiltrate infiltrated instead left like mass massive means missed mistake omit overlooked pass
+    place present raised remove respect right ruled rules save single skin sound spared spots think
+    thought treated turned void wanting
+"""
+#: Words that captions use in another sense than the dictionary's commonest: "dismissed" of a
+#: finding, not of a patient. Found by reading all pairs.
+_OTHERWISE = frozenset(_OTHERWISE_WORDS.split())
 _PARTS = ("noun", "verb", "adj", "adv")
 #: Endings that are taken off to find a word, as in WordNet's own morphy(7WN), by form.
 _ENDINGS = {
@@ -93,7 +106,7 @@ def synonyms(
             other
             for sense, rank in wordnet.of(word)
             for other, rank_there in ranks.get(sense, {}).items()
-            if rank + rank_there <= _RANKS and len(other) >= _SHORTEST
+            if rank + rank_there <= _RANKS and len(other) >= _SHORTEST and other not in _OTHERWISE
         }
         if near and word not in heard:
             shared[word] = near

@@ -9,6 +9,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from ingest.blueprint import DIMENSION
 from ingest.checkpoint import save_checkpoint
 from ingest.curve import save_curve
@@ -56,7 +58,7 @@ def train_texts(
         records: as for ``train``: split ``train`` teaches, split ``val`` chooses.
         out: folder for the new checkpoint; may be the same one.
         seed: of everything drawn at random.
-        recipe: what begins with ``text_``, and ``averaging``, counts.
+        recipe: what begins with ``text_``, ``averaging`` and ``weight_decay`` count.
         device: e.g. ``cpu`` or ``cuda``; default: the best there is.
         progress: called now and then.
 
@@ -69,7 +71,8 @@ def train_texts(
     films, validation = labelled_films(records, where)
     start = time.monotonic()
     curve: list[dict[str, Any]] = []
-    pupil = Pupil(model).to(where)
+    with torch.random.fork_rng(devices=[]):
+        pupil = Pupil(model).to(where)
     say = text_report(recipe, curve, progress or (lambda _: None))
     tokenizer, kept = learn_texts(pupil, films, validation, recipe, seed, say)
     seconds = time.monotonic() - start

@@ -7,6 +7,7 @@ or labels: it gives a word the vector of words that the tower did learn.
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -22,7 +23,8 @@ def learn_synonyms(model: Any, tokenizer: Any) -> Any:
     """Widen the vocabulary of a text tower by the words of ``SYNONYMS``.
 
     The vector of a new word is the mean of its synonyms' vectors; those that the tokenizer has no
-    single token for count nothing. What was there before keeps number and vector.
+    single token for count nothing. New words are read whole only: all others, misspelt ones too,
+    keep their pieces.
 
     Args:
         model: a dual encoder with a BERT; changed in place.
@@ -31,19 +33,23 @@ def learn_synonyms(model: Any, tokenizer: Any) -> Any:
     Returns:
         The tokenizer that knows the new words.
     """
-    vocabulary = dict(tokenizer.get_vocab())
+    from tokenizers import AddedToken
+
+    pieces = tokenizer.get_vocab()
     rows: Tensor = model.text_model.embeddings.word_embeddings.weight
-    wider = [rows]
+    new: dict[str, Tensor] = {}
     for word, near in SYNONYMS.items():
-        places = [vocabulary[one] for one in near if one in vocabulary]
-        if places and word not in vocabulary:
-            vocabulary[word] = len(vocabulary)
-            wider.append(rows[places].mean(0, keepdim=True))
-    kept = nn.Embedding(len(vocabulary), rows.shape[1], padding_idx=tokenizer.pad_token_id)
-    kept.weight.copy_(torch.cat(wider))
+        places = [pieces[one] for one in near if one in pieces]
+        if places and word not in pieces:
+            new[word] = rows[places].mean(0)
+    wider = copy.deepcopy(tokenizer)
+    wider.add_tokens([AddedToken(word, single_word=True, normalized=True) for word in new])
+    kept = nn.Embedding.from_pretrained(  # type: ignore[no-untyped-call]
+        torch.stack([*rows, *new.values()]), freeze=False, padding_idx=tokenizer.pad_token_id
+    )
     model.text_model.embeddings.word_embeddings = kept
-    model.config.text_config.vocab_size = model.text_model.config.vocab_size = len(vocabulary)
-    return with_vocabulary(tokenizer, vocabulary)
+    model.config.text_config.vocab_size = model.text_model.config.vocab_size = len(wider)
+    return wider
 
 
 def with_vocabulary(tokenizer: Any, vocabulary: Mapping[str, int]) -> Any:

@@ -8,20 +8,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ingest import thesaurus
 from ingest.captions import SUBJECTS
 from ingest.grammar import is_held_out, learned_words
 from ingest.synonyms import SYNONYMS
 
 torch = pytest.importorskip("torch")
 
+from ingest import thesaurus  # noqa: E402
 from ingest.blueprint import new_model, new_tokenizer  # noqa: E402
 from ingest.vocabulary import learn_synonyms  # noqa: E402
 
 
 def test_synonyms_are_words_of_captions_of_words_that_are_not():
     heard = learned_words()
-    assert len(SYNONYMS) > 400
+    assert len(SYNONYMS) > 300
     for word, near in SYNONYMS.items():
         assert re.fullmatch("[a-z]+", word) and word not in heard
         assert near and set(near) <= heard and not any(map(is_held_out, near))
@@ -66,17 +66,36 @@ def test_a_new_word_is_read_as_its_synonym(towers):
     assert (read("lacking") - read("report")).abs().max() > 1e-3
 
 
+def test_all_other_words_keep_their_pieces(towers):
+    _, tokenizer, _, wider = towers
+    others = [*learned_words(), *(f"{word}x" for word in SYNONYMS), "lackin", "un-lackinged"]
+    assert [word for word in others if wider.tokenize(word) != tokenizer.tokenize(word)] == []
+    assert wider.tokenize("un LACKING x") == [*tokenizer.tokenize("un"), "lacking", "x"]
+
+
+def test_new_words_survive_saving(towers, tmp_path):
+    from transformers import AutoTokenizer
+
+    *_, wider = towers
+    wider.save_pretrained(tmp_path)
+    again = AutoTokenizer.from_pretrained(tmp_path)
+    for text in ("lungs lacking a report", "Nonetheless LACKING", "lackingly"):
+        assert again(text)["input_ids"] == wider(text)["input_ids"]
+
+
 def test_synonyms_whose_words_are_spelled_are_left_out(towers):
     _, tokenizer, _, wider = towers
+    assert "breast" in SYNONYMS
     assert "chest" not in tokenizer.get_vocab() and "breast" not in wider.get_vocab()
 
 
 @pytest.fixture
 def wordnet(tmp_path: Path) -> thesaurus.WordNet:
-    """Four synsets: wanting and lacking; leave out; spot and office; hide and obscure."""
+    """Four synsets: absent and lacking; leave out; spot and office; hide and obscure."""
     index = {
         "noun": "spot n 1 0 1 0 00000003\noffice n 1 0 1 0 00000003\n",
-        "verb": "omit v 1 0 1 0 00000002\nexclude v 1 0 1 0 00000002\n"
+        "verb": "omit v 1 0 1 0 00000002\nskip v 1 0 1 0 00000002\n"
+        "exclude v 1 0 1 0 00000002\n"
         "hide v 1 0 1 0 00000004\nobscure v 1 0 1 0 00000004\n",
         "adj": "absent a 1 0 1 0 00000001\nlacking a 2 0 2 0 00000009 00000001\n",
         "adv": "",
@@ -84,7 +103,7 @@ def wordnet(tmp_path: Path) -> thesaurus.WordNet:
     for part, lines in index.items():
         (tmp_path / f"index.{part}").write_text("  1 the licence\n" + lines)
         (tmp_path / f"{part}.exc").write_text(
-            "omitted omit\nomitting omit\nhidden hide\n" if part == "verb" else ""
+            "skipped skip\nskipping skip\nhidden hide\n" if part == "verb" else ""
         )
     return thesaurus.WordNet(tmp_path)
 
@@ -104,16 +123,20 @@ def test_synonyms_share_a_synset(wordnet):
 
 
 def test_synonyms_stand_in_the_same_form(wordnet):
-    assert made(wordnet, "excluding exclude excluded", "omit") == {"exclude": ["omit"]}
-    assert made(wordnet, "excluding excluded", "omitting omitted") == {
-        "excluding": ["omitting"],
-        "excluded": ["omitted"],
+    assert made(wordnet, "excluding exclude excluded", "skip") == {"exclude": ["skip"]}
+    assert made(wordnet, "excluding excluded", "skipping skipped") == {
+        "excluding": ["skipping"],
+        "excluded": ["skipped"],
     }
     assert made(wordnet, "hidden", "obscured obscure") == {"hidden": ["obscured"]}
 
 
 def test_synonyms_are_near_each_other(wordnet):
     assert made(wordnet, "office", "spot") == {}
+
+
+def test_what_captions_mean_otherwise_is_no_synonym(wordnet):
+    assert made(wordnet, "office", "spot spots") == made(wordnet, "exclude", "omit") == {}
 
 
 def test_a_rare_meaning_counts_little(wordnet, monkeypatch):

@@ -32,7 +32,7 @@ def evaluate(
         str | None,
         typer.Option(
             help="Score sentences instead: a CSV or JSON file with text and label, bundled, or "
-            "sentences (those that chose the bundled text tower; with --split val)."
+            "sentences (those that chose the bundled text tower; over split val)."
         ),
     ] = None,
     no_map: Annotated[
@@ -67,6 +67,8 @@ def evaluate(
         from ui.commands.options import encoder_of
 
         asked = prompting.read_prompts(prompts)
+        if prompts == prompting.CHOOSING and split is None:
+            split = "val"  # they chose on these films: on others they would be spent
         scored = prompting.evaluate_prompts(
             gallery, encoder_of(gallery, encoder, device), asked, split, dataset
         )

@@ -15,9 +15,10 @@ if TYPE_CHECKING:
     from ingest.encoders import Encoder
     from store import Gallery
 
+CHOOSING = "sentences"
 #: Instead of a file: what comes with the package, the prompt set and the sentences that chose the
 #: bundled encoder's text tower.
-BUNDLED = {"bundled": "prompts.csv", "sentences": "sentences.csv"}
+BUNDLED = {"bundled": "prompts.csv", CHOOSING: "sentences.csv"}
 _YES = {"yes", "true", "1"}
 
 
