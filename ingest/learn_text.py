@@ -23,7 +23,6 @@ from ingest.learn import (
     descend,
     multi_positive,
     new_optimizer,
-    rate_at,
     read,
     vectors_of,
 )
@@ -87,7 +86,7 @@ def learn_texts(
         pupil: changed in place: whatever text tower it had is replaced.
         films: the training split, on the pupil's device.
         validation: the validation split, there too.
-        recipe: the settings that begin with ``text_``, ``averaging`` and ``weight_decay``.
+        recipe: the settings that begin with ``text_``, and ``weight_decay``.
         seed: of weights, captions, films and spellings.
         report: called now and then.
 
@@ -126,12 +125,12 @@ def _learn(
     model = pupil.model.train()
     towers = (model.text_model, model.text_projection)
     optimizer = new_optimizer([p for t in towers for p in t.parameters()], recipe)
-    average = Average(pupil, recipe.averaging)
+    average = Average(pupil, recipe.text_averaging)
+    rise = max(1, recipe.text_steps // 20)
     losses: list[float] = []
     for step in range(recipe.text_steps):
         loss = text_loss(pupil, bank, tokenizer, recipe, random, generator)
-        share = rate_at(step, recipe.text_steps)
-        losses.append(descend(loss, optimizer, recipe.text_rate, share))
+        losses.append(descend(loss, optimizer, recipe.text_rate, min(1.0, (step + 1) / rise)))
         average.follow(pupil, step)
         done, last = step + 1, step + 1 == recipe.text_steps
         looked = last or done % recipe.text_look_every == 0

@@ -58,7 +58,7 @@ def train_texts(
         records: as for ``train``: split ``train`` teaches, split ``val`` chooses.
         out: folder for the new checkpoint; may be the same one.
         seed: of everything drawn at random.
-        recipe: what begins with ``text_``, ``averaging`` and ``weight_decay`` count.
+        recipe: what begins with ``text_``, and ``weight_decay``, counts.
         device: e.g. ``cpu`` or ``cuda``; default: the best there is.
         progress: called now and then.
 
