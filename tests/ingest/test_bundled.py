@@ -149,3 +149,21 @@ def test_sentences_of_other_writers_are_read(encoder, kind):
     wanted = np.array([("normal", "pneumonia").index(one.label) for one in sentences])
     scores = encoder.encode_texts([one.text for one in sentences]) @ vectors.T
     assert len(sentences) >= 40 and precision(scores, wanted, labels, 10) >= 0.88
+
+
+def test_held_out_prompts_find_their_films(encoder, films):
+    """Each has a word that no training text held; ``cxr evaluate --prompts bundled`` prints it."""
+    from store import Labelled
+    from store.prompts import score_prompts
+    from ui.commands.prompting import read_prompts
+
+    prompts = [one for one in read_prompts("bundled") if one.held_out]
+    vectors, labels = films["test"]
+    names = [(("normal", "pneumonia")[label],) for label in labels]
+    gallery = Labelled([str(place) for place in range(len(labels))], vectors, names)
+    texts = encoder.encode_texts([one.text for one in prompts])
+    found = score_prompts(texts, [one.label for one in prompts], gallery, k=10)
+    assert len(prompts) >= 30
+    assert np.mean([one.precision for one in found]) >= 0.95
+    assert np.mean([one.average_precision for one in found]) >= 0.95
+    assert min(one.precision for one in found) >= 0.7
