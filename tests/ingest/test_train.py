@@ -326,8 +326,8 @@ def test_some_films_are_spared_and_only_mirrored():
 def a_tower_and_films():
     torch.manual_seed(0)
     pupil = Pupil(slim(new_model(40))).eval()
-    labels = torch.arange(300) % 3 // 2  # 200 of one class, 100 of the other
-    images = torch.rand(300, 1, 28, 28) * (0.6 + 0.4 * labels[:, None, None, None])
+    labels = torch.arange(180) % 3 // 2  # 120 of one class, 60 of the other
+    images = torch.rand(180, 1, 28, 28) * (0.6 + 0.4 * labels[:, None, None, None])
     return pupil, Films(images, labels)
 
 
@@ -386,6 +386,7 @@ def test_few_films_or_films_all_alike_leave_finite_vectors(alike):
     assert torch.isfinite(vectors_of(kept, bank.images)).all()
 
 
+@pytest.mark.slow
 def test_what_is_kept_is_whitened(tmp_path):
     one, other = (
         train(films(), tmp_path / str(power), recipe=replace(TINY, whitening=power, look_every=2))
