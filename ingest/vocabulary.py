@@ -15,12 +15,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ingest.synonyms import SYNONYMS
+from ingest.synonyms import ABBREVIATIONS, SYNONYMS
 
 
 @torch.no_grad()
 def learn_synonyms(model: Any, tokenizer: Any) -> Any:
-    """Widen the vocabulary of a text tower by the words of ``SYNONYMS``.
+    """Widen the vocabulary of a text tower by the words of ``SYNONYMS`` and ``ABBREVIATIONS``.
 
     The vector of a new word is the mean of its synonyms' vectors; those that the tokenizer has no
     single token for count nothing. New words are read whole only: all others, misspelt ones too,
@@ -38,7 +38,7 @@ def learn_synonyms(model: Any, tokenizer: Any) -> Any:
     pieces = tokenizer.get_vocab()
     rows: Tensor = model.text_model.embeddings.word_embeddings.weight
     new: dict[str, Tensor] = {}
-    for word, near in SYNONYMS.items():
+    for word, near in (SYNONYMS | ABBREVIATIONS).items():
         places = [pieces[one] for one in near if one in pieces]
         if places and word not in pieces:
             new[word] = rows[places].mean(0)

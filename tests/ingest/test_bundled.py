@@ -56,6 +56,15 @@ def test_negation_turns_a_finding_round(encoder):
     assert (absent @ normal > absent @ abnormal).all()
 
 
+def test_abbreviations_are_read(encoder):
+    normal, abnormal = encoder.encode_texts(["clear lungs", "not normal"])
+    for text in ("lungs w/o consolidation", "-ve for pneumonia", "Chest film W/O opacity."):
+        (found,) = encoder.encode_texts([text])
+        assert found @ normal > found @ abnormal and encoder.understands(text).understood, text
+    (found,) = encoder.encode_texts(["+ve for pneumonia"])
+    assert found @ abnormal > found @ normal
+
+
 @pytest.fixture(scope="module")
 def films(encoder):
     if not DATA.is_file():
