@@ -68,7 +68,7 @@ def evaluate(
 
         asked = prompting.read_prompts(prompts)
         if prompts == prompting.CHOOSING and split is None:
-            split = "val"  # they chose on these films: on others they would be spent
+            split = "val"  # where they chose; scoring them on test would be one more look at it
         scored = prompting.evaluate_prompts(
             gallery, encoder_of(gallery, encoder, device), asked, split, dataset
         )
