@@ -23,8 +23,9 @@ import numpy.typing as npt
 
 from ingest.dicom_header import KEPT, check_header, metadata
 from ingest.dicom_stream import check_codestream, check_decoder, check_deflated
-from ingest.images import halved, large_alone, looked_up, stretch
+from ingest.images import halved, large_alone, looked_up
 from ingest.record import Pixels
+from ingest.tones import stretch
 from ingest.tree import open_plain
 from store.errors import BadImage
 
