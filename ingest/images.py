@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from ingest.dicom_file import is_dicom
 from ingest.record import Pixels
 from ingest.strangers import unidentified
 from ingest.tree import MAX_BYTES, shown
@@ -95,7 +96,7 @@ def decode(data: bytes, name: str) -> Pixels:
         raise BadImage(
             "too_large", f"{name} has more than {MAX_BYTES >> 20} MiB; pass a smaller file"
         )
-    if data[128:132] == b"DICM":
+    if is_dicom(data):
         from ingest import dicom
 
         return dicom.decode(data, name)

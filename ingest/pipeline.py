@@ -36,6 +36,7 @@ class Opened:
         picture: its thumbnail, PNG.
         seen: what to remember of the file.
         vector: float32 (d,), where it was encoded elsewhere; its pixels are let go then.
+        notes: what a person should know of the file, one short sentence each.
     """
 
     id: str
@@ -46,6 +47,7 @@ class Opened:
     seen: Seen | None = None
     size: tuple[int, int] = field(default=(0, 0))
     vector: Vectors | None = None
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,8 +132,9 @@ def open_file(
             seen = seen_now(stat, sha256, id_) if len(data) == stat.st_size else None
             if row is not None and sha256 == row.sha256:
                 return same_file(file, row, told, hashed=True, seen=seen)
-            pixels, told = file.read(data, file.source)
+            pixels, said = file.read(data, file.source)
             del data
+            told = {name: value for name, value in said.items() if name != "notes"}
             problem = _bad_pixels(pixels)
             if problem:
                 return Rejection(file.source, "bad_pixels", problem)
@@ -143,7 +146,8 @@ def open_file(
             file.source, "unreadable", f"{file.source} cannot be read ({error.strerror})"
         )
     height, width = pixels.shape[:2]
-    return Opened(id_, pixels, sha256, _joined(file, told), picture, seen, (width, height))
+    known, size, notes = _joined(file, told), (width, height), tuple(said.get("notes", ()))
+    return Opened(id_, pixels, sha256, known, picture, seen, size, notes=notes)
 
 
 def opened(
@@ -157,7 +161,8 @@ def opened(
         id_ = item.id
         if id_ is None and item.identify is not None:
             try:
-                id_ = str(item.identify(item.path, item.source)["id"])
+                found_id = item.identify(item.path, item.source).get("id")
+                id_ = str(found_id or item.otherwise)
             except BadImage as error:
                 yield Rejection(item.source, error.reason, str(error))
                 continue

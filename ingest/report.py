@@ -87,6 +87,8 @@ class IngestReport:
         gone: ids of rows whose file is gone, when asked for.
         pruned: how many of these were removed.
         columns: the user's own columns that came along, name to type.
+        notes: what was found in files that were read all the same, a sentence a kind, and in how
+            many of them.
     """
 
     batch: str
@@ -104,6 +106,7 @@ class IngestReport:
     gone: list[str] = field(default_factory=list)
     pruned: int = 0
     columns: dict[str, str] = field(default_factory=dict)
+    notes: Counter[str] = field(default_factory=Counter)
 
     @property
     def reasons(self) -> dict[str, int]:
@@ -127,6 +130,7 @@ class IngestReport:
             "gone": self.gone,
             "pruned": self.pruned,
             "columns": self.columns,
+            "notes": dict(self.notes.most_common()),
             "stopped": self.stopped,
             "warning": self.warning,
             "seconds": round(self.seconds, 3),
