@@ -26,7 +26,8 @@ MAXILLA MOUTH NECK NOSE ORBIT OVARY PANCREAS PAROTID PATELLA PELVIS PENIS PHARYN
 RADIUS RECTUM SACRUM SCALP SCAPULA SCLERA SCROTUM SHOULDER SINUS SKULL SPINE SPLEEN SSPINE
 STERNUM STOMACH SUBMANDIBULAR TARSUS TEETH TESTIS THIGH THUMB THYROID TIBIA TLSPINE TMJ TOE
 TONGUE TOOTH TSPINE UEXTREMITY ULNA UPPERLIMB URETER URETHRA UTERUS VAGINA VULVA WRIST ZYGOMA
-CARPUS DIGIT FEET HALLUX LIMB VERTEBRA
+CARPUS DIGIT FEET HALLUX LIMB VERTEBRA ANUS AUDITORY BILIARY DUCT ESOPHAGUS FACIAL INTESTINE JOINT
+NASAL OPTIC PHANTOM SELLA TARSAL TRACHEA URINARY
 """
 ELSEWHERE = frozenset(_TERMS.split())
 #: What a chest is called, and what is filmed as one; the beginnings of words. Languages: English,
@@ -34,7 +35,7 @@ ELSEWHERE = frozenset(_TERMS.split())
 _CHEST = (
     *("CHEST", "THORA", "TORAX", "TORAC", "TORAKS", "PECHO", "PETTO", "BRUST", "POITRINE"),
     *("KLATKA", "GOGUS", "LUNG", "PULM", "POUMON", "POLMON", "AKCIGER", "PLUCA"),
-    *("RIB", "COSTA", "HEART", "MEDIAST", "BRONCH", "WHOLEBODY"),
+    *("RIB", "COSTA", "HEART", "MEDIAST", "BRONCH", "WHOLEBODY", "ENTIREBODY"),
 )
 #: The spine of the thorax is the one part with the chest in its name that is filmed for itself.
 _SPINE = re.compile(r"SPINE|VERTEB|COLUMNA|COLONNA|RACHIS|WIRBEL")
@@ -55,15 +56,16 @@ def place_of(part: str) -> Literal["chest", "elsewhere", "unknown"]:
     >>> [place_of(part) for part in ("CHEST", "Thorax ap", "RIGHT KNEE", "BODY 7")]
     ['chest', 'chest', 'elsewhere', 'unknown']
     """
-    plain = unicodedata.normalize("NFKD", part.upper()).encode("ascii", "ignore").decode()
+    capitals = part.upper().replace("Ł", "L")
+    plain = unicodedata.normalize("NFKD", capitals).encode("ascii", "ignore").decode()
     words = re.findall("[A-Z]+", plain)
     if not words:
         return "chest" if not part.strip(" \0") else "unknown"
     if any(_SPINE.search(word) for word in words):
         return "elsewhere"
-    if any(word.startswith(_CHEST) or "CHEST" in word or "THORA" in word for word in words):
-        return "chest"
     joined = {*words, "".join(words), *(a + b for a, b in pairwise(words))}
+    if any(word.startswith(_CHEST) or "CHEST" in word or "THORA" in word for word in joined):
+        return "chest"
     if any(_is_term(word) for word in joined):
         return "elsewhere"
     return "unknown"
@@ -71,6 +73,9 @@ def place_of(part: str) -> Literal["chest", "elsewhere", "unknown"]:
 
 def _is_term(word: str) -> bool:
     """Whether a word is one of the terms, is its plural, or has a long one in it."""
-    if not ELSEWHERE.isdisjoint({word, word.removesuffix("S"), word.removesuffix("ES")}):
+    singular = {word, word.removesuffix("S"), word.removesuffix("ES")}
+    if word.endswith("IES"):
+        singular.add(word.removesuffix("IES") + "Y")
+    if not ELSEWHERE.isdisjoint(singular):
         return True
     return any(len(term) > 4 and term in word for term in ELSEWHERE)

@@ -56,12 +56,15 @@ def highdicom_is_wrong(kind: Kind) -> bool:
     - A first input below 0 is read as unsigned. It is signed where the input may be: C.11.2.1.1
       and, for a modality LUT, C.11.1.1.
     - So is the number of entries above 32,767, once the descriptor has a negative first input.
+    - 8-bit entries that lie one in a word are refused where no VR tells of it; the note in
+      C.11.1.1.1 says that there are such, and that their length tells.
     - Big endian data sets are refused.
     """
     tables = kind.tones.startswith(("VOI", "modality"))
     twelve = kind.tones.startswith("VOI 12")
     negative = kind.slope < 0 or kind.signed
-    return kind.format == "big endian" or twelve or (tables and negative)
+    wide = kind.tones == "VOI 8 US" and kind.format == "implicit"
+    return kind.format == "big endian" or twelve or wide or (tables and negative)
 
 
 def simpleitk_is_wrong(kind: Kind) -> bool:
