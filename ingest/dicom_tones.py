@@ -22,13 +22,12 @@ import numpy.typing as npt
 
 from ingest.dicom_pixels import Cells
 from ingest.dicom_values import LookUp, Notes, decimal, look_up, text, whole
+from ingest.images import counted, looked_up
 from ingest.record import Pixels
 from ingest.tones import stretch, value_range
 from store.errors import BadImage
 
 _Values = npt.NDArray[np.float64]
-#: OpenCV counts in float32, which is exact up to here.
-_EXACT = 1 << 24
 _FUNCTIONS = ("LINEAR", "LINEAR_EXACT", "SIGMOID")
 
 
@@ -195,9 +194,7 @@ def shown(cells: Cells, tones: Tones, name: str, notes: Notes) -> Pixels:
         return np.asarray(seen[index])
     table = np.zeros(1 << (index.dtype.itemsize * 8), np.uint8)
     table[patterns] = seen
-    import cv2
-
-    return np.asarray(cv2.LUT(index, table), np.uint8)
+    return looked_up(table, index)
 
 
 def palette_pixels(film: Any, cells: Cells, name: str) -> Pixels:
@@ -257,19 +254,6 @@ def _occurring(
     if cells.dtype.itemsize > 2:
         patterns, index, counts = np.unique(cells, return_inverse=True, return_counts=True)
         return index.reshape(cells.shape), patterns, counts.astype(np.int64)
-    counts = histogram(cells)
+    counts = counted(cells)
     patterns = np.flatnonzero(counts)
     return cells, patterns.astype(cells.dtype), counts[patterns]
-
-
-def histogram(cells: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
-    """How often each pattern occurs in cells of 8 or 16 bits; int64 (256,) or (65536,)."""
-    import cv2
-
-    size = 1 << (cells.dtype.itemsize * 8)
-    total = np.zeros(size, np.int64)
-    step = max(1, _EXACT // max(cells.shape[1], 1))
-    for start in range(0, len(cells), step):
-        part = cv2.calcHist([cells[start : start + step]], [0], None, [size], [0, size])
-        total += part.ravel().astype(np.int64)
-    return total

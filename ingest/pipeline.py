@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ingest.images import large_alone, thumbnail
+from ingest.images import check_contrast, large_alone, thumbnail
 from ingest.record import METADATA, ImageFile, ImageRecord, Pixels, Rejection
 from ingest.state import Seen, seen_now
 from ingest.tree import read_plain
@@ -138,6 +138,7 @@ def open_file(
             problem = _bad_pixels(pixels)
             if problem:
                 return Rejection(file.source, "bad_pixels", problem)
+            check_contrast(pixels, file.source)
             picture = thumbnail(pixels)
     except BadImage as error:
         return Rejection(file.source, error.reason, str(error))

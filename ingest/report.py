@@ -33,6 +33,7 @@ _HINTS = {
     "link": "this is a folder of links, which are never followed; copy the files with cp -rL",
     "archive": "unpack the archives and pass the folder inside",
     "multi_frame": "are these series or videos? Expected single films",
+    "no_contrast": "are these masks, or films that were lost when they were converted?",
     "too_large": "are these whole-slide images or scans? Expected films of at most 64 megapixels",
 }
 

@@ -3,11 +3,11 @@
 For every film that says nothing about it itself: 16-bit PNG and TIFF, and DICOM without a window or
 look-up table. It is the smallest to the largest value, as dcm2pnm's ``+Wm`` takes it and
 MIMIC-CXR-JPG did, but without what lies off from the rest: a single hot or dead pixel, or the white
-of a marker that was burned in, would leave the chest nearly black. Fixed percentiles (nnU-Net's 0.5 and 99.5, scikit-image's 2 and 98) would do that as well,
-and would cut the top off every clip, tooth and pacemaker that is whole. So an end is Tukey's
-whisker ("Exploratory Data Analysis", 1977): the outermost value that there is within a fence, and
-the fence is far away in the measure of the film's own spread. A film without outliers goes from its
-smallest to its largest value.
+of a marker that was burned in, would leave the chest nearly black. Fixed percentiles (nnU-Net's 0.5
+and 99.5, scikit-image's 2 and 98) would do that as well, and would cut the top off every clip,
+tooth and pacemaker that is whole. So an end is Tukey's whisker ("Exploratory Data Analysis", 1977):
+the outermost value that there is within a fence, and the fence is far away in the measure of the
+film's own spread. A film without outliers goes from its smallest to its largest value.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def value_range(values: npt.NDArray[Any], counts: npt.NDArray[np.int64]) -> tupl
         return float(exact[np.searchsorted(upwards, beyond, "right")]), float(exact[last])
 
     low, high = quantiles(_ENDS)
-    fences = _FENCES
+    fences: tuple[tuple[float, float], ...] = _FENCES
     if low == high:  # nearly all of it is one value, as around a small field
         low, high = quantiles(_FENCES[0][0])
         fences = _FENCES[:1]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import io
 import os
 import random
 import struct
@@ -74,11 +75,39 @@ def _seeds() -> list[bytes]:
     found.append(encoded(Image.fromarray(chest(1, 24).astype(np.uint16) * 9)))
     found.append(film(chest(2, 24), SOPInstanceUID="1.2"))
     found.append(film(chest(3, 24).astype(np.uint16), PhotometricInterpretation="MONOCHROME1"))
+    found += _deep()
     found.append(png_bomb(30_000, 30_000))
     with contextlib.suppress(Exception):  # only where the encoder is installed
         found.append(film(chest(4, 24), syntax="1.2.840.10008.1.2.4.90"))
     found.append(film(chest(5, 24), syntax="1.2.840.10008.1.2.5"))
     return found
+
+
+def _deep() -> list[bytes]:
+    """What is not for Pillow: more than 8 bits, and the other JPEGs."""
+    import imagecodecs
+    import tifffile
+
+    grey = chest(6, 24).astype(np.uint16) * 16
+    three = np.dstack([grey] * 3)
+    found = [imagecodecs.png_encode(three), imagecodecs.png_encode(np.dstack([grey, grey]))]
+    for kind in ("minisblack", "miniswhite"):
+        for order in "<>":
+            for packed in (None, "lzw", "zlib", "packbits"):
+                file = io.BytesIO()
+                tifffile.imwrite(file, grey, photometric=kind, byteorder=order, compression=packed)
+                found.append(file.getvalue())
+    file = io.BytesIO()
+    tifffile.imwrite(file, three.transpose(2, 0, 1), photometric="rgb", planarconfig="separate")
+    found.append(file.getvalue())
+    file = io.BytesIO()
+    tifffile.imwrite(file, grey.astype(np.float32), photometric="minisblack", tile=(16, 16))
+    found.append(file.getvalue())
+    found.append(imagecodecs.jpeg8_encode(grey, lossless=True, bitspersample=16))
+    found.append(imagecodecs.jpeg8_encode(grey, level=95, bitspersample=12))
+    found.append(imagecodecs.jpegls_encode(grey))
+    found += [imagecodecs.jpeg2k_encode(grey, level=0, codecformat=c) for c in ("jp2", "j2k")]
+    return [bytes(one) for one in found]
 
 
 SEEDS = _seeds()
