@@ -145,7 +145,7 @@ def _decode(data: bytes, name: str, body_part: Choice, notes: Notes) -> tuple[Pi
 
 def _pixels(header: Any, data: bytes, start: int, name: str, notes: Notes) -> Pixels:
     if meaning(header) in COLOUR:
-        grey = _grey_of(colour_pixels(header, data, name), name)
+        grey = _grey_of(colour_pixels(header, data, name, notes), name)
         if grey.dtype == np.uint8:
             return np.asarray(grey)
         cells = Cells(grey, grey.dtype.itemsize * 8, 0, False)

@@ -92,13 +92,16 @@ def grey_cells(film: Any, data: bytes, start: int, name: str, notes: Notes) -> C
     return Cells(patterns, size * 8, 0, array.dtype.kind == "i")
 
 
-def colour_pixels(film: Any, data: bytes, name: str) -> npt.NDArray[Any]:
+def colour_pixels(film: Any, data: bytes, name: str, notes: Notes) -> npt.NDArray[Any]:
     """The pixels of a film with three values each; unsigned (rows, columns, 3), RGB.
 
     Raises:
         BadImage: as ``grey_cells``.
         Exception: whatever a decoder stumbles over.
     """
+    if film.get_item("PlanarConfiguration") is None:
+        notes.add("PlanarConfiguration is missing; the colours of a pixel taken as side by side")
+        film.PlanarConfiguration = 0
     return _decoded(film, data, name, grey=False)[0]
 
 
@@ -158,7 +161,7 @@ def _decoded(film: Any, data: bytes, name: str, *, grey: bool) -> tuple[npt.NDAr
     give_syntax(whole_file)
     if "PixelData" not in whole_file:
         raise BadImage("no_pixels", f"{name} has no pixel data: it is cut short, or not an image")
-    for keyword in ("BitsStored", "HighBit", "PixelRepresentation"):
+    for keyword in ("BitsStored", "HighBit", "PixelRepresentation", "PlanarConfiguration"):
         if keyword in film:
             setattr(whole_file, keyword, getattr(film, keyword))
     check_decoder(whole_file, name)
