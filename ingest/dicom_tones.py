@@ -178,6 +178,8 @@ def shown(cells: Cells, tones: Tones, name: str, notes: Notes) -> Pixels:
     Raises:
         BadImage: ``bad_values``, when the header's numbers lead beyond all numbers.
     """
+    if (found := _shown_between_ends(cells, tones)) is not None:
+        return found
     index, patterns, counts = _occurring(cells.patterns)
     stored = cells.values(patterns)
     with np.errstate(over="ignore", invalid="ignore"):
@@ -195,6 +197,27 @@ def shown(cells: Cells, tones: Tones, name: str, notes: Notes) -> Pixels:
     table = np.zeros(1 << (index.dtype.itemsize * 8), np.uint8)
     table[patterns] = seen
     return looked_up(table, index)
+
+
+def _shown_between_ends(cells: Cells, tones: Tones) -> Pixels | None:
+    """As shown, without counting; None where that takes more than the two ends.
+
+    Where tones only rise, or only fall, from the smallest pattern to the largest, those two are the
+    ends of the range, whatever occurs between them. Nearly every film with a window is like that.
+    """
+    cell = cells.patterns
+    if tones.voi is None or tones.padding is not None or cell.dtype.itemsize > 2:
+        return None
+    patterns = np.arange(int(cell.min()), int(cell.max()) + 1)
+    with np.errstate(over="ignore", invalid="ignore"):
+        values = tones.of(cells.values(patterns), cells.possible())
+    steps = np.diff(values)
+    if not (np.all(steps >= 0) or np.all(steps <= 0)) or not np.isfinite(values[[0, -1]]).all():
+        return None
+    low, high = sorted((float(values[0]), float(values[-1])))
+    table = np.zeros(1 << (cell.dtype.itemsize * 8), np.uint8)
+    table[patterns] = stretch(low + high - values if tones.inverted else values, low, high)
+    return looked_up(table, cell)
 
 
 def palette_pixels(film: Any, cells: Cells, name: str) -> Pixels:
