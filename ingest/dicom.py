@@ -12,7 +12,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -20,8 +20,8 @@ from PIL import Image
 
 from ingest.body_parts import Choice
 from ingest.dicom_file import read_header
-from ingest.dicom_header import COLOUR, KEPT, PALETTE, check_header, meaning, metadata
-from ingest.dicom_pixels import Cells, colour_pixels, grey_cells
+from ingest.dicom_header import COLOUR, GREY, KEPT, PALETTE, check_header, meaning, metadata
+from ingest.dicom_pixels import Cells, colour_pixels, grey_cells, no_cells
 from ingest.dicom_tones import palette_pixels, read_tones, shown
 from ingest.dicom_values import Notes, text
 from ingest.images import halved, large_alone
@@ -113,6 +113,28 @@ def _uid(header: Any) -> str | None:
     return found if re.fullmatch(r"[0-9.]{1,64}", found) else None
 
 
+def is_read_anew(file: BinaryIO) -> bool:
+    """Whether version 1 of the pixel reader made other pixels of a film than this one does.
+
+    Args:
+        file: of a film that version 1 did read, at its start.
+
+    Returns:
+        False only where the header shows that they are the same to the last bit, as for a plain
+        window; True also for a header that cannot be read.
+    """
+    notes = Notes()
+    try:
+        header = read_header(file, "the film")
+        if meaning(header) not in GREY:
+            return True
+        cells = no_cells(header, notes)
+        tones = read_tones(header, cells, notes)
+    except Exception:
+        return True
+    return bool(notes.told()) or cells.shift > 0 or not tones.is_plain()
+
+
 def _told(header: Any, name: str) -> dict[str, Any]:
     """What a header tells; elements are parsed only when they are asked for, which may fail."""
     try:
@@ -148,7 +170,8 @@ def _pixels(header: Any, data: bytes, start: int, name: str, notes: Notes) -> Pi
         grey = _grey_of(colour_pixels(header, data, name, notes), name)
         if grey.dtype == np.uint8:
             return np.asarray(grey)
-        cells = Cells(grey, grey.dtype.itemsize * 8, 0, False)
+        bits = grey.dtype.itemsize * 8
+        cells = Cells(grey, bits, 0, False, bits)
         return shown(cells, read_tones(header, cells, notes), name, notes)
     cells = grey_cells(header, data, start, name, notes)
     if meaning(header) == PALETTE:

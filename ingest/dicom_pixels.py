@@ -40,12 +40,14 @@ class Cells:
         stored: how many bits of a cell are the value.
         shift: how many bits lie below them.
         signed: whether the value is in two's complement.
+        said: how many bits the header says that a value has; a decoder may have given more.
     """
 
     patterns: npt.NDArray[Any]
     stored: int
     shift: int
     signed: bool
+    said: int
 
     def values(self, patterns: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
         """The stored values that some patterns are; int64 of the same shape."""
@@ -57,8 +59,8 @@ class Cells:
     def possible(self) -> tuple[int, int]:
         """The smallest and the largest value that the header leaves room for."""
         if self.signed:
-            return -(1 << (self.stored - 1)), (1 << (self.stored - 1)) - 1
-        return 0, (1 << self.stored) - 1
+            return -(1 << (self.said - 1)), (1 << (self.said - 1)) - 1
+        return 0, (1 << self.said) - 1
 
 
 def grey_cells(film: Any, data: bytes, start: int, name: str, notes: Notes) -> Cells:
@@ -81,15 +83,22 @@ def grey_cells(film: Any, data: bytes, start: int, name: str, notes: Notes) -> C
     if allocated in (8, 16) and film.file_meta.TransferSyntaxUID in (IMPLICIT, EXPLICIT):
         patterns = _native(film, data, start, allocated // 8, name)
         if patterns is not None:
-            return Cells(patterns, stored, shift, signed)
+            return Cells(patterns, stored, shift, signed, stored)
     array, with_sign = _decoded(film, data, name, grey=True)
     size = array.dtype.itemsize
     patterns = np.ascontiguousarray(array, array.dtype.newbyteorder("=")).view(f"u{size}")
     if not with_sign and size * 8 == allocated:
-        return Cells(patterns, stored, shift, signed)
+        return Cells(patterns, stored, shift, signed, stored)
     if shift and array.dtype.kind == "u" and int(patterns.max(initial=0)) >> stored:
-        return Cells(patterns, stored, shift, signed=False)
-    return Cells(patterns, size * 8, 0, array.dtype.kind == "i")
+        return Cells(patterns, stored, shift, False, stored)
+    return Cells(patterns, size * 8, 0, array.dtype.kind == "i", stored)
+
+
+def no_cells(film: Any, notes: Notes) -> Cells:
+    """What a header says of cells, without any."""
+    allocated = whole(film, "BitsAllocated") or 0
+    stored, shift, signed = _layout(film, allocated, notes)
+    return Cells(np.empty((0, 0), np.uint16), stored, shift, signed, stored)
 
 
 def colour_pixels(film: Any, data: bytes, name: str, notes: Notes) -> npt.NDArray[Any]:

@@ -94,6 +94,18 @@ class Tones:
             ends = ends * self.slope + self.intercept
         return self.voi.of(values, float(ends.min()), float(ends.max()))
 
+    def is_plain(self) -> bool:
+        """Whether version 1 of the pixel reader, which went by pydicom 3.0.2, made the same of it.
+
+        So it did of a window, and of a table of words, after a rescale upwards or none.
+        """
+        if self.modality is not None or self.padding is not None or self.slope <= 0:
+            return False
+        if isinstance(self.voi, LookUp):
+            exact = self.slope.is_integer() and self.intercept.is_integer()
+            return exact and self.voi.is_plain()
+        return self.voi is not None
+
     def _modal(self, values: _Values) -> _Values:
         if self.modality is not None:
             return self.modality.of(values)

@@ -88,11 +88,17 @@ class LookUp:
         first: the input that the first entry is of.
         entries: uint16 (n,).
         bits: of an entry, as the header says.
+        short: whether there are fewer than the header says, or 8-bit ones.
     """
 
     first: int
     entries: npt.NDArray[np.uint16]
     bits: int
+    short: bool
+
+    def is_plain(self) -> bool:
+        """Whether pydicom 3.0.2 reads it right: words, all there, from 0 or above."""
+        return 10 <= self.bits <= 16 and not self.short and 0 <= self.first < 1 << 15
 
     def of(self, values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         """What becomes of values; those before the first have its entry, those after the last its.
@@ -129,7 +135,9 @@ def look_up(
     entries = _entries(data, count, bits)
     if entries is None:
         return None
-    return LookUp(_first(first, len(entries), inputs, signed), entries, bits)
+    raw = data.value
+    short = len(entries) < count or (isinstance(raw, bytes) and len(raw) < 2 * count)
+    return LookUp(_first(first, len(entries), inputs, signed), entries, bits, short)
 
 
 def _first(raw: int, count: int, inputs: tuple[float, float], signed: bool) -> int:

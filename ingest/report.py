@@ -18,7 +18,8 @@ _NEARLY_ALL = 0.9
 
 _HINTS = {
     "wrong_modality": "is this an export of CT, MR or ultrasound? Expected chest radiographs",
-    "wrong_body_part": "are these films of something else than the chest?",
+    "wrong_body_part": "are these films of something else than the chest? If headers are wrong: "
+    "--body-part any",
     "not_dicom": "these are no DICOM files; for PNG, JPEG or TIFF use: cxr ingest folder PATH",
     "not_an_image": "are these images at all? Pass the folder that holds the films",
     "truncated": "was the copy interrupted? Copy or download the folder again",

@@ -5,10 +5,18 @@ Where they disagree with each other, ``REASONS`` says which is right and why.
 
 from __future__ import annotations
 
+import io
+
 import numpy as np
+import numpy.typing as npt
+import pydicom
 import pytest
 
 from ingest import read_image
+from ingest.dicom import is_read_anew
+from ingest.dicom_pixels import Cells
+from ingest.dicom_tones import read_tones, shown
+from ingest.dicom_values import Notes
 from tests.ingest import judges
 from tests.ingest.judges import by_dcmtk, by_highdicom, by_simpleitk, correlation
 from tests.ingest.kinds import SYNTAXES, Kind, Table, every, saved
@@ -94,6 +102,54 @@ def test_sixty_kinds_agree_with_the_outside_readers() -> None:
 def test_every_kind_agrees_with_the_outside_readers(format_: str) -> None:
     kinds = [kind for kind in ALL if kind.format == format_]
     assert [wrong for kind in kinds if (wrong := judged(kind))] == []
+
+
+def as_version_1(data: bytes) -> npt.NDArray[np.uint8]:
+    """What the first version of the pixel reader made of a film: by pydicom, pixel for pixel."""
+    import pydicom
+    from pydicom.pixels.processing import apply_modality_lut, apply_voi_lut
+
+    one = pydicom.dcmread(io.BytesIO(data))
+    toned = apply_voi_lut(apply_modality_lut(one.pixel_array, one), one, prefer_lut=True)
+    values = np.asarray(toned, np.float64)
+    low, high = values.min(), values.max()
+    if one.PhotometricInterpretation == "MONOCHROME1":
+        values = low + high - values
+    return np.rint((values - low) * (255.0 / (high - low))).astype(np.uint8)
+
+
+def test_kinds_that_are_not_read_anew_are_read_as_before_bit_for_bit() -> None:
+    kinds = [kind for kind in ALL if kind.format in ("explicit", "implicit", "RLE", "JPEG-LS")]
+    plain = 0
+    for kind in kinds[::9]:
+        data = kind.made(side=64)
+        if is_read_anew(io.BytesIO(data)):
+            continue
+        plain += 1
+        np.testing.assert_array_equal(read_image(data), as_version_1(data), str(kind))
+    assert plain > 20
+        assert kind.tones != "none" and kind.slope >= 0
+    assert is_read_anew(io.BytesIO(Kind("LINEAR", high=15).made()))
+    assert is_read_anew(io.BytesIO(Kind("LINEAR", more=(("PixelPaddingValue", 0),)).made()))
+
+
+def test_the_quick_way_is_the_slow_way_bit_for_bit() -> None:
+    """By the two ends or by counting, in cells of 16 or of 32 bits: the same pixels."""
+    for kind in SOME:
+        stored = kind.values(0, 64)
+        header = pydicom.dcmread(io.BytesIO(kind.made(side=64)), stop_before_pixels=True)
+        said = kind.stored
+        small = stored.astype(np.uint16 if not kind.signed else np.int16).view(np.uint16)
+        wide = stored.astype(np.int32).view(np.uint32)
+        notes = Notes()
+        quick, slow = (
+            shown(cells, read_tones(header, cells, notes), "x", notes)
+            for cells in (
+                Cells(small, 16, 0, kind.signed, said),
+                Cells(wide, 32, 0, kind.signed, said),
+            )
+        )
+        np.testing.assert_array_equal(quick, slow, str(kind))
 
 
 @pytest.mark.parametrize("stored", [8, 10, 12])
