@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ingest.pipeline import Opened, Outcome, Same
+from ingest.readers import READER, is_older
 from ingest.record import METADATA, Rejection
 from ingest.report import IngestReport
 from ingest.state import FileMemory, Seen
@@ -67,6 +68,7 @@ class Batch:
         elif found.vector is not None:
             self._report.hashed += found.seen is not None
             self._report.encoded += 1
+            self._report.reread += found.again
             self._add(found, found.vector)
         else:
             self._report.hashed += found.seen is not None
@@ -87,6 +89,8 @@ class Batch:
             self._report.inserted += written.inserted
             self._report.updated += written.updated
             self._report.unchanged += written.unchanged
+        right = [one.row.id for one in self._same if is_older(one.row)]
+        self._gallery.set_readers(dict.fromkeys(right, READER))
         again = [(str(one.metadata["source"]), one.seen) for one in self._same if one.seen]
         self._memory.remember([*self._remember, *again])
         give_back()
@@ -97,6 +101,7 @@ class Batch:
             return
         vectors = self._encoder.encode_images([one.pixels for one in self._waiting])
         self._report.encoded += len(self._waiting)
+        self._report.reread += sum(one.again for one in self._waiting)
         for one, vector in zip(self._waiting, vectors, strict=True):
             self._add(one, vector)
         self._waiting, self._waiting_bytes = [], 0
@@ -136,4 +141,5 @@ class Batch:
             thumbnail=picture,
             batch=self._report.batch,
             ingested_at=self._now,
+            pixel_reader=READER,
         )

@@ -158,7 +158,7 @@ def _tifffile() -> Any:
 
 def _first_page(file: BinaryIO) -> Any:
     with contextlib.suppress(Exception):  # damaged in one of many ways, which Pillow will name
-        return _tifffile().TiffFile(file).pages.first
+        return _tifffile().TiffFile(file, name="film.tif").pages.first
     return None
 
 

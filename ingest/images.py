@@ -348,7 +348,7 @@ def thumbnail(pixels: Pixels) -> bytes:
     Images that small already are stored as they are, without loss. The same pixels give the same
     bytes.
     """
-    image = Image.fromarray(pixels)
+    image = Image.fromarray(reduced(pixels, 1))
     image.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE), Image.Resampling.LANCZOS)
     file = io.BytesIO()
     # A seventh larger than at the usual level, for a quarter of the time; it was most of decoding.

@@ -78,6 +78,7 @@ class IngestReport:
     Attributes:
         inserted, updated, unchanged: rows; ``updated`` counts new vectors and corrected labels.
         encoded: images that went through the encoder; none when nothing is new.
+        reread: of these, images that the gallery had and that are read otherwise by now.
         hashed: files that were read because their stat did not say that they are unchanged.
         rejected: what was refused, and why.
         seconds: how long it took.
@@ -98,6 +99,7 @@ class IngestReport:
     updated: int = 0
     unchanged: int = 0
     encoded: int = 0
+    reread: int = 0
     hashed: int = 0
     rejected: list[Rejection] = field(default_factory=list)
     seconds: float = 0.0
@@ -123,6 +125,7 @@ class IngestReport:
             "updated": self.updated,
             "unchanged": self.unchanged,
             "encoded": self.encoded,
+            "reread": self.reread,
             "hashed": self.hashed,
             "rejected": [
                 {"source": one.source, "reason": one.reason, "detail": one.detail}
