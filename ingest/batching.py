@@ -59,7 +59,10 @@ class Batch:
         self.count += 1
         if isinstance(found, Rejection):
             self._report.rejected.append(found)
-        elif isinstance(found, Same):
+            return
+        if isinstance(found, Opened):
+            self._report.notes.update(found.notes)
+        if isinstance(found, Same):
             self._report.hashed += found.hashed
             self._same.append(found)
         elif found.vector is not None:

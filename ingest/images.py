@@ -19,6 +19,7 @@ import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from ingest import decoders
+from ingest.dicom_file import is_dicom
 from ingest.record import Pixels
 from ingest.strangers import unidentified
 from ingest.tones import stretch, value_range
@@ -43,6 +44,8 @@ _BLANK = 0.99
 _KEPT = 512
 #: Pixels worked at in one go, where NumPy would make a wide copy of them.
 _BLOCK = 1 << 20
+#: Pixels that are counted in one go: OpenCV counts in float32, which is exact up to here.
+_COUNTS = 1 << 24
 
 #: Held while a large image is read or decoded: one at a time, so that memory stays bounded
 #: however many threads decode.
@@ -110,7 +113,7 @@ def decode(data: bytes, name: str) -> Pixels:
         raise BadImage(
             "too_large", f"{name} has more than {MAX_BYTES >> 20} MiB; pass a smaller file"
         )
-    if data[128:132] == b"DICM":
+    if is_dicom(data):
         from ingest import dicom
 
         return dicom.decode(data, name)
@@ -252,11 +255,16 @@ def _cv2() -> Any:
     return cv2
 
 
-def counted(values: npt.NDArray[np.uint16]) -> npt.NDArray[np.int64]:
-    """How many pixels have each value, int64 (65536,); from 2^24 on to seven digits."""
+def counted(values: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
+    """How many pixels have each value of 8 or 16 bits; int64 (256,) or (65536,)."""
+    entries = 1 << (8 * values.dtype.itemsize)
     flat = np.ascontiguousarray(values).reshape(-1, values.shape[-1])
-    found = _cv2().calcHist([flat], [0], None, [_ENTRIES], [0, _ENTRIES])
-    counts: npt.NDArray[np.int64] = found.ravel().astype(np.int64)
+    counts = np.zeros(entries, np.int64)
+    step = max(1, _COUNTS // flat.shape[-1])
+    for start in range(0, len(flat), step):
+        part = flat[start : start + step]
+        found = _cv2().calcHist([part], [0], None, [entries], [0, entries])
+        counts += found.ravel().astype(np.int64)
     return counts
 
 
@@ -267,7 +275,8 @@ def looked_up(table: Pixels, index: npt.NDArray[Any]) -> Pixels:
         table: uint8, an entry for each value of the index's type or more.
         index: unsigned, of any shape.
     """
-    if index.dtype == np.uint16 and len(table) == _ENTRIES and index.flags.c_contiguous:
+    entries = 1 << (8 * index.dtype.itemsize)
+    if index.dtype.kind == "u" and len(table) == entries <= _ENTRIES and index.flags.c_contiguous:
         found: Pixels = _cv2().LUT(index.reshape(-1, index.shape[-1]), table)
         return found.reshape(index.shape)
     found = np.empty(index.shape, np.uint8)

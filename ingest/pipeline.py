@@ -40,6 +40,7 @@ class Opened:
         seen: what to remember of the file.
         size: width and height of the whole image.
         vector: float32 (d,), where it was encoded elsewhere; its pixels are let go then.
+        notes: what a person should know of the file, one short sentence each.
         again: whether the gallery has it, read by an older version of the pixel reader.
     """
 
@@ -51,6 +52,7 @@ class Opened:
     seen: Seen | None = None
     size: tuple[int, int] = field(default=(0, 0))
     vector: Vectors | None = None
+    notes: tuple[str, ...] = ()
     again: bool = False
 
 
@@ -159,8 +161,9 @@ def open_file(
                 again = is_older(row) and is_read_anew(row, side, io.BytesIO(data))
                 if not again:
                     return same_file(file, row, told, hashed=True, seen=seen)
-            pixels, told = file.read(data, file.source)
+            pixels, said = file.read(data, file.source)
             del data
+            told = {name: value for name, value in said.items() if name != "notes"}
             problem = _bad_pixels(pixels)
             if problem:
                 return Rejection(file.source, "bad_pixels", problem)
@@ -174,8 +177,8 @@ def open_file(
         return Rejection(
             file.source, "unreadable", f"{file.source} cannot be read ({error.strerror})"
         )
-    known, size = _joined(file, told), (width, height)
-    return Opened(id_, pixels, sha256, known, picture, seen, size, again=again)
+    known, size, notes = _joined(file, told), (width, height), tuple(said.get("notes", ()))
+    return Opened(id_, pixels, sha256, known, picture, seen, size, notes=notes, again=again)
 
 
 def opened(
@@ -189,7 +192,8 @@ def opened(
         id_ = item.id
         if id_ is None and item.identify is not None:
             try:
-                id_ = str(item.identify(item.path, item.source)["id"])
+                found_id = item.identify(item.path, item.source).get("id")
+                id_ = str(found_id or item.otherwise)
             except BadImage as error:
                 yield Rejection(item.source, error.reason, str(error))
                 continue

@@ -150,7 +150,7 @@ def _name(
     if item.source in unchanged:
         return unchanged[item.source].id
     answer = told[item.source]
-    return answer if isinstance(answer, Rejection) else str(answer["id"])
+    return answer if isinstance(answer, Rejection) else str(answer.get("id") or item.otherwise)
 
 
 def _kept(file: ImageFile, header: dict[str, Any] | Rejection | None) -> dict[str, Any] | None:

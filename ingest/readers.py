@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from typing import BinaryIO
 
+from ingest import dicom
 from ingest.decoders import is_deep
 from ingest.images import reduction
 from store.schema import Row
@@ -41,4 +42,4 @@ def is_read_anew(row: Row, side: int, file: BinaryIO | None = None) -> bool:
         return False
     start = file.read(132)
     file.seek(0)
-    return start[128:] == b"DICM" or is_deep(file)
+    return dicom.is_read_anew(file) if start[128:] == b"DICM" else is_deep(file)

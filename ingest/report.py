@@ -18,7 +18,8 @@ _NEARLY_ALL = 0.9
 
 _HINTS = {
     "wrong_modality": "is this an export of CT, MR or ultrasound? Expected chest radiographs",
-    "wrong_body_part": "are these films of something else than the chest?",
+    "wrong_body_part": "are these films of something else than the chest? If headers are wrong: "
+    "--body-part any",
     "not_dicom": "these are no DICOM files; for PNG, JPEG or TIFF use: cxr ingest folder PATH",
     "not_an_image": "are these images at all? Pass the folder that holds the films",
     "truncated": "was the copy interrupted? Copy or download the folder again",
@@ -89,6 +90,8 @@ class IngestReport:
         gone: ids of rows whose file is gone, when asked for.
         pruned: how many of these were removed.
         columns: the user's own columns that came along, name to type.
+        notes: what was found in files that were read all the same, a sentence a kind, and in how
+            many of them.
     """
 
     batch: str
@@ -107,6 +110,7 @@ class IngestReport:
     gone: list[str] = field(default_factory=list)
     pruned: int = 0
     columns: dict[str, str] = field(default_factory=dict)
+    notes: Counter[str] = field(default_factory=Counter)
 
     @property
     def reasons(self) -> dict[str, int]:
@@ -131,6 +135,7 @@ class IngestReport:
             "gone": self.gone,
             "pruned": self.pruned,
             "columns": self.columns,
+            "notes": dict(self.notes.most_common()),
             "stopped": self.stopped,
             "warning": self.warning,
             "seconds": round(self.seconds, 3),

@@ -7,14 +7,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
+from ingest.body_parts import check_choice
 from ingest.csvfile import read_sheet
 from ingest.findings import Findings
-from ingest.record import Rejection
+from ingest.record import Reader, Rejection
 from ingest.sources import listed as files
 from ingest.sources.columns import Plan, make_plan
-from ingest.sources.listed import Described, FileIndex, file_source, source_of, unnamed
+from ingest.sources.listed import (
+    Described,
+    FileIndex,
+    file_source,
+    read_image_file,
+    source_of,
+    unnamed,
+)
 from ingest.sources.source import Source
 from ingest.tree import Tree, scan, shown
 from store.errors import UsageError
@@ -32,6 +41,7 @@ def records(
     dataset: str | None = None,
     uncertain: str = "apart",
     unlabelled: bool = False,
+    body_part: str = "chest",
 ) -> Source:
     """All images below a folder.
 
@@ -52,6 +62,7 @@ def records(
         dataset: name of the data set; the folder's own when ``None``.
         uncertain: what becomes of uncertain findings: ``apart``, ``present`` or ``absent``.
         unlabelled: take files without a row in the CSV too, without labels.
+        body_part: ``any`` takes DICOM films whatever part of the body their headers name.
 
     Raises:
         UsageError: options that contradict each other.
@@ -61,14 +72,15 @@ def records(
         raise UsageError("--labels and --label-from-folder both say where labels are; choose one")
     if labels is None and (file_column or id_column or label_column or columns):
         raise UsageError("columns were named without a CSV to look in; pass --labels FILE.csv")
+    read = partial(read_image_file, body_part=check_choice(body_part))
     tree = scan(place)
     name = dataset or shown(tree.root.name) or "folder"
     if labels is not None:
         sheet, index = read_sheet(labels), FileIndex(tree.files)
         plan = make_plan(sheet, index, file_column, id_column, label_column, columns)
-        return _from_sheet(name, tree, plan, uncertain, unlabelled)
+        return _from_sheet(name, tree, plan, uncertain, unlabelled, read)
     if not label_from_folder:
-        return file_source(name, tree, lambda _: Described(), notes=notes_of(tree))
+        return file_source(name, tree, lambda _: Described(), notes=notes_of(tree), read=read)
 
     def describe(relative: str) -> Described | Rejection:
         parts = [shown(part) for part in relative.split("/")[:-1]]
@@ -81,7 +93,7 @@ def records(
             above = [parts[-2].casefold()]
         return Described(None, {"labels": (parts[-1],), "split": above[-1] if above else None})
 
-    return file_source(name, tree, describe, notes=notes_of(tree))
+    return file_source(name, tree, describe, notes=notes_of(tree), read=read)
 
 
 def notes_of(tree: Tree) -> list[str]:
@@ -89,7 +101,9 @@ def notes_of(tree: Tree) -> list[str]:
     return [] if tree.files else [f"{tree.root} holds no files to read"]
 
 
-def _from_sheet(name: str, tree: Tree, plan: Plan, uncertain: str, unlabelled: bool) -> Source:
+def _from_sheet(
+    name: str, tree: Tree, plan: Plan, uncertain: str, unlabelled: bool, read: Reader
+) -> Source:
     Findings().metadata(uncertain)  # refuses an unknown policy before anything is read
     index, table = FileIndex(tree.files), plan.sheet.path.name
     described: dict[str, Described | Rejection] = {}
@@ -126,7 +140,7 @@ def _from_sheet(name: str, tree: Tree, plan: Plan, uncertain: str, unlabelled: b
 
     notes = [*plan.sheet.notes, *plan.notes, *notes_of(tree), *files.odd_ages(bad_ages)]
     columns = {name: column.kind for name, column in plan.own.items()}
-    return file_source(name, tree, describe, extra=extra, notes=notes, columns=columns)
+    return file_source(name, tree, describe, extra=extra, notes=notes, columns=columns, read=read)
 
 
 def _no_file(tree: Tree, index: FileIndex, cell: str, line: int | None) -> tuple[str, str]:

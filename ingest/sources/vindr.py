@@ -9,9 +9,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from ingest import dicom, findings
+from ingest.body_parts import check_choice
 from ingest.dicom_header import TELLS
 from ingest.findings import Findings
 from ingest.sources.published import Listing, check_splits, sheet, table
@@ -28,7 +30,11 @@ _BOXES = {
 
 
 def records(
-    place: str | Path, *, splits: Sequence[str] | None = None, uncertain: str = "apart"
+    place: str | Path,
+    *,
+    splits: Sequence[str] | None = None,
+    uncertain: str = "apart",
+    body_part: str = "chest",
 ) -> Source:
     """The films of VinDr-CXR that are in a folder; view, sex and age from their headers.
 
@@ -36,11 +42,13 @@ def records(
         place: the folder with the tables and ``train/``, ``test/``.
         splits: some of ``train``, ``test``; all when ``None``.
         uncertain: what becomes of uncertain findings: ``apart``, ``present`` or ``absent``.
+        body_part: ``any`` takes films whatever part of the body their headers name.
 
     Raises:
         BadSource: no table there, or one without the published columns.
     """
     findings.Findings().metadata(uncertain)
+    part = check_choice(body_part)
     wanted = check_splits(splits, ("train", "test"))
     listing = Listing(NAME, scan(place), "the tables", wanted)
     for split in wanted:
@@ -66,7 +74,7 @@ def records(
             for path in listing.tree.files
             if path in listing.described or path.rpartition("/")[0].rpartition("/")[2] in wanted
         ]
-    return listing.source(read=dicom.read, tells=TELLS)
+    return listing.source(read=partial(dicom.read, body_part=part), tells=TELLS)
 
 
 def _boxes(path: Path) -> dict[str, Findings]:

@@ -99,6 +99,7 @@ def test_report_as_json(gallery: Gallery) -> None:
         "unchanged": 0,
         "encoded": 1,
         "reread": 0,
+        "notes": {},
         "hashed": 0,
         "rejected": [{"source": "b.png", "reason": "empty", "detail": "b.png is empty"}],
         "reasons": {"empty": 1},

@@ -137,6 +137,7 @@ def _text() -> Any:
 def _dicom() -> Iterator[Case]:
     deep = chest(8).astype(np.uint16) * 16
     bits = {"BitsStored": 12, "HighBit": 11}
+    window = {"WindowCenter": 2000, "WindowWidth": 3000}
     made: list[tuple[str, dict[str, Any], set[str]]] = [
         ("plain", {}, ROW),
         ("monochrome1", {"PhotometricInterpretation": "MONOCHROME1"}, ROW),
@@ -146,12 +147,22 @@ def _dicom() -> Iterator[Case]:
         ("rf", {"Modality": "RF"}, ROW),
         ("ct", {"Modality": "CT"}, {"wrong_modality"}),
         ("mr", {"Modality": "MR"}, {"wrong_modality"}),
-        ("none", {"Modality": None}, {"wrong_modality"}),
+        ("by-class", {"Modality": None}, ROW),
+        ("dr", {"Modality": "DR"}, ROW),
+        ("none", {"Modality": None, "SOPClassUID": "1.2.3", "meta": ""}, {"wrong_modality"}),
         ("hand", {"BodyPartExamined": "HAND"}, {"wrong_body_part"}),
+        ("part", {"BodyPartExamined": "SOMEWHERE"}, ROW),
+        ("negative", {"RescaleSlope": -1, "RescaleIntercept": 4095, **window}, ROW),
+        ("padded", {"PixelPaddingValue": 0, "PixelPaddingRangeLimit": 9}, ROW),
+        ("narrow", {"WindowCenter": 1, "WindowWidth": 0}, ROW),
+        ("outside", {"WindowCenter": 90_000, "WindowWidth": 9}, {"no_contrast"}),
+        ("function", {"VOILUTFunction": "GAMMA", **window}, ROW),
+        ("beyond", {"RescaleSlope": "1e300", "RescaleIntercept": "1e300", **window}, {"any"}),
         ("burned", {"BurnedInAnnotation": "YES"}, {"burned_in"}),
         ("raw", {"PresentationIntentType": "FOR PROCESSING"}, {"for_processing"}),
         ("frames", {"NumberOfFrames": 4}, {"multi_frame"}),
-        ("colour", {"SamplesPerPixel": 3, "PhotometricInterpretation": "RGB"}, {"not_grey"}),
+        ("colour", {"SamplesPerPixel": 3, "PhotometricInterpretation": "RGB"}, {"truncated"}),
+        ("palette", {"PhotometricInterpretation": "PALETTE COLOR"}, {"damaged"}),
         ("no-pixels", {"PixelData": None}, {"no_pixels"}),
         ("bomb", {"Rows": 65_000, "Columns": 65_000}, {"too_large"}),
         ("short", {"Rows": 100}, {"truncated"}),
@@ -161,6 +172,17 @@ def _dicom() -> Iterator[Case]:
         yield f"dicom/{name}.dcm".encode(), content, allowed
         if allowed == ROW:
             yield f"dicom/{name}".encode(), film(deep + 1, **bits, **tags), ROW
+    whole = film(deep + 2, **bits, SOPInstanceUID="1.8.100")
+    length = int.from_bytes(whole[140:144], "little")
+    yield b"dicom/bare/meta.dcm", whole[132:], ROW
+    yield b"dicom/bare/set", whole[144 + length :], ROW
+    yield b"dicom/bare/cut", whole[144 + length : -90], {"truncated"}
+    yield b"dicom/bare/start", whole[144 + length :][:60], {"not_an_image"}
+    colours = np.dstack([(deep // 16).astype(np.uint8)] * 3)
+    rgb = {"SamplesPerPixel": 3, "PhotometricInterpretation": "RGB", "PlanarConfiguration": 0}
+    yield b"dicom/grey-rgb", film(colours, **rgb), ROW
+    colours[..., 1] //= 2
+    yield b"dicom/true-colour", film(colours, **rgb), {"not_grey"}
     yield b"dicom/empty.dcm", b"\0" * 128 + b"DICM", {"truncated", "damaged", "wrong_modality"}
     yield b"DICOMDIR", b"\0" * 128 + b"DICM", {"ignored"}
 

@@ -30,6 +30,8 @@ def tell(
         if report.columns:
             told = ", ".join(f"{name} ({kind})" for name, kind in report.columns.items())
             printing.say(f"columns of your own: {told}")
+    for note, count in report.notes.most_common():
+        printing.warn(f"{count:,} {'film' if count == 1 else 'films'}: {note}")
     for rejection in report.rejected[:20]:
         printing.warn(f"refused {rejection.source}: {rejection.reason}: {rejection.detail}")
     if report.rejected:
