@@ -20,6 +20,8 @@ _ABSENT = {"0", "0.0", "false", "no", "n", "negative", "absent"}
 _UNCERTAIN = {"-1", "-1.0", "uncertain", "?", "maybe", "possible", "u"}
 #: Cells that say nothing.
 BLANK = {"", "nan", "na", "n/a", "none", "null", "-"}
+#: Names that say that nothing was found, in small letters.
+NOTHING = {"no finding", "no findings", "normal", "healthy"}
 _JOINTS = ("|", ";", ",")
 
 
@@ -129,3 +131,37 @@ def named(headings: Sequence[str], table: str) -> dict[str, str]:
     if len(set(names.values())) != len(names):
         raise BadSource(f"{table}: two of the columns {list(headings)} are one finding")
     return names
+
+
+def agreed(votes: Mapping[str, int], readers: int) -> Findings:
+    """By the majority of an image's readers: present for more than half, uncertain for some."""
+    present = tuple(name for name, count in votes.items() if 2 * count > readers)
+    some = tuple(name for name, count in votes.items() if 0 < 2 * count <= readers)
+    return Findings(present, tuple(name for name, count in votes.items() if not count), some)
+
+
+def majority(said: Sequence[Findings]) -> Findings:
+    """What several readers of one image come to, each with what he said."""
+    votes = dict.fromkeys(name for one in said for name in one.present)
+    counted = {name: sum(name in one.present for one in said) for name in votes}
+    found = agreed(counted, len(said))
+    doubted = dict.fromkeys(name for one in said for name in one.uncertain if name not in votes)
+    denied = dict.fromkeys(
+        name for one in said for name in one.absent if name not in votes and name not in doubted
+    )
+    return Findings(found.present, tuple(denied), (*found.uncertain, *doubted))
+
+
+def union(said: Sequence[Findings]) -> Findings:
+    """What several rows of one image come to, where no row is of another reader.
+
+    Present outweighs uncertain, and that absent; that nothing was found gives way to a finding.
+    """
+    present = dict.fromkeys(name for one in said for name in one.present)
+    if any(vocabulary(name) not in NOTHING for name in present):
+        present = {name: None for name in present if vocabulary(name) not in NOTHING}
+    doubted = dict.fromkeys(name for one in said for name in one.uncertain if name not in present)
+    denied = dict.fromkeys(
+        name for one in said for name in one.absent if name not in present and name not in doubted
+    )
+    return Findings(tuple(present), tuple(denied), tuple(doubted))

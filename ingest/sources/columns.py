@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -11,7 +11,7 @@ from ingest.csvfile import Sheet, listed
 from ingest.dicom_header import parse_age
 from ingest.findings import Findings
 from ingest.sources import listed as files
-from ingest.sources.listed import FileIndex
+from ingest.sources.matching import WAYS, FileIndex
 from ingest.typed import Typed
 from store.columns import name_of
 from store.errors import BadRows, BadSource, UsageError
@@ -113,9 +113,7 @@ def make_plan(
     taken = {file, id_, *known.values(), *own.values()}
     if not named:
         named = _label_columns(sheet, [h for h in sheet.headings if h not in taken])
-    kinds = {
-        name: typed.infer(at, (row[at] for _, row in sheet.rows())) for name, at in own.items()
-    }
+    kinds = {name: typed.infer(at, sheet.cells(at)) for name, at in own.items()}
     blank = [f"column {own[name]!r} is blank" for name, kind in kinds.items() if kind is None]
     plan = Plan(
         sheet,
@@ -129,7 +127,7 @@ def make_plan(
 
 
 def _with_findings(plan: Plan, named: Sequence[str]) -> Plan:
-    cells = [row[named[0]] for _, row in plan.sheet.rows()]
+    cells = plan.sheet.cells(named[0])
     if len(named) > 1 or findings.is_flags(cells):
         return replace(plan, flags=tuple(named))
     return replace(plan, joined=named[0], joint=findings.joint_of(cells))
@@ -139,9 +137,7 @@ def _label_columns(sheet: Sheet, rest: Sequence[str]) -> list[str]:
     found = sheet.find(_LABELS)
     if found is not None and found in rest:
         return [found]
-    named = [
-        heading for heading in rest if findings.is_flags(row[heading] for _, row in sheet.rows())
-    ]
+    named = [heading for heading in rest if findings.is_flags(sheet.cells(heading))]
     if not named:
         raise BadSource(
             f"{sheet.path} has no column that is clearly labels; name it with "
@@ -200,19 +196,26 @@ def _one(sheet: Sheet, asked: str) -> tuple[str, str]:
 
 
 def _file_column(sheet: Sheet, index: FileIndex) -> str:
-    """The column whose cells name the most files."""
-    hits = dict.fromkeys(sheet.headings, 0)
-    for number, (_, row) in enumerate(sheet.rows()):
-        if number == _SAMPLE and any(hits.values()):
-            break
-        for heading, cell in row.items():
-            hits[heading] += bool(cell) and (
-                index.find(cell) is not None or index.is_ambiguous(cell)
-            )
-    best = max(hits, key=lambda heading: hits[heading])
-    if not hits[best]:
-        raise BadSource(
-            f"no column of {sheet.path} names a file of the folder; say which should with "
-            f"--file-column. It has: {listed(sheet.headings)}"
-        )
-    return best
+    """The column whose cells name the most files, in the strongest of the ways to name one."""
+    # By paths and names; by numbers without their zeros; last by names alone, so that what is said
+    # of each row and file tells where their folders differ.
+    means: tuple[Callable[[str], Iterable[object]], ...] = (
+        lambda cell: index.strength(cell, WAYS[:-1])[1],
+        lambda cell: index.strength(cell, WAYS[-1:])[1],
+        lambda cell: filter(None, [index.same_name(cell)]),
+    )
+    for meant in means:
+        named: dict[str, set[object]] = {heading: set() for heading in sheet.headings}
+        for number, (_, row) in enumerate(sheet.rows()):
+            if number == _SAMPLE and any(named.values()):
+                break
+            for heading, cell in row.items():
+                if cell:
+                    named[heading].update(meant(cell))
+        best = max(named, key=lambda heading: len(named[heading]))
+        if named[best]:
+            return best
+    raise BadSource(
+        f"no column of {sheet.path} names a file of the folder; say which should with "
+        f"--file-column. It has: {listed(sheet.headings)}"
+    )

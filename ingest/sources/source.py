@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -23,6 +23,7 @@ class Source:
             from rows of other places; ``None`` for a source that is not a folder.
         columns: the user's own columns in ``extra``: name to ``int``, ``float``, ``bool``,
             ``string`` or ``date``.
+        refused: those refusals among ``records`` that are known before any file is opened.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Source:
     note: str | None = None
     root: Path | None = None
     columns: Mapping[str, str] = field(default_factory=dict)
+    refused: Sequence[Rejection] = ()
 
 
 class SourceUnavailable(BadSource):
