@@ -58,7 +58,7 @@ class Sheet:
     notes: tuple[str, ...]
     _text: str
     _separator: str
-    _kept: list[tuple[int, list[str]]] | None = None
+    _kept: list[tuple[int, tuple[str, ...]]] | None = None
 
     def rows(self) -> Iterator[tuple[int, dict[str, str]]]:
         """(line number, heading to stripped cell), without empty lines.
@@ -79,7 +79,7 @@ class Sheet:
         at = self.headings.index(heading)
         return [cells[at] for _, cells in self._lines()]
 
-    def _lines(self) -> Iterable[tuple[int, list[str]]]:
+    def _lines(self) -> Iterable[tuple[int, tuple[str, ...]]]:
         if self._kept is None:
             if len(self._text) > KEPT_CHARS:
                 return self._parsed()
@@ -87,7 +87,7 @@ class Sheet:
             self._text = ""
         return self._kept
 
-    def _parsed(self) -> Iterator[tuple[int, list[str]]]:
+    def _parsed(self) -> Iterator[tuple[int, tuple[str, ...]]]:
         reader = _reader(self._text, self._separator)
         width, tidied = len(self.headings), _Tidied()
         try:
@@ -97,7 +97,8 @@ class Sheet:
                     continue
                 if len(row) != width:
                     row = [*row[:width], *[""] * (width - len(row))]
-                yield reader.line_num, row
+                # Tuples of text cost the collector nothing, lists would.
+                yield reader.line_num, tuple(row)
         except csv.Error as error:
             raise BadSource(
                 f"{self.path}, line {reader.line_num}: not CSV ({error}); save it again as CSV"

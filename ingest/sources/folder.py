@@ -128,9 +128,7 @@ def _from_sheet(
         one.reader = row[reader] or "consensus" if reader else None
         bad_ages += plan.odd_age(row)
         rows.setdefault(found, []).append(one)
-    described = {
-        film: joined(said, plan, source_of(tree, film), uncertain) for film, said in rows.items()
-    }
+    described = {film: joined(said, plan, tree, film, uncertain) for film, said in rows.items()}
     for film, cells in matching.contested.items():
         described[film] = contested(tree, film, cells, table)
 

@@ -10,8 +10,8 @@ from ingest import findings
 from ingest.findings import Findings
 from ingest.record import Rejection
 from ingest.sources.columns import Plan
-from ingest.sources.listed import Described
-from ingest.tree import shown
+from ingest.sources.listed import Described, source_of
+from ingest.tree import Tree, shown
 
 #: Headings of columns that tell who read a film.
 _READERS = (
@@ -48,7 +48,9 @@ def reader_column(plan: Plan) -> str | None:
     return None if found in taken else found
 
 
-def joined(said: Sequence[Said], plan: Plan, source: str, uncertain: str) -> Described | Rejection:
+def joined(
+    said: Sequence[Said], plan: Plan, tree: Tree, film: str, uncertain: str
+) -> Described | Rejection:
     """One film's rows as one, or why they cannot be.
 
     They must agree in every column that is kept, where a blank cell says nothing. With readers, a
@@ -57,14 +59,14 @@ def joined(said: Sequence[Said], plan: Plan, source: str, uncertain: str) -> Des
     table = plan.sheet.path.name
     for one in said:
         if one.wrong:
-            return Rejection(source, "bad_label", one.wrong)
+            return Rejection(source_of(tree, film), "bad_label", one.wrong)
     first = said[0]
     known, id_ = dict(first.metadata), first.id
     for one in said[1:]:
         other = _contradiction(known, id_, one)
         if other is not None:
             return Rejection(
-                source,
+                source_of(tree, film),
                 "contradictory_rows",
                 f"{table}: lines {_line_of(said, one, other)} and {one.line} are of this file and "
                 f"differ in {other}; correct one of them",
@@ -72,7 +74,8 @@ def joined(said: Sequence[Said], plan: Plan, source: str, uncertain: str) -> Des
         known = _merged(known, one.metadata)
         id_ = id_ or one.id
     if plan.id is not None and not id_:
-        return Rejection(source, "no_id", f"{table}:{first.line}: column {plan.id!r} is empty")
+        place = f"{table}:{first.line}"
+        return Rejection(source_of(tree, film), "no_id", f"{place}: column {plan.id!r} is empty")
     whole = first.findings if len(said) == 1 else _findings(said)
     return Described(shown(id_) if id_ else None, {**whole.metadata(uncertain), **known})
 

@@ -263,11 +263,13 @@ class FileIndex:
     def strength(self, cell: str, ways: Sequence[str] = WAYS) -> tuple[str | None, tuple[int, ...]]:
         """In which way a cell by itself means films, and their numbers; none when in no way."""
         path = self.cut(cell)
-        for way in ways if path else ():
-            if way not in self._alone:
-                self._alone[way] = self._ends(way, range(len(self._files)))
-            asked = self._of_cell(way, path)
-            if asked and (found := self._alone[way].meant(asked)):
+        if not path:
+            return None, ()
+        # Nearly all cells of a table name no film; most are told by the name alone.
+        named = stem_of(path.rpartition("/")[2]) in self._named()
+        for way in ways:
+            asked = self._of_cell(way, path) if named or way == "zeros" else None
+            if asked and (found := self._all_ends(way).meant(asked)):
                 return way, tuple(found)
         return None, ()
 
@@ -287,11 +289,7 @@ class FileIndex:
 
     def same_name(self, cell: str) -> str | None:
         """A film with the name of a cell, in whatever folder: for messages only."""
-        if self._films is None:
-            self._films = {}
-            for path, film in zip(self._paths, self._files, strict=True):
-                self._films.setdefault(stem_of(path.rpartition("/")[2]), film)
-        return self._films.get(stem_of(self.cut(cell).rpartition("/")[2]))
+        return self._named().get(stem_of(self.cut(cell).rpartition("/")[2]))
 
     def elsewhere(self, cell: str) -> str | None:
         """What a cell begins with if it is the path of one of the films on another machine."""
@@ -322,7 +320,8 @@ class FileIndex:
         self, found: Matching, way: str, paths: list[str], free: Sequence[int]
     ) -> tuple[list[str], Sequence[int]]:
         """Match what can be in one way; the paths and the films that are left."""
-        ends = self._ends(way, free)
+        whole = len(free) == len(self._files)
+        ends = self._all_ends(way) if whole else self._ends(way, free)
         left: list[str] = []
         claims: dict[int, str] = {}
         sure: list[tuple[str, int]] = []
@@ -352,6 +351,19 @@ class FileIndex:
                     found.ways[way] += 1
                     found.examples.setdefault(way, (path, film))
         return left, [number for number in free if number not in claims] if claims else free
+
+    def _named(self) -> dict[str, str]:
+        """Films by name, the first of each."""
+        if self._films is None:
+            self._films = {}
+            for path, film in zip(self._paths, self._files, strict=True):
+                self._films.setdefault(stem_of(path.rpartition("/")[2]), film)
+        return self._films
+
+    def _all_ends(self, way: str) -> _Ends:
+        if way not in self._alone:
+            self._alone[way] = self._ends(way, range(len(self._files)))
+        return self._alone[way]
 
     def _ends(self, way: str, free: Iterable[int]) -> _Ends:
         if way == "path" or (self._layout is None and way != "zeros"):
