@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ingest import ImageFile, ingest, open_source
+from ingest import ImageFile, Rejection, ingest, open_source
 from ingest.sources.matching import FileIndex, path_of
 from store import Gallery
 from tests.ingest.fakes import FakeEncoder
@@ -118,12 +118,12 @@ def test_no_film_gets_a_row_whose_path_contradicts_it(
             assert sum(agree(bare[given_[0]], other) for other in paths.values()) <= 1
         # What is clear to the letter is never refused.
         got = {str(item.path) for item in items if isinstance(item, ImageFile)}
-        for path, film in paths.items():
+        for place, film in paths.items():
             mine = {named[n] for n, cell in enumerate(bare) if cell and agree(cell, film)}
             if len(mine) == 1:
                 cell = without_drive(next(iter(mine)))
                 if sum(agree(cell, other) for other in paths.values()) == 1:
-                    assert path in got
+                    assert place in got
 
 
 def read(root: Path, table: str, **options: Any) -> tuple[dict[str, Any], dict[str, str]]:
@@ -313,7 +313,7 @@ def test_a_row_per_finding(tmp_path: Path) -> None:
     assert found["s/f4.png"]["age"] == 70.0
     assert refused == {f"{root}/f3.png": "contradictory_rows"}
     source = open_source("folder", root, labels=tmp_path / "t.csv", columns=["age"])
-    (wrong,) = [item for item in source.records if not isinstance(item, ImageFile)]
+    (wrong,) = [item for item in source.records if isinstance(item, Rejection)]
     assert "lines 7 and 8 are of this file and differ in age (60.0, 61.0)" in wrong.detail
     assert "4 files have several of the 9 rows used of t.csv: all their findings" in str(
         source.note
