@@ -27,7 +27,8 @@ class Described:
 
     Attributes:
         id: of the row; ``None`` for data set and relative path, or what the file itself tells.
-        metadata: by column names.
+        metadata: by column names; ``labelled`` tells nothing found from not labelled, and is told
+            by the labels where a source leaves it out.
     """
 
     id: str | None = None
@@ -91,6 +92,7 @@ def file_source(
     identify: Identifier | None = None,
     tells: tuple[str, ...] = (),
     columns: Mapping[str, str] | None = None,
+    labelling: Mapping[str, Any] | None = None,
 ) -> Source:
     """A source of the files below a folder.
 
@@ -105,6 +107,7 @@ def file_source(
             relative path.
         tells: the metadata that files tell themselves.
         columns: the user's own columns, name to type.
+        labelling: where labels come from, see Source.
     """
     return Source(
         name=name,
@@ -113,6 +116,7 @@ def file_source(
         note="; ".join(notes) or None,
         root=tree.root,
         columns=columns or {},
+        labelling=labelling or {},
     )
 
 
@@ -138,7 +142,12 @@ def _records(
         yield ImageFile(
             path=tree.root / relative,
             id=id_,
-            metadata={"dataset": name, **found.metadata, "source": source_of(tree, relative)},
+            metadata={
+                "dataset": name,
+                "labelled": bool(found.metadata.get("labels")),
+                **found.metadata,
+                "source": source_of(tree, relative),
+            },
             read=read,
             identify=identify,
             tells=tells,
