@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ingest.findings import outcome
 from ingest.pipeline import Opened, Outcome, Same
 from ingest.record import METADATA, Rejection
 from ingest.report import IngestReport
@@ -58,7 +59,10 @@ class Batch:
         self.count += 1
         if isinstance(found, Rejection):
             self._report.rejected.append(found)
-        elif isinstance(found, Same):
+            return
+        said = found.metadata
+        self._report.outcomes[outcome(said["labels"], bool(said.get("labelled")))] += 1
+        if isinstance(found, Same):
             self._report.hashed += found.hashed
             self._same.append(found)
         elif found.vector is not None:

@@ -67,7 +67,7 @@ class Sheet:
             BadSource: a line that is no CSV.
         """
         headings = self.headings
-        for line, cells in self._lines():
+        for line, cells in self.lines():
             yield line, dict(zip(headings, cells, strict=True))
 
     def cells(self, heading: str) -> list[str]:
@@ -77,9 +77,14 @@ class Sheet:
             BadSource: a line that is no CSV.
         """
         at = self.headings.index(heading)
-        return [cells[at] for _, cells in self._lines()]
+        return [cells[at] for _, cells in self.lines()]
 
-    def _lines(self) -> Iterable[tuple[int, tuple[str, ...]]]:
+    def lines(self) -> Iterable[tuple[int, tuple[str, ...]]]:
+        """(line number, stripped cells, as many as headings), without empty lines.
+
+        Raises:
+            BadSource: a line that is no CSV.
+        """
         if self._kept is None:
             if len(self._text) > KEPT_CHARS:
                 return self._parsed()

@@ -77,8 +77,8 @@ class Stopped(Exception):
 
 
 def known_of(record: ImageRecord) -> dict[str, Any]:
-    """A record's metadata."""
-    return {name: getattr(record, name) for name in METADATA}
+    """A record's metadata, and whether it is labelled."""
+    return {**{name: getattr(record, name) for name in METADATA}, "labelled": record.labelled}
 
 
 def open_record(record: ImageRecord) -> Outcome:
@@ -164,6 +164,7 @@ def opened(
         found = open_file(item, id_ or "", None)
         if isinstance(found, Opened):
             known = {name: found.metadata[name] for name in METADATA}
+            known["labelled"] = bool(found.metadata.get("labelled"))
             yield ImageRecord(found.id, found.pixels, found.sha256, **known)
         elif isinstance(found, Rejection):
             yield found

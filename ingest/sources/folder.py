@@ -9,12 +9,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from ingest.classes import parse_names
 from ingest.csvfile import read_sheet
 from ingest.findings import Findings
 from ingest.record import Rejection
 from ingest.sources import listed as files
 from ingest.sources.columns import Plan, make_plan
 from ingest.sources.joined import Said, joined, reader_column
+from ingest.sources.levels import choose, leave_out_masks
 from ingest.sources.listed import (
     Described,
     contested,
@@ -38,7 +40,9 @@ def records(
     label_column: Sequence[str] = (),
     columns: Sequence[str] = (),
     file_prefix: str | None = None,
+    label_names: Sequence[str] = (),
     label_from_folder: bool = False,
+    label_level: int | None = None,
     dataset: str | None = None,
     uncertain: str = "apart",
     unlabelled: bool = False,
@@ -59,8 +63,13 @@ def records(
             of the user's own, typed by all its cells, under its name or as ``NAME=HEADING``.
         file_prefix: what the paths in the CSV begin with where they are of another machine; cut
             off before they are compared.
-        label_from_folder: the name of a file's folder is its label; a folder named train, val or
-            test above it its split.
+        label_names: what to call the values of the one label column, or folders, each entry
+            ``VALUE=NAME`` or several with commas between: ``0=normal,1=pneumonia``.
+        label_from_folder: the name of a folder is the label of the files below it: of the uppermost
+            level with at least two names, folders named after a split or after what they contain
+            (``train``, ``images``) left out. The innermost folder named after a split is the split.
+        label_level: the level instead, 1 being the first folder below ``place``; asks for labels
+            from folders, too.
         dataset: name of the data set; the folder's own when ``None``.
         uncertain: what becomes of uncertain findings: ``apart``, ``present`` or ``absent``.
         unlabelled: take files without a row in the CSV too, without labels.
@@ -69,40 +78,58 @@ def records(
         UsageError: options that contradict each other.
         BadSource: the folder or the CSV cannot be read, or lacks a column.
     """
-    if labels is not None and label_from_folder:
-        raise UsageError("--labels and --label-from-folder both say where labels are; choose one")
+    by_folder = label_from_folder or label_level is not None
+    if labels is not None and by_folder:
+        which = "--label-from-folder" if label_from_folder else "--label-level"
+        raise UsageError(f"--labels and {which} both say where labels are; choose one")
     if labels is None and (file_column or id_column or label_column or columns or file_prefix):
         raise UsageError("columns were named without a CSV to look in; pass --labels FILE.csv")
+    if labels is None and label_names and not by_folder:
+        raise UsageError("--label-names goes with --labels FILE.csv or --label-from-folder")
     tree = scan(place)
+    masks = leave_out_masks(tree)
     name = dataset or shown(tree.root.name) or "folder"
     if labels is not None:
         sheet, index = read_sheet(labels), FileIndex(tree.files, tree.root, prefix=file_prefix)
-        plan = make_plan(sheet, index, file_column, id_column, label_column, columns)
-        return _from_sheet(name, tree, index, plan, uncertain, unlabelled)
-    if not label_from_folder:
-        return file_source(name, tree, lambda _: Described(), notes=notes_of(tree))
+        plan = make_plan(sheet, index, file_column, id_column, label_column, columns, label_names)
+        return _from_sheet(name, tree, index, plan, uncertain, unlabelled, masks)
+    told = {"masks": masks} if masks else {}
+    if not by_folder:
+        return file_source(
+            name, tree, lambda _: Described(), notes=notes_of(tree, masks), labelling=told
+        )
+    levels = choose(tree, label_level, parse_names(label_names)) if tree.files else None
 
     def describe(relative: str) -> Described | Rejection:
-        parts = [shown(part) for part in relative.split("/")[:-1]]
-        if not parts:
+        if levels is None or relative not in levels.of:
             return Rejection(
-                source_of(tree, relative), "label_missing", "it lies in no folder below the source"
+                source_of(tree, relative), "label_missing", "it lies in no folder that is a label"
             )
-        above = [files.split(part) for part in parts[:-1] if files.split(part) != part]
-        if parts[:-1] and parts[-2].casefold() in ("train", "val", "test"):
-            above = [parts[-2].casefold()]
-        return Described(None, {"labels": (parts[-1],), "split": above[-1] if above else None})
+        return Described(
+            None,
+            {"labels": (levels.of[relative],), "split": levels.splits.get(relative)},
+        )
 
-    return file_source(name, tree, describe, notes=notes_of(tree))
+    notes = [*notes_of(tree, masks), *(levels.notes if levels else ())]
+    return file_source(
+        name, tree, describe, notes=notes, labelling={**told, **(levels.told if levels else {})}
+    )
 
 
-def notes_of(tree: Tree) -> list[str]:
-    """A note when there is nothing to read."""
-    return [] if tree.files else [f"{tree.root} holds no files to read"]
+def notes_of(tree: Tree, masks: int = 0) -> list[str]:
+    """Notes when masks were left out, and when there is nothing to read."""
+    notes = [f"{masks:,} masks, segmentations or previews were left out"] if masks else []
+    return notes if tree.files else [*notes, f"{tree.root} holds no files to read"]
 
 
 def _from_sheet(
-    name: str, tree: Tree, index: FileIndex, plan: Plan, uncertain: str, unlabelled: bool
+    name: str,
+    tree: Tree,
+    index: FileIndex,
+    plan: Plan,
+    uncertain: str,
+    unlabelled: bool,
+    masks: int,
 ) -> Source:
     Findings().metadata(uncertain)  # refuses an unknown policy before anything is read
     sheet, table = plan.sheet, plan.sheet.path.name
@@ -111,8 +138,9 @@ def _from_sheet(
     extra: list[Rejection] = []
     rows: dict[str, list[Said]] = {}
     bad_ages = 0
-    for line, row in sheet.rows():
-        place, cell = f"{table}:{line}", row[plan.file]
+    at = sheet.headings.index(plan.file)
+    for line, cells in sheet.lines():
+        place, cell = f"{table}:{line}", cells[at]
         found = matching.film(cell) if cell else None
         if found is None:
             if not cell or matching.path(cell) not in matching.claimed:
@@ -120,6 +148,7 @@ def _from_sheet(
             elif (films := matching.several.get(matching.path(cell))) is not None:
                 extra.append(several(tree, place, cell, films))
             continue  # else the file is contested, and refused for both rows
+        row = dict(zip(sheet.headings, cells, strict=True))
         one = Said(line, metadata=plan.metadata(row), id=row[plan.id] if plan.id else None)
         try:
             one.findings = plan.findings(row)
@@ -129,8 +158,8 @@ def _from_sheet(
         bad_ages += plan.odd_age(row)
         rows.setdefault(found, []).append(one)
     described = {film: joined(said, plan, tree, film, uncertain) for film, said in rows.items()}
-    for film, cells in matching.contested.items():
-        described[film] = contested(tree, film, cells, table)
+    for film, both in matching.contested.items():
+        described[film] = contested(tree, film, both, table)
 
     def describe(relative: str) -> Described | Rejection:
         found = described.get(relative)
@@ -142,14 +171,17 @@ def _from_sheet(
     notes = [
         *sheet.notes,
         *plan.notes,
-        *notes_of(tree),
+        *notes_of(tree, masks),
         *matching.notes(table),
         *([] if matching.claimed else _elsewhere(index, sheet.cells(plan.file))),
         *_joined_notes(many, sum(map(len, rows.values())), table, reader),
         *files.odd_ages(bad_ages),
     ]
     columns = {name: column.kind for name, column in plan.own.items()}
-    return file_source(name, tree, describe, extra=extra, notes=notes, columns=columns)
+    told = {**plan.told(), **({"masks": masks} if masks else {})}
+    return file_source(
+        name, tree, describe, extra=extra, notes=notes, columns=columns, labelling=told
+    )
 
 
 def _no_file(tree: Tree, index: FileIndex, cell: str) -> str:

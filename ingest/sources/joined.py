@@ -44,7 +44,7 @@ class Said:
 def reader_column(plan: Plan) -> str | None:
     """The heading of the column that tells who read a film, unless it means something else."""
     found = plan.sheet.find(_READERS)
-    taken = {plan.file, plan.id, plan.joined, *plan.flags}
+    taken = {plan.file, plan.id, *plan.labels}
     return None if found in taken else found
 
 
@@ -65,19 +65,29 @@ def joined(
     for one in said[1:]:
         other = _contradiction(known, id_, one)
         if other is not None:
-            return Rejection(
-                source_of(tree, film),
-                "contradictory_rows",
-                f"{table}: lines {_line_of(said, one, other)} and {one.line} are of this file and "
-                f"differ in {other}; correct one of them",
-            )
+            earlier = _line_of(said, one, other)
+            return _differ(tree, film, table, earlier, one.line, other)
         known = _merged(known, one.metadata)
         id_ = id_ or one.id
     if plan.id is not None and not id_:
         place = f"{table}:{first.line}"
         return Rejection(source_of(tree, film), "no_id", f"{place}: column {plan.id!r} is empty")
     whole = first.findings if len(said) == 1 else _findings(said)
+    if plan.classes and len(whole.present) > 1:  # of one class or the other, never of both
+        other = next(one for one in said if one.findings.present != first.findings.present)
+        return _differ(
+            tree, film, table, first.line, other.line, f"class ({', '.join(whole.present)})"
+        )
     return Described(shown(id_) if id_ else None, {**whole.metadata(uncertain), **known})
+
+
+def _differ(tree: Tree, film: str, table: str, one: int, other: int, what: str) -> Rejection:
+    return Rejection(
+        source_of(tree, film),
+        "contradictory_rows",
+        f"{table}: lines {one} and {other} are of this file and differ in {what}; correct one of "
+        "them",
+    )
 
 
 def _findings(said: Sequence[Said]) -> Findings:

@@ -28,7 +28,8 @@ class Described:
 
     Attributes:
         id: of the row; ``None`` for data set and relative path, or what the file itself tells.
-        metadata: by column names.
+        metadata: by column names; ``labelled`` tells nothing found from not labelled, and is told
+            by the labels where a source leaves it out.
     """
 
     id: str | None = None
@@ -51,6 +52,7 @@ def file_source(
     identify: Identifier | None = None,
     tells: tuple[str, ...] = (),
     columns: Mapping[str, str] | None = None,
+    labelling: Mapping[str, Any] | None = None,
 ) -> Source:
     """A source of the files below a folder.
 
@@ -65,6 +67,7 @@ def file_source(
             relative path.
         tells: the metadata that files tell themselves.
         columns: the user's own columns, name to type.
+        labelling: where labels come from, see Source.
     """
     said = {relative: describe(relative) for relative in tree.files}
     refused = [one for one in said.values() if isinstance(one, Rejection)]
@@ -76,6 +79,7 @@ def file_source(
         root=tree.root,
         columns=columns or {},
         refused=(*tree.refused, *extra, *refused),
+        labelling=labelling or {},
     )
 
 
@@ -100,7 +104,12 @@ def _records(
         yield ImageFile(
             path=tree.root / relative,
             id=id_,
-            metadata={"dataset": name, **found.metadata, "source": source_of(tree, relative)},
+            metadata={
+                "dataset": name,
+                "labelled": bool(found.metadata.get("labels")),
+                **found.metadata,
+                "source": source_of(tree, relative),
+            },
             read=read,
             identify=identify,
             tells=tells,

@@ -1,7 +1,8 @@
 """RSNA Pneumonia Detection Challenge (Shih et al. 2019): ``stage_2_*`` tables and DICOM films.
 
 A table has a row per box, so an image has several. Labels are the three published classes: normal,
-lung opacity, and "no lung opacity / not normal". The challenge's test films have no labels.
+lung opacity, and "no lung opacity / not normal"; without their table, lung opacity or none. The
+challenge's test films have no labels.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ _LABELS = "stage_2_train_labels.csv"
 _CLASSES = "stage_2_detailed_class_info.csv"
 _TRAIN, _TEST = "stage_2_train_images", "stage_2_test_images"
 _TRAIN_AND_TEST = frozenset((_TRAIN, _TEST))
+#: What Target 0 says of a film where the three classes are not there.
+_OTHER = "no lung opacity"
 
 
 def records(place: str | Path, *, splits: Sequence[str] | None = None) -> Source:
@@ -56,15 +59,17 @@ def records(place: str | Path, *, splits: Sequence[str] | None = None) -> Source
     listing = Listing(NAME, scan(place), tables, wanted, _TRAIN_AND_TEST.__contains__)
     listing.expect(f"{_TRAIN}/{image}.dcm" for image in target)
     if detailed is None:
-        listing.notes.append(f"no {_CLASSES}: films without opacity have no label")
+        listing.notes.append(
+            f"no {_CLASSES}: films with Target 0 are labelled {_OTHER!r}, normal or not"
+        )
     for image, value in target.items():
         if image in twice:
             listing.refuse(f"{_TRAIN}/{image}.dcm", "contradictory_rows", twice[image])
             continue
-        name = classes.get(image) or ("lung opacity" if value == "1" else "")
+        name = classes.get(image) or ("lung opacity" if value == "1" else _OTHER)
         listing.add(
             f"{_TRAIN}/{image}.dcm",
-            {"labels": (name,) if name else (), "split": "train", "patient": f"rsna/{image}"},
+            {"labels": (name,), "split": "train", "patient": f"rsna/{image}"},
         )
     for film in listing.tree.files:
         if listing.index.folders(film)[-1:] == [_TEST]:

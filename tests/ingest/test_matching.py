@@ -337,6 +337,18 @@ def test_boxes_of_columns_and_ids(tmp_path: Path) -> None:
     assert refused[f"{root}/a.png"] == "contradictory_rows"
 
 
+def test_two_classes_exclude_each_other(tmp_path: Path) -> None:
+    root = films(tmp_path / "s", "a.png", "b.png", "c.png", "d.png")
+    found, refused = read(
+        root, "file,Target\na.png,1\na.png,1\nb.png,0\nc.png,0\nc.png,1\nd.png,0\n"
+    )
+    assert labels(found) == {"a.png": ("1",), "b.png": ("0",), "d.png": ("0",)}
+    assert refused == {f"{root}/c.png": "contradictory_rows"}
+    # A row per box: a column named after a finding is present when any row says so.
+    found, refused = read(root, "file,Mass\na.png,0\na.png,1\nb.png,0\nc.png,0\nd.png,1\n")
+    assert labels(found)["a.png"] == ("Mass",) and not refused
+
+
 def test_a_majority_of_readers(tmp_path: Path) -> None:
     root = films(tmp_path / "train", "a.png", "b.png")
     table = (
