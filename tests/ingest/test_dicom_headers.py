@@ -120,6 +120,14 @@ def test_no_note_quotes_a_value() -> None:
     assert notes(data) and "Doe" not in "".join(notes(data))
 
 
+@pytest.mark.parametrize("keyword", ["Modality", "BodyPartExamined", "PhotometricInterpretation"])
+def test_no_refusal_quotes_what_is_no_code(keyword: str) -> None:
+    data = rewritten(film(deep(), **TWELVE), {keyword: b"Doe Jane KNEE "})
+    with pytest.raises(BadImage) as caught:
+        read_image(data)
+    assert "doe" not in str(caught.value).lower() and "jane" not in str(caught.value).lower()
+
+
 def test_notes_are_counted_in_the_report_and_shown_once(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
