@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ingest.findings import outcome
 from ingest.pipeline import Opened, Outcome, Same
 from ingest.readers import READER, is_older
 from ingest.record import METADATA, Rejection
@@ -62,6 +63,8 @@ class Batch:
             return
         if isinstance(found, Opened):
             self._report.notes.update(found.notes)
+        said = found.metadata
+        self._report.outcomes[outcome(said["labels"], bool(said.get("labelled")))] += 1
         if isinstance(found, Same):
             self._report.hashed += found.hashed
             self._same.append(found)

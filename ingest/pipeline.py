@@ -85,8 +85,8 @@ class Stopped(Exception):
 
 
 def known_of(record: ImageRecord) -> dict[str, Any]:
-    """A record's metadata."""
-    return {name: getattr(record, name) for name in METADATA}
+    """A record's metadata, and whether it is labelled."""
+    return {**{name: getattr(record, name) for name in METADATA}, "labelled": record.labelled}
 
 
 def open_record(record: ImageRecord, side: int = 0, *, again: bool = False) -> Outcome:
@@ -200,6 +200,7 @@ def opened(
         found = open_file(item, id_ or "", None)
         if isinstance(found, Opened):
             known = {name: found.metadata[name] for name in METADATA}
+            known["labelled"] = bool(found.metadata.get("labelled"))
             yield ImageRecord(found.id, found.pixels, found.sha256, **known)
         elif isinstance(found, Rejection):
             yield found
