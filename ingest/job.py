@@ -135,7 +135,9 @@ class _Job:
         self.done = 0
         self._told = self.begin
         self._memory = FileMemory(state_folder(gallery.uri) if source.root else None)
-        self._planner = Planner(gallery, self._memory, note_present=note_present)
+        self._planner = Planner(
+            gallery, self._memory, note_present=note_present, side=getattr(encoder, "side", 0)
+        )
 
     @property
     def present(self) -> set[str]:

@@ -20,6 +20,10 @@ class ImageEncoder(Protocol):
     def stamp(self) -> EncoderStamp:
         """Whose vectors these are; known without loading the model."""
 
+    @property
+    def side(self) -> int:
+        """Of what it sees of an image, in pixels; 0 where that is not known."""
+
     def encode_images(self, images: Sequence[Pixels]) -> npt.NDArray[np.float32]:
         """float32 (n, d), unit rows."""
 
@@ -43,6 +47,9 @@ class Target(Protocol):
 
     def upsert(self, rows: Sequence[Row]) -> UpsertReport:
         """Write rows in one commit."""
+
+    def set_readers(self, readers: Mapping[str, int]) -> None:
+        """Note by which version of the pixel reader rows are right, id to version."""
 
     def update_metadata(self, rows: Sequence[Row]) -> int:
         """Correct metadata of stored rows; how many changed."""

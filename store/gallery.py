@@ -85,6 +85,14 @@ class Gallery(Catalogue):
         """
         return writing.update_metadata(self.uri, self._live, rows)
 
+    def set_readers(self, readers: Mapping[str, int]) -> None:
+        """Note by which version of the pixel reader stored rows are right, and change nothing else.
+
+        Args:
+            readers: id to version; ids that are not stored are ignored.
+        """
+        writing.set_readers(self.uri, self._live, readers)
+
     def make_room(self, columns: Mapping[str, str]) -> None:
         """Add columns of the user's own, so that a disagreement shows before anything is encoded.
 

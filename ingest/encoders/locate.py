@@ -58,6 +58,8 @@ class EncoderFiles:
         supports_text: whether there is a text tower and a tokenizer.
         layout: ``transformers`` or ``open_clip``: which library builds it.
         precision: ``float32`` or ``bf16``, of the forward pass.
+        side: of the square that its preprocessing makes of an image, in pixels, or what the shorter
+            edge becomes; 0 where the configuration does not say.
     """
 
     name: str
@@ -67,6 +69,7 @@ class EncoderFiles:
     supports_text: bool
     layout: str = "transformers"
     precision: str = "float32"
+    side: int = 0
 
 
 def locate(name_or_path: str | Path, revision: str | None = None) -> EncoderFiles:
@@ -122,6 +125,7 @@ def _inspect(name: str, folder: Path) -> EncoderFiles:
         fingerprint=_fingerprint(folder, weights),
         dimension=_dimension(name, config),
         supports_text=supports_text,
+        side=_side(name, folder),
     )
 
 
@@ -149,7 +153,31 @@ def _inspect_open_clip(name: str, folder: Path) -> EncoderFiles:
             f"encoder {name!r}: its {OPEN_CLIP_CONFIG} tells no model_cfg.embed_dim"
         )
     fingerprint = _fingerprint(folder, [weights, folder / OPEN_CLIP_CONFIG, *text])
-    return EncoderFiles(name, folder, fingerprint, dimension, True, "open_clip")
+    preprocessing = _read_json(name, folder / OPEN_CLIP_CONFIG).get("preprocess_cfg") or {}
+    size = preprocessing.get("size", config.get("vision_cfg", {}).get("image_size", 224))
+    return EncoderFiles(
+        name, folder, fingerprint, dimension, True, "open_clip", side=_largest(size)
+    )
+
+
+def _side(name: str, folder: Path) -> int:
+    """What an image processor's configuration makes of an image's shorter edge."""
+    found = []
+    for file in _CONFIGS[1:]:
+        if (folder / file).is_file():
+            content = _read_json(name, folder / file)
+            settings = content.get("image_processor", content)
+            if isinstance(settings, dict) and settings.get("do_resize", False):
+                found.append(_largest(settings.get("size")))
+    return max(found, default=0)
+
+
+def _largest(size: Any) -> int:
+    """The side in any of the ways to write a size; 0 in another."""
+    if isinstance(size, dict):
+        size = [size.get(edge) for edge in ("shortest_edge", "height", "width") if edge in size]
+    sides = size if isinstance(size, list) else [size]
+    return max((side for side in sides if isinstance(side, int)), default=0)
 
 
 def _read_json(name: str, path: Path) -> dict[str, Any]:

@@ -107,6 +107,13 @@ def ingest(
             rich_help_panel=_LABELS,
         ),
     ] = None,
+    body_part: Annotated[
+        str | None,
+        typer.Option(
+            help="DICOM: any takes films whatever part their headers name. Default: chest.",
+            rich_help_panel=_PUBLISHED,
+        ),
+    ] = None,
     dataset: Annotated[
         str | None,
         typer.Option(
@@ -202,6 +209,7 @@ def ingest(
         "unlabelled": unlabelled,
         "uncertain": uncertain,
         "dataset": dataset,
+        "body_part": body_part,
         "splits": split,
         "size": size,
         "root": root,

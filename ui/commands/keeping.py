@@ -13,7 +13,12 @@ from ui.opening import manner, open_gallery
 
 def stats(store: Store, json: Json = False) -> None:
     """What is in the gallery."""
+    from ingest.readers import READER
+
     found = open_gallery(store).stats()
+    readers = found["pixel_readers"]
+    older = sum(count for version, count in readers.items() if int(version) < READER)
+    found["older_reader"] = older
     if json:
         printing.as_json(found)
         return
@@ -28,6 +33,11 @@ def stats(store: Store, json: Json = False) -> None:
         typer.echo(f"{key.replace('_', ' '):<16} {shown}")
     if said is not None:
         typer.echo(f"{'answers':<16} {said}")
+    if older:
+        printing.say(
+            f"{older:,} films were read by an older reader; when their source is ingested again, "
+            "those that are read otherwise by now are read again"
+        )
 
 
 def _of(name: str, value: object) -> str:
