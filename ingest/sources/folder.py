@@ -72,7 +72,8 @@ def records(
             from folders, too.
         dataset: name of the data set; the folder's own when ``None``.
         uncertain: what becomes of uncertain findings: ``apart``, ``present`` or ``absent``.
-        unlabelled: take files without a row in the CSV too, without labels.
+        unlabelled: take files without a row in the CSV, or outside of folders that are labels, too,
+            without labels.
 
     Raises:
         UsageError: options that contradict each other.
@@ -102,6 +103,8 @@ def records(
 
     def describe(relative: str) -> Described | Rejection:
         if levels is None or relative not in levels.of:
+            if unlabelled:
+                return Described()
             return Rejection(
                 source_of(tree, relative), "label_missing", "it lies in no folder that is a label"
             )
