@@ -76,8 +76,13 @@ def records(
             from folders, too.
         dataset: name of the data set; the folder's own when ``None``.
         uncertain: what becomes of uncertain findings: ``apart``, ``present`` or ``absent``.
+<<<<<<< HEAD
         unlabelled: take files without a row in the CSV too, without labels.
         body_part: ``any`` takes DICOM films whatever part of the body their headers name.
+=======
+        unlabelled: take files without a row in the CSV, or outside of folders that are labels, too,
+            without labels.
+>>>>>>> match
 
     Raises:
         UsageError: options that contradict each other.
@@ -113,6 +118,8 @@ def records(
 
     def describe(relative: str) -> Described | Rejection:
         if levels is None or relative not in levels.of:
+            if unlabelled:
+                return Described()
             return Rejection(
                 source_of(tree, relative), "label_missing", "it lies in no folder that is a label"
             )

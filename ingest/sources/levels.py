@@ -10,6 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from ingest.classes import check_names
 from ingest.findings import canonical
@@ -46,11 +47,16 @@ _PERSONS = {
     *("patient", "pat", "pt", "subject", "sub", "subj", "person", "case", "study", "exam"),
     *("series", "visit", "id", "p", "s"),
 }
+#: More folders than these that end in a number are no classes.
+_MOST_NUMBERED = 20
 _MASK_FILE = re.compile(
-    r"(.+?)[-_. ]+(?:masks?|seg|segmentation|preview|thumb(?:nail)?|overlay)\d*", re.IGNORECASE
+    r"(.+?)[-_. ]+(?:(?:left|right|lungs?|infection|manual|binary)[-_. ]?)?"
+    r"(?:masks?|seg|segmentation|preview|thumb(?:nail)?|overlay)\d*",
+    re.IGNORECASE,
 )
 
 
+@lru_cache(4096)
 def _split(name: str) -> str | None:
     """The split that a folder is, None for another."""
     found = words(name)
@@ -229,6 +235,7 @@ def _told(tree: Tree, folders: Mapping[str, Sequence[str]]) -> dict[str, int]:
     )
 
 
+@lru_cache(4096)
 def _passed_over(name: str, loosely: bool) -> bool:
     # "Lung Segmentation Data" contains, but "normal data" may be all the label there is.
     return (
@@ -246,6 +253,9 @@ def _are_persons(labels: Counter[str]) -> bool:
         len(found) > 1 and found[0] in _PERSONS and found[1].isdigit() for found in numbered
     )
     if persons == len(labels) or (len(labels) > 2 and 2 * persons > len(labels)):
+        return True
+    counted = sum(all(word.isdigit() for word in found[-1:]) for found in numbered)
+    if len(labels) > _MOST_NUMBERED and 2 * counted > len(labels):
         return True
     coded = sum(sum(map(str.isdigit, name)) > 2 for name in labels)
     fewest = 3 if 2 * coded > len(labels) else 8

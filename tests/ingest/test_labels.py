@@ -298,7 +298,7 @@ def test_metadata_beside_findings_is_no_finding(tmp_path: Path) -> None:
     assert "ward" not in kept.labelling["not_kept_columns"]
     asked = table(tmp_path, text, label_column=["sex"])
     assert asked.labelling["label_columns"] == ["Sex"]
-    assert said(asked) == [("no Sex",), ("Sex",)]
+    assert said(asked) == [("0",), ("1",)]
 
 
 def test_only_metadata_is_no_labels(tmp_path: Path) -> None:
@@ -493,6 +493,7 @@ MASKED = {
     "normal/labels/1.png": None,
     "normal/2.png": "normal",
     "normal/2_mask.png": None,
+    "normal/2_left_mask.png": None,
 }
 
 
@@ -593,6 +594,7 @@ def test_files_at_different_depths(tmp_path: Path) -> None:
         "train/PNEUMONIA/b.png": ("PNEUMONIA", "train"),
     }
     assert refused(by_folder(tmp_path / "s")) == {"d.png": "label_missing"}
+    assert outcomes(by_folder(tmp_path / "s", unlabelled=True)) == {"found": 3, "not_labelled": 1}
 
 
 @pytest.mark.parametrize(
@@ -603,6 +605,7 @@ def test_files_at_different_depths(tmp_path: Path) -> None:
         ["study1/a.png", "study2/b.png"],
         [f"{n:04d}/a.png" for n in range(5)],
         [f"1.2.840.{n}/a.dcm" for n in range(5)],
+        [f"{n:02d}/{v}.png" for n in range(25) for v in range(4)],
         [f"name {chr(97 + n)}/film.png" for n in range(12)],
     ],
 )
