@@ -20,6 +20,7 @@ from ingest.encoders import load_encoder
 from ingest.images import decode
 from store import BadImage
 from tests.ingest.films import chest, encoded, png_chunk
+from tests.ingest.films import film as dcm
 
 Deep = npt.NDArray[np.uint16]
 
@@ -149,15 +150,22 @@ def encoder():
     return load_encoder(device="cpu")
 
 
-def test_vectors_agree_whatever_the_largest_value_and_with_outliers(encoder) -> None:
-    films = [deep(largest) for largest in (300, 999, 4095, 4100, 5000, 20_000, 40_000, 65_535)]
-    spoiled = deep(4000)
-    spoiled[0, 0] = 4096
-    hot = deep(4000)
-    hot[5, 5] = 65_535
-    images = [read_image(png(one)) for one in (*films, spoiled, hot)]
+LARGEST = (300, 500, 999, 1023, 1025, 4000, 4095, 4096, 4100, 5000, 16_383, 20_000, 40_000, 65_535)
+
+
+def test_png_and_dicom_of_the_same_numbers_are_one_film(encoder) -> None:
+    images = []
+    for largest in LARGEST:
+        values = deep(largest)
+        for spoiled in (None, 4096, 65_535):  # a lone pixel beside the film
+            if spoiled is not None:
+                values[7, 7] = spoiled
+            images += [read_image(png(values)), read_image(tiff(values)), read_image(dcm(values))]
     vectors = encoder.encode_images(images)
     assert (vectors @ vectors.T).min() > 0.98
+    for one, two, three in zip(images[::3], images[1::3], images[2::3], strict=True):
+        np.testing.assert_array_equal(one, two)
+        np.testing.assert_array_equal(one, three)
 
 
 def test_orientation_of_deep_files_is_applied() -> None:
