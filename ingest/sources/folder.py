@@ -76,13 +76,9 @@ def records(
             from folders, too.
         dataset: name of the data set; the folder's own when ``None``.
         uncertain: what becomes of uncertain findings: ``apart``, ``present`` or ``absent``.
-<<<<<<< HEAD
-        unlabelled: take files without a row in the CSV too, without labels.
-        body_part: ``any`` takes DICOM films whatever part of the body their headers name.
-=======
         unlabelled: take files without a row in the CSV, or outside of folders that are labels, too,
             without labels.
->>>>>>> match
+        body_part: ``any`` takes DICOM films whatever part of the body their headers name.
 
     Raises:
         UsageError: options that contradict each other.
