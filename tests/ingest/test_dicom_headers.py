@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from typer.testing import CliRunner
 
 from ingest import dicom, ingest, open_source, read_image
 from ingest.body_parts import place_of
@@ -23,6 +24,7 @@ from tests.ingest import judges
 from tests.ingest.fakes import FakeEncoder
 from tests.ingest.films import chest, encoded, film, write
 from tests.ingest.kinds import SYNTAXES, Kind, saved
+from ui.cli import app
 from ui.commands.outcome import tell
 
 CR, DX = "1.2.840.10008.5.1.4.1.1.1", "1.2.840.10008.5.1.4.1.1.1.1"
@@ -380,6 +382,18 @@ def test_another_body_part_is_refused_and_can_be_overruled(part: str, tmp_path: 
         open_source("dicom", tmp_path, body_part="knee")
 
 
+def test_a_query_of_another_part_is_taken_when_asked(tmp_path: Path) -> None:
+    path = write(tmp_path, "a.dcm", film(deep(), **TWELVE, BodyPartExamined="KNEE"))
+    np.testing.assert_array_equal(
+        read_image(path, "any"), read_image(film(deep(), **TWELVE, BodyPartExamined="CHEST"))
+    )
+    store = tmp_path / "store"
+    Gallery.create(store, FakeEncoder().stamp)
+    asked = ["search", "--store", str(store), "--image", str(path), "--body-part", "knee"]
+    done = CliRunner().invoke(app, asked)
+    assert "body part must be chest or any, got 'knee'" in str(done.exception) + done.output
+
+
 def test_vindr_takes_any_body_part_when_asked(tmp_path: Path) -> None:
     root = vindr(tmp_path / "vindr")
     for path in (root / "train").iterdir():
@@ -491,6 +505,25 @@ def test_a_grey_palette_is_the_film_as_png(bits: int, packed: bool) -> None:
 
 
 # -- the same numbers, whatever holds them ---------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "largest", [300, 511, 1000, 1023, 1024, 2000, 4095, 4096, 4100, 5000, 20_000, 40_000, 65_535]
+)
+def test_png_and_dicom_of_the_same_numbers_are_the_same_film(largest: int) -> None:
+    film_ = chest(2, 96).astype(np.float64)
+    values = np.rint((film_ - film_.min()) / np.ptp(film_) * largest).astype(np.uint16)
+    spoiled = values.copy()
+    spoiled[0, 0] = 65_535
+    for numbers in (values, spoiled, values // 2 + 100):
+        as_png = read_image(encoded(Image.fromarray(numbers)))
+        np.testing.assert_array_equal(read_image(film(numbers)), as_png)
+        signed = (numbers.astype(np.int32) - 32_768).astype(np.int16)
+        np.testing.assert_array_equal(read_image(film(signed)), as_png)
+        inverse = film(65_535 - numbers, PhotometricInterpretation="MONOCHROME1")
+        assert np.abs(read_image(inverse).astype(int) - as_png).max() <= 1
+        rescaled = film(numbers, RescaleSlope=-2, RescaleIntercept=9)
+        assert np.abs(255 - read_image(rescaled).astype(int) - as_png).max() <= 1
 
 
 def test_a_dicom_film_in_a_folder_is_read_with_its_notes() -> None:
