@@ -7,8 +7,8 @@ what they contain (``train``, ``images``) are no labels, whatever their depth.
 from __future__ import annotations
 
 import re
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 
@@ -189,7 +189,10 @@ def choose(tree: Tree, level: int | None, names: Mapping[str, str]) -> Levels:
             f"labels are folder names of several levels ({', '.join(per_level)}); --label-level N "
             "takes one"
         )
-    splits = {path: split for path, found in folders.items() if (split := _split_of(found))}
+    told_apart = _sibling_splits(folders.values())
+    splits = {
+        path: split for path, found in folders.items() if (split := _split_of(found, told_apart))
+    }
     told = {
         "folder_level": levels[0] if len(levels) == 1 else levels,
         "folders": dict(sorted(Counter(of.values()).items())),
@@ -209,9 +212,14 @@ def _asked(folders: Mapping[str, Sequence[str]], level: int) -> dict[str, int]:
 def _told(tree: Tree, folders: Mapping[str, Sequence[str]]) -> dict[str, int]:
     """Each file's place of the label; the strictest reading of containers that leaves labels."""
     refused = None
+    splits = _sibling_splits(folders.values())
     for loosely in (True, False):
         left = {
-            path: [at for at, name in enumerate(found) if not _passed_over(name, loosely)]
+            path: [
+                at
+                for at, name in enumerate(found)
+                if name not in splits and not _passed_over(name, loosely)
+            ]
             for path, found in folders.items()
         }
         for step in range(max(map(len, left.values()), default=0)):
@@ -277,6 +285,23 @@ def _overview(folders: Mapping[str, Sequence[str]]) -> str:
     return "; ".join(levels) or "no file lies in a folder"
 
 
-def _split_of(folders: Sequence[str]) -> str | None:
+def _sibling_splits(paths: Iterable[Sequence[str]]) -> dict[str, str]:
+    """Folders side by side that differ in their split alone: ``covid_train`` and ``covid_test``."""
+    beside: dict[tuple[str, ...], set[str]] = defaultdict(set)
+    for path in {tuple(path) for path in paths}:
+        for at, name in enumerate(path):
+            beside[path[:at]].add(name)
+    found: dict[str, str] = {}
+    for names in beside.values():
+        kinds = {name: [_SPLITS[word] for word in words(name) if word in _SPLITS] for name in names}
+        rest = {tuple(word for word in words(name) if word not in _SPLITS) for name in names}
+        single = all(len(kind) == 1 for kind in kinds.values())
+        if len(names) > 1 and len(rest) == 1 and single:
+            found.update((name, kind[0]) for name, kind in kinds.items())
+    return found
+
+
+def _split_of(folders: Sequence[str], told_apart: Mapping[str, str]) -> str | None:
     """The innermost folder that is a split."""
-    return next((split for name in reversed(folders) if (split := _split(name))), None)
+    splits = (told_apart.get(name) or _split(name) for name in reversed(folders))
+    return next((split for split in splits if split), None)

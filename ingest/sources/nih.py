@@ -45,8 +45,12 @@ def records(place: str | Path, *, splits: Sequence[str] | None = None) -> Source
     listing = Listing(NAME, scan(place), path.name, wanted)
     if not official:
         listing.notes.append("no train_val_list.txt and test_list.txt: films have no split")
-    for _, row in rows.rows():
-        said = findings.from_cell(row["Finding Labels"], "|")
+    for line, row in rows.rows():
+        try:
+            said = findings.from_cell(row["Finding Labels"], "|")
+        except ValueError as error:
+            listing.refuse(row["Image Index"], "bad_label", f"{path.name}:{line}: {error}")
+            continue
         years, odd = age(row["Patient Age"])
         listing.add(
             row["Image Index"],

@@ -456,6 +456,13 @@ def test_published_readers_tell_the_three_apart(
     assert published(tmp_path, kind) == wanted
 
 
+def test_a_cell_of_nih_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
+    published(tmp_path, "nih")
+    sheet = tmp_path / "Data_Entry_2017.csv"
+    sheet.write_text(sheet.read_text().replace("0.png,Mass|Edema", "0.png,['Mass"))
+    assert refused(open_source("nih", tmp_path)) == {"0.png": "bad_label"}
+
+
 def test_target_0_of_rsna_is_a_class_without_its_table_too(tmp_path: Path) -> None:
     published(tmp_path, "rsna")
     source = open_source("rsna", tmp_path)
@@ -551,6 +558,8 @@ def test_a_data_set_of_segmentations_is_no_mask(tmp_path: Path) -> None:
         (["PA/a.png", "AP/b.png"], ["AP", "PA"]),
         (["a/x/1.png", "a/y/2.png", "b/x/3.png"], ["a", "a", "b"]),
         (["fold_1/a/1.png", "fold_2/b/2.png"], ["a", "b"]),
+        (["stage_2_train/a/1.png", "stage_2_test/b/2.png"], ["b", "a"]),
+        (["train_normal/1.png", "train_sick/2.png"], ["train_normal", "train_sick"]),
         (["images_001/images/a/1.png", "images_002/images/b/2.png"], ["a", "b"]),
     ],
 )
@@ -559,6 +568,15 @@ def test_the_uppermost_level_that_tells_apart(
 ) -> None:
     source = by_folder(films(tmp_path / "set", *names))
     assert [one.metadata["labels"][0] for one in source.records] == labels  # type: ignore[union-attr]
+
+
+def test_folders_that_differ_in_their_split_alone(tmp_path: Path) -> None:
+    names = "covid_train/a/1.png", "covid_train/b/2.png", "covid_test/a/3.png"
+    assert label_of(by_folder(films(tmp_path / "s", *names))) == {
+        "covid_train/a/1.png": ("a", "train"),
+        "covid_train/b/2.png": ("b", "train"),
+        "covid_test/a/3.png": ("a", "test"),
+    }
 
 
 def test_a_level_is_asked_for(tmp_path: Path) -> None:
