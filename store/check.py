@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from store import heal, table
+from store import conditions, heal, table
 from store.arrow import CHECKSUM, NORM_TOLERANCE, checksums, joined
 
 if TYPE_CHECKING:
@@ -106,11 +106,9 @@ def _not_found_by_id(handle: Any, ids: list[str]) -> list[str]:
     """Ids that the index does not lead to."""
     if not handle.list_indices():
         return []
-    from lancedb.expr import col
-
     lost: list[str] = []
     for start in range(0, len(ids), _CHUNK):
         wanted = ids[start : start + _CHUNK]
-        found = table.scan(handle, ["id"], col("id").isin(wanted))["id"].to_pylist()
+        found = table.scan(handle, ["id"], conditions.among(wanted))["id"].to_pylist()
         lost += sorted(set(wanted) - set(found))
     return lost

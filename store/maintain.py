@@ -8,7 +8,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 
-from store import durable, lease, remote, table
+from store import conditions, durable, lease, remote, table
 from store.errors import StoreUnreachable
 
 log = logging.getLogger("store")
@@ -81,7 +81,7 @@ def run(uri: str, handle: Any, keep: timedelta | None = None) -> None:
             _merge(handle)
         # A second manifest of the same rows: should the newest be lost, nothing else is.
         merged = int(handle.version)
-        handle.delete("false")
+        handle.delete(conditions.NOTHING)
         # Old versions may go only when the new one is surely on disk.
         durable.acknowledge(table.folder(uri), int(handle.version))
         if keep is not None:

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from store import arrow, columns, durable, table
+from store import arrow, columns, conditions, durable, table
 from store.schema import Row
 
 _PLACE = "replaced"
@@ -104,13 +104,11 @@ def keep(uri: str, handle: Any, rows: Sequence[Row], *, vectors: bool) -> None:
 
 def _former(handle: Any, ids: list[str], vectors: bool) -> pa.Table:
     """Rows as they are stored: metadata, and if wished vectors and pictures."""
-    from lancedb.expr import col
-
     names = arrow.joined(handle.schema)
     if not vectors:
-        return table.scan(handle, names, col("id").isin(ids))
+        return table.scan(handle, names, conditions.among(ids))
     names = [*names, "embedding", "_rowid"]
-    found = table.scan(handle, names, col("id").isin(ids))
+    found = table.scan(handle, names, conditions.among(ids))
     pictures = table.thumbnails(handle, found["_rowid"].to_pylist())
     return found.drop_columns("_rowid").append_column(
         "thumbnail", pa.array(pictures, pa.large_binary())
@@ -137,7 +135,7 @@ def plan(uri: str, handle: Any, batch: str, brought: Sequence[str]) -> Plan:
             oldest[row.id] = row
             full[row.id] = full.get(row.id, False) or "embedding" in kept.column_names
     found = Plan([], files, {}, Undone())
-    now = {row.id: row for row in table.rows_by_id(handle, newest)}
+    now = table.rows_by_id(handle, newest)
     for id_, before in oldest.items():
         current = now.get(id_)
         if before.batch == batch:
