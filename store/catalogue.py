@@ -12,6 +12,7 @@ from store.errors import StoreDamaged
 from store.filters import Where
 from store.following import Following
 from store.ranges import Range
+from store.repair import Repaired, repair
 from store.schema import Row, Vectors
 
 
@@ -93,6 +94,10 @@ class Catalogue(Following):
             return problems(self._live, self.stamp.dimension) or [str(error)]
         now = self._now()
         return problems(now.handle, self.stamp.dimension, now.mirror)
+
+    def repair(self) -> Repaired:
+        """Of each id that occurs more than once keep the newest row; see store.repair."""
+        return repair(self.uri, self._live)
 
     def stats(self) -> dict[str, Any]:
         """What is in the store, as the command line prints it."""
