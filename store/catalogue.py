@@ -8,7 +8,7 @@ from typing import Any
 from store import columns, table
 from store.answering import Answerer
 from store.check import problems
-from store.errors import StoreDamaged
+from store.errors import BadQuery, StoreDamaged, UnknownId
 from store.filters import Where
 from store.following import Following
 from store.ranges import Range
@@ -30,14 +30,17 @@ class Catalogue(Following):
 
     def row(self, id_: str) -> Row:
         """Metadata of one row. UnknownId when there is none."""
+        _check_ids([id_])
         return self._answer(lambda now: now.rows_of([id_]))[0]
 
     def vectors(self, ids: Sequence[str]) -> Vectors:
         """Embeddings, float32 (n, d), in the order asked. UnknownId when one is missing."""
+        _check_ids(ids)
         return self._answer(lambda now: now.vectors_of(ids))
 
     def thumbnails(self, ids: Sequence[str]) -> dict[str, bytes | None]:
         """PNG bytes by id; None where a row has no picture. UnknownId when one is missing."""
+        _check_ids(ids)
         pictures = self._answer(lambda now: table.thumbnails(now.handle, now.row_ids_of(ids)))
         return dict(zip(ids, pictures, strict=True))
 
@@ -118,3 +121,11 @@ class Catalogue(Following):
             "bytes": size,
             "dimension": self.stamp.dimension,
         }
+
+
+def _check_ids(ids: Sequence[str]) -> None:
+    if isinstance(ids, str | bytes):
+        raise BadQuery(f"ids {ids!r}: expected a list of ids, not one")
+    for id_ in ids:
+        if not isinstance(id_, str):
+            raise UnknownId(f"no row {id_!r}: ids are texts, this is of type {type(id_).__name__}")

@@ -57,10 +57,15 @@ class Where:
     def __post_init__(self) -> None:
         for name in (*FINDINGS, *EQUAL):
             values = getattr(self, name)
-            if isinstance(values, str) or not all(isinstance(value, str) for value in values):
+            if not isinstance(values, tuple) or not all(isinstance(one, str) for one in values):
                 raise BadFilter(f"filter {name}={values!r}: expected a tuple of strings")
+            _check_texts(name, values)
+        for name, text in self.extra:
+            if not isinstance(name, str) or not isinstance(text, str):
+                raise BadFilter(f"filter {name}={text!r}: expected a name and a text")
+            _check_texts(name, (text,))
         for bound in (self.age_min, self.age_max):
-            if bound is not None and not math.isfinite(bound):
+            if bound is not None and not (isinstance(bound, int | float) and math.isfinite(bound)):
                 raise BadFilter(f"filter age={bound}: expected a finite number of years")
         if self.age_min is not None and self.age_max is not None and self.age_min > self.age_max:
             raise BadFilter(
@@ -110,6 +115,17 @@ class Where:
             check_key(name, have)
         parts += [_own(name, have[name], texts) for name, texts in self.own_texts().items()]
         return conditions.both(parts)
+
+
+def _check_texts(name: str, values: Sequence[str]) -> None:
+    for value in values:
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            raise BadFilter(
+                f"filter {name}={value!r} has half of a character (a lone surrogate) in it, which "
+                "no row has"
+            ) from None
 
 
 def check_key(key: str, own: Collection[str]) -> None:

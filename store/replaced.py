@@ -69,8 +69,20 @@ class Plan:
 
 def state_of(row: Row) -> bytes:
     """Digest of all of a row that may be corrected without a new vector."""
+    extra = columns.known(row.extra)
+    # A column of ints may become one of floats between two looks.
+    whole = {n: int(v) for n, v in extra.items() if isinstance(v, float) and v.is_integer()}
+    return _digest(row, {**extra, **whole})
+
+
+def _is_state(row: Row, digest: bytes) -> bool:
+    """Whether a digest is that of a row, also as versions before this one took it."""
+    return digest in (state_of(row), _digest(row, columns.known(row.extra)))
+
+
+def _digest(row: Row, extra: Mapping[str, object]) -> bytes:
     said = [getattr(row, name) for name in arrow.EDITABLE]
-    said.append(sorted(columns.known(row.extra).items()))
+    said.append(sorted(extra.items()))
     return hashlib.blake2b(json.dumps(said, default=str).encode(), digest_size=16).digest()
 
 
@@ -182,7 +194,7 @@ def plan(uri: str, handle: Any, batch: str, brought: Sequence[str]) -> Plan:
             continue  # it came with the batch, under the same name
         if current is not None and _is_again(current, before):
             continue  # restored by an undo that was cut off
-        same = current is not None and state_of(current) == newest[id_]
+        same = current is not None and _is_state(current, newest[id_])
         if same and current is not None and (not full[id_] or current.batch == own):
             found.restore[id_] = full[id_]
         else:

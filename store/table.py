@@ -267,7 +267,7 @@ def rows_by_id(table: Any, ids: Iterable[str]) -> dict[str, Row]:
 
 
 def _by_id(table: Any, ids: Iterable[str]) -> Iterator[pa.Table]:
-    wanted = list(dict.fromkeys(ids))
+    wanted = [id_ for id_ in dict.fromkeys(ids) if arrow.storable(id_)]  # no row has others
     names = [*arrow.joined(table.schema), "_rowid", CHANGED_AT] if wanted else []
     for start in range(0, len(wanted), _LOOKUP):
         yield scan(table, names, conditions.among(wanted[start : start + _LOOKUP]))

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from store import columns, conditions, facets, ranges, table
+from store import arrow, columns, conditions, facets, ranges, table
 from store.answering import Sample
 from store.errors import UnknownId
 from store.ranges import Range
@@ -111,7 +111,7 @@ class Tabled:
         return where.to_filter(self.handle.schema) if where else None
 
     def _looked_up(self, ids: Sequence[str], names: list[str]) -> Iterator[pa.Table]:
-        wanted = list(dict.fromkeys(ids))
+        wanted = [id_ for id_ in dict.fromkeys(ids) if arrow.storable(id_)]  # no row has others
         for start in range(0, len(wanted), _LOOKUP):
             condition = conditions.among(wanted[start : start + _LOOKUP])
             yield table.scan(self.handle, names, condition)

@@ -65,6 +65,7 @@ def upsert(uri: str, handle: Any, rows: Sequence[Row], dimension: int) -> Upsert
         BadRows: see arrow.check_rows. Nothing is written then.
         StoreUnwritable: the disk refused.
     """
+    rows = arrow.plain(rows)
     arrow.check_rows(rows, dimension)
     wanted = columns.needed(rows)
 
@@ -127,7 +128,12 @@ def update_metadata(uri: str, handle: Any, rows: Sequence[Row]) -> int:
 
     Returns:
         How many rows changed. Ids that are not stored are ignored.
+
+    Raises:
+        BadRows: see arrow.check_metadata. Nothing is written then.
     """
+    rows = arrow.plain(rows)
+    arrow.check_metadata(rows)
     wanted = columns.needed(rows)
 
     def work() -> int:
@@ -183,8 +189,10 @@ def delete(
             raise BadQuery(f"batch {batch!r} and a filter on batch were both given; give one")
         condition = replace(condition, batch=(batch,))
     handle.checkout_latest()
+    if isinstance(ids, str | bytes):
+        raise BadQuery(f"ids {ids!r}: expected a list of ids, not one")
     if ids is not None:
-        stored = set(matching(handle, None, ids))
+        stored = set(matching(handle, None, [id_ for id_ in ids if arrow.storable(id_)]))
         missing = [id_ for id_ in ids if id_ not in stored]
         if missing:
             raise UnknownId(f"no row {missing[0]!r} ({len(missing)} of {len(ids)} not stored)")
