@@ -81,6 +81,10 @@ def ingest(
     """
     if batch_size < 1:
         raise UsageError(f"batch_size must be 1 or more, got {batch_size}")
+    from store.arrow import storable
+
+    if batch is not None and not storable(batch):
+        raise UsageError(f"batch {batch!r} is no text that can be stored; choose another name")
     if prune is not None and source.root is None:
         raise UsageError(f"source {source.name!r} is not a folder: there is nothing to prune")
     mine, theirs = encoder.stamp, gallery.stamp
