@@ -15,12 +15,15 @@ from ingest.sources.source import Source
 from ingest.tree import scan, shown
 
 
-def records(place: str | Path, *, dataset: str | None = None) -> Source:
+def records(
+    place: str | Path, *, dataset: str | None = None, within: str | Path | None = None
+) -> Source:
     """All DICOM films below a folder.
 
     Args:
         place: the folder.
         dataset: name of the data set; the folder's own when ``None``.
+        within: a folder that the place may not leave, through a link either.
 
     Raises:
         BadSource: the folder cannot be read.
@@ -29,7 +32,7 @@ def records(place: str | Path, *, dataset: str | None = None) -> Source:
     from ingest.pseudonym import pseudonym
 
     pseudonym("check", "")  # a salt that is out of reach is told now, not in the middle
-    tree = scan(place)
+    tree = scan(place, within)
     return file_source(
         dataset or shown(tree.root.name) or "dicom",
         tree,

@@ -16,7 +16,7 @@ from ingest.sources import listed as files
 from ingest.sources.columns import Plan, make_plan
 from ingest.sources.listed import Described, FileIndex, file_source, source_of, unnamed
 from ingest.sources.source import Source
-from ingest.tree import Tree, scan, shown
+from ingest.tree import Tree, confined, scan, shown
 from store.errors import UsageError
 
 
@@ -32,6 +32,7 @@ def records(
     dataset: str | None = None,
     uncertain: str = "apart",
     unlabelled: bool = False,
+    within: str | Path | None = None,
 ) -> Source:
     """All images below a folder.
 
@@ -52,6 +53,7 @@ def records(
         dataset: name of the data set; the folder's own when ``None``.
         uncertain: what becomes of uncertain findings: ``apart``, ``present`` or ``absent``.
         unlabelled: take files without a row in the CSV too, without labels.
+        within: a folder that neither the place nor the CSV may leave, through a link either.
 
     Raises:
         UsageError: options that contradict each other.
@@ -61,10 +63,12 @@ def records(
         raise UsageError("--labels and --label-from-folder both say where labels are; choose one")
     if labels is None and (file_column or id_column or label_column or columns):
         raise UsageError("columns were named without a CSV to look in; pass --labels FILE.csv")
-    tree = scan(place)
+    tree = scan(place, within)
     name = dataset or shown(tree.root.name) or "folder"
     if labels is not None:
-        sheet, index = read_sheet(labels), FileIndex(tree.files)
+        if within is not None:
+            labels = confined(Path(labels).expanduser(), within)
+        sheet, index = read_sheet(labels, links=within is None), FileIndex(tree.files)
         plan = make_plan(sheet, index, file_column, id_column, label_column, columns)
         return _from_sheet(name, tree, plan, uncertain, unlabelled)
     if not label_from_folder:

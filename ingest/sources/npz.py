@@ -277,8 +277,9 @@ def _member(archive: zipfile.ZipFile, about: _Header) -> npt.NDArray[Any]:
     data = bytearray(about.start + about.size)
     with archive.open(about.member) as member:
         length, view = 0, memoryview(data)
-        while length < len(data) and (count := member.readinto(view[length:])):
-            length += count
+        while length < len(data) and (block := member.read(min(len(data) - length, 1 << 20))):
+            view[length : length + len(block)] = block
+            length += len(block)
         if length < len(data) or member.read(1):  # at the end, the CRC is compared
             raise ValueError(f"{about.member} is longer or shorter than its header says")
     return npy.from_bytes(data)

@@ -198,6 +198,33 @@ def test_an_ingestion_ends_with_its_runner(served):
     jobs.forget(uri, "killed")
 
 
+@pytest.mark.parametrize("swapped", ["ward", "labels.csv"])
+def test_a_folder_swapped_for_a_link_while_its_job_waits_is_not_followed(served, tmp_path, swapped):
+    _, store, _ = served
+    uri, batch = str(store), f"swapped-{swapped[0]}"
+    root, outside = tmp_path / "root", tmp_path / "outside"
+    for place in (root / "ward", outside):
+        place.mkdir(parents=True)
+        (place / "a.png").write_bytes(films.png(films.draw(950, True)))
+        (place / "labels.csv").write_text("file,label\na.png,secret")
+    place = inbox.below(root, "ward")
+    while (turn := jobs.lock(jobs.folder(uri) / "turn")) is None:
+        time.sleep(0.1)
+    try:
+        options = [f"--labels={place / 'labels.csv'}", "--dataset=swapped", f"--within={root}"]
+        jobs.start(uri, batch, "films", ["folder", str(place), *options])
+        there = root / "ward" if swapped == "ward" else root / "ward" / swapped
+        there.rename(tmp_path / "aside")
+        there.symlink_to(outside if swapped == "ward" else outside / swapped)
+    finally:
+        os.close(turn)
+    job = ended(uri, batch)
+    assert job.state == "failed"
+    assert "link" in job.message
+    assert not Gallery.open(store).ids({"dataset": "swapped"})
+    jobs.forget(uri, batch)
+
+
 def children(pid: int) -> set[int]:
     """Processes that a process started."""
     found = set()
