@@ -94,6 +94,7 @@ class IngestReport:
         batch: name of this ingestion in the rows that it wrote.
         stopped: why it ended before its source did, one sentence; ``None`` when it did not.
         warning: what looks wrong with the source though it was read to its end.
+        encoder_changed: that the encoder's files are no longer those that made these vectors.
         gone: ids of rows whose file is gone, when asked for.
         pruned: how many of these were removed.
         columns: the user's own columns that came along, name to type.
@@ -117,6 +118,7 @@ class IngestReport:
     table_version: int = 0
     stopped: str | None = None
     warning: str | None = None
+    encoder_changed: str | None = None
     gone: list[str] = field(default_factory=list)
     pruned: int = 0
     columns: dict[str, str] = field(default_factory=dict)
@@ -154,6 +156,7 @@ class IngestReport:
             "notes": dict(self.notes.most_common()),
             "stopped": self.stopped,
             "warning": self.warning,
+            "encoder_changed": self.encoder_changed,
             "seconds": round(self.seconds, 3),
             "images_per_second": round(self.images_per_second, 1),
             "table_version": self.table_version,

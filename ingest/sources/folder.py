@@ -30,7 +30,7 @@ from ingest.sources.listed import (
 )
 from ingest.sources.matching import FileIndex
 from ingest.sources.source import Source
-from ingest.tree import Tree, scan, shown
+from ingest.tree import Tree, confined, scan, shown
 from store.errors import UsageError
 
 
@@ -50,6 +50,7 @@ def records(
     uncertain: str = "apart",
     unlabelled: bool = False,
     body_part: str = "chest",
+    within: str | Path | None = None,
 ) -> Source:
     """All images below a folder.
 
@@ -79,6 +80,7 @@ def records(
         unlabelled: take files without a row in the CSV, or outside of folders that are labels, too,
             without labels.
         body_part: ``any`` takes DICOM films whatever part of the body their headers name.
+        within: a folder that neither the place nor the CSV may leave, through a link either.
 
     Raises:
         UsageError: options that contradict each other.
@@ -93,11 +95,14 @@ def records(
     if labels is None and label_names and not by_folder:
         raise UsageError("--label-names goes with --labels FILE.csv or --label-from-folder")
     read = partial(read_image_file, body_part=check_choice(body_part))
-    tree = scan(place)
+    tree = scan(place, within)
     masks = leave_out_masks(tree)
     name = dataset or shown(tree.root.name) or "folder"
     if labels is not None:
-        sheet, index = read_sheet(labels), FileIndex(tree.files, tree.root, prefix=file_prefix)
+        if within is not None:
+            labels = confined(Path(labels).expanduser(), within)
+        sheet = read_sheet(labels, links=within is None)
+        index = FileIndex(tree.files, tree.root, prefix=file_prefix)
         plan = make_plan(sheet, index, file_column, id_column, label_column, columns, label_names)
         return _from_sheet(name, tree, index, plan, uncertain, unlabelled, masks, read)
     told = {"masks": masks} if masks else {}
