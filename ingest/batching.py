@@ -61,10 +61,10 @@ class Batch:
         if isinstance(found, Rejection):
             self._report.rejected.append(found)
             return
-        if isinstance(found, Opened):
-            self._report.notes.update(found.notes)
         said = found.metadata
         self._report.outcomes[outcome(said["labels"], bool(said.get("labelled")))] += 1
+        if isinstance(found, Opened):
+            self._report.notes.update(found.notes)
         if isinstance(found, Same):
             self._report.hashed += found.hashed
             self._same.append(found)

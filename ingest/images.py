@@ -19,6 +19,7 @@ import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from ingest import decoders
+from ingest.body_parts import Choice
 from ingest.dicom_file import is_dicom
 from ingest.record import Pixels
 from ingest.strangers import unidentified
@@ -59,7 +60,7 @@ LARGE_BYTES = 40 << 20
 Image.MAX_IMAGE_PIXELS = MAX_PIXELS
 
 
-def read_image(source: str | Path | bytes) -> Pixels:
+def read_image(source: str | Path | bytes, body_part: Choice = "chest") -> Pixels:
     """Decode one PNG, JPEG, JPEG-LS, JPEG 2000, TIFF, WebP, BMP or DICOM image.
 
     Rotation from EXIF is applied, transparency is laid over black, CMYK and palettes become RGB,
@@ -70,6 +71,7 @@ def read_image(source: str | Path | bytes) -> Pixels:
 
     Args:
         source: a path, or the file's bytes.
+        body_part: ``any`` takes DICOM films whatever part of the body their headers name.
 
     Returns:
         uint8 (height, width) grey or (height, width, 3) RGB, read-only or not; bright is dense.
@@ -82,10 +84,10 @@ def read_image(source: str | Path | bytes) -> Pixels:
     """
     if isinstance(source, str | Path):
         name = shown(str(source))
-        pixels = decode(read_bytes(Path(source)), name)
+        pixels = decode(read_bytes(Path(source)), name, body_part)
     else:
         name = "the image"
-        pixels = decode(source, name)
+        pixels = decode(source, name, body_part)
     check_contrast(pixels, name)
     return pixels
 
@@ -105,7 +107,7 @@ def read_bytes(path: Path) -> bytes:
     return data
 
 
-def decode(data: bytes, name: str) -> Pixels:
+def decode(data: bytes, name: str, body_part: Choice = "chest") -> Pixels:
     """Decode a file's bytes; as read_image, with ``name`` in the messages, whatever it shows."""
     if not data:
         raise BadImage("empty", f"{name} is empty (0 bytes); pass an image file")
@@ -116,7 +118,7 @@ def decode(data: bytes, name: str) -> Pixels:
     if is_dicom(data):
         from ingest import dicom
 
-        return dicom.decode(data, name)
+        return dicom.decode(data, name, body_part)
     try:
         found = decoders.find(data, name)
         if found is not None:

@@ -94,14 +94,15 @@ class IngestReport:
         batch: name of this ingestion in the rows that it wrote.
         stopped: why it ended before its source did, one sentence; ``None`` when it did not.
         warning: what looks wrong with the source though it was read to its end.
+        encoder_changed: that the encoder's files are no longer those that made these vectors.
         gone: ids of rows whose file is gone, when asked for.
         pruned: how many of these were removed.
         columns: the user's own columns that came along, name to type.
-        notes: what was found in files that were read all the same, a sentence a kind, and in how
-            many of them.
         labelling: where labels came from, see ``ingest.Source``.
         outcomes: images taken by what their labels say: ``found``, ``nothing_found``,
             ``not_labelled``.
+        notes: what was found in files that were read all the same, a sentence a kind, and in how
+            many of them.
     """
 
     batch: str
@@ -117,14 +118,15 @@ class IngestReport:
     table_version: int = 0
     stopped: str | None = None
     warning: str | None = None
+    encoder_changed: str | None = None
     gone: list[str] = field(default_factory=list)
     pruned: int = 0
     columns: dict[str, str] = field(default_factory=dict)
-    notes: Counter[str] = field(default_factory=Counter)
     labelling: dict[str, Any] = field(default_factory=dict)
     outcomes: dict[Outcome, int] = field(
         default_factory=lambda: {"found": 0, "nothing_found": 0, "not_labelled": 0}
     )
+    notes: Counter[str] = field(default_factory=Counter)
 
     @property
     def reasons(self) -> dict[str, int]:
@@ -149,11 +151,12 @@ class IngestReport:
             "gone": self.gone,
             "pruned": self.pruned,
             "columns": self.columns,
-            "notes": dict(self.notes.most_common()),
             "labelling": self.labelling,
             "outcomes": self.outcomes,
+            "notes": dict(self.notes.most_common()),
             "stopped": self.stopped,
             "warning": self.warning,
+            "encoder_changed": self.encoder_changed,
             "seconds": round(self.seconds, 3),
             "images_per_second": round(self.images_per_second, 1),
             "table_version": self.table_version,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +26,14 @@ class ImageEncoder(Protocol):
 
     def encode_images(self, images: Sequence[Pixels]) -> npt.NDArray[np.float32]:
         """float32 (n, d), unit rows."""
+
+
+@runtime_checkable
+class FromFiles(Protocol):
+    """An encoder that was read from files, which anyone may change meanwhile."""
+
+    def changed(self) -> str | None:
+        """One sentence when its files are no longer those that it was read from."""
 
 
 class Target(Protocol):

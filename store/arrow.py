@@ -6,6 +6,7 @@ import math
 import uuid
 import zlib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -120,6 +121,8 @@ def check_rows(rows: Sequence[Row], dimension: int) -> Vectors:
             raise BadRows(
                 f"row {row.id!r}: ingested_at {row.ingested_at} has no time zone; pass UTC"
             )
+        if not isinstance(row.sha256, bytes):
+            raise BadRows(f"row {row.id!r}: sha256 is {_kind(row.sha256)}, expected 32 bytes")
         if len(row.sha256) != 32:
             raise BadRows(
                 f"row {row.id!r}: sha256 has {len(row.sha256)} bytes, expected 32; "
@@ -127,6 +130,11 @@ def check_rows(rows: Sequence[Row], dimension: int) -> Vectors:
             )
         if row.embedding is None:
             raise BadRows(f"row {row.id!r} has no embedding; encode it before upsert")
+        if getattr(getattr(row.embedding, "dtype", None), "kind", "") not in ("f", "i", "u"):
+            what = getattr(row.embedding, "dtype", None) or _kind(row.embedding)
+            raise BadRows(
+                f"row {row.id!r}: embedding is of {what}, expected an array of real numbers"
+            )
         if row.embedding.shape != (dimension,):
             raise BadRows(
                 f"row {row.id!r}: embedding has shape {row.embedding.shape}, this gallery holds "
@@ -147,19 +155,87 @@ def check_rows(rows: Sequence[Row], dimension: int) -> Vectors:
 
 
 def check_metadata(rows: Sequence[Row]) -> None:
-    """Refuse empty and repeated ids, and ages that are no number, with BadRows."""
+    """Refuse what no column can hold, empty and repeated ids, and ages that are no number.
+
+    Raises:
+        BadRows: the first such row, with the value and what was expected.
+    """
     seen: set[str] = set()
     for row in rows:
+        if not isinstance(row.id, str):
+            raise BadRows(f"id {row.id!r} is {_kind(row.id)}; ids are texts, e.g. str(id)")
         if not row.id:
             raise BadRows(f"a row from {row.source!r} has an empty id; every row needs one")
         if row.id in seen:
             raise BadRows(f"id {row.id!r} occurs twice in one batch; ids must be unique")
-        if row.age is not None and not math.isfinite(row.age):
+        texts = [row.id, row.source, row.batch]
+        for name in FINDINGS:
+            found = getattr(row, name)
+            if not isinstance(found, tuple):
+                raise BadRows(f"row {row.id!r}: {name} {found!r}: expected a tuple of texts")
+            texts += found
+        texts += [text for text in (getattr(row, n) for n in _STRING_COLUMNS) if text is not None]
+        texts += [value for value in row.extra.values() if isinstance(value, str)]
+        for text in texts:
+            if not isinstance(text, str):
+                raise BadRows(f"row {row.id!r}: {text!r} is {_kind(text)}, where a text belongs")
+        try:
+            "".join(texts).encode()
+        except UnicodeEncodeError:
+            wrong = next(text for text in texts if not storable(text))
             raise BadRows(
-                f"row {row.id!r}: age {row.age} is no number of years; pass None "
+                f"row {row.id!r}: {wrong!r} has half of a character (a lone surrogate) in it and "
+                "cannot be stored; decode it anew, or replace that"
+            ) from None
+        if row.age is not None and not (
+            isinstance(row.age, int | float) and math.isfinite(row.age)
+        ):
+            raise BadRows(
+                f"row {row.id!r}: age {row.age!r} is no number of years; pass None "
                 "where it is unknown"
             )
+        for size in (row.width, row.height):
+            if not isinstance(size, int) or not 0 <= size < 2**31:
+                raise BadRows(f"row {row.id!r}: {size!r} is no width or height in pixels")
         seen.add(row.id)
+
+
+def storable(text: object) -> bool:
+    """Whether this is a text that a table can hold: not one with half of a character in it."""
+    if not isinstance(text, str):
+        return False
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def plain(rows: Sequence[Row]) -> list[Row]:
+    """Rows with numpy's scalars as the numbers that they are, lists as tuples, ages as floats."""
+    return [replace(row, **changes) if (changes := _unlike(row)) else row for row in rows]
+
+
+def _unlike(row: Row) -> dict[str, Any]:
+    changes: dict[str, Any] = {}
+    for name in (*EDITABLE, "width", "height", "batch"):
+        value = getattr(row, name)
+        if isinstance(value, np.generic):
+            value = changes[name] = value.item()
+        if name == "age" and type(value) is int:
+            changes[name] = float(value)
+        elif isinstance(value, list):
+            changes[name] = tuple(value)
+    if any(isinstance(value, np.generic) for value in row.extra.values()):
+        changes["extra"] = {
+            name: value.item() if isinstance(value, np.generic) else value
+            for name, value in row.extra.items()
+        }
+    return changes
+
+
+def _kind(value: object) -> str:
+    return f"of type {type(value).__name__}"
 
 
 def to_arrow(rows: Sequence[Row], dimension: int, schema: pa.Schema) -> pa.Table:
@@ -180,12 +256,19 @@ def to_arrow(rows: Sequence[Row], dimension: int, schema: pa.Schema) -> pa.Table
 
 def _table(rows: Sequence[Row], wire: pa.Schema, made: dict[str, pa.Array]) -> pa.Table:
     own = columns.kinds(wire)
-    cells = [
-        made[field.name]
-        if field.name in made
-        else pa.array([_cell(row, field.name, field.name in own) for row in rows], field.type)
-        for field in wire
-    ]
+    cells = []
+    for field in wire:
+        cell = made.get(field.name)
+        if cell is None:
+            values = [_cell(row, field.name, field.name in own) for row in rows]
+            try:
+                cell = pa.array(values, field.type)
+            except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
+                raise BadRows(
+                    f"column {field.name!r} has a value that it cannot hold: "
+                    f"{str(error).splitlines()[0]}"
+                ) from error
+        cells.append(cell)
     return pa.table(cells, schema=wire)
 
 

@@ -20,7 +20,13 @@ from ingest.sources.source import Source
 from ingest.tree import scan, shown
 
 
-def records(place: str | Path, *, dataset: str | None = None, body_part: str = "chest") -> Source:
+def records(
+    place: str | Path,
+    *,
+    dataset: str | None = None,
+    body_part: str = "chest",
+    within: str | Path | None = None,
+) -> Source:
     """All DICOM films below a folder.
 
     Args:
@@ -28,6 +34,7 @@ def records(place: str | Path, *, dataset: str | None = None, body_part: str = "
         dataset: name of the data set; the folder's own when ``None``.
         body_part: ``any`` takes films whatever part of the body their headers name; ``chest``
             refuses those that name another.
+        within: a folder that the place may not leave, through a link either.
 
     Raises:
         BadSource: the folder cannot be read.
@@ -37,7 +44,7 @@ def records(place: str | Path, *, dataset: str | None = None, body_part: str = "
 
     part = check_choice(body_part)
     pseudonym("check", "")  # a salt that is out of reach is told now, not in the middle
-    tree = scan(place)
+    tree = scan(place, within)
     return file_source(
         dataset or shown(tree.root.name) or "dicom",
         tree,

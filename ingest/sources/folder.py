@@ -30,7 +30,7 @@ from ingest.sources.listed import (
 )
 from ingest.sources.matching import FileIndex
 from ingest.sources.source import Source
-from ingest.tree import Tree, scan, shown
+from ingest.tree import Tree, confined, scan, shown
 from store.errors import UsageError
 
 
@@ -50,6 +50,7 @@ def records(
     uncertain: str = "apart",
     unlabelled: bool = False,
     body_part: str = "chest",
+    within: str | Path | None = None,
 ) -> Source:
     """All images below a folder.
 
@@ -76,8 +77,10 @@ def records(
             from folders, too.
         dataset: name of the data set; the folder's own when ``None``.
         uncertain: what becomes of uncertain findings: ``apart``, ``present`` or ``absent``.
-        unlabelled: take files without a row in the CSV too, without labels.
+        unlabelled: take files without a row in the CSV, or outside of folders that are labels, too,
+            without labels.
         body_part: ``any`` takes DICOM films whatever part of the body their headers name.
+        within: a folder that neither the place nor the CSV may leave, through a link either.
 
     Raises:
         UsageError: options that contradict each other.
@@ -92,11 +95,14 @@ def records(
     if labels is None and label_names and not by_folder:
         raise UsageError("--label-names goes with --labels FILE.csv or --label-from-folder")
     read = partial(read_image_file, body_part=check_choice(body_part))
-    tree = scan(place)
+    tree = scan(place, within)
     masks = leave_out_masks(tree)
     name = dataset or shown(tree.root.name) or "folder"
     if labels is not None:
-        sheet, index = read_sheet(labels), FileIndex(tree.files, tree.root, prefix=file_prefix)
+        if within is not None:
+            labels = confined(Path(labels).expanduser(), within)
+        sheet = read_sheet(labels, links=within is None)
+        index = FileIndex(tree.files, tree.root, prefix=file_prefix)
         plan = make_plan(sheet, index, file_column, id_column, label_column, columns, label_names)
         return _from_sheet(name, tree, index, plan, uncertain, unlabelled, masks, read)
     told = {"masks": masks} if masks else {}
@@ -106,13 +112,15 @@ def records(
             tree,
             lambda _: Described(),
             notes=notes_of(tree, masks),
-            read=read,
             labelling=told,
+            read=read,
         )
     levels = choose(tree, label_level, parse_names(label_names)) if tree.files else None
 
     def describe(relative: str) -> Described | Rejection:
         if levels is None or relative not in levels.of:
+            if unlabelled:
+                return Described()
             return Rejection(
                 source_of(tree, relative), "label_missing", "it lies in no folder that is a label"
             )
@@ -122,14 +130,8 @@ def records(
         )
 
     notes = [*notes_of(tree, masks), *(levels.notes if levels else ())]
-    return file_source(
-        name,
-        tree,
-        describe,
-        notes=notes,
-        read=read,
-        labelling={**told, **(levels.told if levels else {})},
-    )
+    chosen = {**told, **(levels.told if levels else {})}
+    return file_source(name, tree, describe, notes=notes, labelling=chosen, read=read)
 
 
 def notes_of(tree: Tree, masks: int = 0) -> list[str]:
@@ -203,8 +205,8 @@ def _from_sheet(
         extra=extra,
         notes=notes,
         columns=columns,
-        read=read,
         labelling=told,
+        read=read,
     )
 
 

@@ -74,9 +74,9 @@ def joined(
         return Rejection(source_of(tree, film), "no_id", f"{place}: column {plan.id!r} is empty")
     whole = first.findings if len(said) == 1 else _findings(said)
     if plan.classes and len(whole.present) > 1:  # of one class or the other, never of both
-        other = next(one for one in said if one.findings.present != first.findings.present)
+        later = next(one for one in said if one.findings.present != first.findings.present)
         return _differ(
-            tree, film, table, first.line, other.line, f"class ({', '.join(whole.present)})"
+            tree, film, table, first.line, later.line, f"class ({', '.join(whole.present)})"
         )
     return Described(shown(id_) if id_ else None, {**whole.metadata(uncertain), **known})
 

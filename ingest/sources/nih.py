@@ -47,7 +47,12 @@ def records(place: str | Path, *, splits: Sequence[str] | None = None) -> Source
     if not official:
         listing.notes.append("no train_val_list.txt and test_list.txt: films have no split")
     for line, row in rows.rows():
-        said = findings.from_cell(row["Finding Labels"], "|")
+        where = f"{path.name}:{line}"
+        try:
+            said = findings.from_cell(row["Finding Labels"], "|")
+        except ValueError as error:
+            listing.refuse(row["Image Index"], "bad_label", f"{where}: {error}", where)
+            continue
         years, odd = age(row["Patient Age"])
         listing.add(
             row["Image Index"],
@@ -61,7 +66,7 @@ def records(place: str | Path, *, splits: Sequence[str] | None = None) -> Source
                 "age": years,
             },
             odd,
-            f"{path.name}:{line}",
+            where,
         )
     return listing.source(read=read_film)
 

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from typer.testing import CliRunner
 
 from ingest import dicom, ingest, open_source, read_image
 from ingest.body_parts import place_of
@@ -23,6 +24,7 @@ from tests.ingest import judges
 from tests.ingest.fakes import FakeEncoder
 from tests.ingest.films import chest, encoded, film, write
 from tests.ingest.kinds import SYNTAXES, Kind, saved
+from ui.cli import app
 from ui.commands.outcome import tell
 
 CR, DX = "1.2.840.10008.5.1.4.1.1.1", "1.2.840.10008.5.1.4.1.1.1.1"
@@ -92,6 +94,7 @@ def rewritten(
         ({"WindowWidth": None}, {}, "not both there"),
         ({"WindowCenter": b"2000,0"}, WINDOW, "decimal comma"),
         ({"WindowCenter": b"2000\\\\50", "WindowWidth": b"3000\\1 "}, WINDOW, None),
+        ({"WindowCenter": b" 2000\r\n\0"}, WINDOW, None),
         ({"RescaleSlope": b"", "RescaleIntercept": b""}, WINDOW, "RescaleSlope is empty"),
         ({"RescaleSlope": b"0 ", "RescaleIntercept": b"0 "}, WINDOW, "RescaleSlope is 0"),
         ({"RescaleSlope": b"1,0 ", "RescaleIntercept": b"0 "}, WINDOW, "decimal comma"),
@@ -116,6 +119,14 @@ def test_what_cannot_be_used_is_left_out_with_a_note(
 def test_no_note_quotes_a_value() -> None:
     data = rewritten(film(deep(), **TWELVE, **WINDOW), {"WindowWidth": b"Doe^Jane"})
     assert notes(data) and "Doe" not in "".join(notes(data))
+
+
+@pytest.mark.parametrize("keyword", ["Modality", "BodyPartExamined", "PhotometricInterpretation"])
+def test_no_refusal_quotes_what_is_no_code(keyword: str) -> None:
+    data = rewritten(film(deep(), **TWELVE), {keyword: b"Doe Jane KNEE "})
+    with pytest.raises(BadImage) as caught:
+        read_image(data)
+    assert "doe" not in str(caught.value).lower() and "jane" not in str(caught.value).lower()
 
 
 def test_notes_are_counted_in_the_report_and_shown_once(
@@ -229,12 +240,15 @@ def without_meta(data: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("syntax", ["implicit", "explicit"])
-@pytest.mark.parametrize("cut", ["no preamble", "no meta", "no syntax", "empty syntax"])
+@pytest.mark.parametrize(
+    "cut", ["no preamble", "no meta", "preamble alone", "no syntax", "empty syntax"]
+)
 def test_a_file_without_its_first_parts(syntax: str, cut: str, tmp_path: Path) -> None:
     whole = saved(deep(), {**TWELVE, **WINDOW, "SOPInstanceUID": "1.2.7"}, {}, SYNTAXES[syntax])
     data = {
         "no preamble": without_preamble,
         "no meta": without_meta,
+        "preamble alone": lambda one: one[:132] + without_meta(one),
         "no syntax": lambda one: rewritten(one, {}, {"TransferSyntaxUID": None}),
         "empty syntax": lambda one: rewritten(one, {}, {"TransferSyntaxUID": ""}),
     }[cut](whole)
@@ -247,6 +261,13 @@ def test_a_file_without_its_first_parts(syntax: str, cut: str, tmp_path: Path) -
         gallery = Gallery.create(tmp_path / source, FakeEncoder().stamp)
         report = ingest(open_source(source, tmp_path / "films"), gallery, FakeEncoder())
         assert (report.inserted, report.rejected) == (1, []), source
+
+
+def test_cells_that_begin_at_an_odd_byte() -> None:
+    whole = film(deep(), **TWELVE, **WINDOW)
+    odd = whole.replace(b"\x08\0\x60\0CS\2\0DX", b"\x08\0\x60\0CS\3\0DX ")
+    assert len(odd) == len(whole) + 1
+    np.testing.assert_array_equal(read_image(odd), read_image(whole))
 
 
 def test_without_a_syntax_compressed_pixels_are_refused_with_the_reason() -> None:
@@ -380,6 +401,18 @@ def test_another_body_part_is_refused_and_can_be_overruled(part: str, tmp_path: 
         open_source("dicom", tmp_path, body_part="knee")
 
 
+def test_a_query_of_another_part_is_taken_when_asked(tmp_path: Path) -> None:
+    path = write(tmp_path, "a.dcm", film(deep(), **TWELVE, BodyPartExamined="KNEE"))
+    np.testing.assert_array_equal(
+        read_image(path, "any"), read_image(film(deep(), **TWELVE, BodyPartExamined="CHEST"))
+    )
+    store = tmp_path / "store"
+    Gallery.create(store, FakeEncoder().stamp)
+    asked = ["search", "--store", str(store), "--image", str(path), "--body-part", "knee"]
+    done = CliRunner().invoke(app, asked)
+    assert "body part must be chest or any, got 'knee'" in str(done.exception) + done.output
+
+
 def test_vindr_takes_any_body_part_when_asked(tmp_path: Path) -> None:
     root = vindr(tmp_path / "vindr")
     for path in (root / "train").iterdir():
@@ -465,6 +498,23 @@ def test_compressed_with_loss_it_is_still_grey() -> None:
     assert found.ndim == 2 and np.abs(found.astype(int) - grey).max() <= 1
 
 
+@pytest.mark.parametrize("photometric", ["RGB", "YBR_FULL_422"])
+def test_a_grey_film_as_a_colour_jpeg(photometric: str) -> None:
+    import pydicom
+    from pydicom.encaps import encapsulate
+
+    jpeg = encoded(Image.fromarray(np.dstack([chest(1, 64)] * 3)), "JPEG", quality=90)
+    one = pydicom.dcmread(io.BytesIO(captured(np.dstack([chest(1, 64)] * 3))))
+    one.file_meta.TransferSyntaxUID = "1.2.840.10008.1.2.4.50"
+    one.PhotometricInterpretation = photometric
+    one.add_new("PixelData", "OB", encapsulate([jpeg]))
+    one["PixelData"].is_undefined_length = True
+    file = io.BytesIO()
+    one.save_as(file, enforce_file_format=True)
+    found = read_image(file.getvalue()).astype(int)
+    assert found.ndim == 2 and np.abs(found - read_image(jpeg)).max() <= 1
+
+
 def test_a_true_colour_capture_is_refused() -> None:
     colour = np.dstack([chest(1, 64), chest(2, 64) // 2, chest(3, 64)])
     assert reason(captured(colour)) == "not_grey"
@@ -491,6 +541,25 @@ def test_a_grey_palette_is_the_film_as_png(bits: int, packed: bool) -> None:
 
 
 # -- the same numbers, whatever holds them ---------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "largest", [300, 511, 1000, 1023, 1024, 2000, 4095, 4096, 4100, 5000, 20_000, 40_000, 65_535]
+)
+def test_png_and_dicom_of_the_same_numbers_are_the_same_film(largest: int) -> None:
+    film_ = chest(2, 96).astype(np.float64)
+    values = np.rint((film_ - film_.min()) / np.ptp(film_) * largest).astype(np.uint16)
+    spoiled = values.copy()
+    spoiled[0, 0] = 65_535
+    for numbers in (values, spoiled, values // 2 + 100):
+        as_png = read_image(encoded(Image.fromarray(numbers)))
+        np.testing.assert_array_equal(read_image(film(numbers)), as_png)
+        signed = (numbers.astype(np.int32) - 32_768).astype(np.int16)
+        np.testing.assert_array_equal(read_image(film(signed)), as_png)
+        inverse = film(65_535 - numbers, PhotometricInterpretation="MONOCHROME1")
+        assert np.abs(read_image(inverse).astype(int) - as_png).max() <= 1
+        rescaled = film(numbers, RescaleSlope=-2, RescaleIntercept=9)
+        assert np.abs(255 - read_image(rescaled).astype(int) - as_png).max() <= 1
 
 
 def test_a_dicom_film_in_a_folder_is_read_with_its_notes() -> None:

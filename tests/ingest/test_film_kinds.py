@@ -61,18 +61,20 @@ def highdicom_is_wrong(kind: Kind) -> bool:
     """Kinds that highdicom 0.28.2 refuses or reads against the standard.
 
     - Tables of other than 8 and 16 bits are refused; PS3.3, C.8.11.3.1.5, allows 10 to 16 in DX.
-    - A first input below 0 is read as unsigned. It is signed where the input may be: C.11.2.1.1
-      and, for a modality LUT, C.11.1.1.
-    - So is the number of entries above 32,767, once the descriptor has a negative first input.
+    - A table on signed 16-bit cells wraps: the first input is taken off in 16 bits. C.11.1.1.1 and
+      C.11.2.1.1 count entries from it without a limit.
+    - A VOI LUT after a negative slope is read from its wrong end: the table is thinned out from its
+      start and begins at the value that belongs to its last entry. C.11.2.1.1 has the table applied
+      to what the rescale gives.
     - 8-bit entries that lie one in a word are refused where no VR tells of it; the note in
       C.11.1.1.1 says that there are such, and that their length tells.
     - Big endian data sets are refused.
     """
     tables = kind.tones.startswith(("VOI", "modality"))
     twelve = kind.tones.startswith("VOI 12")
-    negative = kind.slope < 0 or kind.signed
+    wraps = kind.slope < 0 or (kind.signed and kind.stored == 16)
     wide = kind.tones == "VOI 8 US" and kind.format == "implicit"
-    return kind.format == "big endian" or twelve or wide or (tables and negative)
+    return kind.format == "big endian" or twelve or wide or (tables and wraps)
 
 
 def simpleitk_is_wrong(kind: Kind) -> bool:

@@ -408,3 +408,19 @@ def test_pneumoniamnist_again_is_quick(data: Path, gallery: Gallery) -> None:
     assert counts(again) == (0, 0, 5856, 0)
     assert again.table_version == first.table_version
     assert again.seconds < 5
+
+
+# -- the encoder is exchanged while the job runs ---------------------------------------------------
+
+
+def test_an_encoder_exchanged_meanwhile_is_told(gallery: Gallery) -> None:
+    class Exchanged(FakeEncoder):
+        def changed(self) -> str | None:
+            return "encoder 'fake' was read with fingerprint 1, its folder has fingerprint 2 now"
+
+    report = run([record(1)], gallery, encoder=Exchanged())
+    assert report.encoder_changed == Exchanged().changed()
+    assert report.as_dict()["encoder_changed"] == report.encoder_changed
+    # Nothing was encoded, so that no row is of either.
+    assert run([record(1)], gallery, encoder=Exchanged()).encoder_changed is None
+    assert run([record(2)], gallery).encoder_changed is None

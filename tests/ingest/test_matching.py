@@ -5,6 +5,7 @@ The judges here share no code with the readers: they take paths apart by themsel
 
 from __future__ import annotations
 
+import csv
 import tempfile
 import unicodedata
 from pathlib import Path
@@ -364,6 +365,56 @@ def test_a_majority_of_readers(tmp_path: Path) -> None:
     assert "present for the majority by 'rad_id'" in note
 
 
+# -- small inputs that failed, where they are ------------------------------------------------------
+
+
+def case(data: Path, name: str) -> Path:
+    place = data.parent / "cases" / name
+    if not place.is_dir():
+        pytest.skip(f"no {place}")
+    return place
+
+
+def test_case_same_name_other_folder(data: Path) -> None:
+    place = case(data, "same-name-other-folder")
+    source = open_source("folder", place / "films", labels=place / "labels.csv", columns=["age"])
+    found, refused = sort(source)
+    assert not found and sorted(refused.values()) == [
+        "file_missing", "file_missing", "label_missing",
+    ]  # fmt: skip
+
+
+def test_case_row_per_finding(data: Path) -> None:
+    place = case(data, "row-per-finding")
+    said: dict[str, set[str]] = {}
+    with (place / "long.csv").open(newline="") as file:
+        for row in csv.DictReader(file):
+            said.setdefault(row["image"], set()).add(row["finding"])
+    found, refused = sort(open_source("folder", place, labels=place / "long.csv"))
+    assert not refused and len(found) == 4
+    assert {name: set(one) for name, one in labels(found).items()} == said
+
+
+@pytest.mark.parametrize("through", ["vindr", "folder", "vindr train"])
+def test_case_vindr_as_png(data: Path, through: str) -> None:
+    place = case(data, "vindr-png")
+    votes: dict[str, dict[str, set[str]]] = {}
+    with (place / "train.csv").open(newline="") as file:
+        for row in csv.DictReader(file):
+            name = row["class_name"].casefold()
+            votes.setdefault(row["image_id"], {}).setdefault(name, set()).add(row["rad_id"])
+    kind, _, part = through.partition(" ")
+    options = {"labels": place / "train.csv"} if kind == "folder" else {}
+    found, refused = sort(open_source(kind, place / part, **options))
+    assert not refused and len(found) == 5
+    for id_, one in found.items():
+        of_film = votes[Path(id_).stem]
+        readers = len(set().union(*of_film.values()))
+        assert {name.casefold() for name in one["labels"]} == {
+            name for name, by in of_film.items() if 2 * len(by) > readers
+        }
+
+
 # -- a run that is stopped -------------------------------------------------------------------------
 
 
@@ -437,8 +488,6 @@ def test_what_another_run_wrote_under_the_same_name_is_not_taken_back(
 def test_a_table_is_parsed_as_often_for_many_columns_as_for_few(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import csv
-
     from ingest import csvfile
 
     parsed = 0

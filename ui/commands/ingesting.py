@@ -155,6 +155,13 @@ def ingest(
             rich_help_panel=_PUBLISHED,
         ),
     ] = None,
+    within: Annotated[
+        Path | None,
+        typer.Option(
+            help="A folder that PATH and --labels may not leave, through a link either.",
+            rich_help_panel=_LABELS,
+        ),
+    ] = None,
     batch: Annotated[
         str | None, typer.Option(help="Name of this batch.", rich_help_panel=_RUN)
     ] = None,
@@ -216,6 +223,7 @@ def ingest(
         "download": download,
         "vector_column": vector_column,
         "normalise": normalise,
+        "within": within,
     }
     if yes and not prune:
         raise UsageError("--yes goes with --prune")

@@ -49,6 +49,8 @@ def tell(
         _pruned(report)
     if report.warning:
         printing.warn(report.warning)
+    if report.encoder_changed:
+        printing.warn(report.encoder_changed)
     if report.stopped == "interrupted":
         raise interrupted()
     if report.stopped:

@@ -1,4 +1,4 @@
-"""DICOM films to 8 bits, beside an older checkout: ``python -m tests.benchmarks.reading``.
+"""DICOM films to 8 bits, beside an older checkout: ``python -m tests.benchmarks.dicom_reading``.
 
 Films of 2,048 x 2,500 pixels with 12 bits, not compressed. Both checkouts read the same files in
 turns, each in a process of its own; CPU time of the fastest call of each. Where the older one is
