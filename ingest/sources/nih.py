@@ -47,6 +47,9 @@ def records(place: str | Path, *, splits: Sequence[str] | None = None) -> Source
     if not official:
         listing.notes.append("no train_val_list.txt and test_list.txt: films have no split")
     for line, row in rows.rows():
+        where = f"{path.name}:{line}"
+        if not listing.here(row["Image Index"], where):
+            continue
         said = findings.from_cell(row["Finding Labels"], "|")
         years, odd = age(row["Patient Age"])
         listing.add(
@@ -61,7 +64,7 @@ def records(place: str | Path, *, splits: Sequence[str] | None = None) -> Source
                 "age": years,
             },
             odd,
-            f"{path.name}:{line}",
+            where,
         )
     return listing.source(read=read_film)
 
