@@ -8,6 +8,7 @@ on the list.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Any
 
 from ingest.images import check_size
@@ -114,6 +115,7 @@ def _laterality(film: Any) -> bool:
     return side in ("L", "R")
 
 
+@lru_cache(4096)
 def parse_age(text: str) -> float | None:
     """Years from ``058Y``, ``013M``, ``02W``, ``009D`` or ``58``; None when it says no sane age."""
     found = re.fullmatch(r"\s*0*(\d{1,3}(?:\.\d+)?)\s*([YMWD]?)\s*", text, re.IGNORECASE)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,7 +26,12 @@ _HINTS = {
     "truncated": "was the copy interrupted? Copy or download the folder again",
     "damaged": "was the copy damaged? Copy or download the folder again",
     "empty": "was the copy interrupted? Copy or download the folder again",
-    "label_missing": "does --labels belong to this folder, and does --file-column name its files?",
+    "label_missing": "does --labels belong to this folder, and does --file-column name its files? "
+    "Where its paths are of another machine: --file-prefix",
+    "ambiguous_file": "give paths with more folders, or pass one copy of the data set",
+    "ambiguous_row": "give paths with more folders in the table",
+    "contradictory_rows": "several rows are of one file and differ: correct them, or keep fewer "
+    "--columns",
     "bad_label": "does --label-column name the right columns?",
     "unsupported_compression": "install the decoders: pip install 'cxr-retrieval[dicom]'",
     "burned_in": "these films say that writing is burned into them; get copies without",
@@ -145,25 +151,29 @@ class IngestReport:
         }
 
 
-def suspicion(report: IngestReport, done: int, total: int) -> str | None:
+def suspicion(rejected: Sequence[Rejection], done: int, total: int) -> str | None:
     """What looks wrong with a source, once it is clear that most of it will be refused.
 
     Args:
-        report: so far.
+        rejected: so far.
         done: records and rejections dealt with.
         total: of the source.
     """
-    refused = sum(one.reason not in _NOT_IMAGES for one in report.rejected)
+    refused = _images(rejected)
     clear = 2 * refused > total or (done >= _EARLY and refused > _NEARLY_ALL * done)
     if refused < _FEWEST or not clear:
         return None
-    return describe(report, done)
+    return f"{describe(rejected, done)}; nothing was stored"
 
 
-def describe(report: IngestReport, done: int) -> str:
+def _images(rejected: Sequence[Rejection]) -> int:
+    return sum(one.reason not in _NOT_IMAGES for one in rejected)
+
+
+def describe(rejected: Sequence[Rejection], done: int) -> str:
     """How many were refused, why most of them, and what to look at."""
-    reasons = report.reasons
-    first = next(iter(reasons))
-    told = ", ".join(f"{count:,} {reason}" for reason, count in list(reasons.items())[:3])
-    hint = _HINTS.get(first, "look at the rejections")
-    return f"{len(report.rejected):,} of {done:,} refused ({told}): {hint}"
+    reasons = Counter(one.reason for one in rejected).most_common()
+    told = ", ".join(f"{count:,} {reason}" for reason, count in reasons[:3])
+    hints = (_HINTS[reason] for reason, _ in reasons if reason in _HINTS)
+    hint = next(hints, "look at the rejections")
+    return f"{len(rejected):,} of {done:,} refused ({told}): {hint}"

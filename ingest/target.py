@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ingest.record import Pixels
+from store.replaced import Undone
 from store.schema import EncoderStamp, Row, UpsertReport
 
 
@@ -45,3 +46,6 @@ class Target(Protocol):
 
     def update_metadata(self, rows: Sequence[Row]) -> int:
         """Correct metadata of stored rows; how many changed."""
+
+    def undo(self, batch: str, *, dry_run: bool = False) -> Undone:
+        """Take back what an ingestion wrote, or tell what that would do."""

@@ -118,6 +118,43 @@ def test_labels_from_folders_with_masks(run: Any, tmp_path: Path) -> None:
     assert code == 1 and "patients rather than labels" in err and "--label-level N" in err
 
 
+def test_a_row_of_another_patient_is_never_taken(run: Any, tmp_path: Path) -> None:
+    root = tmp_path / "films"
+    write(root, "patient2/study1/view1.png", png(2, 16))
+    table = write(
+        tmp_path,
+        "t.csv",
+        "path,label,sex,age\ntrain/patient1/study1/view1.png,edema,F,71\n"
+        "train/patient2/study2/view1.png,normal,M,40\n",
+    )
+    code, out, err = run("ingest", "folder", root, "--labels", table, "--json", "-q")
+    report = json.loads(out)
+    assert code == 3 and report["inserted"] == 0
+    assert report["reasons"] == {"file_missing": 2, "label_missing": 1}
+    assert "compared with 2 cells, from the end" in err
+    code, out, err = run(
+        "ingest", "folder", root / "patient2", "--labels", table, "--file-prefix", "train/patient2",
+        "--json", "-q",
+    )  # fmt: skip
+    assert code == 3 and json.loads(out)["inserted"] == 0  # the study is another one
+    write(root, "patient2/study2/view1.png", png(3, 16))
+    code, out, _ = run(
+        "ingest", "folder", root, "--labels", table, "--file-prefix", "train", "--json", "-q"
+    )
+    assert code == 3 and json.loads(out)["inserted"] == 1
+
+
+def test_a_stopped_run_says_that_it_stored_nothing(run: Any, tmp_path: Path) -> None:
+    root = tmp_path / "films"
+    for number in range(60):
+        write(root, f"{number:02d}.png", png(number, 16) if number < 25 else b"no image")
+    code, _, err = run("ingest", "folder", root, "-q")
+    assert code == 1 and "stopped: 35 of 60 refused" in err and "nothing was stored" in err
+    assert json.loads(run("stats", "--json")[1])["rows"] == 0
+    code, out, _ = run("ingest", "folder", root, "-q", "--keep-going", "--json")
+    assert code == 3 and json.loads(out)["inserted"] == 25
+
+
 def test_undo_restores_what_was_replaced(run: Any, tmp_path: Path) -> None:
     root = tmp_path / "films"
     for number in range(4):

@@ -37,11 +37,19 @@ def ingest(
     encoder: EncoderName = None,
     device: Device = None,
     labels: Annotated[
-        Path | None, typer.Option(help="A CSV with a row per image.", rich_help_panel=_LABELS)
+        Path | None,
+        typer.Option(help="A CSV with a row per image or finding.", rich_help_panel=_LABELS),
     ] = None,
     file_column: Annotated[
         str | None,
-        typer.Option(help="Its column of files. Default: told.", rich_help_panel=_LABELS),
+        typer.Option(help="Its column of paths or names. Default: told.", rich_help_panel=_LABELS),
+    ] = None,
+    file_prefix: Annotated[
+        str | None,
+        typer.Option(
+            help="What its paths begin with where they are of another machine; cut off.",
+            rich_help_panel=_LABELS,
+        ),
     ] = None,
     id_column: Annotated[
         str | None,
@@ -184,6 +192,7 @@ def ingest(
     options = {
         "labels": labels,
         "file_column": file_column,
+        "file_prefix": file_prefix,
         "id_column": id_column,
         "label_column": label_column,
         "label_names": label_names,
