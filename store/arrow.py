@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import uuid
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -16,9 +16,9 @@ from store import columns
 from store.errors import BadRows
 from store.schema import EncoderStamp, Row, Vectors
 
-SCHEMA_VERSION = "3"
-#: Also read: the lists that a gallery of these versions lacks are added when it is next written.
-OLDER_VERSIONS = ("2",)
+SCHEMA_VERSION = "4"
+#: Also read: the columns that a gallery of these versions lacks are added when it is next written.
+OLDER_VERSIONS = ("2", "3")
 #: How far from 1 a stored vector's length may be.
 NORM_TOLERANCE = 1e-4
 
@@ -31,13 +31,16 @@ EDITABLE = (
     "source",
 )
 #: Columns joined to a hit: everything but the vector, the picture and the user's own.
-METADATA = ("id", *EDITABLE, "sha256", "width", "height", "batch", "ingested_at")
+METADATA = ("id", *EDITABLE, "sha256", "width", "height", "batch", "ingested_at", "pixel_reader")
 #: Names of findings: present, uncertain, absent.
 FINDINGS = ("labels", "uncertain", "absent")
 
 _STRING_COLUMNS = ("split", "dataset", "patient", "view", "sex")
 #: Since schema version 3.
-_NEW = tuple(pa.field(name, pa.list_(pa.string())) for name in ("uncertain", "absent"))
+_LISTS = tuple(pa.field(name, pa.list_(pa.string())) for name in ("uncertain", "absent"))
+#: Since schema version 4. Null, and a table that lacks it, stand for the first reader.
+READER = pa.field("pixel_reader", pa.int32())
+_FIRST_READER = 1
 
 
 def table_schema(stamp: EncoderStamp) -> Any:
@@ -48,7 +51,7 @@ def table_schema(stamp: EncoderStamp) -> Any:
         [
             pa.field("id", pa.string(), nullable=False),
             pa.field("labels", pa.list_(pa.string())),
-            *_NEW,
+            *_LISTS,
             *(pa.field(name, pa.string()) for name in _STRING_COLUMNS),
             pa.field("age", pa.float64()),
             pa.field("source", pa.string()),
@@ -58,6 +61,7 @@ def table_schema(stamp: EncoderStamp) -> Any:
             lancedb.blob("thumbnail"),
             pa.field("batch", pa.string()),
             pa.field("ingested_at", pa.timestamp("us", tz="UTC")),
+            READER,
             pa.field("embedding", pa.list_(pa.float32(), stamp.dimension), nullable=False),
             pa.field(CHECKSUM, pa.uint32(), nullable=False),
         ]
@@ -76,7 +80,7 @@ def table_schema(stamp: EncoderStamp) -> Any:
 
 def lacking(schema: pa.Schema) -> list[pa.Field]:
     """The columns that a table of an older schema version does not have yet."""
-    return [field for field in _NEW if field.name not in schema.names]
+    return [field for field in (*_LISTS, READER) if field.name not in schema.names]
 
 
 def joined(schema: pa.Schema) -> list[str]:
@@ -300,13 +304,34 @@ def from_arrow(table: pa.Table) -> list[Row]:
     for record in table.select([*names, *own]).to_pylist():
         extra = columns.values({name: record.pop(name) for name in own}, own) if own else {}
         record |= {name: tuple(record[name] or ()) for name in lists}
+        if record.get(READER.name) is None:
+            record[READER.name] = _FIRST_READER
         found.append(Row(**record, extra=extra))
     return found
 
 
-def same_metadata(left: Row, right: Row) -> bool:
-    """Whether two rows agree in digest and in every editable column."""
-    return left.sha256 == right.sha256 and same_editable(left, right)
+def same_metadata(new: Row, stored: Row) -> bool:
+    """Whether a row says what is stored: digest, every editable column, and who made its pixels.
+
+    One whose pixels nobody made says nothing of that.
+    """
+    same_reader = new.pixel_reader in (0, stored.pixel_reader)
+    return same_reader and new.sha256 == stored.sha256 and same_editable(new, stored)
+
+
+def readers_to_arrow(readers: Mapping[str, int]) -> pa.Table:
+    """Ids and the versions of what made their pixels, for a correction of these alone."""
+    key = pa.field("id", pa.string(), nullable=False)
+    return pa.table([list(readers), list(readers.values())], schema=pa.schema([key, READER]))
+
+
+def reader_counts(cells: pa.ChunkedArray) -> dict[int, int]:
+    """How many rows were made by which version of the pixel reader, ascending."""
+    counts: dict[int, int] = {}
+    for one in cells.value_counts().to_pylist():
+        version = _FIRST_READER if one["values"] is None else one["values"]
+        counts[version] = counts.get(version, 0) + one["counts"]
+    return dict(sorted(counts.items()))
 
 
 def same_editable(left: Row, right: Row) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from store import columns, table
+from store import arrow, columns, table
 from store.answering import Answerer
 from store.check import problems
 from store.errors import BadQuery, StoreDamaged, UnknownId
@@ -115,12 +115,22 @@ class Catalogue(Following):
             "columns": self.columns(),
             "splits": facets["split"],
             "datasets": facets["dataset"],
+            "pixel_readers": self._pixel_readers(),
             "table_version": int(self._live.version),
             "mirror_version": self.table_version,
             "fragments": fragments,
             "bytes": size,
             "dimension": self.stamp.dimension,
         }
+
+    def _pixel_readers(self) -> dict[str, int]:
+        """Rows by the version of what made their pixels; without those that had none."""
+        name = arrow.READER.name
+        if name not in self._live.schema.names:
+            first = int(self._live.count_rows())
+            return {"1": first} if first else {}
+        counts = arrow.reader_counts(table.scan(self._live, [name])[name])
+        return {str(version): count for version, count in counts.items() if version}
 
 
 def _check_ids(ids: Sequence[str]) -> None:

@@ -37,7 +37,7 @@ RESERVED = frozenset(
     {
         *("id", "label", "labels", "uncertain", "absent", "split", "dataset", "patient", "view"),
         *("sex", "age", "source", "sha256", "width", "height", "thumbnail", "batch", "embedding"),
-        *("ingested_at", "embedding_crc32", "extra", "distance"),
+        *("ingested_at", "embedding_crc32", "extra", "distance", "pixel_reader"),
     }
 )
 MOST = 200

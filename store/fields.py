@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 #: Columns that are no metadata: the key, the vector, the picture and their digests.
-_NOT_METADATA = ("id", "embedding", "thumbnail", "sha256", arrow.CHECKSUM)
+_NOT_METADATA = ("id", "embedding", "thumbnail", "sha256", arrow.CHECKSUM, arrow.READER.name)
 
 
 def over_mirror(gallery: Gallery, what: str, ask: Callable[[Snapshot], T]) -> T:

@@ -86,6 +86,14 @@ class Gallery(Catalogue):
         """
         return writing.update_metadata(self.uri, self._live, rows)
 
+    def set_readers(self, readers: Mapping[str, int]) -> None:
+        """Note by which version of the pixel reader stored rows are right, and change nothing else.
+
+        Args:
+            readers: id to version; ids that are not stored are ignored.
+        """
+        writing.set_readers(self.uri, self._live, readers)
+
     def make_room(self, columns: Mapping[str, str]) -> None:
         """Add columns of the user's own, so that a disagreement shows before anything is encoded.
 
@@ -277,6 +285,7 @@ class Gallery(Catalogue):
 
         Raises:
             BadQuery: an unknown protocol, a split without labelled rows, a k beyond the gallery.
+            NothingToMeasure: chance is 1: every row shares a label with every query.
         """
 
         def ask(now: Answerer) -> Evaluation:

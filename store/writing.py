@@ -164,6 +164,20 @@ def update_metadata(uri: str, handle: Any, rows: Sequence[Row]) -> int:
     return corrected
 
 
+def set_readers(uri: str, handle: Any, readers: Mapping[str, int]) -> None:
+    """Note for stored rows by which version of the pixel reader they are right; nothing else."""
+    if not readers:
+        return
+
+    def work() -> None:
+        columns.make_room(handle, {}, arrow.lacking(handle.schema))
+        made = arrow.readers_to_arrow(readers)
+        handle.merge_insert("id").when_matched_update_all().execute(made)
+
+    commit(uri, handle, work)
+    maintain.when_due(uri, handle)
+
+
 def make_room(uri: str, handle: Any, wanted: Mapping[str, str]) -> None:
     """Add columns for rows to come; see columns.make_room."""
     handle.checkout_latest()

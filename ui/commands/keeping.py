@@ -16,7 +16,12 @@ if TYPE_CHECKING:
 
 def stats(store: Store, json: Json = False) -> None:
     """What is in the gallery."""
+    from ingest.readers import READER
+
     found = open_gallery(store).stats()
+    readers = found["pixel_readers"]
+    older = sum(count for version, count in readers.items() if int(version) < READER)
+    found["older_reader"] = older
     if json:
         printing.as_json(found)
         return
@@ -31,6 +36,11 @@ def stats(store: Store, json: Json = False) -> None:
         typer.echo(f"{key.replace('_', ' '):<16} {shown}")
     if said is not None:
         typer.echo(f"{'answers':<16} {said}")
+    if older:
+        printing.say(
+            f"{older:,} films were read by an older reader; when their source is ingested again, "
+            "those that are read otherwise by now are read again"
+        )
 
 
 def _of(name: str, value: object) -> str:
