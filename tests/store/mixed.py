@@ -103,13 +103,16 @@ def states(who: str, steps: int) -> list[State]:
 
 
 def work(uri: str, role: str, first: int) -> None:
-    """Be one of the processes until killed, or until the file ``stop`` is there."""
+    """Be one of the processes until killed, or until the file ``stop`` is there.
+
+    The first step is done in any case: it may be one that was under way when another was killed.
+    """
     stop = Path(uri, "..", "stop")
     gallery = Gallery.open(uri)
     chance = random.Random(f"{role} {first}")
     step = first
     _say("ready")
-    while not stop.exists():
+    while True:
         if role.startswith(WRITERS):
             act(gallery, role, step)
             _say(str(step))
@@ -119,6 +122,8 @@ def work(uri: str, role: str, first: int) -> None:
             time.sleep(chance.uniform(0, 0.3))
         else:
             look(gallery, chance)
+        if stop.exists():
+            return
 
 
 def look(gallery: Gallery, chance: random.Random) -> None:
