@@ -11,7 +11,7 @@ import gzip
 import io
 import unicodedata
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -22,6 +22,8 @@ from store.errors import BadImage, BadSource
 
 #: Largest table that is read, in bytes, unpacked.
 MAX_BYTES = 1 << 30
+#: A table of more characters is parsed again each time instead of being kept cell by cell.
+KEPT_CHARS = 256 << 20
 _SEPARATORS = (",", ";", "\t", "|")
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
@@ -32,9 +34,19 @@ _MARKS = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+class _Tidied(dict[str, str]):
+    """Cells to tidied cells; short ones, which repeat, are remembered and shared."""
+
+    def __missing__(self, cell: str) -> str:
+        found = tidy(cell)
+        if len(cell) <= 32 and len(self) < 1 << 16:
+            self[cell] = found
+        return found
+
+
+@dataclass(slots=True, eq=False)
 class Sheet:
-    """A CSV file, its form made out.
+    """A CSV file, its form made out; parsed once, however often its rows are asked for.
 
     Attributes:
         path: of the file.
@@ -47,6 +59,7 @@ class Sheet:
     notes: tuple[str, ...]
     _text: str
     _separator: str
+    _kept: list[tuple[int, tuple[str, ...]]] | None = None
 
     def rows(self) -> Iterator[tuple[int, dict[str, str]]]:
         """(line number, heading to stripped cell), without empty lines.
@@ -54,18 +67,44 @@ class Sheet:
         Raises:
             BadSource: a line that is no CSV.
         """
+        headings = self.headings
+        for line, cells in self.lines():
+            yield line, dict(zip(headings, cells, strict=True))
+
+    def cells(self, heading: str) -> list[str]:
+        """The stripped cells of one column, from top to bottom, without those of empty lines.
+
+        Raises:
+            BadSource: a line that is no CSV.
+        """
+        at = self.headings.index(heading)
+        return [cells[at] for _, cells in self.lines()]
+
+    def lines(self) -> Iterable[tuple[int, tuple[str, ...]]]:
+        """(line number, stripped cells, as many as headings), without empty lines.
+
+        Raises:
+            BadSource: a line that is no CSV.
+        """
+        if self._kept is None:
+            if len(self._text) > KEPT_CHARS:
+                return self._parsed()
+            self._kept = list(self._parsed())
+            self._text = ""
+        return self._kept
+
+    def _parsed(self) -> Iterator[tuple[int, tuple[str, ...]]]:
         reader = _reader(self._text, self._separator)
+        width, tidied = len(self.headings), _Tidied()
         try:
             for cells in islice(reader, 1, None):
-                if any(cell.strip() for cell in cells):
-                    padded = [*cells, *[""] * (len(self.headings) - len(cells))]
-                    yield (
-                        reader.line_num,
-                        {
-                            heading: tidy(cell)
-                            for heading, cell in zip(self.headings, padded, strict=False)
-                        },
-                    )
+                row = [tidied[cell] for cell in cells]
+                if not any(row):
+                    continue
+                if len(row) != width:
+                    row = [*row[:width], *[""] * (width - len(row))]
+                # Tuples of text cost the collector nothing, lists would.
+                yield reader.line_num, tuple(row)
         except csv.Error as error:
             raise BadSource(
                 f"{self.path}, line {reader.line_num}: not CSV ({error}); save it again as CSV"

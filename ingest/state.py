@@ -26,6 +26,8 @@ from ingest.record import Rejection
 REJECTION = ("source", "reason", "detail")
 #: A file changed this shortly before it was hashed may have changed again within one clock tick.
 _SETTLED_NS = 2_000_000_000
+#: Bytes of a batch's name in a file's: file systems take 255, and there is an ending, too.
+_LONGEST_NAME = 200
 _FIRST = "CREATE TABLE IF NOT EXISTS files (path TEXT PRIMARY KEY, size INTEGER, mtime INTEGER, "
 _LAST = "ctime INTEGER, sha256 BLOB, id TEXT) WITHOUT ROWID"
 
@@ -170,6 +172,8 @@ def write_rejections(path: Path, rejected: Sequence[Rejection]) -> None:
 def file_name(batch: str) -> str:
     """A batch's name as a file name: never a path, never two batches the same."""
     plain = "".join(char if char.isalnum() or char in "-_." else "_" for char in batch)[:80]
-    if plain == batch and not plain.startswith("."):
+    if plain == batch and not plain.startswith(".") and len(plain.encode()) <= _LONGEST_NAME:
         return plain
+    while len(plain.encode()) > _LONGEST_NAME:
+        plain = plain[:-1]
     return f"{plain.lstrip('.')}-{hashlib.sha256(batch.encode()).hexdigest()[:8]}"

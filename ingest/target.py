@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ingest.record import Pixels
+from store.replaced import Undone
 from store.schema import EncoderStamp, Row, UpsertReport
 
 
@@ -18,6 +19,10 @@ class ImageEncoder(Protocol):
     @property
     def stamp(self) -> EncoderStamp:
         """Whose vectors these are; known without loading the model."""
+
+    @property
+    def side(self) -> int:
+        """Of what it sees of an image, in pixels; 0 where that is not known."""
 
     def encode_images(self, images: Sequence[Pixels]) -> npt.NDArray[np.float32]:
         """float32 (n, d), unit rows."""
@@ -51,5 +56,11 @@ class Target(Protocol):
     def upsert(self, rows: Sequence[Row]) -> UpsertReport:
         """Write rows in one commit."""
 
+    def set_readers(self, readers: Mapping[str, int]) -> None:
+        """Note by which version of the pixel reader rows are right, id to version."""
+
     def update_metadata(self, rows: Sequence[Row]) -> int:
         """Correct metadata of stored rows; how many changed."""
+
+    def undo(self, batch: str, *, dry_run: bool = False) -> Undone:
+        """Take back what an ingestion wrote, or tell what that would do."""

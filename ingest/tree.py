@@ -118,18 +118,19 @@ def _sort_in(entry: os.DirEntry[str], relative: str, tree: Tree, pending: list[s
         pending.append(relative)
     elif not entry.is_file(follow_symlinks=False):
         tree.refused.append(Rejection(place, "not_a_file", "neither a file nor a folder"))
-    elif _is_side_file(tree.root / relative):
+    elif _is_side_file(tree.root, relative):
         tree.ignored += 1
     else:
         tree.files.append(relative)
 
 
-def _is_side_file(path: Path) -> bool:
-    name = path.name.lower().removesuffix(".gz")
-    if os.path.splitext(name)[1] not in _SIDE_FILES:  # noqa: PTH122 - pathlib trips over odd names
+def _is_side_file(root: Path, relative: str) -> bool:
+    name = relative.rpartition("/")[2].lower().removesuffix(".gz")
+    stem, dot, ending = name.rpartition(".")
+    if not stem or f"{dot}{ending}" not in _SIDE_FILES:
         return False
     try:
-        with open_plain(path) as file:
+        with open_plain(root / relative) as file:
             start = file.read(132)
     except (OSError, BadImage):
         return False  # to be refused with its reason

@@ -33,6 +33,8 @@ class Encoder:
         fingerprint: hex sha256 over weights, configuration, preprocessing and tokenizer.
         dimension: length of its vectors.
         supports_text: whether ``encode_texts`` works.
+        side: of what it sees of an image, in pixels; 0 where that is not known. Images that are
+            much larger are averaged over blocks first, see ``ingest.images.reduction``.
     """
 
     def __init__(self, files: EncoderFiles, device: str | None = None) -> None:
@@ -40,6 +42,7 @@ class Encoder:
         self.fingerprint = files.fingerprint
         self.dimension = files.dimension
         self.supports_text = files.supports_text
+        self.side = files.side
         self._files = files
         self._device = device
         self._runtime: Runtime | OpenClipRuntime | None = None

@@ -59,6 +59,8 @@ class EncoderFiles:
         supports_text: whether there is a text tower and a tokenizer.
         layout: ``transformers`` or ``open_clip``: which library builds it.
         precision: ``float32`` or ``bf16``, of the forward pass.
+        side: of the square that its preprocessing makes of an image, in pixels, or what the shorter
+            edge becomes; 0 where the configuration does not say.
         contents: the bytes that the fingerprint was taken over.
     """
 
@@ -69,6 +71,7 @@ class EncoderFiles:
     supports_text: bool
     layout: str = "transformers"
     precision: str = "float32"
+    side: int = 0
     contents: Contents = field(kw_only=True, compare=False, repr=False)
 
 
@@ -134,9 +137,15 @@ def _inspect_transformers(name: str, contents: Contents) -> EncoderFiles:
             f"encoder {name!r}: {folder} has a text tower but no tokenizer files; "
             "save the tokenizer there too (AutoTokenizer.save_pretrained)"
         )
-    dimension = _dimension(name, config)
-    fingerprint = _fingerprint(name, contents, weights)
-    return EncoderFiles(name, folder, fingerprint, dimension, supports_text, contents=contents)
+    return EncoderFiles(
+        name=name,
+        folder=folder,
+        fingerprint=_fingerprint(name, contents, weights),
+        dimension=_dimension(name, config),
+        supports_text=supports_text,
+        side=_side(name, contents),
+        contents=contents,
+    )
 
 
 def _inspect_open_clip(name: str, contents: Contents) -> EncoderFiles:
@@ -160,10 +169,38 @@ def _inspect_open_clip(name: str, contents: Contents) -> EncoderFiles:
         )
     for file in text:
         contents.read(f"{TEXT_TOWER}/{file}")
-    fingerprint = _fingerprint(name, contents, [OPEN_CLIP_WEIGHTS])
+    preprocessing = _read_json(name, contents, OPEN_CLIP_CONFIG).get("preprocess_cfg") or {}
+    size = preprocessing.get("size", config.get("vision_cfg", {}).get("image_size", 224))
     return EncoderFiles(
-        name, folder, fingerprint, dimension, True, layout="open_clip", contents=contents
+        name=name,
+        folder=folder,
+        fingerprint=_fingerprint(name, contents, [OPEN_CLIP_WEIGHTS]),
+        dimension=dimension,
+        supports_text=True,
+        layout="open_clip",
+        side=_largest(size),
+        contents=contents,
     )
+
+
+def _side(name: str, contents: Contents) -> int:
+    """What an image processor's configuration makes of an image's shorter edge."""
+    found = []
+    for file in _CONFIGS[1:]:
+        if (contents.folder / file).is_file():
+            content = _read_json(name, contents, file)
+            settings = content.get("image_processor", content)
+            if isinstance(settings, dict) and settings.get("do_resize", False):
+                found.append(_largest(settings.get("size")))
+    return max(found, default=0)
+
+
+def _largest(size: Any) -> int:
+    """The side in any of the ways to write a size; 0 in another."""
+    if isinstance(size, dict):
+        size = [size.get(edge) for edge in ("shortest_edge", "height", "width") if edge in size]
+    sides = size if isinstance(size, list) else [size]
+    return max((side for side in sides if isinstance(side, int)), default=0)
 
 
 def _read_json(name: str, contents: Contents, file: str) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from ingest.encoders.quiet import quietly
 from ingest.encoders.registry import OPEN_CLIP_CONFIG, OPEN_CLIP_WEIGHTS, TEXT_TOWER
 from ingest.encoders.runtime import pick_device, to_vectors
 from ingest.encoders.weights import tensors
+from ingest.images import reduced
 from ingest.record import Pixels
 from store.errors import EncoderUnavailable
 from store.schema import Vectors
@@ -51,6 +52,7 @@ class OpenClipRuntime:
             ) from error
         self._name = files.name
         self._dimension = files.dimension
+        self._side = files.side
         self._tokenizing = threading.Lock()
         self.device = pick_device(device)
         self._precision = files.precision
@@ -86,7 +88,8 @@ class OpenClipRuntime:
         """Uint8 images as the model takes them, float32 (n, channels, height, width)."""
         from PIL import Image
 
-        rgb = (np.stack([image] * 3, axis=-1) if image.ndim == 2 else image for image in images)
+        small = (reduced(image, self._side) for image in images)
+        rgb = (np.stack([image] * 3, axis=-1) if image.ndim == 2 else image for image in small)
         pixels = torch.stack([self._transform(Image.fromarray(image)) for image in rgb])
         return pixels.to(self.device)
 

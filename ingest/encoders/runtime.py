@@ -16,6 +16,7 @@ from ingest.encoders.locate import EncoderFiles
 from ingest.encoders.precision import cast
 from ingest.encoders.quiet import quietly
 from ingest.encoders.weights import tensors
+from ingest.images import reduced
 from ingest.record import Pixels
 from store.errors import EncoderUnavailable
 from store.schema import Vectors
@@ -35,6 +36,7 @@ class Runtime:
     def __init__(self, files: EncoderFiles, device: str | None = None) -> None:
         self._name = files.name
         self._dimension = files.dimension
+        self._side = files.side
         self._tokenizing = threading.Lock()
         self.device = pick_device(device)
         self._precision = files.precision
@@ -84,7 +86,7 @@ class Runtime:
 
     def prepare(self, images: Sequence[Pixels]) -> torch.Tensor:
         """Uint8 images as the model takes them, float32 (n, channels, height, width)."""
-        tensors = [torch.from_numpy(_rgb(image)) for image in images]
+        tensors = [torch.from_numpy(_rgb(reduced(image, self._side))) for image in images]
         inputs = self._processor(
             images=tensors, input_data_format="channels_first", return_tensors="pt"
         )

@@ -157,6 +157,7 @@ def _read_split(
             pixels=pixels,
             sha256=pixels_digest(pixels),
             labels=names[index],
+            labelled=True,  # zeros of a multi-label set are "nothing found"
             split=split,
             dataset=dataset,
             source=f"{path.name}#{split}/{index}",

@@ -98,12 +98,16 @@ def test_report_as_json(gallery: Gallery) -> None:
         "updated": 0,
         "unchanged": 0,
         "encoded": 1,
+        "reread": 0,
+        "notes": {},
         "hashed": 0,
         "rejected": [{"source": "b.png", "reason": "empty", "detail": "b.png is empty"}],
         "reasons": {"empty": 1},
         "gone": [],
         "pruned": 0,
         "columns": {},
+        "labelling": {},
+        "outcomes": {"found": 1, "nothing_found": 0, "not_labelled": 0},
         "stopped": None,
         "warning": None,
         "table_version": gallery.table_version,
@@ -245,6 +249,7 @@ class BrokenGallery:
     def __init__(self, gallery: Gallery, write: int, after: bool, error: BaseException) -> None:
         self.gallery, self.left, self.after, self.error = gallery, write, after, error
         self.stamp, self.rows, self.uri = gallery.stamp, gallery.rows, gallery.uri
+        self.set_readers = gallery.set_readers
 
     def upsert(self, rows: Sequence[Row]) -> UpsertReport:
         self._break(not self.after)
