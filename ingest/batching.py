@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
@@ -10,10 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 from ingest.pipeline import Opened, Outcome, Same
-from ingest.record import METADATA, Rejection
+from ingest.record import Rejection
 from ingest.report import IngestReport
 from ingest.state import FileMemory, Seen
 from ingest.target import ImageEncoder, Target
+from store.arrow import changes
 from store.memory import give_back
 from store.schema import Row
 
@@ -84,6 +86,7 @@ class Batch:
             self._report.inserted += written.inserted
             self._report.updated += written.updated
             self._report.unchanged += written.unchanged
+            self._count(written.changed)
         again = [(str(one.metadata["source"]), one.seen) for one in self._same if one.seen]
         self._memory.remember([*self._remember, *again])
         give_back()
@@ -105,14 +108,21 @@ class Batch:
             self._remember.append((str(one.metadata["source"]), one.seen))
 
     def _correct(self) -> None:
-        wrong = [
-            self._row(one.row.id, one.row.sha256, one.metadata)
-            for one in self._same
-            if any(getattr(one.row, name) != one.metadata[name] for name in METADATA)
-        ]
+        wrong = []
+        changed: Counter[str] = Counter()
+        for one in self._same:
+            if _says_as_stored(one.metadata, one.row):
+                continue
+            wrong.append(self._row(one.row.id, one.row.sha256, one.metadata))
+            changed.update(changes(wrong[-1], one.row))
         corrected = self._gallery.update_metadata(wrong) if wrong else 0
         self._report.updated += corrected
         self._report.unchanged += len(self._same) - corrected
+        self._count(changed)
+
+    def _count(self, changed: Mapping[str, int]) -> None:
+        for name, count in changed.items():
+            self._report.changed[name] = self._report.changed.get(name, 0) + count
 
     def _row(
         self,
@@ -127,10 +137,20 @@ class Batch:
             id=id_,
             sha256=sha256,
             embedding=vector,
-            **{name: metadata[name] for name in METADATA},
+            **metadata,
             width=size[0],
             height=size[1],
             thumbnail=picture,
             batch=self._report.batch,
             ingested_at=self._now,
+            told=frozenset(metadata),
         )
+
+
+def _says_as_stored(told: Mapping[str, Any], row: Row) -> bool:
+    return all(
+        all(row.extra.get(own) == cell for own, cell in value.items())
+        if name == "extra"
+        else getattr(row, name) == value
+        for name, value in told.items()
+    )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Literal
@@ -46,12 +46,14 @@ def ingest(
     keep_going: bool = False,
     workers: int | None = None,
     stage: Stage | None = None,
+    clear: Sequence[str] = (),
 ) -> IngestReport:
     """Bring a gallery up to date with a source.
 
     An image whose id, digest and encoder are known is not encoded again; if only its labels or
-    other metadata changed, those are corrected. A file whose stat is that of its last visit is not
-    even read. The model is loaded only if something must be encoded.
+    other metadata changed, those are corrected. Columns of which the source does not speak keep
+    what is stored, also where the image itself changed. A file whose stat is that of its last
+    visit is not even read. The model is loaded only if something must be encoded.
 
     Args:
         source: what to read; its records are used up.
@@ -67,10 +69,13 @@ def ingest(
         workers: threads that decode; one per core when ``None``.
         stage: opens and encodes images elsewhere, e.g. ``ingest.distributed.on_ray``; in threads
             of this process when ``None``.
+        clear: columns to blank for the images of this source where it tells nothing else; see
+            ingest.clearing.
 
     Raises:
         EncoderMismatch: the gallery belongs to another encoder. Nothing is written then.
-        UsageError: a batch size below 1; a prune that would remove all or has no root.
+        UsageError: a batch size below 1; a prune that would remove all or has no root; a column to
+            clear that is not there.
         BadRows: a column of the user's own has another type in the gallery. Nothing is written.
         BadSource: the source broke on the way. Batches before that are in the gallery.
     """
@@ -81,6 +86,10 @@ def ingest(
     mine, theirs = encoder.stamp, gallery.stamp
     if (mine.fingerprint, mine.dimension) != (theirs.fingerprint, theirs.dimension):
         raise mismatch(f"the gallery at {gallery.uri}", theirs, mine)
+    if clear:
+        from ingest.clearing import cleared
+
+        source = cleared(source, clear, {**gallery.columns(), **source.columns})
     if source.columns:  # a column of another type is refused before anything is encoded
         gallery.make_room(source.columns)
     now = datetime.now(UTC)
@@ -125,7 +134,9 @@ class _Job:
         self.done = 0
         self._told = self.begin
         self._memory = FileMemory(state_folder(gallery.uri) if source.root else None)
-        self._planner = Planner(gallery, self._memory, note_present=note_present)
+        self._planner = Planner(
+            gallery, self._memory, note_present=note_present, tells=source.tells
+        )
 
     @property
     def present(self) -> set[str]:

@@ -6,7 +6,7 @@ import hashlib
 import os
 import threading
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from ingest.images import large_alone, thumbnail
-from ingest.record import METADATA, ImageFile, ImageRecord, Pixels, Rejection
+from ingest.record import METADATA, ImageFile, ImageRecord, Pixels, Rejection, told
 from ingest.state import Seen, seen_now
 from ingest.tree import read_plain
 from store.errors import BadImage
@@ -32,7 +32,7 @@ class Opened:
         id: of the row.
         pixels: uint8; let go once there is a vector.
         sha256: of the file, or of the pixels.
-        metadata: all that is known of it.
+        metadata: what is told of it; see record.told.
         picture: its thumbnail, PNG.
         seen: what to remember of the file.
         vector: float32 (d,), where it was encoded elsewhere; its pixels are let go then.
@@ -54,7 +54,7 @@ class Same:
 
     Attributes:
         row: as it is stored.
-        metadata: what is known of it now.
+        metadata: what is told of it now; see record.told.
         hashed: whether the file was read to know.
         seen: what to remember of the file; ``None`` when that is known.
     """
@@ -76,50 +76,41 @@ class Stopped(Exception):
     """A stage was asked to stop, and nobody works at the batch in hand."""
 
 
-def known_of(record: ImageRecord) -> dict[str, Any]:
-    """A record's metadata."""
-    return {name: getattr(record, name) for name in METADATA}
+def known_of(record: ImageRecord, tells: Collection[str] = ()) -> dict[str, Any]:
+    """What a record tells: all that is not blank, and all that its source answers for."""
+    said = {name: getattr(record, name) for name in METADATA}
+    return told({n: value for n, value in said.items() if n in tells or value != METADATA[n]})
 
 
-def open_record(record: ImageRecord) -> Outcome:
+def open_record(record: ImageRecord, tells: Collection[str] = ()) -> Outcome:
     """Check the pixels of a record and make its thumbnail."""
     problem = _bad_pixels(record.pixels)
     if problem:
         return Rejection(record.source, "bad_pixels", problem)
     height, width = record.pixels.shape[:2]
     picture = thumbnail(record.pixels)
-    size = (width, height)
-    return Opened(record.id, record.pixels, record.sha256, known_of(record), picture, None, size)
+    size, said = (width, height), known_of(record, tells)
+    return Opened(record.id, record.pixels, record.sha256, said, picture, None, size)
 
 
 def same_file(
     file: ImageFile,
     row: Row,
-    told: Mapping[str, Any] | None = None,
     *,
     hashed: bool = False,
     seen: Seen | None = None,
 ) -> Same:
-    """A file whose row needs no new vector; what only the file tells stays as it is stored."""
-    kept = told if told is not None else {name: getattr(row, name) for name in file.tells}
-    return Same(row, _joined(file, kept), hashed, seen)
+    """A file whose row needs no new vector; its header said what it says when that row came."""
+    return Same(row, told(file.metadata), hashed, seen)
 
 
-def _joined(file: ImageFile, told: Mapping[str, Any]) -> dict[str, Any]:
-    known = {name: value for name, value in file.metadata.items() if value}
-    return {**METADATA, **told, **known}
-
-
-def open_file(
-    file: ImageFile, id_: str, row: Row | None, told: Mapping[str, Any] | None = None
-) -> Outcome:
+def open_file(file: ImageFile, id_: str, row: Row | None) -> Outcome:
     """Read a file; decode it unless its digest is that of its row.
 
     Args:
         file: which.
         id_: of its row.
         row: the row that the gallery has, made by the same encoder.
-        told: what its header said, when that was asked already.
     """
     try:
         stat = os.lstat(file.path)
@@ -129,8 +120,8 @@ def open_file(
             # A stat from before the read: a change during it shows at the next run.
             seen = seen_now(stat, sha256, id_) if len(data) == stat.st_size else None
             if row is not None and sha256 == row.sha256:
-                return same_file(file, row, told, hashed=True, seen=seen)
-            pixels, told = file.read(data, file.source)
+                return same_file(file, row, hashed=True, seen=seen)
+            pixels, header = file.read(data, file.source)
             del data
             problem = _bad_pixels(pixels)
             if problem:
@@ -143,7 +134,18 @@ def open_file(
             file.source, "unreadable", f"{file.source} cannot be read ({error.strerror})"
         )
     height, width = pixels.shape[:2]
-    return Opened(id_, pixels, sha256, _joined(file, told), picture, seen, (width, height))
+    said = told({**file.metadata, **_from_header(file, header)})
+    return Opened(id_, pixels, sha256, said, picture, seen, (width, height))
+
+
+def _from_header(file: ImageFile, header: Mapping[str, Any]) -> dict[str, Any]:
+    """What only the file tells: all that its table does not, or leaves blank."""
+    known = file.metadata
+    return {
+        name: header.get(name, METADATA[name])
+        for name in file.tells
+        if known.get(name, METADATA[name]) == METADATA[name]
+    }
 
 
 def opened(
@@ -163,8 +165,7 @@ def opened(
                 continue
         found = open_file(item, id_ or "", None)
         if isinstance(found, Opened):
-            known = {name: found.metadata[name] for name in METADATA}
-            yield ImageRecord(found.id, found.pixels, found.sha256, **known)
+            yield ImageRecord(found.id, found.pixels, found.sha256, **found.metadata)
         elif isinstance(found, Rejection):
             yield found
 

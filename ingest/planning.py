@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -34,13 +34,22 @@ class Planner:
         gallery: tells which rows are there.
         memory: tells which files did not change.
         note_present: whether ``present`` is wanted.
+        tells: of the source.
 
     Attributes:
         present: sources of all that was seen, read or refused.
     """
 
-    def __init__(self, gallery: Target, memory: FileMemory, *, note_present: bool) -> None:
+    def __init__(
+        self,
+        gallery: Target,
+        memory: FileMemory,
+        *,
+        note_present: bool,
+        tells: Collection[str] = (),
+    ) -> None:
         self.present: set[str] = set()
+        self._tells = tuple(tells)
         self._gallery, self._memory, self._note_present = gallery, memory, note_present
         self._seen_ids: set[str] = set()
 
@@ -86,15 +95,15 @@ class Planner:
             row = stored.get(id_)
             if isinstance(item, ImageRecord):
                 if row is not None and item.sha256 == row.sha256:
-                    yield Same(row, known_of(item))
+                    yield Same(row, known_of(item, self._tells))
                 else:
-                    yield partial(open_record, item)
+                    yield partial(open_record, item, self._tells)
                 continue
-            seen, header = unchanged.get(item.source), told.get(item.source)
+            seen = unchanged.get(item.source)
             if seen and row and (seen.id, seen.sha256) == (id_, row.sha256):
                 yield same_file(item, row)
             else:
-                yield partial(open_file, item, id_, row, _kept(item, header))
+                yield partial(open_file, item, id_, row)
 
     def _refuse(self, id_: str, item: ImageRecord | ImageFile) -> Rejection | None:
         source = item.source
@@ -143,10 +152,3 @@ def _name(
         return unchanged[item.source].id
     answer = told[item.source]
     return answer if isinstance(answer, Rejection) else str(answer["id"])
-
-
-def _kept(file: ImageFile, header: dict[str, Any] | Rejection | None) -> dict[str, Any] | None:
-    """What a header told of a row, without its id."""
-    if not isinstance(header, dict):
-        return None
-    return {name: header.get(name) for name in file.tells}

@@ -63,6 +63,21 @@ METADATA: dict[str, Any] = {
     "extra": MappingProxyType({}),
 }
 
+#: Findings are told together: whoever names those that are present says that no other is.
+FINDINGS = ("labels", "uncertain", "absent")
+
+
+def told(said: Mapping[str, Any]) -> dict[str, Any]:
+    """What is said of an image, by names of METADATA: a column that is not named is not spoken of.
+
+    A stored value changes only where it is spoken of. Findings are, all of them, where one is.
+    """
+    found = {name: said[name] for name in METADATA if name in said}
+    if any(name in found for name in FINDINGS):
+        found |= {name: () for name in FINDINGS if name not in found}
+    return found
+
+
 #: A file's bytes and its name for messages, to its pixels and what the file itself says.
 Reader = Callable[[bytes, str], tuple[Pixels, Mapping[str, Any]]]
 #: A file's path and its name for messages, to ``id`` and what the file itself says, without pixels.
@@ -76,7 +91,9 @@ class ImageFile:
     Attributes:
         path: where it is; a plain file below the source's root, no link.
         id: unique in the gallery; ``None`` when only the file can tell.
-        metadata: what is known without opening it, by names of METADATA.
+        metadata: what is known without opening it, by names of METADATA. What it names is told,
+            also where it is blank; what it does not name keeps its stored value. The same holds for
+            the user's own columns in ``extra``.
         read: bytes to pixels, and to further metadata.
         identify: tells the id when it is not known.
         tells: which metadata comes from the file itself, wherever ``metadata`` says nothing.

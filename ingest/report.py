@@ -75,6 +75,8 @@ class IngestReport:
 
     Attributes:
         inserted, updated, unchanged: rows; ``updated`` counts new vectors and corrected labels.
+        changed: of the rows updated, how many in which column: one of ours, one of the user's own,
+            or ``image`` for new pixels. A file that was moved is a changed ``source``.
         encoded: images that went through the encoder; none when nothing is new.
         hashed: files that were read because their stat did not say that they are unchanged.
         rejected: what was refused, and why.
@@ -104,6 +106,7 @@ class IngestReport:
     gone: list[str] = field(default_factory=list)
     pruned: int = 0
     columns: dict[str, str] = field(default_factory=dict)
+    changed: dict[str, int] = field(default_factory=dict)
 
     @property
     def reasons(self) -> dict[str, int]:
@@ -117,6 +120,7 @@ class IngestReport:
             "inserted": self.inserted,
             "updated": self.updated,
             "unchanged": self.unchanged,
+            "changed": self.changed,
             "encoded": self.encoded,
             "hashed": self.hashed,
             "rejected": [

@@ -37,6 +37,9 @@ class Target(Protocol):
     def rows(self, ids: Iterable[str]) -> dict[str, Row]:
         """Metadata of the rows that are there."""
 
+    def columns(self) -> Mapping[str, str]:
+        """The user's own columns: name to kind."""
+
     def make_room(self, columns: Mapping[str, str]) -> None:
         """Add columns of the user's own, name to kind; BadRows when one is of another kind."""
 

@@ -46,6 +46,9 @@ class Catalogue(Following):
 
     def columns(self) -> dict[str, str]:
         """The user's own columns: name to ``int``, ``float``, ``bool``, ``string`` or ``date``."""
+        if self._answerer is None:  # the schema is no reason to load vectors
+            self._live.checkout_latest()
+            return columns.kinds(self._live.schema)
         return self._answer(lambda now: columns.kinds(now.handle.schema))
 
     def facets(self, where: Where | None = None) -> dict[str, dict[str, int]]:

@@ -52,6 +52,10 @@ class Row:
         thumbnail: 8-bit PNG, longest side 256 or less; ``None`` in rows joined to hits.
         batch: name of the ingestion that wrote the row.
         ingested_at: when, in UTC.
+        told: which of the columns that may be corrected this row speaks of, when it is written
+            over a stored one: the others keep what is stored, and so do the user's own columns
+            that ``extra`` does not name (one named with ``None`` becomes blank). ``None``: of all.
+            Rows that are read never have it.
     """
 
     id: str
@@ -73,6 +77,7 @@ class Row:
     thumbnail: bytes | None = None
     batch: str = ""
     ingested_at: datetime | None = None
+    told: frozenset[str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,9 +97,14 @@ class Hit:
 
 @dataclass(frozen=True, slots=True)
 class UpsertReport:
-    """What one upsert did, in rows, and the table version after it."""
+    """What one upsert did, in rows, and the table version after it.
+
+    Attributes:
+        changed: of the rows updated, how many in which column; see store.arrow.changes.
+    """
 
     inserted: int
     updated: int
     unchanged: int
     table_version: int
+    changed: Mapping[str, int] = field(default_factory=dict)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
@@ -51,6 +52,8 @@ def commit(uri: str, handle: Any, work: Callable[[], T]) -> T:
 def upsert(uri: str, handle: Any, rows: Sequence[Row], dimension: int) -> UpsertReport:
     """Write rows by id in one commit; rows that say nothing new are not written.
 
+    A row that does not speak of all columns keeps what is stored in the others; see Row.told.
+
     Raises:
         BadRows: see arrow.check_rows. Nothing is written then.
         StoreUnwritable: the disk refused.
@@ -60,9 +63,10 @@ def upsert(uri: str, handle: Any, rows: Sequence[Row], dimension: int) -> Upsert
 
     def work() -> UpsertReport:
         stored = _stored(handle, [row.id for row in rows])
+        whole = [arrow.joined_with(row, stored.get(row.id)) for row in rows]
         changed = [
             row
-            for row in rows
+            for row in whole
             if row.id not in stored or not arrow.same_metadata(row, stored[row.id])
         ]
         inserted = updated = 0
@@ -82,7 +86,14 @@ def upsert(uri: str, handle: Any, rows: Sequence[Row], dimension: int) -> Upsert
                     .execute(made)
                 )
                 inserted, updated = result.num_inserted_rows, result.num_updated_rows
-        return UpsertReport(inserted, updated, len(rows) - len(changed), int(handle.version))
+        told = Counter(
+            name
+            for row in changed
+            if row.id in stored
+            for name in arrow.changes(row, stored[row.id])
+        )
+        unchanged = len(rows) - len(changed)
+        return UpsertReport(inserted, updated, unchanged, int(handle.version), dict(told))
 
     report = commit(uri, handle, work)
     if report.unchanged < len(rows):
@@ -104,7 +115,7 @@ def _stored(handle: Any, ids: Sequence[str]) -> dict[str, Row]:
 
 
 def update_metadata(uri: str, handle: Any, rows: Sequence[Row]) -> int:
-    """Correct the editable columns of stored rows in one commit; vectors stay.
+    """Correct the editable columns of stored rows in one commit; vectors stay; see Row.told.
 
     Returns:
         How many rows changed. Ids that are not stored are ignored.
@@ -113,9 +124,8 @@ def update_metadata(uri: str, handle: Any, rows: Sequence[Row]) -> int:
 
     def work() -> int:
         stored = {row.id: row for row in table.rows_by_id(handle, (row.id for row in rows))}
-        changed = [
-            row for row in rows if row.id in stored and not arrow.same_editable(row, stored[row.id])
-        ]
+        whole = [arrow.joined_with(row, stored[row.id]) for row in rows if row.id in stored]
+        changed = [row for row in whole if not arrow.same_editable(row, stored[row.id])]
         if not changed:
             return 0
         replaced.keep(uri, handle, changed, vectors=False)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from ingest.csvfile import read_sheet
 from ingest.findings import Findings
@@ -68,20 +69,35 @@ def records(
         plan = make_plan(sheet, index, file_column, id_column, label_column, columns)
         return _from_sheet(name, tree, plan, uncertain, unlabelled)
     if not label_from_folder:
-        return file_source(name, tree, lambda _: Described(), notes=notes_of(tree))
+        return file_source(
+            name, tree, lambda _: Described(), notes=notes_of(tree), prefix=f"{name}/"
+        )
+
+    # Folders none of which is a split say nothing of splits.
+    in_splits = any(_split_above(_folders(relative)) for relative in tree.files)
 
     def describe(relative: str) -> Described | Rejection:
-        parts = [shown(part) for part in relative.split("/")[:-1]]
+        parts = _folders(relative)
         if not parts:
             return Rejection(
                 source_of(tree, relative), "label_missing", "it lies in no folder below the source"
             )
-        above = [files.split(part) for part in parts[:-1] if files.split(part) != part]
-        if parts[:-1] and parts[-2].casefold() in ("train", "val", "test"):
-            above = [parts[-2].casefold()]
-        return Described(None, {"labels": (parts[-1],), "split": above[-1] if above else None})
+        said: dict[str, Any] = {"labels": (parts[-1],)}
+        return Described(None, {**said, "split": _split_above(parts)} if in_splits else said)
 
-    return file_source(name, tree, describe, notes=notes_of(tree))
+    return file_source(name, tree, describe, notes=notes_of(tree), prefix=f"{name}/")
+
+
+def _folders(relative: str) -> list[str]:
+    return [shown(part) for part in relative.split("/")[:-1]]
+
+
+def _split_above(parts: Sequence[str]) -> str | None:
+    """The split that one of the folders above a file's own names."""
+    if parts[:-1] and parts[-2].casefold() in ("train", "val", "test"):
+        return parts[-2].casefold()
+    above = [files.split(part) for part in parts[:-1] if files.split(part) != part]
+    return above[-1] if above else None
 
 
 def notes_of(tree: Tree) -> list[str]:
@@ -126,7 +142,10 @@ def _from_sheet(name: str, tree: Tree, plan: Plan, uncertain: str, unlabelled: b
 
     notes = [*plan.sheet.notes, *plan.notes, *notes_of(tree), *files.odd_ages(bad_ages)]
     columns = {name: column.kind for name, column in plan.own.items()}
-    return file_source(name, tree, describe, extra=extra, notes=notes, columns=columns)
+    prefix = f"{name}/" if plan.id is None else None
+    return file_source(
+        name, tree, describe, extra=extra, notes=notes, columns=columns, prefix=prefix
+    )
 
 
 def _no_file(tree: Tree, index: FileIndex, cell: str, line: int | None) -> tuple[str, str]:

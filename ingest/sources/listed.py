@@ -91,6 +91,7 @@ def file_source(
     identify: Identifier | None = None,
     tells: tuple[str, ...] = (),
     columns: Mapping[str, str] | None = None,
+    prefix: str | None = None,
 ) -> Source:
     """A source of the files below a folder.
 
@@ -105,6 +106,7 @@ def file_source(
             relative path.
         tells: the metadata that files tell themselves.
         columns: the user's own columns, name to type.
+        prefix: what stands before the relative path in every id, where ids are made so.
     """
     return Source(
         name=name,
@@ -113,6 +115,7 @@ def file_source(
         note="; ".join(notes) or None,
         root=tree.root,
         columns=columns or {},
+        prefix=prefix,
     )
 
 

@@ -22,6 +22,8 @@ from ingest.record import ImageRecord, Pixels
 from store.errors import BadSource, CxrError, UsageError
 
 SPLITS = ("train", "val", "test")
+#: Columns that the layout tells of every image, also where there is no label.
+TELLS = ("labels", "split")
 #: Larger arrays of images are streamed. ChestMNIST at 224 has 3.9 GB of them in one split.
 WHOLE_BYTES = 256 << 20
 _MAGIC = b"PK\x03\x04"

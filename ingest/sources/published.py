@@ -122,4 +122,6 @@ class Listing:
         def describe(relative: str) -> Described | Rejection:
             return self.described.get(relative) or unnamed(self.tree, relative, self.table)
 
-        return file_source(self.name, self.tree, describe, notes=notes, **options)
+        return file_source(
+            self.name, self.tree, describe, notes=notes, prefix=f"{self.name}/", **options
+        )

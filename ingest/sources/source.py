@@ -23,6 +23,10 @@ class Source:
             from rows of other places; ``None`` for a source that is not a folder.
         columns: the user's own columns in ``extra``: name to ``int``, ``float``, ``bool``,
             ``string`` or ``date``.
+        tells: names of METADATA of which every ImageRecord speaks, also where it is blank there.
+            Of others it speaks where they are not. An ImageFile's ``metadata`` says so itself.
+        prefix: what stands before the path below ``root`` in the ids; ``None`` where ids are not
+            made of paths.
     """
 
     name: str
@@ -31,6 +35,8 @@ class Source:
     note: str | None = None
     root: Path | None = None
     columns: Mapping[str, str] = field(default_factory=dict)
+    tells: tuple[str, ...] = ()
+    prefix: str | None = None
 
 
 class SourceUnavailable(BadSource):

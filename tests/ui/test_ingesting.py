@@ -97,6 +97,29 @@ def test_undo_restores_what_was_replaced(run: Any, tmp_path: Path) -> None:
     assert run("check")[0] == 0
 
 
+def test_what_a_run_is_not_told_stays_and_changes_are_counted(run: Any, tmp_path: Path) -> None:
+    root = tmp_path / "films"
+    for number in range(4):
+        write(root, f"{number}.png", png(number, 16))
+    text = "file,label,age,ward\n" + "".join(f"{n}.png,normal,{40 + n},{n % 2}\n" for n in range(4))
+    table = write(tmp_path, "t.csv", text)
+    ingest = ("ingest", "folder", root, "-q")
+    assert run(*ingest, "--labels", table, "--columns", "age,ward")[0] == 0
+    table.write_text(text.replace("2.png,normal", "2.png,effusion"))
+    code, out, _ = run(*ingest, "--labels", table, "--batch", "two")
+    assert code == 0 and out.startswith("0 inserted, 1 updated (labels 1), 3 unchanged")
+    assert json.loads(run("stats", "--json")[1])["labels"] == {"effusion": 1, "normal": 3}
+    code, out, _ = run(*ingest, "--json")
+    assert json.loads(out)["changed"] == {} and json.loads(out)["unchanged"] == 4
+    assert run(*ingest, "--clear", "colour")[0] == 2
+    code, out, _ = run(*ingest, "--clear", "age,ward", "--json")
+    assert code == 0 and json.loads(out)["changed"] == {"age": 4, "ward": 4}
+    found = json.loads(run("batches", "--json")[1])["batches"]
+    assert [one["changed"] for one in found if one["batch"] == "two"] == [{"labels": 1}]
+    code, _, err = run("ingest", "embeddings", root, "--clear", "age")
+    assert code == 2 and "has no option --clear" in err
+
+
 def test_dicom_and_embeddings(run: Any, tmp_path: Path) -> None:
     values = np.linspace(0, 4095, 256).astype(np.uint16).reshape(16, 16)
     write(tmp_path / "d", "IM1", film(values, SOPInstanceUID="1.2.3", PatientSex="F"))

@@ -74,12 +74,13 @@ def _store(artefacts: Artefacts, store: str, json: bool) -> None:
                 "inserted": report.inserted,
                 "updated": report.updated,
                 "unchanged": report.unchanged,
+                "changed": dict(report.changed),
                 "table_version": report.table_version,
                 "store": gallery.describe(),
             }
         )
         return
     typer.echo(
-        f"{report.inserted:,} inserted, {report.updated:,} updated, {report.unchanged:,} unchanged "
-        f"in {gallery.uri}; encoder {gallery.stamp}"
+        f"{report.inserted:,} inserted, {printing.updated(report.updated, report.changed)}, "
+        f"{report.unchanged:,} unchanged in {gallery.uri}; encoder {gallery.stamp}"
     )

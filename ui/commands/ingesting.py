@@ -136,6 +136,13 @@ def ingest(
     yes: Annotated[
         bool, typer.Option("--yes", help="Really remove what --prune lists.", rich_help_panel=_RUN)
     ] = False,
+    clear: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Blank these columns of the films read, e.g. age,ward. Others stay as stored.",
+            rich_help_panel=_RUN,
+        ),
+    ] = None,
     keep_going: Annotated[
         bool,
         typer.Option(
@@ -183,6 +190,8 @@ def ingest(
     if yes and not prune:
         raise UsageError("--yes goes with --prune")
     if source.partition(":")[0] == "embeddings":
+        if clear:
+            raise UsageError("source 'embeddings' has no option --clear")
         if ray is not None:
             raise UsageError("source 'embeddings' has no option --ray: its vectors are made")
         embeddings(source, path, store, options, encoder, json)
@@ -212,6 +221,7 @@ def ingest(
                     prune=("delete" if yes else "list") if prune else None,
                     keep_going=keep_going,
                     stage=stage,
+                    clear=[name for entry in clear or () for name in entry.split(",")],
                 )
     except KeyboardInterrupt:
         raise interrupted() from None
