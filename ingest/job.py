@@ -16,6 +16,7 @@ from typing import Literal
 
 from ingest.batching import Batch
 from ingest.journal import Journal
+from ingest.moves import checked
 from ingest.pipeline import Stage, Stopped, in_order
 from ingest.planning import End, Planner
 from ingest.report import IngestReport, Progress, describe, suspicion
@@ -47,6 +48,7 @@ def ingest(
     workers: int | None = None,
     stage: Stage | None = None,
     clear: Sequence[str] = (),
+    take_over: bool = False,
 ) -> IngestReport:
     """Bring a gallery up to date with a source.
 
@@ -71,11 +73,13 @@ def ingest(
             of this process when ``None``.
         clear: columns to blank for the images of this source where it tells nothing else; see
             ingest.clearing.
+        take_over: let films take the place of stored ones that came from another folder under the
+            same ids and have other bytes; see ingest.moves.
 
     Raises:
         EncoderMismatch: the gallery belongs to another encoder. Nothing is written then.
         UsageError: a batch size below 1; a prune that would remove all or has no root; a column to
-            clear that is not there.
+            clear that is not there; films from another folder under stored ids. Nothing is written.
         BadRows: a column of the user's own has another type in the gallery. Nothing is written.
         BadSource: the source broke on the way. Batches before that are in the gallery.
     """
@@ -90,13 +94,21 @@ def ingest(
         from ingest.clearing import cleared
 
         source = cleared(source, clear, {**gallery.columns(), **source.columns})
+    memory = FileMemory(state_folder(gallery.uri) if source.root else None)
+    hashed = 0
+    if not take_over:
+        try:
+            source, hashed = checked(source, gallery, memory, _telling(progress))
+        except BaseException:
+            memory.close()
+            raise
     if source.columns:  # a column of another type is refused before anything is encoded
         gallery.make_room(source.columns)
     now = datetime.now(UTC)
     report = IngestReport(batch or f"{now:%Y-%m-%dT%H:%M:%SZ}-{source.name}")
-    report.columns = dict(source.columns)
+    report.columns, report.hashed = dict(source.columns), hashed
     journal = Journal(gallery.uri, source, report, now)
-    job = _Job(source, gallery, encoder, report, now, journal, progress, prune is not None)
+    job = _Job(source, gallery, encoder, report, now, journal, memory, progress, prune is not None)
     try:
         job.run(batch_size, stop or threading.Event(), keep_going, workers, stage)
         if prune is not None and report.stopped is None:
@@ -114,6 +126,18 @@ def ingest(
     return report
 
 
+def _telling(
+    progress: Callable[[Progress], None] | None,
+) -> Callable[[int, int], None] | None:
+    """Progress of the look at what was moved, which hashes files before anything is planned."""
+    if progress is None:
+        return None
+    begin = time.monotonic()
+    return lambda done, total: progress(
+        Progress(done, total, 0, time.monotonic() - begin, 0, "checking")
+    )
+
+
 class _Job:
     """One run: the counters and what they are told to."""
 
@@ -125,6 +149,7 @@ class _Job:
         report: IngestReport,
         now: datetime,
         journal: Journal,
+        memory: FileMemory,
         progress: Callable[[Progress], None] | None,
         note_present: bool,
     ) -> None:
@@ -133,7 +158,7 @@ class _Job:
         self.begin = time.monotonic()
         self.done = 0
         self._told = self.begin
-        self._memory = FileMemory(state_folder(gallery.uri) if source.root else None)
+        self._memory = memory
         self._planner = Planner(
             gallery, self._memory, note_present=note_present, tells=source.tells
         )

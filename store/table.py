@@ -236,6 +236,17 @@ def rows_by_id(table: Any, ids: Iterable[str]) -> list[Row]:
     return found
 
 
+def by_digest(table: Any, digests: Iterable[bytes]) -> Iterator[tuple[bytes, str]]:
+    """(sha256, id) of the stored rows with one of these digests; no other column is read."""
+    from lancedb.expr import col
+
+    wanted = list(dict.fromkeys(digests))
+    for start in range(0, len(wanted), _LOOKUP):
+        condition = col("sha256").isin(wanted[start : start + _LOOKUP])
+        found = scan(table, ["sha256", "id"], condition)
+        yield from zip(found["sha256"].to_pylist(), found["id"].to_pylist(), strict=True)
+
+
 def scan(table: Any, columns: list[str], where: Any = None) -> pa.Table:
     """All rows, or those that pass, in any order."""
     with panics_as_errors():

@@ -120,6 +120,24 @@ def test_what_a_run_is_not_told_stays_and_changes_are_counted(run: Any, tmp_path
     assert code == 2 and "has no option --clear" in err
 
 
+def test_two_folders_of_one_name_are_two_data_sets(run: Any, tmp_path: Path) -> None:
+    for year, seed in (("2024", 0), ("2025", 50)):
+        for number in range(3):
+            write(tmp_path / year / "films", f"{number}.png", png(seed + number, 16))
+    assert run("ingest", "folder", tmp_path / "2024" / "films", "-q")[0] == 0
+    again = ("ingest", "folder", tmp_path / "2025" / "films", "-q")
+    code, out, err = run(*again)
+    assert code == 2 and out == "" and "--dataset NAME" in err and "Nothing was stored" in err
+    assert run("ingest", "folder", tmp_path / "2024" / "films", "-q")[1].startswith(
+        "0 inserted, 0 updated, 3 unchanged"
+    )
+    assert run(*again, "--dataset", "2025")[1].startswith("3 inserted")
+    (tmp_path / "2024").rename(tmp_path / "moved")
+    code, out, _ = run("ingest", "folder", tmp_path / "moved" / "films", "-q")
+    assert code == 0 and "3 updated (source 3)" in out
+    assert "3 updated (image 3, source 3)" in run(*again, "--replace")[1]
+
+
 def test_dicom_and_embeddings(run: Any, tmp_path: Path) -> None:
     values = np.linspace(0, 4095, 256).astype(np.uint16).reshape(16, 16)
     write(tmp_path / "d", "IM1", film(values, SOPInstanceUID="1.2.3", PatientSex="F"))

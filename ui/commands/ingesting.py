@@ -143,6 +143,14 @@ def ingest(
             rich_help_panel=_RUN,
         ),
     ] = None,
+    replace: Annotated[
+        bool,
+        typer.Option(
+            "--replace",
+            help="Let films take the place of others that came from another folder.",
+            rich_help_panel=_RUN,
+        ),
+    ] = False,
     keep_going: Annotated[
         bool,
         typer.Option(
@@ -221,6 +229,7 @@ def ingest(
                     prune=("delete" if yes else "list") if prune else None,
                     keep_going=keep_going,
                     stage=stage,
+                    take_over=replace,
                     clear=[name for entry in clear or () for name in entry.split(",")],
                 )
     except KeyboardInterrupt:
