@@ -10,8 +10,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ingest.findings import Outcome as LabelOutcome
+from ingest.findings import outcome
 from ingest.pipeline import Opened, Outcome, Same
-from ingest.record import Rejection
+from ingest.record import METADATA, Rejection
 from ingest.report import IngestReport
 from ingest.state import FileMemory, Seen
 from ingest.target import ImageEncoder, Target
@@ -60,7 +62,9 @@ class Batch:
         self.count += 1
         if isinstance(found, Rejection):
             self._report.rejected.append(found)
-        elif isinstance(found, Same):
+            return
+        self._report.outcomes[_outcome(found)] += 1
+        if isinstance(found, Same):
             self._report.hashed += found.hashed
             self._same.append(found)
         elif found.vector is not None:
@@ -137,7 +141,7 @@ class Batch:
             id=id_,
             sha256=sha256,
             embedding=vector,
-            **metadata,
+            **{name: metadata[name] for name in METADATA if name in metadata},
             width=size[0],
             height=size[1],
             thumbnail=picture,
@@ -147,10 +151,20 @@ class Batch:
         )
 
 
+def _outcome(found: Opened | Same) -> LabelOutcome:
+    """What the labels of an image say: as it is told, or as it is stored where it is not."""
+    said = found.metadata
+    if "labels" in said or isinstance(found, Opened):
+        return outcome(said.get("labels", ()), bool(said.get("labelled")))
+    row = found.row
+    return outcome(row.labels, bool(row.uncertain or row.absent))
+
+
 def _says_as_stored(told: Mapping[str, Any], row: Row) -> bool:
     return all(
         all(row.extra.get(own) == cell for own, cell in value.items())
         if name == "extra"
         else getattr(row, name) == value
         for name, value in told.items()
+        if name in METADATA
     )

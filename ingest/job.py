@@ -107,6 +107,7 @@ def ingest(
     now = datetime.now(UTC)
     report = IngestReport(batch or f"{now:%Y-%m-%dT%H:%M:%SZ}-{source.name}")
     report.columns, report.hashed = dict(source.columns), hashed
+    report.labelling = dict(source.labelling)
     journal = Journal(gallery.uri, source, report, now)
     job = _Job(source, gallery, encoder, report, now, journal, memory, progress, prune is not None)
     try:

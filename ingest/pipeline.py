@@ -79,7 +79,10 @@ class Stopped(Exception):
 def known_of(record: ImageRecord, tells: Collection[str] = ()) -> dict[str, Any]:
     """What a record tells: all that is not blank, and all that its source answers for."""
     said = {name: getattr(record, name) for name in METADATA}
-    return told({n: value for n, value in said.items() if n in tells or value != METADATA[n]})
+    spoken = {n: value for n, value in said.items() if n in tells or value != METADATA[n]}
+    if record.labelled:
+        spoken |= {"labels": record.labels, "labelled": True}
+    return told(spoken)
 
 
 def open_record(record: ImageRecord, tells: Collection[str] = ()) -> Outcome:

@@ -25,7 +25,9 @@ class ImageRecord:
         id: unique in the gallery, e.g. ``pneumoniamnist/test/17``.
         pixels: uint8, (height, width) grey or (height, width, 3) RGB; bright is dense tissue.
         sha256: 32 bytes, digest of the source.
-        labels: the findings that are present; empty means not labelled.
+        labels: the findings that are present.
+        labelled: whether somebody looked: without labels, nothing was found. A record with labels
+            is labelled, whatever is passed.
         uncertain, absent: findings that are neither present nor unmentioned.
         age: years.
         source: where the pixels came from.
@@ -46,6 +48,11 @@ class ImageRecord:
     age: float | None = None
     source: str = ""
     extra: Mapping[str, Value | None] = field(default_factory=dict)
+    labelled: bool = False
+
+    def __post_init__(self) -> None:
+        if self.labels and not self.labelled:
+            object.__setattr__(self, "labelled", True)
 
 
 #: Columns of a row that describe an image, and what they hold when nothing is known.
@@ -75,6 +82,7 @@ def told(said: Mapping[str, Any]) -> dict[str, Any]:
     found = {name: said[name] for name in METADATA if name in said}
     if any(name in found for name in FINDINGS):
         found |= {name: () for name in FINDINGS if name not in found}
+        found["labelled"] = bool(said.get("labelled"))
     return found
 
 
@@ -91,9 +99,9 @@ class ImageFile:
     Attributes:
         path: where it is; a plain file below the source's root, no link.
         id: unique in the gallery; ``None`` when only the file can tell.
-        metadata: what is known without opening it, by names of METADATA. What it names is told,
-            also where it is blank; what it does not name keeps its stored value. The same holds for
-            the user's own columns in ``extra``.
+        metadata: what is known without opening it, by names of METADATA, and ``labelled``, as
+            ImageRecord has it. What it names is told, also where it is blank; what it does not name
+            keeps its stored value. The same holds for the user's own columns in ``extra``.
         read: bytes to pixels, and to further metadata.
         identify: tells the id when it is not known.
         tells: which metadata comes from the file itself, wherever ``metadata`` says nothing.

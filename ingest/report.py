@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
+from ingest.findings import Outcome
 from ingest.record import Rejection
 
 #: Refusals that say something about a list, not about images.
@@ -89,6 +90,9 @@ class IngestReport:
         gone: ids of rows whose file is gone, when asked for.
         pruned: how many of these were removed.
         columns: the user's own columns that came along, name to type.
+        labelling: where labels came from, see ``ingest.Source``.
+        outcomes: images taken by what their labels say: ``found``, ``nothing_found``,
+            ``not_labelled``.
     """
 
     batch: str
@@ -107,6 +111,10 @@ class IngestReport:
     pruned: int = 0
     columns: dict[str, str] = field(default_factory=dict)
     changed: dict[str, int] = field(default_factory=dict)
+    labelling: dict[str, Any] = field(default_factory=dict)
+    outcomes: dict[Outcome, int] = field(
+        default_factory=lambda: {"found": 0, "nothing_found": 0, "not_labelled": 0}
+    )
 
     @property
     def reasons(self) -> dict[str, int]:
@@ -131,6 +139,8 @@ class IngestReport:
             "gone": self.gone,
             "pruned": self.pruned,
             "columns": self.columns,
+            "labelling": self.labelling,
+            "outcomes": self.outcomes,
             "stopped": self.stopped,
             "warning": self.warning,
             "seconds": round(self.seconds, 3),

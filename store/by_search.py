@@ -15,7 +15,14 @@ import numpy as np
 from store import table
 from store.answering import Answerer
 from store.errors import BadQuery
-from store.evaluation import _RESAMPLES, Evaluation, Labelled, _ByQuery, _summarise
+from store.evaluation import (
+    _RESAMPLES,
+    Evaluation,
+    Labelled,
+    _ByQuery,
+    _summarise,
+    refuse_certain,
+)
 from store.filters import Where
 from store.measures import majority
 from store.protocols import LEAVE_ONE_OUT, SPLIT
@@ -60,6 +67,7 @@ def evaluate_by_search(
     most = len(gallery.ids) - inside
     if not depths or depths[0] < 1 or depths[-1] > most:
         raise BadQuery(f"k = {list(k)}: expected depths from 1 to {most}, the rows to be found")
+    refuse_certain(queries.labels, gallery.labels)
     by_query = _asked(now, queries, gallery, searched, depths, inside)
     nothing = np.empty((len(gallery.ids), 0), np.float32)
     return _summarise(

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from store.equals import Equals
-from store.errors import BadQuery
+from store.errors import BadQuery, NothingToMeasure
 from store.measures import Floats, bootstrap, majority, one_hot
 from store.schema import Vectors
 
@@ -122,6 +122,7 @@ def evaluate(
 
     Raises:
         BadQuery: k below 1 or beyond the gallery, other dimensions, or an empty set.
+        NothingToMeasure: chance is 1, see refuse_certain.
     """
     if not len(queries.ids) or not len(gallery.ids):
         raise BadQuery("nothing to evaluate: there are no labelled rows")
@@ -138,6 +139,7 @@ def evaluate(
     most = len(gallery.ids) - int((own >= 0).any())
     if not depths or depths[0] < 1 or depths[-1] > most:
         raise BadQuery(f"k = {list(k)}: expected depths from 1 to {most}, the rows to be found")
+    refuse_certain(queries.labels, gallery.labels)
 
     by_query = _measure(queries, gallery, own, depths, full_ranking, progress)
     return _summarise(protocol, queries, gallery, depths, by_query, resamples)
@@ -156,6 +158,10 @@ def evaluate_vectors(
         labels: one label per row (a string or a number), or a tuple of them.
         ids: unique; row numbers when left out.
         k: depths.
+
+    Raises:
+        BadQuery: values that are not finite, a zero vector, a k beyond the rows.
+        NothingToMeasure: chance is 1, see refuse_certain.
     """
     matrix = np.asarray(vectors, np.float32)
     if matrix.ndim != 2 or not np.isfinite(matrix).all():
@@ -169,6 +175,33 @@ def evaluate_vectors(
         [tuple(map(str, x)) if isinstance(x, tuple | list) else (str(x),) for x in labels],
     )
     return evaluate("leave-one-out", rows, rows, k)
+
+
+def refuse_certain(queries: Sequence[tuple[str, ...]], gallery: Sequence[tuple[str, ...]]) -> None:
+    """Refuse an evaluation in which chance is exactly 1, for every query.
+
+    That is so when every row that can be found shares a label with every query, as where all have
+    the same label: then Precision@k is 1 whatever the encoder, and says nothing. A query that is in
+    the gallery changes nothing: it shares its labels with itself.
+
+    Args:
+        queries: the labels of each query.
+        gallery: the labels of each row that is searched.
+
+    Raises:
+        NothingToMeasure: it is so.
+    """
+    asked, found = set(map(frozenset, queries)), set(map(frozenset, gallery))
+    everywhere = sorted(frozenset.intersection(*asked, *found))
+    if not everywhere and any(one.isdisjoint(other) for one in asked for other in found):
+        return
+    shared = f" (the label {everywhere[0]!r} is on all of them)" if everywhere else ""
+    raise NothingToMeasure(
+        f"all {len(gallery):,} labelled films share a label with every one of the {len(queries):,} "
+        f"queries{shared}: chance is 1, so Precision@k is 1 whatever the encoder and nothing is "
+        "measured. It takes films that differ in their labels; were the films of the other class "
+        "ingested without one? cxr stats counts labels"
+    )
 
 
 def _by_id(rows: Labelled) -> Labelled:

@@ -275,6 +275,7 @@ class Gallery(Catalogue):
 
         Raises:
             BadQuery: an unknown protocol, a split without labelled rows, a k beyond the gallery.
+            NothingToMeasure: chance is 1: every row shares a label with every query.
         """
 
         def ask(now: Answerer) -> Evaluation:

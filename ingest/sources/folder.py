@@ -10,11 +10,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ingest.classes import parse_names
 from ingest.csvfile import read_sheet
 from ingest.findings import Findings
 from ingest.record import Rejection
 from ingest.sources import listed as files
 from ingest.sources.columns import Plan, make_plan
+from ingest.sources.levels import choose, leave_out_masks
 from ingest.sources.listed import Described, FileIndex, file_source, source_of, unnamed
 from ingest.sources.source import Source
 from ingest.tree import Tree, scan, shown
@@ -29,7 +31,9 @@ def records(
     id_column: str | None = None,
     label_column: Sequence[str] = (),
     columns: Sequence[str] = (),
+    label_names: Sequence[str] = (),
     label_from_folder: bool = False,
+    label_level: int | None = None,
     dataset: str | None = None,
     uncertain: str = "apart",
     unlabelled: bool = False,
@@ -48,8 +52,13 @@ def records(
         columns: what else to keep: ``age``, ``sex``, ``view``, ``patient``, ``split``, each found
             by its usual headings or given as ``age=HEADING``; any other heading becomes a column
             of the user's own, typed by all its cells, under its name or as ``NAME=HEADING``.
-        label_from_folder: the name of a file's folder is its label; a folder named train, val or
-            test above it its split.
+        label_names: what to call the values of the one label column, or folders, each entry
+            ``VALUE=NAME`` or several with commas between: ``0=normal,1=pneumonia``.
+        label_from_folder: the name of a folder is the label of the files below it: of the uppermost
+            level with at least two names, folders named after a split or after what they contain
+            (``train``, ``images``) left out. The innermost folder named after a split is the split.
+        label_level: the level instead, 1 being the first folder below ``place``; asks for labels
+            from folders, too.
         dataset: name of the data set; the folder's own when ``None``.
         uncertain: what becomes of uncertain findings: ``apart``, ``present`` or ``absent``.
         unlabelled: take files without a row in the CSV too, without labels.
@@ -58,54 +67,54 @@ def records(
         UsageError: options that contradict each other.
         BadSource: the folder or the CSV cannot be read, or lacks a column.
     """
-    if labels is not None and label_from_folder:
-        raise UsageError("--labels and --label-from-folder both say where labels are; choose one")
+    by_folder = label_from_folder or label_level is not None
+    if labels is not None and by_folder:
+        which = "--label-from-folder" if label_from_folder else "--label-level"
+        raise UsageError(f"--labels and {which} both say where labels are; choose one")
     if labels is None and (file_column or id_column or label_column or columns):
         raise UsageError("columns were named without a CSV to look in; pass --labels FILE.csv")
+    if labels is None and label_names and not by_folder:
+        raise UsageError("--label-names goes with --labels FILE.csv or --label-from-folder")
     tree = scan(place)
+    masks = leave_out_masks(tree)
     name = dataset or shown(tree.root.name) or "folder"
     if labels is not None:
         sheet, index = read_sheet(labels), FileIndex(tree.files)
-        plan = make_plan(sheet, index, file_column, id_column, label_column, columns)
-        return _from_sheet(name, tree, plan, uncertain, unlabelled)
-    if not label_from_folder:
+        plan = make_plan(sheet, index, file_column, id_column, label_column, columns, label_names)
+        return _from_sheet(name, tree, plan, uncertain, unlabelled, masks)
+    told = {"masks": masks} if masks else {}
+    prefix = f"{name}/"
+    if not by_folder:
+        notes = notes_of(tree, masks)
         return file_source(
-            name, tree, lambda _: Described(), notes=notes_of(tree), prefix=f"{name}/"
+            name, tree, lambda _: Described(), notes=notes, labelling=told, prefix=prefix
         )
-
-    # Folders none of which is a split say nothing of splits.
-    in_splits = any(_split_above(_folders(relative)) for relative in tree.files)
+    levels = choose(tree, label_level, parse_names(label_names)) if tree.files else None
 
     def describe(relative: str) -> Described | Rejection:
-        parts = _folders(relative)
-        if not parts:
+        if levels is None or relative not in levels.of:
             return Rejection(
-                source_of(tree, relative), "label_missing", "it lies in no folder below the source"
+                source_of(tree, relative), "label_missing", "it lies in no folder that is a label"
             )
-        said: dict[str, Any] = {"labels": (parts[-1],)}
-        return Described(None, {**said, "split": _split_above(parts)} if in_splits else said)
+        said: dict[str, Any] = {"labels": (levels.of[relative],)}
+        if levels.splits:  # folders none of which is a split say nothing of splits
+            said["split"] = levels.splits.get(relative)
+        return Described(None, said)
 
-    return file_source(name, tree, describe, notes=notes_of(tree), prefix=f"{name}/")
-
-
-def _folders(relative: str) -> list[str]:
-    return [shown(part) for part in relative.split("/")[:-1]]
-
-
-def _split_above(parts: Sequence[str]) -> str | None:
-    """The split that one of the folders above a file's own names."""
-    if parts[:-1] and parts[-2].casefold() in ("train", "val", "test"):
-        return parts[-2].casefold()
-    above = [files.split(part) for part in parts[:-1] if files.split(part) != part]
-    return above[-1] if above else None
+    notes = [*notes_of(tree, masks), *(levels.notes if levels else ())]
+    told |= levels.told if levels else {}
+    return file_source(name, tree, describe, notes=notes, labelling=told, prefix=prefix)
 
 
-def notes_of(tree: Tree) -> list[str]:
-    """A note when there is nothing to read."""
-    return [] if tree.files else [f"{tree.root} holds no files to read"]
+def notes_of(tree: Tree, masks: int = 0) -> list[str]:
+    """Notes when masks were left out, and when there is nothing to read."""
+    notes = [f"{masks:,} masks, segmentations or previews were left out"] if masks else []
+    return notes if tree.files else [*notes, f"{tree.root} holds no files to read"]
 
 
-def _from_sheet(name: str, tree: Tree, plan: Plan, uncertain: str, unlabelled: bool) -> Source:
+def _from_sheet(
+    name: str, tree: Tree, plan: Plan, uncertain: str, unlabelled: bool, masks: int
+) -> Source:
     Findings().metadata(uncertain)  # refuses an unknown policy before anything is read
     index, table = FileIndex(tree.files), plan.sheet.path.name
     described: dict[str, Described | Rejection] = {}
@@ -140,11 +149,19 @@ def _from_sheet(name: str, tree: Tree, plan: Plan, uncertain: str, unlabelled: b
             return found
         return Described() if unlabelled else unnamed(tree, relative, table)
 
-    notes = [*plan.sheet.notes, *plan.notes, *notes_of(tree), *files.odd_ages(bad_ages)]
+    notes = [*plan.sheet.notes, *plan.notes, *notes_of(tree, masks), *files.odd_ages(bad_ages)]
     columns = {name: column.kind for name, column in plan.own.items()}
+    told = {**plan.told(), **({"masks": masks} if masks else {})}
     prefix = f"{name}/" if plan.id is None else None
     return file_source(
-        name, tree, describe, extra=extra, notes=notes, columns=columns, prefix=prefix
+        name,
+        tree,
+        describe,
+        extra=extra,
+        notes=notes,
+        columns=columns,
+        labelling=told,
+        prefix=prefix,
     )
 
 

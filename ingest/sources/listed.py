@@ -27,7 +27,8 @@ class Described:
 
     Attributes:
         id: of the row; ``None`` for data set and relative path, or what the file itself tells.
-        metadata: by column names.
+        metadata: by column names; ``labelled`` tells nothing found from not labelled, and is told
+            by the labels where a source leaves it out.
     """
 
     id: str | None = None
@@ -92,6 +93,7 @@ def file_source(
     tells: tuple[str, ...] = (),
     columns: Mapping[str, str] | None = None,
     prefix: str | None = None,
+    labelling: Mapping[str, Any] | None = None,
 ) -> Source:
     """A source of the files below a folder.
 
@@ -107,6 +109,7 @@ def file_source(
         tells: the metadata that files tell themselves.
         columns: the user's own columns, name to type.
         prefix: what stands before the relative path in every id, where ids are made so.
+        labelling: where labels come from, see Source.
     """
     return Source(
         name=name,
@@ -116,6 +119,7 @@ def file_source(
         root=tree.root,
         columns=columns or {},
         prefix=prefix,
+        labelling=labelling or {},
     )
 
 
@@ -141,7 +145,12 @@ def _records(
         yield ImageFile(
             path=tree.root / relative,
             id=id_,
-            metadata={"dataset": name, **found.metadata, "source": source_of(tree, relative)},
+            metadata={
+                "dataset": name,
+                "labelled": bool(found.metadata.get("labels")),
+                **found.metadata,
+                "source": source_of(tree, relative),
+            },
             read=read,
             identify=identify,
             tells=tells,

@@ -71,7 +71,6 @@ def records(
             channels=about["n_channels"],
             remedy=remedy,
         ),
-        tells=npz.TELLS,
         note=_md5_note(path, about["MD5" + suffix]),
     )
 

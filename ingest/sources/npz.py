@@ -22,8 +22,6 @@ from ingest.record import ImageRecord, Pixels
 from store.errors import BadSource, CxrError, UsageError
 
 SPLITS = ("train", "val", "test")
-#: Columns that the layout tells of every image, also where there is no label.
-TELLS = ("labels", "split")
 #: Larger arrays of images are streamed. ChestMNIST at 224 has 3.9 GB of them in one split.
 WHOLE_BYTES = 256 << 20
 _MAGIC = b"PK\x03\x04"
@@ -125,6 +123,7 @@ def _read_split(
             pixels=pixels,
             sha256=pixels_digest(pixels),
             labels=names[index],
+            labelled=True,  # zeros of a multi-label set are "nothing found"
             split=split,
             dataset=dataset,
             source=f"{path.name}#{split}/{index}",

@@ -1,7 +1,8 @@
 """RSNA Pneumonia Detection Challenge (Shih et al. 2019): ``stage_2_*`` tables and DICOM films.
 
 A table has a row per box, so an image has several. Labels are the three published classes: normal,
-lung opacity, and "no lung opacity / not normal". The challenge's test films have no labels.
+lung opacity, and "no lung opacity / not normal"; without their table, lung opacity or none. The
+challenge's test films have no labels.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ NAME = "rsna-pneumonia"
 _LABELS = "stage_2_train_labels.csv"
 _CLASSES = "stage_2_detailed_class_info.csv"
 _TEST = "stage_2_test_images"
+#: What Target 0 says of a film where the three classes are not there.
+_OTHER = "no lung opacity"
 
 
 def records(place: str | Path, *, splits: Sequence[str] | None = None) -> Source:
@@ -49,12 +52,14 @@ def records(place: str | Path, *, splits: Sequence[str] | None = None) -> Source
         }
     listing = Listing(NAME, scan(place), _LABELS, wanted)
     if detailed is None:
-        listing.notes.append(f"no {_CLASSES}: films without opacity have no label")
+        listing.notes.append(
+            f"no {_CLASSES}: films with Target 0 are labelled {_OTHER!r}, normal or not"
+        )
     for image, value in target.items():
-        name = classes.get(image) or ("lung opacity" if value == "1" else "")
+        name = classes.get(image) or ("lung opacity" if value == "1" else _OTHER)
         listing.add(
             f"stage_2_train_images/{image}.dcm",
-            {"labels": (name,) if name else (), "split": "train", "patient": f"rsna/{image}"},
+            {"labels": (name,), "split": "train", "patient": f"rsna/{image}"},
         )
     for path_ in listing.tree.files:
         folder, _, name = path_.rpartition("/")

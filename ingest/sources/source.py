@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from ingest.record import ImageFile, ImageRecord, Rejection
 from store.errors import BadSource
@@ -27,6 +28,9 @@ class Source:
             Of others it speaks where they are not. An ImageFile's ``metadata`` says so itself.
         prefix: what stands before the path below ``root`` in the ids; ``None`` where ids are not
             made of paths.
+        labelling: where labels come from, as JSON has it: of a table ``label_columns``,
+            ``kept_columns``, ``not_kept_columns`` and so on, of folder names ``folder_level`` and
+            ``folders``; ``masks`` counts the files left out as masks.
     """
 
     name: str
@@ -37,6 +41,7 @@ class Source:
     columns: Mapping[str, str] = field(default_factory=dict)
     tells: tuple[str, ...] = ()
     prefix: str | None = None
+    labelling: Mapping[str, Any] = field(default_factory=dict)
 
 
 class SourceUnavailable(BadSource):

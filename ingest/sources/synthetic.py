@@ -74,7 +74,6 @@ def records(splits: Sequence[str] | None = None, size: int = 28) -> Source:
             channels=1,
             remedy=remedy,
         ),
-        tells=npz.TELLS,
         note=SYNTHETIC_NOTICE,
     )
 

@@ -93,16 +93,22 @@ def _ticks(path: Path) -> dict[str, Findings]:
     rows = sheet(path, "image_id")
     columns = [h for h in rows.headings if h not in ("image_id", "rad_id", "rad_ID")]
     names = findings.named(columns, path.name)
-    readers: dict[str, int] = defaultdict(int)
+    readers: dict[str, int] = {}
     votes: dict[str, dict[str, int]] = defaultdict(lambda: dict.fromkeys(names.values(), 0))
     for line, row in rows.rows():
-        readers[row["image_id"]] += 1
+        image = row["image_id"]
         try:
-            for name in findings.from_columns(row, names).present:
-                votes[row["image_id"]][name] += 1
+            said = findings.from_columns(row, names)
         except ValueError as error:
             raise BadSource(f"{path}, line {line}: {error}") from error
-    return {image: _agreed(votes[image], count) for image, count in readers.items()}
+        # A row of blanks is nobody's reading: the image stays unlabelled without another.
+        readers[image] = readers.get(image, 0) + said.labelled
+        for name in said.present:
+            votes[image][name] += 1
+    return {
+        image: _agreed(votes[image], count) if count else Findings()
+        for image, count in readers.items()
+    }
 
 
 def _agreed(votes: dict[str, int], readers: int) -> Findings:

@@ -105,6 +105,8 @@ def test_report_as_json(gallery: Gallery) -> None:
         "gone": [],
         "pruned": 0,
         "columns": {},
+        "labelling": {},
+        "outcomes": {"found": 1, "nothing_found": 0, "not_labelled": 0},
         "stopped": None,
         "warning": None,
         "table_version": gallery.table_version,

@@ -11,7 +11,7 @@ from ui import printing
 from ui.commands.distributing import Gpus, Ray, Workers, stage_of
 from ui.commands.importing import embeddings
 from ui.commands.options import Device, EncoderName, Json, Quiet, Store
-from ui.commands.outcome import interrupted, tell
+from ui.commands.outcome import interrupted, labelling, tell
 from ui.commands.patience import patient
 from ui.commands.politeness import NICE, Nice, give_way
 
@@ -57,6 +57,14 @@ def ingest(
             rich_help_panel=_LABELS,
         ),
     ] = None,
+    label_names: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Names of its values, or of folders: 0=normal,1=pneumonia.",
+            metavar="VALUE=NAME,...",
+            rich_help_panel=_LABELS,
+        ),
+    ] = None,
     columns: Annotated[
         list[str] | None,
         typer.Option(
@@ -67,7 +75,17 @@ def ingest(
     label_from_folder: Annotated[
         bool | None,
         typer.Option(
-            "--label-from-folder", help="A file's folder is its label.", rich_help_panel=_LABELS
+            "--label-from-folder",
+            help="A folder is the label of its films: the uppermost level with two names that are "
+            "no split and no container.",
+            rich_help_panel=_LABELS,
+        ),
+    ] = None,
+    label_level: Annotated[
+        int | None,
+        typer.Option(
+            help="The level of these folders; 1 is the first below PATH. Default: told.",
+            rich_help_panel=_LABELS,
         ),
     ] = None,
     unlabelled: Annotated[
@@ -183,8 +201,10 @@ def ingest(
         "file_column": file_column,
         "id_column": id_column,
         "label_column": label_column,
+        "label_names": label_names,
         "columns": columns,
         "label_from_folder": label_from_folder,
+        "label_level": label_level,
         "unlabelled": unlabelled,
         "uncertain": uncertain,
         "dataset": dataset,
@@ -208,6 +228,8 @@ def ingest(
     images = open_source(source, path, **options)
     if images.note:
         printing.warn(images.note)
+    for line in labelling(images.labelling):
+        printing.say(line)
     if path is not None and images.total == 0 and not prune:
         raise BadSource(
             f"nothing to ingest in {path}: it holds no files that {source!r} reads; "
