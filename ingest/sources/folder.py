@@ -82,7 +82,7 @@ def records(
         sheet, index = read_sheet(labels), FileIndex(tree.files)
         plan = make_plan(sheet, index, file_column, id_column, label_column, columns, label_names)
         return _from_sheet(name, tree, plan, uncertain, unlabelled, masks)
-    told = {"masks": masks} if masks else {}
+    told: dict[str, Any] = {"masks": masks} if masks else {}
     prefix = f"{name}/"
     if not by_folder:
         notes = notes_of(tree, masks)

@@ -162,6 +162,27 @@ def test_embeddings(run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert found["batches"][0]["rows"] == 2 and found["other_rows"] == 0
 
 
+def test_embeddings_with_labels_of_0_and_1(
+    run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("CXR_ENCODER")
+    path = tmp_path / "hot.parquet"
+    vectors = [[1.0, 0.0], [0.0, 1.0], [0.6, 0.8]]
+    hot = [[1, 0], [0, 1], [1, 1]]
+    pq.write_table(pa.table({"id": ["a", "b", "c"], "embedding": vectors, "labels": hot}), path)
+    code, _, err = run("ingest", "embeddings", path)
+    assert code == 0 and "2 places of 0 and 1 without names" in err
+    assert json.loads(run("stats", "--json")[1])["labels"] == {"0": 2, "1": 2}
+    code, out, _ = run("ingest", "embeddings", path, "--label-names", "edema,mass", "--json")
+    assert code == 0 and json.loads(out)["changed"] == {"labels": 3, "absent": 2}
+    assert json.loads(run("stats", "--json")[1])["labels"] == {"edema": 2, "mass": 2}
+    assert run("ingest", "embeddings", path, "--label-names", "edema")[0] == 2
+    code, _, err = run("ingest", "embeddings", path, "--label-column", "none")
+    assert code == 1 and "has no column 'none' (--label-column)" in err
+    code, _, err = run("ingest", "embeddings", tmp_path, "--label-column", "labels")
+    assert code == 2 and "is for a Parquet or Arrow file" in err
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [

@@ -28,7 +28,7 @@ def embeddings(
     place = path or Path(source.partition(":")[2])
     if str(place) == ".":
         raise UsageError("source 'embeddings' needs a folder or a file: embeddings PATH")
-    allowed = ("id_column", "vector_column", "normalise")
+    allowed = ("id_column", "vector_column", "label_column", "label_names", "normalise")
     wrong = [name for name, value in options.items() if value is not None and name not in allowed]
     if wrong or encoder is not None:
         option = (wrong or ["encoder"])[0].replace("_", "-")
