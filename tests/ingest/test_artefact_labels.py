@@ -228,7 +228,7 @@ def test_as_right_as_the_names_themselves(data: Path, tmp_path: Path) -> None:
     names = read_table(cases / "names.parquet")
     order = sorted({name for labels in names.labels for name in labels})
     plain = read_table(cases / "multihot.parquet")
-    of = {}
+    of: dict[str, str] = {}
     for said, place in zip(names.labels, plain.labels, strict=True):
         of.update(zip(place, said, strict=True))
     assert len(set(of.values())) == len(of) == len(order)
