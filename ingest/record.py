@@ -79,9 +79,10 @@ def told(said: Mapping[str, Any]) -> dict[str, Any]:
 
     A stored value changes only where it is spoken of. Findings are, all of them, where one is.
     """
-    found = {name: said[name] for name in METADATA if name in said}
+    found = {name: value for name, value in said.items() if name in METADATA}
     if any(name in found for name in FINDINGS):
-        found |= {name: () for name in FINDINGS if name not in found}
+        for name in FINDINGS:
+            found.setdefault(name, ())
         found["labelled"] = bool(said.get("labelled"))
     return found
 
