@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from ingest.csvfile import listed
 from ingest.findings import BLANK, Findings, canonical, is_flags, is_numbers, state
+from ingest.headings import is_metadata
 from store.errors import UsageError
 
 #: Headings made of these words alone name no finding: their 1 and 0 are classes without a name.
@@ -105,7 +106,7 @@ def classes(heading: str, cells: Collection[str]) -> tuple[dict[str, Findings], 
 
 def _two(heading: str, values: Mapping[str, str]) -> tuple[dict[str, Findings], list[str]]:
     said = {value: state(value) for value in values}
-    if not is_generic(heading):
+    if not (is_generic(heading) or is_metadata(heading)):
         absent = heading[3:].strip() if heading.casefold().startswith("no ") else f"no {heading}"
         means = {
             "present": Findings((heading,)),

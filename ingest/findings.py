@@ -31,6 +31,8 @@ BLANK = {"", "nan", "na", "n/a", "none", "null", "-"}
 _JOINTS = ("|", ";", ",")
 #: Labels by which published sets say that nothing was found. ``normal`` is a class like others.
 _NOTHING = {"no finding", "no findings"}
+#: Labels that cannot be true of an image beside a finding.
+_GIVES_WAY = {*_NOTHING, "normal", "healthy"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,3 +228,47 @@ def named(headings: Sequence[str], table: str) -> dict[str, str]:
     if len(set(names.values())) != len(names):
         raise BadSource(f"{table}: two of the columns {list(headings)} are one finding")
     return names
+
+
+def agreed(votes: Mapping[str, int], readers: int) -> Findings:
+    """By the majority of an image's readers: present for more than half, uncertain for some."""
+    present = tuple(name for name, count in votes.items() if 2 * count > readers)
+    some = tuple(name for name, count in votes.items() if 0 < 2 * count <= readers)
+    return Findings(present, tuple(name for name, count in votes.items() if not count), some)
+
+
+def majority(said: Sequence[Findings]) -> Findings:
+    """What several readers of one image come to, each with what he said."""
+    read = [one for one in said if one.labelled]
+    votes: dict[str, int] = {}
+    for name in (name for one in read for name in one.present):
+        votes[name] = votes.get(name, 0) + 1
+    found = agreed(votes, len(read))
+    doubted = dict.fromkeys(name for one in read for name in one.uncertain if name not in votes)
+    denied = dict.fromkeys(
+        name for one in read for name in one.absent if name not in votes and name not in doubted
+    )
+    return Findings(found.present, tuple(denied), (*found.uncertain, *doubted), bool(read))
+
+
+def union(said: Sequence[Findings]) -> Findings:
+    """What several rows of one image come to, where no row is of another reader.
+
+    Present outweighs uncertain, and that absent; that nothing was found gives way to a finding, and
+    ``no mass`` to ``mass``.
+    """
+    present = dict.fromkeys(name for one in said for name in one.present)
+    plain = {name: " ".join(name.casefold().split()) for name in present}
+    if any(one not in _GIVES_WAY for one in plain.values()):
+        there = set(plain.values())
+        present = {
+            name: None
+            for name, one in plain.items()
+            if one not in _GIVES_WAY and not (one[:3] == "no " and one[3:] in there)
+        }
+    doubted = dict.fromkeys(name for one in said for name in one.uncertain if name not in present)
+    denied = dict.fromkeys(
+        name for one in said for name in one.absent if name not in present and name not in doubted
+    )
+    looked = any(one.looked for one in said)
+    return Findings(tuple(present), tuple(denied), tuple(doubted), looked)

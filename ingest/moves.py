@@ -67,11 +67,11 @@ def checked(
     if first is None:
         return source, 0
     items = list(source.records)
-    films = {item.id: item for item in items if isinstance(item, ImageFile) and item.id}
+    films = {item.id or item.otherwise: item for item in items if isinstance(item, ImageFile)}
     pairs = [
         _Pair(films[id_], id_, place, sha256)
         for id_, place, sha256 in (first, *stored)
-        if id_ in films and films[id_].source != place
+        if id_ in films and films[id_].source != place and not _names_itself(films[id_])
     ]
     hashed = _refuse_others(source, pairs, memory, tell)
     return replace(source, records=iter(items)), hashed
@@ -104,6 +104,16 @@ def _refuse_others(
             if tell is not None:
                 tell(start + len(part), len(pairs))
     return hashed
+
+
+def _names_itself(film: ImageFile) -> bool:
+    """Whether a file tells its own id: then it is that film wherever it lies."""
+    if film.id is not None or film.identify is None:
+        return False
+    try:
+        return bool(film.identify(film.path, film.source).get("id"))
+    except (BadImage, OSError):
+        return False
 
 
 def _is_one_file(pair: _Pair) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import threading
 from collections import deque
@@ -13,10 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from ingest.images import large_alone, thumbnail
+from ingest.images import check_contrast, large_alone, reduced, thumbnail
+from ingest.readers import is_older, is_read_anew
 from ingest.record import METADATA, ImageFile, ImageRecord, Pixels, Rejection, told
 from ingest.state import Seen, seen_now
-from ingest.tree import read_plain
+from ingest.tree import open_plain, read_plain
 from store.errors import BadImage
 from store.schema import Row, Vectors
 
@@ -30,12 +32,16 @@ class Opened:
 
     Attributes:
         id: of the row.
-        pixels: uint8; let go once there is a vector.
+        pixels: uint8, those of large images averaged over blocks as far as the encoder allows; let
+            go once there is a vector.
         sha256: of the file, or of the pixels.
         metadata: what is told of it; see record.told.
         picture: its thumbnail, PNG.
         seen: what to remember of the file.
+        size: width and height of the whole image.
         vector: float32 (d,), where it was encoded elsewhere; its pixels are let go then.
+        notes: what a person should know of the file, one short sentence each.
+        again: whether the gallery has it, read by an older version of the pixel reader.
     """
 
     id: str
@@ -46,6 +52,8 @@ class Opened:
     seen: Seen | None = None
     size: tuple[int, int] = field(default=(0, 0))
     vector: Vectors | None = None
+    notes: tuple[str, ...] = ()
+    again: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,15 +93,25 @@ def known_of(record: ImageRecord, tells: Collection[str] = ()) -> dict[str, Any]
     return told(spoken)
 
 
-def open_record(record: ImageRecord, tells: Collection[str] = ()) -> Outcome:
-    """Check the pixels of a record and make its thumbnail."""
+def open_record(
+    record: ImageRecord, side: int = 0, tells: Collection[str] = (), *, again: bool = False
+) -> Outcome:
+    """Check the pixels of a record and make its thumbnail.
+
+    Args:
+        record: which.
+        side: of what the encoder sees; see ``ingest.images.reduction``.
+        tells: of its source.
+        again: see Opened.
+    """
     problem = _bad_pixels(record.pixels)
     if problem:
         return Rejection(record.source, "bad_pixels", problem)
     height, width = record.pixels.shape[:2]
-    picture = thumbnail(record.pixels)
-    size, said = (width, height), known_of(record, tells)
-    return Opened(record.id, record.pixels, record.sha256, said, picture, None, size)
+    pixels = reduced(record.pixels, side)
+    picture, said = thumbnail(pixels), known_of(record, tells)
+    size = (width, height)
+    return Opened(record.id, pixels, record.sha256, said, picture, None, size, again=again)
 
 
 def same_file(
@@ -107,15 +125,25 @@ def same_file(
     return Same(row, told(file.metadata), hashed, seen)
 
 
-def open_file(file: ImageFile, id_: str, row: Row | None) -> Outcome:
-    """Read a file; decode it unless its digest is that of its row.
+def open_file(
+    file: ImageFile, id_: str, row: Row | None, *, side: int = 0, unchanged: bool = False
+) -> Outcome:
+    """Read a file; decode it unless its digest is that of its row, and its reading the same.
 
     Args:
         file: which.
         id_: of its row.
         row: the row that the gallery has, made by the same encoder.
+        side: of what the encoder sees; see ``ingest.images.reduction``.
+        unchanged: whether its stat says that its bytes are those of the row, so that only the
+            header is looked at.
     """
+    again = False
     try:
+        if unchanged and row is not None:
+            with open_plain(file.path) as opened_file:
+                if not is_read_anew(row, side, opened_file):
+                    return same_file(file, row)
         stat = os.lstat(file.path)
         with large_alone(0, stat.st_size):
             data = read_plain(file.path)
@@ -123,12 +151,17 @@ def open_file(file: ImageFile, id_: str, row: Row | None) -> Outcome:
             # A stat from before the read: a change during it shows at the next run.
             seen = seen_now(stat, sha256, id_) if len(data) == stat.st_size else None
             if row is not None and sha256 == row.sha256:
-                return same_file(file, row, hashed=True, seen=seen)
+                again = is_older(row) and is_read_anew(row, side, io.BytesIO(data))
+                if not again:
+                    return same_file(file, row, hashed=True, seen=seen)
             pixels, header = file.read(data, file.source)
             del data
             problem = _bad_pixels(pixels)
             if problem:
                 return Rejection(file.source, "bad_pixels", problem)
+            check_contrast(pixels, file.source)
+            height, width = pixels.shape[:2]
+            pixels = reduced(pixels, side)
             picture = thumbnail(pixels)
     except BadImage as error:
         return Rejection(file.source, error.reason, str(error))
@@ -136,19 +169,22 @@ def open_file(file: ImageFile, id_: str, row: Row | None) -> Outcome:
         return Rejection(
             file.source, "unreadable", f"{file.source} cannot be read ({error.strerror})"
         )
-    height, width = pixels.shape[:2]
-    said = told({**file.metadata, **_from_header(file, header)})
-    return Opened(id_, pixels, sha256, said, picture, seen, (width, height))
+    said = told({**file.metadata, **_from_header(file, header, row if again else None)})
+    size, notes = (width, height), tuple(header.get("notes", ()))
+    return Opened(id_, pixels, sha256, said, picture, seen, size, notes=notes, again=again)
 
 
-def _from_header(file: ImageFile, header: Mapping[str, Any]) -> dict[str, Any]:
-    """What only the file tells: all that its table does not, or leaves blank."""
+def _from_header(file: ImageFile, header: Mapping[str, Any], row: Row | None) -> dict[str, Any]:
+    """What only the file tells: all that its table does not, or leaves blank.
+
+    Of a row whose bytes are the same it told that before; then it only fills what is blank there.
+    """
     known = file.metadata
-    return {
-        name: header.get(name, METADATA[name])
-        for name in file.tells
-        if known.get(name, METADATA[name]) == METADATA[name]
-    }
+    open_ = [name for name in file.tells if known.get(name, METADATA[name]) == METADATA[name]]
+    if row is not None:
+        open_ = [name for name in open_ if getattr(row, name) == METADATA[name]]
+        open_ = [name for name in open_ if header.get(name) is not None]
+    return {name: header.get(name, METADATA[name]) for name in open_}
 
 
 def opened(
@@ -162,7 +198,8 @@ def opened(
         id_ = item.id
         if id_ is None and item.identify is not None:
             try:
-                id_ = str(item.identify(item.path, item.source)["id"])
+                found_id = item.identify(item.path, item.source).get("id")
+                id_ = str(found_id or item.otherwise)
             except BadImage as error:
                 yield Rejection(item.source, error.reason, str(error))
                 continue

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ingest.pipeline import Outcome, Same, known_of, open_file, open_record, same_file
+from ingest.readers import is_older, is_read_anew
 from ingest.record import ImageFile, ImageRecord, Rejection
 from ingest.state import FileMemory, Seen
 from ingest.target import Target
@@ -34,6 +35,7 @@ class Planner:
         gallery: tells which rows are there.
         memory: tells which files did not change.
         note_present: whether ``present`` is wanted.
+        side: of what the encoder sees; see ``ingest.images.reduction``.
         tells: of the source.
 
     Attributes:
@@ -46,11 +48,13 @@ class Planner:
         memory: FileMemory,
         *,
         note_present: bool,
+        side: int = 0,
         tells: Collection[str] = (),
     ) -> None:
         self.present: set[str] = set()
         self._tells = tuple(tells)
         self._gallery, self._memory, self._note_present = gallery, memory, note_present
+        self._side = side
         self._seen_ids: set[str] = set()
 
     def tasks(self, records: Iterator[Item], size: int, pool: ThreadPoolExecutor) -> Iterator[Any]:
@@ -94,16 +98,18 @@ class Planner:
         for id_, item in named:
             row = stored.get(id_)
             if isinstance(item, ImageRecord):
-                if row is not None and item.sha256 == row.sha256:
+                same = row is not None and item.sha256 == row.sha256
+                if row is not None and same and not is_read_anew(row, self._side):
                     yield Same(row, known_of(item, self._tells))
                 else:
-                    yield partial(open_record, item, self._tells)
+                    yield partial(open_record, item, self._side, self._tells, again=same)
                 continue
             seen = unchanged.get(item.source)
-            if seen and row and (seen.id, seen.sha256) == (id_, row.sha256):
+            known = bool(seen and row and (seen.id, seen.sha256) == (id_, row.sha256))
+            if row and known and not is_older(row):
                 yield same_file(item, row)
             else:
-                yield partial(open_file, item, id_, row)
+                yield partial(open_file, item, id_, row, side=self._side, unchanged=known)
 
     def _refuse(self, id_: str, item: ImageRecord | ImageFile) -> Rejection | None:
         source = item.source
@@ -151,4 +157,4 @@ def _name(
     if item.source in unchanged:
         return unchanged[item.source].id
     answer = told[item.source]
-    return answer if isinstance(answer, Rejection) else str(answer["id"])
+    return answer if isinstance(answer, Rejection) else str(answer.get("id") or item.otherwise)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any
@@ -13,7 +13,7 @@ from ingest.dicom_header import parse_age
 from ingest.findings import Findings
 from ingest.headings import is_metadata
 from ingest.sources import listed as files
-from ingest.sources.listed import FileIndex
+from ingest.sources.matching import WAYS, FileIndex
 from ingest.typed import Typed
 from store.columns import name_of
 from store.errors import BadRows, BadSource, UsageError
@@ -195,11 +195,13 @@ def _distinct(
     found: dict[str, set[str] | None] = {
         heading: set() for heading in sheet.headings if heading in whole or heading in some
     }
-    rows = (row for _, row in sheet.rows())
+    at = {heading: number for number, heading in enumerate(sheet.headings)}
+    rows = (cells for _, cells in sheet.lines())
     while block := list(islice(rows, _BLOCK)):
+        columns = list(zip(*block, strict=True))
         for heading, cells in found.items():
             if cells is not None:
-                cells.update([row[heading] for row in block])
+                cells.update(columns[at[heading]])
                 if len(cells) > _MANY and heading not in whole:
                     found[heading] = None
     return found
@@ -310,19 +312,26 @@ def _one(sheet: Sheet, asked: str) -> tuple[str, str]:
 
 
 def _file_column(sheet: Sheet, index: FileIndex) -> str:
-    """The column whose cells name the most files."""
-    hits = dict.fromkeys(sheet.headings, 0)
-    for number, (_, row) in enumerate(sheet.rows()):
-        if number == _SAMPLE and any(hits.values()):
-            break
-        for heading, cell in row.items():
-            hits[heading] += bool(cell) and (
-                index.find(cell) is not None or index.is_ambiguous(cell)
-            )
-    best = max(hits, key=lambda heading: hits[heading])
-    if not hits[best]:
-        raise BadSource(
-            f"no column of {sheet.path} names a file of the folder; say which should with "
-            f"--file-column. It has: {listed(sheet.headings)}"
-        )
-    return best
+    """The column whose cells name the most files, in the strongest of the ways to name one."""
+    # By paths and names; by numbers without their zeros; last by names alone, so that what is said
+    # of each row and file tells where their folders differ.
+    means: tuple[Callable[[str], Iterable[object]], ...] = (
+        lambda cell: index.strength(cell, WAYS[:-1])[1],
+        lambda cell: index.strength(cell, WAYS[-1:])[1],
+        lambda cell: filter(None, [index.same_name(cell)]),
+    )
+    for meant in means:
+        named: dict[str, set[object]] = {heading: set() for heading in sheet.headings}
+        for number, (_, row) in enumerate(sheet.rows()):
+            if number == _SAMPLE and any(named.values()):
+                break
+            for heading, cell in row.items():
+                if cell:
+                    named[heading].update(meant(cell))
+        best = max(named, key=lambda heading: len(named[heading]))
+        if named[best]:
+            return best
+    raise BadSource(
+        f"no column of {sheet.path} names a file of the folder; say which should with "
+        f"--file-column. It has: {listed(sheet.headings)}"
+    )

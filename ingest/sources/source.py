@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ class Source:
             Of others it speaks where they are not. An ImageFile's ``metadata`` says so itself.
         prefix: what stands before the path below ``root`` in the ids; ``None`` where ids are not
             made of paths.
+        refused: those refusals among ``records`` that are known before any file is opened.
         labelling: where labels come from, as JSON has it: of a table ``label_columns``,
             ``kept_columns``, ``not_kept_columns`` and so on, of folder names ``folder_level`` and
             ``folders``; ``masks`` counts the files left out as masks.
@@ -41,6 +42,7 @@ class Source:
     columns: Mapping[str, str] = field(default_factory=dict)
     tells: tuple[str, ...] = ()
     prefix: str | None = None
+    refused: Sequence[Rejection] = ()
     labelling: Mapping[str, Any] = field(default_factory=dict)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import os
 from pathlib import Path
 from shutil import copytree
@@ -168,6 +169,29 @@ def test_a_dicom_film_is_its_uid(tmp_path: Path, gallery: Gallery) -> None:
         write(tmp_path, f"{place}/export/1", film(values, **tags))
         run(tmp_path / place / "export", gallery, kind="dicom")
     assert len(gallery) == 1
+
+
+def without_uid(data: bytes) -> bytes:
+    from pydicom import dcmread
+
+    header = dcmread(io.BytesIO(data))
+    del header.SOPInstanceUID
+    out = io.BytesIO()
+    header.save_as(out)
+    return out.getvalue()
+
+
+def test_dicom_films_without_a_uid_are_their_paths(tmp_path: Path, gallery: Gallery) -> None:
+    values = np.arange(64, dtype=np.uint16).reshape(8, 8)
+    for place in ("a", "b"):
+        for name in ("1", "2"):
+            bare = without_uid(film(values + 9 * (place == "b")))
+            write(tmp_path, f"{place}/export/{name}", bare)
+    assert run(tmp_path / "a" / "export", gallery, kind="dicom").inserted == 2
+    refused(tmp_path / "b" / "export", gallery, kind="dicom")
+    for name in ("1", "2"):
+        write(tmp_path, f"b/export/{name}", film(values, SOPInstanceUID=f"1.2.{name}"))
+    assert run(tmp_path / "b" / "export", gallery, kind="dicom").inserted == 2
 
 
 def test_rows_without_pixels_take_their_films(tmp_path: Path, gallery: Gallery) -> None:

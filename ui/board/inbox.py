@@ -6,7 +6,6 @@ local gallery), one folder per batch, which goes when the batch has ended, howev
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import re
 import unicodedata
@@ -16,6 +15,8 @@ from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from secrets import token_hex
 
+from ingest.csvtable import csv_bytes
+from ingest.dicom_file import is_dicom
 from ingest.images import decode, pixels_digest
 from ingest.state import state_folder
 from store import BadImage, Gallery, UsageError
@@ -26,7 +27,6 @@ _NAME_MAX = 100
 #: Bytes of a file that can hold no more than 224 x 224 pixels in colour, as MedMNIST has them.
 _SMALL = 160 << 10
 _DATASET = re.compile(r"[\w][\w .-]{0,59}")
-_DICOM = slice(128, 132)
 
 
 def inbox(uri: str) -> Path:
@@ -91,7 +91,7 @@ def kind_of(films: Sequence[tuple[str, bytes]]) -> str:
             f"{len(films):,} films of {total >> 20:,} MB: a drop takes {FILES_MAX} films and "
             f"{BYTES_MAX >> 20} MB; put more into a folder of the server, or run cxr ingest there"
         )
-    dicom = sum(data[_DICOM] == b"DICM" for _, data in films)
+    dicom = sum(is_dicom(data) for _, data in films)
     if dicom not in (0, len(films)):
         raise UsageError(
             f"{dicom:,} of these {len(films):,} files are DICOM and the others are not; "
@@ -106,7 +106,7 @@ def digests_of(name: str, data: bytes) -> tuple[bytes, ...]:
     Only rows of small pictures, as MedMNIST has them, have the digest of their pixels.
     """
     found = [hashlib.sha256(data).digest()]
-    if len(data) <= _SMALL and data[_DICOM] != b"DICM":
+    if len(data) <= _SMALL and not is_dicom(data):
         with suppress(BadImage):  # which the job refuses with its reason
             found.append(pixels_digest(decode(data, name)))
     return tuple(found)
@@ -177,10 +177,8 @@ def put(
     if sheet is not None:
         table.write_bytes(sheet)
     elif label.strip():
-        with table.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file)
-            writer.writerow(["file", "label"])
-            writer.writerows([name, label.strip()] for name in names)
+        rows = ([name, label.strip()] for name in names)
+        table.write_bytes(csv_bytes(["file", "label"], rows, guarded=False))  # for cxr ingest alone
     else:
         return home / "films", None
     return home / "films", table

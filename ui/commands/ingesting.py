@@ -37,11 +37,19 @@ def ingest(
     encoder: EncoderName = None,
     device: Device = None,
     labels: Annotated[
-        Path | None, typer.Option(help="A CSV with a row per image.", rich_help_panel=_LABELS)
+        Path | None,
+        typer.Option(help="A CSV with a row per image or finding.", rich_help_panel=_LABELS),
     ] = None,
     file_column: Annotated[
         str | None,
-        typer.Option(help="Its column of files. Default: told.", rich_help_panel=_LABELS),
+        typer.Option(help="Its column of paths or names. Default: told.", rich_help_panel=_LABELS),
+    ] = None,
+    file_prefix: Annotated[
+        str | None,
+        typer.Option(
+            help="What its paths begin with where they are of another machine; cut off.",
+            rich_help_panel=_LABELS,
+        ),
     ] = None,
     id_column: Annotated[
         str | None,
@@ -99,6 +107,13 @@ def ingest(
             rich_help_panel=_LABELS,
         ),
     ] = None,
+    body_part: Annotated[
+        str | None,
+        typer.Option(
+            help="DICOM: any takes films whatever part their headers name. Default: chest.",
+            rich_help_panel=_PUBLISHED,
+        ),
+    ] = None,
     dataset: Annotated[
         str | None,
         typer.Option(
@@ -138,6 +153,13 @@ def ingest(
             "--normalise",
             help="Embeddings: bring vectors to unit length first.",
             rich_help_panel=_PUBLISHED,
+        ),
+    ] = None,
+    within: Annotated[
+        Path | None,
+        typer.Option(
+            help="A folder that PATH and --labels may not leave, through a link either.",
+            rich_help_panel=_LABELS,
         ),
     ] = None,
     batch: Annotated[
@@ -199,6 +221,7 @@ def ingest(
     options = {
         "labels": labels,
         "file_column": file_column,
+        "file_prefix": file_prefix,
         "id_column": id_column,
         "label_column": label_column,
         "label_names": label_names,
@@ -208,12 +231,14 @@ def ingest(
         "unlabelled": unlabelled,
         "uncertain": uncertain,
         "dataset": dataset,
+        "body_part": body_part,
         "splits": split,
         "size": size,
         "root": root,
         "download": download,
         "vector_column": vector_column,
         "normalise": normalise,
+        "within": within,
     }
     if yes and not prune:
         raise UsageError("--yes goes with --prune")
