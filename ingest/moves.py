@@ -13,12 +13,12 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from ingest.images import large_alone
 from ingest.record import ImageFile
 from ingest.sources.source import Source
 from ingest.state import FileMemory, Seen, seen_now
+from ingest.target import Target
 from ingest.tree import read_plain, shown
 from store.errors import BadImage, UsageError
 
@@ -38,7 +38,7 @@ class _Pair:
 
 def checked(
     source: Source,
-    gallery: Any,
+    gallery: Target,
     memory: FileMemory,
     tell: Callable[[int, int], None] | None = None,
 ) -> tuple[Source, int]:
@@ -50,7 +50,7 @@ def checked(
 
     Args:
         source: its records are used up.
-        gallery: a ``store.Gallery``.
+        gallery: tells which rows came from elsewhere.
         memory: learns what was hashed.
         tell: called with how many films are hashed, of how many.
 
@@ -98,7 +98,7 @@ def _refuse_others(
                 if sha256 not in (None, pair.sha256) and not _is_one_file(pair)
             ]
             others += new
-            both_there = any(Path(pair.source).exists() for pair in new)
+            both_there = any(_is_there(pair.source) for pair in new)
             if others and (both_there or 2 * len(others) >= len(pairs)):
                 raise UsageError(_message(source, pairs, others[0]))
             if tell is not None:
@@ -114,6 +114,13 @@ def _names_itself(film: ImageFile) -> bool:
         return bool(film.identify(film.path, film.source).get("id"))
     except (BadImage, OSError):
         return False
+
+
+def _is_there(place: str) -> bool:
+    try:
+        return Path(place).exists()
+    except (OSError, ValueError):
+        return False  # not for this user: as good as gone
 
 
 def _is_one_file(pair: _Pair) -> bool:

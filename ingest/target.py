@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -52,6 +52,9 @@ class Target(Protocol):
 
     def columns(self) -> Mapping[str, str]:
         """The user's own columns: name to kind."""
+
+    def elsewhere(self, place: str, prefix: str | None) -> Iterator[tuple[str, str, bytes]]:
+        """Id, source and sha256 of rows whose file is not where a folder would have it."""
 
     def make_room(self, columns: Mapping[str, str]) -> None:
         """Add columns of the user's own, name to kind; BadRows when one is of another kind."""
