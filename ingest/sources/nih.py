@@ -48,6 +48,8 @@ def records(place: str | Path, *, splits: Sequence[str] | None = None) -> Source
         listing.notes.append("no train_val_list.txt and test_list.txt: films have no split")
     for line, row in rows.rows():
         where = f"{path.name}:{line}"
+        if not listing.here(row["Image Index"], where):
+            continue
         try:
             said = findings.from_cell(row["Finding Labels"], "|")
         except ValueError as error:
