@@ -121,6 +121,14 @@ def test_a_blank_in_a_column_that_is_read_is_told(gallery: Gallery, root: Path) 
     assert told(gallery)["0.png"] == before["0.png"]
 
 
+def test_rows_of_one_film_fill_each_others_blanks(gallery: Gallery, root: Path) -> None:
+    text = "file,label,age,ward\n0.png,edema,,\n0.png,mass,50,3\n0.png,edema,,\n"
+    table = write(root.parent, "t.csv", text)
+    run(gallery, "folder", root, labels=table, columns=["age,ward"], unlabelled=True)
+    row = gallery.row("films/0.png")
+    assert (set(row.labels), row.age, dict(row.extra)) == ({"edema", "mass"}, 50.0, {"ward": 3})
+
+
 def test_films_without_a_row_are_not_spoken_of(gallery: Gallery, root: Path) -> None:
     before = filled(gallery, root)
     table = write(root.parent, "t.csv", "file,label\n2.png,mass\n")
