@@ -112,7 +112,6 @@ def test_report_as_json(gallery: Gallery) -> None:
         "encoder_changed": None,
         "stopped": None,
         "warning": None,
-        "encoder_changed": None,
         "table_version": gallery.table_version,
     }
 
