@@ -17,7 +17,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from store.errors import BadSource
+from ingest.tree import open_plain
+from store.errors import BadImage, BadSource
 
 #: Largest table that is read, in bytes, unpacked.
 MAX_BYTES = 1 << 30
@@ -159,8 +160,8 @@ def _plain(heading: str) -> str:
     return "".join(char for char in heading.casefold() if char.isalnum())
 
 
-def read_sheet(path: str | Path) -> Sheet:
-    """Read a CSV file, packed with gzip or not.
+def read_sheet(path: str | Path, *, links: bool = True) -> Sheet:
+    """Read a CSV file, packed with gzip or not; not through a link, where these are not wanted.
 
     The encoding is told by a byte order mark, else UTF-8 when it is valid, else UTF-16 when every
     other byte is zero, else Windows-1252, which is noted. The separator is the one of comma,
@@ -170,7 +171,7 @@ def read_sheet(path: str | Path) -> Sheet:
         BadSource: it cannot be read, is too large, has no heading, or the same heading twice.
     """
     place = Path(path).expanduser()
-    text, notes = _decoded(place)
+    text, notes = _decoded(place, links)
     separator = None
     first, _, rest = text.partition("\n")
     if first.strip().lower().startswith("sep=") and len(first.strip()) == 5:  # Excel's own hint
@@ -197,8 +198,8 @@ def _reader(text: str, separator: str) -> Any:
     return csv.reader(io.StringIO(text, newline=""), delimiter=separator)
 
 
-def _decoded(path: Path) -> tuple[str, list[str]]:
-    data = _bytes(path)
+def _decoded(path: Path, links: bool) -> tuple[str, list[str]]:
+    data = _bytes(path, links)
     for mark, encoding in _MARKS:
         if data.startswith(mark):
             try:
@@ -226,13 +227,15 @@ def _decoded(path: Path) -> tuple[str, list[str]]:
         return text, [f"{path.name} is not UTF-8; it was read as Windows-1252"]
 
 
-def _bytes(path: Path) -> bytes:
+def _bytes(path: Path, links: bool) -> bytes:
     try:
-        with path.open("rb") as file:
+        with path.open("rb") if links else open_plain(path) as file:
             data = file.read(MAX_BYTES + 1)
         if data.startswith(b"\x1f\x8b"):
             with gzip.open(io.BytesIO(data)) as packed:
                 data = packed.read(MAX_BYTES + 1)
+    except BadImage as error:
+        raise BadSource(f"{error}; pass a CSV file") from error
     except (OSError, EOFError, zlib.error, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise BadSource(f"{path} cannot be read ({reason}); pass a CSV file") from error

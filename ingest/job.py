@@ -26,7 +26,7 @@ from ingest.planning import End, Planner
 from ingest.report import IngestReport, Progress, describe, suspicion
 from ingest.sources.source import Source
 from ingest.state import FileMemory, state_folder
-from ingest.target import ImageEncoder, Target
+from ingest.target import FromFiles, ImageEncoder, Target
 from store.errors import UsageError
 from store.stamps import mismatch
 
@@ -81,6 +81,10 @@ def ingest(
     """
     if batch_size < 1:
         raise UsageError(f"batch_size must be 1 or more, got {batch_size}")
+    from store.arrow import storable
+
+    if batch is not None and not storable(batch):
+        raise UsageError(f"batch {batch!r} is no text that can be stored; choose another name")
     if prune is not None and source.root is None:
         raise UsageError(f"source {source.name!r} is not a folder: there is nothing to prune")
     mine, theirs = encoder.stamp, gallery.stamp
@@ -104,6 +108,8 @@ def ingest(
             from ingest.prune import prune_gone
 
             prune_gone(gallery, source, job.present, report, delete=prune == "delete")
+        if report.encoded and isinstance(encoder, FromFiles):
+            report.encoder_changed = encoder.changed()
         # Writes nothing; asks for the version without loading a single vector.
         report.table_version = gallery.upsert(()).table_version
     except BaseException as error:
@@ -135,7 +141,9 @@ class _Job:
         self.done = 0
         self._told = self.begin
         self._memory = FileMemory(state_folder(gallery.uri) if source.root else None)
-        self._planner = Planner(gallery, self._memory, note_present=note_present)
+        self._planner = Planner(
+            gallery, self._memory, note_present=note_present, side=getattr(encoder, "side", 0)
+        )
 
     @property
     def present(self) -> set[str]:

@@ -70,9 +70,11 @@ METADATA: dict[str, Any] = {
     "extra": MappingProxyType({}),
 }
 
-#: A file's bytes and its name for messages, to its pixels and what the file itself says.
+#: A file's bytes and its name for messages, to its pixels and what the file itself says: metadata,
+#: and ``notes`` for a person, one short sentence each.
 Reader = Callable[[bytes, str], tuple[Pixels, Mapping[str, Any]]]
-#: A file's path and its name for messages, to ``id`` and what the file itself says, without pixels.
+#: A file's path and its name for messages, to ``id``, if there is one, and what the file itself
+#: says, without pixels.
 Identifier = Callable[[Path, str], Mapping[str, Any]]
 
 
@@ -88,6 +90,7 @@ class ImageFile:
         read: bytes to pixels, and to further metadata.
         identify: tells the id when it is not known.
         tells: which metadata comes from the file itself, wherever ``metadata`` says nothing.
+        otherwise: the id where the file tells none.
     """
 
     path: Path
@@ -96,6 +99,7 @@ class ImageFile:
     read: Reader
     identify: Identifier | None = None
     tells: tuple[str, ...] = field(default=())
+    otherwise: str = ""
 
     @property
     def source(self) -> str:

@@ -20,7 +20,8 @@ _NEARLY_ALL = 0.9
 
 _HINTS = {
     "wrong_modality": "is this an export of CT, MR or ultrasound? Expected chest radiographs",
-    "wrong_body_part": "are these films of something else than the chest?",
+    "wrong_body_part": "are these films of something else than the chest? If headers are wrong: "
+    "--body-part any",
     "not_dicom": "these are no DICOM files; for PNG, JPEG or TIFF use: cxr ingest folder PATH",
     "not_an_image": "are these images at all? Pass the folder that holds the films",
     "truncated": "was the copy interrupted? Copy or download the folder again",
@@ -40,6 +41,7 @@ _HINTS = {
     "link": "this is a folder of links, which are never followed; copy the files with cp -rL",
     "archive": "unpack the archives and pass the folder inside",
     "multi_frame": "are these series or videos? Expected single films",
+    "no_contrast": "are these masks, or films that were lost when they were converted?",
     "too_large": "are these whole-slide images or scans? Expected films of at most 64 megapixels",
 }
 
@@ -83,6 +85,7 @@ class IngestReport:
     Attributes:
         inserted, updated, unchanged: rows; ``updated`` counts new vectors and corrected labels.
         encoded: images that went through the encoder; none when nothing is new.
+        reread: of these, images that the gallery had and that are read otherwise by now.
         hashed: files that were read because their stat did not say that they are unchanged.
         rejected: what was refused, and why.
         seconds: how long it took.
@@ -91,12 +94,15 @@ class IngestReport:
         batch: name of this ingestion in the rows that it wrote.
         stopped: why it ended before its source did, one sentence; ``None`` when it did not.
         warning: what looks wrong with the source though it was read to its end.
+        encoder_changed: that the encoder's files are no longer those that made these vectors.
         gone: ids of rows whose file is gone, when asked for.
         pruned: how many of these were removed.
         columns: the user's own columns that came along, name to type.
         labelling: where labels came from, see ``ingest.Source``.
         outcomes: images taken by what their labels say: ``found``, ``nothing_found``,
             ``not_labelled``.
+        notes: what was found in files that were read all the same, a sentence a kind, and in how
+            many of them.
     """
 
     batch: str
@@ -104,6 +110,7 @@ class IngestReport:
     updated: int = 0
     unchanged: int = 0
     encoded: int = 0
+    reread: int = 0
     hashed: int = 0
     rejected: list[Rejection] = field(default_factory=list)
     seconds: float = 0.0
@@ -111,6 +118,7 @@ class IngestReport:
     table_version: int = 0
     stopped: str | None = None
     warning: str | None = None
+    encoder_changed: str | None = None
     gone: list[str] = field(default_factory=list)
     pruned: int = 0
     columns: dict[str, str] = field(default_factory=dict)
@@ -118,6 +126,7 @@ class IngestReport:
     outcomes: dict[Outcome, int] = field(
         default_factory=lambda: {"found": 0, "nothing_found": 0, "not_labelled": 0}
     )
+    notes: Counter[str] = field(default_factory=Counter)
 
     @property
     def reasons(self) -> dict[str, int]:
@@ -132,6 +141,7 @@ class IngestReport:
             "updated": self.updated,
             "unchanged": self.unchanged,
             "encoded": self.encoded,
+            "reread": self.reread,
             "hashed": self.hashed,
             "rejected": [
                 {"source": one.source, "reason": one.reason, "detail": one.detail}
@@ -143,8 +153,10 @@ class IngestReport:
             "columns": self.columns,
             "labelling": self.labelling,
             "outcomes": self.outcomes,
+            "notes": dict(self.notes.most_common()),
             "stopped": self.stopped,
             "warning": self.warning,
+            "encoder_changed": self.encoder_changed,
             "seconds": round(self.seconds, 3),
             "images_per_second": round(self.images_per_second, 1),
             "table_version": self.table_version,

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from store import building, flat, table
+from store import building, flat, table, twins
 from store.errors import StoreDamaged
 from store.mirror import Integers, Snapshot, metadata_names
 
@@ -92,6 +92,8 @@ def _difference(before: Snapshot, handle: Any, dimension: int) -> Snapshot | Non
     vectors[len(kept) :] = values.reshape(-1, dimension)
     keys = before.keys if whole else before.keys.take(pa.array(kept))
     keys = pa.concat_arrays([keys, *fetched["id"].chunks])
+    if twins.any_among(keys):
+        return None
     building.check(keys, vectors, len(kept))
     after = Snapshot(
         handle,

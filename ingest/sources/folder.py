@@ -7,12 +7,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
+from ingest.body_parts import check_choice
 from ingest.classes import parse_names
 from ingest.csvfile import read_sheet
 from ingest.findings import Findings
-from ingest.record import Rejection
+from ingest.record import Reader, Rejection
 from ingest.sources import listed as files
 from ingest.sources.columns import Plan, make_plan
 from ingest.sources.joined import Said, joined, reader_column
@@ -21,13 +23,14 @@ from ingest.sources.listed import (
     Described,
     contested,
     file_source,
+    read_image_file,
     several,
     source_of,
     unnamed,
 )
 from ingest.sources.matching import FileIndex
 from ingest.sources.source import Source
-from ingest.tree import Tree, scan, shown
+from ingest.tree import Tree, confined, scan, shown
 from store.errors import UsageError
 
 
@@ -46,6 +49,8 @@ def records(
     dataset: str | None = None,
     uncertain: str = "apart",
     unlabelled: bool = False,
+    body_part: str = "chest",
+    within: str | Path | None = None,
 ) -> Source:
     """All images below a folder.
 
@@ -74,6 +79,8 @@ def records(
         uncertain: what becomes of uncertain findings: ``apart``, ``present`` or ``absent``.
         unlabelled: take files without a row in the CSV, or outside of folders that are labels, too,
             without labels.
+        body_part: ``any`` takes DICOM films whatever part of the body their headers name.
+        within: a folder that neither the place nor the CSV may leave, through a link either.
 
     Raises:
         UsageError: options that contradict each other.
@@ -87,17 +94,26 @@ def records(
         raise UsageError("columns were named without a CSV to look in; pass --labels FILE.csv")
     if labels is None and label_names and not by_folder:
         raise UsageError("--label-names goes with --labels FILE.csv or --label-from-folder")
-    tree = scan(place)
+    read = partial(read_image_file, body_part=check_choice(body_part))
+    tree = scan(place, within)
     masks = leave_out_masks(tree)
     name = dataset or shown(tree.root.name) or "folder"
     if labels is not None:
-        sheet, index = read_sheet(labels), FileIndex(tree.files, tree.root, prefix=file_prefix)
+        if within is not None:
+            labels = confined(Path(labels).expanduser(), within)
+        sheet = read_sheet(labels, links=within is None)
+        index = FileIndex(tree.files, tree.root, prefix=file_prefix)
         plan = make_plan(sheet, index, file_column, id_column, label_column, columns, label_names)
-        return _from_sheet(name, tree, index, plan, uncertain, unlabelled, masks)
+        return _from_sheet(name, tree, index, plan, uncertain, unlabelled, masks, read)
     told = {"masks": masks} if masks else {}
     if not by_folder:
         return file_source(
-            name, tree, lambda _: Described(), notes=notes_of(tree, masks), labelling=told
+            name,
+            tree,
+            lambda _: Described(),
+            notes=notes_of(tree, masks),
+            labelling=told,
+            read=read,
         )
     levels = choose(tree, label_level, parse_names(label_names)) if tree.files else None
 
@@ -114,9 +130,8 @@ def records(
         )
 
     notes = [*notes_of(tree, masks), *(levels.notes if levels else ())]
-    return file_source(
-        name, tree, describe, notes=notes, labelling={**told, **(levels.told if levels else {})}
-    )
+    chosen = {**told, **(levels.told if levels else {})}
+    return file_source(name, tree, describe, notes=notes, labelling=chosen, read=read)
 
 
 def notes_of(tree: Tree, masks: int = 0) -> list[str]:
@@ -133,6 +148,7 @@ def _from_sheet(
     uncertain: str,
     unlabelled: bool,
     masks: int,
+    read: Reader,
 ) -> Source:
     Findings().metadata(uncertain)  # refuses an unknown policy before anything is read
     sheet, table = plan.sheet, plan.sheet.path.name
@@ -183,7 +199,14 @@ def _from_sheet(
     columns = {name: column.kind for name, column in plan.own.items()}
     told = {**plan.told(), **({"masks": masks} if masks else {})}
     return file_source(
-        name, tree, describe, extra=extra, notes=notes, columns=columns, labelling=told
+        name,
+        tree,
+        describe,
+        extra=extra,
+        notes=notes,
+        columns=columns,
+        labelling=told,
+        read=read,
     )
 
 

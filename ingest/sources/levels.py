@@ -7,14 +7,15 @@ what they contain (``train``, ``images``) are no labels, whatever their depth.
 from __future__ import annotations
 
 import re
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 
+from ingest import headings
 from ingest.classes import check_names
+from ingest.csvfile import listed
 from ingest.findings import canonical
-from ingest.headings import words
 from ingest.tree import Tree, shown
 from store.errors import BadSource, UsageError
 
@@ -37,7 +38,7 @@ _FORMATS = {
     *("preprocessed", "cropped", "normalized", "normalised", "enhanced"),
 }
 _ABOUT = {
-    *("chest", "cxr", "cxrs", "xray", "xrays", "x", "ray", "rays", "radiograph", "radiographs"),
+    *("chest", "cxr", "cxrs", "xray", "xrays", "radiograph", "radiographs"),
     *("radiography", "scan", "scans", "fold", "folds", "set", "sets", "split", "splits", "part"),
     *("all", "the", "and", "of", "new", "small"),
 }
@@ -57,9 +58,14 @@ _MASK_FILE = re.compile(
 
 
 @lru_cache(4096)
+def _words(name: str) -> tuple[str, ...]:
+    return tuple(headings.words(re.sub(r"(?i)\bx[-_ ]?(?=rays?\b)", "x", name.replace("_", " "))))
+
+
+@lru_cache(4096)
 def _split(name: str) -> str | None:
     """The split that a folder is, None for another."""
-    found = words(name)
+    found = _words(name)
     kinds = {_SPLITS[word] for word in found if word in _SPLITS}
     if kinds == {"train", "val"}:
         kinds = {"train"}
@@ -74,7 +80,7 @@ def _is_about(word: str) -> bool:
 
 def _is_container(name: str) -> bool:
     """Whether a folder is named after what it contains, and not after a label."""
-    found = words(name)
+    found = _words(name)
     if all(word.isdigit() for word in found):
         return False  # 0 and 1 are labels
     return all(_is_about(word) or word in _SPLITS for word in found)
@@ -82,20 +88,13 @@ def _is_container(name: str) -> bool:
 
 def _is_masks(name: str) -> bool:
     """Whether a folder holds masks: ``lung masks``, ``leftMask``, but not ``Segmentation Data``."""
-    found = words(name)
+    found = list(_words(name))
     while found and (found[-1].isdigit() or found[-1] in _FORMATS):
         found.pop()
     if not found:
         return False
-    return (
-        found[-1] in _MASKS
-        or found[-1].endswith(("mask", "masks"))
-        or found[0]
-        in (
-            "mask",
-            "masks",
-        )
-    )
+    mask = ("mask", "masks")
+    return found[-1] in _MASKS or found[-1].endswith(mask) or found[0] in mask
 
 
 def leave_out_masks(tree: Tree) -> int:
@@ -106,18 +105,18 @@ def leave_out_masks(tree: Tree) -> int:
     (``a_mask.png`` and ``a.png``) is one, too.
     """
     kinds: dict[str, bool] = {}
-    folders = {path.rpartition("/")[0] for path in tree.files}
-    beside_images = {
-        folder.rpartition("/")[0] for folder in folders if _holds_images(folder.rpartition("/")[2])
+    images = {
+        path[:at]
+        for path in {tuple(path.split("/")[:-1]) for path in tree.files}
+        for at, name in enumerate(path)
+        if _holds_images(name)
     }
     stems = {path.rpartition("/")[2].rpartition(".")[0].casefold() for path in tree.files}
 
     def is_mask(path: str) -> bool:
         folder, _, name = path.rpartition("/")
         if folder not in kinds:
-            above, _, last = folder.rpartition("/")
-            beside = " ".join(words(last)) in _BESIDE and above in beside_images
-            kinds[folder] = beside or _holds_masks(folder.split("/"))
+            kinds[folder] = _holds_masks(tuple(folder.split("/")), images)
         if kinds[folder]:
             return True
         of_film = _MASK_FILE.fullmatch(name.rpartition(".")[0])
@@ -129,9 +128,15 @@ def leave_out_masks(tree: Tree) -> int:
     return left_out
 
 
-def _holds_masks(folders: Sequence[str]) -> bool:
-    for name in reversed(folders):
-        if _is_masks(name):
+def _holds_masks(folders: tuple[str, ...], images: Collection[tuple[str, ...]]) -> bool:
+    """Whether the innermost folder that is named after its content holds masks.
+
+    Args:
+        folders: of a file.
+        images: paths that hold a folder of images.
+    """
+    for at, name in reversed([*enumerate(folders)]):
+        if _is_masks(name) or (" ".join(_words(name)) in _BESIDE and folders[:at] in images):
             return True
         if _holds_images(name):
             return False
@@ -139,7 +144,7 @@ def _holds_masks(folders: Sequence[str]) -> bool:
 
 
 def _holds_images(name: str) -> bool:
-    return _is_container(name) and not _FORMATS.isdisjoint(words(name))
+    return _is_container(name) and not _FORMATS.isdisjoint(_words(name))
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +180,7 @@ def choose(tree: Tree, level: int | None, names: Mapping[str, str]) -> Levels:
     folders = {path: path.split("/")[:-1] for path in tree.files}
     place = _asked(folders, level) if level is not None else _told(tree, folders)
     of = {path: shown(folders[path][at]) for path, at in place.items()}
-    notes = []
+    of, notes = _one_spelling(of)
     if names:
         notes += check_names(names, set(of.values()), "the level of labels")
         of = {path: names.get(canonical(name), name) for path, name in of.items()}
@@ -189,12 +194,29 @@ def choose(tree: Tree, level: int | None, names: Mapping[str, str]) -> Levels:
             f"labels are folder names of several levels ({', '.join(per_level)}); --label-level N "
             "takes one"
         )
-    splits = {path: split for path, found in folders.items() if (split := _split_of(found))}
+    told_apart = _sibling_splits(folders.values())
+    splits = {
+        path: split for path, found in folders.items() if (split := _split_of(found, told_apart))
+    }
     told = {
         "folder_level": levels[0] if len(levels) == 1 else levels,
         "folders": dict(sorted(Counter(of.values()).items())),
     }
     return Levels(of, splits, told, notes)
+
+
+def _one_spelling(of: dict[str, str]) -> tuple[dict[str, str], list[str]]:
+    """Labels of which none differs from another in capitals alone: the most frequent spelling."""
+    counts = Counter(of.values())
+    usual: dict[str, str] = {}
+    for name in sorted(counts, key=lambda name: (-counts[name], name)):
+        usual.setdefault(name.casefold(), name)
+    if len(usual) == len(counts):
+        return of, []
+    others = sorted(counts.keys() - usual.values())
+    taken = listed([usual[name.casefold()] for name in others])
+    note = f"folders {listed(others)} were taken for {taken}"
+    return {path: usual[name.casefold()] for path, name in of.items()}, [note]
 
 
 def _asked(folders: Mapping[str, Sequence[str]], level: int) -> dict[str, int]:
@@ -209,9 +231,14 @@ def _asked(folders: Mapping[str, Sequence[str]], level: int) -> dict[str, int]:
 def _told(tree: Tree, folders: Mapping[str, Sequence[str]]) -> dict[str, int]:
     """Each file's place of the label; the strictest reading of containers that leaves labels."""
     refused = None
+    splits = _sibling_splits(folders.values())
     for loosely in (True, False):
         left = {
-            path: [at for at, name in enumerate(found) if not _passed_over(name, loosely)]
+            path: [
+                at
+                for at, name in enumerate(found)
+                if name not in splits and not _passed_over(name, loosely)
+            ]
             for path, found in folders.items()
         }
         for step in range(max(map(len, left.values()), default=0)):
@@ -241,14 +268,14 @@ def _passed_over(name: str, loosely: bool) -> bool:
     return (
         _split(name) is not None
         or _is_container(name)
-        or (loosely and (words(name) or [""])[-1] in _DATA)
+        or (loosely and (_words(name) or ("",))[-1] in _DATA)
     )
 
 
 def _are_persons(labels: Counter[str]) -> bool:
     """Whether folders are as many as films, about, or are numbered persons."""
     films = sum(labels.values())
-    numbered = [words(name) for name in labels]
+    numbered = [_words(name) for name in labels]
     persons = sum(
         len(found) > 1 and found[0] in _PERSONS and found[1].isdigit() for found in numbered
     )
@@ -277,6 +304,25 @@ def _overview(folders: Mapping[str, Sequence[str]]) -> str:
     return "; ".join(levels) or "no file lies in a folder"
 
 
-def _split_of(folders: Sequence[str]) -> str | None:
+def _sibling_splits(paths: Iterable[Sequence[str]]) -> dict[str, str]:
+    """Folders side by side that differ in their split alone: ``covid_train`` and ``covid_test``."""
+    beside: dict[tuple[str, ...], set[str]] = defaultdict(set)
+    for path in {tuple(path) for path in paths}:
+        for at, name in enumerate(path):
+            beside[path[:at]].add(name)
+    found: dict[str, str] = {}
+    for names in beside.values():
+        kinds = {
+            name: [_SPLITS[word] for word in _words(name) if word in _SPLITS] for name in names
+        }
+        rest = {tuple(word for word in _words(name) if word not in _SPLITS) for name in names}
+        single = all(len(kind) == 1 for kind in kinds.values())
+        if len(names) > 1 and len(rest) == 1 and single:
+            found.update((name, kind[0]) for name, kind in kinds.items())
+    return found
+
+
+def _split_of(folders: Sequence[str], told_apart: Mapping[str, str]) -> str | None:
     """The innermost folder that is a split."""
-    return next((split for name in reversed(folders) if (split := _split(name))), None)
+    splits = (told_apart.get(name) or _split(name) for name in reversed(folders))
+    return next((split for split in splits if split), None)

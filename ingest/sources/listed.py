@@ -7,6 +7,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from ingest import dicom
+from ingest.body_parts import Choice
+from ingest.dicom_file import is_dicom
 from ingest.images import decode
 from ingest.record import Identifier, ImageFile, Pixels, Reader, Rejection
 from ingest.sources.matching import FileIndex as FileIndex
@@ -36,8 +39,13 @@ class Described:
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
 
-def read_image_file(data: bytes, name: str) -> tuple[Pixels, dict[str, Any]]:
-    """The pixels of an image file, which tells nothing else."""
+def read_image_file(
+    data: bytes, name: str, body_part: Choice = "chest"
+) -> tuple[Pixels, dict[str, Any]]:
+    """The pixels of an image file, which tells nothing else but the notes on a DICOM film."""
+    if is_dicom(data):
+        film = dicom.read_film(data, name, body_part)
+        return film.pixels, {"notes": film.notes}
     return decode(data, name), {}
 
 
@@ -63,8 +71,8 @@ def file_source(
         extra: refusals beside those of files and of the tree.
         notes: what a person should know, one sentence each.
         read: bytes to pixels.
-        identify: tells ids that ``describe`` leaves open; without it they are made of data set and
-            relative path.
+        identify: tells ids that ``describe`` leaves open; without it, and where it finds none,
+            they are made of data set and relative path.
         tells: the metadata that files tell themselves.
         columns: the user's own columns, name to type.
         labelling: where labels come from, see Source.
@@ -99,8 +107,9 @@ def _records(
             yield found
             continue
         id_ = found.id
+        by_path = f"{name}/{shown(relative)}"
         if id_ is None and identify is None:
-            id_ = f"{name}/{shown(relative)}"
+            id_ = by_path
         yield ImageFile(
             path=tree.root / relative,
             id=id_,
@@ -113,6 +122,7 @@ def _records(
             read=read,
             identify=identify,
             tells=tells,
+            otherwise=by_path,
         )
 
 

@@ -50,7 +50,11 @@ def records(place: str | Path, *, splits: Sequence[str] | None = None) -> Source
         where = f"{path.name}:{line}"
         if not listing.here(row["Image Index"], where):
             continue
-        said = findings.from_cell(row["Finding Labels"], "|")
+        try:
+            said = findings.from_cell(row["Finding Labels"], "|")
+        except ValueError as error:
+            listing.refuse(row["Image Index"], "bad_label", f"{where}: {error}")
+            continue
         years, odd = age(row["Patient Age"])
         listing.add(
             row["Image Index"],

@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from ingest import dicom
+from ingest.body_parts import Choice
 from ingest.csvfile import Sheet, read_sheet
+from ingest.dicom_file import is_dicom
 from ingest.dicom_header import TELLS, parse_age
 from ingest.images import decode
 from ingest.record import Pixels, Rejection
@@ -108,10 +110,10 @@ def check_splits(splits: Sequence[str] | None, allowed: Sequence[str]) -> tuple[
     return tuple(dict.fromkeys(splits))
 
 
-def read_film(data: bytes, name: str) -> tuple[Pixels, Any]:
+def read_film(data: bytes, name: str, body_part: Choice = "chest") -> tuple[Pixels, Any]:
     """Pixels of a DICOM film with what its header tells, or of the same film as PNG or JPEG."""
-    if data[128:132] == b"DICM":
-        return dicom.read(data, name)
+    if is_dicom(data):
+        return dicom.read(data, name, body_part)
     return decode(data, name), {}
 
 

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from ingest import findings
+from ingest.body_parts import check_choice
 from ingest.findings import Findings
 from ingest.sources.published import FILM_TELLS, Listing, check_splits, read_film, sheet, table
 from ingest.sources.source import Source
@@ -31,7 +33,11 @@ _BOXES = {
 
 
 def records(
-    place: str | Path, *, splits: Sequence[str] | None = None, uncertain: str = "apart"
+    place: str | Path,
+    *,
+    splits: Sequence[str] | None = None,
+    uncertain: str = "apart",
+    body_part: str = "chest",
 ) -> Source:
     """The films of VinDr-CXR that are in a folder; view, sex and age from their headers.
 
@@ -39,11 +45,13 @@ def records(
         place: the folder with the tables and ``train/``, ``test/``, or one of its parts.
         splits: some of ``train``, ``test``; all when ``None``.
         uncertain: what becomes of uncertain findings: ``apart``, ``present`` or ``absent``.
+        body_part: ``any`` takes films whatever part of the body their headers name.
 
     Raises:
         BadSource: no table there, or one without the published columns.
     """
     findings.Findings().metadata(uncertain)
+    part = check_choice(body_part)
     wanted = check_splits(splits, ("train", "test"))
     tables: list[Path] = []
     said: dict[str, dict[str, Findings]] = {}
@@ -73,7 +81,7 @@ def records(
             for path in listing.tree.files
             if path in listing.described or not _others(listing.index.folders(path), wanted)
         ]
-    return listing.source(read=read_film, tells=FILM_TELLS)
+    return listing.source(read=partial(read_film, body_part=part), tells=FILM_TELLS)
 
 
 def _others(folders: Sequence[str], wanted: Sequence[str]) -> bool:

@@ -404,9 +404,9 @@ def published(root: Path, kind: str) -> Counter[str]:
         write(root, "Data_Entry_2017.csv", f"{heading}\n{text}")
         films(root, "0.png", "1.png", "2.png")
     elif kind == "chexpert":
-        rows = ["0," * 13 + "1", "1" + "," * 13, "0" + ",0" * 13, "," * 13, ",,,,,-1" + "," * 8]
+        said_ = ["0," * 13 + "1", "1" + "," * 13, "0" + ",0" * 13, "," * 13, ",,,,,-1" + "," * 8]
         paths = [f"train/patient0000{n}/study1/view1_frontal.jpg" for n in range(5)]
-        lines = [f"{path},Male,50,Frontal,AP,{row}" for path, row in zip(paths, rows, strict=True)]
+        lines = [f"{path},Male,50,Frontal,AP,{row}" for path, row in zip(paths, said_, strict=True)]
         heading = f"Path,Sex,Age,Frontal/Lateral,AP/PA,{FOURTEEN}"
         write(root, "train.csv", "\n".join([heading, *lines]) + "\n")
         films(root, *paths)
@@ -419,8 +419,8 @@ def published(root: Path, kind: str) -> Counter[str]:
         for name in "abcd":
             write(root, f"train/{name}.dicom", b"\0" * 132)
     elif kind == "rsna":
-        rows = "".join(f"{name},,,,,{target}\n" for name, target in zip("abc", "010", strict=True))
-        write(root, "stage_2_train_labels.csv", f"patientId,x,y,width,height,Target\n{rows}")
+        boxes = "".join(f"{name},,,,,{target}\n" for name, target in zip("abc", "010", strict=True))
+        write(root, "stage_2_train_labels.csv", f"patientId,x,y,width,height,Target\n{boxes}")
         for name in "abc":
             write(root, f"stage_2_train_images/{name}.dcm", b"\0" * 132)
         write(root, "stage_2_test_images/d.dcm", b"\0" * 132)
@@ -454,6 +454,13 @@ def test_published_readers_tell_the_three_apart(
     tmp_path: Path, kind: str, wanted: dict[str, int]
 ) -> None:
     assert published(tmp_path, kind) == wanted
+
+
+def test_a_cell_of_nih_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
+    published(tmp_path, "nih")
+    sheet = tmp_path / "Data_Entry_2017.csv"
+    sheet.write_text(sheet.read_text().replace("0.png,Mass|Edema", "0.png,['Mass"))
+    assert refused(open_source("nih", tmp_path)) == {"0.png": "bad_label"}
 
 
 def test_target_0_of_rsna_is_a_class_without_its_table_too(tmp_path: Path) -> None:
@@ -549,8 +556,13 @@ def test_a_data_set_of_segmentations_is_no_mask(tmp_path: Path) -> None:
         (["chest_xray/test/a/1.png", "chest_xray/chest_xray/test/b/2.png"], ["b", "a"]),
         (["normal data/a.png", "covid data/b.png"], ["covid data", "normal data"]),
         (["PA/a.png", "AP/b.png"], ["AP", "PA"]),
+        (["x/a.png", "y/b.png"], ["x", "y"]),
+        (["Chest X-rays/a/1.png", "x_ray images/b/2.png"], ["a", "b"]),
+        (["imgs/a/1.png", "imgs/b/2.png", "annotations/1.png"], ["a", "b"]),
         (["a/x/1.png", "a/y/2.png", "b/x/3.png"], ["a", "a", "b"]),
         (["fold_1/a/1.png", "fold_2/b/2.png"], ["a", "b"]),
+        (["stage_2_train/a/1.png", "stage_2_test/b/2.png"], ["b", "a"]),
+        (["train_normal/1.png", "train_sick/2.png"], ["train_normal", "train_sick"]),
         (["images_001/images/a/1.png", "images_002/images/b/2.png"], ["a", "b"]),
     ],
 )
@@ -559,6 +571,22 @@ def test_the_uppermost_level_that_tells_apart(
 ) -> None:
     source = by_folder(films(tmp_path / "set", *names))
     assert [one.metadata["labels"][0] for one in source.records] == labels  # type: ignore[union-attr]
+
+
+def test_folders_that_differ_in_capitals_alone_are_one_label(tmp_path: Path) -> None:
+    names = "train/NORMAL/1.png", "train/NORMAL/2.png", "test/Normal/3.png", "test/sick/4.png"
+    source = by_folder(films(tmp_path / "s", *names))
+    assert source.labelling["folders"] == {"NORMAL": 3, "sick": 1}
+    assert "folders 'Normal' were taken for 'NORMAL'" in str(source.note)
+
+
+def test_folders_that_differ_in_their_split_alone(tmp_path: Path) -> None:
+    names = "covid_train/a/1.png", "covid_train/b/2.png", "covid_test/a/3.png"
+    assert label_of(by_folder(films(tmp_path / "s", *names))) == {
+        "covid_train/a/1.png": ("a", "train"),
+        "covid_train/b/2.png": ("b", "train"),
+        "covid_test/a/3.png": ("a", "test"),
+    }
 
 
 def test_a_level_is_asked_for(tmp_path: Path) -> None:

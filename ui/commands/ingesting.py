@@ -107,6 +107,13 @@ def ingest(
             rich_help_panel=_LABELS,
         ),
     ] = None,
+    body_part: Annotated[
+        str | None,
+        typer.Option(
+            help="DICOM: any takes films whatever part their headers name. Default: chest.",
+            rich_help_panel=_PUBLISHED,
+        ),
+    ] = None,
     dataset: Annotated[
         str | None,
         typer.Option(
@@ -146,6 +153,13 @@ def ingest(
             "--normalise",
             help="Embeddings: bring vectors to unit length first.",
             rich_help_panel=_PUBLISHED,
+        ),
+    ] = None,
+    within: Annotated[
+        Path | None,
+        typer.Option(
+            help="A folder that PATH and --labels may not leave, through a link either.",
+            rich_help_panel=_LABELS,
         ),
     ] = None,
     batch: Annotated[
@@ -202,12 +216,14 @@ def ingest(
         "unlabelled": unlabelled,
         "uncertain": uncertain,
         "dataset": dataset,
+        "body_part": body_part,
         "splits": split,
         "size": size,
         "root": root,
         "download": download,
         "vector_column": vector_column,
         "normalise": normalise,
+        "within": within,
     }
     if yes and not prune:
         raise UsageError("--yes goes with --prune")

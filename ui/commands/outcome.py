@@ -29,9 +29,14 @@ def tell(
         printing.as_json(report.as_dict())
     else:
         typer.echo(summary(report))
+        if report.reread:
+            films = "film was" if report.reread == 1 else "films were"
+            printing.say(f"{report.reread:,} {films} read by an older reader; read again")
         if report.columns:
             told = ", ".join(f"{name} ({kind})" for name, kind in report.columns.items())
             printing.say(f"columns of your own: {told}")
+    for note, count in report.notes.most_common():
+        printing.warn(f"{count:,} {'film' if count == 1 else 'films'}: {note}")
     for rejection in report.rejected[:20]:
         printing.warn(f"refused {rejection.source}: {rejection.reason}: {rejection.detail}")
     if report.rejected:
@@ -44,6 +49,8 @@ def tell(
         _pruned(report)
     if report.warning:
         printing.warn(report.warning)
+    if report.encoder_changed:
+        printing.warn(report.encoder_changed)
     if report.stopped == "interrupted":
         raise interrupted()
     if report.stopped:
