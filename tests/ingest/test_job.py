@@ -108,6 +108,7 @@ def test_report_as_json(gallery: Gallery) -> None:
         "columns": {},
         "labelling": {},
         "outcomes": {"found": 1, "nothing_found": 0, "not_labelled": 0},
+        "encoder_changed": None,
         "stopped": None,
         "warning": None,
         "table_version": gallery.table_version,
