@@ -114,8 +114,9 @@ class Plan:
         """What a row says beside findings."""
         found: dict[str, Any] = {name: _READ[name](row[at]) for name, at in self.known.items()}
         if self.own:
-            values = {name: column.value(row[column.heading]) for name, column in self.own.items()}
-            found["extra"] = {name: value for name, value in values.items() if value is not None}
+            found["extra"] = {
+                name: column.value(row[column.heading]) for name, column in self.own.items()
+            }
         return found
 
     def odd_age(self, row: Mapping[str, str]) -> bool:

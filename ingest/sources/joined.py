@@ -139,5 +139,9 @@ def _merged(known: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]
     """Two rows' metadata as one; what is known stays."""
     found = {**more, **{name: value for name, value in known.items() if value is not None}}
     if "extra" in found:
-        found["extra"] = {**more.get("extra", {}), **known.get("extra", {})}
+        own = known.get("extra", {})
+        found["extra"] = {
+            **more.get("extra", {}),
+            **{name: value for name, value in own.items() if value is not None},
+        }
     return found

@@ -61,7 +61,7 @@ def records(place: str | Path, *, splits: Sequence[str] | None = None) -> Source
             {
                 "labels": tuple(findings.vocabulary(name) for name in said.present),
                 "labelled": said.labelled,
-                "split": official.get(row["Image Index"]),
+                **({"split": official.get(row["Image Index"])} if official else {}),
                 "patient": f"nih/{row['Patient ID']}" if row["Patient ID"] else None,
                 "view": listed.view(row["View Position"]),
                 "sex": listed.sex(row["Patient Gender"]),

@@ -236,7 +236,13 @@ class Listing:
             )
 
         return file_source(
-            self.name, self.tree, describe, extra=self._extra, notes=notes, **options
+            self.name,
+            self.tree,
+            describe,
+            extra=self._extra,
+            notes=notes,
+            prefix=f"{self.name}/{shown(self._below)}",
+            **options,
         )
 
 

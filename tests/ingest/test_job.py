@@ -97,6 +97,7 @@ def test_report_as_json(gallery: Gallery) -> None:
         "inserted": 1,
         "updated": 0,
         "unchanged": 0,
+        "changed": {},
         "encoded": 1,
         "reread": 0,
         "notes": {},

@@ -497,7 +497,7 @@ def by_folder(root: Path, **options: Any) -> Source:
 
 def label_of(source: Source) -> dict[str, Any]:
     return {
-        str(one.id).partition("/")[2]: (one.metadata["labels"][0], one.metadata["split"])
+        str(one.id).partition("/")[2]: (one.metadata["labels"][0], one.metadata.get("split"))
         for one in source.records
         if isinstance(one, ImageFile)
     }
