@@ -251,6 +251,17 @@ def stored(table: Any, ids: Iterable[str]) -> dict[str, Stored]:
     return found
 
 
+def by_digest(table: Any, digests: Iterable[bytes]) -> Iterator[tuple[bytes, str]]:
+    """(sha256, id) of the stored rows with one of these digests; no other column is read."""
+    from lancedb.expr import col
+
+    wanted = list(dict.fromkeys(digests))
+    for start in range(0, len(wanted), _LOOKUP):
+        condition = col("sha256").isin(wanted[start : start + _LOOKUP])
+        found = scan(table, ["sha256", "id"], condition)
+        yield from zip(found["sha256"].to_pylist(), found["id"].to_pylist(), strict=True)
+
+
 def rows_by_id(table: Any, ids: Iterable[str]) -> dict[str, Row]:
     """The rows with these ids, without vector and picture; unknown ids are left out.
 

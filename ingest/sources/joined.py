@@ -73,7 +73,8 @@ def joined(
         place = f"{table}:{first.line}"
         return Rejection(source_of(tree, film), "no_id", f"{place}: column {plan.id!r} is empty")
     whole = first.findings if len(said) == 1 else _findings(said)
-    if plan.classes and len(whole.present) > 1:  # of one class or the other, never of both
+    # Of two classes a film is of one. Numbers of more than two may as well be those of findings.
+    if len(whole.present) > 1 and len({one.present for one in plan.classes.values()} - {()}) == 2:
         later = next(one for one in said if one.findings.present != first.findings.present)
         return _differ(
             tree, film, table, first.line, later.line, f"class ({', '.join(whole.present)})"
@@ -126,5 +127,9 @@ def _merged(known: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]
     """Two rows' metadata as one; what is known stays."""
     found = {**more, **{name: value for name, value in known.items() if value is not None}}
     if "extra" in found:
-        found["extra"] = {**more.get("extra", {}), **known.get("extra", {})}
+        own = known.get("extra", {})
+        found["extra"] = {
+            **more.get("extra", {}),
+            **{name: value for name, value in own.items() if value is not None},
+        }
     return found

@@ -99,6 +99,34 @@ def test_a_folder_with_bad_files_is_told_as_on_one_machine(apart: bool, tmp_path
 
 
 @needs_ray
+def test_what_a_run_is_not_told_stays_there_too(tmp_path: Path) -> None:
+    films, table = tmp_path / "films", tmp_path / "t.csv"
+    films.mkdir()
+    made, told = [], []
+    for name in ("one", "ray"):
+        gallery = Gallery.create(tmp_path / name, FakeEncoder().stamp)
+        for number in range(6):
+            Image.fromarray(picture(number, 9)).save(films / f"{number}.png")
+        lines = [f"{n}.png,normal,{40 + n},{n % 2}" for n in range(6)]
+        table.write_text("\n".join(["file,label,age,ward", *lines]))
+        first = open_source("folder", films, labels=table, columns=["age,ward"])
+        ingest(first, gallery, FakeEncoder())
+        Image.fromarray(picture(99, 9)).save(films / "2.png")
+        table.write_text("\n".join(["file,label", *lines]).replace("3.png,normal", "3.png,mass"))
+        stage = None if name == "one" else on_ray(FakeEncoder, Pool(workers=(1, 1)))
+        second = open_source("folder", films, labels=table)
+        told.append(same(ingest(second, gallery, FakeEncoder(), stage=stage, clear=["ward"])))
+        gallery.refresh()
+        assert [row.age for row in gallery.rows(gallery.ids()).values()] == [
+            40 + n for n in range(6)
+        ]
+        made.append(contents(gallery))
+    assert told[0] == told[1]
+    assert told[0]["changed"] == {"image": 1, "ward": 6, "labels": 1}
+    assert made[0] == made[1]
+
+
+@needs_ray
 def test_killed_workers_lose_nothing_and_double_nothing(gallery: Gallery, tmp_path: Path) -> None:
     encoder = Noting(tmp_path, fatal=(4, 13))
     items = some(30 * CHUNK)
