@@ -86,6 +86,23 @@ def test_as_file_names_and_folder_names(tmp_path: Path, cxr: Cxr) -> None:
     check(gallery, gallery.ids(), cxr)
 
 
+@pytest.mark.parametrize("name", ["left 2''", "it's", "100 %_", "''"])
+def test_as_names_of_a_folder_that_is_moved(tmp_path: Path, name: str) -> None:
+    """Rows are told by their place and by how their ids begin, in the table's own language."""
+    gallery = Gallery.create(tmp_path / "gallery", FakeEncoder().stamp)
+    root = tmp_path / name
+    root.mkdir()
+    for number in range(3):
+        (root / f"{number}.png").write_bytes(png(number))
+    first = ingest(open_source("folder", root, dataset=name), gallery, FakeEncoder())
+    assert ingest(open_source("folder", root, dataset=name), gallery, FakeEncoder()).unchanged == 3
+    (tmp_path / "other").mkdir()
+    moved = root.rename(tmp_path / "other" / name)
+    again = ingest(open_source("folder", moved, dataset=name), gallery, FakeEncoder())
+    assert (first.inserted, again.inserted, again.encoded, len(gallery)) == (3, 0, 0, 3)
+    assert all(row.source.startswith(str(moved)) for row in gallery.rows(gallery.ids()).values())
+
+
 def test_as_cells_of_a_csv(tmp_path: Path, cxr: Cxr) -> None:
     root = tmp_path / "films"
     root.mkdir()
@@ -185,3 +202,60 @@ def test_lists_of_an_audit_read_back() -> None:
     head, rows = lists.exact([group])
     assert json.loads(json.dumps(rows))[0][4:] == ["=1", "a; b", None, "@x", "it's"]
     assert len(head) == len(rows[0])
+
+
+# -- what is no text at all ------------------------------------------------------------------------
+
+HALF = "\udcff"
+
+
+def test_names_that_no_system_can_decode(tmp_path: Path, cxr: Cxr) -> None:
+    """Bytes of a command line that are not UTF-8 arrive as halves of characters."""
+    encoder = films.tiny_clip(tmp_path / "tiny-clip")
+    root, store = tmp_path / f"films {HALF}", tmp_path / "gallery"
+    root.mkdir()
+    (root / f"{HALF}.png").write_bytes(films.png(films.draw(1, True)))
+    options = ["--store", store, "--encoder", encoder]
+    assert cxr("ingest", "folder", root, *options, "--dataset", f"a{HALF}").code == 0
+    assert cxr("ingest", "folder", root, *options).code == 0
+    assert Gallery.open(store).ids() == [r"a\xff/\xff.png", r"films \xff/\xff.png"]
+    assert cxr("batches", "--store", store).code == 0
+    assert cxr("export", tmp_path / f"out {HALF}", "--store", store, "--json").code == 0
+    for command in (
+        ["search", "--id", HALF],
+        ["search", "--id", HALF, "--json"],
+        ["search", "--text", HALF],
+        ["search", "--image", f"{HALF}.png"],
+        ["search", "--id", r"a\xff/\xff.png", "--like", HALF],
+        ["search", "--id", r"a\xff/\xff.png", "--where", f"label={HALF}"],
+        ["delete", "--id", HALF, "--yes"],
+        ["delete", "--batch", HALF, "--yes"],
+        ["ingest", "folder", root, "--batch", HALF],
+        ["ingest", "folder", root, "--store", tmp_path / HALF],
+        ["serve", "--public-url", f"http://{HALF}"],
+    ):
+        given = [] if "--store" in command else ["--store", store]
+        found = cxr(*command, *given, *([] if command[0] == "delete" else ["--encoder", encoder]))
+        assert found.code in (1, 2), command
+        told = [line for line in found.err.splitlines() if line.startswith("cxr: ")]
+        assert len(told) == 1, (command, found.err)
+    assert len(Gallery.open(store)) == 2
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["search", "--id", "x", "-k", "2.5"],
+        ["search", "--id", "x", "--page", "1.5"],
+        ["audit", "-k", "2.5"],
+    ],
+)
+def test_half_a_hit_is_a_usage_error(tmp_path: Path, cxr: Cxr, command: list[str]) -> None:
+    found = cxr(*command, "--store", tmp_path / "none")
+    assert found.code == 2 and found.out == "" and "Traceback" not in found.err
+
+
+def test_a_link_that_asks_for_half_a_hit_says_so() -> None:
+    search, notes = link.from_link({"id": ["x"], "k": ["2.5"], "page": ["1e3"]}, {})
+    assert (search.k, search.page) == (link.K_DEFAULT, 1)
+    assert len(notes) == 2 and "'2.5'" in notes[0]
