@@ -182,7 +182,7 @@ class _Column:
             parts = {part for cell in distinct for part in findings.parts_of(cell, joint)[0]}
             self.notes += classes.check_names(called, parts, f"column {self.heading!r}")
         else:
-            means, notes = classes.classes(self.heading, distinct)
+            means, notes = classes.classes(self.heading, distinct, {})
             self.notes += notes
             if means:
                 return [means.get(findings.canonical(cell), Findings()) for cell in cells]

@@ -213,7 +213,7 @@ def storable(text: object) -> bool:
 
 def plain(rows: Sequence[Row]) -> list[Row]:
     """Rows with numpy's scalars as the numbers that they are, lists as tuples, ages as floats."""
-    return [replace(row, **changes) if (changes := _unlike(row)) else row for row in rows]
+    return [replace(row, **other) if (other := _unlike(row)) else row for row in rows]
 
 
 def _unlike(row: Row) -> dict[str, Any]:

@@ -53,7 +53,7 @@ def records(place: str | Path, *, splits: Sequence[str] | None = None) -> Source
         try:
             said = findings.from_cell(row["Finding Labels"], "|")
         except ValueError as error:
-            listing.refuse(row["Image Index"], "bad_label", f"{where}: {error}", where)
+            listing.refuse(row["Image Index"], "bad_label", f"{where}: {error}")
             continue
         years, odd = age(row["Patient Age"])
         listing.add(

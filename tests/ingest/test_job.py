@@ -109,9 +109,9 @@ def test_report_as_json(gallery: Gallery) -> None:
         "columns": {},
         "labelling": {},
         "outcomes": {"found": 1, "nothing_found": 0, "not_labelled": 0},
+        "encoder_changed": None,
         "stopped": None,
         "warning": None,
-        "encoder_changed": None,
         "table_version": gallery.table_version,
     }
 

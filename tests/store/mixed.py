@@ -14,6 +14,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import zlib
 from collections import Counter
@@ -102,13 +103,16 @@ def states(who: str, steps: int) -> list[State]:
 
 
 def work(uri: str, role: str, first: int) -> None:
-    """Be one of the processes until killed, or until the file ``stop`` is there."""
+    """Be one of the processes until killed, or until the file ``stop`` is there.
+
+    The first step is done in any case: it may be one that was under way when another was killed.
+    """
     stop = Path(uri, "..", "stop")
     gallery = Gallery.open(uri)
     chance = random.Random(f"{role} {first}")
     step = first
     _say("ready")
-    while not stop.exists():
+    while True:
         if role.startswith(WRITERS):
             act(gallery, role, step)
             _say(str(step))
@@ -118,6 +122,8 @@ def work(uri: str, role: str, first: int) -> None:
             time.sleep(chance.uniform(0, 0.3))
         else:
             look(gallery, chance)
+        if stop.exists():
+            return
 
 
 def look(gallery: Gallery, chance: random.Random) -> None:
@@ -140,41 +146,79 @@ def look(gallery: Gallery, chance: random.Random) -> None:
 # -- chaos ----------------------------------------------------------------------------------------
 
 
-class Crew:
-    """The processes of a run, and what each has acknowledged."""
+class Member:
+    """A process, and what it has said so far."""
 
-    def __init__(self, uri: str, roles: Sequence[str], seen: Counter[str]) -> None:
-        self.uri, self.seen = uri, seen
-        self.acknowledged = dict.fromkeys(roles, 0)
-        self.processes = {role: self._start(role) for role in roles}
-
-    def _start(self, role: str) -> subprocess.Popen[str]:
-        first = self.acknowledged[role]
-        return subprocess.Popen(
+    def __init__(self, uri: str, role: str, first: int) -> None:
+        self.process = subprocess.Popen(
             [
                 *(sys.executable, "-m", "tests.store.mixed"),
-                *("--work", self.uri, role, str(first)),
+                *("--work", uri, role, str(first)),
             ],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
             cwd=Path(__file__).parent.parent.parent,
         )
+        self.ready = threading.Event()
+        self.steps: list[int] = []
+        self.errors = ""
+        self._threads = [threading.Thread(target=one) for one in (self._listen, self._complain)]
+        for thread in self._threads:
+            thread.start()
+
+    def _listen(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            if line == "ready\n":
+                self.ready.set()
+            elif line.strip().isdigit():  # a line that was cut off is no acknowledgement
+                self.steps.append(int(line))
+
+    def _complain(self) -> None:
+        assert self.process.stderr is not None
+        self.errors = self.process.stderr.read()
+
+    def ended(self) -> int:
+        """Wait for its end; its exit code."""
+        code = self.process.wait(timeout=120)
+        for thread in self._threads:
+            thread.join(60)
+        return code
+
+
+class Crew:
+    """The processes of a run, and what each has acknowledged."""
+
+    def __init__(self, uri: str, roles: Sequence[str], seen: Counter[str]) -> None:
+        self.uri, self.seen = uri, seen
+        self.acknowledged = dict.fromkeys(roles, 0)
+        self.members = {role: Member(uri, role, 0) for role in roles}
+
+    def ready(self) -> list[str]:
+        """Those that are at work; waits for one."""
+        while True:
+            for role, member in self.members.items():
+                if member.process.poll() is not None:
+                    self._read(role)
+            found = [role for role, member in self.members.items() if member.ready.is_set()]
+            if found:
+                return found
+            time.sleep(0.05)
 
     def _read(self, role: str) -> None:
         """Take note of what a process that has ended said last."""
-        told, errors = self.processes[role].communicate(timeout=120)
-        code = self.processes[role].returncode
+        member = self.members[role]
+        code = member.ended()
         if code not in (0, -signal.SIGKILL):
-            raise AssertionError(f"{role} ended by itself with {code}: {errors[-2000:]}")
-        steps = [int(line) for line in told.splitlines() if line.isdigit()]
-        self.seen["steps acknowledged"] += len(steps)
-        if steps:
-            self.acknowledged[role] = steps[-1] + 1
+            raise AssertionError(f"{role} ended by itself with {code}: {member.errors[-2000:]}")
+        self.seen["steps acknowledged"] += len(member.steps)
+        if member.steps:
+            self.acknowledged[role] = member.steps[-1] + 1
 
     def kill(self, role: str) -> None:
         """Kill a process, look at what it left, and start it again."""
-        self.processes[role].kill()
+        self.members[role].process.kill()
         self._read(role)
         if role.startswith(WRITERS):
             done = self.acknowledged[role]
@@ -186,31 +230,25 @@ class Crew:
             elif left != may[0] and kind_of(role, done) != "undo":
                 raise AssertionError(f"{role} acknowledged {done} steps, which are not there")
         self.seen[f"{role.partition('-')[0]} killed"] += 1
-        self.processes[role] = self._start(role)
+        self.members[role] = Member(self.uri, role, self.acknowledged[role])
 
     def stop(self, role: str, seconds: float) -> None:
         """Halt a process for a moment, in whatever it does."""
-        self.processes[role].send_signal(signal.SIGSTOP)
+        self.members[role].process.send_signal(signal.SIGSTOP)
         time.sleep(seconds)
-        self.processes[role].send_signal(signal.SIGCONT)
+        self.members[role].process.send_signal(signal.SIGCONT)
         self.seen[f"{role.partition('-')[0]} stopped"] += 1
-
-    def check_alive(self) -> None:
-        for role, process in self.processes.items():
-            if process.poll() is not None:
-                self._read(role)
 
     def end(self) -> None:
         """Let all finish what they are at."""
         Path(self.uri, "..", "stop").touch()
-        for role in self.processes:
+        for role in self.members:
             self._read(role)
 
     def abandon(self) -> None:
-        for process in self.processes.values():
-            if process.poll() is None:
-                process.kill()
-                process.communicate()
+        for member in self.members.values():
+            member.process.kill()
+            member.ended()
 
 
 def held(gallery: Gallery, who: str = "") -> State:
@@ -235,15 +273,11 @@ def run(
         Gallery.create(uri, STAMP)
         crew = Crew(uri, roles, seen)
         try:
-            for process in crew.processes.values():
-                assert process.stdout is not None
-                assert process.stdout.readline() == "ready\n"
             left = ["kill"] * kills + ["stop"] * stops
             chance.shuffle(left)
             for number, what in enumerate(left, start=1):
-                time.sleep(chance.uniform(0, 0.4))
-                crew.check_alive()
-                role = chance.choice(roles)
+                time.sleep(chance.uniform(0, 0.5))
+                role = chance.choice(crew.ready())
                 if what == "kill":
                     crew.kill(role)
                 else:
