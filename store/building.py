@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from store import arrow, flat, table
+from store import arrow, faiss_index, table
 from store.errors import StoreDamaged
 from store.mirror import Snapshot
 from store.schema import Vectors
@@ -42,7 +42,7 @@ def build(handle: Any, dimension: int) -> Snapshot:
     _blocks_kept(_KEPT_WHILE_READING)
     try:
         count = handle.count_rows()
-        index, vectors = flat.fresh(count, dimension)
+        index, vectors = faiss_index.empty(count, dimension)
         row_ids = np.empty(count, np.int64)
         size = min(max(vectors.nbytes // 16, _PIECE_BYTES[0]), _PIECE_BYTES[1])
         filled, worst = 0, _Worst()

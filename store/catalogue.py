@@ -112,4 +112,5 @@ class Catalogue(Following):
             "fragments": fragments,
             "bytes": size,
             "dimension": self.stamp.dimension,
+            "search": self._now().searching,
         }

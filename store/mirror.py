@@ -12,7 +12,6 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -20,7 +19,7 @@ from store import arrow, columns, facets, memory, ranges, table
 from store.errors import StoreDamaged, UnknownId
 from store.filters import Where
 from store.ranges import Range
-from store.schema import Row, Vectors
+from store.schema import Integers, Row, Vectors
 
 log = logging.getLogger("store")
 
@@ -30,7 +29,6 @@ _REPEATING = ("split", "dataset", "view", "sex", "batch")
 _REMEMBERED = 16
 #: Joins after which metadata in memory has paid for itself: at least, and rows read in one's time.
 _ASKED, _ROWS_READ = 32, 2000
-Integers = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -199,6 +197,14 @@ class Snapshot:
         """Positions of those of these ids that are here."""
         found = (self._position(id_) for id_ in ids)
         return [position for position in found if position is not None]
+
+    def ranks(self, positions: Integers) -> Integers:
+        """Numbers that order these rows by id, int64 (m,)."""
+        ids = self.keys.take(pa.array(positions)).to_pylist()
+        order = sorted(range(len(ids)), key=ids.__getitem__)
+        ranks = np.empty(len(ids), np.int64)
+        ranks[order] = np.arange(len(ids))
+        return ranks
 
     def _position(self, id_: str) -> int | None:
         order = self._by_id
