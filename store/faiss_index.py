@@ -71,6 +71,7 @@ def one_thread() -> Iterator[Any]:
 # -- threads of our own ------------------------------------------------------------------------
 
 
+@cache
 def cores() -> int:
     """How many threads are worth it."""
     return max(min(os.cpu_count() or 1, _MOST_THREADS), 1)

@@ -7,8 +7,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from store import EncoderStamp, Gallery
-from tests.store.rows import make_rows, random_vectors
+import numpy as np
+
+from store import EncoderStamp, Gallery, Vectors
+from tests.store.rows import make_rows, random_vectors, unit
 
 Timed = Callable[[], object]
 _FILLED_AT_ONCE = 50_000
@@ -91,6 +93,19 @@ def rows_of(count: int, dimension: int, seed: int, prefix: str = "") -> list[Any
     labels = [("rare",) if i % 10 == 0 else ("common",) for i in range(count)]
     vectors = random_vectors(count, seed, dimension)
     return make_rows(vectors, labels, prefix or f"bench/{seed}/", thumbnail=None)
+
+
+def low_rank(count: int, dimension: int, seed: int, rank: int = 64) -> Vectors:
+    """Unit vectors as encoders give: directions of falling weight, and a little noise."""
+    mixed, _ = np.linalg.qr(np.random.default_rng(99).normal(size=(dimension, dimension)))
+    basis = mixed[: min(rank, dimension)] * np.geomspace(1, 0.05, min(rank, dimension))[:, None]
+    random = np.random.default_rng(seed)
+    found = np.empty((count, dimension), np.float32)
+    for start in range(0, count, _FILLED_AT_ONCE):
+        size = min(_FILLED_AT_ONCE, count - start)
+        spread = random.normal(size=(size, len(basis))) @ basis
+        found[start : start + size] = unit(spread + 0.01 * random.normal(size=spread.shape))
+    return found
 
 
 def filled(folder: Path | str, rows: int, dimension: int, start: int = 0) -> Gallery:
