@@ -29,8 +29,8 @@ _REPEATING = ("split", "dataset", "view", "sex", "batch")
 _REMEMBERED = 16
 #: Joins after which metadata in memory has paid for itself: at least, and rows read in one's time.
 _ASKED, _ROWS_READ = 32, 2000
-#: Rows of hits that a snapshot keeps as they were made, a kilobyte each: making ten of columns takes
-#: .3 ms, three searches of a small gallery. And how many are made at once ahead.
+#: Rows of hits that a snapshot keeps as they were made, a kilobyte each: making ten takes .3 ms,
+#: three searches of a small gallery. And how many are made at once ahead.
 _ROWS_KEPT, _ROWS_MADE = 20_000, 500
 
 

@@ -412,16 +412,26 @@ def test_vectors_that_are_not_finite_get_none() -> None:
 # -- the memory of an index --------------------------------------------------------------------
 
 
-def test_vectors_keep_their_index_alive() -> None:
-    def rows() -> np.ndarray:
-        index, memory = faiss_index.of(random_vectors(1000, 4))
-        assert index.ntotal == 1000 and (index.reconstruct(7) == memory[7]).all()
-        return memory[10:20]
+def test_an_index_and_its_memory_keep_each_other(tmp_path) -> None:
+    expected, path = random_vectors(1000, 4), tmp_path / "x.vectors"
 
-    kept = rows()
+    def index() -> Any:
+        made, memory = faiss_index.empty(1000, 8)
+        memory[:] = expected  # filled in place
+        assert type(made) is faiss.IndexFlatIP and made.ntotal == 1000
+        return made
+
+    def rows() -> np.ndarray:
+        faiss_index.write(index(), path)
+        return faiss_index.mapped(path, 1000, 8)[1][10:20]
+
+    kept, mapped = index(), rows()
     for _ in range(20):
         faiss_index.of(random_vectors(1000, 5))
-    assert (kept == random_vectors(1000, 4)[10:20]).all()
+    assert (kept.reconstruct_n(0, 1000) == expected).all()
+    assert (faiss_index.vectors_of(kept) == expected).all()
+    assert (mapped == expected[10:20]).all() and not mapped.flags.writeable
+    assert (faiss.read_index(str(path)).reconstruct_n(0, 1000) == expected).all()
 
 
 def test_an_empty_index_has_no_vectors() -> None:
