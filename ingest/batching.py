@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ingest.findings import outcome
 from ingest.pipeline import Opened, Outcome, Same
+from ingest.readers import READER, is_older
 from ingest.record import METADATA, Rejection
 from ingest.report import IngestReport
 from ingest.state import FileMemory, Seen
@@ -58,12 +60,18 @@ class Batch:
         self.count += 1
         if isinstance(found, Rejection):
             self._report.rejected.append(found)
-        elif isinstance(found, Same):
+            return
+        said = found.metadata
+        self._report.outcomes[outcome(said["labels"], bool(said.get("labelled")))] += 1
+        if isinstance(found, Opened):
+            self._report.notes.update(found.notes)
+        if isinstance(found, Same):
             self._report.hashed += found.hashed
             self._same.append(found)
         elif found.vector is not None:
             self._report.hashed += found.seen is not None
             self._report.encoded += 1
+            self._report.reread += found.again
             self._add(found, found.vector)
         else:
             self._report.hashed += found.seen is not None
@@ -84,6 +92,8 @@ class Batch:
             self._report.inserted += written.inserted
             self._report.updated += written.updated
             self._report.unchanged += written.unchanged
+        right = [one.row.id for one in self._same if is_older(one.row)]
+        self._gallery.set_readers(dict.fromkeys(right, READER))
         again = [(str(one.metadata["source"]), one.seen) for one in self._same if one.seen]
         self._memory.remember([*self._remember, *again])
         give_back()
@@ -94,6 +104,7 @@ class Batch:
             return
         vectors = self._encoder.encode_images([one.pixels for one in self._waiting])
         self._report.encoded += len(self._waiting)
+        self._report.reread += sum(one.again for one in self._waiting)
         for one, vector in zip(self._waiting, vectors, strict=True):
             self._add(one, vector)
         self._waiting, self._waiting_bytes = [], 0
@@ -133,4 +144,5 @@ class Batch:
             thumbnail=picture,
             batch=self._report.batch,
             ingested_at=self._now,
+            pixel_reader=READER,
         )

@@ -11,16 +11,19 @@ import gzip
 import io
 import unicodedata
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from store.errors import BadSource
+from ingest.tree import open_plain
+from store.errors import BadImage, BadSource
 
 #: Largest table that is read, in bytes, unpacked.
 MAX_BYTES = 1 << 30
+#: A table of more characters is parsed again each time instead of being kept cell by cell.
+KEPT_CHARS = 256 << 20
 _SEPARATORS = (",", ";", "\t", "|")
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
@@ -31,9 +34,19 @@ _MARKS = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+class _Tidied(dict[str, str]):
+    """Cells to tidied cells; short ones, which repeat, are remembered and shared."""
+
+    def __missing__(self, cell: str) -> str:
+        found = tidy(cell)
+        if len(cell) <= 32 and len(self) < 1 << 16:
+            self[cell] = found
+        return found
+
+
+@dataclass(slots=True, eq=False)
 class Sheet:
-    """A CSV file, its form made out.
+    """A CSV file, its form made out; parsed once, however often its rows are asked for.
 
     Attributes:
         path: of the file.
@@ -46,6 +59,7 @@ class Sheet:
     notes: tuple[str, ...]
     _text: str
     _separator: str
+    _kept: list[tuple[int, tuple[str, ...]]] | None = None
 
     def rows(self) -> Iterator[tuple[int, dict[str, str]]]:
         """(line number, heading to stripped cell), without empty lines.
@@ -53,18 +67,44 @@ class Sheet:
         Raises:
             BadSource: a line that is no CSV.
         """
+        headings = self.headings
+        for line, cells in self.lines():
+            yield line, dict(zip(headings, cells, strict=True))
+
+    def cells(self, heading: str) -> list[str]:
+        """The stripped cells of one column, from top to bottom, without those of empty lines.
+
+        Raises:
+            BadSource: a line that is no CSV.
+        """
+        at = self.headings.index(heading)
+        return [cells[at] for _, cells in self.lines()]
+
+    def lines(self) -> Iterable[tuple[int, tuple[str, ...]]]:
+        """(line number, stripped cells, as many as headings), without empty lines.
+
+        Raises:
+            BadSource: a line that is no CSV.
+        """
+        if self._kept is None:
+            if len(self._text) > KEPT_CHARS:
+                return self._parsed()
+            self._kept = list(self._parsed())
+            self._text = ""
+        return self._kept
+
+    def _parsed(self) -> Iterator[tuple[int, tuple[str, ...]]]:
         reader = _reader(self._text, self._separator)
+        width, tidied = len(self.headings), _Tidied()
         try:
             for cells in islice(reader, 1, None):
-                if any(cell.strip() for cell in cells):
-                    padded = [*cells, *[""] * (len(self.headings) - len(cells))]
-                    yield (
-                        reader.line_num,
-                        {
-                            heading: tidy(cell)
-                            for heading, cell in zip(self.headings, padded, strict=False)
-                        },
-                    )
+                row = [tidied[cell] for cell in cells]
+                if not any(row):
+                    continue
+                if len(row) != width:
+                    row = [*row[:width], *[""] * (width - len(row))]
+                # Tuples of text cost the collector nothing, lists would.
+                yield reader.line_num, tuple(row)
         except csv.Error as error:
             raise BadSource(
                 f"{self.path}, line {reader.line_num}: not CSV ({error}); save it again as CSV"
@@ -118,8 +158,8 @@ def _plain(heading: str) -> str:
     return "".join(char for char in heading.casefold() if char.isalnum())
 
 
-def read_sheet(path: str | Path) -> Sheet:
-    """Read a CSV file, packed with gzip or not.
+def read_sheet(path: str | Path, *, links: bool = True) -> Sheet:
+    """Read a CSV file, packed with gzip or not; not through a link, where these are not wanted.
 
     The encoding is told by a byte order mark, else UTF-8 when it is valid, else UTF-16 when every
     other byte is zero, else Windows-1252, which is noted. The separator is the one of comma,
@@ -129,7 +169,7 @@ def read_sheet(path: str | Path) -> Sheet:
         BadSource: it cannot be read, is too large, has no heading, or the same heading twice.
     """
     place = Path(path).expanduser()
-    text, notes = _decoded(place)
+    text, notes = _decoded(place, links)
     separator = None
     first, _, rest = text.partition("\n")
     if first.strip().lower().startswith("sep=") and len(first.strip()) == 5:  # Excel's own hint
@@ -155,8 +195,8 @@ def _reader(text: str, separator: str) -> Any:
     return csv.reader(io.StringIO(text, newline=""), delimiter=separator)
 
 
-def _decoded(path: Path) -> tuple[str, list[str]]:
-    data = _bytes(path)
+def _decoded(path: Path, links: bool) -> tuple[str, list[str]]:
+    data = _bytes(path, links)
     for mark, encoding in _MARKS:
         if data.startswith(mark):
             try:
@@ -184,13 +224,15 @@ def _decoded(path: Path) -> tuple[str, list[str]]:
         return text, [f"{path.name} is not UTF-8; it was read as Windows-1252"]
 
 
-def _bytes(path: Path) -> bytes:
+def _bytes(path: Path, links: bool) -> bytes:
     try:
-        with path.open("rb") as file:
+        with path.open("rb") if links else open_plain(path) as file:
             data = file.read(MAX_BYTES + 1)
         if data.startswith(b"\x1f\x8b"):
             with gzip.open(io.BytesIO(data)) as packed:
                 data = packed.read(MAX_BYTES + 1)
+    except BadImage as error:
+        raise BadSource(f"{error}; pass a CSV file") from error
     except (OSError, EOFError, zlib.error, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise BadSource(f"{path} cannot be read ({reason}); pass a CSV file") from error

@@ -1,50 +1,63 @@
 """DICOM chest films to 8-bit pixels, and the few things that a header may tell.
 
-Modality LUT, then VOI LUT or window, then inversion where MONOCHROME1 says that low is bright, then
-the actual range to 0..255. PhotometricInterpretation alone decides about inversion:
-PresentationLUTShape would say the same thing a second time, and is known to be wrong in places.
-
-What is read from the header, and what never is: ``ingest.dicom_header``.
+The steps: the data set (``ingest.dicom_file``), what is refused and what is told of its header
+(``ingest.dicom_header``), its pixel cells (``ingest.dicom_pixels``), and how they are to be seen
+(``ingest.dicom_tones``). ``docs/films.md`` says which kinds are read, and who checked it.
 """
 
 from __future__ import annotations
 
 import io
-import logging
 import re
-import warnings
 from collections.abc import Mapping
-from functools import cache
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
-from ingest.dicom_header import KEPT, check_header, metadata
-from ingest.dicom_stream import check_codestream, check_decoder, check_deflated
-from ingest.images import halved, large_alone, looked_up, stretch
+from ingest.body_parts import Choice
+from ingest.dicom_file import read_header
+from ingest.dicom_header import COLOUR, GREY, KEPT, PALETTE, check_header, meaning, metadata
+from ingest.dicom_pixels import Cells, colour_pixels, grey_cells, no_cells
+from ingest.dicom_tones import palette_pixels, read_tones, shown
+from ingest.dicom_values import Notes, text
+from ingest.images import halved, large_alone
 from ingest.record import Pixels
 from ingest.tree import open_plain
 from store.errors import BadImage
 
-#: Values of 16 bits or fewer are looked up in a table; one entry per value.
-_TABLE_BITS = 16
+#: Values of one pixel's three colours that differ by no more than this, of 255, are a grey that a
+#: lossy compression has been at.
+_GREY = 8
 
 
-@cache
-def _pydicom() -> Any:
-    """The library, told to keep quiet: its warnings and log lines quote values of headers."""
-    import pydicom
+@dataclass(frozen=True, slots=True)
+class Film:
+    """A DICOM film that was read.
 
-    pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
-    warnings.filterwarnings("ignore", module="pydicom")
-    logging.getLogger("pydicom").setLevel(logging.CRITICAL)
-    return pydicom
+    Attributes:
+        pixels: uint8 (height, width), bright is dense tissue.
+        told: ``patient`` (hashed), ``view``, ``sex``, ``age`` where the header tells.
+        notes: what a person should know of it, one short sentence each.
+        uid: its SOPInstanceUID, if there is a valid one.
+    """
+
+    pixels: Pixels
+    told: Mapping[str, Any]
+    notes: tuple[str, ...]
+    uid: str | None
 
 
-def decode(data: bytes, name: str) -> Pixels:
+def decode(data: bytes, name: str, body_part: Choice = "chest") -> Pixels:
     """Decode the bytes of one DICOM file.
+
+    Args:
+        data: the file.
+        name: for messages.
+        body_part: ``any`` takes films whatever part of the body the header names.
 
     Returns:
         uint8 (height, width), bright is dense tissue.
@@ -52,69 +65,98 @@ def decode(data: bytes, name: str) -> Pixels:
     Raises:
         BadImage: with reason ``truncated``, ``damaged``, ``too_large``, ``strip``,
             ``wrong_modality``, ``wrong_body_part``, ``for_processing``, ``burned_in``,
-            ``multi_frame``, ``not_grey``, ``no_pixels``, ``unsupported_compression``.
+            ``multi_frame``, ``not_grey``, ``no_pixels``, ``bad_values``,
+            ``unsupported_compression``.
     """
-    return _decode(data, name)[0]
+    notes = Notes()
+    return _decode(data, name, body_part, notes)[0]
 
 
-def read(data: bytes, name: str) -> tuple[Pixels, Mapping[str, Any]]:
-    """Pixels as decode, and ``patient`` (hashed), ``view``, ``sex``, ``age`` where told."""
-    if data[128:132] != b"DICM":
-        raise BadImage("not_dicom", f"{name} is not a DICOM file; for images use: folder PATH")
-    pixels, film = _decode(data, name)
-    return pixels, _told(film, name)
+def read_film(data: bytes, name: str, body_part: Choice = "chest") -> Film:
+    """Decode a DICOM file, with what its header tells; BadImage as decode, and ``not_dicom``."""
+    notes = Notes()
+    pixels, header = _decode(data, name, body_part, notes)
+    return Film(pixels, _told(header, name), notes.told(), _uid(header))
 
 
-def identify(path: Path, name: str) -> dict[str, Any]:
-    """``id`` (the SOPInstanceUID) and metadata of a file, from its header alone.
+def read(data: bytes, name: str, body_part: Choice = "chest") -> tuple[Pixels, Mapping[str, Any]]:
+    """As read_film, in the form that sources take: pixels, and what is told, ``notes`` among it."""
+    film = read_film(data, name, body_part)
+    return film.pixels, {**film.told, "notes": film.notes}
+
+
+def identify(path: Path, name: str, body_part: Choice = "chest") -> dict[str, Any]:
+    """``id`` (the SOPInstanceUID, if there is a valid one) and metadata, from the header alone.
 
     Raises:
-        BadImage: as decode, and ``not_dicom``, ``no_id``.
+        BadImage: as decode, and ``not_dicom``.
     """
-    pydicom = _pydicom()
     with open_plain(path) as file:
-        start = file.read(132)
-        if not start:
+        if not file.read(1):
             raise BadImage("empty", f"{name} is empty (0 bytes)")
-        if start[128:] != b"DICM":
-            raise BadImage("not_dicom", f"{name} is not a DICOM file; for images use: folder PATH")
+        file.seek(0)
         try:
-            check_deflated(file, name)
-            film = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=list(KEPT))
-            check_header(film, name)
-            id_ = str(film.get("SOPInstanceUID", ""))
+            header = read_header(file, name, KEPT)
+            if header is None:
+                raise _not_dicom(name)
+            check_header(header, name, body_part)
         except BadImage:
             raise
         except Exception as error:
             raise _stumbled(error, name) from error
-    if not re.fullmatch(r"[0-9.]{1,64}", id_):
-        raise BadImage("no_id", f"{name} has no valid SOPInstanceUID, which is to be its id")
-    return {"id": id_, **_told(film, name)}
+    id_ = _uid(header)
+    return {**({} if id_ is None else {"id": id_}), **_told(header, name)}
 
 
-def _told(film: Any, name: str) -> dict[str, Any]:
+def _uid(header: Any) -> str | None:
+    found = text(header, "SOPInstanceUID") or ""
+    return found if re.fullmatch(r"[0-9.]{1,64}", found) else None
+
+
+def is_read_anew(file: BinaryIO) -> bool:
+    """Whether version 1 of the pixel reader made other pixels of a film than this one does.
+
+    Args:
+        file: of a film that version 1 did read, at its start.
+
+    Returns:
+        False only where the header shows that they are the same to the last bit, as for a plain
+        window; True also for a header that cannot be read.
+    """
+    notes = Notes()
+    try:
+        header = read_header(file, "the film")
+        if meaning(header) not in GREY:
+            return True
+        cells = no_cells(header, notes)
+        tones = read_tones(header, cells, notes)
+    except Exception:
+        return True
+    return bool(notes.told()) or cells.shift > 0 or not tones.is_plain()
+
+
+def _told(header: Any, name: str) -> dict[str, Any]:
     """What a header tells; elements are parsed only when they are asked for, which may fail."""
     try:
-        return metadata(film)
+        return metadata(header)
     except Exception as error:
         raise _stumbled(error, name) from error
 
 
-def _decode(data: bytes, name: str) -> tuple[Pixels, Any]:
-    pydicom = _pydicom()
+def _not_dicom(name: str) -> BadImage:
+    return BadImage("not_dicom", f"{name} is not a DICOM file; for images use: folder PATH")
+
+
+def _decode(data: bytes, name: str, body_part: Choice, notes: Notes) -> tuple[Pixels, Any]:
     try:
-        check_deflated(io.BytesIO(data[132:]), name)
+        file = io.BytesIO(data)
         # The header alone first: nothing is decoded before it is known to be a film of sane size.
-        check_header(pydicom.dcmread(io.BytesIO(data), stop_before_pixels=True), name)
-        film = pydicom.dcmread(io.BytesIO(data))
-        if "PixelData" not in film:
-            raise BadImage(
-                "no_pixels", f"{name} has no pixel data: it is cut short, or not an image"
-            )
-        check_decoder(film, name)
-        check_codestream(film, name)
-        with large_alone(int(film.Rows) * int(film.Columns), len(data)):
-            return halved(_shown(film.pixel_array, film)), film
+        header = read_header(file, name)
+        if header is None:
+            raise _not_dicom(name)
+        check_header(header, name, body_part, notes)
+        with large_alone(int(header.Rows) * int(header.Columns), len(data)):
+            return halved(_pixels(header, data, file.tell(), name, notes)), header
     except BadImage:
         raise
     except MemoryError as error:
@@ -123,37 +165,41 @@ def _decode(data: bytes, name: str) -> tuple[Pixels, Any]:
         raise _stumbled(error, name) from error
 
 
-def _shown(stored: npt.NDArray[Any], film: Any) -> Pixels:
-    """Stored values as they are to be seen, 0..255."""
-    from pydicom.pixels.processing import apply_modality_lut, apply_voi_lut
+def _pixels(header: Any, data: bytes, start: int, name: str, notes: Notes) -> Pixels:
+    if meaning(header) in COLOUR:
+        grey = _grey_of(colour_pixels(header, data, name, notes), name)
+        if grey.dtype == np.uint8:
+            return np.asarray(grey)
+        bits = grey.dtype.itemsize * 8
+        cells = Cells(grey, bits, 0, False, bits)
+        return shown(cells, read_tones(header, cells, notes), name, notes)
+    cells = grey_cells(header, data, start, name, notes)
+    if meaning(header) == PALETTE:
+        return _grey_of(palette_pixels(header, cells, name), name)
+    return shown(cells, read_tones(header, cells, notes), name, notes)
 
-    def seen(values: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
-        toned = apply_voi_lut(apply_modality_lut(values, film), film, prefer_lut=True)
-        return np.asarray(toned, np.float64)
 
-    inverted = film.PhotometricInterpretation == "MONOCHROME1"
-    if stored.dtype.kind not in "iu" or stored.dtype.itemsize * 8 > _TABLE_BITS:
-        values = seen(stored)
-        low, high = float(values.min()), float(values.max())
-        return stretch(low + high - values if inverted else values, low, high)
-    # The same arithmetic for each value that there is instead of for each pixel: exact, and
-    # neither a film in float64 nor the time for it. Signed values are counted by their bits.
-    index = stored.view(f"u{stored.dtype.itemsize}")
-    there = np.zeros(1 << (stored.dtype.itemsize * 8), bool)
-    for row in index:
-        there[row] = True
-    present = np.flatnonzero(there).astype(index.dtype)
-    values = seen(present.view(stored.dtype))
-    low, high = float(values.min()), float(values.max())
-    table = np.zeros(len(there), np.uint8)
-    table[present] = stretch(low + high - values if inverted else values, low, high)
-    return looked_up(table, index)
+def _grey_of(colour: npt.NDArray[Any], name: str) -> npt.NDArray[Any]:
+    """The grey film that was saved in colours; BadImage when it has colours.
+
+    Equal channels are the film as it was. Channels that are nearly equal were compressed with loss,
+    and their luminance is taken.
+    """
+    widest = colour.max(axis=-1) - colour.min(axis=-1)
+    if not (differing := int(widest.max(initial=0))):
+        return np.ascontiguousarray(colour[..., 0])
+    if differing <= _GREY and colour.dtype == np.uint8:
+        return np.asarray(Image.fromarray(np.ascontiguousarray(colour)).convert("L"))
+    raise BadImage(
+        "not_grey",
+        f"{name} holds a picture in colours; expected a film. If it is one, save it as grey",
+    )
 
 
 def _stumbled(error: Exception, name: str) -> BadImage:
     """What a parser's exception says about the file; never its text, which may quote the header."""
-    text = str(error).lower()
-    short = any(word in text for word in ("less than expected", "end of file", "eof", "truncated"))
+    said = str(error).lower()
+    short = any(word in said for word in ("less than expected", "end of file", "eof", "truncated"))
     reason = "truncated" if short or isinstance(error, EOFError) else "damaged"
     return BadImage(
         reason, f"{name} is {reason} ({type(error).__name__}); get a complete copy of the file"

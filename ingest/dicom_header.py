@@ -8,12 +8,25 @@ on the list.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Any
 
+from ingest.body_parts import Choice, place_of
+from ingest.dicom_values import Notes, text
 from ingest.images import check_size
 from store.errors import BadImage
 
 MODALITIES = ("CR", "DX", "RF")
+#: What machines write for a modality of these.
+_ALIASES = {"DR": "DX"}
+#: Storage classes (PS3.4, B.5) of films, to their modality; they decide where a header names none.
+_CLASSES = {
+    "1.2.840.10008.5.1.4.1.1.1": "CR",
+    "1.2.840.10008.5.1.4.1.1.1.1": "DX",
+    "1.2.840.10008.5.1.4.1.1.1.1.1": "DX",
+    "1.2.840.10008.5.1.4.1.1.12.2": "RF",
+}
+_FOR_PROCESSING = "1.2.840.10008.5.1.4.1.1.1.1.1"
 #: Secondary capture has whatever modality the capturing device wrote.
 _SECONDARY = "1.2.840.10008.5.1.4.1.1.7"
 #: Header elements that are looked at; any other is never read out, stored, logged or shown.
@@ -25,33 +38,54 @@ KEPT = (
 )
 #: Metadata that ``read`` and ``identify`` may tell.
 TELLS = ("patient", "view", "sex", "age")
-#: Body parts, as headers spell them, that show that a film is of something else.
-_ELSEWHERE = re.compile(
-    r"SKULL|HEAD|HAND|WRIST|FOOT|ANKLE|KNEE|HIP|PELVIS|ELBOW|SPINE|FEMUR|FINGER|TOE|BREAST|TEETH"
-)
+#: What a pixel may be made of: one grey value, or three that are the same.
+GREY, PALETTE = ("MONOCHROME1", "MONOCHROME2"), "PALETTE COLOR"
+COLOUR = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
 _VIEWS = {"LL": "LATERAL", "RL": "LATERAL", "LATERAL": "LATERAL", "LAT": "LATERAL"}
 
 
-def check_header(film: Any, name: str) -> None:
-    """Refuse what is not one grey projection film of sane size, without anything burned in."""
-    modality = str(film.get("Modality", "") or "")
-    secondary = str(film.get("SOPClassUID", "")).startswith(_SECONDARY)
+def storage_class(film: Any) -> str:
+    """UID of the storage class: the data set's, or that of the file meta information."""
+    return text(film, "SOPClassUID") or text(film.file_meta, "MediaStorageSOPClassUID") or ""
+
+
+def meaning(film: Any) -> str:
+    """PhotometricInterpretation."""
+    return (text(film, "PhotometricInterpretation") or "").upper()
+
+
+def check_header(
+    film: Any, name: str, body_part: Choice = "chest", notes: Notes | None = None
+) -> None:
+    """Refuse what is not one projection film of sane size, without anything burned in.
+
+    Args:
+        film: the header.
+        name: for messages.
+        body_part: ``any`` takes films whatever part of the body the header names.
+        notes: what a person should know though it is taken.
+    """
+    told = (text(film, "Modality") or "").upper()
+    kind = storage_class(film)
+    secondary = kind.startswith(_SECONDARY)
+    modality = _ALIASES.get(told, told) or _CLASSES.get(kind, "")
     if modality not in MODALITIES and not (secondary and modality in ("OT", "SC", "")):
         raise BadImage(
             "wrong_modality",
-            f"{name} has modality {_code(modality)}; expected {', '.join(MODALITIES)} "
+            f"{name} has modality {_code(told)}; expected {', '.join(MODALITIES)} "
             "or a secondary capture",
         )
-    part = str(film.get("BodyPartExamined", "") or "").upper()
-    if (elsewhere := _ELSEWHERE.search(part)) and "CHEST" not in part:
-        raise BadImage(
-            "wrong_body_part", f"{name} is said to be of {elsewhere[0]!r}; expected a chest film"
-        )
-    if film.get("PresentationIntentType", "") == "FOR PROCESSING":
+    if body_part != "any":
+        _check_part(text(film, "BodyPartExamined") or "", name, notes)
+    intent = (text(film, "PresentationIntentType") or "").upper()
+    if intent == "FOR PROCESSING":
         raise BadImage(
             "for_processing",
             f"{name} holds raw detector data (FOR PROCESSING); pass the FOR PRESENTATION image",
         )
+    if not intent and kind == _FOR_PROCESSING and notes is not None:
+        # Data sets are published with this class alone left of their headers.
+        notes.add("the storage class says FOR PROCESSING and nothing else does; taken as a film")
     if str(film.get("BurnedInAnnotation", "") or "").strip().upper() == "YES":
         raise BadImage(
             "burned_in",
@@ -67,13 +101,26 @@ def check_header(film: Any, name: str) -> None:
     if not rows or not columns:
         raise BadImage("no_pixels", f"{name} has no rows and columns: it is not an image")
     samples = int(film.get("SamplesPerPixel", 1) or 1)
-    meaning = str(film.get("PhotometricInterpretation", "") or "")
-    if samples != 1 or meaning not in ("MONOCHROME1", "MONOCHROME2"):
+    known = {1: (*GREY, PALETTE), 3: COLOUR}.get(samples, ())
+    if meaning(film) not in known:
         raise BadImage(
             "not_grey",
-            f"{name} has {samples} samples a pixel, photometric interpretation {_code(meaning)}; "
-            "expected 1, MONOCHROME1 or MONOCHROME2",
+            f"{name} has {samples} samples a pixel, photometric interpretation "
+            f"{_code(meaning(film))}; expected 1 and MONOCHROME1 or MONOCHROME2, or a film as "
+            "RGB or PALETTE COLOR",
         )
+
+
+def _check_part(part: str, name: str, notes: Notes | None) -> None:
+    place = place_of(part)
+    if place == "elsewhere":
+        raise BadImage(
+            "wrong_body_part",
+            f"{name} is said to be of {_code(part.upper())}; expected a chest film. Where headers "
+            "are wrong, as in some archives: --body-part any",
+        )
+    if place == "unknown" and notes is not None:
+        notes.add("BodyPartExamined is no term that is known; taken as a chest film")
 
 
 def _code(value: str) -> str:
@@ -114,6 +161,7 @@ def _laterality(film: Any) -> bool:
     return side in ("L", "R")
 
 
+@lru_cache(4096)
 def parse_age(text: str) -> float | None:
     """Years from ``058Y``, ``013M``, ``02W``, ``009D`` or ``58``; None when it says no sane age."""
     found = re.fullmatch(r"\s*0*(\d{1,3}(?:\.\d+)?)\s*([YMWD]?)\s*", text, re.IGNORECASE)

@@ -13,10 +13,14 @@ _EXTENDED = "1.2.840.10008.1.2.4.51"
 
 
 def check_deflated(file: Any, name: str) -> None:
-    """Refuse a deflated file that would inflate to more than is ever read; a bomb."""
+    """Refuse a deflated file that would inflate to more than is ever read; a bomb.
+
+    Args:
+        file: at its file meta information; it is somewhere else afterwards.
+        name: for messages.
+    """
     from pydicom.filereader import _read_file_meta_info
 
-    start = file.tell()
     meta = _read_file_meta_info(file)
     if str(meta.get("TransferSyntaxUID", "")) == _DEFLATED:
         inflater, size = zlib.decompressobj(-zlib.MAX_WBITS), 0
@@ -29,7 +33,6 @@ def check_deflated(file: Any, name: str) -> None:
                         "too_large",
                         f"{name} would inflate to more than {MAX_BYTES >> 20} MiB; it is refused",
                     )
-    file.seek(0 if start == 132 else start)
 
 
 def check_decoder(film: Any, name: str) -> None:

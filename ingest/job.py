@@ -2,6 +2,11 @@
 
 Every batch is one commit, and the table alone says what is there: a job that was cut off anywhere
 is finished by running it again. What is remembered of files saves hashing and may be lost.
+
+A job that is stopped for its refusals stores nothing. Those that a table causes are counted before
+anything is opened, those of a batch before it is written, and batches that were written by then are
+undone. Where that would not bring back all that was there, as on object stores that keep no
+replaced rows, the job is not stopped: it goes on to its end and warns.
 """
 
 from __future__ import annotations
@@ -21,7 +26,7 @@ from ingest.planning import End, Planner
 from ingest.report import IngestReport, Progress, describe, suspicion
 from ingest.sources.source import Source
 from ingest.state import FileMemory, state_folder
-from ingest.target import ImageEncoder, Target
+from ingest.target import FromFiles, ImageEncoder, Target
 from store.errors import UsageError
 from store.stamps import mismatch
 
@@ -76,24 +81,35 @@ def ingest(
     """
     if batch_size < 1:
         raise UsageError(f"batch_size must be 1 or more, got {batch_size}")
+    from store.arrow import storable
+
+    if batch is not None and not storable(batch):
+        raise UsageError(f"batch {batch!r} is no text that can be stored; choose another name")
     if prune is not None and source.root is None:
         raise UsageError(f"source {source.name!r} is not a folder: there is nothing to prune")
     mine, theirs = encoder.stamp, gallery.stamp
     if (mine.fingerprint, mine.dimension) != (theirs.fingerprint, theirs.dimension):
         raise mismatch(f"the gallery at {gallery.uri}", theirs, mine)
-    if source.columns:  # a column of another type is refused before anything is encoded
+    wrong = None if keep_going else suspicion(source.refused, source.total, source.total)
+    if source.columns and not wrong:  # another type is refused before anything is encoded
         gallery.make_room(source.columns)
     now = datetime.now(UTC)
     report = IngestReport(batch or f"{now:%Y-%m-%dT%H:%M:%SZ}-{source.name}")
     report.columns = dict(source.columns)
+    report.labelling = dict(source.labelling)
     journal = Journal(gallery.uri, source, report, now)
     job = _Job(source, gallery, encoder, report, now, journal, progress, prune is not None)
     try:
-        job.run(batch_size, stop or threading.Event(), keep_going, workers, stage)
+        if wrong:
+            job.refuse(wrong)
+        else:
+            job.run(batch_size, stop or threading.Event(), keep_going, workers, stage)
         if prune is not None and report.stopped is None:
             from ingest.prune import prune_gone
 
             prune_gone(gallery, source, job.present, report, delete=prune == "delete")
+        if report.encoded and isinstance(encoder, FromFiles):
+            report.encoder_changed = encoder.changed()
         # Writes nothing; asks for the version without loading a single vector.
         report.table_version = gallery.upsert(()).table_version
     except BaseException as error:
@@ -125,12 +141,19 @@ class _Job:
         self.done = 0
         self._told = self.begin
         self._memory = FileMemory(state_folder(gallery.uri) if source.root else None)
-        self._planner = Planner(gallery, self._memory, note_present=note_present)
+        self._planner = Planner(
+            gallery, self._memory, note_present=note_present, side=getattr(encoder, "side", 0)
+        )
 
     @property
     def present(self) -> set[str]:
         """Sources of all that was seen, when that was wanted."""
         return self._planner.present
+
+    def refuse(self, wrong: str) -> None:
+        """End before anything is opened, for what is known to be refused."""
+        self._memory.close()
+        self.report.rejected, self.report.stopped = list(self.source.refused), wrong
 
     def run(
         self,
@@ -144,20 +167,25 @@ class _Job:
         self.tell()
         pool = ThreadPoolExecutor(workers or os.cpu_count() or 1, "decode")
         batch = self._batch()
+        stoppable = not keep_going
         tasks = self._planner.tasks(iter(self.source.records), batch_size, pool)
         results = stage(tasks) if stage else in_order(pool, tasks, min(2 * batch_size, 512))
         try:
             for found in results:
                 if isinstance(found, End):
+                    self.done += found.items
+                    seen = self.report.rejected, self.done, self.source.total
+                    wrong = suspicion(*seen) if stoppable else None
+                    if wrong and self._taken_back():
+                        self.tell()
+                        self.report.stopped = wrong
+                        return
+                    stoppable = stoppable and not wrong
                     batch.commit()
                     batch = self._batch()
-                    self.done += found.items
                     self.tell()
-                    wrong = (
-                        None if keep_going else suspicion(self.report, self.done, self.source.total)
-                    )
-                    if wrong or stop.is_set():
-                        self.report.stopped = wrong or "interrupted"
+                    if stop.is_set():
+                        self.report.stopped = "interrupted"
                         return
                     continue
                 batch.take(found)
@@ -173,7 +201,20 @@ class _Job:
         refused = len(self.report.rejected)
         if keep_going or 2 * refused <= self.done:
             return
-        self.report.warning = describe(self.report, self.done)
+        self.report.warning = describe(self.report.rejected, self.done)
+
+    def _taken_back(self) -> bool:
+        """Undo what this job wrote so far, unless that leaves anything else than there was."""
+        report = self.report
+        wrote = report.inserted, report.updated
+        if wrote == (0, 0):
+            return True
+        would = self.gallery.undo(report.batch, dry_run=True)
+        if (would.removed, would.restored + would.corrected) != wrote or would.later or would.lost:
+            return False
+        self.gallery.undo(report.batch)
+        report.inserted = report.updated = 0
+        return True
 
     def _batch(self) -> Batch:
         return Batch(self.gallery, self.encoder, self._memory, self.report, self.now)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import threading
 from collections import deque
@@ -13,10 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from ingest.images import large_alone, thumbnail
+from ingest.images import check_contrast, large_alone, reduced, thumbnail
+from ingest.readers import is_older, is_read_anew
 from ingest.record import METADATA, ImageFile, ImageRecord, Pixels, Rejection
 from ingest.state import Seen, seen_now
-from ingest.tree import read_plain
+from ingest.tree import open_plain, read_plain
 from store.errors import BadImage
 from store.schema import Row, Vectors
 
@@ -30,12 +32,16 @@ class Opened:
 
     Attributes:
         id: of the row.
-        pixels: uint8; let go once there is a vector.
+        pixels: uint8, those of large images averaged over blocks as far as the encoder allows; let
+            go once there is a vector.
         sha256: of the file, or of the pixels.
         metadata: all that is known of it.
         picture: its thumbnail, PNG.
         seen: what to remember of the file.
+        size: width and height of the whole image.
         vector: float32 (d,), where it was encoded elsewhere; its pixels are let go then.
+        notes: what a person should know of the file, one short sentence each.
+        again: whether the gallery has it, read by an older version of the pixel reader.
     """
 
     id: str
@@ -46,6 +52,8 @@ class Opened:
     seen: Seen | None = None
     size: tuple[int, int] = field(default=(0, 0))
     vector: Vectors | None = None
+    notes: tuple[str, ...] = ()
+    again: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,19 +85,26 @@ class Stopped(Exception):
 
 
 def known_of(record: ImageRecord) -> dict[str, Any]:
-    """A record's metadata."""
-    return {name: getattr(record, name) for name in METADATA}
+    """A record's metadata, and whether it is labelled."""
+    return {**{name: getattr(record, name) for name in METADATA}, "labelled": record.labelled}
 
 
-def open_record(record: ImageRecord) -> Outcome:
-    """Check the pixels of a record and make its thumbnail."""
+def open_record(record: ImageRecord, side: int = 0, *, again: bool = False) -> Outcome:
+    """Check the pixels of a record and make its thumbnail.
+
+    Args:
+        record: which.
+        side: of what the encoder sees; see ``ingest.images.reduction``.
+        again: see Opened.
+    """
     problem = _bad_pixels(record.pixels)
     if problem:
         return Rejection(record.source, "bad_pixels", problem)
     height, width = record.pixels.shape[:2]
-    picture = thumbnail(record.pixels)
+    pixels = reduced(record.pixels, side)
+    picture, known = thumbnail(pixels), known_of(record)
     size = (width, height)
-    return Opened(record.id, record.pixels, record.sha256, known_of(record), picture, None, size)
+    return Opened(record.id, pixels, record.sha256, known, picture, None, size, again=again)
 
 
 def same_file(
@@ -111,17 +126,31 @@ def _joined(file: ImageFile, told: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def open_file(
-    file: ImageFile, id_: str, row: Row | None, told: Mapping[str, Any] | None = None
+    file: ImageFile,
+    id_: str,
+    row: Row | None,
+    told: Mapping[str, Any] | None = None,
+    *,
+    side: int = 0,
+    unchanged: bool = False,
 ) -> Outcome:
-    """Read a file; decode it unless its digest is that of its row.
+    """Read a file; decode it unless its digest is that of its row, and its reading the same.
 
     Args:
         file: which.
         id_: of its row.
         row: the row that the gallery has, made by the same encoder.
         told: what its header said, when that was asked already.
+        side: of what the encoder sees; see ``ingest.images.reduction``.
+        unchanged: whether its stat says that its bytes are those of the row, so that only the
+            header is looked at.
     """
+    again = False
     try:
+        if unchanged and row is not None:
+            with open_plain(file.path) as opened_file:
+                if not is_read_anew(row, side, opened_file):
+                    return same_file(file, row, told)
         stat = os.lstat(file.path)
         with large_alone(0, stat.st_size):
             data = read_plain(file.path)
@@ -129,12 +158,18 @@ def open_file(
             # A stat from before the read: a change during it shows at the next run.
             seen = seen_now(stat, sha256, id_) if len(data) == stat.st_size else None
             if row is not None and sha256 == row.sha256:
-                return same_file(file, row, told, hashed=True, seen=seen)
-            pixels, told = file.read(data, file.source)
+                again = is_older(row) and is_read_anew(row, side, io.BytesIO(data))
+                if not again:
+                    return same_file(file, row, told, hashed=True, seen=seen)
+            pixels, said = file.read(data, file.source)
             del data
+            told = {name: value for name, value in said.items() if name != "notes"}
             problem = _bad_pixels(pixels)
             if problem:
                 return Rejection(file.source, "bad_pixels", problem)
+            check_contrast(pixels, file.source)
+            height, width = pixels.shape[:2]
+            pixels = reduced(pixels, side)
             picture = thumbnail(pixels)
     except BadImage as error:
         return Rejection(file.source, error.reason, str(error))
@@ -142,8 +177,8 @@ def open_file(
         return Rejection(
             file.source, "unreadable", f"{file.source} cannot be read ({error.strerror})"
         )
-    height, width = pixels.shape[:2]
-    return Opened(id_, pixels, sha256, _joined(file, told), picture, seen, (width, height))
+    known, size, notes = _joined(file, told), (width, height), tuple(said.get("notes", ()))
+    return Opened(id_, pixels, sha256, known, picture, seen, size, notes=notes, again=again)
 
 
 def opened(
@@ -157,13 +192,15 @@ def opened(
         id_ = item.id
         if id_ is None and item.identify is not None:
             try:
-                id_ = str(item.identify(item.path, item.source)["id"])
+                found_id = item.identify(item.path, item.source).get("id")
+                id_ = str(found_id or item.otherwise)
             except BadImage as error:
                 yield Rejection(item.source, error.reason, str(error))
                 continue
         found = open_file(item, id_ or "", None)
         if isinstance(found, Opened):
             known = {name: found.metadata[name] for name in METADATA}
+            known["labelled"] = bool(found.metadata.get("labelled"))
             yield ImageRecord(found.id, found.pixels, found.sha256, **known)
         elif isinstance(found, Rejection):
             yield found

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ingest.pipeline import Outcome, Same, known_of, open_file, open_record, same_file
+from ingest.readers import is_older, is_read_anew
 from ingest.record import ImageFile, ImageRecord, Rejection
 from ingest.state import FileMemory, Seen
 from ingest.target import Target
@@ -34,14 +35,18 @@ class Planner:
         gallery: tells which rows are there.
         memory: tells which files did not change.
         note_present: whether ``present`` is wanted.
+        side: of what the encoder sees; see ``ingest.images.reduction``.
 
     Attributes:
         present: sources of all that was seen, read or refused.
     """
 
-    def __init__(self, gallery: Target, memory: FileMemory, *, note_present: bool) -> None:
+    def __init__(
+        self, gallery: Target, memory: FileMemory, *, note_present: bool, side: int = 0
+    ) -> None:
         self.present: set[str] = set()
         self._gallery, self._memory, self._note_present = gallery, memory, note_present
+        self._side = side
         self._seen_ids: set[str] = set()
 
     def tasks(self, records: Iterator[Item], size: int, pool: ThreadPoolExecutor) -> Iterator[Any]:
@@ -85,16 +90,19 @@ class Planner:
         for id_, item in named:
             row = stored.get(id_)
             if isinstance(item, ImageRecord):
-                if row is not None and item.sha256 == row.sha256:
+                same = row is not None and item.sha256 == row.sha256
+                if row is not None and same and not is_read_anew(row, self._side):
                     yield Same(row, known_of(item))
                 else:
-                    yield partial(open_record, item)
+                    yield partial(open_record, item, self._side, again=same)
                 continue
             seen, header = unchanged.get(item.source), told.get(item.source)
-            if seen and row and (seen.id, seen.sha256) == (id_, row.sha256):
+            known = bool(seen and row and (seen.id, seen.sha256) == (id_, row.sha256))
+            if row and known and not is_older(row):
                 yield same_file(item, row)
             else:
-                yield partial(open_file, item, id_, row, _kept(item, header))
+                told_of, side = _kept(item, header), self._side
+                yield partial(open_file, item, id_, row, told_of, side=side, unchanged=known)
 
     def _refuse(self, id_: str, item: ImageRecord | ImageFile) -> Rejection | None:
         source = item.source
@@ -142,7 +150,7 @@ def _name(
     if item.source in unchanged:
         return unchanged[item.source].id
     answer = told[item.source]
-    return answer if isinstance(answer, Rejection) else str(answer["id"])
+    return answer if isinstance(answer, Rejection) else str(answer.get("id") or item.otherwise)
 
 
 def _kept(file: ImageFile, header: dict[str, Any] | Rejection | None) -> dict[str, Any] | None:

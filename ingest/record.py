@@ -25,7 +25,9 @@ class ImageRecord:
         id: unique in the gallery, e.g. ``pneumoniamnist/test/17``.
         pixels: uint8, (height, width) grey or (height, width, 3) RGB; bright is dense tissue.
         sha256: 32 bytes, digest of the source.
-        labels: the findings that are present; empty means not labelled.
+        labels: the findings that are present.
+        labelled: whether somebody looked: without labels, nothing was found. A record with labels
+            is labelled, whatever is passed.
         uncertain, absent: findings that are neither present nor unmentioned.
         age: years.
         source: where the pixels came from.
@@ -46,6 +48,11 @@ class ImageRecord:
     age: float | None = None
     source: str = ""
     extra: Mapping[str, Value | None] = field(default_factory=dict)
+    labelled: bool = False
+
+    def __post_init__(self) -> None:
+        if self.labels and not self.labelled:
+            object.__setattr__(self, "labelled", True)
 
 
 #: Columns of a row that describe an image, and what they hold when nothing is known.
@@ -63,9 +70,11 @@ METADATA: dict[str, Any] = {
     "extra": MappingProxyType({}),
 }
 
-#: A file's bytes and its name for messages, to its pixels and what the file itself says.
+#: A file's bytes and its name for messages, to its pixels and what the file itself says: metadata,
+#: and ``notes`` for a person, one short sentence each.
 Reader = Callable[[bytes, str], tuple[Pixels, Mapping[str, Any]]]
-#: A file's path and its name for messages, to ``id`` and what the file itself says, without pixels.
+#: A file's path and its name for messages, to ``id``, if there is one, and what the file itself
+#: says, without pixels.
 Identifier = Callable[[Path, str], Mapping[str, Any]]
 
 
@@ -76,10 +85,12 @@ class ImageFile:
     Attributes:
         path: where it is; a plain file below the source's root, no link.
         id: unique in the gallery; ``None`` when only the file can tell.
-        metadata: what is known without opening it, by names of METADATA.
+        metadata: what is known without opening it, by names of METADATA; and ``labelled``, as
+            ImageRecord has it.
         read: bytes to pixels, and to further metadata.
         identify: tells the id when it is not known.
         tells: which metadata comes from the file itself, wherever ``metadata`` says nothing.
+        otherwise: the id where the file tells none.
     """
 
     path: Path
@@ -88,6 +99,7 @@ class ImageFile:
     read: Reader
     identify: Identifier | None = None
     tells: tuple[str, ...] = field(default=())
+    otherwise: str = ""
 
     @property
     def source(self) -> str:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from ingest.findings import Outcome
 from ingest.record import Rejection
 
 #: Refusals that say something about a list, not about images.
@@ -18,13 +20,19 @@ _NEARLY_ALL = 0.9
 
 _HINTS = {
     "wrong_modality": "is this an export of CT, MR or ultrasound? Expected chest radiographs",
-    "wrong_body_part": "are these films of something else than the chest?",
+    "wrong_body_part": "are these films of something else than the chest? If headers are wrong: "
+    "--body-part any",
     "not_dicom": "these are no DICOM files; for PNG, JPEG or TIFF use: cxr ingest folder PATH",
     "not_an_image": "are these images at all? Pass the folder that holds the films",
     "truncated": "was the copy interrupted? Copy or download the folder again",
     "damaged": "was the copy damaged? Copy or download the folder again",
     "empty": "was the copy interrupted? Copy or download the folder again",
-    "label_missing": "does --labels belong to this folder, and does --file-column name its files?",
+    "label_missing": "does --labels belong to this folder, and does --file-column name its files? "
+    "Where its paths are of another machine: --file-prefix",
+    "ambiguous_file": "give paths with more folders, or pass one copy of the data set",
+    "ambiguous_row": "give paths with more folders in the table",
+    "contradictory_rows": "several rows are of one file and differ: correct them, or keep fewer "
+    "--columns",
     "bad_label": "does --label-column name the right columns?",
     "unsupported_compression": "install the decoders: pip install 'cxr-retrieval[dicom]'",
     "burned_in": "these films say that writing is burned into them; get copies without",
@@ -33,6 +41,7 @@ _HINTS = {
     "link": "this is a folder of links, which are never followed; copy the files with cp -rL",
     "archive": "unpack the archives and pass the folder inside",
     "multi_frame": "are these series or videos? Expected single films",
+    "no_contrast": "are these masks, or films that were lost when they were converted?",
     "too_large": "are these whole-slide images or scans? Expected films of at most 64 megapixels",
 }
 
@@ -76,6 +85,7 @@ class IngestReport:
     Attributes:
         inserted, updated, unchanged: rows; ``updated`` counts new vectors and corrected labels.
         encoded: images that went through the encoder; none when nothing is new.
+        reread: of these, images that the gallery had and that are read otherwise by now.
         hashed: files that were read because their stat did not say that they are unchanged.
         rejected: what was refused, and why.
         seconds: how long it took.
@@ -84,9 +94,15 @@ class IngestReport:
         batch: name of this ingestion in the rows that it wrote.
         stopped: why it ended before its source did, one sentence; ``None`` when it did not.
         warning: what looks wrong with the source though it was read to its end.
+        encoder_changed: that the encoder's files are no longer those that made these vectors.
         gone: ids of rows whose file is gone, when asked for.
         pruned: how many of these were removed.
         columns: the user's own columns that came along, name to type.
+        labelling: where labels came from, see ``ingest.Source``.
+        outcomes: images taken by what their labels say: ``found``, ``nothing_found``,
+            ``not_labelled``.
+        notes: what was found in files that were read all the same, a sentence a kind, and in how
+            many of them.
     """
 
     batch: str
@@ -94,6 +110,7 @@ class IngestReport:
     updated: int = 0
     unchanged: int = 0
     encoded: int = 0
+    reread: int = 0
     hashed: int = 0
     rejected: list[Rejection] = field(default_factory=list)
     seconds: float = 0.0
@@ -101,9 +118,15 @@ class IngestReport:
     table_version: int = 0
     stopped: str | None = None
     warning: str | None = None
+    encoder_changed: str | None = None
     gone: list[str] = field(default_factory=list)
     pruned: int = 0
     columns: dict[str, str] = field(default_factory=dict)
+    labelling: dict[str, Any] = field(default_factory=dict)
+    outcomes: dict[Outcome, int] = field(
+        default_factory=lambda: {"found": 0, "nothing_found": 0, "not_labelled": 0}
+    )
+    notes: Counter[str] = field(default_factory=Counter)
 
     @property
     def reasons(self) -> dict[str, int]:
@@ -118,6 +141,7 @@ class IngestReport:
             "updated": self.updated,
             "unchanged": self.unchanged,
             "encoded": self.encoded,
+            "reread": self.reread,
             "hashed": self.hashed,
             "rejected": [
                 {"source": one.source, "reason": one.reason, "detail": one.detail}
@@ -127,33 +151,41 @@ class IngestReport:
             "gone": self.gone,
             "pruned": self.pruned,
             "columns": self.columns,
+            "labelling": self.labelling,
+            "outcomes": self.outcomes,
+            "notes": dict(self.notes.most_common()),
             "stopped": self.stopped,
             "warning": self.warning,
+            "encoder_changed": self.encoder_changed,
             "seconds": round(self.seconds, 3),
             "images_per_second": round(self.images_per_second, 1),
             "table_version": self.table_version,
         }
 
 
-def suspicion(report: IngestReport, done: int, total: int) -> str | None:
+def suspicion(rejected: Sequence[Rejection], done: int, total: int) -> str | None:
     """What looks wrong with a source, once it is clear that most of it will be refused.
 
     Args:
-        report: so far.
+        rejected: so far.
         done: records and rejections dealt with.
         total: of the source.
     """
-    refused = sum(one.reason not in _NOT_IMAGES for one in report.rejected)
+    refused = _images(rejected)
     clear = 2 * refused > total or (done >= _EARLY and refused > _NEARLY_ALL * done)
     if refused < _FEWEST or not clear:
         return None
-    return describe(report, done)
+    return f"{describe(rejected, done)}; nothing was stored"
 
 
-def describe(report: IngestReport, done: int) -> str:
+def _images(rejected: Sequence[Rejection]) -> int:
+    return sum(one.reason not in _NOT_IMAGES for one in rejected)
+
+
+def describe(rejected: Sequence[Rejection], done: int) -> str:
     """How many were refused, why most of them, and what to look at."""
-    reasons = report.reasons
-    first = next(iter(reasons))
-    told = ", ".join(f"{count:,} {reason}" for reason, count in list(reasons.items())[:3])
-    hint = _HINTS.get(first, "look at the rejections")
-    return f"{len(report.rejected):,} of {done:,} refused ({told}): {hint}"
+    reasons = Counter(one.reason for one in rejected).most_common()
+    told = ", ".join(f"{count:,} {reason}" for reason, count in reasons[:3])
+    hints = (_HINTS[reason] for reason, _ in reasons if reason in _HINTS)
+    hint = next(hints, "look at the rejections")
+    return f"{len(rejected):,} of {done:,} refused ({told}): {hint}"

@@ -6,7 +6,6 @@ hashing, the rest is for people to read.
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import json
 import os
@@ -20,10 +19,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ingest.csvtable import csv_bytes
 from ingest.record import Rejection
 
+#: Head of the CSV of what was refused.
+REJECTION = ("source", "reason", "detail")
 #: A file changed this shortly before it was hashed may have changed again within one clock tick.
 _SETTLED_NS = 2_000_000_000
+#: Bytes of a batch's name in a file's: file systems take 255, and there is an ending, too.
+_LONGEST_NAME = 200
 _FIRST = "CREATE TABLE IF NOT EXISTS files (path TEXT PRIMARY KEY, size INTEGER, mtime INTEGER, "
 _LAST = "ctime INTEGER, sha256 BLOB, id TEXT) WITHOUT ROWID"
 
@@ -161,20 +165,15 @@ def read_status(uri: str) -> dict[str, Any] | None:
 def write_rejections(path: Path, rejected: Sequence[Rejection]) -> None:
     """A CSV of source, reason, detail; cells that a spreadsheet would run are quoted with '."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(["source", "reason", "detail"])
-        for one in rejected:
-            writer.writerow([_harmless(cell) for cell in (one.source, one.reason, one.detail)])
-
-
-def _harmless(cell: str) -> str:
-    return f"'{cell}" if cell[:1] in ("=", "+", "-", "@", "\t", "\r") else cell
+    rows = ([one.source, one.reason, one.detail] for one in rejected)
+    path.write_bytes(csv_bytes(REJECTION, rows))
 
 
 def file_name(batch: str) -> str:
     """A batch's name as a file name: never a path, never two batches the same."""
     plain = "".join(char if char.isalnum() or char in "-_." else "_" for char in batch)[:80]
-    if plain == batch and not plain.startswith("."):
+    if plain == batch and not plain.startswith(".") and len(plain.encode()) <= _LONGEST_NAME:
         return plain
+    while len(plain.encode()) > _LONGEST_NAME:
+        plain = plain[:-1]
     return f"{plain.lstrip('.')}-{hashlib.sha256(batch.encode()).hexdigest()[:8]}"

@@ -6,7 +6,7 @@ import io
 
 from store.errors import BadImage
 
-_SIGNATURES = (b"\x89PNG", b"\xff\xd8\xff", b"II*\0", b"MM\0*", b"RIFF")
+_SIGNATURES = (b"\x89PNG", b"\xff\xd8\xff", b"II*\0", b"MM\0*", b"RIFF", b"\0\0\0\x0cjP")
 _ARCHIVES = {
     b"PK\x03\x04": "zip",
     b"PK\x05\x06": "zip",
@@ -20,7 +20,6 @@ _ARCHIVES = {
 _OTHERS = {
     b"GIF8": "a GIF",
     b"%PDF": "a PDF",
-    b"\0\0\0\x0cjP": "a JPEG 2000",
     b"II+\0": "a BigTIFF",
 }
 
@@ -46,7 +45,9 @@ def unidentified(data: bytes, name: str) -> BadImage:
         return BadImage(
             "truncated", f"{name} begins like an image but its header is cut short or damaged"
         )
-    return BadImage("not_an_image", f"{name} is not a PNG, JPEG, TIFF, WebP, BMP or DICOM image")
+    return BadImage(
+        "not_an_image", f"{name} is not a PNG, JPEG, TIFF, JPEG 2000, WebP, BMP or DICOM image"
+    )
 
 
 def _unknown_tiff_mode(data: bytes) -> str | None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
 
 from ingest.record import Pixels
+from store.replaced import Undone
 from store.schema import EncoderStamp, Row, UpsertReport
 
 
@@ -19,8 +20,20 @@ class ImageEncoder(Protocol):
     def stamp(self) -> EncoderStamp:
         """Whose vectors these are; known without loading the model."""
 
+    @property
+    def side(self) -> int:
+        """Of what it sees of an image, in pixels; 0 where that is not known."""
+
     def encode_images(self, images: Sequence[Pixels]) -> npt.NDArray[np.float32]:
         """float32 (n, d), unit rows."""
+
+
+@runtime_checkable
+class FromFiles(Protocol):
+    """An encoder that was read from files, which anyone may change meanwhile."""
+
+    def changed(self) -> str | None:
+        """One sentence when its files are no longer those that it was read from."""
 
 
 class Target(Protocol):
@@ -43,5 +56,11 @@ class Target(Protocol):
     def upsert(self, rows: Sequence[Row]) -> UpsertReport:
         """Write rows in one commit."""
 
+    def set_readers(self, readers: Mapping[str, int]) -> None:
+        """Note by which version of the pixel reader rows are right, id to version."""
+
     def update_metadata(self, rows: Sequence[Row]) -> int:
         """Correct metadata of stored rows; how many changed."""
+
+    def undo(self, batch: str, *, dry_run: bool = False) -> Undone:
+        """Take back what an ingestion wrote, or tell what that would do."""

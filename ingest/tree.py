@@ -6,6 +6,8 @@ import errno
 import os
 import stat
 import unicodedata
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
@@ -22,6 +24,10 @@ _SIDE_FILES = {
     *(".csv", ".tsv", ".txt", ".json", ".jsonl", ".md", ".rst", ".xml", ".html", ".htm", ".pdf"),
     *(".xls", ".xlsx", ".log", ".ini", ".yaml", ".yml", ".toml", ".py", ".sha256", ".md5", ".npy"),
 }
+#: Whether a file can be opened from a folder that is open.
+_BY_DESCRIPTOR = os.open in os.supports_dir_fd
+#: To pass through a folder, which needs less than to list it, where the system tells the two apart.
+_ENTER = getattr(os, "O_PATH", os.O_RDONLY) | getattr(os, "O_DIRECTORY", 0)
 _BIDI = {*"\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"}
 _IMAGE_STARTS = (b"\x89PNG", b"\xff\xd8\xff", b"II*\0", b"MM\0*", b"RIFF", b"BM")
 
@@ -43,37 +49,61 @@ class Tree:
     ignored: int = 0
 
 
-def scan(root: str | Path) -> Tree:
+def scan(root: str | Path, within: str | Path | None = None) -> Tree:
     """List a folder and all below it.
 
+    Args:
+        root: the folder.
+        within: a folder that ``root`` may not leave: then no link is followed on the way either.
+            Otherwise links in its own path are resolved.
+
     Raises:
-        BadSource: it is not a folder, or cannot be listed.
+        BadSource: it is not a folder, cannot be listed, or is not within.
     """
     asked = Path(root).expanduser()
-    if not asked.is_dir():
-        what = "is a file" if asked.exists() else "does not exist"
-        raise BadSource(f"{asked} {what}; pass the folder that holds the images")
-    tree = Tree(asked.resolve())
+    tree = Tree(asked.resolve() if within is None else confined(asked, within))
     pending = [""]
     while pending:
         inside = pending.pop()
         try:
-            entries = list(os.scandir(tree.root / inside))
-        except OSError as error:
+            with opened_folder(tree.root / inside) as place:
+                entries = list(os.scandir(place))
+                held = any(entry.name == "gallery.lance" for entry in entries)
+                tree.ignored += held  # a gallery kept among the images that it was made of
+                for entry in [] if held else entries:
+                    relative = f"{inside}/{entry.name}" if inside else entry.name
+                    _sort_in(entry, relative, tree, pending)
+        except (OSError, BadImage) as error:
+            reason, why = _why(error)
             if not inside:
-                raise BadSource(f"{asked} cannot be listed ({error.strerror})") from error
-            tree.refused.append(
-                Rejection(shown(f"{tree.root}/{inside}"), "unreadable", f"folder: {error.strerror}")
-            )
-            continue
-        if any(entry.name == "gallery.lance" for entry in entries):
-            tree.ignored += 1  # a gallery kept among the images that it was made of
-            continue
-        for entry in entries:
-            _sort_in(entry, f"{inside}/{entry.name}" if inside else entry.name, tree, pending)
+                raise BadSource(f"{asked} {why}; pass the folder that holds the images") from error
+            tree.refused.append(Rejection(shown(f"{tree.root}/{inside}"), reason, f"folder: {why}"))
     tree.files.sort()
     tree.refused.sort(key=lambda one: one.source)
     return tree
+
+
+def confined(path: Path, within: str | Path) -> Path:
+    """A path as it stands, below a folder whose own links are resolved.
+
+    Raises:
+        BadSource: it is not below. Links on the way are refused when it is opened.
+    """
+    top = Path(within).expanduser().resolve()
+    if not path.is_relative_to(top) or ".." in path.parts:
+        raise BadSource(f"{path} is not within {top}; name a folder below it")
+    return path
+
+
+def _why(error: OSError | BadImage) -> tuple[str, str]:
+    """Reason code, and why a folder cannot be listed."""
+    if isinstance(error, BadImage):
+        return error.reason, str(error)
+    if isinstance(error, FileNotFoundError):
+        return "unreadable", "does not exist"
+    if isinstance(error, NotADirectoryError):
+        return "unreadable", "is a file"
+    return "unreadable", f"cannot be listed ({error.strerror})"
 
 
 def _sort_in(entry: os.DirEntry[str], relative: str, tree: Tree, pending: list[str]) -> None:
@@ -88,18 +118,19 @@ def _sort_in(entry: os.DirEntry[str], relative: str, tree: Tree, pending: list[s
         pending.append(relative)
     elif not entry.is_file(follow_symlinks=False):
         tree.refused.append(Rejection(place, "not_a_file", "neither a file nor a folder"))
-    elif _is_side_file(tree.root / relative):
+    elif _is_side_file(tree.root, relative):
         tree.ignored += 1
     else:
         tree.files.append(relative)
 
 
-def _is_side_file(path: Path) -> bool:
-    name = path.name.lower().removesuffix(".gz")
-    if os.path.splitext(name)[1] not in _SIDE_FILES:  # noqa: PTH122 - pathlib trips over odd names
+def _is_side_file(root: Path, relative: str) -> bool:
+    name = relative.rpartition("/")[2].lower().removesuffix(".gz")
+    stem, dot, ending = name.rpartition(".")
+    if not stem or f"{dot}{ending}" not in _SIDE_FILES:
         return False
     try:
-        with open_plain(path) as file:
+        with open_plain(root / relative) as file:
             start = file.read(132)
     except (OSError, BadImage):
         return False  # to be refused with its reason
@@ -109,19 +140,18 @@ def _is_side_file(path: Path) -> bool:
 def open_plain(path: Path) -> BinaryIO:
     """Open a plain file for reading; never through a link, never a pipe or a device.
 
+    Every folder on the way is opened from the one before it, so that none can be exchanged for a
+    link between a look and the opening.
+
     Raises:
         BadImage: ``missing``, ``link``, ``not_a_file``, ``unreadable``.
     """
     name = shown(str(path))
-    if os.path.realpath(path) != str(path):
-        if path.exists() and not path.is_symlink():
-            raise BadImage("link", f"{name} is reached through a link, which is never followed")
-        if not path.exists():
-            raise BadImage("missing", f"{name} is gone; it was there when the folder was listed")
     try:
-        # Without O_NONBLOCK, a pipe put in a file's place would hold the job up for ever.
-        number = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except FileNotFoundError as error:
+        with opened_folder(path.parent) as folder:
+            # Without O_NONBLOCK, a pipe put in a file's place would hold the job up for ever.
+            number = _open(path, folder, os.O_RDONLY | os.O_NONBLOCK)
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise BadImage(
             "missing", f"{name} is gone; it was there when the folder was listed"
         ) from error
@@ -133,6 +163,53 @@ def open_plain(path: Path) -> BinaryIO:
         os.close(number)
         raise BadImage("not_a_file", f"{name} is not a plain file")
     return os.fdopen(number, "rb")
+
+
+@contextmanager
+def opened_folder(path: Path) -> Iterator[int | str]:
+    """A folder's descriptor, reached through folders alone; its path where there are none.
+
+    Raises:
+        BadImage: ``link``: a part of the path is a link.
+        OSError: it is not there, is no folder, or may not be entered.
+    """
+    if not _BY_DESCRIPTOR:  # Windows: looked at first, opened afterwards
+        if os.path.realpath(path) != os.path.abspath(path):  # noqa: PTH100
+            raise BadImage("link", f"{shown(str(path))} is reached through a link")
+        yield str(path)
+        return
+    parts = path.absolute().parts
+    here = os.open(parts[0], _ENTER)
+    try:
+        for place, part in enumerate(parts[1:], start=2):
+            flags = _ENTER if place < len(parts) else os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+            try:
+                below = os.open(part, flags | os.O_NOFOLLOW, dir_fd=here)
+            except OSError as error:
+                if error.errno not in (errno.ENOTDIR, errno.ELOOP) or not _is_link(part, here):
+                    raise
+                raise BadImage(
+                    "link",
+                    f"{shown(str(path))} is reached through a link, which is never followed",
+                ) from error
+            os.close(here)
+            here = below
+        yield here
+    finally:
+        os.close(here)
+
+
+def _is_link(name: str, folder: int) -> bool:
+    try:
+        return stat.S_ISLNK(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode)
+    except OSError:
+        return False
+
+
+def _open(path: Path, folder: int | str, flags: int) -> int:
+    if isinstance(folder, str):
+        return os.open(path, flags)
+    return os.open(path.name, flags | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
 
 
 def read_plain(path: Path) -> bytes:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import uuid
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,9 +16,9 @@ from store import columns
 from store.errors import BadRows
 from store.schema import EncoderStamp, Row, Vectors
 
-SCHEMA_VERSION = "3"
-#: Also read: the lists that a gallery of these versions lacks are added when it is next written.
-OLDER_VERSIONS = ("2",)
+SCHEMA_VERSION = "4"
+#: Also read: the columns that a gallery of these versions lacks are added when it is next written.
+OLDER_VERSIONS = ("2", "3")
 #: How far from 1 a stored vector's length may be.
 NORM_TOLERANCE = 1e-4
 
@@ -30,13 +31,16 @@ EDITABLE = (
     "source",
 )
 #: Columns joined to a hit: everything but the vector, the picture and the user's own.
-METADATA = ("id", *EDITABLE, "sha256", "width", "height", "batch", "ingested_at")
+METADATA = ("id", *EDITABLE, "sha256", "width", "height", "batch", "ingested_at", "pixel_reader")
 #: Names of findings: present, uncertain, absent.
 FINDINGS = ("labels", "uncertain", "absent")
 
 _STRING_COLUMNS = ("split", "dataset", "patient", "view", "sex")
 #: Since schema version 3.
-_NEW = tuple(pa.field(name, pa.list_(pa.string())) for name in ("uncertain", "absent"))
+_LISTS = tuple(pa.field(name, pa.list_(pa.string())) for name in ("uncertain", "absent"))
+#: Since schema version 4. Null, and a table that lacks it, stand for the first reader.
+READER = pa.field("pixel_reader", pa.int32())
+_FIRST_READER = 1
 
 
 def table_schema(stamp: EncoderStamp) -> Any:
@@ -47,7 +51,7 @@ def table_schema(stamp: EncoderStamp) -> Any:
         [
             pa.field("id", pa.string(), nullable=False),
             pa.field("labels", pa.list_(pa.string())),
-            *_NEW,
+            *_LISTS,
             *(pa.field(name, pa.string()) for name in _STRING_COLUMNS),
             pa.field("age", pa.float64()),
             pa.field("source", pa.string()),
@@ -57,6 +61,7 @@ def table_schema(stamp: EncoderStamp) -> Any:
             lancedb.blob("thumbnail"),
             pa.field("batch", pa.string()),
             pa.field("ingested_at", pa.timestamp("us", tz="UTC")),
+            READER,
             pa.field("embedding", pa.list_(pa.float32(), stamp.dimension), nullable=False),
             pa.field(CHECKSUM, pa.uint32(), nullable=False),
         ]
@@ -75,7 +80,7 @@ def table_schema(stamp: EncoderStamp) -> Any:
 
 def lacking(schema: pa.Schema) -> list[pa.Field]:
     """The columns that a table of an older schema version does not have yet."""
-    return [field for field in _NEW if field.name not in schema.names]
+    return [field for field in (*_LISTS, READER) if field.name not in schema.names]
 
 
 def joined(schema: pa.Schema) -> list[str]:
@@ -116,6 +121,8 @@ def check_rows(rows: Sequence[Row], dimension: int) -> Vectors:
             raise BadRows(
                 f"row {row.id!r}: ingested_at {row.ingested_at} has no time zone; pass UTC"
             )
+        if not isinstance(row.sha256, bytes):
+            raise BadRows(f"row {row.id!r}: sha256 is {_kind(row.sha256)}, expected 32 bytes")
         if len(row.sha256) != 32:
             raise BadRows(
                 f"row {row.id!r}: sha256 has {len(row.sha256)} bytes, expected 32; "
@@ -123,6 +130,11 @@ def check_rows(rows: Sequence[Row], dimension: int) -> Vectors:
             )
         if row.embedding is None:
             raise BadRows(f"row {row.id!r} has no embedding; encode it before upsert")
+        if getattr(getattr(row.embedding, "dtype", None), "kind", "") not in ("f", "i", "u"):
+            what = getattr(row.embedding, "dtype", None) or _kind(row.embedding)
+            raise BadRows(
+                f"row {row.id!r}: embedding is of {what}, expected an array of real numbers"
+            )
         if row.embedding.shape != (dimension,):
             raise BadRows(
                 f"row {row.id!r}: embedding has shape {row.embedding.shape}, this gallery holds "
@@ -143,19 +155,87 @@ def check_rows(rows: Sequence[Row], dimension: int) -> Vectors:
 
 
 def check_metadata(rows: Sequence[Row]) -> None:
-    """Refuse empty and repeated ids, and ages that are no number, with BadRows."""
+    """Refuse what no column can hold, empty and repeated ids, and ages that are no number.
+
+    Raises:
+        BadRows: the first such row, with the value and what was expected.
+    """
     seen: set[str] = set()
     for row in rows:
+        if not isinstance(row.id, str):
+            raise BadRows(f"id {row.id!r} is {_kind(row.id)}; ids are texts, e.g. str(id)")
         if not row.id:
             raise BadRows(f"a row from {row.source!r} has an empty id; every row needs one")
         if row.id in seen:
             raise BadRows(f"id {row.id!r} occurs twice in one batch; ids must be unique")
-        if row.age is not None and not math.isfinite(row.age):
+        texts = [row.id, row.source, row.batch]
+        for name in FINDINGS:
+            found = getattr(row, name)
+            if not isinstance(found, tuple):
+                raise BadRows(f"row {row.id!r}: {name} {found!r}: expected a tuple of texts")
+            texts += found
+        texts += [text for text in (getattr(row, n) for n in _STRING_COLUMNS) if text is not None]
+        texts += [value for value in row.extra.values() if isinstance(value, str)]
+        for text in texts:
+            if not isinstance(text, str):
+                raise BadRows(f"row {row.id!r}: {text!r} is {_kind(text)}, where a text belongs")
+        try:
+            "".join(texts).encode()
+        except UnicodeEncodeError:
+            wrong = next(text for text in texts if not storable(text))
             raise BadRows(
-                f"row {row.id!r}: age {row.age} is no number of years; pass None "
+                f"row {row.id!r}: {wrong!r} has half of a character (a lone surrogate) in it and "
+                "cannot be stored; decode it anew, or replace that"
+            ) from None
+        if row.age is not None and not (
+            isinstance(row.age, int | float) and math.isfinite(row.age)
+        ):
+            raise BadRows(
+                f"row {row.id!r}: age {row.age!r} is no number of years; pass None "
                 "where it is unknown"
             )
+        for size in (row.width, row.height):
+            if not isinstance(size, int) or not 0 <= size < 2**31:
+                raise BadRows(f"row {row.id!r}: {size!r} is no width or height in pixels")
         seen.add(row.id)
+
+
+def storable(text: object) -> bool:
+    """Whether this is a text that a table can hold: not one with half of a character in it."""
+    if not isinstance(text, str):
+        return False
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def plain(rows: Sequence[Row]) -> list[Row]:
+    """Rows with numpy's scalars as the numbers that they are, lists as tuples, ages as floats."""
+    return [replace(row, **changes) if (changes := _unlike(row)) else row for row in rows]
+
+
+def _unlike(row: Row) -> dict[str, Any]:
+    changes: dict[str, Any] = {}
+    for name in (*EDITABLE, "width", "height", "batch"):
+        value = getattr(row, name)
+        if isinstance(value, np.generic):
+            value = changes[name] = value.item()
+        if name == "age" and type(value) is int:
+            changes[name] = float(value)
+        elif isinstance(value, list):
+            changes[name] = tuple(value)
+    if any(isinstance(value, np.generic) for value in row.extra.values()):
+        changes["extra"] = {
+            name: value.item() if isinstance(value, np.generic) else value
+            for name, value in row.extra.items()
+        }
+    return changes
+
+
+def _kind(value: object) -> str:
+    return f"of type {type(value).__name__}"
 
 
 def to_arrow(rows: Sequence[Row], dimension: int, schema: pa.Schema) -> pa.Table:
@@ -176,12 +256,19 @@ def to_arrow(rows: Sequence[Row], dimension: int, schema: pa.Schema) -> pa.Table
 
 def _table(rows: Sequence[Row], wire: pa.Schema, made: dict[str, pa.Array]) -> pa.Table:
     own = columns.kinds(wire)
-    cells = [
-        made[field.name]
-        if field.name in made
-        else pa.array([_cell(row, field.name, field.name in own) for row in rows], field.type)
-        for field in wire
-    ]
+    cells = []
+    for field in wire:
+        cell = made.get(field.name)
+        if cell is None:
+            values = [_cell(row, field.name, field.name in own) for row in rows]
+            try:
+                cell = pa.array(values, field.type)
+            except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
+                raise BadRows(
+                    f"column {field.name!r} has a value that it cannot hold: "
+                    f"{str(error).splitlines()[0]}"
+                ) from error
+        cells.append(cell)
     return pa.table(cells, schema=wire)
 
 
@@ -217,13 +304,34 @@ def from_arrow(table: pa.Table) -> list[Row]:
     for record in table.select([*names, *own]).to_pylist():
         extra = columns.values({name: record.pop(name) for name in own}, own) if own else {}
         record |= {name: tuple(record[name] or ()) for name in lists}
+        if record.get(READER.name) is None:
+            record[READER.name] = _FIRST_READER
         found.append(Row(**record, extra=extra))
     return found
 
 
-def same_metadata(left: Row, right: Row) -> bool:
-    """Whether two rows agree in digest and in every editable column."""
-    return left.sha256 == right.sha256 and same_editable(left, right)
+def same_metadata(new: Row, stored: Row) -> bool:
+    """Whether a row says what is stored: digest, every editable column, and who made its pixels.
+
+    One whose pixels nobody made says nothing of that.
+    """
+    same_reader = new.pixel_reader in (0, stored.pixel_reader)
+    return same_reader and new.sha256 == stored.sha256 and same_editable(new, stored)
+
+
+def readers_to_arrow(readers: Mapping[str, int]) -> pa.Table:
+    """Ids and the versions of what made their pixels, for a correction of these alone."""
+    key = pa.field("id", pa.string(), nullable=False)
+    return pa.table([list(readers), list(readers.values())], schema=pa.schema([key, READER]))
+
+
+def reader_counts(cells: pa.ChunkedArray) -> dict[int, int]:
+    """How many rows were made by which version of the pixel reader, ascending."""
+    counts: dict[int, int] = {}
+    for one in cells.value_counts().to_pylist():
+        version = _FIRST_READER if one["values"] is None else one["values"]
+        counts[version] = counts.get(version, 0) + one["counts"]
+    return dict(sorted(counts.items()))
 
 
 def same_editable(left: Row, right: Row) -> bool:

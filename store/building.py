@@ -11,9 +11,8 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from store import arrow, faiss_index, table
+from store import arrow, faiss_index, table, twins
 from store.errors import StoreDamaged
 from store.mirror import Snapshot
 from store.schema import Vectors
@@ -36,8 +35,10 @@ def build(handle: Any, dimension: int) -> Snapshot:
         dimension: length of its vectors.
 
     Raises:
-        StoreDamaged: the scan fails or disagrees with the row count, an id occurs twice, or a
-            vector is not of unit length.
+        StoreDamaged: the scan fails or disagrees with the row count, or a vector is not of unit
+            length.
+
+    Of an id that occurs more than once the newest row alone is in the snapshot.
     """
     _blocks_kept(_KEPT_WHILE_READING)
     try:
@@ -72,6 +73,13 @@ def build(handle: Any, dimension: int) -> Snapshot:
             f"{filled}; run: cxr check"
         )
     worst.refuse(ids)
+    older = twins.older(ids, row_ids, changed_at)
+    if older.size:
+        kept = np.setdiff1d(np.arange(count), older)
+        whole = vectors
+        index, vectors = faiss_index.empty(len(kept), dimension)
+        np.take(whole, kept, axis=0, out=vectors, mode="clip")
+        ids, row_ids, changed_at = ids.take(pa.array(kept)), row_ids[kept], changed_at[kept]
     return Snapshot(
         handle,
         index,
@@ -88,9 +96,7 @@ def build(handle: Any, dimension: int) -> Snapshot:
 def _keys(handle: Any) -> tuple[pa.Table, pa.StringArray]:
     # All columns but the vectors, and the ids in one piece.
     keys = table.scan(handle, list(COLUMNS[:3]))
-    ids = pa.concat_arrays([*keys["id"].chunks, pa.array([], pa.string())])
-    _refuse_twins(ids)
-    return keys, ids
+    return keys, pa.concat_arrays([*keys["id"].chunks, pa.array([], pa.string())])
 
 
 def _pieces(handle: Any, count: int, rows: int) -> Iterator[pa.RecordBatch]:
@@ -109,21 +115,10 @@ def _blocks_kept(size: int) -> None:
 
 
 def check(keys: pa.StringArray, vectors: Vectors, first: int = 0) -> None:
-    """Refuse repeated ids, and vectors from position ``first`` on that are not unit."""
-    _refuse_twins(keys)
+    """Refuse vectors from position ``first`` on that are not of unit length."""
     worst = _Worst()
     worst.see(vectors[first:], first)
     worst.refuse(keys)
-
-
-def _refuse_twins(keys: pa.StringArray) -> None:
-    # A pool that gives back at once what this takes, a fifth of the vectors of a narrow gallery.
-    if len(pc.unique(keys, memory_pool=pa.system_memory_pool())) != len(keys):
-        counts = pc.value_counts(keys)
-        twice = counts.filter(pc.greater(counts.field("counts"), 1)).field("values")
-        raise StoreDamaged(
-            f"id {twice[0].as_py()!r} occurs more than once in the table; run: cxr check"
-        )
 
 
 class _Worst:

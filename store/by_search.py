@@ -13,7 +13,7 @@ import numpy as np
 from store import table
 from store.answering import Answerer
 from store.errors import BadQuery
-from store.evaluation import Evaluation, summarise
+from store.evaluation import Evaluation, refuse_certain, summarise
 from store.filters import Where
 from store.protocols import LEAVE_ONE_OUT, SPLIT
 from store.ranking import Labelled, by_answers, depths_of, measure, own_rows
@@ -45,6 +45,7 @@ def evaluate_by_search(
     gallery = queries if protocol == LEAVE_ONE_OUT else _labelled(now, searched)
     own = own_rows(queries, gallery)
     depths = depths_of(k, own, len(gallery.ids))
+    refuse_certain(queries.labels, gallery.labels)
     rankings = by_answers(now, queries, gallery, searched, depths[-1])
     measured = measure(queries, gallery, own, depths, rankings)
     return summarise(protocol, queries, gallery, depths, measured, None)

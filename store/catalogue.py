@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from store import columns, table
+from store import arrow, columns, table
 from store.answering import Answerer
 from store.check import problems
-from store.errors import StoreDamaged
+from store.errors import BadQuery, StoreDamaged, UnknownId
 from store.filters import Where
 from store.following import Following
 from store.ranges import Range
+from store.repair import Repaired, repair
 from store.schema import Row, Vectors
 
 
@@ -21,7 +22,7 @@ class Catalogue(Following):
     def rows(self, ids: Iterable[str]) -> dict[str, Row]:
         """Metadata of the rows that are stored now, by id; unknown ids are left out."""
         self._live.checkout_latest()
-        return {row.id: row for row in table.rows_by_id(self._live, ids)}
+        return table.rows_by_id(self._live, ids)
 
     def known(self, ids: Iterable[str]) -> dict[str, tuple[bytes, str]]:
         """(sha256, encoder fingerprint) of the rows that are stored now: what may be skipped."""
@@ -29,14 +30,17 @@ class Catalogue(Following):
 
     def row(self, id_: str) -> Row:
         """Metadata of one row. UnknownId when there is none."""
+        _check_ids([id_])
         return self._answer(lambda now: now.rows_of([id_]))[0]
 
     def vectors(self, ids: Sequence[str]) -> Vectors:
         """Embeddings, float32 (n, d), in the order asked. UnknownId when one is missing."""
+        _check_ids(ids)
         return self._answer(lambda now: now.vectors_of(ids))
 
     def thumbnails(self, ids: Sequence[str]) -> dict[str, bytes | None]:
         """PNG bytes by id; None where a row has no picture. UnknownId when one is missing."""
+        _check_ids(ids)
         pictures = self._answer(lambda now: table.thumbnails(now.handle, now.row_ids_of(ids)))
         return dict(zip(ids, pictures, strict=True))
 
@@ -94,6 +98,10 @@ class Catalogue(Following):
         now = self._now()
         return problems(now.handle, self.stamp.dimension, now.mirror)
 
+    def repair(self) -> Repaired:
+        """Of each id that occurs more than once keep the newest row; see store.repair."""
+        return repair(self.uri, self._live)
+
     def stats(self) -> dict[str, Any]:
         """What is in the store, as the command line prints it."""
         self.refresh()
@@ -107,6 +115,7 @@ class Catalogue(Following):
             "columns": self.columns(),
             "splits": facets["split"],
             "datasets": facets["dataset"],
+            "pixel_readers": self._pixel_readers(),
             "table_version": int(self._live.version),
             "mirror_version": self.table_version,
             "fragments": fragments,
@@ -114,3 +123,20 @@ class Catalogue(Following):
             "dimension": self.stamp.dimension,
             "search": self._now().searching,
         }
+
+    def _pixel_readers(self) -> dict[str, int]:
+        """Rows by the version of what made their pixels; without those that had none."""
+        name = arrow.READER.name
+        if name not in self._live.schema.names:
+            first = int(self._live.count_rows())
+            return {"1": first} if first else {}
+        counts = arrow.reader_counts(table.scan(self._live, [name])[name])
+        return {str(version): count for version, count in counts.items() if version}
+
+
+def _check_ids(ids: Sequence[str]) -> None:
+    if isinstance(ids, str | bytes):
+        raise BadQuery(f"ids {ids!r}: expected a list of ids, not one")
+    for id_ in ids:
+        if not isinstance(id_, str):
+            raise UnknownId(f"no row {id_!r}: ids are texts, this is of type {type(id_).__name__}")

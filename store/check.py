@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from store import heal, table
+from store import conditions, heal, table, twins
 from store.arrow import CHECKSUM, NORM_TOLERANCE, checksums, joined
 
 if TYPE_CHECKING:
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 #: Ids named per problem; the rest are counted.
 _NAMED = 5
 _CHUNK = 5000
+_NEWER = "; keep the newer row of each with: cxr check --repair"
 _AGAIN = "; remove them with: cxr delete --id ID, then ingest them again"
 
 
@@ -29,8 +30,13 @@ def problems(handle: Any, dimension: int, snapshot: Snapshot | None = None) -> l
         snapshot: a mirror of the same version, compared with the table.
     """
     try:
-        keys = table.scan(handle, ["id", "sha256", "_rowid"])
+        keys = table.scan(handle, ["id", "sha256", "_rowid", table.CHANGED_AT])
         ids = keys["id"].to_pylist()
+        row_ids_, changed_at = (
+            keys[name].to_numpy().astype(np.int64) for name in ("_rowid", table.CHANGED_AT)
+        )
+        places = twins.older(keys["id"].combine_chunks(), row_ids_, changed_at)
+        older = row_ids_[places]
         bad_vectors, altered, differing = [], [], []
         read = 0
         for batch in table.scan_batches(handle, ["id", "_rowid", "embedding", CHECKSUM]):
@@ -44,7 +50,8 @@ def problems(handle: Any, dimension: int, snapshot: Snapshot | None = None) -> l
             altered += [names[int(place)].as_py() for place in np.flatnonzero(other)]
             if snapshot is not None:
                 row_ids = batch.column("_rowid").to_numpy().astype(np.int64)
-                wrong = snapshot.differing(row_ids, vectors)
+                wrong = np.asarray(snapshot.differing(row_ids, vectors), np.int64)
+                wrong = wrong[~np.isin(row_ids[wrong], older)]  # those are not in the mirror
                 differing += [names[int(place)].as_py() for place in wrong]
             read += len(norms)
         pictures = _pictures(handle, keys["_rowid"].to_pylist())
@@ -59,11 +66,11 @@ def problems(handle: Any, dimension: int, snapshot: Snapshot | None = None) -> l
     found = []
     if read != len(ids):
         found.append(f"{len(ids)} ids but {read} vectors")
-    if snapshot is not None and snapshot.count != len(ids):
+    if snapshot is not None and snapshot.count != len(ids) - len(older):
         found.append(f"{len(ids)} rows in the table but {snapshot.count} in the mirror")
     repeated = [id_ for id_, count in Counter(ids).items() if count > 1]
     for what, which, remedy in (
-        ("ids occur more than once", repeated, _AGAIN),
+        ("ids occur more than once", repeated, _NEWER),
         ("vectors are not finite and of unit length", bad_vectors, _AGAIN),
         ("vectors are not the ones that were written", altered, _AGAIN),
         ("vectors of the mirror differ from the table", differing, "; delete the saved mirror"),
@@ -106,11 +113,9 @@ def _not_found_by_id(handle: Any, ids: list[str]) -> list[str]:
     """Ids that the index does not lead to."""
     if not handle.list_indices():
         return []
-    from lancedb.expr import col
-
     lost: list[str] = []
     for start in range(0, len(ids), _CHUNK):
         wanted = ids[start : start + _CHUNK]
-        found = table.scan(handle, ["id"], col("id").isin(wanted))["id"].to_pylist()
+        found = table.scan(handle, ["id"], conditions.among(wanted))["id"].to_pylist()
         lost += sorted(set(wanted) - set(found))
     return lost

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping
 from datetime import date, datetime
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from store.errors import BadRows
@@ -36,7 +37,7 @@ RESERVED = frozenset(
     {
         *("id", "label", "labels", "uncertain", "absent", "split", "dataset", "patient", "view"),
         *("sex", "age", "source", "sha256", "width", "height", "thumbnail", "batch", "embedding"),
-        *("ingested_at", "embedding_crc32", "extra", "distance"),
+        *("ingested_at", "embedding_crc32", "extra", "distance", "pixel_reader"),
     }
 )
 MOST = 200
@@ -88,6 +89,8 @@ def values(cells: Mapping[str, Any], of: Mapping[str, str]) -> dict[str, Value]:
 
 def kind_of(value: object) -> str | None:
     """The kind of a value; None when no column can hold it."""
+    if isinstance(value, np.generic):
+        value = value.item()
     if isinstance(value, bool):
         return "bool"
     if isinstance(value, int):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from store import fields
 from store.duplicates import Progress
 from store.errors import BadQuery
-from store.evaluation import plain
+from store.evaluation import plain, refuse_certain
 from store.measures import bootstrap
 from store.mirror import Snapshot
 from store.protocols import LEAVE_ONE_OUT, sides
@@ -83,6 +83,7 @@ def compare(
 
     Raises:
         BadQuery: no common rows, or as Gallery.evaluate.
+        NothingToMeasure: as Gallery.evaluate.
     """
 
     def rows(of: Gallery) -> tuple[Labelled, Labelled, dict[str, Any]]:
@@ -109,6 +110,7 @@ def compare(
     tell = None if progress is None else _halves(progress)
     mine_searched = _only(searched, labels, common)
     yours_searched = _only(other_searched, labels, common)
+    refuse_certain(mine.labels, mine_searched.labels)
     first = by_query(mine, mine_searched, k, None if tell is None else tell(0))
     second = by_query(yours, yours_searched, k, None if tell is None else tell(1))
     gap = first.precision - second.precision

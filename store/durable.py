@@ -11,6 +11,7 @@ import errno
 import json
 import os
 import re
+import stat
 import time
 import uuid
 from collections.abc import Iterator
@@ -75,24 +76,25 @@ def locked(path: Path, *, wait: bool = True) -> Iterator[bool]:
 def sync(folder: Path) -> None:
     """Force every file below a table's folder to disk that this process has not forced yet."""
     known = _synced.get(str(folder))
-    oldest = 0 if known is not None else time.time_ns() - int(_RECENT_S * 1e9)
-    seen: set[tuple[str, int, int]] = set()
-    folders: set[Path] = set()
+    there: dict[tuple[str, int, int], Path] = {}
     for path in folder.rglob("*"):
         try:
             found = path.stat()
         except FileNotFoundError:
             continue  # a temporary file that was renamed meanwhile
-        if path.is_dir():
-            continue
-        key = (str(path), found.st_ino, found.st_mtime_ns)
-        seen.add(key)
-        if (known is None or key not in known) and found.st_mtime_ns >= oldest:
+        if not stat.S_ISDIR(found.st_mode):
+            there[str(path), found.st_ino, found.st_mtime_ns] = path
+    # Counted from the newest file where that is older: the clock may have been set since.
+    newest = min([time.time_ns(), max((key[2] for key in there), default=0)])
+    oldest = 0 if known is not None else newest - int(_RECENT_S * 1e9)
+    folders: set[Path] = set()
+    for key, path in there.items():
+        if (known is None or key not in known) and key[2] >= oldest:
             _fsync(path)
             folders.update((path.parent, path.parent.parent))
     for one in sorted(folders):
         _fsync(one)
-    _synced[str(folder)] = seen
+    _synced[str(folder)] = set(there)
 
 
 def _fsync(path: Path) -> None:

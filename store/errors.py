@@ -18,6 +18,10 @@ class BadQuery(UsageError):
     """A query that cannot be answered: k out of range, an empty text, a bad vector."""
 
 
+class NothingToMeasure(CxrError):
+    """An evaluation whose figures would be 1 whatever the encoder: chance alone is always right."""
+
+
 class BadFilter(UsageError):
     """A filter with an unknown column, or a value of the wrong type."""
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from store.errors import BadQuery
+from store.errors import BadQuery, NothingToMeasure
 from store.measures import Floats, bootstrap
 from store.ranking import (
     Labelled,
@@ -104,6 +104,7 @@ def evaluate(
 
     Raises:
         BadQuery: k below 1 or beyond the gallery, other dimensions, or an empty set.
+        NothingToMeasure: chance is 1, see refuse_certain.
     """
     if not len(queries.ids) or not len(gallery.ids):
         raise BadQuery("nothing to evaluate: there are no labelled rows")
@@ -112,11 +113,13 @@ def evaluate(
             f"queries have {queries.vectors.shape[1]} dimensions, the gallery "
             f"{gallery.vectors.shape[1]}; both must come from one encoder"
         )
+    # In id order, so that not even rounding or the bootstrap depends on how rows are stored.
     same = queries is gallery
     gallery = by_id(gallery)
     queries = gallery if same else by_id(queries)
     own = own_rows(queries, gallery)
     depths = depths_of(k, own, len(gallery.ids))
+    refuse_certain(queries.labels, gallery.labels)
     rankings = by_vectors(queries, gallery, own, depths[-1])
     measured = measure(queries, gallery, own, depths, rankings, progress)
     average = average_precision(queries, gallery, own) if full_ranking else None
@@ -136,6 +139,10 @@ def evaluate_vectors(
         labels: one label per row (a string or a number), or a tuple of them.
         ids: unique; row numbers when left out.
         k: depths.
+
+    Raises:
+        BadQuery: values that are not finite, a zero vector, a k beyond the rows.
+        NothingToMeasure: chance is 1, see refuse_certain.
     """
     matrix = np.asarray(vectors, np.float32)
     if matrix.ndim != 2 or not np.isfinite(matrix).all():
@@ -149,6 +156,33 @@ def evaluate_vectors(
         [tuple(map(str, x)) if isinstance(x, tuple | list) else (str(x),) for x in labels],
     )
     return evaluate("leave-one-out", rows, rows, k)
+
+
+def refuse_certain(queries: Sequence[tuple[str, ...]], gallery: Sequence[tuple[str, ...]]) -> None:
+    """Refuse an evaluation in which chance is exactly 1, for every query.
+
+    That is so when every row that can be found shares a label with every query, as where all have
+    the same label: then Precision@k is 1 whatever the encoder, and says nothing. A query that is in
+    the gallery changes nothing: it shares its labels with itself.
+
+    Args:
+        queries: the labels of each query.
+        gallery: the labels of each row that is searched.
+
+    Raises:
+        NothingToMeasure: it is so.
+    """
+    asked, found = set(map(frozenset, queries)), set(map(frozenset, gallery))
+    everywhere = sorted(frozenset.intersection(*asked, *found))
+    if not everywhere and any(one.isdisjoint(other) for one in asked for other in found):
+        return
+    shared = f" (the label {everywhere[0]!r} is on all of them)" if everywhere else ""
+    raise NothingToMeasure(
+        f"all {len(gallery):,} labelled films share a label with every one of the {len(queries):,} "
+        f"queries{shared}: chance is 1, so Precision@k is 1 whatever the encoder and nothing is "
+        "measured. It takes films that differ in their labels; were the films of the other class "
+        "ingested without one? cxr stats counts labels"
+    )
 
 
 def summarise(

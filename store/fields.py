@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 #: Columns that are no metadata: the key, the vector, the picture and their digests.
-_NOT_METADATA = ("id", "embedding", "thumbnail", "sha256", arrow.CHECKSUM)
+_NOT_METADATA = ("id", "embedding", "thumbnail", "sha256", arrow.CHECKSUM, arrow.READER.name)
 
 
 def over_mirror(gallery: Gallery, what: str, ask: Callable[[Snapshot], T]) -> T:
@@ -53,6 +53,8 @@ def read(snapshot: Snapshot, names: Sequence[str]) -> pa.Table:
         names: of columns of the table.
     """
     found = table.scan(snapshot.handle, ["_rowid", *names])
+    if len(found) > snapshot.count:  # also older rows of ids that a newer row has
+        found = found.filter(pa.array(np.isin(found["_rowid"].to_numpy(), snapshot.row_ids)))
     order = np.argsort(found["_rowid"].to_numpy(), kind="stable")
     place = np.empty(snapshot.count, np.int64)
     place[snapshot.by_row_id[1]] = np.arange(snapshot.count)

@@ -1,4 +1,4 @@
-"""Typed conditions on metadata. The only place that writes filter text for the table."""
+"""Typed conditions on metadata."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 from datetime import date
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from store import columns
+from store import columns, conditions
 from store.errors import BadFilter
 
 if TYPE_CHECKING:
@@ -57,10 +57,15 @@ class Where:
     def __post_init__(self) -> None:
         for name in (*FINDINGS, *EQUAL):
             values = getattr(self, name)
-            if isinstance(values, str) or not all(isinstance(value, str) for value in values):
+            if not isinstance(values, tuple) or not all(isinstance(one, str) for one in values):
                 raise BadFilter(f"filter {name}={values!r}: expected a tuple of strings")
+            _check_texts(name, values)
+        for name, text in self.extra:
+            if not isinstance(name, str) or not isinstance(text, str):
+                raise BadFilter(f"filter {name}={text!r}: expected a name and a text")
+            _check_texts(name, (text,))
         for bound in (self.age_min, self.age_max):
-            if bound is not None and not math.isfinite(bound):
+            if bound is not None and not (isinstance(bound, int | float) and math.isfinite(bound)):
                 raise BadFilter(f"filter age={bound}: expected a finite number of years")
         if self.age_min is not None and self.age_max is not None and self.age_min > self.age_max:
             raise BadFilter(
@@ -90,36 +95,37 @@ class Where:
     def to_filter(self, schema: pa.Schema) -> str | None:
         """The condition in the table's own language; None when everything passes.
 
-        Values are quoted by LanceDB's expression builder. It has no list functions (0.40), so the
-        conditions on findings alone are put together here, around literals that the builder quoted.
-
         Args:
             schema: the table's, which knows its columns and their types.
 
         Raises:
             BadFilter: a column that is not there, or a value that is none of its type.
         """
-        from lancedb.expr import col, lit
-
         parts = [
-            col(name).isin(list(getattr(self, name))).to_sql()
-            for name in EQUAL
-            if getattr(self, name)
+            conditions.equal(name, getattr(self, name)) for name in EQUAL if getattr(self, name)
         ]
         for name, column in FINDINGS.items():
             if values := getattr(self, name):
-                tests = [f"array_has({column}, {lit(value).to_sql()})" for value in values]
                 there = column in schema.names  # a table of an older version lacks some
-                parts.append("(" + " OR ".join(tests) + ")" if there else "false")
-        if self.age_min is not None:
-            parts.append((col("age") >= lit(float(self.age_min))).to_sql())
-        if self.age_max is not None:
-            parts.append((col("age") <= lit(float(self.age_max))).to_sql())
+                parts.append(conditions.holds(column, values) if there else conditions.NOTHING)
+        if (ages := conditions.between("age", self.age_min, self.age_max)) is not None:
+            parts.append(ages)
         have = columns.kinds(schema) if self.extra else {}
         for name, _ in self.extra:
             check_key(name, have)
         parts += [_own(name, have[name], texts) for name, texts in self.own_texts().items()]
-        return " AND ".join(f"({part})" for part in parts) or None
+        return conditions.both(parts)
+
+
+def _check_texts(name: str, values: Sequence[str]) -> None:
+    for value in values:
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            raise BadFilter(
+                f"filter {name}={value!r} has half of a character (a lone surrogate) in it, which "
+                "no row has"
+            ) from None
 
 
 def check_key(key: str, own: Collection[str]) -> None:
@@ -130,29 +136,12 @@ def check_key(key: str, own: Collection[str]) -> None:
 
 def _own(name: str, kind: str, texts: Sequence[str]) -> str:
     """A condition on one of the user's columns: any of some values or ranges."""
-    from lancedb.expr import col
-
     if kind == "string":
-        return str(col(name).isin(list(texts)).to_sql())
-    quoted = col(name).to_sql()
-    tests = []
-    for text in texts:
-        if kind == "bool":
-            tests.append(f"{quoted} = {str(truth(name, text)).lower()}")
-            continue
-        low, high = own_range(name, kind, text)
-        bounds = [_literal(bound) for bound in (low, high)]
-        sides = zip((">=", "<="), bounds, strict=True)
-        tests.append(" AND ".join(f"{quoted} {sign} {one}" for sign, one in sides if one))
-    return " OR ".join(f"({test})" for test in tests)
-
-
-def _literal(bound: float | date | None) -> str | None:
-    from lancedb.expr import lit
-
-    if bound is None:
-        return None
-    return f"date '{bound.isoformat()}'" if isinstance(bound, date) else str(lit(bound).to_sql())
+        return conditions.equal(name, texts)
+    if kind == "bool":
+        return conditions.either(conditions.is_true(name, truth(name, text)) for text in texts)
+    ranges = (conditions.between(name, *own_range(name, kind, text)) for text in texts)
+    return conditions.either(one for one in ranges if one is not None)
 
 
 def truth(name: str, text: str) -> bool:

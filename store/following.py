@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 from typing import Any, Self, TypeVar
 
-from store import lease, mirror, remote, table
+from store import lease, mirror, remote, table, twins
 from store.answering import Answerer, Manner
 from store.errors import StoreDamaged
 from store.schema import EncoderStamp
@@ -81,6 +81,10 @@ class Following:
 
     def _put(self, answerer: Answerer) -> None:
         self._answerer = answerer
+        if answerer.mirror is not None:
+            extra = answerer.mirror.stored_rows - answerer.mirror.count
+            if extra:
+                twins.warn(self.uri, extra)
         if self._lease is not None:
             self._lease.claim(answerer.version)
 

@@ -8,6 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
 import numpy.typing as npt
 
 from store import arrow, maintain, search, table, writing
@@ -84,6 +85,14 @@ class Gallery(Catalogue):
             How many rows changed; ids that are not stored are ignored.
         """
         return writing.update_metadata(self.uri, self._live, rows)
+
+    def set_readers(self, readers: Mapping[str, int]) -> None:
+        """Note by which version of the pixel reader stored rows are right, and change nothing else.
+
+        Args:
+            readers: id to version; ids that are not stored are ignored.
+        """
+        writing.set_readers(self.uri, self._live, readers)
 
     def make_room(self, columns: Mapping[str, str]) -> None:
         """Add columns of the user's own, so that a disagreement shows before anything is encoded.
@@ -202,7 +211,10 @@ class Gallery(Catalogue):
         """
         queries = search.check_queries(vectors, self.stamp)
         self.check_k(k)
-        return self._answer(lambda now: now.search(queries, k, where, exclude))
+        if isinstance(exclude, str | bytes):
+            raise BadQuery(f"exclude {exclude!r}: expected a list of ids, not one")
+        left_out = [id_ for id_ in exclude if isinstance(id_, str)]  # no row has another kind of id
+        return self._answer(lambda now: now.search(queries, int(k), where, left_out))
 
     def search_by_id(self, id_: str, k: int = 10, where: Where | None = None) -> list[Hit]:
         """The k rows most similar to a stored one, which is never among them.
@@ -215,12 +227,14 @@ class Gallery(Catalogue):
         self.check_k(k)
 
         def ask(now: Answerer) -> list[list[Hit]]:
-            return now.search(now.vectors_of([id_]), k, where, [id_])
+            return now.search(now.vectors_of([id_]), int(k), where, [id_])
 
         return self._answer(ask)[0]
 
     def check_k(self, k: int) -> None:
         """Refuse a k that cannot be answered, before anything is encoded, with BadQuery."""
+        if isinstance(k, bool) or not isinstance(k, int | np.integer):
+            raise BadQuery(f"k = {k!r}: expected a whole number")
         rows = len(self)
         if rows == 0:
             raise BadQuery(
@@ -271,6 +285,7 @@ class Gallery(Catalogue):
 
         Raises:
             BadQuery: an unknown protocol, a split without labelled rows, a k beyond the gallery.
+            NothingToMeasure: chance is 1: every row shares a label with every query.
         """
 
         def ask(now: Answerer) -> Evaluation:

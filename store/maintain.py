@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 import warnings
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from store import durable, lease, remote, table
-from store.errors import StoreUnreachable
+from store import conditions, durable, lease, remote, table
+from store.errors import UsageError
 
 log = logging.getLogger("store")
 
@@ -52,7 +52,7 @@ def when_due(uri: str, handle: Any) -> None:
     try:
         if due(handle):
             run(uri, handle)
-    except (RuntimeError, OSError, ValueError, StoreUnreachable) as error:
+    except Exception as error:  # whatever it is: the commit is acknowledged and stays so
         log.warning("tidying the gallery at %s failed and is tried again later: %s", uri, error)
 
 
@@ -64,7 +64,12 @@ def run(uri: str, handle: Any, keep: timedelta | None = None) -> None:
         handle: its table.
         keep: forget versions older than this, read or not; None for those that no reader uses
             (_KEPT on object stores, where readers are not known).
+
+    Raises:
+        UsageError: an age below none.
     """
+    if keep is not None and keep < timedelta():
+        raise UsageError(f"keep {keep}: expected an age, zero or more")
     if not table.is_local(uri):
         remote.check_writable(uri)
         with remote.named_faults(uri):
@@ -81,7 +86,7 @@ def run(uri: str, handle: Any, keep: timedelta | None = None) -> None:
             _merge(handle)
         # A second manifest of the same rows: should the newest be lost, nothing else is.
         merged = int(handle.version)
-        handle.delete("false")
+        handle.delete(conditions.NOTHING)
         # Old versions may go only when the new one is surely on disk.
         durable.acknowledge(table.folder(uri), int(handle.version))
         if keep is not None:
@@ -92,7 +97,7 @@ def run(uri: str, handle: Any, keep: timedelta | None = None) -> None:
         made = _made(handle, floor)
         margin = _MARGIN if floor == merged else _MARGIN_READ
         if made is not None:
-            _forget(handle, lambda: datetime.now(made.tzinfo) - made + margin)
+            _forget(handle, lambda: _age(made) + margin)
 
 
 def _merge(handle: Any) -> None:
@@ -120,12 +125,19 @@ def _until_through(handle: Any, work: Callable[[], None]) -> None:
 
 
 def _made(handle: Any, version: int) -> datetime | None:
-    """When the oldest version to keep was made; None when all are to be kept."""
+    """The time, in UTC, of the oldest of the versions to keep; None when all are to be kept.
+
+    Not simply that of the first of them: a clock that was set back gives later ones older times.
+    """
     kept = [found for found in handle.list_versions() if found["version"] >= version > 0]
-    if not kept:
-        return None
-    made: datetime = min(kept, key=lambda found: int(found["version"]))["timestamp"]
-    return made
+    # LanceDB tells local times without a zone. In the hour that comes twice at the end of summer
+    # time they are taken for the first of both, so that versions stay an hour too long at most.
+    return min((found["timestamp"].astimezone(UTC) for found in kept), default=None)
+
+
+def _age(made: datetime) -> timedelta:
+    """How long ago that was; none where the clock has been set back since."""
+    return max(datetime.now(UTC) - made, timedelta())
 
 
 def _forget(handle: Any, keep: Callable[[], timedelta]) -> None:

@@ -72,6 +72,11 @@ class Snapshot:
         return len(self.keys)
 
     @cached_property
+    def stored_rows(self) -> int:
+        """How many rows the table has; more than here where an id occurs more than once there."""
+        return int(self.handle.count_rows())
+
+    @cached_property
     def ids(self) -> list[str]:
         """The ids, by position."""
         found: list[str] = self.keys.to_pylist()
@@ -93,6 +98,8 @@ class Snapshot:
         """What is joined to hits, but the ids, in position order. Evaluation and facets read it."""
         names = metadata_names(self.handle)
         found = table.scan(self.handle, ["_rowid", *names])
+        if len(found) > self.count:  # also older rows of ids that a newer row has
+            found = found.filter(pa.array(np.isin(found["_rowid"].to_numpy(), self.row_ids)))
         order = np.argsort(found["_rowid"].to_numpy(), kind="stable")
         if not np.array_equal(found["_rowid"].to_numpy()[order], self.by_row_id[0]):
             raise StoreDamaged(
@@ -159,9 +166,12 @@ class Snapshot:
             log.info("metadata stays in the table: %s", error)
 
     def places(self, row_ids: Integers) -> Integers:
-        """Positions of rows of this version."""
+        """Positions of those of a version's rows that are here."""
         sorted_ids, positions = self.by_row_id
-        return positions[np.searchsorted(sorted_ids, row_ids)]
+        places = np.searchsorted(sorted_ids, row_ids)
+        if len(sorted_ids) != self.stored_rows:
+            places = places[np.isin(row_ids, sorted_ids)]
+        return positions[places]
 
     def positions_of(self, where: Where | None) -> Integers | None:
         """Positions of the rows that pass a filter, ascending; None when all do."""

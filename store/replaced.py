@@ -20,11 +20,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from store import arrow, columns, durable, table
+from store import arrow, columns, conditions, durable, table
 from store.schema import Row
 
 _PLACE = "replaced"
 _WRITTEN = "cxr.written"
+#: The batch under which a repair keeps what rows without a batch were before; see store.repair.
+REPAIR = "repair"
 #: Kept in all, oldest given up first; of those only the ids are remembered.
 MOST_BYTES = 1 << 30
 
@@ -67,8 +69,20 @@ class Plan:
 
 def state_of(row: Row) -> bytes:
     """Digest of all of a row that may be corrected without a new vector."""
+    extra = columns.known(row.extra)
+    # A column of ints may become one of floats between two looks.
+    whole = {n: int(v) for n, v in extra.items() if isinstance(v, float) and v.is_integer()}
+    return _digest(row, {**extra, **whole})
+
+
+def _is_state(row: Row, digest: bytes) -> bool:
+    """Whether a digest is that of a row, also as versions before this one took it."""
+    return digest in (state_of(row), _digest(row, columns.known(row.extra)))
+
+
+def _digest(row: Row, extra: Mapping[str, object]) -> bytes:
     said = [getattr(row, name) for name in arrow.EDITABLE]
-    said.append(sorted(columns.known(row.extra).items()))
+    said.append(sorted(extra.items()))
     return hashlib.blake2b(json.dumps(said, default=str).encode(), digest_size=16).digest()
 
 
@@ -88,33 +102,68 @@ def keep(uri: str, handle: Any, rows: Sequence[Row], *, vectors: bool) -> None:
         if row.batch:
             batches.setdefault(row.batch, {})[row.id] = state_of(row)
     for batch, written in batches.items():
-        former = _former(handle, list(written), vectors)
-        digests = pa.array([written[id_] for id_ in former["id"].to_pylist()], pa.binary())
-        sink = pa.BufferOutputStream()
-        former = former.append_column(_WRITTEN, digests)
-        with pa.ipc.new_file(sink, former.schema) as file:
-            file.write_table(former)
-        place = _folder(uri, batch)
-        place.mkdir(parents=True, exist_ok=True)
-        name = f"{int(handle.version):012d}-{uuid.uuid4().hex[:8]}.arrow"
-        durable.write_whole(place / name, sink.getvalue().to_pybytes())
+        _put(uri, handle, batch, _former(handle, conditions.among(list(written)), vectors), written)
     if batches:
         _give_up_oldest(uri)
 
 
-def _former(handle: Any, ids: list[str], vectors: bool) -> pa.Table:
-    """Rows as they are stored: metadata, and if wished vectors and pictures."""
-    from lancedb.expr import col
+def keep_twins(uri: str, handle: Any, pairs: Sequence[tuple[int, int]]) -> bool:
+    """Keep rows that are about to go because a newer row has their id.
 
-    names = arrow.joined(handle.schema)
+    Args:
+        uri: of the gallery.
+        handle: its table, before the commit.
+        pairs: row ids of a row and of the next older one of the same id.
+
+    Returns:
+        Whether they are kept: galleries on object stores keep nothing.
+    """
+    if not table.is_local(uri):
+        return False
+    newer = table.take(handle, sorted({new for new, _ in pairs}))
+    batches: dict[str, dict[int, bytes]] = {}
+    for new, old in pairs:
+        row = newer[new]
+        batches.setdefault(row.batch or REPAIR, {})[old] = state_of(row)
+    for batch, written in batches.items():
+        former = _former(handle, conditions.rows(written), True)
+        # One row of each id to a file: there may be several older ones.
+        order = former["_rowid"].to_pylist()
+        files: list[dict[str, int]] = []
+        for place, id_ in enumerate(former["id"].to_pylist()):
+            file = next((one for one in files if id_ not in one), None)
+            if file is None:
+                files.append(file := {})
+            file[id_] = place
+        for file in files:
+            digests = {id_: written[order[place]] for id_, place in file.items()}
+            _put(uri, handle, batch, former.take(list(file.values())), digests)
+    _give_up_oldest(uri)
+    return True
+
+
+def _put(uri: str, handle: Any, batch: str, former: pa.Table, written: Mapping[str, bytes]) -> None:
+    """Write a file of former rows, each with the digest of what takes its place."""
+    former = former.drop_columns("_rowid")
+    digests = pa.array([written[id_] for id_ in former["id"].to_pylist()], pa.binary())
+    sink = pa.BufferOutputStream()
+    former = former.append_column(_WRITTEN, digests)
+    with pa.ipc.new_file(sink, former.schema) as file:
+        file.write_table(former)
+    place = _folder(uri, batch)
+    place.mkdir(parents=True, exist_ok=True)
+    name = f"{int(handle.version):012d}-{uuid.uuid4().hex[:8]}.arrow"
+    durable.write_whole(place / name, sink.getvalue().to_pybytes())
+
+
+def _former(handle: Any, condition: Any, vectors: bool) -> pa.Table:
+    """Rows as they are stored, with row ids: metadata, and if wished vectors and pictures."""
+    names = [*arrow.joined(handle.schema), "_rowid"]
     if not vectors:
-        return table.scan(handle, names, col("id").isin(ids))
-    names = [*names, "embedding", "_rowid"]
-    found = table.scan(handle, names, col("id").isin(ids))
+        return table.scan(handle, names, condition)
+    found = table.scan(handle, [*names, "embedding"], condition)
     pictures = table.thumbnails(handle, found["_rowid"].to_pylist())
-    return found.drop_columns("_rowid").append_column(
-        "thumbnail", pa.array(pictures, pa.large_binary())
-    )
+    return found.append_column("thumbnail", pa.array(pictures, pa.large_binary()))
 
 
 def plan(uri: str, handle: Any, batch: str, brought: Sequence[str]) -> Plan:
@@ -137,15 +186,16 @@ def plan(uri: str, handle: Any, batch: str, brought: Sequence[str]) -> Plan:
             oldest[row.id] = row
             full[row.id] = full.get(row.id, False) or "embedding" in kept.column_names
     found = Plan([], files, {}, Undone())
-    now = {row.id: row for row in table.rows_by_id(handle, newest)}
+    own = "" if batch == REPAIR else batch
+    now = table.rows_by_id(handle, newest)
     for id_, before in oldest.items():
         current = now.get(id_)
         if before.batch == batch:
             continue  # it came with the batch, under the same name
         if current is not None and _is_again(current, before):
             continue  # restored by an undo that was cut off
-        same = current is not None and state_of(current) == newest[id_]
-        if same and current is not None and (not full[id_] or current.batch == batch):
+        same = current is not None and _is_state(current, newest[id_])
+        if same and current is not None and (not full[id_] or current.batch == own):
             found.restore[id_] = full[id_]
         else:
             found.undone.later.append(id_)
@@ -208,7 +258,7 @@ def _ids(path: Path) -> Iterator[str]:
 def _give_up_oldest(uri: str) -> None:
     """Stay within MOST_BYTES: of the oldest files only the ids remain."""
     files = [
-        (found.stat().st_mtime_ns, found.stat().st_size, found)
+        (found.name, found.stat().st_size, found)  # names begin with the version
         for found in Path(uri, durable.FOLDER, _PLACE).glob("*/*.arrow")
     ]
     size = sum(one[1] for one in files)

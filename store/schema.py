@@ -54,6 +54,8 @@ class Row:
         thumbnail: 8-bit PNG, longest side 256 or less; ``None`` in rows joined to hits.
         batch: name of the ingestion that wrote the row.
         ingested_at: when, in UTC.
+        pixel_reader: version of what made pixels of the source, from 1; 0 where nothing did, as for
+            vectors that were imported. Rows from before versions were written have 1.
     """
 
     id: str
@@ -75,6 +77,7 @@ class Row:
     thumbnail: bytes | None = None
     batch: str = ""
     ingested_at: datetime | None = None
+    pixel_reader: int = 0
 
 
 @dataclass(frozen=True, slots=True)

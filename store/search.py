@@ -212,7 +212,13 @@ def _rank(
 
 def check_queries(vectors: npt.ArrayLike, stamp: EncoderStamp) -> Vectors:
     """Query vectors as float32 (n, d); BadQuery unless they are finite, unit and of dimension d."""
-    queries = np.atleast_2d(np.asarray(vectors, np.float32))
+    try:
+        given = np.asarray(vectors)
+    except ValueError:
+        given = np.asarray(vectors, object)  # rows of several lengths
+    if given.dtype.kind not in "fiu":  # the imaginary part of a number would be lost silently
+        raise BadQuery(f"query vectors are of {given.dtype}, expected real numbers")
+    queries = np.atleast_2d(given.astype(np.float32))
     if queries.ndim != 2 or queries.shape[1] != stamp.dimension:
         raise BadQuery(
             f"query vectors have shape {queries.shape}, expected (n, {stamp.dimension}); "

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from store import building, faiss_index, table
+from store import building, faiss_index, table, twins
 from store.errors import StoreDamaged
 from store.mirror import Snapshot, metadata_names
 from store.schema import Integers
@@ -93,6 +93,8 @@ def _difference(before: Snapshot, handle: Any, dimension: int) -> Snapshot | Non
     vectors[len(kept) :] = values.reshape(-1, dimension)
     keys = before.keys if whole else before.keys.take(pa.array(kept))
     keys = pa.concat_arrays([keys, *fetched["id"].chunks])
+    if twins.any_among(keys):
+        return None
     building.check(keys, vectors, len(kept))
     after = Snapshot(
         handle,

@@ -6,11 +6,11 @@ import contextlib
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 
-from store import arrow, durable, heal, remote
+from store import arrow, conditions, durable, heal, remote
 from store.errors import StoreDamaged, StoreNotFound, UsageError
 from store.schema import EncoderStamp, Row
 from store.stamps import mismatch
@@ -18,6 +18,8 @@ from store.stamps import mismatch
 NAME = "gallery"
 #: How LanceDB says that something cannot be read.
 ReadFault = (RuntimeError, OSError, ValueError)
+#: LanceDB's column of the version that last changed a row; of twins, the newer has the greater.
+CHANGED_AT = "_row_last_updated_at_version"
 _CACHE_BYTES = 16 << 20
 #: Ids looked up in one query; keeps the filter text small.
 _LOOKUP = 1000
@@ -223,17 +225,52 @@ def pin(uri: str, version: int, caches: Any = None) -> Any:
     return connect(uri, caches).open_table(NAME, version=version)
 
 
-def rows_by_id(table: Any, ids: Iterable[str]) -> list[Row]:
-    """The stored rows with these ids, without vectors, in any order."""
-    from lancedb.expr import col
+class Stored(NamedTuple):
+    """A row as it is stored, without vector and picture, and its row id."""
 
-    wanted = list(ids)
-    found: list[Row] = []
-    joined = arrow.joined(table.schema) if wanted else []
-    for start in range(0, len(wanted), _LOOKUP):
-        condition = col("id").isin(wanted[start : start + _LOOKUP])
-        found += arrow.from_arrow(scan(table, joined, condition))
+    row: Row
+    row_id: int
+
+
+def stored(table: Any, ids: Iterable[str]) -> dict[str, Stored]:
+    """The rows with these ids, by id; unknown ids are left out.
+
+    Raises:
+        StoreDamaged: one of the ids is stored twice.
+    """
+    found: dict[str, Stored] = {}
+    for part in _by_id(table, ids):
+        row_ids = part["_rowid"].to_pylist()
+        for row, row_id in zip(arrow.from_arrow(part), row_ids, strict=True):
+            if row.id in found:
+                raise StoreDamaged(
+                    f"id {row.id!r} is stored more than once, so nothing was written; keep the "
+                    "newer row of each id with: cxr check --repair"
+                )
+            found[row.id] = Stored(row, row_id)
     return found
+
+
+def rows_by_id(table: Any, ids: Iterable[str]) -> dict[str, Row]:
+    """The rows with these ids, without vector and picture; unknown ids are left out.
+
+    Of an id that is stored twice, the newer row.
+    """
+    found: dict[str, Row] = {}
+    ages: dict[str, tuple[int, int]] = {}
+    for part in _by_id(table, ids):
+        ranks = zip(part[CHANGED_AT].to_pylist(), part["_rowid"].to_pylist(), strict=True)
+        for row, rank in zip(arrow.from_arrow(part), ranks, strict=True):
+            if rank > ages.get(row.id, (-1, -1)):
+                found[row.id], ages[row.id] = row, rank
+    return found
+
+
+def _by_id(table: Any, ids: Iterable[str]) -> Iterator[pa.Table]:
+    wanted = [id_ for id_ in dict.fromkeys(ids) if arrow.storable(id_)]  # no row has others
+    names = [*arrow.joined(table.schema), "_rowid", CHANGED_AT] if wanted else []
+    for start in range(0, len(wanted), _LOOKUP):
+        yield scan(table, names, conditions.among(wanted[start : start + _LOOKUP]))
 
 
 def scan(table: Any, columns: list[str], where: Any = None) -> pa.Table:

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from store import columns, facets, ranges, table
+from store import arrow, columns, conditions, facets, ranges, table
 from store.answering import Sample
 from store.errors import UnknownId
 from store.ranges import Range
@@ -60,7 +60,7 @@ class Tabled:
 
     def rows_of(self, ids: Sequence[str]) -> list[Row]:
         """Metadata, in the order asked. UnknownId when one is missing."""
-        return self._in_order(ids, {row.id: row for row in table.rows_by_id(self.handle, ids)})
+        return self._in_order(ids, table.rows_by_id(self.handle, ids))
 
     def ids_of(self, where: Where | None) -> list[str]:
         """The ids that pass a filter, ascending."""
@@ -111,11 +111,9 @@ class Tabled:
         return where.to_filter(self.handle.schema) if where else None
 
     def _looked_up(self, ids: Sequence[str], names: list[str]) -> Iterator[pa.Table]:
-        from lancedb.expr import col
-
-        wanted = list(dict.fromkeys(ids))
+        wanted = [id_ for id_ in dict.fromkeys(ids) if arrow.storable(id_)]  # no row has others
         for start in range(0, len(wanted), _LOOKUP):
-            condition = col("id").isin(wanted[start : start + _LOOKUP])
+            condition = conditions.among(wanted[start : start + _LOOKUP])
             yield table.scan(self.handle, names, condition)
 
     def _in_order(self, ids: Sequence[str], found: dict[str, Any]) -> list[Any]:

@@ -8,8 +8,18 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from store import arrow, columns, durable, maintain, remote, replaced, table
-from store.errors import BadQuery, UnknownId
+from store import (
+    arrow,
+    columns,
+    conditions,
+    counted,
+    durable,
+    maintain,
+    remote,
+    replaced,
+    table,
+)
+from store.errors import BadQuery, StoreUnreachable, UnknownId
 from store.filters import Where
 from store.schema import Row, UpsertReport
 
@@ -55,34 +65,40 @@ def upsert(uri: str, handle: Any, rows: Sequence[Row], dimension: int) -> Upsert
         BadRows: see arrow.check_rows. Nothing is written then.
         StoreUnwritable: the disk refused.
     """
+    rows = arrow.plain(rows)
     arrow.check_rows(rows, dimension)
     wanted = columns.needed(rows)
 
     def work() -> UpsertReport:
-        stored = _stored(handle, [row.id for row in rows])
-        changed = [
-            row
-            for row in rows
-            if row.id not in stored or not arrow.same_metadata(row, stored[row.id])
-        ]
         inserted = updated = 0
-        if changed:
-            replaced.keep(uri, handle, [row for row in changed if row.id in stored], vectors=True)
+        unchanged = None
+        for _ in range(_ATTEMPTS):
+            stored = _stored(handle, [row.id for row in rows])
+            changed = [
+                row
+                for row in rows
+                if row.id not in stored or not arrow.same_metadata(row, stored[row.id].row)
+            ]
+            unchanged = len(rows) - len(changed) if unchanged is None else unchanged
+            if not changed:
+                break
+            old = [row for row in changed if row.id in stored]
+            replaced.keep(uri, handle, old, vectors=True)
             columns.make_room(handle, wanted, arrow.lacking(handle.schema))
             made = arrow.to_arrow(changed, dimension, handle.schema)
             if table.is_local(uri) and not stored:
                 # Nobody else writes now, so no merge need look through the table for these ids.
-                handle.add(made)
-                inserted = len(changed)
-            else:
-                result = (
-                    handle.merge_insert("id")
-                    .when_matched_update_all()
-                    .when_not_matched_insert_all()
-                    .execute(made)
-                )
-                inserted, updated = result.num_inserted_rows, result.num_updated_rows
-        return UpsertReport(inserted, updated, len(rows) - len(changed), int(handle.version))
+                inserted += counted.added(uri, handle, made)
+                break
+            row_ids = [stored[row.id].row_id for row in old]
+            new, again = counted.merged(uri, handle, made, row_ids, insert=True)
+            inserted, updated = inserted + new, updated + again
+            if new + again == len(changed):
+                break
+            handle.checkout_latest()  # another writer came between: look again
+        else:
+            raise _overtaken(uri)
+        return UpsertReport(inserted, updated, unchanged, int(handle.version))
 
     report = commit(uri, handle, work)
     if report.unchanged < len(rows):
@@ -90,17 +106,21 @@ def upsert(uri: str, handle: Any, rows: Sequence[Row], dimension: int) -> Upsert
     return report
 
 
-def _stored(handle: Any, ids: Sequence[str]) -> dict[str, Row]:
-    from lancedb.expr import col, lit
-
+def _stored(handle: Any, ids: Sequence[str]) -> dict[str, table.Stored]:
     if not ids:
         return {}
     # New rows mostly come as neighbours: that nothing is stored between the first and the last of
     # them is found in a tenth of the time that looking for each takes.
-    between = (col("id") >= lit(min(ids))) & (col("id") <= lit(max(ids)))
-    if not handle.count_rows(between.to_sql()):
+    if not handle.count_rows(conditions.between("id", min(ids), max(ids))):
         return {}
-    return {row.id: row for row in table.rows_by_id(handle, ids)}
+    return table.stored(handle, ids)
+
+
+def _overtaken(uri: str) -> StoreUnreachable:
+    return StoreUnreachable(
+        f"other writers change the same rows of {uri} all the time; what was acknowledged is "
+        "there. Run the same command again when they are done"
+    )
 
 
 def update_metadata(uri: str, handle: Any, rows: Sequence[Row]) -> int:
@@ -108,29 +128,54 @@ def update_metadata(uri: str, handle: Any, rows: Sequence[Row]) -> int:
 
     Returns:
         How many rows changed. Ids that are not stored are ignored.
+
+    Raises:
+        BadRows: see arrow.check_metadata. Nothing is written then.
     """
+    rows = arrow.plain(rows)
+    arrow.check_metadata(rows)
     wanted = columns.needed(rows)
 
     def work() -> int:
-        stored = {row.id: row for row in table.rows_by_id(handle, (row.id for row in rows))}
-        changed = [
-            row for row in rows if row.id in stored and not arrow.same_editable(row, stored[row.id])
-        ]
-        if not changed:
-            return 0
-        replaced.keep(uri, handle, changed, vectors=False)
-        columns.make_room(handle, wanted, arrow.lacking(handle.schema))
-        result = (
-            handle.merge_insert("id")
-            .when_matched_update_all()
-            .execute(arrow.metadata_to_arrow(changed, handle.schema))
-        )
-        return int(result.num_updated_rows)
+        corrected = 0
+        for _ in range(_ATTEMPTS):
+            stored = table.stored(handle, [row.id for row in rows])
+            changed = [
+                row
+                for row in rows
+                if row.id in stored and not arrow.same_editable(row, stored[row.id].row)
+            ]
+            if not changed:
+                return corrected
+            replaced.keep(uri, handle, changed, vectors=False)
+            columns.make_room(handle, wanted, arrow.lacking(handle.schema))
+            made = arrow.metadata_to_arrow(changed, handle.schema)
+            row_ids = [stored[row.id].row_id for row in changed]
+            _, now = counted.merged(uri, handle, made, row_ids, insert=False)
+            corrected += now
+            if now == len(changed):
+                return corrected
+            handle.checkout_latest()  # another writer came between: look again
+        raise _overtaken(uri)
 
     corrected = commit(uri, handle, work)
     if corrected:
         maintain.when_due(uri, handle)
     return corrected
+
+
+def set_readers(uri: str, handle: Any, readers: Mapping[str, int]) -> None:
+    """Note for stored rows by which version of the pixel reader they are right; nothing else."""
+    if not readers:
+        return
+
+    def work() -> None:
+        columns.make_room(handle, {}, arrow.lacking(handle.schema))
+        made = arrow.readers_to_arrow(readers)
+        handle.merge_insert("id").when_matched_update_all().execute(made)
+
+    commit(uri, handle, work)
+    maintain.when_due(uri, handle)
 
 
 def make_room(uri: str, handle: Any, wanted: Mapping[str, str]) -> None:
@@ -158,24 +203,35 @@ def delete(
             raise BadQuery(f"batch {batch!r} and a filter on batch were both given; give one")
         condition = replace(condition, batch=(batch,))
     handle.checkout_latest()
+    if isinstance(ids, str | bytes):
+        raise BadQuery(f"ids {ids!r}: expected a list of ids, not one")
     if ids is not None:
-        stored = {row.id for row in table.rows_by_id(handle, ids)}
+        stored = set(matching(handle, None, [id_ for id_ in ids if arrow.storable(id_)]))
         missing = [id_ for id_ in ids if id_ not in stored]
         if missing:
             raise UnknownId(f"no row {missing[0]!r} ({len(missing)} of {len(ids)} not stored)")
     if dry_run:
         return len(matching(handle, condition, ids))
 
-    def work() -> int:
-        gone = len(matching(handle, condition, ids))
-        if gone:
-            handle.delete(_condition(handle.schema, condition, ids) or "true")
-        return gone
-
-    gone = commit(uri, handle, work)
+    gone = commit(uri, handle, lambda: _remove(uri, handle, condition, ids))
     if gone:
         maintain.when_due(uri, handle)
     return gone
+
+
+def _remove(uri: str, handle: Any, where: Where | None, ids: Sequence[str] | None) -> int:
+    gone = 0
+    for _ in range(_ATTEMPTS):
+        condition = _condition(handle.schema, where, ids)
+        row_ids = table.scan(handle, ["_rowid"], condition)["_rowid"].to_pylist()
+        if not row_ids:
+            return gone
+        now = counted.removed(uri, handle, row_ids, condition)
+        gone += now
+        if now == len(row_ids):
+            return gone
+        handle.checkout_latest()  # another writer came between: look again
+    raise _overtaken(uri)
 
 
 def undo(uri: str, handle: Any, batch: str, dimension: int, dry_run: bool) -> replaced.Undone:
@@ -194,12 +250,15 @@ def undo(uri: str, handle: Any, batch: str, dimension: int, dry_run: bool) -> re
                     if complete
                     else arrow.metadata_to_arrow(rows, handle.schema)
                 )
-                handle.merge_insert("id").when_matched_update_all().execute(made)
-        if found.remove:
-            handle.delete(_condition(handle.schema, None, found.remove) or "true")
+                now = table.stored(handle, [row.id for row in rows])
+                counted.merged(
+                    uri, handle, made, [now[row.id].row_id for row in rows], insert=False
+                )
+        # On an object store another writer may have changed some since: those stay.
+        removed = _remove(uri, handle, Where(batch=(batch,)), found.remove) if found.remove else 0
         if table.is_local(uri) and not found.undone.later:
             replaced.forget(uri, batch)
-        return found.undone
+        return replace(found.undone, removed=removed)
 
     if dry_run:
         handle.checkout_latest()
@@ -217,9 +276,9 @@ def matching(handle: Any, where: Where | None, ids: Sequence[str] | None) -> lis
 
 
 def _condition(schema: Any, where: Where | None, ids: Sequence[str] | None) -> str | None:
-    from lancedb.expr import col, lit
-
-    parts = [f"({where.to_filter(schema)})"] if where else []
-    if ids is not None:
-        parts.append((col("id").isin(list(ids)) if ids else lit(False)).to_sql())
-    return " AND ".join(parts) or None
+    return conditions.both(
+        [
+            where.to_filter(schema) if where else None,
+            None if ids is None else conditions.equal("id", ids),
+        ]
+    )

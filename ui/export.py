@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ingest import artefacts
-from store import CxrError
+from store import CxrError, NothingToMeasure
 from store.stamps import mismatch
 from ui.paper import bundle
 from ui.paper.findings import (
@@ -222,7 +222,10 @@ def _evaluations(
             for depth in depths[len(possible) :]
         ]
         if possible:
-            measured.append(measure(gallery, setting, protocol, possible))
+            try:
+                measured.append(measure(gallery, setting, protocol, possible))
+            except NothingToMeasure as error:
+                left_out.append(f"{protocol}: {error}.")
     return measured, left_out
 
 

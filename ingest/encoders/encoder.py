@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ingest.encoders.locate import DEFAULT_ENCODER, EncoderFiles, locate
+from ingest.encoders.locate import DEFAULT_ENCODER, EncoderFiles, inspect, locate
 from ingest.encoders.precision import split_name, with_precision
 from ingest.encoders.understanding import Understanding, understand
 from ingest.record import Pixels
@@ -33,6 +33,8 @@ class Encoder:
         fingerprint: hex sha256 over weights, configuration, preprocessing and tokenizer.
         dimension: length of its vectors.
         supports_text: whether ``encode_texts`` works.
+        side: of what it sees of an image, in pixels; 0 where that is not known. Images that are
+            much larger are averaged over blocks first, see ``ingest.images.reduction``.
     """
 
     def __init__(self, files: EncoderFiles, device: str | None = None) -> None:
@@ -40,6 +42,7 @@ class Encoder:
         self.fingerprint = files.fingerprint
         self.dimension = files.dimension
         self.supports_text = files.supports_text
+        self.side = files.side
         self._files = files
         self._device = device
         self._runtime: Runtime | OpenClipRuntime | None = None
@@ -109,8 +112,32 @@ class Encoder:
 
     @property
     def size(self) -> int:
-        """Bytes of its weights on disk."""
-        return sum(path.stat().st_size for path in self._files.folder.glob("*.safetensors"))
+        """Bytes of its weights."""
+        files = self._files.contents.files
+        return sum(one.size for name, one in files.items() if name.endswith(".safetensors"))
+
+    def changed(self) -> str | None:
+        """One sentence when its files are no longer those that it was read from, else None.
+
+        Its vectors and its fingerprint stay those of the bytes that were read, which are in memory.
+        """
+        files = self._files
+        if files.contents.untouched():
+            return None
+        name, _ = split_name(files.name)
+        try:
+            now = with_precision(inspect(name, files.folder), files.precision).fingerprint
+        except EncoderUnavailable as error:
+            there = f"cannot be loaded any more ({error})"
+        else:
+            if now == files.fingerprint:
+                return None
+            there = f"has fingerprint {now[:12]} now"
+        return (
+            f"encoder {files.name!r} was read with fingerprint {files.fingerprint[:12]}, of which "
+            f"all vectors are, but {files.folder} {there}: put the files back that were there, or "
+            "ingest again into another --store with those that are there now"
+        )
 
     def understands(self, text: str) -> Understanding:
         """Whether the encoder has grounds to understand a text; None where it cannot be known."""
@@ -128,6 +155,7 @@ class Encoder:
                     from ingest.encoders.runtime import Runtime
 
                     self._runtime = Runtime(self._files, device)
+                self._files.contents.let_go()
             return self._runtime
 
     def _unit_rows(self, batches: list[Vectors]) -> Vectors:
@@ -151,7 +179,9 @@ def load_encoder(
     device: str | None = None,
     precision: str | None = None,
 ) -> Encoder:
-    """Find an encoder and fingerprint its files; the model itself loads at the first vector.
+    """Find an encoder, read and fingerprint its files; the model is made at the first vector.
+
+    It is made of the bytes that were read here: files that are changed later change no vector.
 
     Args:
         name_or_path: a bundled or known name, a folder in the transformers or open_clip layout, or

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ingest.encoders.contents import Content, Contents
 from ingest.encoders.hub import fetch, first_line
 from ingest.encoders.registry import (
     KNOWN,
@@ -17,6 +17,7 @@ from ingest.encoders.registry import (
     TEXT_TOWER,
     files_of,
 )
+from ingest.encoders.weights import WrongLength, header
 from store.errors import EncoderUnavailable
 
 #: The encoder that ships with the package.
@@ -36,7 +37,7 @@ _TOKENIZERS = (
     "spiece.model",
     "sentencepiece.bpe.model",
 )
-_INDEX = "model.safetensors.index.json"
+WEIGHTS, _INDEX = "model.safetensors", "model.safetensors.index.json"
 _WEIGHTS = ("model*.safetensors", _INDEX)
 #: Part of every fingerprint: raise it when this package turns the same files into other vectors.
 _RECIPE = b"cxr-encoder 1: torchvision image processing, float32"
@@ -58,6 +59,9 @@ class EncoderFiles:
         supports_text: whether there is a text tower and a tokenizer.
         layout: ``transformers`` or ``open_clip``: which library builds it.
         precision: ``float32`` or ``bf16``, of the forward pass.
+        side: of the square that its preprocessing makes of an image, in pixels, or what the shorter
+            edge becomes; 0 where the configuration does not say.
+        contents: the bytes that the fingerprint was taken over.
     """
 
     name: str
@@ -67,6 +71,8 @@ class EncoderFiles:
     supports_text: bool
     layout: str = "transformers"
     precision: str = "float32"
+    side: int = 0
+    contents: Contents = field(kw_only=True, compare=False, repr=False)
 
 
 def locate(name_or_path: str | Path, revision: str | None = None) -> EncoderFiles:
@@ -78,14 +84,14 @@ def locate(name_or_path: str | Path, revision: str | None = None) -> EncoderFile
     name = str(name_or_path)
     bundled = Path(__file__).parent / name
     if isinstance(name_or_path, str) and name in bundled_names():
-        return _inspect(name, bundled)
+        return inspect(name, bundled)
     if isinstance(name_or_path, str) and revision is None and name in KNOWN:
-        return _inspect(name, files_of(KNOWN[name], [*_CONFIGS, *_TOKENIZERS, *_WEIGHTS]))
+        return inspect(name, files_of(KNOWN[name], [*_CONFIGS, *_TOKENIZERS, *_WEIGHTS]))
     if Path(name).expanduser().is_dir():
         folder = Path(name).expanduser().resolve()
-        return _inspect(folder.name, folder)
+        return inspect(folder.name, folder)
     if isinstance(name_or_path, str) and _HUB_ID.fullmatch(name):
-        return _inspect(name, fetch(name, revision, [*_CONFIGS, *_TOKENIZERS, *_WEIGHTS]))
+        return inspect(name, fetch(name, revision, [*_CONFIGS, *_TOKENIZERS, *_WEIGHTS]))
     raise EncoderUnavailable(
         f"no encoder {name!r}: expected a bundled name ({', '.join(bundled_names()) or 'none'}), "
         f"a known one ({', '.join(KNOWN)}), a folder that exists, or a hub id such as "
@@ -98,13 +104,28 @@ def bundled_names() -> list[str]:
     return sorted(path.parent.name for path in Path(__file__).parent.glob("*/config.json"))
 
 
-def _inspect(name: str, folder: Path) -> EncoderFiles:
-    if (folder / OPEN_CLIP_CONFIG).is_file() and not (folder / "config.json").is_file():
-        return _inspect_open_clip(name, folder)
-    config = _read_json(name, folder / "config.json")
-    weights = _weight_files(name, folder)
-    for path in weights:
-        _check_safetensors(name, path)
+def inspect(name: str, folder: Path) -> EncoderFiles:
+    """Read, check and fingerprint the encoder in a folder.
+
+    Raises:
+        EncoderUnavailable: in one line, what is missing or damaged and what to do about it.
+    """
+    contents = Contents(folder)
+    try:
+        if (folder / OPEN_CLIP_CONFIG).is_file() and not (folder / "config.json").is_file():
+            return _inspect_open_clip(name, contents)
+        return _inspect_transformers(name, contents)
+    except OSError as error:
+        raise EncoderUnavailable(
+            f"encoder {name!r}: {folder} cannot be read ({first_line(error)}); try again when "
+            "nobody writes there"
+        ) from error
+
+
+def _inspect_transformers(name: str, contents: Contents) -> EncoderFiles:
+    folder = contents.folder
+    config = _read_json(name, contents, "config.json")
+    weights = _weight_files(name, contents)
     if not any((folder / file).is_file() for file in _CONFIGS[1:]):
         raise EncoderUnavailable(
             f"encoder {name!r}: {folder} has no preprocessor_config.json or processor_config.json; "
@@ -119,26 +140,24 @@ def _inspect(name: str, folder: Path) -> EncoderFiles:
     return EncoderFiles(
         name=name,
         folder=folder,
-        fingerprint=_fingerprint(folder, weights),
+        fingerprint=_fingerprint(name, contents, weights),
         dimension=_dimension(name, config),
         supports_text=supports_text,
+        side=_side(name, contents),
+        contents=contents,
     )
 
 
-def _inspect_open_clip(name: str, folder: Path) -> EncoderFiles:
-    config = _read_json(name, folder / OPEN_CLIP_CONFIG).get("model_cfg", {})
-    weights = folder / OPEN_CLIP_WEIGHTS
-    if not weights.is_file():
+def _inspect_open_clip(name: str, contents: Contents) -> EncoderFiles:
+    folder = contents.folder
+    config = _read_json(name, contents, OPEN_CLIP_CONFIG).get("model_cfg", {})
+    if not (folder / OPEN_CLIP_WEIGHTS).is_file():
         raise EncoderUnavailable(
             f"encoder {name!r}: {folder} has no {OPEN_CLIP_WEIGHTS}; convert its weights to "
             "safetensors, or use a known name such as biomedclip, which does so"
         )
-    _check_safetensors(name, weights)
-    text = sorted(path for path in (folder / TEXT_TOWER).glob("*") if path.is_file())
-    if (
-        "hf_model_name" in config.get("text_cfg", {})
-        and not (folder / TEXT_TOWER / "config.json").is_file()
-    ):
+    text = [path.name for path in (folder / TEXT_TOWER).glob("*") if path.is_file()]
+    if "hf_model_name" in config.get("text_cfg", {}) and "config.json" not in text:
         raise EncoderUnavailable(
             f"encoder {name!r}: its text tower is {config['text_cfg']['hf_model_name']}; put that "
             f"one's config.json and tokenizer files into {folder / TEXT_TOWER}"
@@ -148,18 +167,51 @@ def _inspect_open_clip(name: str, folder: Path) -> EncoderFiles:
         raise EncoderUnavailable(
             f"encoder {name!r}: its {OPEN_CLIP_CONFIG} tells no model_cfg.embed_dim"
         )
-    fingerprint = _fingerprint(folder, [weights, folder / OPEN_CLIP_CONFIG, *text])
-    return EncoderFiles(name, folder, fingerprint, dimension, True, "open_clip")
+    for file in text:
+        contents.read(f"{TEXT_TOWER}/{file}")
+    preprocessing = _read_json(name, contents, OPEN_CLIP_CONFIG).get("preprocess_cfg") or {}
+    size = preprocessing.get("size", config.get("vision_cfg", {}).get("image_size", 224))
+    return EncoderFiles(
+        name=name,
+        folder=folder,
+        fingerprint=_fingerprint(name, contents, [OPEN_CLIP_WEIGHTS]),
+        dimension=dimension,
+        supports_text=True,
+        layout="open_clip",
+        side=_largest(size),
+        contents=contents,
+    )
 
 
-def _read_json(name: str, path: Path) -> dict[str, Any]:
+def _side(name: str, contents: Contents) -> int:
+    """What an image processor's configuration makes of an image's shorter edge."""
+    found = []
+    for file in _CONFIGS[1:]:
+        if (contents.folder / file).is_file():
+            content = _read_json(name, contents, file)
+            settings = content.get("image_processor", content)
+            if isinstance(settings, dict) and settings.get("do_resize", False):
+                found.append(_largest(settings.get("size")))
+    return max(found, default=0)
+
+
+def _largest(size: Any) -> int:
+    """The side in any of the ways to write a size; 0 in another."""
+    if isinstance(size, dict):
+        size = [size.get(edge) for edge in ("shortest_edge", "height", "width") if edge in size]
+    sides = size if isinstance(size, list) else [size]
+    return max((side for side in sides if isinstance(side, int)), default=0)
+
+
+def _read_json(name: str, contents: Contents, file: str) -> dict[str, Any]:
+    path = contents.folder / file
     if not path.is_file():
         raise EncoderUnavailable(
             f"encoder {name!r}: {path.parent} has no {path.name}; expected a folder written by "
             "save_pretrained (config.json, model.safetensors, preprocessor and tokenizer files)"
         )
     try:
-        content = json.loads(path.read_text("utf-8"))
+        content = json.loads(bytes(contents.read(file).bytes))
     except (OSError, ValueError) as error:
         raise EncoderUnavailable(
             f"encoder {name!r}: {path} is not readable JSON ({first_line(error)}); fetch it again"
@@ -169,13 +221,14 @@ def _read_json(name: str, path: Path) -> dict[str, Any]:
     return content
 
 
-def _weight_files(name: str, folder: Path) -> list[Path]:
-    single = folder / "model.safetensors"
-    if single.is_file():
-        return [single]
+def _weight_files(name: str, contents: Contents) -> list[str]:
+    folder = contents.folder
+    if (folder / WEIGHTS).is_file():
+        return [WEIGHTS]
     index = folder / _INDEX
     if index.is_file():
-        shards = sorted({str(file) for file in _read_json(name, index)["weight_map"].values()})
+        told = _read_json(name, contents, _INDEX).get("weight_map")
+        shards = sorted({str(file) for file in told.values()}) if isinstance(told, dict) else []
         # a shard is a plain file name: an index must not reach outside its folder
         absent = [s for s in shards if Path(s).name != s or not (folder / s).is_file()]
         if absent or not shards:
@@ -183,7 +236,7 @@ def _weight_files(name: str, folder: Path) -> list[Path]:
                 f"encoder {name!r}: {index} names {absent or 'no weights'}, which {folder} does "
                 "not hold; fetch it again"
             )
-        return [folder / shard for shard in shards]
+        return shards
     pickled = any(folder.glob("pytorch_model*.bin"))
     raise EncoderUnavailable(
         f"encoder {name!r}: {folder} has no model.safetensors; "
@@ -195,27 +248,19 @@ def _weight_files(name: str, folder: Path) -> list[Path]:
     )
 
 
-def _check_safetensors(name: str, path: Path) -> None:
-    """Compare a file's length with what its own header promises; costs a few kilobytes read."""
-    size = path.stat().st_size
+def _check_safetensors(name: str, content: Content) -> None:
+    """Compare a file's length with what its own header promises."""
     try:
-        with path.open("rb") as file:
-            length = int.from_bytes(file.read(8), "little")
-            header = json.loads(file.read(length)) if length < size else None
-        if not isinstance(header, dict):
-            raise ValueError("no header")
-        header.pop("__metadata__", None)
-        promised = 8 + length + max((t["data_offsets"][1] for t in header.values()), default=0)
-    except (OSError, ValueError, TypeError, LookupError) as error:
+        header(content.bytes)
+    except WrongLength as error:
         raise EncoderUnavailable(
-            f"encoder {name!r}: {path} is not a safetensors file (or only a Git LFS pointer to "
-            "one); fetch it again"
+            f"encoder {name!r}: {content.path} is damaged: {error}; fetch it again"
         ) from error
-    if promised != size:
+    except ValueError as error:
         raise EncoderUnavailable(
-            f"encoder {name!r}: {path} is damaged: {size} bytes where its header promises "
-            f"{promised}; fetch it again"
-        )
+            f"encoder {name!r}: {content.path} is not a safetensors file (or only a Git LFS "
+            "pointer to one); fetch it again"
+        ) from error
 
 
 def _dimension(name: str, config: dict[str, Any]) -> int:
@@ -234,11 +279,11 @@ def _dimension(name: str, config: dict[str, Any]) -> int:
     return declared
 
 
-def _fingerprint(folder: Path, weights: list[Path]) -> str:
-    extras = (folder / file for file in (*_CONFIGS, *_TOKENIZERS, _INDEX))
-    digest = hashlib.sha256(_RECIPE)
-    for path in sorted({*weights, *(path for path in extras if path.is_file())}):
-        with path.open("rb") as file:
-            inner = hashlib.file_digest(file, "sha256")
-        digest.update(path.name.encode() + b"\0" + inner.digest())
-    return digest.hexdigest()
+def _fingerprint(name: str, contents: Contents, weights: list[str]) -> str:
+    """Read what was not read yet; the digest over all of it."""
+    for file in weights:
+        _check_safetensors(name, contents.read(file))
+    for file in (*_CONFIGS, *_TOKENIZERS, _INDEX):
+        if (contents.folder / file).is_file():
+            contents.read(file)
+    return contents.digest(_RECIPE)

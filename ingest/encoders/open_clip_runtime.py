@@ -11,6 +11,7 @@ import copy
 import json
 import threading
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,8 @@ from ingest.encoders.precision import cast
 from ingest.encoders.quiet import quietly
 from ingest.encoders.registry import OPEN_CLIP_CONFIG, OPEN_CLIP_WEIGHTS, TEXT_TOWER
 from ingest.encoders.runtime import pick_device, to_vectors
+from ingest.encoders.weights import tensors
+from ingest.images import reduced
 from ingest.record import Pixels
 from store.errors import EncoderUnavailable
 from store.schema import Vectors
@@ -49,16 +52,19 @@ class OpenClipRuntime:
             ) from error
         self._name = files.name
         self._dimension = files.dimension
+        self._side = files.side
         self._tokenizing = threading.Lock()
         self.device = pick_device(device)
         self._precision = files.precision
         cast(self._precision, self.device)
         try:
-            config = json.loads((files.folder / OPEN_CLIP_CONFIG).read_text("utf-8"))
+            config = json.loads(bytes(files.contents.read(OPEN_CLIP_CONFIG).bytes))
             self._context = int(config["model_cfg"]["text_cfg"].get("context_length", _CONTEXT))
-            with quietly():
-                model = _build(open_clip, files, copy.deepcopy(config["model_cfg"]))
-                self._tokenizer = _tokenizer(open_clip, files, self._context)
+            # From the bytes that were hashed, whatever became of the files since.
+            with quietly(), files.contents.laid_out() as folder:
+                text = folder / TEXT_TOWER
+                model = _build(open_clip, files, copy.deepcopy(config["model_cfg"]), text)
+                self._tokenizer = _tokenizer(open_clip, text, self._context)
             wanted = {**config.get("preprocess_cfg", {})}
             wanted.setdefault("size", config["model_cfg"]["vision_cfg"].get("image_size", 224))
             preprocess = PreprocessCfg(**wanted)
@@ -82,7 +88,8 @@ class OpenClipRuntime:
         """Uint8 images as the model takes them, float32 (n, channels, height, width)."""
         from PIL import Image
 
-        rgb = (np.stack([image] * 3, axis=-1) if image.ndim == 2 else image for image in images)
+        small = (reduced(image, self._side) for image in images)
+        rgb = (np.stack([image] * 3, axis=-1) if image.ndim == 2 else image for image in small)
         pixels = torch.stack([self._transform(Image.fromarray(image)) for image in rgb])
         return pixels.to(self.device)
 
@@ -108,19 +115,19 @@ class OpenClipRuntime:
         return to_vectors(features, self._dimension, self._name)
 
 
-def _build(open_clip: Any, files: EncoderFiles, config: dict[str, Any]) -> Any:
+def _build(open_clip: Any, files: EncoderFiles, config: dict[str, Any], tower: Path) -> Any:
     """The model with every weight from the file: nothing is fetched, nothing is left untrained."""
-    from safetensors.torch import load_file
-
     text, vision = config["text_cfg"], config["vision_cfg"]
     custom = config.pop("custom_text", False) or "hf_model_name" in text
     if "hf_model_name" in text:
-        text["hf_model_name"] = str(files.folder / TEXT_TOWER)
+        text["hf_model_name"] = str(tower)
         text["hf_model_pretrained"] = False
     if "timm_model_name" in vision:
         vision["timm_model_pretrained"] = False
     model = (open_clip.CustomTextCLIP if custom else open_clip.CLIP)(**config)
-    found = model.load_state_dict(load_file(files.folder / OPEN_CLIP_WEIGHTS), strict=False)
+    found = model.load_state_dict(
+        tensors(files.contents.read(OPEN_CLIP_WEIGHTS).bytes), strict=False
+    )
     # A table of positions 0, 1, 2 ... that older files carry, and newer ones do not.
     absent = [key for key in found.missing_keys if not key.endswith("position_ids")]
     if absent:
@@ -132,8 +139,7 @@ def _build(open_clip: Any, files: EncoderFiles, config: dict[str, Any]) -> Any:
     return model
 
 
-def _tokenizer(open_clip: Any, files: EncoderFiles, context: int) -> Any:
-    folder = files.folder / TEXT_TOWER
+def _tokenizer(open_clip: Any, folder: Path, context: int) -> Any:
     if not folder.is_dir():
         return open_clip.SimpleTokenizer(context_length=context)
     from transformers import AutoTokenizer

@@ -8,13 +8,15 @@ from typing import Any
 
 import numpy as np
 import torch
-from transformers import AutoImageProcessor, AutoModel, AutoTokenizer
+from transformers import MODEL_MAPPING, AutoConfig, AutoImageProcessor, AutoTokenizer
 
 from ingest.encoders.framing import Framing, framing_of
 from ingest.encoders.hub import first_line
 from ingest.encoders.locate import EncoderFiles
 from ingest.encoders.precision import cast
 from ingest.encoders.quiet import quietly
+from ingest.encoders.weights import tensors
+from ingest.images import reduced
 from ingest.record import Pixels
 from store.errors import EncoderUnavailable
 from store.schema import Vectors
@@ -34,6 +36,7 @@ class Runtime:
     def __init__(self, files: EncoderFiles, device: str | None = None) -> None:
         self._name = files.name
         self._dimension = files.dimension
+        self._side = files.side
         self._tokenizing = threading.Lock()
         self.device = pick_device(device)
         self._precision = files.precision
@@ -41,20 +44,24 @@ class Runtime:
         local: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
         with quietly():
             try:
-                model, report = AutoModel.from_pretrained(
-                    files.folder,
+                # From the bytes that were hashed, whatever became of the files since.
+                with files.contents.laid_out() as folder:
+                    config = AutoConfig.from_pretrained(folder, **local)
+                    self._processor = AutoImageProcessor.from_pretrained(  # type: ignore[no-untyped-call]
+                        folder, backend=_BACKEND, **local
+                    )
+                    self._tokenizer = (
+                        AutoTokenizer.from_pretrained(folder, **local)
+                        if files.supports_text
+                        else None
+                    )
+                model, report = _model_class(config).from_pretrained(
+                    None,
+                    config=config,
+                    state_dict=_state(files),
                     dtype=torch.float32,
-                    use_safetensors=True,
                     output_loading_info=True,
                     **local,
-                )
-                self._processor = AutoImageProcessor.from_pretrained(  # type: ignore[no-untyped-call]
-                    files.folder, backend=_BACKEND, **local
-                )
-                self._tokenizer = (
-                    AutoTokenizer.from_pretrained(files.folder, **local)
-                    if files.supports_text
-                    else None
                 )
             except Exception as error:  # transformers raises many kinds, none shared
                 raise EncoderUnavailable(
@@ -79,7 +86,7 @@ class Runtime:
 
     def prepare(self, images: Sequence[Pixels]) -> torch.Tensor:
         """Uint8 images as the model takes them, float32 (n, channels, height, width)."""
-        tensors = [torch.from_numpy(_rgb(image)) for image in images]
+        tensors = [torch.from_numpy(_rgb(reduced(image, self._side))) for image in images]
         inputs = self._processor(
             images=tensors, input_data_format="channels_first", return_tensors="pt"
         )
@@ -134,6 +141,21 @@ class Runtime:
                 f"encoder {files.name!r}: {type(model).__name__} has no get_text_features; "
                 "expected a dual encoder such as CLIPModel"
             )
+
+
+def _model_class(config: Any) -> Any:
+    """The library's own class for a configuration; never code that came with the weights."""
+    found = MODEL_MAPPING[type(config)]
+    return found[0] if isinstance(found, tuple | list) else found
+
+
+def _state(files: EncoderFiles) -> dict[str, torch.Tensor]:
+    """Every tensor of the weights, of one file or of several."""
+    found: dict[str, torch.Tensor] = {}
+    for name, content in files.contents.files.items():
+        if name.endswith(".safetensors"):
+            found.update(tensors(content.bytes))
+    return found
 
 
 def to_vectors(features: torch.Tensor, dimension: int, name: str) -> Vectors:

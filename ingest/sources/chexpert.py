@@ -13,7 +13,7 @@ from pathlib import Path
 
 from ingest import findings
 from ingest.sources import listed
-from ingest.sources.published import Listing, age, check_splits, sheet, table
+from ingest.sources.published import Listing, age, check_splits, read_film, sheet, table
 from ingest.sources.source import Source
 from ingest.tree import scan
 from store.errors import BadSource
@@ -24,8 +24,18 @@ FINDINGS = (
     *("Edema", "Consolidation", "Pneumonia", "Atelectasis", "Pneumothorax", "Pleural Effusion"),
     *("Pleural Other", "Fracture", "Support Devices"),
 )
+_COLUMNS = ("Path", "Sex", "Age", "Frontal/Lateral", "AP/PA", *FINDINGS)
+_LAYOUT = re.compile(r"train|valid|test|patient[0-9]+|study[0-9]+")
 _FOLDERS = {"train": "train", "val": "valid", "test": "test"}
-_TABLES = {"train": ("train.csv",), "val": ("valid.csv",), "test": ("test.csv", "test_labels.csv")}
+#: Alone, or in a folder beside the films where the set was published in parts.
+_TABLES = {
+    split: (*names, *(f"CheXpert-v1.0*/{name}" for name in names))
+    for split, names in {
+        "train": ("train.csv",),
+        "val": ("valid.csv",),
+        "test": ("test.csv", "test_labels.csv"),
+    }.items()
+}
 
 
 def records(
@@ -34,7 +44,7 @@ def records(
     """The films of CheXpert that are in a folder, full size or small.
 
     Args:
-        place: the folder with the tables.
+        place: the folder with the tables, one above it, or any part of it.
         splits: some of ``train``, ``val``, ``test``; all when ``None``.
         uncertain: what becomes of uncertain findings: ``apart``, ``present`` or ``absent``.
 
@@ -43,28 +53,33 @@ def records(
     """
     findings.Findings().metadata(uncertain)
     wanted = check_splits(splits, tuple(_TABLES))
-    found = {split: table(place, *_TABLES[split], needed=False) for split in wanted}
+    found = {
+        split: table(
+            place, *_TABLES[split], needed=False, columns=("Path",) if split == "test" else _COLUMNS
+        )
+        for split in wanted
+    }
     tables = {split: path for split, path in found.items() if path is not None}
     if not tables:
         raise BadSource(f"{place} holds no train.csv and no valid.csv; pass CheXpert's folder")
     names = findings.named(FINDINGS, NAME)
-    shown = ", ".join(path.name for path in tables.values())
-    listing = Listing(NAME, scan(place), shown, wanted)
+    sheets = {split: sheet(path, "Path") for split, path in tables.items()}
+    listing = Listing(NAME, scan(place), tuple(tables.values()), wanted, _published)
+    listing.expect(cell for rows in sheets.values() for cell in rows.cells("Path"))
     if splits is not None:  # files of other splits are not strangers
         others = {_FOLDERS[split] for split in _FOLDERS if split not in wanted}
         listing.tree.files = [
-            path for path in listing.tree.files if others.isdisjoint(path.split("/")[:-1])
+            path for path in listing.tree.files if others.isdisjoint(listing.index.folders(path))
         ]
-    for split, path in tables.items():
-        rows = sheet(path, "Path")
+    for split, rows in sheets.items():
         if split != "test":
-            rows.need(["Sex", "Age", "Frontal/Lateral", "AP/PA", *FINDINGS])
+            rows.need(_COLUMNS)
         for line, row in rows.rows():
-            place_ = row["Path"]
+            place_, where = row["Path"], f"{rows.path.name}:{line}"
             try:
                 said = findings.from_columns(row, names)
             except ValueError as error:
-                listing.refuse(place_, "bad_label", f"{path.name}:{line}: {error}")
+                listing.refuse(place_, "bad_label", f"{where}: {error}", where)
                 continue
             years, odd = age(row.get("Age", ""))
             patient = re.search(r"patient\d+", place_)
@@ -80,5 +95,10 @@ def records(
                     "age": years or None,
                 },
                 odd,
+                where,
             )
-    return listing.source()
+    return listing.source(read=read_film)
+
+
+def _published(folder: str) -> bool:
+    return _LAYOUT.fullmatch(folder) is not None

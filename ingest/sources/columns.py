@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import Any
 
-from ingest import findings, typed
+from ingest import classes, findings, typed
 from ingest.csvfile import Sheet, listed
 from ingest.dicom_header import parse_age
 from ingest.findings import Findings
+from ingest.headings import is_metadata
 from ingest.sources import listed as files
-from ingest.sources.listed import FileIndex
+from ingest.sources.matching import WAYS, FileIndex
 from ingest.typed import Typed
 from store.columns import name_of
 from store.errors import BadRows, BadSource, UsageError
@@ -37,6 +39,10 @@ _READ: dict[str, Callable[[str], Any]] = {
 }
 #: Rows looked at to tell which column names the files.
 _SAMPLE = 500
+#: A column with more distinct cells than this holds no flags; they are not collected.
+_MANY = 64
+#: Rows whose cells are collected at once.
+_BLOCK = 2_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +53,16 @@ class Plan:
         sheet: the CSV.
         file: heading of the column that names the file.
         id: heading of the column of ids, if any.
-        joined: heading of the column of findings joined by ``joint``, if any.
+        joined: heading of the one column of labels, if there is one: a label, findings joined by
+            ``joint``, or a list in text.
         flags: headings of findings with a column each.
         known: columns that every row has: name to heading.
         own: the user's own: name to what its cells mean.
         notes: what was told or left out, one sentence each.
+        classes: of ``joined``, where its values are no names: a value's canonical spelling to what
+            it means.
+        names: of ``joined``, what the user calls its values.
+        places: of ``joined``, the names of places where its cells are lists of 0 and 1.
     """
 
     sheet: Sheet
@@ -63,12 +74,41 @@ class Plan:
     known: Mapping[str, str] = field(default_factory=dict)
     own: Mapping[str, Typed] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    classes: Mapping[str, Findings] = field(default_factory=dict)
+    names: Mapping[str, str] = field(default_factory=dict)
+    places: tuple[str, ...] = ()
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Headings of the columns that say what was found."""
+        return self.flags if self.joined is None else (self.joined,)
+
+    def told(self) -> dict[str, Any]:
+        """Which columns were taken for what, and which were seen and not kept, as JSON has it."""
+        kept = {**self.known, **{name: column.heading for name, column in self.own.items()}}
+        taken = {self.file, self.id, *self.labels, *kept.values()}
+        return {
+            "table": self.sheet.path.name,
+            "file_column": self.file,
+            "id_column": self.id,
+            "label_columns": list(self.labels),
+            "kept_columns": kept,
+            "not_kept_columns": [name for name in self.sheet.headings if name not in taken],
+        }
 
     def findings(self, row: Mapping[str, str]) -> Findings:
-        """What a row says of findings; ValueError for a cell that is none of 1, 0, -1 and blank."""
+        """What a row says of findings; ValueError for a cell that cannot be read."""
         if self.joined is None:
             return findings.from_columns(row, {heading: heading for heading in self.flags})
-        return findings.from_cell(row[self.joined], self.joint)
+        cell = row[self.joined]
+        if self.classes:
+            return self.classes.get(findings.canonical(cell), Findings())
+        if self.places:
+            parts, _ = findings.parts_of(cell, None)
+            return findings.from_columns(
+                dict(zip(self.places, parts, strict=False)), {place: place for place in self.places}
+            )
+        return findings.from_cell(cell, self.joint, self.names)
 
     def metadata(self, row: Mapping[str, str]) -> dict[str, Any]:
         """What a row says beside findings."""
@@ -91,6 +131,7 @@ def make_plan(
     id_column: str | None = None,
     label_column: Sequence[str] = (),
     columns: Sequence[str] = (),
+    label_names: Sequence[str] = (),
 ) -> Plan:
     """Tell which column says what.
 
@@ -101,9 +142,11 @@ def make_plan(
         id_column: heading of the ids.
         label_column: headings of findings; told when empty.
         columns: what else to keep, each as ``NAME``, ``HEADING`` or ``NAME=HEADING``.
+        label_names: what to call the values of the one label column, each as ``VALUE=NAME``.
 
     Raises:
-        UsageError: a column asked for twice, or under a name that means something else.
+        UsageError: a column asked for twice, or under a name that means something else; names that
+            do not fit the values.
         BadSource: a column that is not there or cannot be told.
     """
     named = [part for entry in label_column for part in _parts(sheet, entry)]
@@ -111,11 +154,13 @@ def make_plan(
     file = sheet.column(file_column, "--file-column") if file_column else _file_column(sheet, index)
     id_ = sheet.column(id_column, "--id-column") if id_column else None
     taken = {file, id_, *known.values(), *own.values()}
-    if not named:
-        named = _label_columns(sheet, [h for h in sheet.headings if h not in taken])
-    kinds = {
-        name: typed.infer(at, (row[at] for _, row in sheet.rows())) for name, at in own.items()
-    }
+    rest = [heading for heading in sheet.headings if heading not in taken]
+    usual = sheet.find(_LABELS)
+    likely = named or ([usual] if usual in rest else [])
+    cells = _distinct(
+        sheet, {*own.values(), *(likely if len(likely) == 1 else ())}, {*rest, *named}
+    )
+    kinds = {name: typed.infer(at, cells[at] or ()) for name, at in own.items()}
     blank = [f"column {own[name]!r} is blank" for name, kind in kinds.items() if kind is None]
     plan = Plan(
         sheet,
@@ -125,29 +170,95 @@ def make_plan(
         own={name: kind for name, kind in kinds.items() if kind is not None},
         notes=tuple(blank),
     )
-    return _with_findings(plan, named)
+    labels = likely or _flag_columns(sheet, rest, cells)
+    if len(labels) == 1:
+        return _with_labels(plan, labels[0], cells[labels[0]] or (), label_names)
+    if label_names:
+        raise UsageError(
+            f"--label-names names the values of one label column, and {sheet.path} has "
+            f"{len(labels)}: {listed(labels)}; choose one with --label-column"
+        )
+    return replace(plan, flags=tuple(labels))
 
 
-def _with_findings(plan: Plan, named: Sequence[str]) -> Plan:
-    cells = [row[named[0]] for _, row in plan.sheet.rows()]
-    if len(named) > 1 or findings.is_flags(cells):
-        return replace(plan, flags=tuple(named))
-    return replace(plan, joined=named[0], joint=findings.joint_of(cells))
+def _distinct(
+    sheet: Sheet, whole: Collection[str], some: Collection[str]
+) -> dict[str, set[str] | None]:
+    """The distinct cells of columns, in one pass over the rows.
+
+    Args:
+        sheet: the CSV.
+        whole: headings of the columns whose cells are all wanted.
+        some: headings of those that are given up (None) once they have too many for flags.
+    """
+    found: dict[str, set[str] | None] = {
+        heading: set() for heading in sheet.headings if heading in whole or heading in some
+    }
+    at = {heading: number for number, heading in enumerate(sheet.headings)}
+    rows = (cells for _, cells in sheet.lines())
+    while block := list(islice(rows, _BLOCK)):
+        columns = list(zip(*block, strict=True))
+        for heading, cells in found.items():
+            if cells is not None:
+                cells.update(columns[at[heading]])
+                if len(cells) > _MANY and heading not in whole:
+                    found[heading] = None
+    return found
 
 
-def _label_columns(sheet: Sheet, rest: Sequence[str]) -> list[str]:
-    found = sheet.find(_LABELS)
-    if found is not None and found in rest:
-        return [found]
-    named = [
-        heading for heading in rest if findings.is_flags(row[heading] for _, row in sheet.rows())
-    ]
+def _with_labels(plan: Plan, heading: str, cells: Collection[str], named: Sequence[str]) -> Plan:
+    """One column of labels: classes, names, findings joined, or lists in text."""
+    places = _places(cells)
+    joint = None if places else findings.joint_of(cells)
+    names = classes.parse_names(named)
+    if places:
+        notes = classes.check_names(names, places, f"the places of {heading!r}") if names else []
+        called = tuple(names.get(place, place) for place in places)
+        told = f"the cells of column {heading!r} are lists of 0 and 1: a finding for each place"
+        return replace(plan, joined=heading, places=called, notes=(*plan.notes, told, *notes))
+    if names:
+        values = {part for cell in cells for part in _named(cell, joint)}
+        notes = classes.check_names(names, values, f"column {heading!r}")
+        return replace(plan, joined=heading, joint=joint, names=names, notes=(*plan.notes, *notes))
+    means, notes = classes.classes(heading, cells)
+    return replace(plan, joined=heading, joint=joint, classes=means, notes=(*plan.notes, *notes))
+
+
+def _named(cell: str, joint: str | None) -> list[str]:
+    try:
+        return findings.parts_of(cell, joint)[0]
+    except ValueError:
+        return []  # its row is refused later, with its line
+
+
+def _places(cells: Collection[str]) -> tuple[str, ...]:
+    """0, 1, 2 and so on when all cells are lists of 0 and 1, as long as each other."""
+    told = [cell for cell in cells if cell.casefold() not in findings.BLANK]
+    if not told or not all(findings.is_list(cell) for cell in told):
+        return ()
+    inside = [_named(cell, None) for cell in told]
+    length = len(inside[0])
+    if length < 2 or any(
+        len(one) != length or not {*map(findings.canonical, one)} <= {"0", "1"} for one in inside
+    ):
+        return ()
+    return tuple(str(place) for place in range(length))
+
+
+def _flag_columns(
+    sheet: Sheet, rest: Sequence[str], cells: Mapping[str, Collection[str] | None]
+) -> list[str]:
+    """Columns of 1, 0, -1 and blanks, no metadata by their heading; else of words for these."""
+    flags = [heading for heading in rest if findings.is_flags(cells[heading] or ())]
+    named = [heading for heading in flags if not is_metadata(heading)]
+    numbers = [heading for heading in named if findings.is_numbers(cells[heading] or ())]
     if not named:
+        beside = f"; {listed(flags)} are taken only when named" if flags else ""
         raise BadSource(
-            f"{sheet.path} has no column that is clearly labels; name it with "
+            f"{sheet.path} has no column that is clearly labels{beside}; name it with "
             f"--label-column. It has: {listed(sheet.headings)}"
         )
-    return named
+    return numbers or named
 
 
 def _parts(sheet: Sheet, entry: str) -> list[str]:
@@ -200,19 +311,26 @@ def _one(sheet: Sheet, asked: str) -> tuple[str, str]:
 
 
 def _file_column(sheet: Sheet, index: FileIndex) -> str:
-    """The column whose cells name the most files."""
-    hits = dict.fromkeys(sheet.headings, 0)
-    for number, (_, row) in enumerate(sheet.rows()):
-        if number == _SAMPLE and any(hits.values()):
-            break
-        for heading, cell in row.items():
-            hits[heading] += bool(cell) and (
-                index.find(cell) is not None or index.is_ambiguous(cell)
-            )
-    best = max(hits, key=lambda heading: hits[heading])
-    if not hits[best]:
-        raise BadSource(
-            f"no column of {sheet.path} names a file of the folder; say which should with "
-            f"--file-column. It has: {listed(sheet.headings)}"
-        )
-    return best
+    """The column whose cells name the most files, in the strongest of the ways to name one."""
+    # By paths and names; by numbers without their zeros; last by names alone, so that what is said
+    # of each row and file tells where their folders differ.
+    means: tuple[Callable[[str], Iterable[object]], ...] = (
+        lambda cell: index.strength(cell, WAYS[:-1])[1],
+        lambda cell: index.strength(cell, WAYS[-1:])[1],
+        lambda cell: filter(None, [index.same_name(cell)]),
+    )
+    for meant in means:
+        named: dict[str, set[object]] = {heading: set() for heading in sheet.headings}
+        for number, (_, row) in enumerate(sheet.rows()):
+            if number == _SAMPLE and any(named.values()):
+                break
+            for heading, cell in row.items():
+                if cell:
+                    named[heading].update(meant(cell))
+        best = max(named, key=lambda heading: len(named[heading]))
+        if named[best]:
+            return best
+    raise BadSource(
+        f"no column of {sheet.path} names a file of the folder; say which should with "
+        f"--file-column. It has: {listed(sheet.headings)}"
+    )

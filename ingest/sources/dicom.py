@@ -1,41 +1,62 @@
 """DICOM films: files and trees, with extensions or without; see ``ingest.dicom`` for the reading.
 
-The id is the SOPInstanceUID, so a moved file keeps its row. Of the header only view, age, sex and a
-salted hash of the patient number are kept.
+The id is the SOPInstanceUID, so a moved file keeps its row; where a film has none, data set and
+path. Of the header only view, age, sex and a salted hash of the patient number are kept.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from ingest import dicom
+from ingest.body_parts import Choice, check_choice
 from ingest.dicom_header import TELLS
+from ingest.record import Pixels
 from ingest.sources.listed import Described, file_source
 from ingest.sources.source import Source
 from ingest.tree import scan, shown
 
 
-def records(place: str | Path, *, dataset: str | None = None) -> Source:
+def records(
+    place: str | Path,
+    *,
+    dataset: str | None = None,
+    body_part: str = "chest",
+    within: str | Path | None = None,
+) -> Source:
     """All DICOM films below a folder.
 
     Args:
         place: the folder.
         dataset: name of the data set; the folder's own when ``None``.
+        body_part: ``any`` takes films whatever part of the body their headers name; ``chest``
+            refuses those that name another.
+        within: a folder that the place may not leave, through a link either.
 
     Raises:
         BadSource: the folder cannot be read.
-        UsageError: the salt for patient numbers cannot be read or made.
+        UsageError: another body part; the salt for patient numbers cannot be read or made.
     """
     from ingest.pseudonym import pseudonym
 
+    part = check_choice(body_part)
     pseudonym("check", "")  # a salt that is out of reach is told now, not in the middle
-    tree = scan(place)
+    tree = scan(place, within)
     return file_source(
         dataset or shown(tree.root.name) or "dicom",
         tree,
         lambda _: Described(),
         notes=[] if tree.files else [f"{tree.root} holds no files to read"],
-        read=dicom.read,
-        identify=dicom.identify,
+        read=partial(_read, body_part=part),
+        identify=partial(dicom.identify, body_part=part),
         tells=TELLS,
     )
+
+
+def _read(data: bytes, name: str, body_part: Choice) -> tuple[Pixels, Mapping[str, Any]]:
+    film = dicom.read_film(data, name, body_part)
+    unnamed = () if film.uid else ("there is no valid SOPInstanceUID; the path is the id",)
+    return film.pixels, {**film.told, "notes": (*film.notes, *unnamed)}

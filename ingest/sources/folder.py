@@ -7,16 +7,30 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
+from ingest.body_parts import check_choice
+from ingest.classes import parse_names
 from ingest.csvfile import read_sheet
 from ingest.findings import Findings
-from ingest.record import Rejection
+from ingest.record import Reader, Rejection
 from ingest.sources import listed as files
 from ingest.sources.columns import Plan, make_plan
-from ingest.sources.listed import Described, FileIndex, file_source, source_of, unnamed
+from ingest.sources.joined import Said, joined, reader_column
+from ingest.sources.levels import choose, leave_out_masks
+from ingest.sources.listed import (
+    Described,
+    contested,
+    file_source,
+    read_image_file,
+    several,
+    source_of,
+    unnamed,
+)
+from ingest.sources.matching import FileIndex
 from ingest.sources.source import Source
-from ingest.tree import Tree, scan, shown
+from ingest.tree import Tree, confined, scan, shown
 from store.errors import UsageError
 
 
@@ -28,18 +42,23 @@ def records(
     id_column: str | None = None,
     label_column: Sequence[str] = (),
     columns: Sequence[str] = (),
+    file_prefix: str | None = None,
+    label_names: Sequence[str] = (),
     label_from_folder: bool = False,
+    label_level: int | None = None,
     dataset: str | None = None,
     uncertain: str = "apart",
     unlabelled: bool = False,
+    body_part: str = "chest",
+    within: str | Path | None = None,
 ) -> Source:
     """All images below a folder.
 
     Args:
         place: the folder.
-        labels: a CSV with a row per image.
-        file_column: names the file: its path below the folder, the end of it, its name, or its
-            name without ending. Told by itself when ``None``.
+        labels: a CSV with a row per image, or several: a row per finding, or per reader.
+        file_column: names the file: its path or the end of it, with or without ending; see
+            ``ingest.sources.matching``. Told by itself when ``None``.
         id_column: ids of rows, so that a moved file keeps its row. Data set and relative path when
             ``None``.
         label_column: one column of findings joined by | ; or a comma, or one column for each
@@ -47,92 +66,180 @@ def records(
         columns: what else to keep: ``age``, ``sex``, ``view``, ``patient``, ``split``, each found
             by its usual headings or given as ``age=HEADING``; any other heading becomes a column
             of the user's own, typed by all its cells, under its name or as ``NAME=HEADING``.
-        label_from_folder: the name of a file's folder is its label; a folder named train, val or
-            test above it its split.
+        file_prefix: what the paths in the CSV begin with where they are of another machine; cut
+            off before they are compared.
+        label_names: what to call the values of the one label column, or folders, each entry
+            ``VALUE=NAME`` or several with commas between: ``0=normal,1=pneumonia``.
+        label_from_folder: the name of a folder is the label of the files below it: of the uppermost
+            level with at least two names, folders named after a split or after what they contain
+            (``train``, ``images``) left out. The innermost folder named after a split is the split.
+        label_level: the level instead, 1 being the first folder below ``place``; asks for labels
+            from folders, too.
         dataset: name of the data set; the folder's own when ``None``.
         uncertain: what becomes of uncertain findings: ``apart``, ``present`` or ``absent``.
-        unlabelled: take files without a row in the CSV too, without labels.
+        unlabelled: take files without a row in the CSV, or outside of folders that are labels, too,
+            without labels.
+        body_part: ``any`` takes DICOM films whatever part of the body their headers name.
+        within: a folder that neither the place nor the CSV may leave, through a link either.
 
     Raises:
         UsageError: options that contradict each other.
         BadSource: the folder or the CSV cannot be read, or lacks a column.
     """
-    if labels is not None and label_from_folder:
-        raise UsageError("--labels and --label-from-folder both say where labels are; choose one")
-    if labels is None and (file_column or id_column or label_column or columns):
+    by_folder = label_from_folder or label_level is not None
+    if labels is not None and by_folder:
+        which = "--label-from-folder" if label_from_folder else "--label-level"
+        raise UsageError(f"--labels and {which} both say where labels are; choose one")
+    if labels is None and (file_column or id_column or label_column or columns or file_prefix):
         raise UsageError("columns were named without a CSV to look in; pass --labels FILE.csv")
-    tree = scan(place)
+    if labels is None and label_names and not by_folder:
+        raise UsageError("--label-names goes with --labels FILE.csv or --label-from-folder")
+    read = partial(read_image_file, body_part=check_choice(body_part))
+    tree = scan(place, within)
+    masks = leave_out_masks(tree)
     name = dataset or shown(tree.root.name) or "folder"
     if labels is not None:
-        sheet, index = read_sheet(labels), FileIndex(tree.files)
-        plan = make_plan(sheet, index, file_column, id_column, label_column, columns)
-        return _from_sheet(name, tree, plan, uncertain, unlabelled)
-    if not label_from_folder:
-        return file_source(name, tree, lambda _: Described(), notes=notes_of(tree))
+        if within is not None:
+            labels = confined(Path(labels).expanduser(), within)
+        sheet = read_sheet(labels, links=within is None)
+        index = FileIndex(tree.files, tree.root, prefix=file_prefix)
+        plan = make_plan(sheet, index, file_column, id_column, label_column, columns, label_names)
+        return _from_sheet(name, tree, index, plan, uncertain, unlabelled, masks, read)
+    told = {"masks": masks} if masks else {}
+    if not by_folder:
+        return file_source(
+            name,
+            tree,
+            lambda _: Described(),
+            notes=notes_of(tree, masks),
+            labelling=told,
+            read=read,
+        )
+    levels = choose(tree, label_level, parse_names(label_names)) if tree.files else None
 
     def describe(relative: str) -> Described | Rejection:
-        parts = [shown(part) for part in relative.split("/")[:-1]]
-        if not parts:
+        if levels is None or relative not in levels.of:
+            if unlabelled:
+                return Described()
             return Rejection(
-                source_of(tree, relative), "label_missing", "it lies in no folder below the source"
+                source_of(tree, relative), "label_missing", "it lies in no folder that is a label"
             )
-        above = [files.split(part) for part in parts[:-1] if files.split(part) != part]
-        if parts[:-1] and parts[-2].casefold() in ("train", "val", "test"):
-            above = [parts[-2].casefold()]
-        return Described(None, {"labels": (parts[-1],), "split": above[-1] if above else None})
+        return Described(
+            None,
+            {"labels": (levels.of[relative],), "split": levels.splits.get(relative)},
+        )
 
-    return file_source(name, tree, describe, notes=notes_of(tree))
-
-
-def notes_of(tree: Tree) -> list[str]:
-    """A note when there is nothing to read."""
-    return [] if tree.files else [f"{tree.root} holds no files to read"]
+    notes = [*notes_of(tree, masks), *(levels.notes if levels else ())]
+    chosen = {**told, **(levels.told if levels else {})}
+    return file_source(name, tree, describe, notes=notes, labelling=chosen, read=read)
 
 
-def _from_sheet(name: str, tree: Tree, plan: Plan, uncertain: str, unlabelled: bool) -> Source:
+def notes_of(tree: Tree, masks: int = 0) -> list[str]:
+    """Notes when masks were left out, and when there is nothing to read."""
+    notes = [f"{masks:,} masks, segmentations or previews were left out"] if masks else []
+    return notes if tree.files else [*notes, f"{tree.root} holds no files to read"]
+
+
+def _from_sheet(
+    name: str,
+    tree: Tree,
+    index: FileIndex,
+    plan: Plan,
+    uncertain: str,
+    unlabelled: bool,
+    masks: int,
+    read: Reader,
+) -> Source:
     Findings().metadata(uncertain)  # refuses an unknown policy before anything is read
-    index, table = FileIndex(tree.files), plan.sheet.path.name
-    described: dict[str, Described | Rejection] = {}
+    sheet, table = plan.sheet, plan.sheet.path.name
+    matching = index.match(sheet.cells(plan.file))
+    reader = reader_column(plan)
     extra: list[Rejection] = []
-    lines: dict[str, int] = {}
+    rows: dict[str, list[Said]] = {}
     bad_ages = 0
-    for line, row in plan.sheet.rows():
-        place, cell = f"{table}:{line}", row[plan.file]
-        found = index.find(cell) if cell else None
-        if found is None or found in lines:
-            reason, detail = _no_file(tree, index, cell, lines.get(found or ""))
-            extra.append(Rejection(place, reason, detail))
-            continue
-        lines[found] = line
+    at = sheet.headings.index(plan.file)
+    for line, cells in sheet.lines():
+        place, cell = f"{table}:{line}", cells[at]
+        found = matching.film(cell) if cell else None
+        if found is None:
+            if not cell or matching.path(cell) not in matching.claimed:
+                extra.append(Rejection(place, "file_missing", _no_file(tree, index, cell)))
+            elif (films := matching.several.get(matching.path(cell))) is not None:
+                extra.append(several(tree, place, cell, films))
+            continue  # else the file is contested, and refused for both rows
+        row = dict(zip(sheet.headings, cells, strict=True))
+        one = Said(line, metadata=plan.metadata(row), id=row[plan.id] if plan.id else None)
         try:
-            said = plan.findings(row)
+            one.findings = plan.findings(row)
         except ValueError as error:
-            described[found] = Rejection(source_of(tree, found), "bad_label", f"{place}: {error}")
-            continue
+            one.wrong = f"{place}: {error}"
+        one.reader = row[reader] or "consensus" if reader else None
         bad_ages += plan.odd_age(row)
-        if plan.id is not None and not row[plan.id]:
-            described[found] = Rejection(
-                source_of(tree, found), "no_id", f"{place}: column {plan.id!r} is empty"
-            )
-            continue
-        id_ = shown(row[plan.id]) if plan.id is not None else None
-        described[found] = Described(id_, {**said.metadata(uncertain), **plan.metadata(row)})
+        rows.setdefault(found, []).append(one)
+    described = {film: joined(said, plan, tree, film, uncertain) for film, said in rows.items()}
+    for film, both in matching.contested.items():
+        described[film] = contested(tree, film, both, table)
 
     def describe(relative: str) -> Described | Rejection:
         found = described.get(relative)
         if found is not None:
             return found
-        return Described() if unlabelled else unnamed(tree, relative, table)
+        return Described() if unlabelled else unnamed(tree, relative, table, matching)
 
-    notes = [*plan.sheet.notes, *plan.notes, *notes_of(tree), *files.odd_ages(bad_ages)]
+    many = sum(len(said) > 1 for said in rows.values())
+    notes = [
+        *sheet.notes,
+        *plan.notes,
+        *notes_of(tree, masks),
+        *matching.notes(table),
+        *([] if matching.claimed else _elsewhere(index, sheet.cells(plan.file))),
+        *_joined_notes(many, sum(map(len, rows.values())), table, reader),
+        *files.odd_ages(bad_ages),
+    ]
     columns = {name: column.kind for name, column in plan.own.items()}
-    return file_source(name, tree, describe, extra=extra, notes=notes, columns=columns)
+    told = {**plan.told(), **({"masks": masks} if masks else {})}
+    return file_source(
+        name,
+        tree,
+        describe,
+        extra=extra,
+        notes=notes,
+        columns=columns,
+        labelling=told,
+        read=read,
+    )
 
 
-def _no_file(tree: Tree, index: FileIndex, cell: str, line: int | None) -> tuple[str, str]:
-    """Why a line of the CSV leads to no image: reason and detail."""
-    if line is not None:
-        return "duplicate_row", f"line {line} is of the same file; it was kept"
-    if cell and index.is_ambiguous(cell):
-        return "ambiguous_file", f"several files are named {cell!r}; give paths"
-    return "file_missing", f"no file {cell!r} below {tree.root}"
+def _no_file(tree: Tree, index: FileIndex, cell: str) -> str:
+    """Why a line of the CSV leads to no image."""
+    below = shown(str(tree.root))
+    if not cell:
+        return f"the cell is empty; expected the path or the name of a file below {below}"
+    detail = f"no file below {below} has a path that agrees with {cell!r} from the end"
+    other = index.same_name(cell)
+    if other is None:
+        return detail
+    return f"{detail}; {shown(other)!r} has that name in another folder"
+
+
+def _elsewhere(index: FileIndex, cells: Sequence[str]) -> list[str]:
+    """Advice where no row is of a file, but their paths agree below one folder."""
+    prefixes = {index.elsewhere(cell) for cell in cells} - {None}
+    if len(prefixes) != 1:
+        return []
+    (prefix,) = prefixes
+    return [
+        "no path in the table agrees with a file's from the end. If the files that it has in "
+        f"{prefix!r} are these: --file-prefix {prefix!r}"
+    ]
+
+
+def _joined_notes(films: int, rows: int, table: str, reader: str | None) -> list[str]:
+    if not films:
+        return []
+    how = (
+        f"a finding is present for the majority by {reader!r}, uncertain for some"
+        if reader
+        else "all their findings were taken"
+    )
+    return [f"{films:,} files have several of the {rows:,} rows used of {table}: {how}"]

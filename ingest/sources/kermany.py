@@ -28,7 +28,7 @@ def records(place: str | Path, *, splits: Sequence[str] | None = None) -> Source
     """The films of Kermany's set that are in a folder.
 
     Args:
-        place: the folder with ``train``, ``test`` and perhaps ``val``, or one above it.
+        place: the folder with ``train``, ``test`` and perhaps ``val``, one above it, or a part.
         splits: some of ``train``, ``val``, ``test``; all when ``None``.
 
     Raises:
@@ -38,7 +38,7 @@ def records(place: str | Path, *, splits: Sequence[str] | None = None) -> Source
     tree = scan(place)
     inside: dict[str, tuple[str, str, str]] = {}
     for path in tree.files:
-        parts = path.split("/")
+        parts = f"{tree.root.as_posix()}/{path}".split("/")
         if len(parts) >= 3 and parts[-3] in _SPLITS and parts[-2] in _CLASSES:
             inside[path] = ("/".join(parts[:-3]), parts[-3], parts[-2])
     if not inside:

@@ -1,4 +1,4 @@
-"""What all sources of files share: rows of a table find their file, files become ImageFiles."""
+"""What all sources of files share: what is said of files, and files that become ImageFiles."""
 
 from __future__ import annotations
 
@@ -7,9 +7,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ingest.csvfile import tidy
+from ingest import dicom
+from ingest.body_parts import Choice
+from ingest.dicom_file import is_dicom
 from ingest.images import decode
 from ingest.record import Identifier, ImageFile, Pixels, Reader, Rejection
+from ingest.sources.matching import FileIndex as FileIndex
+from ingest.sources.matching import Matching
 from ingest.sources.source import Source
 from ingest.tree import Tree, shown
 
@@ -27,56 +31,21 @@ class Described:
 
     Attributes:
         id: of the row; ``None`` for data set and relative path, or what the file itself tells.
-        metadata: by column names.
+        metadata: by column names; ``labelled`` tells nothing found from not labelled, and is told
+            by the labels where a source leaves it out.
     """
 
     id: str | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
 
-class FileIndex:
-    """Finds files by what tables call them: a path, part of one, a name, a name without ending.
-
-    Args:
-        files: relative paths.
-    """
-
-    def __init__(self, files: Sequence[str]) -> None:
-        self._paths = {tidy(path): path for path in files}
-        self._names: dict[str, str | None] = {}
-        self._stems: dict[str, str | None] = {}
-        for path in files:
-            name = tidy(path).rpartition("/")[2]
-            self._names[name] = None if name in self._names else path
-            stem = name.rpartition(".")[0]
-            if stem:
-                self._stems[stem] = None if stem in self._stems else path
-
-    def find(self, value: str) -> str | None:
-        """The one file that a table's cell means; None when there is none, or several.
-
-        The cell is only ever compared with the paths that were listed, never opened: ``..`` and
-        absolute paths lead nowhere.
-        """
-        asked = value.replace("\\", "/").removeprefix("./")
-        if asked in self._paths:
-            return self._paths[asked]
-        tail = asked
-        while "/" in tail:  # a path from further up, such as CheXpert-v1.0/train/...
-            tail = tail.partition("/")[2]
-            if tail in self._paths:
-                return self._paths[tail]
-        name = asked.rpartition("/")[2]
-        return self._names.get(name) or self._stems.get(name) or None
-
-    def is_ambiguous(self, value: str) -> bool:
-        """Whether several files have this name."""
-        name = value.replace("\\", "/").rpartition("/")[2]
-        return name in self._names and self._names[name] is None
-
-
-def read_image_file(data: bytes, name: str) -> tuple[Pixels, dict[str, Any]]:
-    """The pixels of an image file, which tells nothing else."""
+def read_image_file(
+    data: bytes, name: str, body_part: Choice = "chest"
+) -> tuple[Pixels, dict[str, Any]]:
+    """The pixels of an image file, which tells nothing else but the notes on a DICOM film."""
+    if is_dicom(data):
+        film = dicom.read_film(data, name, body_part)
+        return film.pixels, {"notes": film.notes}
     return decode(data, name), {}
 
 
@@ -91,6 +60,7 @@ def file_source(
     identify: Identifier | None = None,
     tells: tuple[str, ...] = (),
     columns: Mapping[str, str] | None = None,
+    labelling: Mapping[str, Any] | None = None,
 ) -> Source:
     """A source of the files below a folder.
 
@@ -101,25 +71,30 @@ def file_source(
         extra: refusals beside those of files and of the tree.
         notes: what a person should know, one sentence each.
         read: bytes to pixels.
-        identify: tells ids that ``describe`` leaves open; without it they are made of data set and
-            relative path.
+        identify: tells ids that ``describe`` leaves open; without it, and where it finds none,
+            they are made of data set and relative path.
         tells: the metadata that files tell themselves.
         columns: the user's own columns, name to type.
+        labelling: where labels come from, see Source.
     """
+    said = {relative: describe(relative) for relative in tree.files}
+    refused = [one for one in said.values() if isinstance(one, Rejection)]
     return Source(
         name=name,
         total=len(tree.refused) + len(extra) + len(tree.files),
-        records=_records(name, tree, describe, extra, read, identify, tells),
+        records=_records(name, tree, said, extra, read, identify, tells),
         note="; ".join(notes) or None,
         root=tree.root,
         columns=columns or {},
+        refused=(*tree.refused, *extra, *refused),
+        labelling=labelling or {},
     )
 
 
 def _records(
     name: str,
     tree: Tree,
-    describe: Callable[[str], Described | Rejection],
+    said: Mapping[str, Described | Rejection],
     extra: Sequence[Rejection],
     read: Reader,
     identify: Identifier | None,
@@ -127,21 +102,27 @@ def _records(
 ) -> Iterator[ImageFile | Rejection]:
     yield from tree.refused
     yield from extra
-    for relative in tree.files:
-        found = describe(relative)
+    for relative, found in said.items():
         if isinstance(found, Rejection):
             yield found
             continue
         id_ = found.id
+        by_path = f"{name}/{shown(relative)}"
         if id_ is None and identify is None:
-            id_ = f"{name}/{shown(relative)}"
+            id_ = by_path
         yield ImageFile(
             path=tree.root / relative,
             id=id_,
-            metadata={"dataset": name, **found.metadata, "source": source_of(tree, relative)},
+            metadata={
+                "dataset": name,
+                "labelled": bool(found.metadata.get("labels")),
+                **found.metadata,
+                "source": source_of(tree, relative),
+            },
             read=read,
             identify=identify,
             tells=tells,
+            otherwise=by_path,
         )
 
 
@@ -150,10 +131,32 @@ def source_of(tree: Tree, relative: str) -> str:
     return shown(f"{tree.root}/{relative}")
 
 
-def unnamed(tree: Tree, relative: str, table: str) -> Rejection:
-    """The refusal of a file that a table says nothing of."""
+def unnamed(tree: Tree, relative: str, table: str, matching: Matching) -> Rejection:
+    """The refusal of a file that a table says nothing of; names what was compared."""
+    whole = f"{tree.root}/{relative}"
+    detail = matching.why_unnamed(relative, whole, table)
+    return Rejection(source_of(tree, relative), "label_missing", detail)
+
+
+def contested(tree: Tree, relative: str, cells: tuple[str, str], table: str) -> Rejection:
+    """The refusal of a file that rows with different paths could mean."""
     return Rejection(
-        source_of(tree, relative), "label_missing", f"{table} has no row for this file"
+        source_of(tree, relative),
+        "ambiguous_row",
+        f"{table} has {cells[0]!r} and {cells[1]!r}, which could both mean this file; give paths "
+        "with more folders",
+    )
+
+
+def several(tree: Tree, place: str, cell: str, films: tuple[Sequence[str], int]) -> Rejection:
+    """The refusal of a row that several files could be meant by."""
+    named, count = " and ".join(repr(shown(one)) for one in films[0]), films[1]
+    more = f" and {count - len(films[0]):,} more" if count > len(films[0]) else ""
+    return Rejection(
+        place,
+        "ambiguous_file",
+        f"{cell!r} could mean {named}{more} below {shown(str(tree.root))}; give paths with more "
+        "folders",
     )
 
 

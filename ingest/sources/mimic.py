@@ -7,18 +7,20 @@ thumbnails and vectors must not be passed on.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ingest import findings
 from ingest.findings import Findings
 from ingest.sources import listed
 from ingest.sources.chexpert import FINDINGS
-from ingest.sources.published import Listing, check_splits, sheet, table
+from ingest.sources.published import Listing, check_splits, read_film, sheet, table
 from ingest.sources.source import Source
 from ingest.tree import scan
 
 NAME = "mimic-cxr-jpg"
+_LAYOUT = re.compile(r"files|p[0-9]{2}|p[0-9]{8}|s[0-9]{8}")
 _TERMS = "MIMIC-CXR-JPG is credentialed: films, thumbnails and vectors must not be passed on"
 
 
@@ -32,7 +34,7 @@ def records(
     """The films of MIMIC-CXR-JPG that are in a folder.
 
     Args:
-        place: the folder with the tables.
+        place: the folder with the tables, or any part of it.
         splits: some of ``train``, ``val``, ``test``; all when ``None``.
         uncertain: what becomes of uncertain findings: ``apart``, ``present`` or ``absent``.
         labeller: whose labels: ``chexpert`` or ``negbio``.
@@ -43,7 +45,7 @@ def records(
     findings.Findings().metadata(uncertain)
     wanted = None if splits is None else check_splits(splits, ("train", "val", "test"))
     paths = {
-        kind: table(place, f"mimic-cxr-2.?.?-{kind}.csv")
+        kind: table(place, f"mimic-cxr-2.?.?-{kind}.csv", columns=("study_id",))
         for kind in ("metadata", "split", labeller)
     }
     metadata, split_path, labels_path = (paths[k] for k in ("metadata", "split", labeller))
@@ -54,28 +56,49 @@ def records(
     }
     names = findings.named(FINDINGS, NAME)
     labels = sheet(labels_path, "subject_id", "study_id", *FINDINGS)
-    studies: dict[str, Findings] = {}
-    bad: dict[str, str] = {}
+    studies: dict[tuple[str, str], Findings] = {}
+    bad: dict[tuple[str, str], tuple[str, str]] = {}
     for line, row in labels.rows():
+        key = row["subject_id"], row["study_id"]
         try:
-            studies[row["study_id"]] = findings.from_columns(row, names)
+            said = findings.from_columns(row, names)
         except ValueError as error:
-            bad[row["study_id"]] = f"{labels_path.name}:{line}: {error}"
-    listing = Listing(NAME, scan(place), metadata.name, wanted)
+            bad[key] = "bad_label", f"{labels_path.name}:{line}: {error}"
+            continue
+        if studies.setdefault(key, said) != said:
+            bad[key] = (
+                "contradictory_rows",
+                f"{labels_path.name}:{line}: study {key[1]} has other labels in a line before; "
+                "correct one of them",
+            )
+    images = sheet(metadata, "dicom_id", "subject_id", "study_id", "ViewPosition")
+    listing = Listing(NAME, scan(place), [metadata, split_path, labels_path], wanted, _published)
     listing.notes.append(_TERMS)
-    for _, row in sheet(metadata, "dicom_id", "subject_id", "study_id", "ViewPosition").rows():
+    listing.expect(_path(row) for _, row in images.rows())
+    for line, row in images.rows():
         subject, study, image = row["subject_id"], row["study_id"], row["dicom_id"]
-        path = f"files/p{subject[:2]}/p{subject}/s{study}/{image}.jpg"
-        if study in bad:
-            listing.refuse(path, "bad_label", bad[study])
+        path, where = _path(row), f"{metadata.name}:{line}"
+        if (subject, study) in bad:
+            listing.refuse(path, *bad[subject, study], where)
             continue
         listing.add(
             path,
             {
-                **studies.get(study, Findings()).metadata(uncertain),
+                **studies.get((subject, study), Findings()).metadata(uncertain),
                 "split": split_of.get(image),
                 "patient": f"mimic/p{subject}",
                 "view": listed.view(row["ViewPosition"]),
             },
+            place=where,
         )
-    return listing.source()
+    return listing.source(read=read_film)
+
+
+def _path(row: Mapping[str, str]) -> str:
+    """Where the publisher puts an image."""
+    subject, study, image = row["subject_id"], row["study_id"], row["dicom_id"]
+    return f"files/p{subject[:2]}/p{subject}/s{study}/{image}.jpg"
+
+
+def _published(folder: str) -> bool:
+    return _LAYOUT.fullmatch(folder) is not None

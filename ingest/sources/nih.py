@@ -14,12 +14,16 @@ from pathlib import Path
 from ingest import findings
 from ingest.csvfile import tidy
 from ingest.sources import listed
-from ingest.sources.published import Listing, age, check_splits, sheet, table
+from ingest.sources.published import Listing, age, check_splits, read_film, sheet, table
 from ingest.sources.source import Source
 from ingest.tree import scan
 from store.errors import BadSource
 
 NAME = "nih-chestxray14"
+_COLUMNS = (
+    *("Image Index", "Finding Labels", "Patient ID", "Patient Age", "Patient Gender"),
+    "View Position",
+)
 TABLES = ("Data_Entry_2017_v2020.csv", "Data_Entry_2017.csv")
 
 
@@ -27,31 +31,34 @@ def records(place: str | Path, *, splits: Sequence[str] | None = None) -> Source
     """The films of ChestX-ray14 that are in a folder.
 
     Args:
-        place: the folder with the table, images below it in any folders.
+        place: the folder with the table, images below it in any folders; or a part of it.
         splits: some of ``train``, ``test``; all when ``None``, also images in neither list.
 
     Raises:
         BadSource: no table there, or one without the published columns.
     """
     wanted = None if splits is None else check_splits(splits, ("train", "test"))
-    path = table(place, *TABLES)
+    path = table(place, *TABLES, columns=_COLUMNS)
     assert path is not None
-    rows = sheet(
-        path,
-        *("Image Index", "Finding Labels", "Patient ID", "Patient Age", "Patient Gender"),
-        "View Position",
-    )
+    rows = sheet(path, *_COLUMNS)
     official = _official(place)
-    listing = Listing(NAME, scan(place), path.name, wanted)
+    listing = Listing(NAME, scan(place), [path], wanted)
+    listing.expect(rows.cells("Image Index"))
     if not official:
         listing.notes.append("no train_val_list.txt and test_list.txt: films have no split")
-    for _, row in rows.rows():
-        said = findings.from_cell(row["Finding Labels"], "|")
+    for line, row in rows.rows():
+        where = f"{path.name}:{line}"
+        try:
+            said = findings.from_cell(row["Finding Labels"], "|")
+        except ValueError as error:
+            listing.refuse(row["Image Index"], "bad_label", f"{where}: {error}", where)
+            continue
         years, odd = age(row["Patient Age"])
         listing.add(
             row["Image Index"],
             {
                 "labels": tuple(findings.vocabulary(name) for name in said.present),
+                "labelled": said.labelled,
                 "split": official.get(row["Image Index"]),
                 "patient": f"nih/{row['Patient ID']}" if row["Patient ID"] else None,
                 "view": listed.view(row["View Position"]),
@@ -59,8 +66,9 @@ def records(place: str | Path, *, splits: Sequence[str] | None = None) -> Source
                 "age": years,
             },
             odd,
+            where,
         )
-    return listing.source()
+    return listing.source(read=read_film)
 
 
 def _official(place: str | Path) -> dict[str, str]:

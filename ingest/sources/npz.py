@@ -10,6 +10,7 @@ import math
 import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,30 @@ SPLITS = ("train", "val", "test")
 #: Larger arrays of images are streamed. ChestMNIST at 224 has 3.9 GB of them in one split.
 WHOLE_BYTES = 256 << 20
 _MAGIC = b"PK\x03\x04"
+#: How NumPy packs the members of an npz file. Others may inflate a block without bound.
+_PACKED = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+
+
+@dataclass(frozen=True, slots=True)
+class _Header:
+    """What an array's header says.
+
+    Attributes:
+        member: its name in the archive.
+        start: bytes before its values.
+        shape, fortran, dtype: of the array.
+    """
+
+    member: str
+    start: int
+    shape: tuple[int, ...]
+    fortran: bool
+    dtype: np.dtype[Any]
+
+    @property
+    def size(self) -> int:
+        """Bytes of its values."""
+        return math.prod(self.shape) * self.dtype.itemsize
 
 
 def check_splits(splits: Sequence[str] | None) -> tuple[str, ...]:
@@ -55,7 +80,7 @@ def count(path: Path, splits: Sequence[str], remedy: str) -> int:
             images = _header(archive, f"{split}_images", path, remedy)
             labels = _header(archive, f"{split}_labels", path, remedy)
             _check(path, split, images, labels, remedy)
-            total += images[0][0]
+            total += images.shape[0]
     return total
 
 
@@ -69,6 +94,7 @@ def read(
     side: int,
     channels: int,
     remedy: str,
+    whole_bytes: int = WHOLE_BYTES,
 ) -> Iterator[ImageRecord]:
     """Stream the records of some splits; one split's pixels are in memory at a time.
 
@@ -81,13 +107,15 @@ def read(
         side: expected height and width.
         channels: 1 or 3.
         remedy: what to do about a bad file; ends the messages.
+        whole_bytes: largest array that is held in memory; images beyond are streamed.
 
     Raises:
-        BadSource: the file is damaged, or its arrays are not what they should be.
+        BadSource: the file is damaged, or its arrays are not what they should be. An array is
+            inflated only when its size in the archive is the one that its header gives it.
     """
     for split in splits:
         yield from _read_split(
-            path, dataset, split, label_names, multi_label, side, channels, remedy
+            path, dataset, split, label_names, multi_label, side, channels, remedy, whole_bytes
         )
 
 
@@ -100,53 +128,60 @@ def _read_split(
     side: int,
     channels: int,
     remedy: str,
+    whole_bytes: int,
 ) -> Iterator[ImageRecord]:
     # A generator of its own, so that one split's arrays are gone before the next is read.
     expected = (side, side) if channels == 1 else (side, side, channels)
     with _archive(path, remedy) as archive:
-        shape, fortran, dtype = _header(archive, f"{split}_images", path, remedy)
-        labels = _member(archive, f"{split}_labels")
-        _check(path, split, (shape, fortran, dtype), (labels.shape, False, labels.dtype), remedy)
-        if shape[1:] != expected:
+        images = _header(archive, f"{split}_images", path, remedy)
+        about_labels = _header(archive, f"{split}_labels", path, remedy)
+        _check(path, split, images, about_labels, remedy)
+        if images.shape[1:] != expected:
             raise BadSource(
-                f"{path}: {split}_images has shape {shape}, expected "
+                f"{path}: {split}_images has shape {images.shape}, expected "
                 f"(n, {', '.join(map(str, expected))}) for {dataset}; {remedy}"
             )
+        whole = images.size <= whole_bytes
+        for name, about in (("labels", about_labels), ("images", images)):
+            if about.size > whole_bytes and (name == "labels" or about.fortran):
+                raise BadSource(
+                    f"{path}: {split}_{name} takes {about.size >> 20:,} MiB of memory, expected at "
+                    f"most {whole_bytes >> 20:,}; {remedy}"
+                )
+        labels = _member(archive, about_labels)
         names = _label_names(path, split, labels, label_names, multi_label, remedy)
-        whole = fortran or math.prod(shape) <= WHOLE_BYTES
-        images = _member(archive, f"{split}_images") if whole else None
-    for index, pixels in enumerate(
-        images if images is not None else _streamed(path, f"{split}_images", remedy)
-    ):
+        held = _member(archive, images) if whole else None
+    for index, pixels in enumerate(held if held is not None else _streamed(path, images, remedy)):
         yield ImageRecord(
             id=f"{dataset}/{split}/{index}",
             pixels=pixels,
             sha256=pixels_digest(pixels),
             labels=names[index],
+            labelled=True,  # zeros of a multi-label set are "nothing found"
             split=split,
             dataset=dataset,
             source=f"{path.name}#{split}/{index}",
         )
 
 
-def _streamed(path: Path, name: str, remedy: str) -> Iterator[Pixels]:
+def _streamed(path: Path, about: _Header, remedy: str) -> Iterator[Pixels]:
     """The images of a large member, one at a time.
 
     Read through once before, which verifies its length and its CRC: no value is used before that.
     """
+    one = math.prod(about.shape[1:])
     with _archive(path, remedy) as archive:
-        with archive.open(f"{name}.npy") as member:
-            shape, _, _ = npy.read_header(member)
+        with archive.open(about.member) as member:
+            npy.read_header(member)
             length = 0
             while block := member.read(1 << 20):
                 length += len(block)
-        if length != math.prod(shape):
-            raise ValueError(f"{name} has {length} bytes of values, not {math.prod(shape)}")
-        with archive.open(f"{name}.npy") as member:
+        if length != about.size:
+            raise ValueError(f"{about.member} has {length} bytes of values, not {about.size}")
+        with archive.open(about.member) as member:
             npy.read_header(member)
-            for _ in range(shape[0]):
-                data = member.read(math.prod(shape[1:]))
-                yield np.frombuffer(data, np.uint8).reshape(shape[1:])
+            for _ in range(about.shape[0]):
+                yield np.frombuffer(member.read(one), np.uint8).reshape(about.shape[1:])
 
 
 def _label_names(
@@ -175,13 +210,10 @@ def _label_names(
     return [(label_names[value],) for value in flat[:, 0].tolist()]
 
 
-#: Shape, whether in Fortran order, dtype.
-_Header = tuple[tuple[int, ...], bool, np.dtype[Any]]
-
-
 def _check(path: Path, split: str, images: _Header, labels: _Header, remedy: str) -> None:
     """Refuse arrays that cannot be images with labels."""
-    (image_shape, _, image_type), (label_shape, _, label_type) = images, labels
+    image_shape, image_type = images.shape, images.dtype
+    label_shape, label_type = labels.shape, labels.dtype
     if image_type != np.uint8 or len(image_shape) not in (3, 4):
         raise BadSource(
             f"{path}: {split}_images is {image_type} of shape {image_shape}, expected uint8 "
@@ -219,13 +251,36 @@ def _archive(path: Path, remedy: str) -> Iterator[zipfile.ZipFile]:
 
 
 def _header(archive: zipfile.ZipFile, name: str, path: Path, remedy: str) -> _Header:
+    """What an array is, from the beginning of its member; nothing else of it is inflated."""
     if f"{name}.npy" not in archive.namelist():
         present = ", ".join(sorted(archive.namelist())) or "nothing"
         raise BadSource(f"{path} has no {name}, only {present}; {remedy}")
-    with archive.open(f"{name}.npy") as member:
-        return npy.read_header(member)
+    info = archive.getinfo(f"{name}.npy")
+    if info.compress_type not in _PACKED:
+        raise ValueError(f"{name} is packed by method {info.compress_type}, which npz never is")
+    with archive.open(info) as member:
+        shape, fortran, dtype = npy.read_header(member)
+        start = member.tell()
+    found = _Header(info.filename, start, shape, fortran, dtype)
+    if not dtype.hasobject and info.file_size != start + found.size:
+        raise ValueError(
+            f"{name} has {info.file_size - start:,} bytes of values, its header says {found.size:,}"
+        )
+    return found
 
 
-def _member(archive: zipfile.ZipFile, name: str) -> npt.NDArray[Any]:
-    # Whole, so that the CRC is verified before a value is used.
-    return npy.from_bytes(archive.read(f"{name}.npy"))
+def _member(archive: zipfile.ZipFile, about: _Header) -> npt.NDArray[Any]:
+    """A whole array; its CRC is verified before a value is used.
+
+    Inflated into memory of the size that its header gives it: what the archive says of sizes may
+    be wrong.
+    """
+    data = bytearray(about.start + about.size)
+    with archive.open(about.member) as member:
+        length, view = 0, memoryview(data)
+        while length < len(data) and (block := member.read(min(len(data) - length, 1 << 20))):
+            view[length : length + len(block)] = block
+            length += len(block)
+        if length < len(data) or member.read(1):  # at the end, the CRC is compared
+            raise ValueError(f"{about.member} is longer or shorter than its header says")
+    return npy.from_bytes(data)

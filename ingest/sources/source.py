@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from ingest.record import ImageFile, ImageRecord, Rejection
 from store.errors import BadSource
@@ -23,6 +24,10 @@ class Source:
             from rows of other places; ``None`` for a source that is not a folder.
         columns: the user's own columns in ``extra``: name to ``int``, ``float``, ``bool``,
             ``string`` or ``date``.
+        refused: those refusals among ``records`` that are known before any file is opened.
+        labelling: where labels come from, as JSON has it: of a table ``label_columns``,
+            ``kept_columns``, ``not_kept_columns`` and so on, of folder names ``folder_level`` and
+            ``folders``; ``masks`` counts the files left out as masks.
     """
 
     name: str
@@ -31,6 +36,8 @@ class Source:
     note: str | None = None
     root: Path | None = None
     columns: Mapping[str, str] = field(default_factory=dict)
+    refused: Sequence[Rejection] = ()
+    labelling: Mapping[str, Any] = field(default_factory=dict)
 
 
 class SourceUnavailable(BadSource):

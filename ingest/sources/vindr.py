@@ -9,51 +9,64 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
-from ingest import dicom, findings
-from ingest.dicom_header import TELLS
+from ingest import findings
+from ingest.body_parts import check_choice
 from ingest.findings import Findings
-from ingest.sources.published import Listing, check_splits, sheet, table
+from ingest.sources.published import FILM_TELLS, Listing, check_splits, read_film, sheet, table
 from ingest.sources.source import Source
 from ingest.tree import scan
 from store.errors import BadSource
 
 NAME = "vindr-cxr"
-_TICKS = {"train": "image_labels_train.csv", "test": "image_labels_test.csv"}
+_OWN = "annotations"  # PhysioNet's folder of tables, beside those of films
+_TICKS = {
+    split: (f"image_labels_{split}.csv", f"{_OWN}/image_labels_{split}.csv")
+    for split in ("train", "test")
+}
 _BOXES = {
-    "train": ("annotations_train.csv", "train.csv"),
-    "test": ("annotations_test.csv", "test.csv"),
+    split: (f"annotations_{split}.csv", f"{_OWN}/annotations_{split}.csv", f"{split}.csv")
+    for split in ("train", "test")
 }
 
 
 def records(
-    place: str | Path, *, splits: Sequence[str] | None = None, uncertain: str = "apart"
+    place: str | Path,
+    *,
+    splits: Sequence[str] | None = None,
+    uncertain: str = "apart",
+    body_part: str = "chest",
 ) -> Source:
     """The films of VinDr-CXR that are in a folder; view, sex and age from their headers.
 
     Args:
-        place: the folder with the tables and ``train/``, ``test/``.
+        place: the folder with the tables and ``train/``, ``test/``, or one of its parts.
         splits: some of ``train``, ``test``; all when ``None``.
         uncertain: what becomes of uncertain findings: ``apart``, ``present`` or ``absent``.
+        body_part: ``any`` takes films whatever part of the body their headers name.
 
     Raises:
         BadSource: no table there, or one without the published columns.
     """
     findings.Findings().metadata(uncertain)
+    part = check_choice(body_part)
     wanted = check_splits(splits, ("train", "test"))
-    listing = Listing(NAME, scan(place), "the tables", wanted)
+    tables: list[Path] = []
+    said: dict[str, dict[str, Findings]] = {}
     for split in wanted:
-        said: dict[str, Findings] = {}
-        for name in _BOXES[split]:
-            path = table(place, name, needed=False)
-            if path is not None:
-                said = _boxes(path)
-                break
-        path = table(place, _TICKS[split], needed=False)
-        if path is not None:
-            said |= _ticks(path)
-        for image, one in said.items():
+        boxes = table(place, *_BOXES[split], needed=False, columns=("image_id",))
+        ticks = table(place, *_TICKS[split], needed=False, columns=("image_id",))
+        tables += [path for path in (ticks, boxes) if path is not None]
+        said[split] = {
+            **(_boxes(boxes) if boxes else {}),
+            **(_ticks(ticks) if ticks else {}),
+        }
+    listing = Listing(NAME, scan(place), tables, wanted, frozenset(_BOXES).__contains__)
+    listing.expect(f"{split}/{image}.dicom" for split in said for image in said[split])
+    for split, images in said.items():
+        for image, one in images.items():
             listing.add(f"{split}/{image}.dicom", {**one.metadata(uncertain), "split": split})
     if not listing.described:
         raise BadSource(
@@ -64,9 +77,14 @@ def records(
         listing.tree.files = [
             path
             for path in listing.tree.files
-            if path in listing.described or path.rpartition("/")[0].rpartition("/")[2] in wanted
+            if path in listing.described or not _others(listing.index.folders(path), wanted)
         ]
-    return listing.source(read=dicom.read, tells=TELLS)
+    return listing.source(read=partial(read_film, body_part=part), tells=FILM_TELLS)
+
+
+def _others(folders: Sequence[str], wanted: Sequence[str]) -> bool:
+    """Whether a film lies in the folder of a split that is not wanted."""
+    return any(folder in _BOXES and folder not in wanted for folder in folders)
 
 
 def _boxes(path: Path) -> dict[str, Findings]:
@@ -84,7 +102,7 @@ def _boxes(path: Path) -> dict[str, Findings]:
     found = {}
     for image, names in readers.items():
         votes = {name: len(by) for name, by in marks[image].items()}
-        found[image] = _agreed(votes, len(names))
+        found[image] = findings.agreed(votes, len(names))
     return found
 
 
@@ -93,20 +111,19 @@ def _ticks(path: Path) -> dict[str, Findings]:
     rows = sheet(path, "image_id")
     columns = [h for h in rows.headings if h not in ("image_id", "rad_id", "rad_ID")]
     names = findings.named(columns, path.name)
-    readers: dict[str, int] = defaultdict(int)
+    readers: dict[str, int] = {}
     votes: dict[str, dict[str, int]] = defaultdict(lambda: dict.fromkeys(names.values(), 0))
     for line, row in rows.rows():
-        readers[row["image_id"]] += 1
+        image = row["image_id"]
         try:
-            for name in findings.from_columns(row, names).present:
-                votes[row["image_id"]][name] += 1
+            said = findings.from_columns(row, names)
         except ValueError as error:
             raise BadSource(f"{path}, line {line}: {error}") from error
-    return {image: _agreed(votes[image], count) for image, count in readers.items()}
-
-
-def _agreed(votes: dict[str, int], readers: int) -> Findings:
-    """By the majority of an image's readers."""
-    present = tuple(name for name, count in votes.items() if 2 * count > readers)
-    some = tuple(name for name, count in votes.items() if 0 < 2 * count <= readers)
-    return Findings(present, tuple(name for name, count in votes.items() if not count), some)
+        # A row of blanks is nobody's reading: the image stays unlabelled without another.
+        readers[image] = readers.get(image, 0) + said.labelled
+        for name in said.present:
+            votes[image][name] += 1
+    return {
+        image: findings.agreed(votes[image], count) if count else Findings()
+        for image, count in readers.items()
+    }

@@ -18,17 +18,19 @@ def film(values: npt.NDArray[Any], *, syntax: str | None = None, **tags: Any) ->
 
     Args:
         syntax: UID of a transfer syntax to compress to, by what is installed.
+        tags: elements by keyword; ``meta`` is the storage class in the file meta information.
     """
     from pydicom.dataset import FileDataset, FileMetaDataset
     from pydicom.uid import DigitalXRayImageStorageForPresentation, ExplicitVRLittleEndian
 
     meta = FileMetaDataset()
     uid = tags.pop("SOPInstanceUID", "1.2.3.4")
-    meta.MediaStorageSOPClassUID = DigitalXRayImageStorageForPresentation
+    class_ = tags.pop("meta", DigitalXRayImageStorageForPresentation)
+    meta.MediaStorageSOPClassUID = class_
     meta.MediaStorageSOPInstanceUID = uid
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
     dataset = FileDataset("film", {}, file_meta=meta, preamble=b"\0" * 128)
-    dataset.SOPClassUID = meta.MediaStorageSOPClassUID
+    dataset.SOPClassUID = DigitalXRayImageStorageForPresentation
     dataset.SOPInstanceUID = uid
     dataset.Modality = "DX"
     dataset.Rows, dataset.Columns = values.shape[:2]
@@ -46,7 +48,7 @@ def film(values: npt.NDArray[Any], *, syntax: str | None = None, **tags: Any) ->
     if syntax is not None:
         dataset.compress(syntax)
     file = io.BytesIO()
-    dataset.save_as(file, enforce_file_format=True)
+    dataset.save_as(file, enforce_file_format=bool(class_))
     return file.getvalue()
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import io
 import os
 import random
 import struct
@@ -74,11 +75,39 @@ def _seeds() -> list[bytes]:
     found.append(encoded(Image.fromarray(chest(1, 24).astype(np.uint16) * 9)))
     found.append(film(chest(2, 24), SOPInstanceUID="1.2"))
     found.append(film(chest(3, 24).astype(np.uint16), PhotometricInterpretation="MONOCHROME1"))
+    found += _deep()
     found.append(png_bomb(30_000, 30_000))
     with contextlib.suppress(Exception):  # only where the encoder is installed
         found.append(film(chest(4, 24), syntax="1.2.840.10008.1.2.4.90"))
     found.append(film(chest(5, 24), syntax="1.2.840.10008.1.2.5"))
     return found
+
+
+def _deep() -> list[bytes]:
+    """What is not for Pillow: more than 8 bits, and the other JPEGs."""
+    import imagecodecs
+    import tifffile
+
+    grey = chest(6, 24).astype(np.uint16) * 16
+    three = np.dstack([grey] * 3)
+    found = [imagecodecs.png_encode(three), imagecodecs.png_encode(np.dstack([grey, grey]))]
+    for kind in ("minisblack", "miniswhite"):
+        for order in "<>":
+            for packed in (None, "lzw", "zlib", "packbits"):
+                file = io.BytesIO()
+                tifffile.imwrite(file, grey, photometric=kind, byteorder=order, compression=packed)
+                found.append(file.getvalue())
+    file = io.BytesIO()
+    tifffile.imwrite(file, three.transpose(2, 0, 1), photometric="rgb", planarconfig="separate")
+    found.append(file.getvalue())
+    file = io.BytesIO()
+    tifffile.imwrite(file, grey.astype(np.float32), photometric="minisblack", tile=(16, 16))
+    found.append(file.getvalue())
+    found.append(imagecodecs.jpeg8_encode(grey, lossless=True, bitspersample=16))
+    found.append(imagecodecs.jpeg8_encode(grey, level=95, bitspersample=12))
+    found.append(imagecodecs.jpegls_encode(grey))
+    found += [imagecodecs.jpeg2k_encode(grey, level=0, codecformat=c) for c in ("jp2", "j2k")]
+    return [bytes(one) for one in found]
 
 
 SEEDS = _seeds()
@@ -117,11 +146,31 @@ ELEMENTS: list[tuple[int, bytes, bytes]] = [
     (0x00281051, b"DS", b"50"),
     (0x00281052, b"DS", b"-1024"),
     (0x00281053, b"DS", b"1"),
+    (0x00280120, b"US", b"\7\0"),
+    (0x00280121, b"US", b"\x09\0"),
     (0x00281056, b"CS", b"SIGMOID"),
+    (0x00281101, b"US", b"\4\0\0\0\x10\0"),
+    (0x00281102, b"US", b"\4\0\0\0\x10\0"),
+    (0x00281103, b"US", b"\4\0\0\0\x10\0"),
+    (0x00281201, b"OW", bytes(range(8))),
+    (0x00281202, b"OW", bytes(range(8))),
+    (0x00281203, b"OW", bytes(range(8))),
+    (0x00283000, b"SQ", b""),
     (0x00283010, b"SQ", b""),
     (0x20500020, b"CS", b"IDENTITY"),
     (0x7FE00010, b"OW", bytes(range(60))),
 ]
+
+
+def _lut(descriptor: bytes, entries: bytes) -> bytes:
+    """An item of a sequence of look-up tables."""
+    inside = struct.pack("<HH", 0x0028, 0x3002) + b"US" + struct.pack("<H", len(descriptor))
+    inside += descriptor + struct.pack("<HH", 0x0028, 0x3006) + b"OW\0\0"
+    inside += struct.pack("<L", len(entries)) + entries
+    return struct.pack("<HHL", 0xFFFE, 0xE000, len(inside)) + inside
+
+
+_LUTS = st.builds(_lut, st.binary(max_size=4).map(lambda b: (b * 6)[:6]), st.binary(max_size=40))
 _ODD = [b"", b"0", b"-1", b"1e999", b"nan", b"\xff\xff", b"\0\0", b"1\\2", b"\\", b"99999999999"]
 
 
@@ -147,6 +196,12 @@ def header(changes: dict[int, tuple[bytes, bytes] | None], order: bool, syntax: 
     return b"\0" * 128 + b"DICM" + length + meta + body
 
 
+def _bared(data: bytes, kept: str) -> bytes:
+    """A film, or what is left of it without its first parts."""
+    length = 144 + int.from_bytes(data[140:144], "little")
+    return {"all": data, "meta": data[132:], "set": data[length:]}[kept]
+
+
 HEADERS = st.builds(
     header,
     st.dictionaries(
@@ -154,13 +209,16 @@ HEADERS = st.builds(
         st.none()
         | st.tuples(
             st.sampled_from([kind for _, kind, _ in ELEMENTS] + [b"UN", b"LO"]),
-            st.sampled_from(_ODD) | st.binary(max_size=20) | st.sampled_from([b"MONOCHROME1"]),
+            st.sampled_from([*_ODD, b"MONOCHROME1", b"PALETTE COLOR ", b"RGB "])
+            | st.binary(max_size=20)
+            | _LUTS,
         ),
         max_size=6,
     ),
     st.sampled_from([True, True, True, False]),
     st.sampled_from([b"1.2.840.10008.1.2.1"] * 4 + [b"1.2.840.10008.1.2.5", b"1.2.3", b""]),
 )
+HEADERS = st.builds(_bared, HEADERS, st.sampled_from(["all", "all", "meta", "set"]))
 
 
 def one_image(folder: Path, data: bytes) -> None:

@@ -14,8 +14,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ingest import Source, ingest
 from ingest.encoders import load_encoder
+from store import Gallery
 from store.errors import BadImage, BadQuery, EncoderUnavailable, TextUnsupported
+from tests.ingest.fakes import record
 
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
 WORDS = [*SPECIAL, "clear", "lungs", "normal", "pneumonia", "opacity", "in", "no", "the", "a"]
@@ -289,6 +292,116 @@ def test_fingerprint_is_of_the_content_alone(folders, clip):
     (clip / "README.md").write_text("a model card")
     assert load_encoder(clip).fingerprint == load_encoder(folders["clip"]).fingerprint
     assert load_encoder(clip).name == "clip"
+
+
+# --- whatever becomes of the files: the bytes that are used are those that are hashed ---
+
+
+def other_bytes(clip: Path, file: str) -> bytes:
+    """The content of a file of another encoder of the same shape."""
+    data = (clip / file).read_bytes()
+    if file == "model.safetensors":
+        from safetensors.numpy import load, save
+
+        values = load(data)
+        values["visual_projection.weight"] = values["visual_projection.weight"][::-1].copy()
+        values["text_projection.weight"] = values["text_projection.weight"][::-1].copy()
+        return save(values, metadata={"format": "pt"})
+    if file == "preprocessor_config.json":
+        return data.replace(b"0.25", b"0.75")
+    return data.replace(b'"clear"', b'"cleer"').replace(b'"normal"', b'"clear"')
+
+
+def vectors_of(encoder) -> np.ndarray:
+    return np.concatenate([encoder.encode_images(some_images()), encoder.encode_texts(TEXTS)])
+
+
+FILES = ["model.safetensors", "preprocessor_config.json", "tokenizer.json"]
+
+
+@pytest.mark.parametrize("when", ["before the first vector", "after it"])
+@pytest.mark.parametrize("how", ["exchanged", "copied over"])
+@pytest.mark.parametrize("file", FILES)
+def test_files_changed_later_change_no_vector(clip, file, how, when):
+    expected = vectors_of(load_encoder(clip, device="cpu"))
+    encoder = load_encoder(clip, device="cpu")
+    before = encoder.fingerprint
+    if when == "after it":
+        vectors_of(encoder)
+    assert encoder.changed() is None
+    data = other_bytes(clip, file)
+    if how == "exchanged":
+        (clip / "new").write_bytes(data)
+        (clip / "new").replace(clip / file)
+    else:
+        (clip / file).write_bytes(data)
+    np.testing.assert_array_equal(vectors_of(encoder), expected)
+    assert encoder.fingerprint == before
+    again = load_encoder(clip, device="cpu")
+    assert not np.allclose(vectors_of(again), expected, atol=1e-3)
+    told = encoder.changed()
+    assert told is not None and before[:12] in told and again.fingerprint[:12] in told
+
+
+@pytest.mark.parametrize("when", ["before the first vector", "after it"])
+def test_weights_cut_off_under_a_running_program_do_not_kill_it(clip, when):
+    code = """
+import os, sys
+import numpy as np
+from ingest.encoders import load_encoder
+folder, when = sys.argv[1:]
+film = [np.arange(784, dtype=np.uint8).reshape(28, 28)]
+encoder = load_encoder(folder, device="cpu")
+if when == "after it":
+    encoder.encode_images(film)
+os.truncate(f"{folder}/model.safetensors", 0)
+print(encoder.encode_images(film).shape, encoder.changed())
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(clip), when], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done
+    assert done.stdout.startswith("(1, 8) encoder 'clip' was read with fingerprint"), done
+    assert "cannot be loaded any more" in done.stdout
+
+
+def test_a_changed_encoder_is_told_only_when_its_bytes_differ(clip):
+    encoder = load_encoder(clip, device="cpu")
+    (clip / "README.md").write_text("a model card")
+    os.utime(clip / "config.json")
+    copied = clip.with_name("copy")
+    shutil.copyfile(clip / "model.safetensors", copied)
+    copied.replace(clip / "model.safetensors")
+    assert encoder.changed() is None
+    (clip / "added_tokens.json").write_text("{}")
+    assert encoder.changed() is not None
+    (clip / "added_tokens.json").unlink()
+    assert encoder.changed() is None
+    shutil.rmtree(clip)
+    assert "cannot be loaded any more" in str(encoder.changed())
+
+
+def test_weights_exchanged_while_films_come_in(clip, tmp_path):
+    """Every row is of the bytes that the gallery is stamped with, and the report says so."""
+    first = load_encoder(clip, device="cpu").fingerprint
+    encoder = load_encoder(clip, device="cpu")
+    gallery = Gallery.create(tmp_path / "gallery", encoder.stamp)
+    films = [record(number) for number in range(4)]
+
+    def records():
+        yield from films[:2]
+        (clip / "model.safetensors").write_bytes(other_bytes(clip, "model.safetensors"))
+        yield from films[2:]
+
+    report = ingest(Source("toy", 4, records()), gallery, encoder, batch_size=2, workers=1)
+    assert report.inserted == 4
+    now = load_encoder(clip, device="cpu")
+    assert first[:12] in str(report.encoder_changed)
+    assert now.fingerprint[:12] in str(report.encoder_changed)
+    expected = encoder.encode_images([film.pixels for film in films])
+    stored = gallery.vectors([film.id for film in films])
+    np.testing.assert_allclose(stored, expected, atol=1e-6)
+    assert not np.allclose(now.encode_images([film.pixels for film in films]), stored, atol=1e-3)
 
 
 # --- refusals: one line, and no fallback ---

@@ -329,6 +329,20 @@ def test_open_clip_fingerprint_knows_every_file(biomedclip, file):
     assert load_encoder(biomedclip).fingerprint != before
 
 
+@pytest.mark.parametrize("when", ["before the first vector", "after it"])
+def test_open_clip_files_changed_later_change_no_vector(biomedclip, when):
+    expected = load_encoder(biomedclip, device="cpu").encode_texts(TEXTS)
+    encoder = load_encoder(biomedclip, device="cpu")
+    if when == "after it":
+        encoder.encode_texts(TEXTS)
+    for file in ("open_clip_config.json", "text/config.json", "text/tokenizer.json"):
+        (biomedclip / file).write_text("{}")
+    path = biomedclip / "open_clip_model.safetensors"
+    path.write_bytes(path.read_bytes()[:-4] + b"cxr!")
+    np.testing.assert_array_equal(encoder.encode_texts(TEXTS), expected)
+    assert encoder.fingerprint[:12] in str(encoder.changed())
+
+
 def test_without_open_clip_the_advice_is_one_line(biomedclip, monkeypatch):
     import sys
 

@@ -23,7 +23,8 @@ from ingest import (
 from ingest.csvfile import read_sheet
 from ingest.findings import Findings, from_cell, joint_of, state
 from ingest.sources.listed import FileIndex
-from store import BadSource, Gallery, UsageError
+from ingest.tree import read_plain
+from store import BadImage, BadSource, Gallery, UsageError
 from tests.ingest.fakes import FakeEncoder
 from tests.ingest.films import png, write
 
@@ -188,10 +189,9 @@ def test_rows_without_files_and_files_without_rows(tmp_path: Path) -> None:
         "file,label\na.png,1\na.png,2\nnone.png,3\nc.png,4\n,5\n../../etc/passwd,6\n",
     )
     found, refused = sort(open_source("folder", root, labels=table, label_column=["label"]))
-    assert labels(found) == {"a.png": ("1",)}
+    assert labels(found) == {"a.png": ("1", "2")}
     place = root.resolve()
     assert refused == {
-        "t.csv:3": "duplicate_row",
         "t.csv:4": "file_missing",
         "t.csv:5": "ambiguous_file",
         "t.csv:6": "file_missing",
@@ -213,7 +213,7 @@ def test_columns_ids_and_paths(tmp_path: Path) -> None:
         "t.csv",
         "uid,Image Path,label,Patient Age,Gender,ViewPosition,PatientID,fold\n"
         "u1,C:\\data\\deep\\a.png,x,058Y,female,pa,p9,valid\n"
-        "u2,old/place/b.png,y,999,Unknown,LL,,train\n",
+        "u2,s\\b.png,y,999,Unknown,LL,,train\n",
     )
     source = open_source(
         "folder",
@@ -221,6 +221,7 @@ def test_columns_ids_and_paths(tmp_path: Path) -> None:
         labels=table,
         id_column="UID",
         columns=["age,sex,view", "patient", "split=fold"],
+        file_prefix=r"C:\data",
     )
     found, refused = sort(source)
     assert not refused
@@ -441,3 +442,62 @@ def test_what_may_not_be_read_is_refused(
     }  # fmt: skip
     assert all("Permission denied" in detail for _, detail in found.values())
     assert report.inserted == 1
+
+
+# -- folders exchanged for links meanwhile ---------------------------------------------------------
+
+
+def two_folders(tmp_path: Path) -> tuple[Path, Path]:
+    """A folder with a film in a ward, and another film of that name elsewhere."""
+    root, outside = tmp_path / "root", tmp_path / "outside"
+    for number, place in enumerate((root / "ward", outside)):
+        place.mkdir(parents=True)
+        (place / "a.png").write_bytes(png(number))
+    return root, outside
+
+
+@pytest.mark.skipif(os.open not in os.supports_dir_fd, reason="no descriptors of folders here")
+def test_a_folder_exchanged_at_the_last_moment_is_not_followed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root, outside = two_folders(tmp_path)
+    inside, opened = (root / "ward" / "a.png").read_bytes(), os.open
+
+    def exchanged(path: Any, *rest: Any, **options: Any) -> int:
+        if str(path).endswith("a.png") and not (root / "ward").is_symlink():
+            (root / "ward").rename(tmp_path / "aside")
+            (root / "ward").symlink_to(outside)
+        return opened(path, *rest, **options)
+
+    monkeypatch.setattr(os, "open", exchanged)
+    assert read_plain(root.resolve() / "ward" / "a.png") == inside
+    with pytest.raises(BadImage, match="through a link") as refused:
+        read_plain(root.resolve() / "ward" / "a.png")
+    assert refused.value.reason == "link"
+
+
+def test_a_folder_exchanged_after_the_listing_is_refused(tmp_path: Path) -> None:
+    root, outside = two_folders(tmp_path)
+    source = open_source("folder", root)
+    (root / "ward").rename(tmp_path / "aside")
+    (root / "ward").symlink_to(outside)
+    gallery = Gallery.create(tmp_path / "gallery", FakeEncoder().stamp)
+    report = ingest(source, gallery, FakeEncoder(), keep_going=True)
+    assert [one.reason for one in report.rejected] == ["link"]
+
+
+@pytest.mark.parametrize("at", ["", "ward", "ward/deep"])
+def test_what_is_confined_is_not_left_through_a_link(tmp_path: Path, at: str) -> None:
+    root, outside = two_folders(tmp_path)
+    (root / "ward" / "deep").mkdir()
+    (outside / "deep").mkdir()
+    asked = root / "ward" / "deep"
+    assert open_source("folder", asked, within=root).total == 0
+    place = root / at
+    place.rename(tmp_path / "aside")
+    place.symlink_to(outside)
+    with pytest.raises(BadSource, match=r"through a link|not within"):
+        open_source("folder", asked, within=root)
+    for elsewhere in (outside, root / ".." / "outside"):
+        with pytest.raises(BadSource, match="not within"):
+            open_source("dicom", elsewhere, within=root if at else tmp_path / "none")

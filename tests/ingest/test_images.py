@@ -17,7 +17,7 @@ from hypothesis.extra import numpy as hnp
 from PIL import Image
 
 from ingest import images
-from ingest.images import MAX_PIXELS, read_image, thumbnail
+from ingest.images import MAX_PIXELS, decode, read_image, thumbnail
 from store import BadImage
 
 # Decoders grumble about the damaged files that these tests feed them.
@@ -75,8 +75,9 @@ def test_colour_stays_colour() -> None:
 @settings(max_examples=30, deadline=None)
 @given(hnp.arrays(np.uint8, hnp.array_shapes(min_dims=2, max_dims=2, max_side=9)))
 def test_any_grey_png_comes_back(pixels: npt.NDArray[np.uint8]) -> None:
-    np.testing.assert_array_equal(read_image(encoded(Image.fromarray(pixels), "PNG")), pixels)
-    np.testing.assert_array_equal(read_image(thumbnail(pixels)), pixels)
+    data = encoded(Image.fromarray(pixels), "PNG")
+    np.testing.assert_array_equal(decode(data, "noise"), pixels)
+    np.testing.assert_array_equal(decode(thumbnail(pixels), "noise"), pixels)
 
 
 @pytest.mark.parametrize(("bits", "kind"), [(10, "PNG"), (12, "PNG"), (16, "PNG"), (12, "TIFF")])
@@ -100,7 +101,9 @@ def test_float_and_signed_tiff_are_scaled_by_their_range() -> None:
     for array in (values.astype(np.float32), (values * 1000).astype(np.int32)):
         pixels = read_image(encoded(Image.fromarray(array), "TIFF"))
         np.testing.assert_allclose(pixels.ravel(), np.arange(256), atol=1)
-    assert read_image(encoded(Image.fromarray(np.full((3, 3), 7.5, np.float32)), "TIFF")).max() == 0
+    flat = encoded(Image.fromarray(np.full((3, 3), 7.5, np.float32)), "TIFF")
+    assert decode(flat, "flat").max() == 0
+    assert refused(flat).reason == "no_contrast"
     values[2, 2] = np.nan
     assert (
         refused(encoded(Image.fromarray(values.astype(np.float32)), "TIFF")).reason == "bad_values"
@@ -347,10 +350,11 @@ def test_signed_values() -> None:
     ("tags", "reason"),
     [
         ({"Modality": "CT"}, "wrong_modality"),
-        ({"Modality": None}, "wrong_modality"),
+        ({"Modality": None, "SOPClassUID": "1.2.840.10008.5.1.4.1.1.2"}, "wrong_modality"),
         ({"NumberOfFrames": 2}, "multi_frame"),
-        ({"SamplesPerPixel": 3, "PhotometricInterpretation": "RGB"}, "not_grey"),
-        ({"PhotometricInterpretation": "PALETTE COLOR"}, "not_grey"),
+        ({"SamplesPerPixel": 3, "PhotometricInterpretation": "RGB"}, "truncated"),
+        ({"SamplesPerPixel": 3, "PhotometricInterpretation": "HSV"}, "not_grey"),
+        ({"PhotometricInterpretation": "PALETTE COLOR"}, "damaged"),
         ({"PresentationIntentType": "FOR PROCESSING"}, "for_processing"),
         ({"PixelData": None}, "no_pixels"),
         ({"Rows": 9000, "Columns": 9000}, "too_large"),

@@ -98,12 +98,16 @@ def test_report_as_json(gallery: Gallery) -> None:
         "updated": 0,
         "unchanged": 0,
         "encoded": 1,
+        "reread": 0,
+        "notes": {},
         "hashed": 0,
         "rejected": [{"source": "b.png", "reason": "empty", "detail": "b.png is empty"}],
         "reasons": {"empty": 1},
         "gone": [],
         "pruned": 0,
         "columns": {},
+        "labelling": {},
+        "outcomes": {"found": 1, "nothing_found": 0, "not_labelled": 0},
         "stopped": None,
         "warning": None,
         "table_version": gallery.table_version,
@@ -245,6 +249,7 @@ class BrokenGallery:
     def __init__(self, gallery: Gallery, write: int, after: bool, error: BaseException) -> None:
         self.gallery, self.left, self.after, self.error = gallery, write, after, error
         self.stamp, self.rows, self.uri = gallery.stamp, gallery.rows, gallery.uri
+        self.set_readers = gallery.set_readers
 
     def upsert(self, rows: Sequence[Row]) -> UpsertReport:
         self._break(not self.after)
@@ -403,3 +408,19 @@ def test_pneumoniamnist_again_is_quick(data: Path, gallery: Gallery) -> None:
     assert counts(again) == (0, 0, 5856, 0)
     assert again.table_version == first.table_version
     assert again.seconds < 5
+
+
+# -- the encoder is exchanged while the job runs ---------------------------------------------------
+
+
+def test_an_encoder_exchanged_meanwhile_is_told(gallery: Gallery) -> None:
+    class Exchanged(FakeEncoder):
+        def changed(self) -> str | None:
+            return "encoder 'fake' was read with fingerprint 1, its folder has fingerprint 2 now"
+
+    report = run([record(1)], gallery, encoder=Exchanged())
+    assert report.encoder_changed == Exchanged().changed()
+    assert report.as_dict()["encoder_changed"] == report.encoder_changed
+    # Nothing was encoded, so that no row is of either.
+    assert run([record(1)], gallery, encoder=Exchanged()).encoder_changed is None
+    assert run([record(2)], gallery).encoder_changed is None

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import subprocess
 import sys
 import threading
+import tracemalloc
 import zipfile
 from collections import Counter, defaultdict
 from collections.abc import Iterator
@@ -393,6 +395,84 @@ def test_damage_stops_the_stream_where_it_is(tmp_path: Path) -> None:
     assert [next(stream).source for _ in range(5)][-1] == "pneumoniamnist.npz#train/4"
     with pytest.raises(BadSource, match="CRC"):
         next(stream)
+
+
+# -- sizes are compared before anything is inflated ------------------------------------------------
+
+
+def repack(path: Path, method: int = zipfile.ZIP_DEFLATED, **members: bytes) -> None:
+    """Exchange some members of an npz file for other bytes."""
+    with zipfile.ZipFile(path) as archive:
+        kept = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(path, "w", method) as archive:
+        for name, data in {**kept, **{f"{k}.npy": v for k, v in members.items()}}.items():
+            archive.writestr(name, data)
+
+
+def npy_bytes(array: Any) -> bytes:
+    file = io.BytesIO()
+    np.save(file, array)
+    return file.getvalue()
+
+
+MIB = 1 << 20
+
+
+@pytest.mark.parametrize("packing", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+@pytest.mark.parametrize("member", ["test_images", "test_labels"])
+@pytest.mark.parametrize("kind", ["more values than its header says", "a long header"])
+def test_a_member_that_inflates_is_not_inflated(
+    tmp_path: Path, member: str, kind: str, packing: int
+) -> None:
+    path = tmp_path / "pneumoniamnist.npz"
+    data = npy_bytes(write_npz(path, {"test": 4})[member])
+    if kind == "a long header":
+        data = np.lib.format.magic(2, 0) + (32 * MIB).to_bytes(4, "little")
+    repack(path, packing, **{member: data + bytes(32 * MIB)})
+    tracemalloc.start()
+    try:
+        with pytest.raises(BadSource, match=rf"{path.name} is truncated or damaged"):
+            read(root=tmp_path, splits=["test"])
+        assert tracemalloc.get_traced_memory()[1] < 4 * MIB
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_size_in_the_archive_that_is_not_true(tmp_path: Path) -> None:
+    path = tmp_path / "pneumoniamnist.npz"
+    data = npy_bytes(write_npz(path, {"test": 4})["test_images"])
+    repack(path, test_images=data + bytes(32 * MIB))
+    content = path.read_bytes()
+    content = content.replace(
+        (len(data) + 32 * MIB).to_bytes(4, "little"), len(data).to_bytes(4, "little")
+    )
+    path.write_bytes(content)  # now it says that it is no longer than it should be
+    tracemalloc.start()
+    try:
+        with pytest.raises(BadSource, match="CRC"):
+            read(root=tmp_path, splits=["test"])
+        assert tracemalloc.get_traced_memory()[1] < 4 * MIB
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("member", ["test_images", "test_labels"])
+def test_an_array_too_large_for_memory_is_refused_or_streamed(tmp_path: Path, member: str) -> None:
+    path = tmp_path / "some.npz"
+    arrays = write_npz(path, {"test": 400})
+    other = np.asfortranarray(arrays[member]) if member == "test_images" else arrays[member]
+    np.savez(path, **{**arrays, member: other if other.ndim == 3 else other.astype(np.int64)})
+    options: Any = {
+        "label_names": ("normal", "pneumonia"),
+        "multi_label": False,
+        "side": 28,
+        "channels": 1,
+        "remedy": "do something",
+    }
+    with pytest.raises(BadSource, match=f"{member} takes .* of memory"):
+        list(npz.read(path, "some", ["test"], **options, whole_bytes=1000))
+    found = npz.read(path, "some", ["test"], **options, whole_bytes=400 * 28 * 28)
+    assert np.array_equal(np.stack([one.pixels for one in found]), arrays["test_images"])
 
 
 @settings(deadline=None)

@@ -110,10 +110,7 @@ def _sound() -> Iterator[Case]:
         "alpha.webp": encoded(rgba, "WEBP"),
         "grey.bmp": encoded(grey, "BMP"),
         "rgb.bmp": encoded(rgb, "BMP"),
-        "1x1.png": encoded(Image.fromarray(np.zeros((1, 1), np.uint8))),
-        "1x1.jpg": encoded(Image.fromarray(np.zeros((1, 1), np.uint8)), "JPEG"),
-        "flat.png": encoded(Image.fromarray(np.full((50, 50), 9, np.uint8))),
-        "tall.png": encoded(Image.fromarray(np.zeros((190, 10), np.uint8))),
+        "tall.png": encoded(Image.fromarray(chest(8, 190)[:, :10])),
     }
     for compression in ("tiff_lzw", "tiff_deflate", "packbits", "jpeg"):
         made[f"{compression}.tif"] = encoded(grey, "TIFF", compression=compression)
@@ -140,6 +137,7 @@ def _text() -> Any:
 def _dicom() -> Iterator[Case]:
     deep = chest(8).astype(np.uint16) * 16
     bits = {"BitsStored": 12, "HighBit": 11}
+    window = {"WindowCenter": 2000, "WindowWidth": 3000}
     made: list[tuple[str, dict[str, Any], set[str]]] = [
         ("plain", {}, ROW),
         ("monochrome1", {"PhotometricInterpretation": "MONOCHROME1"}, ROW),
@@ -149,12 +147,22 @@ def _dicom() -> Iterator[Case]:
         ("rf", {"Modality": "RF"}, ROW),
         ("ct", {"Modality": "CT"}, {"wrong_modality"}),
         ("mr", {"Modality": "MR"}, {"wrong_modality"}),
-        ("none", {"Modality": None}, {"wrong_modality"}),
+        ("by-class", {"Modality": None}, ROW),
+        ("dr", {"Modality": "DR"}, ROW),
+        ("none", {"Modality": None, "SOPClassUID": "1.2.3", "meta": ""}, {"wrong_modality"}),
         ("hand", {"BodyPartExamined": "HAND"}, {"wrong_body_part"}),
+        ("part", {"BodyPartExamined": "SOMEWHERE"}, ROW),
+        ("negative", {"RescaleSlope": -1, "RescaleIntercept": 4095, **window}, ROW),
+        ("padded", {"PixelPaddingValue": 0, "PixelPaddingRangeLimit": 9}, ROW),
+        ("narrow", {"WindowCenter": 1, "WindowWidth": 0}, ROW),
+        ("outside", {"WindowCenter": 90_000, "WindowWidth": 9}, {"no_contrast"}),
+        ("function", {"VOILUTFunction": "GAMMA", **window}, ROW),
+        ("beyond", {"RescaleSlope": "1e300", "RescaleIntercept": "1e300", **window}, {"any"}),
         ("burned", {"BurnedInAnnotation": "YES"}, {"burned_in"}),
         ("raw", {"PresentationIntentType": "FOR PROCESSING"}, {"for_processing"}),
         ("frames", {"NumberOfFrames": 4}, {"multi_frame"}),
-        ("colour", {"SamplesPerPixel": 3, "PhotometricInterpretation": "RGB"}, {"not_grey"}),
+        ("colour", {"SamplesPerPixel": 3, "PhotometricInterpretation": "RGB"}, {"truncated"}),
+        ("palette", {"PhotometricInterpretation": "PALETTE COLOR"}, {"damaged"}),
         ("no-pixels", {"PixelData": None}, {"no_pixels"}),
         ("bomb", {"Rows": 65_000, "Columns": 65_000}, {"too_large"}),
         ("short", {"Rows": 100}, {"truncated"}),
@@ -164,6 +172,17 @@ def _dicom() -> Iterator[Case]:
         yield f"dicom/{name}.dcm".encode(), content, allowed
         if allowed == ROW:
             yield f"dicom/{name}".encode(), film(deep + 1, **bits, **tags), ROW
+    whole = film(deep + 2, **bits, SOPInstanceUID="1.8.100")
+    length = int.from_bytes(whole[140:144], "little")
+    yield b"dicom/bare/meta.dcm", whole[132:], ROW
+    yield b"dicom/bare/set", whole[144 + length :], ROW
+    yield b"dicom/bare/cut", whole[144 + length : -90], {"truncated"}
+    yield b"dicom/bare/start", whole[144 + length :][:60], {"not_an_image"}
+    colours = np.dstack([(deep // 16).astype(np.uint8)] * 3)
+    rgb = {"SamplesPerPixel": 3, "PhotometricInterpretation": "RGB", "PlanarConfiguration": 0}
+    yield b"dicom/grey-rgb", film(colours, **rgb), ROW
+    colours[..., 1] //= 2
+    yield b"dicom/true-colour", film(colours, **rgb), {"not_grey"}
     yield b"dicom/empty.dcm", b"\0" * 128 + b"DICM", {"truncated", "damaged", "wrong_modality"}
     yield b"DICOMDIR", b"\0" * 128 + b"DICM", {"ignored"}
 
@@ -180,7 +199,7 @@ def _odd_pixels() -> Iterator[Case]:
         yield f"odd/animated.{kind.lower()}".encode(), data, {"multi_frame"}
     yield b"odd/animated.gif", encoded(frames[0], "GIF", save_all=True), {"unsupported"}
     yield b"odd/still.gif", encoded(frames[0], "GIF"), {"unsupported"}
-    yield b"odd/film.jp2", encoded(frames[0], "JPEG2000"), {"unsupported"}
+    yield from _deep()
     rgb16 = _rgb16_tiff()
     yield b"odd/rgb-16.tif", rgb16, ROW
     strip = Image.fromarray(np.zeros((1, 20_000), np.uint8))
@@ -190,6 +209,48 @@ def _odd_pixels() -> Iterator[Case]:
     for side in (8001, 20_000, 60_000, 2**31 - 1):
         yield f"odd/bomb-{side}.png".encode(), png_bomb(side, side), {"too_large", "damaged"}
     yield b"odd/bomb-flat.png", png_bomb(2**31 - 1, 1), {"strip", "too_large", "damaged"}
+
+
+def _deep() -> Iterator[Case]:
+    """More than 8 bits, and what Pillow does not read: each as the grey film."""
+    import imagecodecs
+    import tifffile
+
+    def tiff(values: Any, **options: Any) -> bytes:
+        file = io.BytesIO()
+        tifffile.imwrite(file, values, **options)
+        return file.getvalue()
+
+    grey = chest(12).astype(np.uint16) * 16 + 5
+    three, opaque = np.dstack([grey] * 3), np.full_like(grey, 65_535)
+    made: dict[str, bytes] = {
+        "white-is-zero.tif": tiff(65_535 - grey, photometric="miniswhite"),
+        "white-is-zero-big.tif": tiff(65_535 - grey, photometric="miniswhite", byteorder=">"),
+        "planar.tif": tiff(three.transpose(2, 0, 1), photometric="rgb", planarconfig="separate"),
+        "uint32.tif": tiff(grey.astype(np.uint32), photometric="minisblack"),
+        "float64.tif": tiff(grey / 3, photometric="minisblack"),
+        "tiled-lzw.tif": tiff(grey, photometric="minisblack", tile=(16, 16), compression="lzw"),
+        "rgb.png": imagecodecs.png_encode(three),
+        "rgba.png": imagecodecs.png_encode(np.dstack([three, opaque])),
+        "grey-alpha.png": imagecodecs.png_encode(np.dstack([grey, opaque])),
+        "lossless.jpg": imagecodecs.jpeg8_encode(grey, lossless=True, bitspersample=16),
+        "12-bit.jpg": imagecodecs.jpeg8_encode(grey, level=95, bitspersample=12),
+        "film.jls": imagecodecs.jpegls_encode(grey),
+        "film.jp2": imagecodecs.jpeg2k_encode(grey, level=0, reversible=True),
+        "film.j2k": imagecodecs.jpeg2k_encode(chest(13), level=0, codecformat="j2k"),
+    }
+    for name, data in made.items():
+        yield f"deep/{name}".encode(), bytes(data), ROW
+        yield f"deep/cut/{name}".encode(), bytes(data)[: len(data) * 2 // 3], BROKEN
+    cmyk = tiff(np.dstack([three, opaque]), photometric="separated")
+    yield b"deep/cmyk.tif", cmyk, {"unsupported"}
+    blank = np.full((64, 64), 77, np.uint8)
+    yield b"blank/grey.png", encoded(Image.fromarray(blank)), {"no_contrast"}
+    yield b"blank/deep.png", imagecodecs.png_encode(blank.astype(np.uint16) * 9), {"no_contrast"}
+    blank[3, 5:20] = 0
+    yield b"blank/nearly.png", encoded(Image.fromarray(blank)), {"no_contrast"}
+    yield b"blank/1x1.jpg", encoded(Image.fromarray(blank[:1, :1]), "JPEG"), {"no_contrast"}
+    yield b"blank/film.dcm", film(blank.astype(np.uint16), SOPInstanceUID="1.77"), {"no_contrast"}
 
 
 def _rgb16_tiff() -> bytes:
@@ -270,9 +331,13 @@ def _names() -> Iterator[Case]:
 
 
 def _large() -> Iterator[Case]:
-    grey = Image.fromarray(np.zeros((7000, 9000), np.uint8))
+    def striped(height: int, width: int, dtype: Any) -> Any:
+        rows = np.arange(height, dtype=dtype) % 200
+        return np.repeat(rows[:, None], width, axis=1)
+
+    grey = Image.fromarray(striped(7000, 9000, np.uint8))
     yield b"large/63-megapixels.png", encoded(grey, compress_level=1), ROW
     yield b"large/63-megapixels.jpg", encoded(grey.convert("RGB"), "JPEG"), ROW
-    deep = Image.fromarray(np.zeros((6000, 8000), np.uint16))
+    deep = Image.fromarray(striped(6000, 8000, np.uint16))
     yield b"large/48-megapixels-16-bit.tif", encoded(deep, "TIFF"), ROW
-    yield b"large/25-megapixels.dcm", film(np.zeros((5000, 5000), np.uint16)), ROW
+    yield b"large/25-megapixels.dcm", film(striped(5000, 5000, np.uint16)), ROW

@@ -28,7 +28,8 @@ def older(uri: str, rows: list[Row]) -> None:
     import lancedb
 
     schema = arrow.table_schema(STAMP)
-    fields = [field for field in schema if field.name not in ("uncertain", "absent")]
+    newer = ("uncertain", "absent", "pixel_reader")
+    fields = [field for field in schema if field.name not in newer]
     metadata = {**schema.metadata, b"cxr.schema_version": b"2"}
     plain = pa.schema(fields).with_metadata(metadata)
     made = lancedb.connect(uri).create_table(

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from threadpoolctl import threadpool_limits
 
-from store import BadQuery, Gallery, Labelled, evaluate_vectors
+from store import BadQuery, Gallery, Labelled, NothingToMeasure, evaluate_vectors
 from store.evaluation import evaluate
 from tests.store.rows import STAMP, make_rows, random_vectors
 
@@ -130,6 +132,7 @@ def test_equal_scores_rank_by_id_also_of_different_vectors(rows, data) -> None:
     count = data.draw(st.integers(1, len(rows) - 1))
     vectors = np.eye(4, dtype=np.float32)[[axis for axis, _ in rows]]
     labels = [(str(label),) for _, label in rows]
+    assume(len(set(labels)) > 1)  # else chance is 1
     same = Labelled([f"{i}" for i in range(len(rows))], vectors, labels)
     whole, top = (
         evaluate("x", same, same, (count,), resamples=0, full_ranking=full)
@@ -230,3 +233,52 @@ def test_the_order_of_rows_changes_nothing_to_the_last_bit() -> None:
     one = Labelled(ids, vectors, labels)
     other = Labelled([ids[i] for i in shuffled], vectors[shuffled], [labels[i] for i in shuffled])
     assert evaluate("x", one, one).as_dict() == evaluate("x", other, other).as_dict()
+
+
+# -- where chance is 1 -----------------------------------------------------------------------------
+
+#: Labels under which every film shares a label with every other.
+CERTAIN = {
+    "one label": [("pneumonia",)] * 12,
+    "one of several": [("pneumonia",), ("pneumonia", "effusion")] * 6,
+    "in pairs": [("a", "b"), ("b", "c"), ("a", "c")] * 4,
+}
+
+
+@pytest.mark.parametrize("labels", CERTAIN.values(), ids=CERTAIN)
+def test_an_evaluation_in_which_chance_is_1_is_refused(labels: list[tuple[str, ...]]) -> None:
+    with pytest.raises(NothingToMeasure, match="chance is 1, so Precision@k is 1 whatever"):
+        evaluate_vectors(random_vectors(12), labels, k=[1, 3])
+    apart = [*labels[:-1], ("normal",)]
+    found = evaluate_vectors(random_vectors(12), apart, k=[1, 3])
+    assert found.baselines["random"]["precision"][1] < 1
+
+
+def test_chance_is_1_between_splits(tmp_path: Path) -> None:
+    gallery = Gallery.create(tmp_path, STAMP)
+    two = [("pneumonia",), ("normal",)] * 3
+    gallery.upsert(make_rows(random_vectors(6), [("pneumonia",)] * 6, "set/test/"))
+    gallery.upsert(
+        make_rows(random_vectors(6, 1), [("pneumonia",)] * 6, "set/train/", split="train")
+    )
+    gallery.upsert(make_rows(random_vectors(6, 2), two, "set/val/", split="val"))
+    gallery.refresh()
+    for protocol, searched in (("leave-one-out", "train"), ("split", "train")):
+        with pytest.raises(NothingToMeasure, match="the label 'pneumonia' is on all of them"):
+            gallery.evaluate(protocol, [1], split="test", gallery_split=searched)
+    assert gallery.evaluate("split", [1], split="test", gallery_split="val").precision[1] < 1
+    assert gallery.evaluate("leave-one-out", [1], split=None).queries == 18
+
+
+@given(st.lists(st.sets(st.sampled_from("abc"), min_size=1), min_size=2, max_size=7))
+def test_refused_exactly_where_chance_is_1(labels: list[set[str]]) -> None:
+    chance = [
+        np.mean([bool(one & other) for j, other in enumerate(labels) if j != i])
+        for i, one in enumerate(labels)
+    ]
+    rows = [tuple(sorted(one)) for one in labels]
+    if min(chance) == 1:
+        with pytest.raises(NothingToMeasure):
+            evaluate_vectors(random_vectors(len(rows)), rows, k=[1])
+    else:
+        evaluate_vectors(random_vectors(len(rows)), rows, k=[1])

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from store import BadQuery, Gallery, Hit, UnknownId, UsageError, Where
+from store import BadQuery, Gallery, Hit, NothingToMeasure, UnknownId, UsageError, Where
 from store.answering import Spread, choose
 from store.shard import BLOCK, follow, own
 from store.sharded import merge
@@ -87,6 +87,16 @@ def test_all_else_keeps_working(two: tuple[Gallery, Gallery]) -> None:
         shards.search_by_id("nobody", 3)
     with pytest.raises(BadQuery, match="expected 1 to"):
         shards.search(random_vectors(1), k=ROWS + 1)
+
+
+@pytest.mark.slow
+def test_chance_of_1_is_refused_where_rows_are_searched(tmp_path: Path) -> None:
+    gallery = Gallery.create(tmp_path, STAMP)
+    gallery.upsert(make_rows(random_vectors(12), [("pneumonia",)] * 12))
+    shards = Gallery.open(tmp_path, shards=1)
+    with pytest.raises(NothingToMeasure, match="chance is 1"):
+        shards.evaluate(k=(1,))
+    shards.close()
 
 
 def test_a_lost_shard_is_waited_for(two: tuple[Gallery, Gallery]) -> None:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from store import BadQuery, EncoderStamp, Gallery, Labelled, Row
+from store import BadQuery, EncoderStamp, Gallery, Labelled, NothingToMeasure, Row
 from store.compare import compare
 from store.evaluation import evaluate
 from store.study import by_query, confusion, hardest, of_gallery
@@ -116,3 +116,11 @@ def test_stores_without_common_films_are_refused(two, tmp_path):
     )
     with pytest.raises(BadQuery, match="no queries in common"):
         compare(two[0], lone, k=(1,))
+
+
+def test_a_comparison_in_which_chance_is_1_is_refused(tmp_path):
+    vectors, ids = np.eye(3, dtype=np.float32), ["q", "r", "s"]
+    rows = (vectors, ids, [("x",)] * 3, ["test"] * 3)
+    one, other = (gallery_of(tmp_path / name, name, *rows) for name in "ab")
+    with pytest.raises(NothingToMeasure, match="chance is 1"):
+        compare(one, other, k=(1,))

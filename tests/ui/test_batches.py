@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
+import csv
+import io
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ingest.journal import entries
+from ingest.record import Rejection
+from ingest.state import state_folder, write_rejections
 from store import Gallery, UsageError
 from tests.ui import browser, films
 from tests.ui.visitor import Visitor
@@ -168,6 +175,82 @@ def test_a_job_that_is_stopped_while_it_waits_never_begins(served):
     assert not (inbox.inbox(uri) / "late").exists()
     assert "late" not in {one["batch"] for one in entries(uri)}
     jobs.forget(uri, "late")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="finds processes in /proc")
+def test_an_ingestion_ends_with_its_runner(served):
+    _, store, _ = served
+    uri, before = str(store), len(Gallery.open(store))
+    place, _ = inbox.put(uri, "killed", [("a.png", films.png(films.draw(900, True)))])
+    others = children(os.getpid())
+    jobs.start(uri, "killed", "1 film", ["folder", str(place), "--dataset=killed"])
+    [runner] = children(os.getpid()) - others
+    deadline = time.monotonic() + 60
+    while not (working := children(runner)) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    os.kill(runner, signal.SIGKILL)
+    os.waitpid(runner, 0)
+    [child] = working
+    while Path(f"/proc/{child}").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not Path(f"/proc/{child}").exists()
+    assert len(Gallery.open(store)) == before
+    jobs.forget(uri, "killed")
+
+
+@pytest.mark.parametrize("swapped", ["ward", "labels.csv"])
+def test_a_folder_swapped_for_a_link_while_its_job_waits_is_not_followed(served, tmp_path, swapped):
+    _, store, _ = served
+    uri, batch, before = str(store), f"swapped-{swapped[0]}", len(Gallery.open(store))
+    root, outside = tmp_path / "root", tmp_path / "outside"
+    for place in (root / "ward", outside):
+        place.mkdir(parents=True)
+        (place / "a.png").write_bytes(films.png(films.draw(950, True)))
+        (place / "labels.csv").write_text("file,label\na.png,secret")
+    place = inbox.below(root, "ward")
+    while (turn := jobs.lock(jobs.folder(uri) / "turn")) is None:
+        time.sleep(0.1)
+    try:
+        options = [f"--labels={place / 'labels.csv'}", "--dataset=swapped", f"--within={root}"]
+        jobs.start(uri, batch, "films", ["folder", str(place), *options])
+        there = root / "ward" if swapped == "ward" else root / "ward" / swapped
+        there.rename(tmp_path / "aside")
+        there.symlink_to(outside if swapped == "ward" else outside / swapped)
+    finally:
+        os.close(turn)
+    job = ended(uri, batch)
+    assert job.state == "failed"
+    assert "link" in job.message
+    assert len(Gallery.open(store)) == before
+    jobs.forget(uri, batch)
+
+
+def children(pid: int) -> set[int]:
+    """Processes that a process started."""
+    found = set()
+    for task in Path(f"/proc/{pid}/task").glob("*/children"):
+        with contextlib.suppress(OSError):
+            found |= {int(one) for one in task.read_text().split()}
+    return found
+
+
+def test_names_that_begin_like_formulas_are_guarded_once_their_folder_is_gone(tmp_path):
+    uri, name = str(tmp_path / "gallery"), "=HYPERLINK(0)!A0.png"
+    place, _ = inbox.put(uri, "b1", [(name, b"x")])
+    [film] = (place / "b1").iterdir()
+    found = [
+        Rejection(str(film), "truncated", f"{film} ends too early"),
+        Rejection("/films/-1.png", "truncated", "@SUM(A1) is no film\nat all"),
+    ]
+    write_rejections(state_folder(uri) / "rejections" / "b1.csv", found)
+    shown, data = batches.refusals(uri, "b1")
+    assert shown[0] == [film.name, "truncated", f"{film.name} ends too early"]
+    assert shown[1][2] == "@SUM(A1) is no film at all"
+    assert film.name.startswith("=")
+    rows = [*csv.reader(io.StringIO(data.decode(), newline=""))]
+    assert rows[0] == ["source", "reason", "detail"]
+    assert rows[1] == [f"'{film.name}", "truncated", f"'{film.name} ends too early"]
+    assert rows[2][2] == "'@SUM(A1) is no film\nat all"
 
 
 def test_nobody_learns_where_dropped_films_waited(tmp_path, monkeypatch):

@@ -442,6 +442,15 @@ def test_evaluation_of_too_few_films_says_so(app, made, tmp_path):
     assert not test.exception
 
 
+def test_evaluation_in_which_chance_is_1_says_so(app, made, tmp_path):
+    store = tmp_path / "gallery"
+    films.add(store, made[1], [films.film(number, "train", of=1) for number in range(2, 14, 2)])
+    test = app(store=store, page="evaluation")
+    assert "Nothing to measure: all 6 labelled films share a label" in said(test)
+    assert "chance is 1, so Precision@k is 1 whatever the encoder" in said(test)
+    assert not test.exception
+
+
 def test_store_page_tells_what_is_loaded(app, made):
     test = app(page="store")
     page = html(test)

@@ -379,6 +379,19 @@ def test_given_evaluations_are_shown_if_they_are_of_this_version(tmp_path: Path)
         export(gallery, tmp_path / "out", evaluations=found)
 
 
+def test_a_gallery_in_which_chance_is_1_is_exported_without_figures_of_it(tmp_path: Path) -> None:
+    rows = [replace(row, labels=("pneumonia",)) for row in films("test", 6)]
+    written = export(gallery_of(tmp_path / "gallery", rows), tmp_path / "out", k=(1, 3))
+    assert written.evaluations == ()
+    said = " ".join((tmp_path / "out" / REPORT).read_text("utf-8").split())
+    assert "Not measured: leave-one-out: all 6 labelled films share a label" in said
+    meta = json.loads((tmp_path / "out" / "meta.json").read_text("utf-8"))
+    assert (meta["evaluations"], meta["precision"], meta["rows"]) == ({}, {}, 6)
+    again, _ = import_artefacts(tmp_path / "out", tmp_path / "imported")
+    again.refresh()
+    assert again.ids() == sorted(row.id for row in rows)
+
+
 def test_rows_and_vectors_are_of_one_version(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -70,6 +70,91 @@ def test_a_folder_again_and_again(run: Any, tmp_path: Path) -> None:
     assert run("ingest", "folder", root, "-q")[1].startswith("5 inserted")
 
 
+def test_one_column_of_0_and_1_up_to_the_evaluation(run: Any, tmp_path: Path) -> None:
+    root, names = tmp_path / "films", ("--label-names", "0=normal,1=pneumonia")
+    for number in range(8):
+        write(root, f"{number}.png", png(number, 16))
+    lines = "".join(f"{n}.png,{n % 2},{n % 2},40\n" for n in range(8))
+    table = write(tmp_path, "t.csv", f"file,label,ward,age\n{lines}")
+    code, out, err = run("ingest", "folder", root, "--labels", table, "--json")
+    assert code == 0 and json.loads(out)["labelling"]["not_kept_columns"] == ["ward", "age"]
+    assert "! the labels of column 'label' are its values (0 1)" in err
+    assert "labels of t.csv: 'label'; files: 'file'; seen and not kept: 'ward', 'age'" in err
+    assert json.loads(run("stats", "--json")[1])["labels"] == {"0": 4, "1": 4}
+    code, out, err = run("ingest", "folder", root, "--labels", table, *names)
+    assert code == 0 and out.startswith("0 inserted, 8 updated") and "! " not in err
+    assert json.loads(run("stats", "--json")[1])["labels"] == {"normal": 4, "pneumonia": 4}
+    code, out, _ = run("evaluate", "--k", "1,3", "--json")
+    chance = json.loads(out)["baselines"]["random"]["precision"]["1"]
+    assert code == 0 and chance == pytest.approx(3 / 7)
+    code, _, err = run("ingest", "folder", root, "--labels", table, "--label-names", "0=a")
+    assert code == 2 and "name the values that occur" in err
+
+    sick = write(tmp_path, "t.csv", "file,label\n" + "".join(f"{n}.png,1\n" for n in range(8)))
+    assert run("ingest", "folder", root, "--labels", sick, *names)[0] == 0
+    code, out, err = run("evaluate", "--k", "1,3")
+    assert (code, out) == (1, "")
+    assert "cxr: all 8 labelled films share a label with every one of the 8 queries" in err
+    assert "chance is 1, so Precision@k is 1 whatever the encoder" in err
+    code, _, err = run("export", tmp_path / "out", "--k", "1,3", "-q")
+    assert code == 0 and (tmp_path / "out" / "meta.json").is_file()
+
+
+def test_labels_from_folders_with_masks(run: Any, tmp_path: Path) -> None:
+    root = tmp_path / "set"
+    for number in range(8):
+        name = ("covid", "normal")[number % 2]
+        write(root, f"{name}/images/{number}.png", png(number, 16))
+        write(root, f"{name}/masks/{number}.png", png(number + 50, 16))
+    code, out, err = run("ingest", "folder", root, "--label-from-folder")
+    assert code == 0 and out.startswith("8 inserted")
+    assert "labels are the folders of level 1: covid (4), normal (4)" in err
+    assert "! 8 masks, segmentations or previews were left out" in err
+    code, _, err = run("ingest", "folder", root, "--label-level", 7)
+    assert code == 2 and "expected 1 (the first folder below the source) to 2" in err
+    for number in range(5):
+        write(tmp_path, f"p/patient{number:05d}/1.png", png(number, 16))
+    code, _, err = run("ingest", "folder", tmp_path / "p", "--label-from-folder")
+    assert code == 1 and "patients rather than labels" in err and "--label-level N" in err
+
+
+def test_a_row_of_another_patient_is_never_taken(run: Any, tmp_path: Path) -> None:
+    root = tmp_path / "films"
+    write(root, "patient2/study1/view1.png", png(2, 16))
+    table = write(
+        tmp_path,
+        "t.csv",
+        "path,label,sex,age\ntrain/patient1/study1/view1.png,edema,F,71\n"
+        "train/patient2/study2/view1.png,normal,M,40\n",
+    )
+    code, out, err = run("ingest", "folder", root, "--labels", table, "--json", "-q")
+    report = json.loads(out)
+    assert code == 3 and report["inserted"] == 0
+    assert report["reasons"] == {"file_missing": 2, "label_missing": 1}
+    assert "compared with 2 cells, from the end" in err
+    code, out, err = run(
+        "ingest", "folder", root / "patient2", "--labels", table, "--file-prefix", "train/patient2",
+        "--json", "-q",
+    )  # fmt: skip
+    assert code == 3 and json.loads(out)["inserted"] == 0  # the study is another one
+    write(root, "patient2/study2/view1.png", png(3, 16))
+    code, out, _ = run(
+        "ingest", "folder", root, "--labels", table, "--file-prefix", "train", "--json", "-q"
+    )
+    assert code == 3 and json.loads(out)["inserted"] == 1
+
+
+def test_a_stopped_run_says_that_it_stored_nothing(run: Any, tmp_path: Path) -> None:
+    root = tmp_path / "films"
+    for number in range(60):
+        write(root, f"{number:02d}.png", png(number, 16) if number < 25 else b"no image")
+    code, _, err = run("ingest", "folder", root, "-q")
+    assert code == 1 and "stopped: 35 of 60 refused" in err and "nothing was stored" in err
+    assert json.loads(run("stats", "--json")[1])["rows"] == 0
+    code, out, _ = run("ingest", "folder", root, "-q", "--keep-going", "--json")
+    assert code == 3 and json.loads(out)["inserted"] == 25
+
+
 def test_undo_restores_what_was_replaced(run: Any, tmp_path: Path) -> None:
     root = tmp_path / "films"
     for number in range(4):

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import http.client
 import json
+import signal
 import socket
 import subprocess
 import sys
+import time
 import urllib.request
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -261,3 +263,25 @@ def test_every_page_is_a_known_host_only(board):
     page = request(board, "GET", "/")[1].decode()
     for part in page.split('"'):
         assert urlsplit(part).hostname in (None, "127.0.0.1")
+
+
+# -- it ends with whoever started it -----------------------------------------------------------
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="no such signals here")
+@pytest.mark.parametrize("name", ["SIGHUP", "SIGKILL", "SIGTERM"])
+def test_the_server_ends_with_the_command(made, tmp_path, name):
+    with browser.serving(*made, tmp_path / "home") as board:
+        board.process.send_signal(getattr(signal, name))
+        board.process.wait(timeout=30)
+        deadline = time.monotonic() + 20
+        while time.monotonic() < deadline and answers(board.port):
+            time.sleep(0.1)
+        assert not answers(board.port)
+
+
+def answers(port):
+    """Whether something listens there."""
+    with socket.socket() as probe:
+        probe.settimeout(2)
+        return probe.connect_ex(("127.0.0.1", port)) == 0

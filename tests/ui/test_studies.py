@@ -21,9 +21,9 @@ from tests.ui import films
 streamlit = pytest.importorskip("streamlit")
 from streamlit.testing.v1 import AppTest  # noqa: E402
 
+from ingest.csvtable import csv_bytes  # noqa: E402
 from ui import peers  # noqa: E402
 from ui.board import lists, scatter, studies, working  # noqa: E402
-from ui.board.carry import table  # noqa: E402
 from ui.board.colouring import MISSING, colouring  # noqa: E402
 from ui.cli import app as cli  # noqa: E402
 
@@ -297,5 +297,5 @@ def test_cells_that_a_spreadsheet_would_run_are_text():
             },
         )()
     )
-    written = list(csv.reader(io.StringIO(table(head, rows).decode())))
+    written = list(csv.reader(io.StringIO(csv_bytes(head, rows).decode())))
     assert written[1][0] == "'=cmd()" and written[2][1] == "'@x"

@@ -122,7 +122,8 @@ def _server(uri: str, usable: bool) -> None:
         place = inbox.below(root, asked)
         if not place.is_dir():
             raise UsageError(f"{asked!r} is not a folder")
-        options = [f"--dataset={inbox.check_dataset(dataset)}"]
+        # Looked at again when the job opens it, which may be much later.
+        options = [f"--dataset={inbox.check_dataset(dataset)}", f"--within={root}"]
         if labels == _CSV:
             sheet = inbox.below(place, table) if table.strip() else place
             if not sheet.is_file():

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Callable, Mapping, Sequence
 from html import escape
-from itertools import islice
 from typing import Any
 
+from ingest.csvtable import csv_bytes, rows_of
 from ingest.journal import entries, mark_undone, rejections_file
+from ingest.state import REJECTION
 from store import Gallery, Undone
 from ui.board.inbox import is_inside, without_place
 
@@ -73,11 +73,13 @@ def refusals(uri: str, batch: str) -> tuple[list[list[str]], bytes | None]:
     if path is None:
         return [], None
     try:
-        text = without_place(path.read_text("utf-8"), uri, batch)
+        found = rows_of(path.read_bytes())[1:]
     except (OSError, ValueError):
         return [], None
-    rows = islice(csv.reader(text.splitlines()), 1, 1 + REFUSALS)
-    return [[_one_line(cell) for cell in row] for row in rows if len(row) == 3], text.encode()
+    # Guarded last of all: without its folder, a name may begin like a formula.
+    rows = [[without_place(cell, uri, batch) for cell in row] for row in found if len(row) == 3]
+    shown = [[_one_line(cell) for cell in row] for row in rows[:REFUSALS]]
+    return shown, csv_bytes(REJECTION, rows)
 
 
 def refusal_table(rows: Sequence[Sequence[str]]) -> str:

@@ -2,37 +2,21 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import json
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from decimal import Decimal
 from typing import Any
 
+from ingest.csvtable import csv_bytes
 from store import Gallery, Hit
 from ui.board.answer import Answer
 from ui.board.asked import Search, Upload
 from ui.commands.searching import as_dict
 
 _COLUMNS = ("rank", "id", "cosine", "labels", "split", "dataset", "patient", "view", "source")
-#: A spreadsheet would take a cell that begins so for a formula.
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
-
-
-def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> bytes:
-    """CSV (UTF-8, RFC 4180) that no spreadsheet takes for formulas: such cells begin with '."""
-    file = io.StringIO()
-    writer = csv.writer(file, lineterminator="\r\n")
-    writer.writerow(head)
-    writer.writerows([[_cell(cell) for cell in row] for row in rows])
-    return file.getvalue().encode()
-
-
-def _cell(value: object) -> object:
-    if isinstance(value, str) and value.startswith(_FORMULA):
-        return f"'{value}"
-    return "" if value is None else value
 
 
 def hits_csv(hits: Sequence[Hit]) -> bytes:
@@ -41,7 +25,7 @@ def hits_csv(hits: Sequence[Hit]) -> bytes:
         [
             hit.rank,
             hit.row.id,
-            f"{hit.score:.6f}",
+            Decimal(f"{hit.score:.6f}"),
             "; ".join(hit.row.labels),
             hit.row.split,
             hit.row.dataset,
@@ -51,7 +35,7 @@ def hits_csv(hits: Sequence[Hit]) -> bytes:
         ]
         for hit in hits
     ]
-    return table(_COLUMNS, rows)
+    return csv_bytes(_COLUMNS, rows)
 
 
 def document(search: Search, hits: Sequence[Hit], store: Mapping[str, Any]) -> dict[str, Any]:

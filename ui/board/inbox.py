@@ -6,7 +6,6 @@ local gallery), one folder per batch, which goes when the batch has ended, howev
 
 from __future__ import annotations
 
-import csv
 import re
 import unicodedata
 from collections.abc import Sequence
@@ -14,6 +13,8 @@ from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from secrets import token_hex
 
+from ingest.csvtable import csv_bytes
+from ingest.dicom_file import is_dicom
 from ingest.state import state_folder
 from store import UsageError
 
@@ -21,7 +22,6 @@ from store import UsageError
 FILES_MAX, BYTES_MAX = 500, 512 << 20
 _NAME_MAX = 100
 _DATASET = re.compile(r"[\w][\w .-]{0,59}")
-_DICOM = slice(128, 132)
 
 
 def inbox(uri: str) -> Path:
@@ -86,7 +86,7 @@ def kind_of(films: Sequence[tuple[str, bytes]]) -> str:
             f"{len(films):,} films of {total >> 20:,} MB: a drop takes {FILES_MAX} films and "
             f"{BYTES_MAX >> 20} MB; put more into a folder of the server, or run cxr ingest there"
         )
-    dicom = sum(data[_DICOM] == b"DICM" for _, data in films)
+    dicom = sum(is_dicom(data) for _, data in films)
     if dicom not in (0, len(films)):
         raise UsageError(
             f"{dicom:,} of these {len(films):,} files are DICOM and the others are not; "
@@ -130,10 +130,8 @@ def put(
     if sheet is not None:
         table.write_bytes(sheet)
     elif label.strip():
-        with table.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file)
-            writer.writerow(["file", "label"])
-            writer.writerows([name, label.strip()] for name in names)
+        rows = ([name, label.strip()] for name in names)
+        table.write_bytes(csv_bytes(["file", "label"], rows, guarded=False))  # for cxr ingest alone
     else:
         return home / "films", None
     return home / "films", table

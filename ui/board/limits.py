@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 #: Endings offered; what a file really is, is decided by its bytes.
-TYPES = ("png", "jpg", "jpeg", "webp", "bmp", "tif", "tiff", "dcm")
+TYPES = ("png", "jpg", "jpeg", "webp", "bmp", "tif", "tiff", "jp2", "j2k", "jls", "dcm")
 #: Largest film, in MB; the server refuses more by itself (server.maxUploadSize).
 FILE_MB = 20

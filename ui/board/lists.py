@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from decimal import Decimal
 
 from store.audited import Doubt, Film, Glance, Group, Leak, NearPair
 from store.study import Hard
@@ -37,7 +38,7 @@ def near(pairs: Sequence[NearPair]) -> Sheet:
     head = ["cosine", "same source", "across splits", "labels differ"]
     rows = [
         [
-            f"{pair.cosine:.6f}",
+            Decimal(f"{pair.cosine:.6f}"),
             _yes(pair.same_source),
             _yes(pair.across),
             _yes(pair.labels_differ),
@@ -58,7 +59,7 @@ def doubts(films: Sequence[Doubt], k: int) -> Sheet:
             f"{one.disagreement:.4f}",
             one.votes,
             one.said,
-            f"{one.nearness:.6f}",
+            Decimal(f"{one.nearness:.6f}"),
             *_film(one.film),
         ]
         for at, one in enumerate(films, start=1)
@@ -90,7 +91,7 @@ def metadata(found: Glance) -> Sheet:
 def hardest(found: Sequence[Hard], k: int) -> Sheet:
     """One line a query, the worst first."""
     rows: list[list[object]] = [
-        [at, one.id, "; ".join(one.labels), f"{one.precision:.4f}", f"{one.wrong:.6f}"]
+        [at, one.id, "; ".join(one.labels), f"{one.precision:.4f}", Decimal(f"{one.wrong:.6f}")]
         for at, one in enumerate(found, start=1)
     ]
     return ["rank", "id", "labels", f"P@{k}", "nearest wrong cosine"], rows

@@ -149,9 +149,9 @@ def _agreement(
     fingerprint: str, png: bytes, vector: npt.NDArray[np.float32], _encoder: Encoder
 ) -> Agreement:
     from ingest.encoders.agreement import agreement as split_up
-    from ingest.images import read_image
+    from ingest.images import decode
 
-    return split_up(_encoder, read_image(png), vector)
+    return split_up(_encoder, decode(png, "the thumbnail"), vector)
 
 
 def nearness(of: Gallery, upload: Upload) -> Nearness:

@@ -16,6 +16,7 @@ from shutil import rmtree
 from typing import Any
 
 from ingest.state import file_name, read_json, write_json
+from ui import lifeline
 from ui.board import jobs
 from ui.board.inbox import inbox, without_place
 from ui.commands.politeness import give_way
@@ -61,11 +62,9 @@ def _run(path: Path, note: dict[str, Any]) -> tuple[str, str]:
         return "stopped", "it had not begun"
     write_json(path, {**note, "state": jobs.RUNNING, "message": ""})
     with tempfile.TemporaryFile() as said:
-        child = subprocess.Popen(  # noqa: S603
-            [sys.executable, "-P", "-m", "ui.cli", "ingest", *note["options"]],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=said,
+        # A runner that is killed takes the ingestion along: nobody would tell of it any more.
+        child = lifeline.start(
+            "ui.cli", ["ingest", *note["options"]], stdout=subprocess.DEVNULL, stderr=said
         )
         asked = False
         try:

@@ -7,9 +7,9 @@ from typing import TypeVar
 
 import streamlit as st
 
+from ingest.csvtable import csv_bytes
 from store import Gallery, Row
 from ui.board import drawings, markup
-from ui.board.carry import table
 from ui.board.lists import Sheet
 from ui.board.markup import Labels, plain
 
@@ -87,7 +87,7 @@ def download(name: str, make: Callable[[], Sheet], key: str) -> None:
     """A list as a CSV file, made when it is asked for."""
     st.download_button(
         "CSV",
-        data=lambda: table(*make()),
+        data=lambda: csv_bytes(*make()),
         file_name=f"{name}.csv",
         mime="text/csv",
         on_click="ignore",

@@ -69,7 +69,8 @@ def evaluation(of: Gallery, asked: Question) -> dict[str, Any]:
     """Precision@k and its company as the command line prints them.
 
     Raises:
-        BadQuery: nothing to measure there.
+        BadQuery: no labelled films there.
+        NothingToMeasure: every film shares a label with every query.
     """
     floors = BASELINES if asked.whole else {}
     return working.result(

@@ -46,7 +46,7 @@ def demo(
     """
     from ingest import ingest
     from ingest.encoders import load_encoder
-    from store import Gallery
+    from store import Gallery, NothingToMeasure
     from ui.export import export, is_current
 
     if serve:
@@ -61,13 +61,21 @@ def demo(
         report = ingest(source, gallery, encoder, progress=progress)
     printing.say(f"{store}: {summary(report)}")
     gallery.refresh()
-    found = measure(gallery, dataset=source.name)
-    printing.evaluations(found)
+    try:
+        found = measure(gallery, dataset=source.name)
+        printing.evaluations(found)
+    except NothingToMeasure as error:  # an npz of one's own; all else can be shown
+        found = []
+        printing.warn(str(error))
     if is_current(gallery, out, encoder):
         printing.say(f"artefacts in {out} are those of table version {gallery.table_version}")
     else:
         written = export(
-            gallery, out, encoder, evaluations=found, progress=None if quiet else printing.say
+            gallery,
+            out,
+            encoder,
+            evaluations=found or None,
+            progress=None if quiet else printing.say,
         )
         printing.say(f"{len(written.files)} files in {out}")
     printing.say(f"done in {time.perf_counter() - started:.0f} s")

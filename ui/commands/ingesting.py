@@ -11,7 +11,7 @@ from ui import printing
 from ui.commands.distributing import Gpus, Ray, Workers, stage_of
 from ui.commands.importing import embeddings
 from ui.commands.options import Device, EncoderName, Json, Quiet, Store
-from ui.commands.outcome import interrupted, tell
+from ui.commands.outcome import interrupted, labelling, tell
 from ui.commands.patience import patient
 from ui.commands.politeness import NICE, Nice, give_way
 
@@ -37,11 +37,19 @@ def ingest(
     encoder: EncoderName = None,
     device: Device = None,
     labels: Annotated[
-        Path | None, typer.Option(help="A CSV with a row per image.", rich_help_panel=_LABELS)
+        Path | None,
+        typer.Option(help="A CSV with a row per image or finding.", rich_help_panel=_LABELS),
     ] = None,
     file_column: Annotated[
         str | None,
-        typer.Option(help="Its column of files. Default: told.", rich_help_panel=_LABELS),
+        typer.Option(help="Its column of paths or names. Default: told.", rich_help_panel=_LABELS),
+    ] = None,
+    file_prefix: Annotated[
+        str | None,
+        typer.Option(
+            help="What its paths begin with where they are of another machine; cut off.",
+            rich_help_panel=_LABELS,
+        ),
     ] = None,
     id_column: Annotated[
         str | None,
@@ -57,6 +65,14 @@ def ingest(
             rich_help_panel=_LABELS,
         ),
     ] = None,
+    label_names: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Names of its values, or of folders: 0=normal,1=pneumonia.",
+            metavar="VALUE=NAME,...",
+            rich_help_panel=_LABELS,
+        ),
+    ] = None,
     columns: Annotated[
         list[str] | None,
         typer.Option(
@@ -67,7 +83,17 @@ def ingest(
     label_from_folder: Annotated[
         bool | None,
         typer.Option(
-            "--label-from-folder", help="A file's folder is its label.", rich_help_panel=_LABELS
+            "--label-from-folder",
+            help="A folder is the label of its films: the uppermost level with two names that are "
+            "no split and no container.",
+            rich_help_panel=_LABELS,
+        ),
+    ] = None,
+    label_level: Annotated[
+        int | None,
+        typer.Option(
+            help="The level of these folders; 1 is the first below PATH. Default: told.",
+            rich_help_panel=_LABELS,
         ),
     ] = None,
     unlabelled: Annotated[
@@ -79,6 +105,13 @@ def ingest(
         typer.Option(
             help="Uncertain findings (-1): apart (no label, kept as uncertain), present or absent.",
             rich_help_panel=_LABELS,
+        ),
+    ] = None,
+    body_part: Annotated[
+        str | None,
+        typer.Option(
+            help="DICOM: any takes films whatever part their headers name. Default: chest.",
+            rich_help_panel=_PUBLISHED,
         ),
     ] = None,
     dataset: Annotated[
@@ -120,6 +153,13 @@ def ingest(
             "--normalise",
             help="Embeddings: bring vectors to unit length first.",
             rich_help_panel=_PUBLISHED,
+        ),
+    ] = None,
+    within: Annotated[
+        Path | None,
+        typer.Option(
+            help="A folder that PATH and --labels may not leave, through a link either.",
+            rich_help_panel=_LABELS,
         ),
     ] = None,
     batch: Annotated[
@@ -166,19 +206,24 @@ def ingest(
     options = {
         "labels": labels,
         "file_column": file_column,
+        "file_prefix": file_prefix,
         "id_column": id_column,
         "label_column": label_column,
+        "label_names": label_names,
         "columns": columns,
         "label_from_folder": label_from_folder,
+        "label_level": label_level,
         "unlabelled": unlabelled,
         "uncertain": uncertain,
         "dataset": dataset,
+        "body_part": body_part,
         "splits": split,
         "size": size,
         "root": root,
         "download": download,
         "vector_column": vector_column,
         "normalise": normalise,
+        "within": within,
     }
     if yes and not prune:
         raise UsageError("--yes goes with --prune")
@@ -191,6 +236,8 @@ def ingest(
     images = open_source(source, path, **options)
     if images.note:
         printing.warn(images.note)
+    for line in labelling(images.labelling):
+        printing.say(line)
     if path is not None and images.total == 0 and not prune:
         raise BadSource(
             f"nothing to ingest in {path}: it holds no files that {source!r} reads; "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -10,10 +10,18 @@ from ui import printing
 from ui.commands.options import Json, Store
 from ui.opening import manner, open_gallery
 
+if TYPE_CHECKING:
+    from store.repair import Repaired
+
 
 def stats(store: Store, json: Json = False) -> None:
     """What is in the gallery."""
+    from ingest.readers import READER
+
     found = open_gallery(store).stats()
+    readers = found["pixel_readers"]
+    older = sum(count for version, count in readers.items() if int(version) < READER)
+    found["older_reader"] = older
     if json:
         printing.as_json(found)
         return
@@ -28,6 +36,11 @@ def stats(store: Store, json: Json = False) -> None:
         typer.echo(f"{key.replace('_', ' '):<16} {shown}")
     if said is not None:
         typer.echo(f"{'answers':<16} {said}")
+    if older:
+        printing.say(
+            f"{older:,} films were read by an older reader; when their source is ingested again, "
+            "those that are read otherwise by now are read again"
+        )
 
 
 def _of(name: str, value: object) -> str:
@@ -35,7 +48,18 @@ def _of(name: str, value: object) -> str:
     return f"{name} {value:,}" if isinstance(value, int) else f"{name} ({value})"
 
 
-def check(store: Store, json: Json = False) -> None:
+def check(
+    store: Store,
+    repair: Annotated[
+        bool,
+        typer.Option(
+            "--repair",
+            help="First, of each id that occurs more than once, keep the newest row; the older go "
+            "into the undo store.",
+        ),
+    ] = False,
+    json: Json = False,
+) -> None:
     """Read everything back: ids, vectors and their checksums, pictures, the mirror.
 
     Names the rows that went bad. Checks the saved mirror as well and drops it if it is damaged.
@@ -43,15 +67,39 @@ def check(store: Store, json: Json = False) -> None:
     Exits with 4 when something is wrong.
     """
     gallery = open_gallery(store)
+    told: dict[str, object] = {"uri": gallery.uri}
+    if repair:
+        done = gallery.repair()
+        told["repaired"] = {"ids": done.ids, "removed": done.removed, "kept": done.kept}
+        _say_repaired(done)
     problems = gallery.check()
     if json:
-        printing.as_json({"uri": gallery.uri, "problems": problems})
+        printing.as_json({**told, "problems": problems})
     elif not problems:
         typer.echo(f"{len(gallery):,} rows are sound")
     for problem in problems:
         printing.warn(problem)
     if problems:
         raise typer.Exit(4)
+
+
+def _say_repaired(done: Repaired) -> None:
+    from store.replaced import REPAIR
+
+    if not done.ids:
+        printing.warn("no id occurs more than once: nothing to repair")
+        return
+    more = f" and {len(done.ids) - 20:,} more" if len(done.ids) > 20 else ""
+    place = (
+        "they are in the undo store: cxr batches --undo BATCH of the newer row brings one back, "
+        f"--undo {REPAIR} where it has no batch"
+        if done.kept
+        else "galleries on object stores have no undo store"
+    )
+    printing.warn(
+        f"{done.removed:,} older rows of {len(done.ids):,} ids removed, the newest kept: "
+        f"{', '.join(done.ids[:20])}{more}; {place}"
+    )
 
 
 def optimize(store: Store) -> None:

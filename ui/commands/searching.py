@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from ingest import Pixels
+    from ingest.body_parts import Choice
     from store import Gallery, Hit, Vectors, Where
     from store.feedback import Weights
 
@@ -53,6 +54,10 @@ def search(
             "several keys for all of them."
         ),
     ] = None,
+    body_part: Annotated[
+        str,
+        typer.Option(help="any: take a DICOM film whatever part of the body its header names."),
+    ] = "chest",
     figure: Annotated[Path | None, typer.Option(help="Write a picture of the result here.")] = None,
     encoder: EncoderName = None,
     device: Device = None,
@@ -63,9 +68,11 @@ def search(
     json: Json = False,
 ) -> None:
     """Show the most similar films, with labels and exact cosine scores."""
+    from ingest.body_parts import check_choice
     from store import parse_where
     from store.feedback import parse_weights, refined_search
 
+    part = check_choice(body_part)
     given = 3 - [image, id, text].count(None)
     if given > 1 or not (given or like):
         raise UsageError("give exactly one of --image, --id and --text, or films with --like")
@@ -78,7 +85,7 @@ def search(
     condition = parse_where(where or [], gallery.columns() if where else ())
     printing.warn_if_synthetic(gallery)
     gallery.check_k(k)
-    query, pixels, vector = _asked(gallery, image, id, text, encoder, device, json)
+    query, pixels, vector = _asked(gallery, image, id, text, encoder, device, json, part)
     if like or unlike:
         query |= _marks(like or [], unlike or [], using)
     depth = k if page == 1 else min(k * page, len(gallery))
@@ -111,6 +118,7 @@ def _asked(
     encoder: str | None,
     device: str | None,
     json: bool,
+    body_part: Choice,
 ) -> tuple[dict[str, Any], Pixels | None, npt.NDArray[np.float32] | None]:
     """What was asked with, as it is printed; its pixels and its vector where it has any."""
     if id_ is not None:
@@ -122,7 +130,7 @@ def _asked(
     if image is not None:
         from ingest import read_image
 
-        pixels = read_image(image)
+        pixels = read_image(image, body_part)
         vectors = encoder_of(gallery, encoder, device).encode_images([pixels])
         near = _say_how_near(gallery, vectors, pixels, json)
         return {"image": str(image), "nearness": near}, pixels, vectors[0]

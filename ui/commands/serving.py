@@ -6,20 +6,21 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
 
 import typer
 
-from ui import printing
+from ui import lifeline, printing
 from ui.commands.distributing import OnLost, Shards, ShardsRay
 from ui.commands.options import Device, EncoderName, Index, Store
 from ui.settings import HOST, PORT
 
 Port = Annotated[int, typer.Option(min=1, max=65535, help="Port on 127.0.0.1.")]
 _VISITORS = "Visitors"
+#: What ends the server in an orderly way; whatever else ends this process ends it, too.
+_ENDS = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
 
 def serve(
@@ -174,12 +175,15 @@ def run(
         **(visitors or {}),
     }
     app = Path(__file__).parents[1] / "dashboard.py"
-    # -P: a folder named store or ui where the user stands must not hide our packages.
-    command = [sys.executable, "-P", "-m", "ui.server", "run", str(app)]
-    command += ["--server.address", HOST, "--server.port", str(port), *(options or ())]
+    arguments = ["run", str(app), "--server.address", HOST, "--server.port", str(port)]
     printing.say(f"dashboard on http://{HOST}:{port}, Ctrl-C ends it")
-    child = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)  # noqa: S603
-    previous = signal.signal(signal.SIGTERM, lambda *_: child.terminate())
+    child = lifeline.start(
+        "ui.server", [*arguments, *(options or ())], env=environment, stdout=subprocess.DEVNULL
+    )
+    previous = {number: signal.getsignal(number) for number in _ENDS}
+    for number, before in previous.items():
+        if before != signal.SIG_IGN:  # as under nohup
+            signal.signal(number, lambda *_: child.terminate())
     try:
         code = child.wait()
     except KeyboardInterrupt:  # the terminal sent it to the child as well
@@ -187,7 +191,8 @@ def run(
         child.wait()
         return
     finally:
-        signal.signal(signal.SIGTERM, previous)
+        for number, before in previous.items():
+            signal.signal(number, before)
     if code not in (0, -signal.SIGTERM):
         from store import CxrError
 

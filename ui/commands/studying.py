@@ -119,9 +119,9 @@ def _write(
     doubtful: Doubtful | None,
     glance: Glance,
 ) -> None:
+    from ingest.csvtable import csv_bytes
     from store import CxrError
     from ui.board import lists
-    from ui.board.carry import table
 
     sheets = {
         "exact-duplicates": lists.exact(exact),
@@ -134,7 +134,7 @@ def _write(
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, (head, rows) in sheets.items():
-            (folder / f"{name}.csv").write_bytes(table(head, rows))
+            (folder / f"{name}.csv").write_bytes(csv_bytes(head, rows))
     except OSError as error:
         raise CxrError(f"{folder} cannot be written: {error}; pass another --csv") from error
     printing.say(f"{len(sheets)} lists in {folder}")

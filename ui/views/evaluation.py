@@ -8,7 +8,7 @@ from typing import Any
 import altair as alt
 import streamlit as st
 
-from store import BadQuery, CxrError, Gallery, study
+from store import BadQuery, CxrError, Gallery, NothingToMeasure, study
 from ui import peers
 from ui.board import drawings, lists, markup, resources, shelf, studies, tables
 from ui.board.markup import plain
@@ -107,7 +107,7 @@ def protocol(
             if not st.button("Measure", type="primary", key=f"measure-{name}"):
                 return
         found = studies.evaluation(gallery, asked)
-    except BadQuery as error:
+    except (BadQuery, NothingToMeasure) as error:
         st.info(f"Nothing to measure: {plain(str(error))}.", icon=":material/info:")
         return
     st.caption(f"{caption} {found['queries']:,} queries, {found['gallery']:,} films searched.")

@@ -1,0 +1,117 @@
+"""The data set of a DICOM file, also where the parts that should come before it are missing.
+
+A whole file has 128 bytes of anything, ``DICM``, and file meta information that names the transfer
+syntax (PS3.10, 7.1). Old archives and export programs leave out some of it, or all: the data set
+then begins at the first byte, in implicit VR little endian, the default of PS3.5, 10.1, or in
+explicit VR, which its first element tells.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import struct
+import warnings
+from collections.abc import Collection
+from functools import cache
+from typing import Any, BinaryIO
+
+from ingest.dicom_stream import check_deflated
+from store.errors import BadImage
+
+IMPLICIT, EXPLICIT, BIG_ENDIAN = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2"
+#: Groups that the first element of a film may have, file meta information among them.
+_FIRST_GROUPS = (0x0002, 0x0008, 0x0010, 0x0018, 0x0020, 0x0028)
+_VRS = frozenset(
+    b"AE AS AT CS DA DS DT FD FL IS LO LT OB OW PN SH SL SQ SS ST TM UC UI UL UN UR US UT".split()
+)
+#: Longer than any value that comes first in a data set.
+_LONGEST_FIRST = 1 << 12
+#: What shows that elements which parse are an image: asked for where there is no ``DICM``.
+_EVIDENCE = ("Rows", "Columns", "PhotometricInterpretation", "BitsAllocated")
+
+
+@cache
+def library() -> Any:
+    """pydicom, told to keep quiet: its warnings and log lines quote values of headers."""
+    import pydicom
+
+    pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
+    warnings.filterwarnings("ignore", module="pydicom")
+    logging.getLogger("pydicom").setLevel(logging.CRITICAL)
+    return pydicom
+
+
+def is_dicom(data: bytes) -> bool:
+    """Whether a file's bytes are DICOM: ``DICM`` in its place, or a data set of an image."""
+    if data[128:132] == b"DICM":
+        return True
+    if not _may_begin(data[:16]):
+        return False
+    try:
+        return read_header(io.BytesIO(data), "the file") is not None
+    except BadImage:
+        return True  # and is refused, with its reason, when it is read
+
+
+def read_header(file: BinaryIO, name: str, only: Collection[str] | None = None) -> Any:
+    """The elements before the pixels; None when the file is not DICOM.
+
+    Args:
+        file: at its start; left at the element of the pixels, where there is one.
+        name: for messages.
+        only: keywords of the elements that are wanted; all when ``None``.
+
+    Raises:
+        BadImage: ``too_large``, for what would inflate to more than is ever read.
+        Exception: whatever pydicom stumbles over in a damaged file.
+    """
+    start = file.read(132)
+    if start[128:] == b"DICM":
+        check_deflated(file, name)
+        file.seek(0)
+        return _read(file, only)
+    if not _may_begin(start[:16]):
+        return None
+    file.seek(0)
+    if start[:2] == b"\x02\0":  # file meta information without what comes before it
+        check_deflated(file, name)
+        file.seek(0)
+    return _bare(file, only)
+
+
+def _may_begin(start: bytes) -> bool:
+    """Whether a first element may stand here; cheap, and true of next to nothing else."""
+    if len(start) < 12:
+        return False
+    group, element, length = struct.unpack("<HHL", start[:8])
+    if group not in _FIRST_GROUPS or element > 0x9999:
+        return False
+    if start[4:6] in _VRS:
+        return True
+    return bool(length <= _LONGEST_FIRST and length % 2 == 0)
+
+
+def _bare(file: BinaryIO, only: Collection[str] | None) -> Any:
+    try:
+        film = _read(file, None if only is None else {*only, *_EVIDENCE})
+        # Only asked whether they are there: values may be damaged, which is told later.
+        return film if all(keyword in film for keyword in _EVIDENCE) else None
+    except Exception:
+        return None
+
+
+def _read(file: BinaryIO, only: Collection[str] | None) -> Any:
+    pydicom = library()
+    tags = None if only is None else list(only)
+    film = pydicom.dcmread(file, stop_before_pixels=True, force=True, specific_tags=tags)
+    give_syntax(film)
+    return film
+
+
+def give_syntax(film: Any) -> None:
+    """Name the transfer syntax in file meta information that does not."""
+    if not film.file_meta.get("TransferSyntaxUID"):
+        implicit, little = film.original_encoding
+        found = IMPLICIT if implicit else EXPLICIT if little else BIG_ENDIAN
+        film.file_meta.TransferSyntaxUID = library().uid.UID(found)

@@ -1,0 +1,84 @@
+"""The safetensors format from bytes in memory: checked, and nothing copied.
+
+The library's own reader of bytes makes a copy of every tensor, twice the memory of a model while it
+is loaded; its reader of files maps them, so that whoever writes there changes the model.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import torch
+
+#: Names of the format to names of torch.
+_TYPES = {
+    "F64": "float64",
+    "F32": "float32",
+    "F16": "float16",
+    "BF16": "bfloat16",
+    "I64": "int64",
+    "I32": "int32",
+    "I16": "int16",
+    "I8": "int8",
+    "U8": "uint8",
+    "BOOL": "bool",
+}
+
+
+def header(data: memoryview) -> tuple[int, dict[str, Any]]:
+    """Where the values begin, and what the header says of each tensor.
+
+    Raises:
+        ValueError: not this format, or not as many bytes as the header promises.
+    """
+    length = int.from_bytes(data[:8], "little")
+    if len(data) < 8 or length > len(data) - 8:
+        raise ValueError("no header")
+    found = json.loads(bytes(data[8 : 8 + length]))
+    if not isinstance(found, dict):
+        raise ValueError("no header")
+    found.pop("__metadata__", None)
+    try:
+        promised = 8 + length + max((one["data_offsets"][1] for one in found.values()), default=0)
+    except (TypeError, LookupError) as error:
+        raise ValueError("no header") from error
+    if promised != len(data):
+        raise WrongLength(promised, len(data))
+    return 8 + length, found
+
+
+class WrongLength(ValueError):
+    """A file that is longer or shorter than its header says, both in bytes."""
+
+    def __init__(self, promised: int, size: int) -> None:
+        super().__init__(f"{size} bytes where its header promises {promised}")
+
+
+def tensors(data: memoryview) -> dict[str, torch.Tensor]:
+    """The tensors in the bytes of a safetensors file, sharing their memory.
+
+    Raises:
+        ValueError: not this format, or a tensor that the bytes do not hold.
+    """
+    import torch
+
+    first, told = header(data)
+    whole = torch.frombuffer(data, dtype=torch.uint8)
+    found = {}
+    for name, one in told.items():
+        begin, end = (first + int(offset) for offset in one["data_offsets"])
+        shape = [int(side) for side in one["shape"]]
+        if one["dtype"] not in _TYPES:
+            raise ValueError(f"{name} is {one['dtype']}; expected one of {', '.join(_TYPES)}")
+        dtype: torch.dtype = getattr(torch, _TYPES[one["dtype"]])
+        fits = first <= begin <= end <= len(data) and min(shape, default=0) >= 0
+        if not fits or math.prod(shape) * dtype.itemsize != end - begin:
+            raise ValueError(f"{name} of shape {shape} does not fit bytes {begin} to {end}")
+        part = whole[begin:end]
+        if begin % dtype.itemsize:  # torch looks at whole values only where one could begin
+            part = part.clone()
+        found[name] = part.view(dtype).reshape(shape)
+    return found
