@@ -240,7 +240,7 @@ def _share_read(second: SecondIndex, queries: Vectors) -> float:
     return float(read.total_dims_scanned / max(read.total_dims, 1))
 
 
-def _in_turns(*work: Callable[[], object], times: int = 3) -> list[float]:
+def _in_turns(*work: Callable[[], object], times: int = 5) -> list[float]:
     """Seconds of the fastest call of each."""
     best = [float("inf")] * len(work)
     for _ in range(times):

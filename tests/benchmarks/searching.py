@@ -89,7 +89,7 @@ def run(rows: int, dimension: int, most: int, quick: bool, medmnist: Path | None
             builds[OLD] = _checkout(place / "before")
         except (OSError, subprocess.CalledProcessError) as error:
             print(f"  {BEFORE} cannot be had ({error}); no ratio to it is measured")
-        wide = _vectors(place / "wide", low_rank(rows, dimension, 1), dimension)
+        wide = _vectors(place / "wide", low_rank(rows, 1, dimension), dimension)
         _joined(builds, place)
         _films(builds, place, medmnist)
         _wide(builds, wide)
@@ -155,7 +155,7 @@ def _beside(
 
 def _joined(builds: dict[str, Path], place: Path) -> None:
     heading("One query with its join, 5,856 x 128, asked often")
-    queries = _vectors(place / "small", low_rank(5856, 128, 2), 128)[1]
+    queries = _vectors(place / "small", low_rank(5856, 2, 128), 128)[1]
     folders = _galleries(builds, place / "joined", 5856)
     with _children(builds) as children:
         for name, child in children.items():
@@ -247,7 +247,7 @@ def _wide(builds: dict[str, Path], files: tuple[Path, Path]) -> None:
 
 def _largest(builds: dict[str, Path], place: Path, rows: int) -> None:
     heading(f"One query, {rows:,} x 128 of rank 64")
-    files = _vectors(place / "largest", low_rank(rows, 128, 3), 128)
+    files = _vectors(place / "largest", low_rank(rows, 3, 128), 128)
     with _children(builds) as children:
         for child in children.values():
             child.do("load", *files)
@@ -317,7 +317,7 @@ def _opening(builds: dict[str, Path], place: Path, rows: int) -> None:
 
 def _readers(builds: dict[str, Path], place: Path) -> None:
     heading("16 readers of 20,000 x 128 while another program keeps all cores busy")
-    queries = _vectors(place / "readers", low_rank(20_000, 128, 8), 128)[1]
+    queries = _vectors(place / "readers", low_rank(20_000, 8, 128), 128)[1]
     folders = _galleries(builds, place / "read", 20_000)
     busy = [
         subprocess.Popen([sys.executable, "-c", "while True: pass"])
