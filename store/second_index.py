@@ -161,9 +161,8 @@ def make(index: Any) -> SecondIndex | None:
     they have full rank; then, on the whole, which batches are answered sooner than by the mirror.
     """
     vectors = faiss_index.vectors_of(index)
-    step = -(-len(vectors) // _SAMPLE)
     axes = _directions(vectors)
-    if _share_read(build(vectors[::step], axes), vectors) > _READ:
+    if share_read(vectors, axes) > _READ:
         return None
     made = build(vectors, axes)
     quicker = {}
@@ -228,15 +227,17 @@ def _rotated(vectors: Vectors, axes: Axes) -> Vectors:
     return found
 
 
-def _share_read(second: SecondIndex, queries: Vectors) -> float:
-    """The share of its numbers that an index reads for a query, by FAISS's own count.
+def share_read(vectors: Vectors, axes: Axes | None = None) -> float:
+    """The share of its numbers that an index of a sample of vectors reads for a query of them.
 
-    Searches of other threads count too: they change it little, and no answer.
+    By FAISS's own count; searches of other threads count too: they change it little, and no answer.
     """
+    sample = vectors[:: -(-len(vectors) // _SAMPLE)]
+    made = build(sample, axes)
     read = faiss_index.library().cvar.indexPanorama_stats
     read.reset()
-    for query in queries[:: max(len(queries) // 16, 1)][:16]:
-        second.search(query[None], _COUNT)
+    for query in sample[:: max(len(sample) // 16, 1)][:16]:
+        made.search(query[None], _COUNT)
     return float(read.total_dims_scanned / max(read.total_dims, 1))
 
 
