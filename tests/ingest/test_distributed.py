@@ -144,7 +144,7 @@ def test_what_a_run_is_not_told_stays_there_too(tmp_path: Path) -> None:
         second = open_source("folder", films, labels=table)
         told.append(same(ingest(second, gallery, FakeEncoder(), stage=stage, clear=["ward"])))
         gallery.refresh()
-        assert [row.age for row in gallery.rows(gallery.ids()).values()] == [
+        assert sorted(row.age or 0 for row in gallery.rows(gallery.ids()).values()) == [
             40 + n for n in range(6)
         ]
         made.append(contents(gallery))

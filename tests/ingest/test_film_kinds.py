@@ -38,12 +38,12 @@ def options(kind: Kind) -> tuple[str, ...]:
 
 def judged(kind: Kind) -> str | None:
     """What is wrong with our reading of a kind; None when all who can read it agree."""
-    data = kind.made()
+    data = kind.made(side=48)
     ours = read_image(data)
     found: dict[str, float] = {}
     plain = Kind(kind.tones, kind.slope, kind.photometric, kind.signed, kind.stored, kind.high)
     if kind.format in ("JPEG 2000", "JPEG-LS"):  # dcm2pnm has no decoder for these
-        np.testing.assert_array_equal(ours, read_image(plain.made()), str(kind))
+        np.testing.assert_array_equal(ours, read_image(plain.made(side=48)), str(kind))
     elif judges.DCM2PNM is not None:
         found["dcmtk"] = correlation(ours, by_dcmtk(data, *options(kind)))
     if not highdicom_is_wrong(kind):
@@ -123,14 +123,14 @@ def as_version_1(data: bytes) -> npt.NDArray[np.uint8]:
 def test_kinds_that_are_not_read_anew_are_read_as_before_bit_for_bit() -> None:
     kinds = [kind for kind in ALL if kind.format in ("explicit", "implicit", "RLE", "JPEG-LS")]
     plain = 0
-    for kind in kinds[::9]:
+    for kind in kinds[::12]:
         data = kind.made(side=64)
         if is_read_anew(io.BytesIO(data)):
             continue
         plain += 1
         np.testing.assert_array_equal(read_image(data), as_version_1(data), str(kind))
         assert kind.tones != "none" and kind.slope >= 0
-    assert plain > 20
+    assert plain > 15
     assert is_read_anew(io.BytesIO(Kind("LINEAR", high=15).made()))
     assert is_read_anew(io.BytesIO(Kind("LINEAR", more=(("PixelPaddingValue", 0),)).made()))
 
