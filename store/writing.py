@@ -185,9 +185,13 @@ def set_readers(uri: str, handle: Any, readers: Mapping[str, int]) -> None:
         return
 
     def work() -> None:
+        stored = table.stored(handle, readers)
+        if not stored:
+            return
         columns.make_room(handle, {}, arrow.lacking(handle.schema))
-        made = arrow.readers_to_arrow(readers)
-        handle.merge_insert("id").when_matched_update_all().execute(made)
+        made = arrow.readers_to_arrow({id_: readers[id_] for id_ in stored})
+        row_ids = [one.row_id for one in stored.values()]
+        counted.merged(uri, handle, made, row_ids, insert=False)
 
     commit(uri, handle, work)
     maintain.when_due(uri, handle)
