@@ -40,9 +40,11 @@ peers: $(READY)
 	$(BIN)/python -c "import pathlib, tomllib; print(*tomllib.loads(pathlib.Path('pyproject.toml').read_text())['dependency-groups']['bench'], sep='\n')" > $(VENV)/bench.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement $(VENV)/bench.txt
 
-# 100 kills, 100 simulated power losses, 20 visitors of the dashboard; short versions run in `make test`.
+# 100 kills, 100 simulated power losses, then 200 kills and 100 stops of seven processes beside each other, and
+# 20 visitors of the dashboard; short versions run in `make test`.
 torture: $(DEV_READY)
 	$(BIN)/python -m tests.store.torture $(ARGS)
+	$(BIN)/python -m tests.store.mixed
 	$(BIN)/python -m tests.ui.crowd
 
 # FUZZ_SECONDS=600 unless set; seconds of it run in `make test`.

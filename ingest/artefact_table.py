@@ -1,14 +1,15 @@
 """Embeddings in a Parquet or Arrow (IPC, Feather) file: a column of ids and one of vectors.
 
-Beside these, columns named as a row's are kept: ``labels`` or ``label`` (strings, or lists of
-strings), ``uncertain``, ``absent`` (likewise), ``dataset``, ``split``, ``patient``, ``view``,
-``sex``, ``age``. The schema's metadata may name the encoder as galleries do: ``cxr.encoder`` and
-``cxr.fingerprint``.
+Beside these, columns named as a row's are kept: ``labels`` or ``label`` (see
+``ingest.artefact_labels``), ``uncertain``, ``absent`` (names, or lists of names), ``dataset``,
+``split``, ``patient``, ``view``, ``sex``, ``age``. The schema's metadata may name the encoder as
+galleries do: ``cxr.encoder`` and ``cxr.fingerprint``.
 """
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +18,14 @@ import pyarrow as pa
 
 from ingest.artefact_columns import COLUMNS, FINDINGS, is_text
 from ingest.artefact_files import unit_rows
+from ingest.artefact_labels import as_columns, read_labels
+from ingest.artefact_labels import usual as headed
 from ingest.artefacts import Artefacts, external_stamp
 from store.errors import BadArtefacts
 from store.schema import EncoderStamp
 
-_IDS = ("id", "ids", "image_id", "image", "name")
+_IDS = ("id", "ids", "image_id", "image", "name", "image index")
 _VECTORS = ("embedding", "embeddings", "vector", "vectors", "features")
-_LABELS = ("labels", "label")
 
 
 def read_table(
@@ -32,6 +34,8 @@ def read_table(
     id_column: str | None = None,
     vector_column: str | None = None,
     normalise: bool = False,
+    label_column: Sequence[str] = (),
+    label_names: Sequence[str] = (),
 ) -> Artefacts:
     """Read and check a table of embeddings.
 
@@ -40,9 +44,12 @@ def read_table(
         id_column: the ids; found by its usual names when ``None``.
         vector_column: the vectors, lists of floats of one length; found likewise.
         normalise: scale vectors to unit length instead of refusing others.
+        label_column: of labels, one or one for each finding; found by its usual names when empty.
+        label_names: what numbers in it are called; see ingest.artefact_labels.
 
     Raises:
         BadArtefacts: the file cannot be read, lacks a column, or its vectors are no unit rows.
+        UsageError: names that do not fit the labels.
     """
     place = Path(path).expanduser()
     table = _read(place)
@@ -55,6 +62,8 @@ def read_table(
     if times > 1 or "" in ids:
         said = f"the id {id_!r} {times} times" if times > 1 else "an empty id"
         raise BadArtefacts(f"{place}: column {id_name!r} has {said}; ids must be unique")
+    labels = read_labels(table, place, ids, columns=label_column, names=label_names, notes=notes)
+    columns = {**as_columns(labels or ()), **_columns(table, place)}
     metadata = {
         k.decode(): v.decode(errors="replace") for k, v in (table.schema.metadata or {}).items()
     }
@@ -68,11 +77,12 @@ def read_table(
         folder=place,
         embeddings=vectors,
         ids=ids,
-        labels=_names(table, place, _LABELS) or [()] * len(ids),
-        columns=_columns(table, place),
+        labels=[one.present for one in labels] if labels is not None else [()] * len(ids),
+        columns=columns,
         stamp=stamp,
         meta={},
         notes=tuple(notes),
+        tells_labels=labels is not None,
     )
 
 
@@ -101,9 +111,11 @@ def _column(
 ) -> str:
     if asked is not None and asked in table.column_names:
         return asked
-    found = [name for name in usual if name in table.column_names]
+    plain = tuple("".join(filter(str.isalnum, name)) for name in usual)
+    found = next((name for name in usual if name in table.column_names), None)
+    found = found or headed(table, plain)
     if asked is None and found:
-        return found[0]
+        return found
     raise BadArtefacts(
         f"{path} has no column {asked or ' or '.join(usual)!r} ({option}); "
         f"it has: {', '.join(table.column_names)}"
@@ -139,11 +151,8 @@ def _matrix(column: pa.ChunkedArray, path: Path, name: str) -> np.ndarray[Any, A
     return values.reshape(len(column), -1)
 
 
-def _names(table: pa.Table, path: Path, usual: tuple[str, ...]) -> list[tuple[str, ...]]:
-    """Names of findings in each row, from the first of some columns that is there."""
-    name = next((one for one in usual if one in table.column_names), None)
-    if name is None:
-        return []
+def _names(table: pa.Table, path: Path, name: str) -> list[tuple[str, ...]]:
+    """Names of findings in each row."""
     found: list[tuple[str, ...]] = []
     for value in table[name].to_pylist():
         cells = value if isinstance(value, list) else [] if value in (None, "") else [value]
@@ -166,5 +175,5 @@ def _columns(table: pa.Table, path: Path) -> dict[str, list[Any]]:
         found[name] = [None if value is None else cast(value) for value in values]
     for name in FINDINGS:
         if name in table.column_names:
-            found[name] = _names(table, path, (name,))
+            found[name] = _names(table, path, name)
     return found

@@ -91,6 +91,7 @@ class Artefacts:
             comparable with themselves alone, and the same vectors are the same encoder.
         meta: meta.json as it is; empty without one.
         notes: what a person should know, one sentence each: conversions, what was missing.
+        tells_labels: whether there are labels at all; without, stored ones stay.
     """
 
     folder: Path
@@ -101,6 +102,7 @@ class Artefacts:
     stamp: EncoderStamp
     meta: dict[str, Any]
     notes: tuple[str, ...]
+    tells_labels: bool = True
 
 
 def read_artefacts(folder: str | Path, *, normalise: bool = False) -> Artefacts:
@@ -185,16 +187,25 @@ def store_artefacts(
 def _rows(artefacts: Artefacts, batch: str, now: datetime) -> list[Row]:
     folder = artefacts.folder.resolve().name
     inside = folder if artefacts.folder.is_file() else f"{folder}/{EMBEDDINGS}"
+    told = {"source", *artefacts.columns}
+    if artefacts.tells_labels or told.intersection(FINDINGS):
+        told |= {"labels", *FINDINGS}
+    # A blank in a column that is there is told, too.
+    own = dict.fromkeys(name for cells in artefacts.columns.get("extra", ()) for name in cells)
+    columns = {name: values for name, values in artefacts.columns.items() if name != "extra"}
+    extras = artefacts.columns.get("extra", [{}] * len(artefacts.ids))
     return [
         Row(
             id=id_,
             sha256=hashlib.sha256(_little(vector)).digest(),
             embedding=vector,
             labels=artefacts.labels[number],
-            **{column: values[number] for column, values in artefacts.columns.items()},
+            **{column: values[number] for column, values in columns.items()},
+            extra={**own, **extras[number]},
             source=f"{inside}#{number}",
             batch=batch,
             ingested_at=now,
+            told=frozenset(told),
         )
         for number, (id_, vector) in enumerate(
             zip(artefacts.ids, artefacts.embeddings, strict=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ingest.findings import Outcome as LabelOutcome
 from ingest.findings import outcome
 from ingest.pipeline import Opened, Outcome, Same
 from ingest.readers import READER, is_older
@@ -16,6 +18,7 @@ from ingest.record import METADATA, Rejection
 from ingest.report import IngestReport
 from ingest.state import FileMemory, Seen
 from ingest.target import ImageEncoder, Target
+from store.arrow import changes
 from store.memory import give_back
 from store.schema import Row
 
@@ -61,8 +64,7 @@ class Batch:
         if isinstance(found, Rejection):
             self._report.rejected.append(found)
             return
-        said = found.metadata
-        self._report.outcomes[outcome(said["labels"], bool(said.get("labelled")))] += 1
+        self._report.outcomes[_outcome(found)] += 1
         if isinstance(found, Opened):
             self._report.notes.update(found.notes)
         if isinstance(found, Same):
@@ -92,6 +94,7 @@ class Batch:
             self._report.inserted += written.inserted
             self._report.updated += written.updated
             self._report.unchanged += written.unchanged
+            self._count(written.changed)
         right = [one.row.id for one in self._same if is_older(one.row)]
         self._gallery.set_readers(dict.fromkeys(right, READER))
         again = [(str(one.metadata["source"]), one.seen) for one in self._same if one.seen]
@@ -116,14 +119,21 @@ class Batch:
             self._remember.append((str(one.metadata["source"]), one.seen))
 
     def _correct(self) -> None:
-        wrong = [
-            self._row(one.row.id, one.row.sha256, one.metadata)
-            for one in self._same
-            if any(getattr(one.row, name) != one.metadata[name] for name in METADATA)
-        ]
+        wrong = []
+        changed: Counter[str] = Counter()
+        for one in self._same:
+            if _says_as_stored(one.metadata, one.row):
+                continue
+            wrong.append(self._row(one.row.id, one.row.sha256, one.metadata))
+            changed.update(changes(wrong[-1], one.row))
         corrected = self._gallery.update_metadata(wrong) if wrong else 0
         self._report.updated += corrected
         self._report.unchanged += len(self._same) - corrected
+        self._count(changed)
+
+    def _count(self, changed: Mapping[str, int]) -> None:
+        for name, count in changed.items():
+            self._report.changed[name] = self._report.changed.get(name, 0) + count
 
     def _row(
         self,
@@ -138,11 +148,31 @@ class Batch:
             id=id_,
             sha256=sha256,
             embedding=vector,
-            **{name: metadata[name] for name in METADATA},
+            **{name: metadata[name] for name in METADATA if name in metadata},
             width=size[0],
             height=size[1],
             thumbnail=picture,
             batch=self._report.batch,
             ingested_at=self._now,
-            pixel_reader=READER,
+            told=frozenset(metadata),
+            pixel_reader=0 if vector is None else READER,
         )
+
+
+def _outcome(found: Opened | Same) -> LabelOutcome:
+    """What the labels of an image say: as it is told, or as it is stored where it is not."""
+    said = found.metadata
+    if "labels" in said or isinstance(found, Opened):
+        return outcome(said.get("labels", ()), bool(said.get("labelled")))
+    row = found.row
+    return outcome(row.labels, bool(row.uncertain or row.absent))
+
+
+def _says_as_stored(told: Mapping[str, Any], row: Row) -> bool:
+    return all(
+        all(row.extra.get(own) == cell for own, cell in value.items())
+        if name == "extra"
+        else getattr(row, name) == value
+        for name, value in told.items()
+        if name in METADATA
+    )

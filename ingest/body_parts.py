@@ -56,26 +56,40 @@ def place_of(part: str) -> Literal["chest", "elsewhere", "unknown"]:
     >>> [place_of(part) for part in ("CHEST", "Thorax ap", "RIGHT KNEE", "BODY 7")]
     ['chest', 'chest', 'elsewhere', 'unknown']
     """
-    capitals = part.upper().replace("Ł", "L")
-    plain = unicodedata.normalize("NFKD", capitals).encode("ascii", "ignore").decode()
-    words = re.findall("[A-Z]+", plain)
+    words = _words(part)
     if not words:
         return "chest" if not part.strip(" \0") else "unknown"
     if any(_SPINE.search(word) for word in words):
         return "elsewhere"
-    joined = {*words, "".join(words), *(a + b for a, b in pairwise(words))}
-    if any(word.startswith(_CHEST) or "CHEST" in word or "THORA" in word for word in joined):
+    if any(word.startswith(_CHEST) or "CHEST" in word or "THORA" in word for word in words):
         return "chest"
-    if any(_is_term(word) for word in joined):
-        return "elsewhere"
-    return "unknown"
+    return "elsewhere" if term_of(part) else "unknown"
 
 
-def _is_term(word: str) -> bool:
-    """Whether a word is one of the terms, is its plural, or has a long one in it."""
+def term_of(part: str) -> str | None:
+    """The term for another part than the chest that a value has in it, the longest; None without.
+
+    >>> term_of("R_KNEES of J. Doe")
+    'KNEE'
+    """
+    words = _words(part)
+    if any(_SPINE.search(word) for word in words):
+        return "SPINE"
+    found = {term for word in words for term in _terms_in(word)}
+    return max(sorted(found), key=len, default=None)
+
+
+def _words(part: str) -> set[str]:
+    """Words in capitals without accents, and neighbours joined, as terms are written."""
+    capitals = part.upper().replace("Ł", "L")
+    plain = unicodedata.normalize("NFKD", capitals).encode("ascii", "ignore").decode()
+    words = re.findall("[A-Z]+", plain)
+    return {*words, *(one + two for one, two in pairwise(words))}
+
+
+def _terms_in(word: str) -> set[str]:
+    """Terms that a word is, is the plural of, or has in it where they are long."""
     singular = {word, word.removesuffix("S"), word.removesuffix("ES")}
     if word.endswith("IES"):
         singular.add(word.removesuffix("IES") + "Y")
-    if not ELSEWHERE.isdisjoint(singular):
-        return True
-    return any(len(term) > 4 and term in word for term in ELSEWHERE)
+    return {term for term in ELSEWHERE if term in singular or (len(term) > 4 and term in word)}

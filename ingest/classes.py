@@ -10,7 +10,7 @@ import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from ingest.csvfile import listed
-from ingest.findings import BLANK, Findings, canonical, is_flags, is_numbers, state
+from ingest.findings import BLANK, Findings, canonical, from_cell, is_flags, is_numbers, state
 from ingest.headings import is_metadata
 from store.errors import UsageError
 
@@ -84,24 +84,46 @@ def check_names(names: Mapping[str, str], values: Iterable[str], where: str) -> 
     return [f"{where} holds no {listed(unused)}, which --label-names names"] if unused else []
 
 
-def classes(heading: str, cells: Collection[str]) -> tuple[dict[str, Findings], list[str]]:
-    """What the values of a column mean, by their canonical spelling, and notes.
+def classes(
+    heading: str, cells: Collection[str], names: Mapping[str, str]
+) -> tuple[dict[str, Findings], list[str]]:
+    """What the values of a column of classes mean, by their canonical spelling, and notes.
 
     Args:
         heading: of the column.
         cells: its distinct cells.
+        names: what the user calls its values.
 
     Returns:
-        Nothing for a column whose values are names themselves: normal, pneumonia.
+        Nothing for a column whose values are names themselves: normal, pneumonia; and for more than
+        two numbers, of which a film may have several, a row each.
     """
     values = _spelled(cells)
     if is_flags(cells):
-        return _two(heading, values)
-    if values and all(_NUMBER.fullmatch(spelled) for spelled in values.values()):
-        # 0.0, 1.0, 2.0 is what pandas makes of 0, 1, 2 where a cell is blank
+        found, notes = _two(heading, values)
+    elif len(values) == 2 and _are_numbers(values):
         found = {value: Findings((value,)) for value in values}
-        return found, [_unnamed(heading, sorted(values, key=int))]
-    return {}, []
+        notes = [_unnamed(heading, sorted(values, key=int))]
+    else:
+        return {}, []
+    if not names:
+        return found, notes
+    return {value: from_cell(values[value], None, names) for value in values}, []
+
+
+def numbers(heading: str, cells: Collection[str]) -> tuple[dict[str, str], list[str]]:
+    """The spelling of the values of a column of three and more numbers, and notes.
+
+    0.0, 1.0, 2.0 is what pandas makes of 0, 1, 2 where a cell is blank.
+    """
+    values = _spelled(cells)
+    if not _are_numbers(values):
+        return {}, []
+    return {value: value for value in values}, [_unnamed(heading, sorted(values, key=int))]
+
+
+def _are_numbers(values: Mapping[str, str]) -> bool:
+    return bool(values) and all(_NUMBER.fullmatch(spelled) for spelled in values.values())
 
 
 def _two(heading: str, values: Mapping[str, str]) -> tuple[dict[str, Findings], list[str]]:

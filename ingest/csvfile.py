@@ -24,6 +24,8 @@ from store.errors import BadImage, BadSource
 MAX_BYTES = 1 << 30
 #: A table of more characters is parsed again each time instead of being kept cell by cell.
 KEPT_CHARS = 256 << 20
+#: Characters at the start that tell the form of a table: its headings and some lines.
+_START = 1 << 20
 _SEPARATORS = (",", ";", "\t", "|")
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
@@ -174,9 +176,10 @@ def read_sheet(path: str | Path, *, links: bool = True) -> Sheet:
     first, _, rest = text.partition("\n")
     if first.strip().lower().startswith("sep=") and len(first.strip()) == 5:  # Excel's own hint
         separator, text = first.strip()[4], rest
-    separator = separator or _separator(text, place)
+    start = text[:_START]
+    separator = separator or _separator(start, place)
     try:
-        headings: list[str] = next(iter(_reader(text, separator)), [])
+        headings: list[str] = next(iter(_reader(start, separator)), [])
     except csv.Error as error:
         raise BadSource(f"{place}, line 1: not CSV ({error}); save it again as CSV") from error
     names = [tidy(heading).strip('"') for heading in headings]

@@ -11,7 +11,7 @@ import re
 from functools import lru_cache
 from typing import Any
 
-from ingest.body_parts import Choice, place_of
+from ingest.body_parts import Choice, place_of, term_of
 from ingest.dicom_values import Notes, text
 from ingest.images import check_size
 from store.errors import BadImage
@@ -29,7 +29,8 @@ _CLASSES = {
 _FOR_PROCESSING = "1.2.840.10008.5.1.4.1.1.1.1.1"
 #: Secondary capture has whatever modality the capturing device wrote.
 _SECONDARY = "1.2.840.10008.5.1.4.1.1.7"
-#: Header elements that are looked at; any other is never read out, stored, logged or shown.
+#: Header elements that are looked at, beside those that say how pixels are stored and shown; any
+#: other is never read out, stored, logged or shown.
 KEPT = (
     *("SOPClassUID", "SOPInstanceUID", "Modality", "PresentationIntentType", "BurnedInAnnotation"),
     *("Rows", "Columns", "NumberOfFrames", "SamplesPerPixel", "PhotometricInterpretation"),
@@ -72,7 +73,7 @@ def check_header(
     if modality not in MODALITIES and not (secondary and modality in ("OT", "SC", "")):
         raise BadImage(
             "wrong_modality",
-            f"{name} has modality {_code(told)}; expected {', '.join(MODALITIES)} "
+            f"{name} has modality {_code(film, 'Modality')}; expected {', '.join(MODALITIES)} "
             "or a secondary capture",
         )
     if body_part != "any":
@@ -106,8 +107,8 @@ def check_header(
         raise BadImage(
             "not_grey",
             f"{name} has {samples} samples a pixel, photometric interpretation "
-            f"{_code(meaning(film))}; expected 1 and MONOCHROME1 or MONOCHROME2, or a film as "
-            "RGB or PALETTE COLOR",
+            f"{_code(film, 'PhotometricInterpretation')}; expected 1 and MONOCHROME1 or "
+            "MONOCHROME2, or a film as RGB or PALETTE COLOR",
         )
 
 
@@ -116,15 +117,16 @@ def _check_part(part: str, name: str, notes: Notes | None) -> None:
     if place == "elsewhere":
         raise BadImage(
             "wrong_body_part",
-            f"{name} is said to be of {_code(part.upper())}; expected a chest film. Where headers "
-            "are wrong, as in some archives: --body-part any",
+            f"{name} is said to be of {term_of(part)!r}; expected a chest film. Where headers are "
+            "wrong, as in some archives: --body-part any",
         )
     if place == "unknown" and notes is not None:
         notes.add("BodyPartExamined is no term that is known; taken as a chest film")
 
 
-def _code(value: str) -> str:
+def _code(film: Any, keyword: str) -> str:
     """A value that should be one of DICOM's code words, quoted only when it looks like one."""
+    value = text(film, keyword)
     if not value:
         return "none"
     return repr(value) if re.fullmatch(r"[A-Z0-9_ ]{1,16}", value) else "unknown"

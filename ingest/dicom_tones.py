@@ -133,7 +133,7 @@ def read_tones(film: Any, cells: Cells, notes: Notes) -> Tones:
     voi: LookUp | Window | None
     voi = _table(film, "VOILUTSequence", inputs, inputs[0] < 0, notes) or _window(film, notes)
     padding = _padding(film, cells, notes)
-    inverted = text(film, "PhotometricInterpretation") == "MONOCHROME1"
+    inverted = (text(film, "PhotometricInterpretation") or "").upper() == "MONOCHROME1"
     return Tones(modality, slope, intercept, rescaled, voi, padding, inverted)
 
 

@@ -43,7 +43,7 @@ def text(film: Any, keyword: str) -> str | None:
         value = value.decode("latin-1")
     elif isinstance(value, Iterable) and not isinstance(value, str):
         value = next(iter(value), "")
-    return str("" if value is None else value).partition("\\")[0].strip(" \0")
+    return str("" if value is None else value).partition("\\")[0].strip(" \0\t\r\n")
 
 
 def decimal(film: Any, keyword: str, notes: Notes) -> float | None:

@@ -14,13 +14,14 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Literal
 
 from ingest.batching import Batch
 from ingest.journal import Journal
+from ingest.moves import checked
 from ingest.pipeline import Stage, Stopped, in_order
 from ingest.planning import End, Planner
 from ingest.report import IngestReport, Progress, describe, suspicion
@@ -51,12 +52,15 @@ def ingest(
     keep_going: bool = False,
     workers: int | None = None,
     stage: Stage | None = None,
+    clear: Sequence[str] = (),
+    take_over: bool = False,
 ) -> IngestReport:
     """Bring a gallery up to date with a source.
 
     An image whose id, digest and encoder are known is not encoded again; if only its labels or
-    other metadata changed, those are corrected. A file whose stat is that of its last visit is not
-    even read. The model is loaded only if something must be encoded.
+    other metadata changed, those are corrected. Columns of which the source does not speak keep
+    what is stored, also where the image itself changed. A file whose stat is that of its last
+    visit is not even read. The model is loaded only if something must be encoded.
 
     Args:
         source: what to read; its records are used up.
@@ -72,10 +76,15 @@ def ingest(
         workers: threads that decode; one per core when ``None``.
         stage: opens and encodes images elsewhere, e.g. ``ingest.distributed.on_ray``; in threads
             of this process when ``None``.
+        clear: columns to blank for the images of this source where it tells nothing else; see
+            ingest.clearing.
+        take_over: let films take the place of stored ones that came from another folder under the
+            same ids and have other bytes; see ingest.moves.
 
     Raises:
         EncoderMismatch: the gallery belongs to another encoder. Nothing is written then.
-        UsageError: a batch size below 1; a prune that would remove all or has no root.
+        UsageError: a batch size below 1; a prune that would remove all or has no root; a column to
+            clear that is not there; films from another folder under stored ids. Nothing is written.
         BadRows: a column of the user's own has another type in the gallery. Nothing is written.
         BadSource: the source broke on the way. Batches before that are in the gallery.
     """
@@ -90,15 +99,27 @@ def ingest(
     mine, theirs = encoder.stamp, gallery.stamp
     if (mine.fingerprint, mine.dimension) != (theirs.fingerprint, theirs.dimension):
         raise mismatch(f"the gallery at {gallery.uri}", theirs, mine)
+    if clear:
+        from ingest.clearing import cleared
+
+        source = cleared(source, clear, {**gallery.columns(), **source.columns})
     wrong = None if keep_going else suspicion(source.refused, source.total, source.total)
+    memory = FileMemory(state_folder(gallery.uri) if source.root else None)
+    hashed = 0
+    if not (take_over or wrong):
+        try:
+            source, hashed = checked(source, gallery, memory, _telling(progress))
+        except BaseException:
+            memory.close()
+            raise
     if source.columns and not wrong:  # another type is refused before anything is encoded
         gallery.make_room(source.columns)
     now = datetime.now(UTC)
     report = IngestReport(batch or f"{now:%Y-%m-%dT%H:%M:%SZ}-{source.name}")
-    report.columns = dict(source.columns)
+    report.columns, report.hashed = dict(source.columns), hashed
     report.labelling = dict(source.labelling)
     journal = Journal(gallery.uri, source, report, now)
-    job = _Job(source, gallery, encoder, report, now, journal, progress, prune is not None)
+    job = _Job(source, gallery, encoder, report, now, journal, memory, progress, prune is not None)
     try:
         if wrong:
             job.refuse(wrong)
@@ -121,6 +142,18 @@ def ingest(
     return report
 
 
+def _telling(
+    progress: Callable[[Progress], None] | None,
+) -> Callable[[int, int], None] | None:
+    """Progress of the look at what was moved, which hashes files before anything is planned."""
+    if progress is None:
+        return None
+    begin = time.monotonic()
+    return lambda done, total: progress(
+        Progress(done, total, 0, time.monotonic() - begin, 0, "checking")
+    )
+
+
 class _Job:
     """One run: the counters and what they are told to."""
 
@@ -132,6 +165,7 @@ class _Job:
         report: IngestReport,
         now: datetime,
         journal: Journal,
+        memory: FileMemory,
         progress: Callable[[Progress], None] | None,
         note_present: bool,
     ) -> None:
@@ -140,9 +174,13 @@ class _Job:
         self.begin = time.monotonic()
         self.done = 0
         self._told = self.begin
-        self._memory = FileMemory(state_folder(gallery.uri) if source.root else None)
+        self._memory = memory
         self._planner = Planner(
-            gallery, self._memory, note_present=note_present, side=getattr(encoder, "side", 0)
+            gallery,
+            self._memory,
+            note_present=note_present,
+            side=getattr(encoder, "side", 0),
+            tells=source.tells,
         )
 
     @property

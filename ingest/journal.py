@@ -16,6 +16,9 @@ from ingest.state import file_name, read_json, state_folder, write_json, write_r
 from store.replaced import Undone
 from store.schema import UpsertReport
 
+#: Of a report, as an entry keeps them.
+_COUNTS = ("inserted", "updated", "unchanged", "changed", "encoded", "pruned", "seconds")
+
 
 class Journal:
     """Notes of one running ingestion. Never stands in its way: a full disk costs the notes only."""
@@ -74,7 +77,7 @@ class Journal:
             report = self._report
             told = report.as_dict()
             entry["ended_at"] = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
-            for key in ("inserted", "updated", "unchanged", "encoded", "pruned", "seconds"):
+            for key in _COUNTS:
                 entry[key] = told[key]
             entry["refused"] = report.reasons
             entry["stopped"] = report.stopped
@@ -98,6 +101,7 @@ def note(uri: str, batch: str, place: Path, started: datetime, rows: UpsertRepor
         "inserted": rows.inserted,
         "updated": rows.updated,
         "unchanged": rows.unchanged,
+        "changed": dict(rows.changed),
         "encoded": 0,
         "pruned": 0,
         "refused": {},
@@ -110,8 +114,9 @@ def entries(uri: str) -> list[dict[str, Any]]:
     """What the journal knows of a gallery's batches, oldest first.
 
     Keys: ``batch``, ``source``, ``root``, ``started_at``, ``state``, and once it ended
-    ``ended_at``, ``inserted``, ``updated``, ``unchanged``, ``encoded``, ``pruned``, ``refused``
-    (reason to count), ``rejections`` (a CSV, relative to the state folder), ``seconds``.
+    ``ended_at``, ``inserted``, ``updated``, ``unchanged``, ``changed`` (column to count),
+    ``encoded``, ``pruned``, ``refused`` (reason to count), ``rejections`` (a CSV, relative to the
+    state folder), ``seconds``.
     """
     found = []
     for path in sorted((state_folder(uri) / "batches").glob("*.json")):

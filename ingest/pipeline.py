@@ -7,7 +7,7 @@ import io
 import os
 import threading
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,7 +16,7 @@ import numpy as np
 
 from ingest.images import check_contrast, large_alone, reduced, thumbnail
 from ingest.readers import is_older, is_read_anew
-from ingest.record import METADATA, ImageFile, ImageRecord, Pixels, Rejection
+from ingest.record import METADATA, ImageFile, ImageRecord, Pixels, Rejection, told
 from ingest.state import Seen, seen_now
 from ingest.tree import open_plain, read_plain
 from store.errors import BadImage
@@ -35,7 +35,7 @@ class Opened:
         pixels: uint8, those of large images averaged over blocks as far as the encoder allows; let
             go once there is a vector.
         sha256: of the file, or of the pixels.
-        metadata: all that is known of it.
+        metadata: what is told of it; see record.told.
         picture: its thumbnail, PNG.
         seen: what to remember of the file.
         size: width and height of the whole image.
@@ -62,7 +62,7 @@ class Same:
 
     Attributes:
         row: as it is stored.
-        metadata: what is known of it now.
+        metadata: what is told of it now; see record.told.
         hashed: whether the file was read to know.
         seen: what to remember of the file; ``None`` when that is known.
     """
@@ -84,17 +84,24 @@ class Stopped(Exception):
     """A stage was asked to stop, and nobody works at the batch in hand."""
 
 
-def known_of(record: ImageRecord) -> dict[str, Any]:
-    """A record's metadata, and whether it is labelled."""
-    return {**{name: getattr(record, name) for name in METADATA}, "labelled": record.labelled}
+def known_of(record: ImageRecord, tells: Collection[str] = ()) -> dict[str, Any]:
+    """What a record tells: all that is not blank, and all that its source answers for."""
+    said = {name: getattr(record, name) for name in METADATA}
+    spoken = {n: value for n, value in said.items() if n in tells or value != METADATA[n]}
+    if record.labelled:
+        spoken |= {"labels": record.labels, "labelled": True}
+    return told(spoken)
 
 
-def open_record(record: ImageRecord, side: int = 0, *, again: bool = False) -> Outcome:
+def open_record(
+    record: ImageRecord, side: int = 0, tells: Collection[str] = (), *, again: bool = False
+) -> Outcome:
     """Check the pixels of a record and make its thumbnail.
 
     Args:
         record: which.
         side: of what the encoder sees; see ``ingest.images.reduction``.
+        tells: of its source.
         again: see Opened.
     """
     problem = _bad_pixels(record.pixels)
@@ -102,37 +109,24 @@ def open_record(record: ImageRecord, side: int = 0, *, again: bool = False) -> O
         return Rejection(record.source, "bad_pixels", problem)
     height, width = record.pixels.shape[:2]
     pixels = reduced(record.pixels, side)
-    picture, known = thumbnail(pixels), known_of(record)
+    picture, said = thumbnail(pixels), known_of(record, tells)
     size = (width, height)
-    return Opened(record.id, pixels, record.sha256, known, picture, None, size, again=again)
+    return Opened(record.id, pixels, record.sha256, said, picture, None, size, again=again)
 
 
 def same_file(
     file: ImageFile,
     row: Row,
-    told: Mapping[str, Any] | None = None,
     *,
     hashed: bool = False,
     seen: Seen | None = None,
 ) -> Same:
-    """A file whose row needs no new vector; what only the file tells stays as it is stored."""
-    kept = told if told is not None else {name: getattr(row, name) for name in file.tells}
-    return Same(row, _joined(file, kept), hashed, seen)
-
-
-def _joined(file: ImageFile, told: Mapping[str, Any]) -> dict[str, Any]:
-    known = {name: value for name, value in file.metadata.items() if value}
-    return {**METADATA, **told, **known}
+    """A file whose row needs no new vector; its header said what it says when that row came."""
+    return Same(row, told(file.metadata), hashed, seen)
 
 
 def open_file(
-    file: ImageFile,
-    id_: str,
-    row: Row | None,
-    told: Mapping[str, Any] | None = None,
-    *,
-    side: int = 0,
-    unchanged: bool = False,
+    file: ImageFile, id_: str, row: Row | None, *, side: int = 0, unchanged: bool = False
 ) -> Outcome:
     """Read a file; decode it unless its digest is that of its row, and its reading the same.
 
@@ -140,7 +134,6 @@ def open_file(
         file: which.
         id_: of its row.
         row: the row that the gallery has, made by the same encoder.
-        told: what its header said, when that was asked already.
         side: of what the encoder sees; see ``ingest.images.reduction``.
         unchanged: whether its stat says that its bytes are those of the row, so that only the
             header is looked at.
@@ -150,7 +143,7 @@ def open_file(
         if unchanged and row is not None:
             with open_plain(file.path) as opened_file:
                 if not is_read_anew(row, side, opened_file):
-                    return same_file(file, row, told)
+                    return same_file(file, row)
         stat = os.lstat(file.path)
         with large_alone(0, stat.st_size):
             data = read_plain(file.path)
@@ -160,10 +153,9 @@ def open_file(
             if row is not None and sha256 == row.sha256:
                 again = is_older(row) and is_read_anew(row, side, io.BytesIO(data))
                 if not again:
-                    return same_file(file, row, told, hashed=True, seen=seen)
-            pixels, said = file.read(data, file.source)
+                    return same_file(file, row, hashed=True, seen=seen)
+            pixels, header = file.read(data, file.source)
             del data
-            told = {name: value for name, value in said.items() if name != "notes"}
             problem = _bad_pixels(pixels)
             if problem:
                 return Rejection(file.source, "bad_pixels", problem)
@@ -177,8 +169,22 @@ def open_file(
         return Rejection(
             file.source, "unreadable", f"{file.source} cannot be read ({error.strerror})"
         )
-    known, size, notes = _joined(file, told), (width, height), tuple(said.get("notes", ()))
-    return Opened(id_, pixels, sha256, known, picture, seen, size, notes=notes, again=again)
+    said = told({**file.metadata, **_from_header(file, header, row if again else None)})
+    size, notes = (width, height), tuple(header.get("notes", ()))
+    return Opened(id_, pixels, sha256, said, picture, seen, size, notes=notes, again=again)
+
+
+def _from_header(file: ImageFile, header: Mapping[str, Any], row: Row | None) -> dict[str, Any]:
+    """What only the file tells: all that its table does not, or leaves blank.
+
+    Of a row whose bytes are the same it told that before; then it only fills what is blank there.
+    """
+    known = file.metadata
+    open_ = [name for name in file.tells if known.get(name, METADATA[name]) == METADATA[name]]
+    if row is not None:
+        open_ = [name for name in open_ if getattr(row, name) == METADATA[name]]
+        open_ = [name for name in open_ if header.get(name) is not None]
+    return {name: header.get(name, METADATA[name]) for name in open_}
 
 
 def opened(
@@ -199,9 +205,7 @@ def opened(
                 continue
         found = open_file(item, id_ or "", None)
         if isinstance(found, Opened):
-            known = {name: found.metadata[name] for name in METADATA}
-            known["labelled"] = bool(found.metadata.get("labelled"))
-            yield ImageRecord(found.id, found.pixels, found.sha256, **known)
+            yield ImageRecord(found.id, found.pixels, found.sha256, **found.metadata)
         elif isinstance(found, Rejection):
             yield found
 

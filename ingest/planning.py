@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -36,15 +36,23 @@ class Planner:
         memory: tells which files did not change.
         note_present: whether ``present`` is wanted.
         side: of what the encoder sees; see ``ingest.images.reduction``.
+        tells: of the source.
 
     Attributes:
         present: sources of all that was seen, read or refused.
     """
 
     def __init__(
-        self, gallery: Target, memory: FileMemory, *, note_present: bool, side: int = 0
+        self,
+        gallery: Target,
+        memory: FileMemory,
+        *,
+        note_present: bool,
+        side: int = 0,
+        tells: Collection[str] = (),
     ) -> None:
         self.present: set[str] = set()
+        self._tells = tuple(tells)
         self._gallery, self._memory, self._note_present = gallery, memory, note_present
         self._side = side
         self._seen_ids: set[str] = set()
@@ -92,17 +100,16 @@ class Planner:
             if isinstance(item, ImageRecord):
                 same = row is not None and item.sha256 == row.sha256
                 if row is not None and same and not is_read_anew(row, self._side):
-                    yield Same(row, known_of(item))
+                    yield Same(row, known_of(item, self._tells))
                 else:
-                    yield partial(open_record, item, self._side, again=same)
+                    yield partial(open_record, item, self._side, self._tells, again=same)
                 continue
-            seen, header = unchanged.get(item.source), told.get(item.source)
+            seen = unchanged.get(item.source)
             known = bool(seen and row and (seen.id, seen.sha256) == (id_, row.sha256))
             if row and known and not is_older(row):
                 yield same_file(item, row)
             else:
-                told_of, side = _kept(item, header), self._side
-                yield partial(open_file, item, id_, row, told_of, side=side, unchanged=known)
+                yield partial(open_file, item, id_, row, side=self._side, unchanged=known)
 
     def _refuse(self, id_: str, item: ImageRecord | ImageFile) -> Rejection | None:
         source = item.source
@@ -151,10 +158,3 @@ def _name(
         return unchanged[item.source].id
     answer = told[item.source]
     return answer if isinstance(answer, Rejection) else str(answer.get("id") or item.otherwise)
-
-
-def _kept(file: ImageFile, header: dict[str, Any] | Rejection | None) -> dict[str, Any] | None:
-    """What a header told of a row, without its id."""
-    if not isinstance(header, dict):
-        return None
-    return {name: header.get(name) for name in file.tells}

@@ -70,6 +70,23 @@ METADATA: dict[str, Any] = {
     "extra": MappingProxyType({}),
 }
 
+#: Findings are told together: whoever names those that are present says that no other is.
+FINDINGS = ("labels", "uncertain", "absent")
+
+
+def told(said: Mapping[str, Any]) -> dict[str, Any]:
+    """What is said of an image, by names of METADATA: a column that is not named is not spoken of.
+
+    A stored value changes only where it is spoken of. Findings are, all of them, where one is.
+    """
+    found = {name: value for name, value in said.items() if name in METADATA}
+    if any(name in found for name in FINDINGS):
+        for name in FINDINGS:
+            found.setdefault(name, ())
+        found["labelled"] = bool(said.get("labelled"))
+    return found
+
+
 #: A file's bytes and its name for messages, to its pixels and what the file itself says: metadata,
 #: and ``notes`` for a person, one short sentence each.
 Reader = Callable[[bytes, str], tuple[Pixels, Mapping[str, Any]]]
@@ -85,8 +102,9 @@ class ImageFile:
     Attributes:
         path: where it is; a plain file below the source's root, no link.
         id: unique in the gallery; ``None`` when only the file can tell.
-        metadata: what is known without opening it, by names of METADATA; and ``labelled``, as
-            ImageRecord has it.
+        metadata: what is known without opening it, by names of METADATA, and ``labelled``, as
+            ImageRecord has it. What it names is told, also where it is blank; what it does not name
+            keeps its stored value. The same holds for the user's own columns in ``extra``.
         read: bytes to pixels, and to further metadata.
         identify: tells the id when it is not known.
         tells: which metadata comes from the file itself, wherever ``metadata`` says nothing.

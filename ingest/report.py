@@ -84,6 +84,8 @@ class IngestReport:
 
     Attributes:
         inserted, updated, unchanged: rows; ``updated`` counts new vectors and corrected labels.
+        changed: of the rows updated, how many in which column: one of ours, one of the user's own,
+            or ``image`` for new pixels. A file that was moved is a changed ``source``.
         encoded: images that went through the encoder; none when nothing is new.
         reread: of these, images that the gallery had and that are read otherwise by now.
         hashed: files that were read because their stat did not say that they are unchanged.
@@ -122,6 +124,7 @@ class IngestReport:
     gone: list[str] = field(default_factory=list)
     pruned: int = 0
     columns: dict[str, str] = field(default_factory=dict)
+    changed: dict[str, int] = field(default_factory=dict)
     labelling: dict[str, Any] = field(default_factory=dict)
     outcomes: dict[Outcome, int] = field(
         default_factory=lambda: {"found": 0, "nothing_found": 0, "not_labelled": 0}
@@ -140,6 +143,7 @@ class IngestReport:
             "inserted": self.inserted,
             "updated": self.updated,
             "unchanged": self.unchanged,
+            "changed": self.changed,
             "encoded": self.encoded,
             "reread": self.reread,
             "hashed": self.hashed,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -49,6 +49,12 @@ class Target(Protocol):
 
     def rows(self, ids: Iterable[str]) -> dict[str, Row]:
         """Metadata of the rows that are there."""
+
+    def columns(self) -> Mapping[str, str]:
+        """The user's own columns: name to kind."""
+
+    def elsewhere(self, place: str, prefix: str | None) -> Iterator[tuple[str, str, bytes]]:
+        """Id, source and sha256 of rows whose file is not where a folder would have it."""
 
     def make_room(self, columns: Mapping[str, str]) -> None:
         """Add columns of the user's own, name to kind; BadRows when one is of another kind."""

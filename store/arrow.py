@@ -213,7 +213,7 @@ def storable(text: object) -> bool:
 
 def plain(rows: Sequence[Row]) -> list[Row]:
     """Rows with numpy's scalars as the numbers that they are, lists as tuples, ages as floats."""
-    return [replace(row, **changes) if (changes := _unlike(row)) else row for row in rows]
+    return [replace(row, **other) if (other := _unlike(row)) else row for row in rows]
 
 
 def _unlike(row: Row) -> dict[str, Any]:
@@ -308,6 +308,32 @@ def from_arrow(table: pa.Table) -> list[Row]:
             record[READER.name] = _FIRST_READER
         found.append(Row(**record, extra=extra))
     return found
+
+
+def joined_with(row: Row, stored: Row | None) -> Row:
+    """A row as it is to be written over a stored one: what it does not speak of stays."""
+    if row.told is None:
+        return row
+    if stored is None:
+        return replace(row, told=None)
+    kept = {name: getattr(stored, name) for name in EDITABLE if name not in row.told}
+    extra = columns.known({**stored.extra, **row.extra})
+    return replace(row, **kept, extra=extra, told=None)
+
+
+def changes(row: Row, stored: Row) -> list[str]:
+    """The columns in which a row differs from the stored one that it is written over.
+
+    The user's own are named too, and ``image`` stands for digest, reading, vector and picture.
+    """
+    whole = joined_with(row, stored)
+    own, before = columns.known(whole.extra), columns.known(stored.extra)
+    read_anew = whole.pixel_reader not in (0, stored.pixel_reader)
+    return [
+        *(["image"] if read_anew or whole.sha256 != stored.sha256 else []),
+        *(name for name in EDITABLE if getattr(whole, name) != getattr(stored, name)),
+        *(name for name in {**before, **own} if own.get(name) != before.get(name)),
+    ]
 
 
 def same_metadata(new: Row, stored: Row) -> bool:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from store import arrow, columns, table
+from store import arrow, columns, filters, table
 from store.answering import Answerer
 from store.check import problems
 from store.errors import BadQuery, StoreDamaged, UnknownId
@@ -27,6 +27,33 @@ class Catalogue(Following):
     def known(self, ids: Iterable[str]) -> dict[str, tuple[bytes, str]]:
         """(sha256, encoder fingerprint) of the rows that are stored now: what may be skipped."""
         return {id_: (row.sha256, self.stamp.fingerprint) for id_, row in self.rows(ids).items()}
+
+    def elsewhere(self, place: str, prefix: str | None) -> Iterator[tuple[str, str, bytes]]:
+        """Id, source and sha256 of rows whose file is not where a folder would have it.
+
+        Read as a stream, from the table as it is now.
+
+        Args:
+            place: the folder.
+            prefix: what stands before the path below it in ids; ``None`` where ids are not made of
+                paths.
+        """
+        self._live.checkout_latest()
+        names = ["id", "source", "sha256"]
+        for part in table.scan_batches(self._live, names, filters.elsewhere(place, prefix)):
+            yield from zip(*(part[name].to_pylist() for name in names), strict=True)
+
+    def holding(self, digests: Iterable[bytes]) -> dict[bytes, list[str]]:
+        """Ids of the rows that are stored now, by the sha256 of their source.
+
+        Args:
+            digests: 32 bytes each; those that no row has are left out.
+        """
+        self._live.checkout_latest()
+        found: dict[bytes, list[str]] = {}
+        for digest, id_ in table.by_digest(self._live, digests):
+            found.setdefault(digest, []).append(id_)
+        return {digest: sorted(ids) for digest, ids in found.items()}
 
     def row(self, id_: str) -> Row:
         """Metadata of one row. UnknownId when there is none."""
@@ -50,6 +77,9 @@ class Catalogue(Following):
 
     def columns(self) -> dict[str, str]:
         """The user's own columns: name to ``int``, ``float``, ``bool``, ``string`` or ``date``."""
+        if self._answerer is None:  # the schema is no reason to load vectors
+            self._live.checkout_latest()
+            return columns.kinds(self._live.schema)
         return self._answer(lambda now: columns.kinds(now.handle.schema))
 
     def facets(self, where: Where | None = None) -> dict[str, dict[str, int]]:

@@ -128,6 +128,21 @@ def _check_texts(name: str, values: Sequence[str]) -> None:
             ) from None
 
 
+def elsewhere(place: str, prefix: str | None) -> str:
+    """Rows with pixels whose file is not where a folder would have it, in the table's language.
+
+    Args:
+        place: the folder.
+        prefix: what stands before the path below it in ids, for rows whose id begins so; ``None``
+            where ids are not made of paths: then rows of files anywhere else.
+    """
+    below = conditions.quoted(place.rstrip("/") + "/")
+    if prefix is None:
+        return f"width > 0 AND NOT starts_with(source, {below})"
+    made = f"concat({below}, substr(id, {len(prefix) + 1}))"
+    return f"width > 0 AND starts_with(id, {conditions.quoted(prefix)}) AND source != {made}"
+
+
 def check_key(key: str, own: Collection[str]) -> None:
     """Refuse a key that is neither ours nor one of a gallery's own columns, with BadFilter."""
     if key not in (*_KEYS, *own):

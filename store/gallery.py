@@ -72,6 +72,8 @@ class Gallery(Catalogue):
     def upsert(self, rows: Sequence[Row]) -> UpsertReport:
         """Insert or replace rows by id in one commit; rows that say nothing new are left alone.
 
+        What a row does not speak of (``Row.told``) keeps its stored value.
+
         Raises:
             BadRows: a repeated id, or a vector that is not finite, of unit length and of this
                 gallery's dimension. Nothing is written then.
@@ -80,6 +82,8 @@ class Gallery(Catalogue):
 
     def update_metadata(self, rows: Sequence[Row]) -> int:
         """Correct labels and other metadata of stored rows, keeping their vectors.
+
+        What a row does not speak of (``Row.told``) keeps its stored value.
 
         Returns:
             How many rows changed; ids that are not stored are ignored.

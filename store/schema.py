@@ -56,6 +56,10 @@ class Row:
         ingested_at: when, in UTC.
         pixel_reader: version of what made pixels of the source, from 1; 0 where nothing did, as for
             vectors that were imported. Rows from before versions were written have 1.
+        told: which of the columns that may be corrected this row speaks of, when it is written
+            over a stored one: the others keep what is stored, and so do the user's own columns
+            that ``extra`` does not name (one named with ``None`` becomes blank). ``None``: of all.
+            Rows that are read never have it.
     """
 
     id: str
@@ -78,6 +82,7 @@ class Row:
     batch: str = ""
     ingested_at: datetime | None = None
     pixel_reader: int = 0
+    told: frozenset[str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,9 +102,14 @@ class Hit:
 
 @dataclass(frozen=True, slots=True)
 class UpsertReport:
-    """What one upsert did, in rows, and the table version after it."""
+    """What one upsert did, in rows, and the table version after it.
+
+    Attributes:
+        changed: of the rows updated, how many in which column; see store.arrow.changes.
+    """
 
     inserted: int
     updated: int
     unchanged: int
     table_version: int
+    changed: Mapping[str, int] = field(default_factory=dict)

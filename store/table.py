@@ -159,9 +159,20 @@ def session(index_bytes: int = _CACHE_BYTES) -> Any:
 
 
 def connect(uri: str, caches: Any = None) -> Any:
-    """A LanceDB connection, with caches of its own if none are given."""
+    """A LanceDB connection, with caches of its own if none are given.
+
+    Raises:
+        UsageError: a place whose name is no text, such as an undecodable path.
+    """
     import lancedb
 
+    try:
+        uri.encode()
+    except UnicodeEncodeError:
+        raise UsageError(
+            f"the gallery's place {uri!r} is no text that a table can be named by; choose another "
+            "--store"
+        ) from None
     caches = caches or session()
     if is_local(uri):
         return lancedb.connect(uri, session=caches)
@@ -249,6 +260,17 @@ def stored(table: Any, ids: Iterable[str]) -> dict[str, Stored]:
                 )
             found[row.id] = Stored(row, row_id)
     return found
+
+
+def by_digest(table: Any, digests: Iterable[bytes]) -> Iterator[tuple[bytes, str]]:
+    """(sha256, id) of the stored rows with one of these digests; no other column is read."""
+    from lancedb.expr import col
+
+    wanted = list(dict.fromkeys(digests))
+    for start in range(0, len(wanted), _LOOKUP):
+        condition = col("sha256").isin(wanted[start : start + _LOOKUP])
+        found = scan(table, ["sha256", "id"], condition)
+        yield from zip(found["sha256"].to_pylist(), found["id"].to_pylist(), strict=True)
 
 
 def rows_by_id(table: Any, ids: Iterable[str]) -> dict[str, Row]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
@@ -61,6 +62,8 @@ def commit(uri: str, handle: Any, work: Callable[[], T]) -> T:
 def upsert(uri: str, handle: Any, rows: Sequence[Row], dimension: int) -> UpsertReport:
     """Write rows by id in one commit; rows that say nothing new are not written.
 
+    A row that does not speak of all columns keeps what is stored in the others; see Row.told.
+
     Raises:
         BadRows: see arrow.check_rows. Nothing is written then.
         StoreUnwritable: the disk refused.
@@ -72,14 +75,19 @@ def upsert(uri: str, handle: Any, rows: Sequence[Row], dimension: int) -> Upsert
     def work() -> UpsertReport:
         inserted = updated = 0
         unchanged = None
+        told: Counter[str] = Counter()
         for _ in range(_ATTEMPTS):
             stored = _stored(handle, [row.id for row in rows])
             changed = [
                 row
-                for row in rows
+                for row in _whole(rows, stored)
                 if row.id not in stored or not arrow.same_metadata(row, stored[row.id].row)
             ]
-            unchanged = len(rows) - len(changed) if unchanged is None else unchanged
+            if unchanged is None:
+                unchanged = len(rows) - len(changed)
+                for row in changed:
+                    if row.id in stored:
+                        told.update(arrow.changes(row, stored[row.id].row))
             if not changed:
                 break
             old = [row for row in changed if row.id in stored]
@@ -98,7 +106,7 @@ def upsert(uri: str, handle: Any, rows: Sequence[Row], dimension: int) -> Upsert
             handle.checkout_latest()  # another writer came between: look again
         else:
             raise _overtaken(uri)
-        return UpsertReport(inserted, updated, unchanged, int(handle.version))
+        return UpsertReport(inserted, updated, unchanged, int(handle.version), dict(told))
 
     report = commit(uri, handle, work)
     if report.unchanged < len(rows):
@@ -123,8 +131,15 @@ def _overtaken(uri: str) -> StoreUnreachable:
     )
 
 
+def _whole(rows: Sequence[Row], stored: Mapping[str, table.Stored]) -> list[Row]:
+    """Rows as they are to be written over stored ones."""
+    return [
+        arrow.joined_with(row, stored[row.id].row if row.id in stored else None) for row in rows
+    ]
+
+
 def update_metadata(uri: str, handle: Any, rows: Sequence[Row]) -> int:
-    """Correct the editable columns of stored rows in one commit; vectors stay.
+    """Correct the editable columns of stored rows in one commit; vectors stay; see Row.told.
 
     Returns:
         How many rows changed. Ids that are not stored are ignored.
@@ -142,7 +157,7 @@ def update_metadata(uri: str, handle: Any, rows: Sequence[Row]) -> int:
             stored = table.stored(handle, [row.id for row in rows])
             changed = [
                 row
-                for row in rows
+                for row in _whole(rows, stored)
                 if row.id in stored and not arrow.same_editable(row, stored[row.id].row)
             ]
             if not changed:

@@ -35,6 +35,12 @@ def as_json(document: Any) -> None:
     typer.echo(json.dumps(document, ensure_ascii=False, indent=2))
 
 
+def updated(rows: int, changed: Mapping[str, int]) -> str:
+    """How many rows were updated, and how many of them in which column."""
+    told = ", ".join(f"{name} {count:,}" for name, count in changed.items())
+    return f"{rows:,} updated ({told})" if told else f"{rows:,} updated"
+
+
 def plain(extra: Mapping[str, Any]) -> dict[str, Any]:
     """A row's own columns as JSON has them: dates as ``2024-05-01``."""
     return {

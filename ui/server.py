@@ -1,6 +1,6 @@
 """The process behind ``cxr serve``: Streamlit, and a thread that warms up what searches need.
 
-    python -P -m ui.server run ui/dashboard.py [Streamlit's options]
+    python -P -m ui.server run ui/served.py [Streamlit's options]
 
 ``python -m streamlit run ui/dashboard.py`` serves the same pages; its first visitors wait for
 what is loaded ahead of them here.

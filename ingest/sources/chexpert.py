@@ -76,10 +76,12 @@ def records(
             rows.need(_COLUMNS)
         for line, row in rows.rows():
             place_, where = row["Path"], f"{rows.path.name}:{line}"
+            if not listing.here(place_, where):
+                continue
             try:
                 said = findings.from_columns(row, names)
             except ValueError as error:
-                listing.refuse(place_, "bad_label", f"{where}: {error}", where)
+                listing.refuse(place_, "bad_label", f"{where}: {error}")
                 continue
             years, odd = age(row.get("Age", ""))
             patient = re.search(r"patient\d+", place_)

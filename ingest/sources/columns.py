@@ -114,8 +114,9 @@ class Plan:
         """What a row says beside findings."""
         found: dict[str, Any] = {name: _READ[name](row[at]) for name, at in self.known.items()}
         if self.own:
-            values = {name: column.value(row[column.heading]) for name, column in self.own.items()}
-            found["extra"] = {name: value for name, value in values.items() if value is not None}
+            found["extra"] = {
+                name: column.value(row[column.heading]) for name, column in self.own.items()
+            }
         return found
 
     def odd_age(self, row: Mapping[str, str]) -> bool:
@@ -216,12 +217,21 @@ def _with_labels(plan: Plan, heading: str, cells: Collection[str], named: Sequen
         called = tuple(names.get(place, place) for place in places)
         told = f"the cells of column {heading!r} are lists of 0 and 1: a finding for each place"
         return replace(plan, joined=heading, places=called, notes=(*plan.notes, told, *notes))
+    said = []
     if names:
         values = {part for cell in cells for part in _named(cell, joint)}
-        notes = classes.check_names(names, values, f"column {heading!r}")
-        return replace(plan, joined=heading, joint=joint, names=names, notes=(*plan.notes, *notes))
-    means, notes = classes.classes(heading, cells)
-    return replace(plan, joined=heading, joint=joint, classes=means, notes=(*plan.notes, *notes))
+        said = classes.check_names(names, values, f"column {heading!r}")
+    means, notes = classes.classes(heading, cells, names)
+    if not (means or names):
+        names, notes = classes.numbers(heading, cells)
+    return replace(
+        plan,
+        joined=heading,
+        joint=joint,
+        names=names,
+        classes=means,
+        notes=(*plan.notes, *said, *notes),
+    )
 
 
 def _named(cell: str, joint: str | None) -> list[str]:

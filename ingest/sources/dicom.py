@@ -45,14 +45,16 @@ def records(
     part = check_choice(body_part)
     pseudonym("check", "")  # a salt that is out of reach is told now, not in the middle
     tree = scan(place, within)
+    name = shown(dataset or tree.root.name) or "dicom"
     return file_source(
-        dataset or shown(tree.root.name) or "dicom",
+        name,
         tree,
         lambda _: Described(),
         notes=[] if tree.files else [f"{tree.root} holds no files to read"],
         read=partial(_read, body_part=part),
         identify=partial(dicom.identify, body_part=part),
         tells=TELLS,
+        prefix=f"{name}/",  # of films without an id of their own
     )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from ingest.body_parts import check_choice
 from ingest.classes import parse_names
@@ -97,7 +98,7 @@ def records(
     read = partial(read_image_file, body_part=check_choice(body_part))
     tree = scan(place, within)
     masks = leave_out_masks(tree)
-    name = dataset or shown(tree.root.name) or "folder"
+    name = shown(dataset or tree.root.name) or "folder"
     if labels is not None:
         if within is not None:
             labels = confined(Path(labels).expanduser(), within)
@@ -105,15 +106,18 @@ def records(
         index = FileIndex(tree.files, tree.root, prefix=file_prefix)
         plan = make_plan(sheet, index, file_column, id_column, label_column, columns, label_names)
         return _from_sheet(name, tree, index, plan, uncertain, unlabelled, masks, read)
-    told = {"masks": masks} if masks else {}
+    told: dict[str, Any] = {"masks": masks} if masks else {}
+    prefix = f"{name}/"
     if not by_folder:
+        notes = notes_of(tree, masks)
         return file_source(
             name,
             tree,
             lambda _: Described(),
-            notes=notes_of(tree, masks),
+            notes=notes,
             labelling=told,
             read=read,
+            prefix=prefix,
         )
     levels = choose(tree, label_level, parse_names(label_names)) if tree.files else None
 
@@ -124,14 +128,14 @@ def records(
             return Rejection(
                 source_of(tree, relative), "label_missing", "it lies in no folder that is a label"
             )
-        return Described(
-            None,
-            {"labels": (levels.of[relative],), "split": levels.splits.get(relative)},
-        )
+        said: dict[str, Any] = {"labels": (levels.of[relative],)}
+        if levels.splits:  # folders none of which is a split say nothing of splits
+            said["split"] = levels.splits.get(relative)
+        return Described(None, said)
 
     notes = [*notes_of(tree, masks), *(levels.notes if levels else ())]
-    chosen = {**told, **(levels.told if levels else {})}
-    return file_source(name, tree, describe, notes=notes, labelling=chosen, read=read)
+    told |= levels.told if levels else {}
+    return file_source(name, tree, describe, notes=notes, labelling=told, read=read, prefix=prefix)
 
 
 def notes_of(tree: Tree, masks: int = 0) -> list[str]:
@@ -198,6 +202,7 @@ def _from_sheet(
     ]
     columns = {name: column.kind for name, column in plan.own.items()}
     told = {**plan.told(), **({"masks": masks} if masks else {})}
+    prefix = f"{name}/" if plan.id is None else None
     return file_source(
         name,
         tree,
@@ -207,6 +212,7 @@ def _from_sheet(
         columns=columns,
         labelling=told,
         read=read,
+        prefix=prefix,
     )
 
 

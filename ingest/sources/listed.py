@@ -60,6 +60,7 @@ def file_source(
     identify: Identifier | None = None,
     tells: tuple[str, ...] = (),
     columns: Mapping[str, str] | None = None,
+    prefix: str | None = None,
     labelling: Mapping[str, Any] | None = None,
 ) -> Source:
     """A source of the files below a folder.
@@ -75,8 +76,10 @@ def file_source(
             they are made of data set and relative path.
         tells: the metadata that files tell themselves.
         columns: the user's own columns, name to type.
+        prefix: what stands before the relative path in every id, where ids are made so.
         labelling: where labels come from, see Source.
     """
+    name = shown(name)
     said = {relative: describe(relative) for relative in tree.files}
     refused = [one for one in said.values() if isinstance(one, Rejection)]
     return Source(
@@ -86,6 +89,7 @@ def file_source(
         note="; ".join(notes) or None,
         root=tree.root,
         columns=columns or {},
+        prefix=prefix,
         refused=(*tree.refused, *extra, *refused),
         labelling=labelling or {},
     )

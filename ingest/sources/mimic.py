@@ -78,8 +78,10 @@ def records(
     for line, row in images.rows():
         subject, study, image = row["subject_id"], row["study_id"], row["dicom_id"]
         path, where = _path(row), f"{metadata.name}:{line}"
+        if not listing.here(path, where):
+            continue
         if (subject, study) in bad:
-            listing.refuse(path, *bad[subject, study], where)
+            listing.refuse(path, *bad[subject, study])
             continue
         listing.add(
             path,

@@ -48,10 +48,12 @@ def records(place: str | Path, *, splits: Sequence[str] | None = None) -> Source
         listing.notes.append("no train_val_list.txt and test_list.txt: films have no split")
     for line, row in rows.rows():
         where = f"{path.name}:{line}"
+        if not listing.here(row["Image Index"], where):
+            continue
         try:
             said = findings.from_cell(row["Finding Labels"], "|")
         except ValueError as error:
-            listing.refuse(row["Image Index"], "bad_label", f"{where}: {error}", where)
+            listing.refuse(row["Image Index"], "bad_label", f"{where}: {error}")
             continue
         years, odd = age(row["Patient Age"])
         listing.add(
@@ -59,7 +61,7 @@ def records(place: str | Path, *, splits: Sequence[str] | None = None) -> Source
             {
                 "labels": tuple(findings.vocabulary(name) for name in said.present),
                 "labelled": said.labelled,
-                "split": official.get(row["Image Index"]),
+                **({"split": official.get(row["Image Index"])} if official else {}),
                 "patient": f"nih/{row['Patient ID']}" if row["Patient ID"] else None,
                 "view": listed.view(row["View Position"]),
                 "sex": listed.sex(row["Patient Gender"]),

@@ -157,10 +157,31 @@ class Listing:
         for film, both in self._matching.contested.items():
             self.described[film] = contested(self.tree, film, both, self.table)
 
+    def here(self, cell: str, place: str = "") -> bool:
+        """Count a row; whether its image is here, so that the rest of it need be read.
+
+        Args:
+            cell: the image, as it was expected.
+            place: table and line, for messages.
+        """
+        self._rows += 1
+        if not cell:
+            self._missing += 1
+            return False
+        if self._matching.film(cell) is not None:
+            return True
+        path = self._matching.path(cell)
+        films = self._matching.several.get(path)
+        if films is not None:
+            self._extra.append(several(self.tree, place or self.table, cell, films))
+        elif path not in self._matching.claimed:
+            self._missing += 1
+        return False
+
     def add(
         self, cell: str, metadata: dict[str, Any], odd_age: bool = False, place: str = ""
     ) -> None:
-        """Note what the table says of an image.
+        """Note what the table says of an image that is here.
 
         Args:
             cell: the image, as it was expected.
@@ -168,9 +189,7 @@ class Listing:
             odd_age: whether there was an age that nobody has.
             place: table and line, for messages.
         """
-        found = self._find(cell, place)
-        if found is None:
-            return
+        found = self._matching.films[self._matching.path(cell)]
         there = self.described.get(found)
         if there is None:
             self._odd += odd_age
@@ -188,27 +207,10 @@ class Listing:
         """Note what is known of a film by its place below the source."""
         self.described[film] = Described(f"{self.name}/{shown(self._below + film)}", metadata)
 
-    def refuse(self, cell: str, reason: str, detail: str, place: str = "") -> None:
-        """Note why an image is refused."""
-        found = self._find(cell, place)
-        if found is not None:
-            self.described[found] = Rejection(source_of(self.tree, found), reason, detail)
-
-    def _find(self, cell: str, place: str) -> str | None:
-        self._rows += 1
-        if not cell:
-            self._missing += 1
-            return None
-        found = self._matching.film(cell)
-        if found is not None:
-            return found
-        path = self._matching.path(cell)
-        films = self._matching.several.get(path)
-        if films is not None:
-            self._extra.append(several(self.tree, place or self.table, cell, films))
-        elif path not in self._matching.claimed:
-            self._missing += 1
-        return None
+    def refuse(self, cell: str, reason: str, detail: str) -> None:
+        """Note why an image that is here is refused."""
+        found = self._matching.films[self._matching.path(cell)]
+        self.described[found] = Rejection(source_of(self.tree, found), reason, detail)
 
     def source(self, **options: Any) -> Source:
         """The source, once all rows are added."""
@@ -234,7 +236,13 @@ class Listing:
             )
 
         return file_source(
-            self.name, self.tree, describe, extra=self._extra, notes=notes, **options
+            self.name,
+            self.tree,
+            describe,
+            extra=self._extra,
+            notes=notes,
+            prefix=f"{self.name}/{shown(self._below)}",
+            **options,
         )
 
 

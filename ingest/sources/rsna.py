@@ -63,6 +63,8 @@ def records(place: str | Path, *, splits: Sequence[str] | None = None) -> Source
             f"no {_CLASSES}: films with Target 0 are labelled {_OTHER!r}, normal or not"
         )
     for image, value in target.items():
+        if not listing.here(f"{_TRAIN}/{image}.dcm"):
+            continue
         if image in twice:
             listing.refuse(f"{_TRAIN}/{image}.dcm", "contradictory_rows", twice[image])
             continue

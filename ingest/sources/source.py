@@ -24,6 +24,10 @@ class Source:
             from rows of other places; ``None`` for a source that is not a folder.
         columns: the user's own columns in ``extra``: name to ``int``, ``float``, ``bool``,
             ``string`` or ``date``.
+        tells: names of METADATA of which every ImageRecord speaks, also where it is blank there.
+            Of others it speaks where they are not. An ImageFile's ``metadata`` says so itself.
+        prefix: what stands before the path below ``root`` in the ids; ``None`` where ids are not
+            made of paths.
         refused: those refusals among ``records`` that are known before any file is opened.
         labelling: where labels come from, as JSON has it: of a table ``label_columns``,
             ``kept_columns``, ``not_kept_columns`` and so on, of folder names ``folder_level`` and
@@ -36,6 +40,8 @@ class Source:
     note: str | None = None
     root: Path | None = None
     columns: Mapping[str, str] = field(default_factory=dict)
+    tells: tuple[str, ...] = ()
+    prefix: str | None = None
     refused: Sequence[Rejection] = ()
     labelling: Mapping[str, Any] = field(default_factory=dict)
 

@@ -67,7 +67,9 @@ def records(
     listing.expect(f"{split}/{image}.dicom" for split in said for image in said[split])
     for split, images in said.items():
         for image, one in images.items():
-            listing.add(f"{split}/{image}.dicom", {**one.metadata(uncertain), "split": split})
+            cell = f"{split}/{image}.dicom"
+            if listing.here(cell):
+                listing.add(cell, {**one.metadata(uncertain), "split": split})
     if not listing.described:
         raise BadSource(
             f"{place} holds no table with rows of its films; expected train.csv, or "

@@ -94,6 +94,7 @@ def rewritten(
         ({"WindowWidth": None}, {}, "not both there"),
         ({"WindowCenter": b"2000,0"}, WINDOW, "decimal comma"),
         ({"WindowCenter": b"2000\\\\50", "WindowWidth": b"3000\\1 "}, WINDOW, None),
+        ({"WindowCenter": b" 2000\r\n\0"}, WINDOW, None),
         ({"RescaleSlope": b"", "RescaleIntercept": b""}, WINDOW, "RescaleSlope is empty"),
         ({"RescaleSlope": b"0 ", "RescaleIntercept": b"0 "}, WINDOW, "RescaleSlope is 0"),
         ({"RescaleSlope": b"1,0 ", "RescaleIntercept": b"0 "}, WINDOW, "decimal comma"),
@@ -118,6 +119,14 @@ def test_what_cannot_be_used_is_left_out_with_a_note(
 def test_no_note_quotes_a_value() -> None:
     data = rewritten(film(deep(), **TWELVE, **WINDOW), {"WindowWidth": b"Doe^Jane"})
     assert notes(data) and "Doe" not in "".join(notes(data))
+
+
+@pytest.mark.parametrize("keyword", ["Modality", "BodyPartExamined", "PhotometricInterpretation"])
+def test_no_refusal_quotes_what_is_no_code(keyword: str) -> None:
+    data = rewritten(film(deep(), **TWELVE), {keyword: b"Doe Jane KNEE "})
+    with pytest.raises(BadImage) as caught:
+        read_image(data)
+    assert "doe" not in str(caught.value).lower() and "jane" not in str(caught.value).lower()
 
 
 def test_notes_are_counted_in_the_report_and_shown_once(
@@ -231,12 +240,15 @@ def without_meta(data: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("syntax", ["implicit", "explicit"])
-@pytest.mark.parametrize("cut", ["no preamble", "no meta", "no syntax", "empty syntax"])
+@pytest.mark.parametrize(
+    "cut", ["no preamble", "no meta", "preamble alone", "no syntax", "empty syntax"]
+)
 def test_a_file_without_its_first_parts(syntax: str, cut: str, tmp_path: Path) -> None:
     whole = saved(deep(), {**TWELVE, **WINDOW, "SOPInstanceUID": "1.2.7"}, {}, SYNTAXES[syntax])
     data = {
         "no preamble": without_preamble,
         "no meta": without_meta,
+        "preamble alone": lambda one: one[:132] + without_meta(one),
         "no syntax": lambda one: rewritten(one, {}, {"TransferSyntaxUID": None}),
         "empty syntax": lambda one: rewritten(one, {}, {"TransferSyntaxUID": ""}),
     }[cut](whole)
@@ -245,10 +257,17 @@ def test_a_file_without_its_first_parts(syntax: str, cut: str, tmp_path: Path) -
     write(tmp_path, "films/a", data)
     path = (tmp_path / "films" / "a").resolve()
     assert dicom.identify(path, "a")["id"] == "1.2.7"
-    for source in ("dicom", "folder"):
+    for source in ("dicom", "folder") if cut == "no meta" else ():
         gallery = Gallery.create(tmp_path / source, FakeEncoder().stamp)
         report = ingest(open_source(source, tmp_path / "films"), gallery, FakeEncoder())
         assert (report.inserted, report.rejected) == (1, []), source
+
+
+def test_cells_that_begin_at_an_odd_byte() -> None:
+    whole = film(deep(), **TWELVE, **WINDOW)
+    odd = whole.replace(b"\x08\0\x60\0CS\2\0DX", b"\x08\0\x60\0CS\3\0DX ")
+    assert len(odd) == len(whole) + 1
+    np.testing.assert_array_equal(read_image(odd), read_image(whole))
 
 
 def test_without_a_syntax_compressed_pixels_are_refused_with_the_reason() -> None:
@@ -365,9 +384,14 @@ def test_films_with_the_published_header_of_vindr(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("part", ["SKULL", "KNEE", "SPINE", "EXTREMITY", "ARM", "LEG", "NECK"])
-def test_another_body_part_is_refused_and_can_be_overruled(part: str, tmp_path: Path) -> None:
+def test_another_body_part_is_refused(part: str) -> None:
     data = film(deep(), **TWELVE, BodyPartExamined=part)
     assert reason(data) == "wrong_body_part"
+    assert read_image(data, "any").shape == (64, 64)
+
+
+def test_another_body_part_can_be_overruled(tmp_path: Path) -> None:
+    data = film(deep(), **TWELVE, BodyPartExamined="KNEE")
     with pytest.raises(BadImage, match="--body-part any"):
         read_image(data)
     write(tmp_path, "films/a.dcm", data)
@@ -477,6 +501,23 @@ def test_compressed_with_loss_it_is_still_grey() -> None:
     colour[..., 2] += np.random.default_rng(0).integers(-3, 4, grey.shape)
     found = read_image(captured(np.clip(colour, 0, 255).astype(np.uint8)))
     assert found.ndim == 2 and np.abs(found.astype(int) - grey).max() <= 1
+
+
+@pytest.mark.parametrize("photometric", ["RGB", "YBR_FULL_422"])
+def test_a_grey_film_as_a_colour_jpeg(photometric: str) -> None:
+    import pydicom
+    from pydicom.encaps import encapsulate
+
+    jpeg = encoded(Image.fromarray(np.dstack([chest(1, 64)] * 3)), "JPEG", quality=90)
+    one = pydicom.dcmread(io.BytesIO(captured(np.dstack([chest(1, 64)] * 3))))
+    one.file_meta.TransferSyntaxUID = "1.2.840.10008.1.2.4.50"
+    one.PhotometricInterpretation = photometric
+    one.add_new("PixelData", "OB", encapsulate([jpeg]))
+    one["PixelData"].is_undefined_length = True
+    file = io.BytesIO()
+    one.save_as(file, enforce_file_format=True)
+    found = read_image(file.getvalue()).astype(int)
+    assert found.ndim == 2 and np.abs(found - read_image(jpeg)).max() <= 1
 
 
 def test_a_true_colour_capture_is_refused() -> None:

@@ -426,7 +426,8 @@ def test_what_may_not_be_read_is_refused(
 
     def refusing(function: Any, name: str) -> Any:
         def call(path: Any, *rest: Any, **named: Any) -> Any:
-            if isinstance(path, str | Path) and Path(path).name == name:
+            asked = Path(f"/proc/self/fd/{path}").readlink() if isinstance(path, int) else path
+            if isinstance(asked, str | Path) and Path(asked).name == name:
                 raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
             return function(path, *rest, **named)
 

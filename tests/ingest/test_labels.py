@@ -164,6 +164,22 @@ def test_names_need_labels(tmp_path: Path) -> None:
         open_source("folder", films(tmp_path, "a.png"), label_names=["0=a"])
 
 
+@pytest.mark.parametrize("names", [[], ["0=viral,1=bacterial"]])
+def test_rows_of_a_film_that_name_both_classes_contradict(tmp_path: Path, names: list[str]) -> None:
+    root = films(tmp_path / "s", "a.png", "b.png")
+    both = "file,Target\na.png,0\na.png,1\nb.png,1\nb.png,1\n"
+    sheet = write(tmp_path, "t.csv", both)
+    source = open_source("folder", root, labels=sheet, label_names=names)
+    assert refused(source) == {"a.png": "contradictory_rows"}
+
+
+def test_rows_of_a_film_may_name_several_of_many_numbers(tmp_path: Path) -> None:
+    root = films(tmp_path / "s", "a.png", "b.png")
+    sheet = write(tmp_path, "t.csv", "file,class_id\na.png,0.0\na.png,3.0\nb.png,14\n")
+    source = open_source("folder", root, labels=sheet, label_column=["class_id"])
+    assert said(source) == [("0", "3"), ("14",)]
+
+
 @needs_cases
 def test_the_binary_case_in_numbers_and_in_words() -> None:
     case = CASES / "binary-label"
@@ -481,7 +497,7 @@ def by_folder(root: Path, **options: Any) -> Source:
 
 def label_of(source: Source) -> dict[str, Any]:
     return {
-        str(one.id).partition("/")[2]: (one.metadata["labels"][0], one.metadata["split"])
+        str(one.id).partition("/")[2]: (one.metadata["labels"][0], one.metadata.get("split"))
         for one in source.records
         if isinstance(one, ImageFile)
     }

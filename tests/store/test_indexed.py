@@ -44,6 +44,14 @@ def ids(hits: list) -> list[str]:
     return [hit.row.id for hit in hits]
 
 
+def test_what_is_held_is_asked_of_the_table_alone(uri: str) -> None:
+    index = Gallery.open(uri, index="lance")
+    rows = index.rows(["set/test/3", "set/test/40"])
+    asked = [row.sha256 for row in rows.values()]
+    assert index.holding(asked) == {row.sha256: [id_] for id_, row in rows.items()}
+    assert Gallery.open(uri).holding([bytes(32)]) == {}
+
+
 def test_recall_is_what_was_measured_and_scores_are_exact(uri: str) -> None:
     exact, index = Gallery.open(uri), Gallery.open(uri, index="lance")
     said = index.describe()["approximate"]

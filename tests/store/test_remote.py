@@ -55,6 +55,9 @@ def test_a_bucket_answers_as_a_folder_does(uri: str, tmp_path: Path) -> None:
         here.evaluate("leave-one-out", k=(1, 3)).precision
     )
     assert there.check() == []
+    digests = [rows[5].sha256, rows[6].sha256, bytes(32)]
+    assert there.holding(digests) == {digests[0]: ["set/test/5"], digests[1]: ["set/test/6"]}
+    assert [list(one.elsewhere("/x", "set/")) for one in both] == [[], []]  # none has pixels
     assert there.thumbnails(["set/test/5"]) == here.thumbnails(["set/test/5"])
     assert nearness(there, queries[:1])[0].cosine == nearness(here, queries[:1])[0].cosine
     before = there.stats()

@@ -46,6 +46,13 @@ def two(
     one.close()
 
 
+def test_what_is_held_needs_no_shard(two: tuple[Gallery, Gallery]) -> None:
+    one, shards = two
+    row = one.row("set/test/2")
+    same = [f"set/test/{n}" for n in (2, *range(5, ROWS, 9))]
+    assert shards.holding([row.sha256]) == one.holding([row.sha256]) == {row.sha256: sorted(same)}
+
+
 def pids(gallery: Gallery) -> list[int]:
     manner: Any = gallery._manner
     return list(manner._shards.pids())

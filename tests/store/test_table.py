@@ -168,6 +168,51 @@ def test_damaged_data_is_said_and_an_open_gallery_goes_on(gallery: Gallery) -> N
     assert before[0][0].row.id == rows[0].id
 
 
+def test_rows_by_what_they_hold_and_where_from(gallery: Gallery) -> None:
+    rows = [
+        replace(
+            row, source=f"/a/'films/{n}.png" if n < 4 else f"/b/films/{n}.png", width=9, height=9
+        )
+        for n, row in enumerate(make_rows(random_vectors(6), prefix="it's/"))
+    ]
+    rows[3] = replace(rows[3], sha256=rows[2].sha256)
+    rows = [replace(row, id=f"it's/{n}.png") for n, row in enumerate(rows)]
+    rows[0] = replace(rows[0], width=0, source="e.npy#0")
+    gallery.upsert(rows)
+    asked = (rows[2].sha256, rows[5].sha256, b"\0" * 32, rows[2].sha256)
+    assert gallery.holding(asked) == {
+        rows[2].sha256: ["it's/2.png", "it's/3.png"],
+        rows[5].sha256: ["it's/5.png"],
+    }
+    assert gallery.holding([]) == {}
+    far = [(row.id, row.source, row.sha256) for row in rows[4:]]
+    assert sorted(gallery.elsewhere("/a/'films", "it's/")) == far
+    assert sorted(gallery.elsewhere("/a/'films/", None)) == far
+    assert len(list(gallery.elsewhere("/a", "it's/"))) == 5  # not at that depth
+    assert list(gallery.elsewhere("/a", "other/")) == []
+
+
+@pytest.mark.parametrize("told", [{"labels"}, {"labels", "uncertain", "absent", "age"}, set()])
+def test_a_row_that_is_silent_keeps_what_is_stored(gallery: Gallery, told: set[str]) -> None:
+    [row] = make_rows(random_vectors(1), age=3.0, view="PA", uncertain=("x",), extra={"ward": 1})
+    gallery.upsert([replace(row, told=frozenset())])  # new: there is nothing to keep
+    silent = replace(row, labels=("new",), age=None, view=None, uncertain=(), extra={"bed": "b"})
+    silent = replace(silent, embedding=random_vectors(1, 9)[0], sha256=bytes(32))
+    report = gallery.upsert([replace(silent, told=frozenset(told))])
+    stored = gallery.rows([row.id])[row.id]
+    assert stored.labels == (("new",) if "labels" in told else row.labels)
+    assert stored.uncertain == (() if "uncertain" in told else ("x",))
+    assert (stored.age, stored.view) == (None if "age" in told else 3.0, "PA")
+    assert (dict(stored.extra), stored.told) == ({"ward": 1, "bed": "b"}, None)
+    wanted = {"image", "bed", *told} - {"absent"}
+    assert report.changed == dict.fromkeys(wanted, 1)
+    blank = replace(row, extra={"ward": None}, told=frozenset({"view"}), view="AP")
+    assert gallery.update_metadata([blank]) == 1
+    assert gallery.update_metadata([blank]) == 0
+    stored = gallery.rows([row.id])[row.id]
+    assert (stored.view, dict(stored.extra)) == ("AP", {"bed": "b"})
+
+
 def test_unknown_ids(gallery: Gallery) -> None:
     gallery.upsert(make_rows(random_vectors(2)))
     for ask in (

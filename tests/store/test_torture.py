@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.store import torture
+from tests.store import mixed, torture
 
 
 def test_power_losses() -> None:
@@ -12,3 +12,8 @@ def test_power_losses() -> None:
 
 def test_kills() -> None:
     torture.kills(4, seed=1)
+
+
+def test_kills_and_stops_beside_each_other() -> None:
+    seen = mixed.run(2, 2, seed=1, roles=("ingest-0", "undo-0", "search-0"))
+    assert seen["steps acknowledged"] > 0

@@ -46,9 +46,30 @@ def chromium() -> Iterator:
             browser.close()
 
 
+#: Tells of an error of the app on the page, however short it stands there.
+_ERROR_BOX = "an error of the app is on the page: "
+_WATCH = """
+new MutationObserver(() => {
+  for (const box of document.querySelectorAll('[data-testid="stException"]')) {
+    if (!box.cxrTold) console.error("TOLD" + (box.cxrTold = box.innerText || "?"));
+  }
+}).observe(document, { childList: true, subtree: true });
+""".replace("TOLD", _ERROR_BOX)
+
+
+def watched(context, broken: list[str]) -> None:
+    """Note in a list what breaks on the pages of a context: scripts, and the app's own errors."""
+    context.add_init_script(_WATCH)
+    context.on("weberror", lambda error: broken.append(str(error.error)))
+    context.on(
+        "console",
+        lambda told: broken.append(told.text) if told.text.startswith(_ERROR_BOX) else None,
+    )
+
+
 @contextlib.contextmanager
 def visitor(browser, timeout: int, **context) -> Iterator:
-    """A page; complains when it asked another host for anything, or a script broke.
+    """A page; complains when it asked another host for anything, or a script or the app broke.
 
     Args:
         browser: from chromium.
@@ -57,14 +78,14 @@ def visitor(browser, timeout: int, **context) -> Iterator:
     """
     window = browser.new_context(**context)
     window.set_default_timeout(timeout)
-    page = window.new_page()
     strangers, broken = [], []
+    watched(window, broken)
+    page = window.new_page()
     page.on("request", lambda asked: strangers.append(asked.url) if foreign(asked.url) else None)
-    page.on("pageerror", lambda error: broken.append(str(error)))
     yield page
     window.close()
-    assert strangers == []
-    assert broken == []
+    assert strangers == [], strangers
+    assert broken == [], broken
 
 
 def foreign(url: str) -> bool:
@@ -117,12 +138,16 @@ def serving(
     *,
     wait: bool = True,
     port: int | None = None,
+    before: Sequence[str] = (),
     **environment: str,
 ) -> Iterator[Served]:
-    """``cxr serve`` from a home of its own, on a free port; fails when it wrote a traceback."""
+    """``cxr serve`` from a home of its own, on a free port; fails when it wrote a traceback.
+
+    ``before`` is put before the command, e.g. a shell with limits of its own.
+    """
     home.mkdir(parents=True, exist_ok=True)
     port = port or free_port()
-    command = [sys.executable, "-m", "ui.cli", "serve", "--store", str(store)]
+    command = [*before, sys.executable, "-m", "ui.cli", "serve", "--store", str(store)]
     command += ["--port", str(port), *options]
     if encoder is not None:
         command += ["--encoder", str(encoder)]

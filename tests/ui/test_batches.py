@@ -17,11 +17,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ingest import ingest, open_source
+from ingest.encoders import load_encoder
 from ingest.journal import entries
 from ingest.record import Rejection
-from ingest.state import state_folder, write_rejections
+from ingest.state import file_name, state_folder, write_json, write_rejections
 from store import Gallery, UsageError
 from tests.ui import browser, films
+from tests.ui.page import opened
 from tests.ui.visitor import Visitor
 from ui.board import access, batches, inbox, jobs
 
@@ -297,6 +300,93 @@ def test_progress_is_told_only_of_the_batch_that_runs():
     assert batches.progress({**status, "total": 0, "done": "x"}, "b")[0] == 0.0
 
 
+# -- films that are here already ---------------------------------------------------------------
+
+
+def dropped(name: str, data: bytes) -> tuple[str, tuple[bytes, ...]]:
+    return name, inbox.digests_of(name, data)
+
+
+def test_known_films_are_told_by_what_they_hold(tmp_path):
+    encoder = films.tiny_clip(tmp_path / "tiny-clip")
+    gallery = films.add(tmp_path / "gallery", encoder, films.films())
+    (tmp_path / "ward").mkdir()
+    file = films.png(films.draw(500, True))
+    (tmp_path / "ward" / "a.png").write_bytes(file)
+    ingest(open_source("folder", tmp_path / "ward"), gallery, load_encoder(encoder))
+    asked = [
+        dropped("another name.png", file),
+        dropped("of the data set.png", films.png(films.draw(100, False))),  # two rows have it
+        dropped("new.png", films.png(films.draw(501, True))),
+        dropped("new again.png", films.png(films.draw(501, True))),
+        dropped("waits.png", films.png(films.draw(502, True))),
+        dropped("no film.png", b"no film"),
+    ]
+    awaited = {asked[4][1][0]: "2026-x"}
+    assert inbox.already_here(gallery, asked, awaited) == {
+        0: "ward/a.png",
+        1: "drawn/test/100 and 1 more",
+        3: "new.png of this drop",
+        4: "on its way in batch 2026-x",
+    }
+    assert inbox.already_here(None, asked[:3], {}) == {}
+    assert inbox.already_here(gallery, [], {}) == {}
+
+
+def test_a_second_drop_says_that_the_films_are_here(tmp_path, monkeypatch):
+    encoder = films.tiny_clip(tmp_path / "tiny-clip")
+    store = tmp_path / "gallery"
+    films.add(store, encoder, films.films())
+    started = []
+
+    def at_once(uri, batch, what, options, brought=()):
+        source, place, dataset, *_ = options
+        name = dataset.removeprefix("--dataset=")
+        ingest(open_source(source, place, dataset=name), Gallery.open(uri), load_encoder(encoder))
+        started.append((batch, what, len(brought)))
+
+    monkeypatch.setattr(jobs, "start", at_once)
+    monkeypatch.setenv("CXR_ALLOW_INGEST", "1")
+    names = ("a.png", "b.png")
+    drop = [(n, films.png(films.draw(600 + i, True)), "image/png") for i, n in enumerate(names)]
+
+    def shown(page):
+        assert not page.exception, page.exception
+        return "\n".join(box.value for box in (*page.info, *page.error)).replace("\\", "")
+
+    page = opened(monkeypatch, store, encoder, page="batches")
+    page.file_uploader[0].set_value(drop[:1]).run()
+    assert "already here" not in shown(page)
+    page.button(key="batch-drop").click().run()
+    [(batch, what, brought)] = started
+    assert (what, brought) == ("1 dropped film", 1) and len(Gallery.open(store)) == 61
+
+    page.file_uploader[0].set_value(drop[:1]).run()
+    assert f"a.png: added/{batch}/a.png" in shown(page)
+    page.button(key="batch-drop").click().run()
+    assert "Nothing was added: all of these films are already here" in shown(page)
+    assert len(started) == 1
+
+    page.file_uploader[0].set_value(drop).run()
+    assert "1 of these is already here" in shown(page)
+    page.button(key="batch-drop").click().run()
+    assert started[1][1:] == ("1 dropped film", 1) and len(Gallery.open(store)) == 62
+
+    page.file_uploader[0].set_value(drop).run()
+    page.checkbox[0].check().run()
+    page.button(key="batch-drop").click().run()
+    assert started[2][1:] == ("2 dropped films", 2) and len(Gallery.open(store)) == 64
+
+
+def test_what_waits_is_known_while_it_waits(tmp_path):
+    uri = str(tmp_path)
+    jobs.folder(uri).mkdir(parents=True)
+    for batch, state in (("open", "running"), ("over", "finished"), ("odd", "waiting")):
+        note = {"batch": batch, "state": state, "films": [batch.encode().hex(), None, "zz"]}
+        (jobs.folder(uri) / f"{batch}.json").write_text(json.dumps(note))
+    assert jobs.awaited(uri) == {b"open": "open", b"odd": "odd"}
+
+
 @pytest.mark.browser
 @pytest.mark.skipif(not browser.there(), reason=f"no browser at {browser.BROWSER}")
 @pytest.mark.slow
@@ -362,3 +452,17 @@ def ended(uri: str, batch: str) -> jobs.Job:
             return job
         time.sleep(0.1)
     raise AssertionError(f"{batch} did not end")
+
+
+def test_forgetting_a_job_leaves_that_of_a_like_name(tmp_path):
+    uri = str(tmp_path)
+    for batch in ("ward", "ward.2", "ward.json"):
+        write_json(jobs.folder(uri) / f"{file_name(batch)}.json", {"batch": batch})
+        jobs.stop(uri, batch)
+    jobs.forget(uri, "ward")
+    assert sorted(path.name for path in jobs.folder(uri).iterdir()) == [
+        "ward.2.json",
+        "ward.2.stop",
+        "ward.json.json",
+        "ward.json.stop",
+    ]

@@ -182,6 +182,47 @@ def test_undo_restores_what_was_replaced(run: Any, tmp_path: Path) -> None:
     assert run("check")[0] == 0
 
 
+def test_what_a_run_is_not_told_stays_and_changes_are_counted(run: Any, tmp_path: Path) -> None:
+    root = tmp_path / "films"
+    for number in range(4):
+        write(root, f"{number}.png", png(number, 16))
+    text = "file,label,age,ward\n" + "".join(f"{n}.png,normal,{40 + n},{n % 2}\n" for n in range(4))
+    table = write(tmp_path, "t.csv", text)
+    ingest = ("ingest", "folder", root, "-q")
+    assert run(*ingest, "--labels", table, "--columns", "age,ward")[0] == 0
+    table.write_text(text.replace("2.png,normal", "2.png,effusion"))
+    code, out, _ = run(*ingest, "--labels", table, "--batch", "two")
+    assert code == 0 and out.startswith("0 inserted, 1 updated (labels 1), 3 unchanged")
+    assert json.loads(run("stats", "--json")[1])["labels"] == {"effusion": 1, "normal": 3}
+    code, out, _ = run(*ingest, "--json")
+    assert json.loads(out)["changed"] == {} and json.loads(out)["unchanged"] == 4
+    assert run(*ingest, "--clear", "colour")[0] == 2
+    code, out, _ = run(*ingest, "--clear", "age,ward", "--json")
+    assert code == 0 and json.loads(out)["changed"] == {"age": 4, "ward": 4}
+    found = json.loads(run("batches", "--json")[1])["batches"]
+    assert [one["changed"] for one in found if one["batch"] == "two"] == [{"labels": 1}]
+    code, _, err = run("ingest", "embeddings", root, "--clear", "age")
+    assert code == 2 and "has no option --clear" in err
+
+
+def test_two_folders_of_one_name_are_two_data_sets(run: Any, tmp_path: Path) -> None:
+    for year, seed in (("2024", 0), ("2025", 50)):
+        for number in range(3):
+            write(tmp_path / year / "films", f"{number}.png", png(seed + number, 16))
+    assert run("ingest", "folder", tmp_path / "2024" / "films", "-q")[0] == 0
+    again = ("ingest", "folder", tmp_path / "2025" / "films", "-q")
+    code, out, err = run(*again)
+    assert code == 2 and out == "" and "--dataset NAME" in err and "Nothing was stored" in err
+    assert run("ingest", "folder", tmp_path / "2024" / "films", "-q")[1].startswith(
+        "0 inserted, 0 updated, 3 unchanged"
+    )
+    assert run(*again, "--dataset", "2025")[1].startswith("3 inserted")
+    (tmp_path / "2024").rename(tmp_path / "moved")
+    code, out, _ = run("ingest", "folder", tmp_path / "moved" / "films", "-q")
+    assert code == 0 and "3 updated (source 3)" in out
+    assert "3 updated (image 3, source 3)" in run(*again, "--replace")[1]
+
+
 def test_dicom_and_embeddings(run: Any, tmp_path: Path) -> None:
     values = np.linspace(0, 4095, 256).astype(np.uint16).reshape(16, 16)
     write(tmp_path / "d", "IM1", film(values, SOPInstanceUID="1.2.3", PatientSex="F"))
@@ -204,6 +245,27 @@ def test_embeddings(run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert "2 unchanged" in run(*arguments)[1]
     found = json.loads(run("batches", "--json")[1])
     assert found["batches"][0]["rows"] == 2 and found["other_rows"] == 0
+
+
+def test_embeddings_with_labels_of_0_and_1(
+    run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("CXR_ENCODER")
+    path = tmp_path / "hot.parquet"
+    vectors = [[1.0, 0.0], [0.0, 1.0], [0.6, 0.8]]
+    hot = [[1, 0], [0, 1], [1, 1]]
+    pq.write_table(pa.table({"id": ["a", "b", "c"], "embedding": vectors, "labels": hot}), path)
+    code, _, err = run("ingest", "embeddings", path)
+    assert code == 0 and "2 places of 0 and 1 without names" in err
+    assert json.loads(run("stats", "--json")[1])["labels"] == {"0": 2, "1": 2}
+    code, out, _ = run("ingest", "embeddings", path, "--label-names", "edema,mass", "--json")
+    assert code == 0 and json.loads(out)["changed"] == {"labels": 3, "absent": 2}
+    assert json.loads(run("stats", "--json")[1])["labels"] == {"edema": 2, "mass": 2}
+    assert run("ingest", "embeddings", path, "--label-names", "edema")[0] == 2
+    code, _, err = run("ingest", "embeddings", path, "--label-column", "none")
+    assert code == 1 and "has no column 'none' (--label-column)" in err
+    code, _, err = run("ingest", "embeddings", tmp_path, "--label-column", "labels")
+    assert code == 2 and "is for a Parquet or Arrow file" in err
 
 
 @pytest.mark.parametrize(

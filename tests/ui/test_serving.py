@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -18,6 +20,7 @@ from websockets.exceptions import InvalidStatus, WebSocketException
 
 from tests.ui import browser, films
 from tests.ui.visitor import Visitor
+from ui import lifeline
 
 pytest.importorskip("playwright")
 
@@ -154,6 +157,51 @@ def test_a_page_that_breaks_shows_no_message_of_the_program(made, tmp_path):
         window.close()
         found = urllib.request.urlopen(board.url, timeout=5).headers
         assert "python" not in str(found.get("server", "")).casefold()
+
+
+def test_an_error_of_the_app_is_in_the_log_and_on_the_page(tmp_path):
+    """A page that breaks, served as the dashboard is: with its configuration, its stdout unread."""
+    shutil.copytree(browser.ROOT / "ui" / ".streamlit", tmp_path / ".streamlit")
+    page = tmp_path / "page.py"
+    page.write_text("raise RuntimeError('planted')")
+    port, log = browser.free_port(), tmp_path / "log"
+    with log.open("w") as file:
+        child = lifeline.start(
+            "ui.server",
+            ["run", str(page), "--server.port", str(port)],
+            env={
+                **os.environ,
+                "CXR_STORE": str(tmp_path / "none"),
+                "PYTHONPATH": str(browser.ROOT),
+            },
+            stdout=subprocess.DEVNULL,
+            stderr=file,
+        )
+        try:
+            served = browser.Served(port, child, log)
+            served.wait()
+            window = Visitor(served.url)
+            assert window.problems
+            assert not any("planted" in told or "page.py" in told for told in window.problems)
+            with pytest.raises(AssertionError):  # no test closes such a window unawares
+                window.close()
+        finally:
+            child.terminate()
+            child.wait(timeout=30)
+    assert "Traceback (most recent call last)" in log.read_text()
+    assert "RuntimeError: planted" in log.read_text()
+
+
+@needs_browser
+@pytest.mark.browser
+def test_an_error_box_on_the_page_is_noticed(chromium):
+    with (
+        pytest.raises(AssertionError, match="an error of the app"),
+        browser.visitor(chromium, 5_000) as page,
+    ):
+        page.goto("data:text/html,<body></body>")
+        page.set_content("<div data-testid=stException>it broke</div>")
+        page.wait_for_timeout(200)
 
 
 # -- states, in a browser ----------------------------------------------------------------------

@@ -58,8 +58,9 @@ class Visitor:
         self.took = self.run()
 
     def close(self) -> None:
-        """Close the window."""
+        """Close the window; fails when the app broke in it."""
         self._socket.close()
+        assert not self.problems, self.problems
 
     # -- what is on the page -------------------------------------------------------------------
 

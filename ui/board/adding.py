@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import streamlit as st
 
 from store import CxrError, Gallery, UsageError
 from ui.board import access, frame, inbox, jobs, limits, resources
 from ui.board.markup import plain
 
-_TURN, _SAID = "batch-turn", "batch-said"
+_TURN, _SAID, _DIGESTS = "batch-turn", "batch-said", "batch-digests"
+#: Known films that are named.
+_TOLD = 20
 _NONE, _ONE, _CSV, _FOLDERS = "none", "one for all", "a CSV", "folder names"
 _KINDS = {"folder": "images", "dicom": "DICOM"}
 
@@ -25,20 +30,20 @@ def form(uri: str, gallery: Gallery | None) -> None:
     st.subheader("Add films")
     with st.container(border=True, key="adding"):
         if not access.roots():
-            _drop(uri, usable)
+            _drop(uri, gallery, usable)
         else:
             drop, server = st.tabs(
                 [":material/upload: Drop films", ":material/folder: Folder of the server"]
             )
             with drop:
-                _drop(uri, usable)
+                _drop(uri, gallery, usable)
             with server:
                 _server(uri, usable)
     if _SAID in st.session_state:
         st.error(plain(st.session_state[_SAID]), icon=":material/error:")
 
 
-def _drop(uri: str, usable: bool) -> None:
+def _drop(uri: str, gallery: Gallery | None, usable: bool) -> None:
     turn = st.session_state.get(_TURN, 0)
     files = st.file_uploader(
         f"Chest films, all images or all DICOM; at most {inbox.FILES_MAX} at once and "
@@ -49,8 +54,12 @@ def _drop(uri: str, usable: bool) -> None:
         key=f"batch-films-{turn}",
         disabled=not usable,
     )
+    known, anyway = {}, False
     if files:
         st.caption(f"{len(files):,} of these are here, ready to be added.")
+        known = _known(uri, gallery, files)
+    if known:
+        anyway = _tell_known([file.name for file in files or ()], known, turn)
     labels = _labels("drop", (_NONE, _ONE, _CSV))
     label = sheet = None
     if labels == _ONE:
@@ -67,7 +76,10 @@ def _drop(uri: str, usable: bool) -> None:
     if not st.button("Add to the gallery", type="primary", key="batch-drop", disabled=not usable):
         return
     try:
-        films = [(file.name, file.getvalue()) for file in files or ()]
+        chosen = [file for n, file in enumerate(files or ()) if anyway or n not in known]
+        if files and not chosen:
+            raise UsageError("all of these films are already here; tick the box to add them anyway")
+        films = [(file.name, file.getvalue()) for file in chosen]
         source = inbox.kind_of(films)
         if source == "dicom" and labels != _NONE:
             raise UsageError("labels for DICOM films are not read; choose labels: none")
@@ -84,7 +96,44 @@ def _drop(uri: str, usable: bool) -> None:
         if table is not None:
             options += [f"--labels={table}"]
         st.session_state[_TURN] = turn + 1
-        _start(uri, batch, _count(len(films), source), [source, str(place), *options])
+        digests = [digest for file in chosen for digest in _digests(file)[:1]]
+        what = _count(len(films), source)
+        _start(uri, batch, what, [source, str(place), *options], digests)
+
+
+def _known(uri: str, gallery: Gallery | None, files: Sequence[Any]) -> dict[int, str]:
+    """Which of the dropped films are known, by their place, and what they equal."""
+    films = [(file.name, _digests(file)) for file in files]
+    try:
+        return inbox.already_here(gallery, films, jobs.awaited(uri))
+    except CxrError as error:
+        st.warning(f"Whether these films are here already cannot be told: {plain(str(error))}")
+        return {}
+
+
+def _digests(file: Any) -> tuple[bytes, ...]:
+    """Of a dropped file; the page is drawn again and again, and hashes it once."""
+    kept: dict[str, tuple[bytes, ...]] = st.session_state.setdefault(_DIGESTS, {})
+    if file.file_id not in kept:
+        kept[file.file_id] = inbox.digests_of(file.name, file.getvalue())
+    return kept[file.file_id]
+
+
+def _tell_known(names: Sequence[str], known: Mapping[int, str], turn: int) -> bool:
+    """Say which films are here already; whether they are to be added all the same."""
+    told = [f"- {plain(names[place])}: {plain(one)}" for place, one in known.items()]
+    more = [f"- and {len(told) - _TOLD:,} more"] if len(told) > _TOLD else []
+    verb = "is" if len(known) == 1 else "are"
+    st.info(
+        f"**{len(known):,} of these {verb} already here** and not added again:\n\n"
+        + "\n".join([*told[:_TOLD], *more]),
+        icon=":material/content_copy:",
+    )
+    return st.checkbox(
+        "Add them anyway, a second time",
+        key=f"batch-anyway-{turn}",
+        help="Lines of a CSV about films that are not added are listed as file_missing.",
+    )
 
 
 def _server(uri: str, usable: bool) -> None:
@@ -175,8 +224,11 @@ def _refuse(error: Exception) -> None:
     st.rerun()
 
 
-def _start(uri: str, batch: str, what: str, options: list[str]) -> None:
-    jobs.start(uri, batch, what, options)
+def _start(
+    uri: str, batch: str, what: str, options: list[str], films: Sequence[bytes] = ()
+) -> None:
+    jobs.start(uri, batch, what, options, films)
+    st.session_state.pop(_DIGESTS, None)
     st.session_state.pop(_SAID, None)
     st.toast(f"Started: {plain(what)}", icon=":material/play_circle:")
     st.rerun()

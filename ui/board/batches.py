@@ -59,6 +59,11 @@ def when(entry: Mapping[str, Any]) -> str:
     return str(entry.get("started_at", "")).replace("T", " ").replace("Z", " UTC")
 
 
+def changes(entry: Mapping[str, Any]) -> str:
+    """Of the rows that a batch changed, how many in which column."""
+    return ", ".join(f"{name} {count:,}" for name, count in _counts(entry.get("changed")).items())
+
+
 def reasons(entry: Mapping[str, Any]) -> str:
     """What was refused, by reason."""
     return ", ".join(f"{n:,} {reason}" for reason, n in _counts(entry.get("refused")).items())

@@ -6,21 +6,26 @@ local gallery), one folder per batch, which goes when the batch has ended, howev
 
 from __future__ import annotations
 
+import hashlib
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from secrets import token_hex
 
 from ingest.csvtable import csv_bytes
 from ingest.dicom_file import is_dicom
+from ingest.images import decode, pixels_digest
 from ingest.state import state_folder
-from store import UsageError
+from store import BadImage, Gallery, UsageError
 
 #: Most films in one drop, and most bytes: they pass through the server's memory.
 FILES_MAX, BYTES_MAX = 500, 512 << 20
 _NAME_MAX = 100
+#: Bytes of a file that can hold no more than 224 x 224 pixels in colour, as MedMNIST has them.
+_SMALL = 160 << 10
 _DATASET = re.compile(r"[\w][\w .-]{0,59}")
 
 
@@ -93,6 +98,48 @@ def kind_of(films: Sequence[tuple[str, bytes]]) -> str:
             "add them as two batches"
         )
     return "dicom" if dicom else "folder"
+
+
+def digests_of(name: str, data: bytes) -> tuple[bytes, ...]:
+    """What a stored row of the same film may have as sha256: of the file, of its pixels.
+
+    Only rows of small pictures, as MedMNIST has them, have the digest of their pixels.
+    """
+    found = [hashlib.sha256(data).digest()]
+    if len(data) <= _SMALL and not is_dicom(data):
+        with suppress(BadImage):  # which the job refuses with its reason
+            found.append(pixels_digest(decode(data, name)))
+    return tuple(found)
+
+
+def already_here(
+    gallery: Gallery | None,
+    films: Sequence[tuple[str, tuple[bytes, ...]]],
+    awaited: Mapping[bytes, str],
+) -> dict[int, str]:
+    """Which dropped films are known: place in the drop to what it equals, for people.
+
+    Args:
+        gallery: asked by sha256, without its vectors; ``None`` when there is none yet.
+        films: name and digests of each; see digests_of.
+        awaited: digests of films on their way, to the batch that brings them.
+    """
+    wanted = [digest for _, digests in films for digest in digests]
+    stored = gallery.holding(wanted) if gallery is not None and wanted else {}
+    known: dict[int, str] = {}
+    seen: dict[bytes, str] = {}
+    for place, (name, digests) in enumerate(films):
+        for digest in digests:
+            if digest in stored:
+                first, *more = stored[digest]
+                known[place] = f"{first} and {len(more):,} more" if more else first
+            elif digest in awaited:
+                known[place] = f"on its way in batch {awaited[digest]}"
+            elif digest in seen:
+                known[place] = f"{seen[digest]} of this drop"
+        for digest in digests:
+            seen.setdefault(digest, name)
+    return known
 
 
 def put(

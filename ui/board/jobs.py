@@ -60,7 +60,9 @@ def folder(uri: str) -> Path:
     return state_folder(uri) / "jobs"
 
 
-def start(uri: str, batch: str, what: str, options: Sequence[str]) -> None:
+def start(
+    uri: str, batch: str, what: str, options: Sequence[str], films: Sequence[bytes] = ()
+) -> None:
     """Ask for an ingestion.
 
     Args:
@@ -68,6 +70,7 @@ def start(uri: str, batch: str, what: str, options: Sequence[str]) -> None:
         batch: its name.
         what: what is added, for people.
         options: of ``cxr ingest``, source and path included.
+        films: digests of what it brings, for who drops the same films before it is done.
     """
     note = {
         "batch": batch,
@@ -75,6 +78,7 @@ def start(uri: str, batch: str, what: str, options: Sequence[str]) -> None:
         "state": WAITING,
         "options": [*options, f"--store={uri}", f"--batch={batch}", "--quiet"],
         "uri": uri,
+        "films": [digest.hex() for digest in films],
         "asked_at": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
     }
     path = folder(uri) / f"{file_name(batch)}.json"
@@ -111,6 +115,19 @@ def all_of(uri: str) -> list[Job]:
     return sorted(found, key=lambda job: (job.asked_at, job.batch), reverse=True)
 
 
+def awaited(uri: str) -> dict[bytes, str]:
+    """Digests of the films that open jobs bring, to the name of the batch."""
+    found: dict[bytes, str] = {}
+    for job in all_of(uri):
+        if job.open:
+            note = read_json(folder(uri) / f"{file_name(job.batch)}.json") or {}
+            films = note.get("films")
+            for digest in films if isinstance(films, list) else ():
+                with suppress(TypeError, ValueError):
+                    found[bytes.fromhex(digest)] = job.batch
+    return found
+
+
 def stop(uri: str, batch: str) -> None:
     """Ask a job to end after the portion in hand."""
     with suppress(OSError):
@@ -119,8 +136,9 @@ def stop(uri: str, batch: str) -> None:
 
 def forget(uri: str, batch: str) -> None:
     """Take the note of an ended job away."""
-    for path in folder(uri).glob(f"{file_name(batch)}.*"):
-        path.unlink(missing_ok=True)
+    note = folder(uri) / f"{file_name(batch)}.json"
+    for ending in (".json", ".stop", ".lock"):  # not "name.*": another may be called name.2
+        note.with_suffix(ending).unlink(missing_ok=True)
 
 
 def stop_file(note: Path) -> Path:

@@ -28,7 +28,7 @@ def embeddings(
     place = path or Path(source.partition(":")[2])
     if str(place) == ".":
         raise UsageError("source 'embeddings' needs a folder or a file: embeddings PATH")
-    allowed = ("id_column", "vector_column", "normalise")
+    allowed = ("id_column", "vector_column", "label_column", "label_names", "normalise")
     wrong = [name for name, value in options.items() if value is not None and name not in allowed]
     if wrong or encoder is not None:
         option = (wrong or ["encoder"])[0].replace("_", "-")
@@ -74,12 +74,13 @@ def _store(artefacts: Artefacts, store: str, json: bool) -> None:
                 "inserted": report.inserted,
                 "updated": report.updated,
                 "unchanged": report.unchanged,
+                "changed": dict(report.changed),
                 "table_version": report.table_version,
                 "store": gallery.describe(),
             }
         )
         return
     typer.echo(
-        f"{report.inserted:,} inserted, {report.updated:,} updated, {report.unchanged:,} unchanged "
-        f"in {gallery.uri}; encoder {gallery.stamp}"
+        f"{report.inserted:,} inserted, {printing.updated(report.updated, report.changed)}, "
+        f"{report.unchanged:,} unchanged in {gallery.uri}; encoder {gallery.stamp}"
     )

@@ -176,6 +176,21 @@ def ingest(
     yes: Annotated[
         bool, typer.Option("--yes", help="Really remove what --prune lists.", rich_help_panel=_RUN)
     ] = False,
+    clear: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Blank these columns of the films read, e.g. age,ward. Others stay as stored.",
+            rich_help_panel=_RUN,
+        ),
+    ] = None,
+    replace: Annotated[
+        bool,
+        typer.Option(
+            "--replace",
+            help="Let films take the place of others that came from another folder.",
+            rich_help_panel=_RUN,
+        ),
+    ] = False,
     keep_going: Annotated[
         bool,
         typer.Option(
@@ -228,6 +243,8 @@ def ingest(
     if yes and not prune:
         raise UsageError("--yes goes with --prune")
     if source.partition(":")[0] == "embeddings":
+        if clear:
+            raise UsageError("source 'embeddings' has no option --clear")
         if ray is not None:
             raise UsageError("source 'embeddings' has no option --ray: its vectors are made")
         embeddings(source, path, store, options, encoder, json)
@@ -259,6 +276,8 @@ def ingest(
                     prune=("delete" if yes else "list") if prune else None,
                     keep_going=keep_going,
                     stage=stage,
+                    take_over=replace,
+                    clear=[name for entry in clear or () for name in entry.split(",")],
                 )
     except KeyboardInterrupt:
         raise interrupted() from None

@@ -106,7 +106,7 @@ def _pruned(report: IngestReport) -> None:
 def summary(report: IngestReport) -> str:
     """One line about an ingestion."""
     return (
-        f"{report.inserted:,} inserted, {report.updated:,} updated, "
+        f"{report.inserted:,} inserted, {printing.updated(report.updated, report.changed)}, "
         f"{report.unchanged:,} unchanged, {len(report.rejected):,} refused; "
         f"{report.encoded:,} encoded in {report.seconds:.1f} s "
         f"({report.images_per_second:,.0f} images/s); table version {report.table_version}"

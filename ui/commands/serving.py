@@ -62,6 +62,15 @@ def serve(
             rich_help_panel=_VISITORS,
         ),
     ] = None,
+    visitors: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Most windows open at once. Default: 1,000, or fewer where the system's limit "
+            "of open files is low.",
+            rich_help_panel=_VISITORS,
+        ),
+    ] = None,
     public_url: Annotated[
         str | None,
         typer.Option(
@@ -81,7 +90,7 @@ def serve(
     if ingest_root and not allow_ingest:
         raise UsageError("--ingest-root goes with --allow-ingest")
     options = [*_sign_in(sign_in), *_public(public_url)]
-    visitors = {
+    told = {
         "CXR_INDEX": index or "",
         "CXR_SHARDS": str(shards or ""),
         "CXR_RAY": ray or "",
@@ -91,8 +100,9 @@ def serve(
         "CXR_INGEST_ROOTS": os.pathsep.join(map(_root, ingest_root or ())),
         "CXR_SIGN_IN": "1" if sign_in else "",
         "CXR_PUBLIC_URL": public_url or "",
+        "CXR_VISITORS": str(visitors or ""),
     }
-    run(store, encoder, device, port, options, visitors)
+    run(store, encoder, device, port, options, told)
 
 
 def _root(folder: Path) -> str:
@@ -124,7 +134,13 @@ def _public(url: str | None) -> list[str]:
         port = place.port or (443 if place.scheme == "https" else 80)
     except ValueError:
         port = 0
-    if not port or place.scheme not in ("http", "https") or not place.hostname or place.query:
+    if (
+        not url.isprintable()
+        or not port
+        or place.scheme not in ("http", "https")
+        or not place.hostname
+        or place.query
+    ):
         raise UsageError(f"--public-url {url!r}: expected e.g. https://films.example.org/cxr")
     options = ["--browser.serverAddress", place.hostname, "--browser.serverPort", str(port)]
     for host in ("localhost", HOST, place.hostname):
@@ -174,7 +190,7 @@ def run(
         **{name: value for name, value in chosen.items() if value},
         **(visitors or {}),
     }
-    app = Path(__file__).parents[1] / "dashboard.py"
+    app = Path(__file__).parents[1] / "served.py"
     arguments = ["run", str(app), "--server.address", HOST, "--server.port", str(port)]
     printing.say(f"dashboard on http://{HOST}:{port}, Ctrl-C ends it")
     child = lifeline.start(

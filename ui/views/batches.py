@@ -88,6 +88,8 @@ def listing(gallery: Gallery) -> None:
         "Look at a batch", list(names), key=f"batch-chosen-{found[0]['batch']}", width=420
     )
     entry, films = names[batch], _films(gallery, batch)
+    if changes := batches.changes(entry):
+        st.write(f"Changed in films that were here: {plain(changes)}.")
     if reasons := batches.reasons(entry):
         st.write(f"Refused: {plain(reasons)}.")
         rows, table = batches.refusals(gallery.uri, batch)
