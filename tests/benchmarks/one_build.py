@@ -109,6 +109,28 @@ def first(count: int) -> float:
     )
 
 
+def fill(folder: str, vectors: str) -> None:
+    """A gallery of vectors in a file: builds do not read each other's tables."""
+    found = np.load(vectors, mmap_mode="r")
+    made = Gallery.create(folder, store.EncoderStamp("bench", "0" * 64, found.shape[1]))
+    for start in range(0, len(found), 50_000):
+        made.upsert(
+            [
+                store.Row(
+                    id=f"film/{start + place}",
+                    sha256=(start + place).to_bytes(32, "big"),
+                    embedding=np.array(vector),
+                    labels=("normal", "pneumonia")[place % 2 :][:1],
+                    split="test",
+                    dataset="films",
+                    source=f"films/{start + place}.png",
+                )
+                for place, vector in enumerate(found[start : start + 50_000])
+            ]
+        )
+    made.optimize()
+
+
 def gallery(folder: str, queries: str) -> None:
     """A gallery, asked often."""
     _now["gallery"], _now["queries"] = Gallery.open(folder), np.load(queries)
