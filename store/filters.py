@@ -136,13 +136,11 @@ def elsewhere(place: str, prefix: str | None) -> str:
         prefix: what stands before the path below it in ids, for rows whose id begins so; ``None``
             where ids are not made of paths: then rows of files anywhere else.
     """
-    from lancedb.expr import lit
-
-    below = lit(place.rstrip("/") + "/").to_sql()
+    below = conditions.quoted(place.rstrip("/") + "/")
     if prefix is None:
         return f"width > 0 AND NOT starts_with(source, {below})"
     made = f"concat({below}, substr(id, {len(prefix) + 1}))"
-    return f"width > 0 AND starts_with(id, {lit(prefix).to_sql()}) AND source != {made}"
+    return f"width > 0 AND starts_with(id, {conditions.quoted(prefix)}) AND source != {made}"
 
 
 def check_key(key: str, own: Collection[str]) -> None:

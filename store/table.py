@@ -159,9 +159,20 @@ def session(index_bytes: int = _CACHE_BYTES) -> Any:
 
 
 def connect(uri: str, caches: Any = None) -> Any:
-    """A LanceDB connection, with caches of its own if none are given."""
+    """A LanceDB connection, with caches of its own if none are given.
+
+    Raises:
+        UsageError: a place whose name is no text, such as an undecodable path.
+    """
     import lancedb
 
+    try:
+        uri.encode()
+    except UnicodeEncodeError:
+        raise UsageError(
+            f"the gallery's place {uri!r} is no text that a table can be named by; choose another "
+            "--store"
+        ) from None
     caches = caches or session()
     if is_local(uri):
         return lancedb.connect(uri, session=caches)

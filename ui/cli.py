@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from typing import Annotated
 
@@ -73,6 +74,9 @@ def _options(
 
 def main() -> None:
     """Run ``cxr``; every refusal of the library is one line and an exit code."""
+    # What UTF-8 cannot say, such as an undecodable path, is written as an escape; stderr does so.
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         app(prog_name="cxr")
     except CxrError as error:

@@ -147,7 +147,11 @@ def export(
                 notice=notice_of(gallery.facets()["dataset"]),
             )
         )
-        contents = {**data, **dict(figures.values()), NAME: text.encode()}
+        contents = {
+            **data,
+            **dict(figures.values()),
+            NAME: text.encode("utf-8", "backslashreplace"),
+        }
         told = {"text_tower": encoder.supports_text if encoder else None}
         made = _meta(gallery, rows, names, setting, depths, measured, contents)
         contents[artefacts.META] = bundle.json_lines({**made, **told})

@@ -85,7 +85,7 @@ class Encoder:
             float32 (n, dimension), unit rows, in the order of the texts.
 
         Raises:
-            BadQuery: an empty text.
+            BadQuery: an empty text, or one that is no text.
             TextUnsupported: the encoder understands images only.
             EncoderUnavailable: the model cannot be loaded.
         """
@@ -98,6 +98,11 @@ class Encoder:
             if not text.strip():
                 raise BadQuery(
                     f"text {position} is empty: expected a few words, e.g. 'clear lungs'"
+                )
+            if any("\ud800" <= char <= "\udfff" for char in text):
+                raise BadQuery(
+                    f"text {position}, {text[:60]!r}, has half of a character (a lone surrogate) "
+                    "in it: expected words, e.g. 'clear lungs'"
                 )
         batches = [
             self._loaded().text_features(texts[start : start + batch_size])

@@ -45,7 +45,7 @@ def records(
     part = check_choice(body_part)
     pseudonym("check", "")  # a salt that is out of reach is told now, not in the middle
     tree = scan(place, within)
-    name = dataset or shown(tree.root.name) or "dicom"
+    name = shown(dataset or tree.root.name) or "dicom"
     return file_source(
         name,
         tree,

@@ -98,7 +98,7 @@ def records(
     read = partial(read_image_file, body_part=check_choice(body_part))
     tree = scan(place, within)
     masks = leave_out_masks(tree)
-    name = dataset or shown(tree.root.name) or "folder"
+    name = shown(dataset or tree.root.name) or "folder"
     if labels is not None:
         if within is not None:
             labels = confined(Path(labels).expanduser(), within)

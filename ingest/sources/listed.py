@@ -79,6 +79,7 @@ def file_source(
         prefix: what stands before the relative path in every id, where ids are made so.
         labelling: where labels come from, see Source.
     """
+    name = shown(name)
     said = {relative: describe(relative) for relative in tree.files}
     refused = [one for one in said.values() if isinstance(one, Rejection)]
     return Source(

@@ -134,7 +134,13 @@ def _public(url: str | None) -> list[str]:
         port = place.port or (443 if place.scheme == "https" else 80)
     except ValueError:
         port = 0
-    if not port or place.scheme not in ("http", "https") or not place.hostname or place.query:
+    if (
+        not url.isprintable()
+        or not port
+        or place.scheme not in ("http", "https")
+        or not place.hostname
+        or place.query
+    ):
         raise UsageError(f"--public-url {url!r}: expected e.g. https://films.example.org/cxr")
     options = ["--browser.serverAddress", place.hostname, "--browser.serverPort", str(port)]
     for host in ("localhost", HOST, place.hostname):
