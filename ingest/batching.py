@@ -155,7 +155,7 @@ class Batch:
             batch=self._report.batch,
             ingested_at=self._now,
             told=frozenset(metadata),
-            pixel_reader=READER,
+            pixel_reader=0 if vector is None else READER,
         )
 
 

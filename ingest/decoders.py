@@ -10,15 +10,15 @@ from __future__ import annotations
 
 import contextlib
 import io
-import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import partial
 from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
 
+from ingest import tiff
 from store.errors import BadImage
 
 #: Numbers of one image, (height, width) grey or (height, width, 3) RGB; bright is large.
@@ -36,11 +36,6 @@ _JPEG_LS = 0xF7
 #: Start-of-frame markers that Pillow reads, with 8 bits: baseline, extended, progressive.
 _USUAL_FRAMES = (0xC0, 0xC1, 0xC2)
 _LOSSLESS = 0xC3
-#: What libtiff calls the ways to read samples: low is white, low is black, RGB.
-_MIN_IS_WHITE, _MIN_IS_BLACK, _RGB = 0, 1, 2
-_ASSOCIATED, _UNASSOCIATED = 1, 2
-#: A tile larger than this many pixels is a bomb; an image has at most so many.
-_LARGEST_TILE = 64_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +80,8 @@ def is_deep(file: BinaryIO) -> bool:
         return start[24:25] == b"\x10"
     if start.startswith(_TIFF):
         file.seek(0)
-        page = _first_page(file)
-        return page is not None and _is_deep_page(page)
+        page = tiff.first_page(file)
+        return page is not None and tiff.bits_of(page) > 8
     return False
 
 
@@ -147,74 +142,26 @@ def _png_samples(data: bytes, width: int, height: int) -> Values:
 # -- TIFF ------------------------------------------------------------------------------------------
 
 
-@cache
-def _tifffile() -> Any:
-    """The library, told to keep quiet about damaged files."""
-    import tifffile
-
-    logging.getLogger("tifffile").setLevel(logging.CRITICAL + 1)
-    return tifffile
-
-
-def _first_page(file: BinaryIO) -> Any:
-    with contextlib.suppress(Exception):  # damaged in one of many ways, which Pillow will name
-        return _tifffile().TiffFile(file, name="film.tif").pages.first
-    return None
-
-
-def _is_deep_page(page: Any) -> bool:
-    bits = page.bitspersample
-    return bool(max(bits if isinstance(bits, tuple) else (bits,)) > 8)
-
-
 def _tiff(data: bytes, name: str) -> Found | None:
     """A TIFF of more than 8 bits a sample."""
-    file = io.BytesIO(data)
-    page = _first_page(file)
-    if page is None or not _is_deep_page(page):
+    page = tiff.first_page(io.BytesIO(data))
+    if page is None or tiff.bits_of(page) <= 8:
         return None
-    samples = page.samplesperpixel
-    expected = {_MIN_IS_WHITE: (1, 2), _MIN_IS_BLACK: (1, 2), _RGB: (3, 4)}
-    kind = page.dtype.kind if page.dtype is not None else ""
-    if samples not in expected.get(int(page.photometric), ()) or kind not in ("u", "i", "f"):
+    if (what := tiff.unread(page)) is not None:
         raise BadImage(
             "unsupported",
-            f"{name} is a TIFF of a kind that is not read (photometric interpretation "
-            f"{getattr(page.photometric, 'name', page.photometric)}, {samples} samples of "
-            f"{page.bitspersample} bits); convert it to a grey PNG of 16 bits",
+            f"{name} is a TIFF of a kind that is not read ({what}); convert it to a grey PNG of "
+            "16 bits",
         )
-    if page.is_tiled and page.tilewidth * page.tilelength > _LARGEST_TILE:
-        return None
     frames = len(page.parent.pages) if page.imagedepth == 1 else page.imagedepth
     turned = page.tags.get(274)
     orientation = turned.value if turned is not None and turned.value in range(1, 9) else 1
-    values = partial(_tiff_values, page, len(data))
+    values = partial(_tiff_values, page, data)
     return Found(page.imagewidth, page.imagelength, values, frames, orientation)
 
 
-def _tiff_values(page: Any, size: int) -> Values:
-    places = zip(page.dataoffsets, page.databytecounts, strict=True)
-    if any(at + count > size for at, count in places):
-        raise EOFError("truncated: strips lie beyond the end of the file")
-    samples = page.asarray(maxworkers=1)
-    if page.samplesperpixel > 1 and page.planarconfig == 2:
-        samples = np.moveaxis(samples, 0, -1)
-    shape = (page.imagelength, page.imagewidth, page.samplesperpixel)
-    samples = samples.reshape(shape if page.samplesperpixel > 1 else shape[:2])
-    if page.photometric == _MIN_IS_WHITE:
-        samples = _inverted(samples, page.bitspersample)
-    alpha = page.extrasamples[0] if page.extrasamples else 0
-    return _over_black(samples, multiply=alpha == _UNASSOCIATED)
-
-
-def _inverted(samples: Values, bits: Any) -> Values:
-    """Low for high; alpha, where there is one, as it is."""
-    first = bits[0] if isinstance(bits, tuple) else bits
-    grey = samples[..., 0] if samples.ndim == 3 else samples
-    turned = ~grey if grey.dtype.kind == "i" else -grey  # of signed whole numbers without overflow
-    if grey.dtype.kind == "u":
-        turned = np.asarray((1 << first) - 1, grey.dtype) - grey
-    return turned if samples.ndim == 2 else np.dstack([turned, samples[..., 1]])
+def _tiff_values(page: Any, data: bytes) -> Values:
+    return _over_black(tiff.samples_of(page, data), multiply=tiff.has_straight_alpha(page))
 
 
 # -- the other JPEGs -------------------------------------------------------------------------------

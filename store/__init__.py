@@ -33,15 +33,16 @@ from store.errors import (
 from store.filters import Where, parse_where
 
 if TYPE_CHECKING:
-    from store.evaluation import Evaluation, Labelled, evaluate_vectors
+    from store.evaluation import Evaluation, evaluate_vectors
     from store.gallery import Gallery
+    from store.ranking import Labelled
     from store.replaced import Undone
 from store.schema import EncoderStamp, Hit, Row, UpsertReport, Vectors
 
 # Loaded on first use: numpy and pyarrow would slow `cxr --help`.
 _LAZY = {
     "Evaluation": "store.evaluation",
-    "Labelled": "store.evaluation",
+    "Labelled": "store.ranking",
     "evaluate_vectors": "store.evaluation",
     "Gallery": "store.gallery",
     "EncoderStamp": "store.schema",

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from store.errors import UsageError
 from store.filters import Where
-from store.schema import EncoderStamp, Hit, Row, Vectors
+from store.schema import EncoderStamp, Hit, Integers, Row, Vectors
 
 if TYPE_CHECKING:
-    from store.mirror import Integers, Snapshot
+    from store.mirror import Snapshot
     from store.ranges import Range
+    from store.search import Searched
 
 #: What ``--index`` takes.
 EXACT = "exact"
@@ -28,11 +29,13 @@ class Sample:
         row_ids: int64 (m,), ascending.
         changed_at: int64 (m,), the version that last changed each row.
         vectors: float32 (m, d).
+        searched: an index of just these rows, in any order, where there is one.
     """
 
     row_ids: Integers
     changed_at: Integers
     vectors: Vectors
+    searched: Searched | None = None
 
 
 class Answerer(Protocol):
@@ -69,6 +72,10 @@ class Answerer(Protocol):
     @property
     def manner(self) -> dict[str, Any]:
         """What must be said beside every answer, e.g. ``{"approximate": ...}``; empty if exact."""
+
+    @property
+    def searching(self) -> dict[str, Any]:
+        """Which index answers, and its bytes: ``{"index": .., "bytes": .., "second": ..}``."""
 
     def search(
         self, queries: Vectors, k: int, where: Where | None, exclude: Sequence[str]

@@ -9,12 +9,12 @@ import numpy as np
 from store import fields, table
 from store.audited import Doubt, Doubtful, Film, Glance, Group, Leak, Near, NearPair, across, differ
 from store.doubts import doubts
-from store.duplicates import Integers, Progress, connected, near_pairs, same
+from store.duplicates import Progress, connected, near_pairs, same
 from store.errors import BadQuery
 from store.mirror import Snapshot
 from store.overview import overview
 from store.protocols import Baseline
-from store.schema import Vectors
+from store.schema import Integers, Vectors
 
 if TYPE_CHECKING:
     from store.gallery import Gallery
@@ -72,12 +72,14 @@ def near(
 
     def ask(now: Snapshot) -> Near:
         order, films, digests, splits = _read(now)
+        index, rows = None, None
         if describe is None:
             chosen = np.arange(len(order))
             vectors = np.ascontiguousarray(now.vectors[order])
+            index, rows = now.index, np.argsort(order)
         else:
             chosen, vectors = _pictures(now, order, describe)
-        found = near_pairs(vectors, threshold, most, splits[chosen], progress)
+        found = near_pairs(vectors, threshold, most, splits[chosen], progress, index, rows)
         pairs = []
         for left, right, cosine in zip(
             chosen[found.left].tolist(), chosen[found.right].tolist(), found.cosine, strict=True

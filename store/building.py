@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from store import arrow, flat, table, twins
+from store import arrow, faiss_index, table, twins
 from store.errors import StoreDamaged
 from store.mirror import Snapshot
 from store.schema import Vectors
@@ -43,7 +43,7 @@ def build(handle: Any, dimension: int) -> Snapshot:
     _blocks_kept(_KEPT_WHILE_READING)
     try:
         count = handle.count_rows()
-        index, vectors = flat.fresh(count, dimension)
+        index, vectors = faiss_index.empty(count, dimension)
         row_ids = np.empty(count, np.int64)
         size = min(max(vectors.nbytes // 16, _PIECE_BYTES[0]), _PIECE_BYTES[1])
         filled, worst = 0, _Worst()
@@ -77,7 +77,7 @@ def build(handle: Any, dimension: int) -> Snapshot:
     if older.size:
         kept = np.setdiff1d(np.arange(count), older)
         whole = vectors
-        index, vectors = flat.fresh(len(kept), dimension)
+        index, vectors = faiss_index.empty(len(kept), dimension)
         np.take(whole, kept, axis=0, out=vectors, mode="clip")
         ids, row_ids, changed_at = ids.take(pa.array(kept)), row_ids[kept], changed_at[kept]
     return Snapshot(

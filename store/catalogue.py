@@ -151,6 +151,7 @@ class Catalogue(Following):
             "fragments": fragments,
             "bytes": size,
             "dimension": self.stamp.dimension,
+            "search": self._now().searching,
         }
 
     def _pixel_readers(self) -> dict[str, int]:

@@ -14,11 +14,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from store import scan
-from store.duplicates import Integers, Progress
+from store import search
+from store.duplicates import Progress
 from store.errors import BadQuery
 from store.measures import Floats, one_hot
-from store.schema import Vectors
+from store.schema import Integers, Vectors
 
 _BLOCK = 256
 
@@ -67,17 +67,20 @@ def doubts(
     names = sorted({name for row in labels for name in row})
     hot = one_hot(labels, names)
     size = hot.sum(axis=1)
-    vectors = np.ascontiguousarray(vectors, np.float32)
+    rows = search.Rows.of(vectors)
+    vectors = rows.vectors
     disagreement, nearness = np.empty(n), np.empty(n)
     votes, said = np.empty(n, np.int64), np.empty(n, np.int64)
     for start in range(0, n, _BLOCK):
         own = np.arange(start, min(start + _BLOCK, n))
-        scores, places = scan.blocked(vectors, vectors[own], k, own)
+        near = search.nearest(rows, vectors[own], k, own=own)
+        places = np.stack([positions for positions, _ in near])
+        scores = np.stack([cosines for _, cosines in near])
         found = hot[places]  # (b, k, names)
         shared = np.einsum("bkl,bl->bk", found, hot[own])
         union = size[places] + size[own, None] - shared
         disagreement[own] = 1 - (shared.astype(np.float64) / union).mean(axis=1)
-        nearness[own] = scores.mean(axis=1, dtype=np.float64).clip(-1, 1)
+        nearness[own] = scores.mean(axis=1, dtype=np.float64)
         votes[own], said[own] = _majority(found)
         if progress is not None:
             progress(int(own[-1]) + 1, n)

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from store import faiss_index
 from store.errors import BadQuery
-from store.schema import Vectors
+from store.schema import Integers, Vectors
 
-Integers = npt.NDArray[np.int64]
 #: Called with what is done and what there is to do, in the same unit.
 Progress = Callable[[int, int], None]
 
-#: Rows on the two sides of one matrix product: 32 MiB of scores.
-_TALL, _WIDE = 512, 16384
+#: Rows that ask at once, and rows of the index that they ask: where all pairs are near, 36 MiB.
+_TALL, _WIDE = 192, 16384
 #: Wider vectors are screened in fewer dimensions first.
 _SCREENED = 64
 #: Pairs whose cosine is worked out at once, in float64.
@@ -57,12 +59,15 @@ def near_pairs(
     most: int = 10_000,
     groups: Integers | None = None,
     progress: Progress | None = None,
+    index: Any = None,
+    rows: Integers | None = None,
 ) -> Pairs:
     """Every pair of rows whose cosine is ``threshold`` or more, exactly, in bounded memory.
 
-    Float32 products find the candidates, float64 decides. Vectors of many dimensions are first
-    compared in their 64 principal directions and the length of what is left over: by the
-    Cauchy-Schwarz inequality that product is never below the cosine, so no pair is missed.
+    FAISS's range search finds the candidates in float32, float64 decides. Vectors of many
+    dimensions are first compared in their 64 principal directions and the length of what is left
+    over: by the Cauchy-Schwarz inequality that product is never below the cosine, so no pair is
+    missed.
 
     Args:
         vectors: float32 (n, d), unit or zero rows; a zero row is in no pair.
@@ -70,6 +75,8 @@ def near_pairs(
         most: how many pairs are kept; all are counted.
         groups: int64 (n,), e.g. splits as numbers, to count the pairs across; -1 is none.
         progress: told about scores, done and in all.
+        index: an IndexFlatIP of these vectors, where there is one: a small gallery needs no other.
+        rows: int64 (n,), which of the vectors is at each of its positions.
 
     Raises:
         BadQuery: a threshold out of range.
@@ -77,28 +84,32 @@ def near_pairs(
     if not 0 < threshold <= 1:
         raise BadQuery(f"threshold {threshold}: expected a cosine above 0, at most 1")
     n, d = vectors.shape
-    screen = _screen(vectors) if d > 2 * _SCREENED else vectors
-    floor = np.float32(threshold - _SLACK)
+    screen = _screen(vectors) if d > 2 * _SCREENED and n > _WIDE else vectors
+    floor = float(threshold - _SLACK)
     kept = [_empty()]
     waiting = total = across = done = 0
-    for top in range(0, n, _TALL):
-        asked = screen[top : top + _TALL]
-        for start in range(top, n, _WIDE):
-            passing = asked @ screen[start : start + _WIDE].T >= floor
-            if start == top:
-                passing &= np.arange(passing.shape[1]) > np.arange(len(asked))[:, None]
-            for found in _verify(vectors, top, start, passing, threshold):
-                total += len(found[0])
-                if groups is not None:
-                    left, right = groups[found[0]], groups[found[1]]
-                    across += int(((left != right) & (left >= 0) & (right >= 0)).sum())
-                kept.append(found)
-                waiting += len(found[0])
-                if waiting > 4 * most:
-                    kept, waiting = [_best(kept, most)], most
-        done += len(asked) * (n - top)
-        if progress is not None:
-            progress(done, n * (n + _TALL) // 2)
+    for start in range(0, n, _WIDE):
+        end = min(start + _WIDE, n)
+        piece, row_of = index, rows
+        if piece is None or row_of is None or n > _WIDE:
+            piece, row_of = faiss_index.of(screen[start:end])[0], np.arange(start, end)
+        blocks = [(top, min(top + _TALL, end)) for top in range(0, end, _TALL)]
+        for first in range(0, len(blocks), faiss_index.cores()):
+            now = blocks[first : first + faiss_index.cores()]
+            jobs = [partial(_near, screen, piece, row_of, block, floor) for block in now]
+            for found in faiss_index.together(jobs):
+                for verified in _verify(vectors, *found, threshold):
+                    total += len(verified[0])
+                    if groups is not None:
+                        left, right = groups[verified[0]], groups[verified[1]]
+                        across += int(((left != right) & (left >= 0) & (right >= 0)).sum())
+                    kept.append(verified)
+                    waiting += len(verified[0])
+                    if waiting > 4 * most:
+                        kept, waiting = [_best(kept, most)], most
+            done += sum(bottom - top for top, bottom in now) * (end - start)
+            if progress is not None:
+                progress(done, n * (n + _WIDE) // 2)
     left, right, cosine = _best(kept, most)
     return Pairs(left, right, cosine, total, across)
 
@@ -110,14 +121,21 @@ def _empty() -> _Found:
     return np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0)
 
 
-def _verify(
-    vectors: Vectors, top: int, start: int, passing: npt.NDArray[np.bool_], threshold: float
-) -> list[_Found]:
-    candidates = np.flatnonzero(passing)
+def _near(
+    screen: Vectors, index: Any, row_of: Integers, block: tuple[int, int], floor: float
+) -> tuple[Integers, Integers]:
+    """Pairs of a row of a block and a later row of an index that FAISS finds near enough."""
+    top, bottom = block
+    limits, _, places = faiss_index.above(index, screen[top:bottom], floor)
+    left, right = np.repeat(np.arange(top, bottom), np.diff(limits)), row_of[places]
+    later = right > left
+    return left[later], right[later]
+
+
+def _verify(vectors: Vectors, lefts: Integers, rights: Integers, threshold: float) -> list[_Found]:
     found = []
-    for at in range(0, len(candidates), _VERIFIED):
-        row, column = np.divmod(candidates[at : at + _VERIFIED], passing.shape[1])
-        left, right = row + top, column + start
+    for at in range(0, len(lefts), _VERIFIED):
+        left, right = lefts[at : at + _VERIFIED], rights[at : at + _VERIFIED]
         one, other = vectors[left].astype(np.float64), vectors[right].astype(np.float64)
         # Stored vectors are unit to float32; dividing makes equal ones exactly 1.
         lengths = np.sqrt((one * one).sum(axis=1) * (other * other).sum(axis=1))

@@ -10,38 +10,20 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from store.equals import Equals
 from store.errors import BadQuery, NothingToMeasure
-from store.measures import Floats, bootstrap, majority, one_hot
-from store.schema import Vectors
+from store.measures import Floats, bootstrap
+from store.ranking import (
+    Labelled,
+    Measured,
+    average_precision,
+    by_id,
+    by_vectors,
+    depths_of,
+    measure,
+    own_rows,
+)
 
-#: Queries ranked at once; bounds memory by block x gallery.
-_BLOCK = 256
 _RESAMPLES = 2000
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Labelled:
-    """Vectors with their ids and findings, in one order.
-
-    Attributes:
-        ids: unique.
-        vectors: float32 (n, d), unit rows.
-        labels: the findings of each row; two rows are relevant to each other when they share one.
-    """
-
-    ids: Sequence[str]
-    vectors: Vectors
-    labels: Sequence[tuple[str, ...]]
-
-    def __post_init__(self) -> None:
-        if not len(self.ids) == len(self.vectors) == len(self.labels):
-            raise BadQuery(
-                f"{len(self.ids)} ids, {len(self.vectors)} vectors and {len(self.labels)} label "
-                "lists; expected one of each per row"
-            )
-        if len(set(self.ids)) != len(self.ids):
-            raise BadQuery("ids to evaluate must be unique; remove the repeated ones")
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,17 +114,16 @@ def evaluate(
             f"{gallery.vectors.shape[1]}; both must come from one encoder"
         )
     # In id order, so that not even rounding or the bootstrap depends on how rows are stored.
-    queries, gallery = _by_id(queries), _by_id(gallery)
-    depths = sorted(set(k))
-    places = {id_: place for place, id_ in enumerate(gallery.ids)}
-    own = np.asarray([places.get(id_, -1) for id_ in queries.ids])
-    most = len(gallery.ids) - int((own >= 0).any())
-    if not depths or depths[0] < 1 or depths[-1] > most:
-        raise BadQuery(f"k = {list(k)}: expected depths from 1 to {most}, the rows to be found")
+    same = queries is gallery
+    gallery = by_id(gallery)
+    queries = gallery if same else by_id(queries)
+    own = own_rows(queries, gallery)
+    depths = depths_of(k, own, len(gallery.ids))
     refuse_certain(queries.labels, gallery.labels)
-
-    by_query = _measure(queries, gallery, own, depths, full_ranking, progress)
-    return _summarise(protocol, queries, gallery, depths, by_query, resamples)
+    rankings = by_vectors(queries, gallery, own, depths[-1])
+    measured = measure(queries, gallery, own, depths, rankings, progress)
+    average = average_precision(queries, gallery, own) if full_ranking else None
+    return summarise(protocol, queries, gallery, depths, measured, average, resamples)
 
 
 def evaluate_vectors(
@@ -204,101 +185,27 @@ def refuse_certain(queries: Sequence[tuple[str, ...]], gallery: Sequence[tuple[s
     )
 
 
-def _by_id(rows: Labelled) -> Labelled:
-    order = sorted(range(len(rows.ids)), key=rows.ids.__getitem__)
-    return Labelled(
-        [rows.ids[i] for i in order], rows.vectors[order], [rows.labels[i] for i in order]
-    )
-
-
-@dataclass(slots=True)
-class _ByQuery:
-    precision: Floats  # (q, depths)
-    hit: Floats  # (q, depths)
-    vote: Floats | None  # (q, depths)
-    average_precision: Floats  # (q,), NaN when nothing is relevant
-    chance: Floats  # (q,), share of the gallery that is relevant
-    ranked: bool  # whether average_precision was computed
-
-
-def _measure(
-    queries: Labelled,
-    gallery: Labelled,
-    own: npt.NDArray[np.int64],
-    depths: list[int],
-    full_ranking: bool,
-    progress: Callable[[int, int], None] | None,
-) -> _ByQuery:
-    # The gallery comes in id order: a stable sort breaks ties by id.
-    rows = Equals(gallery.vectors)
-    names = sorted({name for side in (queries, gallery) for row in side.labels for name in row})
-    query_hot = one_hot(queries.labels, names)
-    gallery_hot = one_hot(gallery.labels, names)
-    single = all(len(row) == 1 for side in (queries, gallery) for row in side.labels)
-    n, m = len(queries.ids), len(gallery.ids)
-    result = _ByQuery(
-        np.empty((n, len(depths))),
-        np.empty((n, len(depths))),
-        np.empty((n, len(depths))) if single else None,
-        np.full(n, np.nan),
-        np.empty(n),
-        full_ranking,
-    )
-    gallery_class = gallery_hot.argmax(axis=1)
-    kinds, kind_of = np.unique(gallery_hot, axis=0, return_inverse=True)
-    sizes = np.bincount(kind_of.ravel(), minlength=len(kinds))
-    at = np.asarray(depths) - 1
-    for start in range(0, n, _BLOCK):
-        block = slice(start, min(start + _BLOCK, n))
-        asked = queries.vectors[block].astype(np.float32)
-        inside = own[block] >= 0
-        related = (query_hot[block] @ kinds.T) > 0  # query by kind of gallery row
-        own_kind = kind_of.ravel()[np.maximum(own[block], 0)]
-        itself = inside & related[np.arange(len(asked)), own_kind]
-        total = (related * sizes).sum(axis=1) - itself
-        if full_ranking:
-            ranking, found = _ranked(rows.scores(asked), related[:, kind_of.ravel()], own[block])
-            hits = np.cumsum(found, axis=1, dtype=np.int32)
-            with np.errstate(invalid="ignore"):
-                result.average_precision[block] = (
-                    np.where(found, hits / np.arange(1, m + 1), 0).sum(axis=1) / total
-                )
-        else:
-            ranking = rows.top(asked, depths[-1], own[block])
-            found = np.take_along_axis(related, kind_of.ravel()[ranking], axis=1)
-            hits = np.cumsum(found, axis=1, dtype=np.int32)
-        result.precision[block] = hits[:, at] / np.asarray(depths)
-        result.hit[block] = hits[:, at] > 0
-        result.chance[block] = total / (m - inside)
-        if result.vote is not None:
-            classes = gallery_class[ranking[:, : depths[-1]]]
-            truth = query_hot[block].argmax(axis=1)
-            for column, depth in enumerate(depths):
-                result.vote[block, column] = majority(classes[:, :depth], len(names)) == truth
-        if progress is not None:
-            progress(block.stop, n)
-    return result
-
-
-def _ranked(
-    scores: Vectors, relevant: npt.NDArray[np.bool_], own: npt.NDArray[np.int64]
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
-    """The whole gallery in order for each query, and which of it is relevant."""
-    inside = np.flatnonzero(own >= 0)
-    scores[inside, own[inside]] = -np.inf  # ranks last, and is not relevant
-    relevant[inside, own[inside]] = False
-    ranking = np.argsort(-scores, axis=1, kind="stable")
-    return ranking, np.take_along_axis(relevant, ranking, axis=1)
-
-
-def _summarise(
+def summarise(
     protocol: str,
     queries: Labelled,
     gallery: Labelled,
     depths: list[int],
-    by_query: _ByQuery,
-    resamples: int,
+    measured: Measured,
+    average: Floats | None,
+    resamples: int = _RESAMPLES,
 ) -> Evaluation:
+    """The evaluation of what every query found.
+
+    Args:
+        protocol: a name for the result.
+        queries: what asked.
+        gallery: what was searched.
+        depths: ascending.
+        measured: what they found.
+        average: average precision of each query, float64 (q,); None where it was not asked for.
+        resamples: of the bootstrap; 0 leaves ``ci95`` empty.
+    """
+
     def means(values: Floats) -> dict[int, float]:
         return dict(zip(depths, values.mean(axis=0).tolist(), strict=True))
 
@@ -307,19 +214,22 @@ def _summarise(
         chosen = np.asarray([name in row for row in queries.labels])
         per_label[name] = {
             "queries": int(chosen.sum()),
-            "precision": means(by_query.precision[chosen]),
+            "precision": means(measured.precision[chosen]),
         }
-    answerable = by_query.average_precision[~np.isnan(by_query.average_precision)]
-    chance = float(by_query.chance.mean())
+    mean = math.nan
+    if average is not None:
+        answerable = average[~np.isnan(average)]
+        mean = float(answerable.mean()) if answerable.size else 0
+    chance = float(measured.chance.mean())
     return Evaluation(
         protocol=protocol,
         queries=len(queries.ids),
         gallery=len(gallery.ids),
-        precision=means(by_query.precision),
-        ci95=bootstrap(by_query.precision, depths, resamples) if resamples else {},
+        precision=means(measured.precision),
+        ci95=bootstrap(measured.precision, depths, resamples) if resamples else {},
         per_label=per_label,
-        map=math.nan if not by_query.ranked else float(answerable.mean()) if answerable.size else 0,
-        vote=means(by_query.vote) if by_query.vote is not None else {},
-        hit_rate=means(by_query.hit),
+        map=mean,
+        vote=means(measured.right.astype(np.float64)) if measured.right is not None else {},
+        hit_rate=means(measured.hit),
         baselines={"random": {"precision": dict.fromkeys(depths, chance)}},
     )

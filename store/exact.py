@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from store import building, saved, search, sync
+from store import building, saved, search, second_index, sync
 from store.answering import Answerer, Remake, Sample
 from store.filters import Where
 from store.mirror import Snapshot
@@ -52,6 +52,23 @@ class Exact:
         """Nothing to say: exact."""
         return {}
 
+    @property
+    def searching(self) -> dict[str, Any]:
+        """The mirror's index, and the second one where there is one."""
+        index, second = self.mirror.index, second_index.known(self.mirror)
+        told = None
+        if second is not None:
+            told = {
+                "index": "IndexFlatIPPanorama",
+                "bytes": second.bytes,
+                "parts": len(second.parts),
+            }
+        return {
+            "index": type(index).__name__,
+            "bytes": 4 * int(index.ntotal) * int(index.d),
+            "second": told,
+        }
+
     def search(
         self, queries: Vectors, k: int, where: Where | None, exclude: Sequence[str]
     ) -> list[list[Hit]]:
@@ -93,7 +110,8 @@ class Exact:
             order = order[
                 np.unique(np.linspace(0, now.count - 1, min(now.count, most)).astype(int))
             ]
-        return Sample(now.row_ids[order], now.changed_at[order], now.vectors[order])
+        whole = now if len(order) == now.count else None
+        return Sample(now.row_ids[order], now.changed_at[order], now.vectors[order], whole)
 
 
 class ExactManner:

@@ -10,7 +10,8 @@ import pyarrow as pa
 
 from store import arrow, table
 from store.errors import BadQuery
-from store.mirror import Integers, Snapshot
+from store.mirror import Snapshot
+from store.schema import Integers
 
 if TYPE_CHECKING:
     from store.gallery import Gallery

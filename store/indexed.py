@@ -89,6 +89,11 @@ class Indexed(Tabled):
         """What to say of every answer."""
         return {"approximate": {**asdict(self.note), "rows_not_indexed": self.unindexed}}
 
+    @property
+    def searching(self) -> dict[str, Any]:
+        """LanceDB's index, on disk or in a bucket."""
+        return {"index": self.note.kind, "bytes": 0, "second": None}
+
     def search(
         self, queries: Vectors, k: int, where: Where | None, exclude: Sequence[str]
     ) -> list[list[Hit]]:

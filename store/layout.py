@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from store import scan
+from store import search
 from store.duplicates import Progress
 from store.errors import BadQuery, UsageError
 from store.schema import Vectors
@@ -105,14 +105,23 @@ def umap(vectors: Vectors, seed: int = 0, neighbours: int = 15) -> Vectors:
     return found
 
 
-def nearest_cosine(vectors: Vectors, progress: Progress | None = None) -> Vectors:
-    """Of every row, the cosine of its nearest other row: float32 (n,), NaN for a lone row."""
+def nearest_cosine(
+    vectors: Vectors, progress: Progress | None = None, searched: search.Searched | None = None
+) -> Vectors:
+    """Of every row, the cosine of its nearest other row: float32 (n,), NaN for a lone row.
+
+    Args:
+        vectors: float32 (n, d), unit rows.
+        progress: told about rows, done and in all.
+        searched: an index of these very rows, in their order, where there is one.
+    """
     n = len(vectors)
     found = np.full(n, np.nan, np.float32)
+    rows = searched or search.Rows.of(vectors)
     for start in range(0, n if n > 1 else 0, _QUERIES):
         own = np.arange(start, min(start + _QUERIES, n))
-        scores, _ = scan.blocked(vectors, vectors[own], 1, own)
-        found[own] = scores[:, 0].clip(-1, 1)
+        near = search.nearest(rows, rows.vectors[own], 1, own=own)
+        found[own] = [scores[0] for _, scores in near]
         if progress is not None:
             progress(int(own[-1]) + 1, n)
     return found

@@ -18,11 +18,11 @@ import numpy as np
 import pyarrow as pa
 
 from store import arrow, cache, durable, fields, layout
-from store.duplicates import Integers, Progress
+from store.duplicates import Progress
 from store.errors import BadQuery, StoreUnwritable, UsageError
 from store.layout import Plane
 from store.mirror import Snapshot
-from store.schema import Vectors
+from store.schema import Integers, Vectors
 
 if TYPE_CHECKING:
     from store.gallery import Gallery
@@ -111,7 +111,7 @@ def make(
             places = layout.umap(vectors, seed)
         nearest = np.full(len(order), np.nan, np.float32)
         if neighbours:
-            nearest = layout.nearest_cosine(vectors, progress)
+            nearest = layout.nearest_cosine(now.vectors, progress, now)[order]
         ids = [now.ids[place] for place in order]
         found = Map(
             method,

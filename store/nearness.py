@@ -21,9 +21,8 @@ import numpy.typing as npt
 
 from store import cache, durable, search, table
 from store.answering import Answerer
-from store.mirror import Integers
 from store.protocols import Baseline
-from store.schema import Vectors
+from store.schema import Integers, Vectors
 
 if TYPE_CHECKING:
     from store.gallery import Gallery
@@ -71,9 +70,9 @@ class Nearness:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Reference:
-    vectors: Vectors  # (m, d) of the gallery's rows, or of a sample
+    rows: search.Searched  # of the gallery's rows, or of a sample
     nearest: Vectors  # (m,) ascending
-    pictures: Vectors  # (p, features) of the rows that have one
+    pictures: search.Searched  # (p, features) of the rows that have one
     picture_nearest: Vectors  # (p,) ascending
 
 
@@ -102,9 +101,9 @@ def nearness(
 
     def ask(now: Answerer) -> list[Nearness]:
         found = _reference(gallery.uri, now, compare)
-        cosines = _best(queries, found.vectors)
+        cosines = _best(queries, found.rows)
         pictures = None
-        if thumbnails is not None and compare is not None and len(found.pictures):
+        if thumbnails is not None and compare is not None and len(found.pictures.vectors):
             pictures = _best(_rounded(compare(list(thumbnails))), found.pictures)
         return [
             _judge(found, float(cosine), None if pictures is None else float(pictures[place]))
@@ -125,7 +124,7 @@ def _judge(found: _Reference, cosine: float, picture: float | None) -> Nearness:
         picture_cosine=picture,
         picture_percentile=pictured,
         unlike=decisive < UNLIKE_PERCENT if enough else None,
-        rows=len(found.vectors),
+        rows=len(found.rows.vectors),
     )
 
 
@@ -146,16 +145,17 @@ def _reference(uri: str, now: Answerer, describe: Baseline | None) -> _Reference
 
 def _make(uri: str, now: Answerer, describe: Baseline | None, name: str) -> _Reference:
     sample = now.sample(SAMPLE)
-    row_ids, changed_at, vectors = sample.row_ids, sample.changed_at, sample.vectors
+    row_ids, changed_at = sample.row_ids, sample.changed_at
+    rows = sample.searched or search.Rows.of(sample.vectors)
     path = cache.folder(uri, now.uuid) / _FOLDER / f"{name}.npz"
     saved = _load(path, now)
     same = bool(saved) and int(saved["version"]) == now.version and str(saved["token"]) == now.token
     if same and np.array_equal(saved["row_ids"], row_ids):
-        pictures = saved["pictures"][saved["pictured"]].astype(np.float32)
-        return _Reference(vectors, saved["nearest"], pictures, saved["picture_nearest"])
+        pictures = search.Rows.of(saved["pictures"][saved["pictured"]])
+        return _Reference(rows, saved["nearest"], pictures, saved["picture_nearest"])
     kept, pictured = _pictures(now, row_ids, changed_at, describe, saved)
-    pictures = kept[pictured].astype(np.float32)
-    found = _Reference(vectors, _leave_one_out(vectors), pictures, _leave_one_out(pictures))
+    pictures = search.Rows.of(kept[pictured].astype(np.float32))
+    found = _Reference(rows, _leave_one_out(rows), pictures, _leave_one_out(pictures))
     _save(path, now, found, row_ids, changed_at, kept, pictured)
     return found
 
@@ -197,24 +197,23 @@ def _rounded(pictures: Vectors) -> Vectors:
     return pictures.astype(np.float16).astype(np.float32)
 
 
-def _best(queries: Vectors, rows: Vectors) -> Vectors:
-    if not len(rows):
-        return np.full(len(queries), -1, np.float32)
-    found: Vectors = (queries @ rows.T).max(axis=1).clip(-1, 1)
-    return found
+def _best(queries: Vectors, rows: search.Searched) -> Vectors:
+    """Of each query, the cosine of its nearest row; -1 without rows."""
+    found = search.nearest(rows, np.ascontiguousarray(queries, np.float32), 1)
+    return np.asarray([scores[0] if len(scores) else -1 for _, scores in found], np.float32)
 
 
-def _leave_one_out(rows: Vectors) -> Vectors:
+def _leave_one_out(rows: search.Searched) -> Vectors:
     """Of each row, the cosine of its nearest other row, ascending."""
-    if len(rows) < 2:
+    count = len(rows.vectors)
+    if count < 2:
         return np.zeros(0, np.float32)
-    nearest = np.empty(len(rows), np.float32)
-    for start in range(0, len(rows), _BLOCK):
-        scores = rows[start : start + _BLOCK] @ rows.T
-        own = np.arange(len(scores))
-        scores[own, own + start] = -np.inf
-        nearest[start : start + _BLOCK] = scores.max(axis=1)
-    return np.sort(nearest.clip(-1, 1))
+    nearest = np.empty(count, np.float32)
+    for start in range(0, count, _BLOCK):
+        own = np.arange(start, min(start + _BLOCK, count))
+        found = search.nearest(rows, rows.vectors[own], 1, own=own)
+        nearest[own] = [scores[0] for _, scores in found]
+    return np.sort(nearest)
 
 
 def _load(path: Path, now: Answerer) -> dict[str, Any]:

@@ -8,9 +8,10 @@ import numpy as np
 
 from store import table
 from store.errors import BadQuery
-from store.evaluation import Evaluation, Labelled, evaluate
+from store.evaluation import Evaluation, evaluate
 from store.filters import Where
 from store.mirror import Snapshot
+from store.ranking import Labelled
 from store.schema import Vectors
 
 LEAVE_ONE_OUT = "leave-one-out"
@@ -87,8 +88,10 @@ def _labelled(snapshot: Snapshot, split: str | None, dataset: str | None) -> Lab
         )
     return Labelled(
         [snapshot.ids[i] for i in kept],
-        snapshot.vectors[kept],
+        snapshot.vectors if kept.size == snapshot.count else snapshot.vectors[kept],
         [tuple(labels[i]) for i in kept],
+        snapshot,
+        kept,
     )
 
 

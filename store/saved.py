@@ -1,7 +1,8 @@
 """The saved mirror of a gallery: a cache that may be deleted at any time.
 
-One file of vectors that is mapped into memory as it is, one Arrow file of ids, and a description
-with their digests, written last. On any doubt it is not used and the mirror is built anew.
+One file that FAISS wrote of its index, mapped into memory as it is, one Arrow file of ids, and a
+description with their digests, written last. On any doubt it is not used and the mirror is built
+anew.
 """
 
 from __future__ import annotations
@@ -17,15 +18,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 
-from store import cache, durable, flat, table
+from store import cache, durable, faiss_index, table
 from store.mirror import Snapshot
 
 log = logging.getLogger("store")
 
-FORMAT = 1
+#: Of format 1 the vectors were not a file of FAISS's own; it is built anew.
+FORMAT = 2
 _FOLDER = "mirror"
 _DESCRIPTION = "mirror.json"
 _LOCK = "lock"
@@ -102,14 +103,14 @@ def load(uri: str, handle: Any, dimension: int) -> Snapshot | None:
         known = (FORMAT, table.uuid_of(handle), dimension, table.token(handle, version))
         if (found["format"], found["uuid"], found["dimension"], found["token"]) != known:
             return None
-        if not rows or vectors.stat().st_size != flat.OFFSET + 4 * rows * dimension:
+        if not rows or vectors.stat().st_size != found["vectors"]["bytes"]:
             return None
         if ids.stat().st_size != found["ids"]["bytes"] or _crc(ids) != found["ids"]["crc32"]:
             return None
         columns = pa.ipc.open_file(pa.memory_map(str(ids))).read_all()
         if len(columns) != rows:
             return None
-        index, memory = flat.over(np.memmap(vectors, np.uint8, mode="r"), rows, dimension)
+        index, memory = faiss_index.mapped(vectors, rows, dimension)
         pinned = handle if int(handle.version) == version else table.pin(uri, version)
     except FileNotFoundError:
         return None
@@ -178,18 +179,10 @@ def save_behind(uri: str, snapshot: Snapshot) -> None:
 
 
 def _write_vectors(path: Path, snapshot: Snapshot) -> int:
-    start = flat.header(*snapshot.vectors.shape)
-    crc = zlib.crc32(start)
-    values = snapshot.vectors.reshape(-1).view(np.uint8)
-    with path.open("wb") as file:
-        file.write(start)
-        for place in range(0, len(values), _CHUNK):
-            piece = values[place : place + _CHUNK].data
-            crc = zlib.crc32(piece, crc)
-            file.write(piece)
-        file.flush()
+    faiss_index.write(snapshot.index, path)
+    with path.open("rb") as file:
         os.fsync(file.fileno())
-    return crc
+    return _crc(path)
 
 
 def _write_rows(path: Path, snapshot: Snapshot) -> None:

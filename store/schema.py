@@ -11,6 +11,8 @@ import numpy.typing as npt
 
 #: A float32 matrix, one vector a row.
 Vectors = npt.NDArray[np.float32]
+#: Positions, row ids, counts.
+Integers = npt.NDArray[np.int64]
 #: What a free column may hold.
 Value = str | int | float | bool | date
 

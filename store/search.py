@@ -1,105 +1,200 @@
-"""Exact search over a snapshot, and the join of what was found to its metadata."""
+"""Exact search over a FAISS index, and the join of what was found to its metadata."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 
-from store import arrow, scan, table
+from store import arrow, faiss_index, second_index, table
 from store.errors import BadQuery, StoreDamaged
+from store.faiss_index import Bits
 from store.mirror import Snapshot
-from store.schema import EncoderStamp, Hit, Row, Vectors
+from store.schema import EncoderStamp, Hit, Integers, Row, Vectors
 
-#: Fetched beyond k, so that ties at the edge are seen.
-_MARGIN = 16
+#: Fetched beyond k, so that ties at the edge are seen; and how many times more where they were not
+#: enough, before FAISS is asked for all rows that come near the k-th.
+_MARGIN, _TIMES = 16, 8
 #: Candidates scored at once in float64; they stay in cache.
 _SCORED = 256
+#: Rows that are looked through at once in a range search, whose results are of any number.
+_RANGED = 1 << 20
 
 #: Positions and cosines of one query's neighbours, best first.
-Found = tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]
+Found = tuple[Integers, Vectors]
+
+
+class Searched(Protocol):
+    """What is searched: a Snapshot, or Rows."""
+
+    @property
+    def index(self) -> Any:
+        """The IndexFlatIP over ``vectors``."""
+
+    @property
+    def vectors(self) -> Vectors:
+        """float32 (n, d), unit rows."""
+
+    def ranks(self, positions: Integers) -> Integers:
+        """Numbers that order rows of equal scores, int64 (m,)."""
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """Vectors without ids: equal scores rank by position.
+
+    Attributes:
+        index: faiss.IndexFlatIP over ``vectors``.
+        vectors: float32 (n, d), unit rows.
+    """
+
+    index: Any
+    vectors: Vectors
+
+    @classmethod
+    def of(cls, vectors: Vectors) -> Rows:
+        """An index with a copy of float32 (n, d)."""
+        return cls(*faiss_index.of(vectors))
+
+    def ranks(self, positions: Integers) -> Integers:
+        """Their positions."""
+        return positions
+
+
+def rounding(dimension: int) -> float:
+    """The slack of float32: an inner product of unit vectors is off by d * 2^-24 at most.
+
+    Higham, Accuracy and Stability of Numerical Algorithms (2002), 3.1; of both rows compared,
+    which are of unit length up to a percent.
+    """
+    return 2.02 * dimension * 2.0**-24 + 2e-7
 
 
 def nearest(
-    snapshot: Snapshot,
+    searched: Searched,
     queries: Vectors,
     k: int,
-    allowed: npt.NDArray[np.int64] | None = None,
+    allowed: Integers | None = None,
     excluded: Sequence[int] = (),
+    own: Integers | None = None,
 ) -> list[Found]:
-    """The k nearest rows by inner product, exact, ties by id.
+    """The k nearest rows by inner product, exact, equal scores by id.
 
-    The scan finds the candidates. They are scored again in float64, so that a score does not depend
-    on the batch it was asked in and equal vectors score equal; enough candidates are taken that
-    the rounding of the scan cannot have left one out.
+    FAISS finds k candidates and some more. They are scored again in float64, so that a score does
+    not depend on the batch it was asked in and equal vectors score equal. Float32 may be off by
+    ``rounding``: if the last candidate is not surely worse than the k-th, FAISS is asked for more,
+    and at last for every row that is not surely worse.
 
     Args:
-        snapshot: what to search.
+        searched: what to search.
         queries: float32 (q, d), unit rows.
         k: how many.
         allowed: ascending positions that may be found; None for all.
-        excluded: positions that must not be found.
+        excluded: positions that no query may find.
+        own: int64 (q,), a position that each query alone may not find; -1 for none.
 
     Returns:
         Per query: positions and scores, best first; fewer than k when fewer are allowed.
     """
-    banned = np.asarray(sorted(set(excluded)), np.int64)
-    room = snapshot.count
-    if allowed is not None:
-        allowed = np.setdiff1d(allowed, banned, assume_unique=True) if banned.size else allowed
-        banned = banned[:0]
-        room = len(allowed)
-    results: list[Found] = [(np.empty(0, np.int64), np.empty(0, np.float32))] * len(queries)
+    total, dimension = searched.index.ntotal, searched.index.d
+    allowed, bits = _selected(total, allowed, excluded)
+    room = total if allowed is None else len(allowed)
+    nothing: Found = (np.empty(0, np.int64), np.empty(0, np.float32))
+    results = [nothing] * len(queries)
     pending = np.arange(len(queries) if room else 0)
-    count, extra = min(room, k + len(banned)), _MARGIN
-    slack, sure = scan.rounding(queries), False
+    wanted = k if own is None else k + 1
+    count, last = min(room, wanted + _MARGIN), False
     while pending.size:
-        asked = queries[pending]
-        found = scan.top(snapshot, asked, count, extra, allowed, sure)
-        usable = found.positions >= 0
-        if banned.size:
-            usable &= ~np.isin(found.positions, banned)
+        asked = queries if len(pending) == len(queries) else queries[pending]
+        slack, second = rounding(dimension), second_index.of(searched, len(asked), count)
+        if second is None:
+            scores, places = faiss_index.search(searched.index, asked, count, bits, allowed)
+        else:
+            slack = second_index.rounding(slack)
+            scores, places = second.search(asked, count, bits)
         # Scores above 1, or below -1, are rounding of the vectors' lengths, and rank as 1 and -1.
-        kth = np.minimum(_kth(found.scores, usable, k), 1)
-        least = np.where(kth <= slack - 1, -np.inf, kth - slack)
-        # Complete when the best one left out is surely worse than the k-th that may be found.
-        complete = (found.bound < least) | (found.scores.shape[1] >= room)
-        usable &= (found.scores >= least[:, None]) & complete[:, None]
+        kth = np.minimum(scores[:, wanted - 1], 1) if count >= wanted else np.full(len(asked), -1.0)
+        least = np.where(kth <= slack - 1, -np.inf, kth - slack).astype(np.float32)
+        complete = (scores[:, -1] < least) | (count >= room)
+        usable = (scores >= least[:, None]) & complete[:, None] & (places >= 0)
         query, column = np.nonzero(usable)
-        ranked = _rank(snapshot, asked, query, found.positions[query, column], k)
-        for place in np.flatnonzero(complete):
-            results[pending[place]] = ranked[place]
-        pending = pending[~complete]
-        if sure or np.isfinite(found.bound).any():  # float32 scores, too few of them
-            extra = 4 * (count + extra)
-        sure = True
+        _settle(searched, asked, (query, places[query, column]), k, own, pending, complete, results)
+        pending, least = pending[~complete], least[~complete]
+        if last:
+            step = max(_RANGED // total, 1)
+            for start in range(0, len(pending), step):
+                some = slice(start, start + step)
+                _all_near(searched, queries, least[some], k, own, pending[some], bits, results)
+            break
+        count, last = min(room, _TIMES * count), True
     return results
 
 
-def _kth(scores: Vectors, usable: npt.NDArray[np.bool_], k: int) -> Vectors:
-    """The k-th usable score of each row, (q,); -inf where there are fewer."""
-    rank = np.cumsum(usable, axis=1)
-    enough = rank[:, -1] >= k
-    column = (rank >= k).argmax(axis=1)
-    found: Vectors = np.where(enough, scores[np.arange(len(scores)), column], -np.inf)
-    return found.astype(np.float32)
+def _selected(
+    total: int, allowed: Integers | None, excluded: Sequence[int]
+) -> tuple[Integers | None, Bits | None]:
+    """The rows that may be found, as positions and as FAISS's selectors take them."""
+    if not len(excluded) and (allowed is None or len(allowed) == total):
+        return None, None
+    banned = np.asarray(excluded, np.int64)
+    if allowed is None:
+        allowed = np.delete(np.arange(total), banned)
+    elif banned.size:
+        allowed = np.setdiff1d(allowed, banned, assume_unique=True)
+    return allowed, faiss_index.bits_of(allowed, total)
+
+
+def _all_near(
+    searched: Searched,
+    queries: Vectors,
+    least: Vectors,
+    k: int,
+    own: Integers | None,
+    pending: Integers,
+    bits: Bits | None,
+    results: list[Found],
+) -> None:
+    """Settle queries that too many rows are near to, by a range search."""
+    asked = queries[pending]
+    limits, scores, places = faiss_index.above(searched.index, asked, float(least.min()), bits)
+    query = np.repeat(np.arange(len(asked)), np.diff(limits))
+    near = scores >= least[query]
+    complete = np.ones(len(asked), bool)
+    _settle(searched, asked, (query[near], places[near]), k, own, pending, complete, results)
+
+
+def _settle(
+    searched: Searched,
+    asked: Vectors,
+    candidates: tuple[Integers, Integers],
+    k: int,
+    own: Integers | None,
+    pending: Integers,
+    complete: npt.NDArray[np.bool_],
+    results: list[Found],
+) -> None:
+    """Rank the candidates of the queries that are complete, and put them where they belong."""
+    query, places = candidates
+    if own is not None:
+        others = places != own[pending][query]
+        query, places = query[others], places[others]
+    ranked = _rank(searched, asked, query, places, k)
+    for place in np.flatnonzero(complete):
+        results[pending[place]] = ranked[place]
 
 
 def _rank(
-    snapshot: Snapshot,
-    queries: Vectors,
-    query: npt.NDArray[np.int64],
-    positions: npt.NDArray[np.int64],
-    k: int,
+    searched: Searched, queries: Vectors, query: Integers, positions: Integers, k: int
 ) -> list[Found]:
     """Score pairs of a query and a position in float64; the k best of each query, ties by id."""
     scores = np.empty(len(query), np.float32)
     wide = queries.astype(np.float64)
     for start in range(0, len(query), _SCORED):
         part = slice(start, start + _SCORED)
-        products = snapshot.vectors[positions[part]].astype(np.float64)
+        products = searched.vectors[positions[part]].astype(np.float64)
         products *= wide[query[part]]
         scores[part] = products.sum(axis=1).clip(-1, 1)
     order = np.lexsort((-scores, query))
@@ -108,8 +203,7 @@ def _rank(
     same = (scores[1:] == scores[:-1]) & (query[1:] == query[:-1])
     for tied in np.unique(query[1:][same]):
         mine = slice(edges[tied], edges[tied + 1])
-        ids = snapshot.keys.take(pa.array(positions[mine])).to_pylist()
-        by_id = sorted(range(len(ids)), key=lambda i: (-scores[mine][i], ids[i]))
+        by_id = np.lexsort((searched.ranks(positions[mine]), -scores[mine]))
         positions[mine] = positions[mine][by_id]
         scores[mine] = scores[mine][by_id]
     starts = zip(edges, np.minimum(edges[1:], edges[:-1] + k), strict=False)

@@ -16,11 +16,11 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from store import building, flat, search, sync, table
+from store import building, faiss_index, search, sync, table
 from store.errors import StoreDamaged
 from store.filters import Where
-from store.mirror import Integers, Snapshot
-from store.schema import Vectors
+from store.mirror import Snapshot
+from store.schema import Integers, Vectors
 
 #: Neighbouring row ids stay together, so that a shard reads runs of rows, not single ones.
 BLOCK = 1024
@@ -71,7 +71,7 @@ def follow(before: Part | None, handle: Any, dimension: int, number: int, shards
     kept, wanted = _kept(before, handle, row_ids, changed_at)
 
     count = len(row_ids)
-    index, vectors = flat.fresh(count, dimension)
+    index, vectors = faiss_index.empty(count, dimension)
     parts: list[pa.Table] = []
     if before is not None and len(kept):
         np.take(before.vectors, kept, axis=0, out=vectors[: len(kept)], mode="clip")

@@ -35,6 +35,12 @@ class Sharded(Tabled):
         self._shards = shards
         self._told = threading.local()
 
+    @property
+    def searching(self) -> dict[str, Any]:
+        """The shards' indexes together, in memory elsewhere."""
+        dimension = self.handle.schema.field("embedding").type.list_size
+        return {"index": "IndexFlatIP", "bytes": 4 * self.count * dimension, "second": None}
+
     def search(
         self, queries: Vectors, k: int, where: Where | None, exclude: Sequence[str]
     ) -> list[list[Hit]]:

@@ -7,21 +7,20 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
-from store import fields, scan
-from store.duplicates import Integers, Progress
+from store import fields
+from store.duplicates import Progress
 from store.errors import BadQuery
-from store.evaluation import Evaluation, Labelled
-from store.measures import Floats, majority, one_hot
+from store.evaluation import Evaluation
+from store.measures import Floats
 from store.mirror import Snapshot
 from store.protocols import LEAVE_ONE_OUT, Baseline, evaluate_snapshot, sides
-from store.schema import Vectors
+from store.ranking import Labelled, by_id, by_vectors, depths_of, own_rows
+from store.ranking import measure as measured
+from store.schema import Integers
 
 if TYPE_CHECKING:
     from store.gallery import Gallery
-
-_BLOCK = 256
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -75,51 +74,26 @@ def by_query(
     Raises:
         BadQuery: a depth below 1 or beyond the gallery.
     """
-    queries, gallery = _sorted(queries), _sorted(gallery)
-    places = {id_: place for place, id_ in enumerate(gallery.ids)}
-    own: Integers = np.asarray([places.get(id_, -1) for id_ in queries.ids], np.int64)
-    depths = sorted(set(k))
-    most = len(gallery.ids) - int((own >= 0).any())
-    if not depths or depths[0] < 1 or depths[-1] > most:
-        raise BadQuery(f"k = {list(k)}: expected depths from 1 to {most}, the rows to be found")
-    names = sorted({name for rows in (queries, gallery) for row in rows.labels for name in row})
-    asked, found = one_hot(queries.labels, names), one_hot(gallery.labels, names)
-    single = all(len(row) == 1 for rows in (queries, gallery) for row in rows.labels)
-    kind = found.argmax(axis=1)
-    n, at = len(queries.ids), np.asarray(depths) - 1
-    precision, wrong = np.empty((n, len(depths))), np.full(n, np.nan)
-    votes = np.empty((n, len(depths)), np.int64)
-    for start in range(0, n, _BLOCK):
-        block = slice(start, min(start + _BLOCK, n))
-        scores, ranked = scan.blocked(
-            gallery.vectors, queries.vectors[block], depths[-1], own[block]
-        )
-        shared = np.einsum("qkl,ql->qk", found[ranked], asked[block]) > 0
-        precision[block] = np.cumsum(shared, axis=1)[:, at] / np.asarray(depths)
-        wrong[block] = _highest(scores, ~shared)
-        for column, depth in enumerate(depths if single else ()):
-            votes[block, column] = majority(kind[ranked[:, :depth]], len(names))
-        if progress is not None:
-            progress(block.stop, n)
-    said = {
-        depth: [names[place] for place in votes[:, column]]
-        for column, depth in enumerate(depths if single else ())
-    }
+    same = queries is gallery
+    gallery = by_id(gallery)
+    queries = gallery if same else by_id(queries)
+    own = own_rows(queries, gallery)
+    depths = depths_of(k, own, len(gallery.ids))
+    rankings = by_vectors(queries, gallery, own, depths[-1])
+    found = measured(queries, gallery, own, depths, rankings, progress)
+    votes = {}
+    if found.votes is not None:
+        for column, depth in enumerate(depths):
+            votes[depth] = [found.names[place] for place in found.votes[:, column]]
     return ByQuery(
-        list(queries.ids), list(queries.labels), depths, precision, wrong, said, len(gallery.ids)
+        list(queries.ids),
+        list(queries.labels),
+        depths,
+        found.precision,
+        found.wrong,
+        votes,
+        len(gallery.ids),
     )
-
-
-def _sorted(rows: Labelled) -> Labelled:
-    order = sorted(range(len(rows.ids)), key=rows.ids.__getitem__)
-    vectors = np.ascontiguousarray(rows.vectors[order], np.float32)
-    return Labelled([rows.ids[i] for i in order], vectors, [rows.labels[i] for i in order])
-
-
-def _highest(scores: Vectors, chosen: npt.NDArray[np.bool_]) -> Floats:
-    best = np.where(chosen, scores, -np.inf).max(axis=1)
-    found: Floats = np.where(chosen.any(axis=1), best.clip(-1, 1), np.nan)
-    return found
 
 
 def confusion(found: ByQuery, depth: int) -> tuple[list[str], Integers]:

@@ -8,9 +8,10 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from store import building, flat, table, twins
+from store import building, faiss_index, table, twins
 from store.errors import StoreDamaged
-from store.mirror import Integers, Snapshot, metadata_names
+from store.mirror import Snapshot, metadata_names
+from store.schema import Integers
 
 #: With more than this share of the rows new or changed, one scan is quicker than many takes.
 _LARGEST_SHARE = 0.3
@@ -82,7 +83,7 @@ def _difference(before: Snapshot, handle: Any, dimension: int) -> Snapshot | Non
     if fetched is None or len(kept) + len(wanted) != count:
         return None
 
-    index, vectors = flat.fresh(count, dimension)
+    index, vectors = faiss_index.empty(count, dimension)
     whole = len(kept) == before.count
     if whole:
         vectors[: len(kept)] = before.vectors

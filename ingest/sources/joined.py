@@ -72,14 +72,26 @@ def joined(
     if plan.id is not None and not id_:
         place = f"{table}:{first.line}"
         return Rejection(source_of(tree, film), "no_id", f"{place}: column {plan.id!r} is empty")
-    whole = first.findings if len(said) == 1 else _findings(said)
-    # Of two classes a film is of one. Numbers of more than two may as well be those of findings.
-    if len(whole.present) > 1 and len({one.present for one in plan.classes.values()} - {()}) == 2:
-        later = next(one for one in said if one.findings.present != first.findings.present)
-        return _differ(
-            tree, film, table, first.line, later.line, f"class ({', '.join(whole.present)})"
-        )
+    if len(said) == 1:
+        whole = first.findings
+    elif (both := _two_classes(said, plan)) is not None:
+        return _differ(tree, film, table, both[0].line, both[1].line, "their class")
+    else:
+        whole = _findings(said)
     return Described(shown(id_) if id_ else None, {**whole.metadata(uncertain), **known})
+
+
+def _two_classes(said: Sequence[Said], plan: Plan) -> tuple[Said, Said] | None:
+    """Two rows of different classes, where a film is of one and the rows are not of readers.
+
+    A column named after a finding is no such: of several boxes any may show it.
+    """
+    if not plan.classes or any(one.absent for one in plan.classes.values()):
+        return None
+    told = [one for one in said if one.findings.present]
+    later = [one for one in told if one.findings.present != told[0].findings.present]
+    readers = {one.reader for one in said}
+    return (told[0], later[0]) if later and len(readers) == 1 else None
 
 
 def _differ(tree: Tree, film: str, table: str, one: int, other: int, what: str) -> Rejection:

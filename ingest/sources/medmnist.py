@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import os
-import sys
+import socket
 import tempfile
-import urllib.request
 from collections.abc import Sequence
-from functools import cache
 from http.client import HTTPException
 from pathlib import Path
-from typing import Any, cast
+from types import SimpleNamespace
+from typing import Any
 
 from ingest.sources import npz
 from ingest.sources.source import Source, SourceUnavailable
@@ -81,7 +79,7 @@ def info(name: str) -> dict[str, Any]:
     Raises:
         UsageError: no such set, or a 3-D one.
     """
-    table = _info_table()
+    table: dict[str, dict[str, Any]] = _package().INFO
     flat = [key for key, about in table.items() if not about["python_class"].endswith("3D")]
     if name not in flat:
         what = "is 3-D" if name in table else "is not a MedMNIST set"
@@ -95,22 +93,15 @@ def label_names(name: str) -> tuple[str, ...]:
     return tuple(labels[str(number)] for number in range(len(labels)))
 
 
-@cache
-def _info_table() -> dict[str, dict[str, Any]]:
-    # medmnist's __init__ imports torchvision and scikit-learn (seconds); its table needs neither.
-    if "medmnist" in sys.modules:
-        return cast(dict[str, dict[str, Any]], sys.modules["medmnist"].INFO)
-    package = importlib.util.find_spec("medmnist")
-    if package is None or package.origin is None:
-        raise BadSource("the package medmnist is not installed; pip install medmnist")
-    spec = importlib.util.spec_from_file_location(
-        "_medmnist_info", Path(package.origin).with_name("info.py")
-    )
-    if spec is None or spec.loader is None:
-        raise BadSource(f"{package.origin} has no info.py; pip install --force-reinstall medmnist")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return cast(dict[str, dict[str, Any]], module.INFO)
+def _package() -> Any:
+    """The package medmnist; imported late, since torchvision and scikit-learn come with it."""
+    try:
+        import medmnist
+    except ImportError as error:
+        raise BadSource(
+            f"the package medmnist cannot be imported ({error}); pip install medmnist"
+        ) from error
+    return medmnist
 
 
 def _locate(
@@ -133,44 +124,74 @@ def _locate(
         looked = " or ".join(map(str, folders))
         raise SourceUnavailable(f"no {file_name} in {looked}, and downloading is off; {advice}")
     try:
-        fetch(url, about["MD5" + suffix], target)
+        fetch(name, suffix, target)
     except (OSError, HTTPException) as error:  # URLError, timeouts and a full disk alike
         reason = getattr(error, "reason", None) or error
         raise SourceUnavailable(f"cannot download {file_name} ({reason}); {advice}") from error
     return target
 
 
-def fetch(url: str, md5: str, target: Path, timeout: float = TIMEOUT) -> None:
-    """Download a file; it appears at its place only when it is complete and its MD5 is right.
+def fetch(name: str, suffix: str, target: Path, timeout: float = TIMEOUT) -> None:
+    """Have medmnist download a file; it appears at its place only when its MD5 is right.
+
+    The package itself would write over a file that is there; this never does.
+
+    Args:
+        name: of the set.
+        suffix: of its size, e.g. ``_64``; empty for 28 pixels.
+        target: where the file belongs, called as medmnist calls it.
+        timeout: seconds without an answer before it is given up.
 
     Raises:
         SourceUnavailable: the bytes that came have another MD5.
-        OSError, HTTPException: no connection, no answer for ``timeout`` seconds, or nowhere to
-            write.
+        OSError, HTTPException: no connection, no answer, or nowhere to write.
     """
+    about = info(name)
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".download-", dir=target.parent) as folder:
         part = Path(folder) / target.name
-        digest = hashlib.md5(usedforsecurity=False)
-        request = urllib.request.Request(url, headers={"User-Agent": "cxr-retrieval"})  # noqa: S310
-        with (
-            urllib.request.urlopen(request, timeout=timeout) as answer,  # noqa: S310
-            part.open("wb") as file,
-        ):
-            while block := answer.read(1 << 20):
-                digest.update(block)
-                file.write(block)
-        if digest.hexdigest() != md5:
+        # Made by its class, the set would be read whole, too.
+        wanted = SimpleNamespace(flag=name, size_flag=suffix, info=about, root=folder)
+        before = socket.getdefaulttimeout()
+        socket.setdefaulttimeout(timeout)
+        try:
+            _package().dataset.MedMNIST.download(wanted)
+        except RuntimeError as error:  # whatever happened: it says what to do, not why
+            cause = error.__context__
+            if isinstance(cause, OSError | HTTPException | KeyboardInterrupt):
+                raise cause from None
+            if not part.exists():
+                raise OSError(str(cause or error)) from error
+        finally:
+            socket.setdefaulttimeout(before)
+        digest = _md5(part)
+        if digest != about["MD5" + suffix]:
             raise SourceUnavailable(
-                f"the download from {url} has MD5 {digest.hexdigest()}, expected {md5}: it was cut "
-                f"short or altered on the way; try again, or put the file at {target} yourself"
+                f"the download from {about['url' + suffix]} has MD5 {digest}, expected "
+                f"{about['MD5' + suffix]}: it was cut short or altered on the way; try again, or "
+                f"put the file at {target} yourself"
             )
-        part.replace(target)
+        _put(part, target)
+
+
+def _put(part: Path, target: Path) -> None:
+    """Move a file to where it belongs, never over one that is there."""
+    try:
+        os.link(part, target)
+    except FileExistsError:
+        pass
+    except OSError:  # a file system without links
+        if not target.exists():
+            part.rename(target)
+
+
+def _md5(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
 
 
 def _md5_note(path: Path, published: str) -> str | None:
-    with path.open("rb") as file:
-        found = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+    found = _md5(path)
     if found == published:
         return None
     return (

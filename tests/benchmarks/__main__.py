@@ -83,7 +83,7 @@ def main() -> None:
     parser.add_argument(
         "--quick", action="store_true", help="without hnswlib and Chroma, which take minutes"
     )
-    parser.add_argument("--medmnist", type=Path, default=os.environ.get("MEDMNIST_ROOT"))
+    parser.add_argument("--medmnist", type=Path, default=os.environ.get("MEDMNIST_ROOT") or None)
     parser.add_argument("--child", nargs=2, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.child:
@@ -100,7 +100,9 @@ def main() -> None:
             keeping.opening(large)
 
         runs = {
-            "search": lambda: searching.run(given.rows, given.dimension, given.quick),
+            "search": lambda: searching.run(
+                given.rows, given.dimension, given.most, given.quick, given.medmnist
+            ),
             "following": lambda: keeping.following(given.rows, given.dimension),
             "growth": lambda: growth.run(large, given.most),
             "opening": opening,

@@ -1,18 +1,27 @@
-"""Growth from 10k to 1M rows: search, ingestion and memory, and the plot for the README."""
+"""Growth from 10k to 1M rows as encoders give: search, ingestion, memory, and the README's plot."""
 
 from __future__ import annotations
 
-import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from store import Gallery, saved, search
+from tests.benchmarks import peers
 from tests.benchmarks.keeping import in_child
 from tests.benchmarks.searching import asked_often
-from tests.benchmarks.timing import best_of, filled, heading, judge, memory_mib, rows_of, seconds
-from tests.store.rows import random_vectors
+from tests.benchmarks.timing import (
+    filled,
+    heading,
+    in_turns,
+    judge,
+    low_rank,
+    memory_mib,
+    rows_of,
+    seconds,
+)
 
 PLOT = Path(__file__).parent.parent.parent / "docs" / "images" / "scaling.png"
 _BATCH, _BATCHES = 1000, 8
@@ -27,10 +36,11 @@ def run(folder: str, most: int, dimension: int = 128) -> None:
     found: list[dict[str, Any]] = []
     before = 0
     for size in sizes:
-        gallery = filled(folder, size - _BATCH * _BATCHES, dimension, before)
+        gallery = filled(folder, size - _BATCH * _BATCHES, dimension, before, low_rank)
         took = []
         for number in range(_BATCHES):  # the last rows up to this size
-            rows = rows_of(_BATCH, dimension, 10**7 + size + number, f"grown/{size}/{number}/")
+            prefix = f"grown/{size}/{number}/"
+            rows = rows_of(_BATCH, dimension, 10**7 + size + number, prefix, low_rank)
             took.append(seconds(lambda: gallery.upsert(rows)))  # noqa: B023
         before = size
         one = {"rows": size, "upsert": min(took) / _BATCH, **in_child("grown", folder)}
@@ -51,8 +61,8 @@ def run(folder: str, most: int, dimension: int = 128) -> None:
         plot(found, dimension)
 
 
-def grown(folder: str) -> dict[str, float]:
-    """In a process of its own: seconds of one query and of 64, MiB that the gallery takes."""
+def grown(folder: str) -> dict[str, Any]:
+    """In a process of its own: seconds of one query and of 64, peers' too, and MiB it takes."""
     import faiss
 
     saved._WORTH_SAVING = 1 << 60
@@ -61,11 +71,26 @@ def grown(folder: str) -> dict[str, float]:
     before = memory_mib()
     gallery.refresh()
     now = asked_often(gallery)
-    queries = random_vectors(64, 1, gallery.stamp.dimension)
-    one = best_of(lambda: search.nearest(now, queries[:1], 10), 15)
-    many = best_of(lambda: search.nearest(now, queries, 10), 5)
-    time.sleep(0.1)
-    return {"one": one, "many": many, "memory": memory_mib() - before}
+    taken = memory_mib() - before
+    queries = low_rank(64, 1, gallery.stamp.dimension)
+    asked: dict[str, peers.Search] = {
+        "ours": lambda some: search.nearest(now, some, peers.K),
+        "numpy": peers.numpy_matmul(now.vectors),
+        "FAISS as shipped": peers.faiss_flat(now.vectors),
+    }
+    try:
+        asked["usearch"] = peers.usearch_exact(now.vectors)
+    except ImportError:
+        print("  usearch is not installed: make peers")
+    one = in_turns({name: partial(peer, queries[:1]) for name, peer in asked.items()}, 5, run=5)
+    many = in_turns({name: partial(peer, queries) for name, peer in asked.items()}, 3)
+    return {
+        "one": one["ours"],
+        "many": many["ours"],
+        "memory": taken,
+        "one of": one,
+        "many of": many,
+    }
 
 
 def plot(found: list[dict[str, Any]], dimension: int) -> None:
@@ -75,17 +100,23 @@ def plot(found: list[dict[str, Any]], dimension: int) -> None:
     from matplotlib import pyplot as plt
 
     sizes = [one["rows"] for one in found]
-    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.4), layout="constrained")
-    left.loglog(sizes, [1e3 * one["one"] for one in found], "o-", label="one query")
-    left.loglog(sizes, [1e3 * one["many"] / 64 for one in found], "s-", label="each of 64 at once")
-    left.set(xlabel="rows", ylabel="milliseconds", title=f"Exact search, {dimension} dimensions")
-    left.legend(frameon=False)
+    figure, (left, middle, right) = plt.subplots(1, 3, figsize=(11, 3.4), layout="constrained")
+    for axes, kind, queries, title in (
+        (left, "one of", 1, "One query"),
+        (middle, "many of", 64, "Each of 64 queries at once"),
+    ):
+        for number, name in enumerate(found[0][kind]):
+            times = [1e3 * one[kind][name] / queries for one in found]
+            style = {"marker": "o", "lw": 2.5} if name == "ours" else {"marker": ".", "lw": 1}
+            axes.loglog(sizes, times, color=f"C{number}", label=name, **style)
+        axes.set(xlabel="rows", ylabel="milliseconds", title=f"{title}, {dimension} dimensions")
+        axes.legend(frameon=False)
     right.loglog(sizes, [one["memory"] for one in found], "o-", color="C2", label="whole gallery")
     bare = [4 * dimension * size / 2**20 for size in sizes]
     right.loglog(sizes, bare, "--", color="0.5", label="its vectors alone")
     right.set(xlabel="rows", ylabel="MiB", title="Memory")
     right.legend(frameon=False)
-    for axes in (left, right):
+    for axes in (left, middle, right):
         axes.grid(True, which="major", alpha=0.3)
         axes.spines[["top", "right"]].set_visible(False)
     PLOT.parent.mkdir(parents=True, exist_ok=True)

@@ -7,10 +7,14 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from store import EncoderStamp, Gallery
-from tests.store.rows import make_rows, random_vectors
+import numpy as np
+
+from store import EncoderStamp, Gallery, Vectors
+from tests.store.rows import make_rows, random_vectors, unit
 
 Timed = Callable[[], object]
+#: From how many, a seed and a dimension to unit vectors.
+Made = Callable[[int, int, int], Vectors]
 _FILLED_AT_ONCE = 50_000
 
 
@@ -86,18 +90,35 @@ def verdicts() -> None:
         print(f"  {one.work:<52} {one.found:<34} {one.bar:<10} {says}")
 
 
-def rows_of(count: int, dimension: int, seed: int, prefix: str = "") -> list[Any]:
+def rows_of(
+    count: int, dimension: int, seed: int, prefix: str = "", make: Made = random_vectors
+) -> list[Any]:
     """Rows without pictures; every tenth is labelled ``rare``."""
     labels = [("rare",) if i % 10 == 0 else ("common",) for i in range(count)]
-    vectors = random_vectors(count, seed, dimension)
+    vectors = make(count, seed, dimension)
     return make_rows(vectors, labels, prefix or f"bench/{seed}/", thumbnail=None)
 
 
-def filled(folder: Path | str, rows: int, dimension: int, start: int = 0) -> Gallery:
-    """A gallery of random unit vectors, the same for the same arguments; it may hold some."""
+def low_rank(count: int, seed: int, dimension: int, rank: int = 64) -> Vectors:
+    """Unit vectors as encoders give: directions of falling weight, and a little noise."""
+    mixed, _ = np.linalg.qr(np.random.default_rng(99).normal(size=(dimension, dimension)))
+    basis = mixed[: min(rank, dimension)] * np.geomspace(1, 0.05, min(rank, dimension))[:, None]
+    random = np.random.default_rng(seed)
+    found = np.empty((count, dimension), np.float32)
+    for start in range(0, count, _FILLED_AT_ONCE):
+        size = min(_FILLED_AT_ONCE, count - start)
+        spread = random.normal(size=(size, len(basis))) @ basis
+        found[start : start + size] = unit(spread + 0.01 * random.normal(size=spread.shape))
+    return found
+
+
+def filled(
+    folder: Path | str, rows: int, dimension: int, start: int = 0, make: Made = random_vectors
+) -> Gallery:
+    """A gallery of unit vectors, the same for the same arguments; it may hold some."""
     gallery = Gallery.create(folder, EncoderStamp("bench", "0" * 64, dimension))
     for first in range(start, rows, _FILLED_AT_ONCE):
-        gallery.upsert(rows_of(min(_FILLED_AT_ONCE, rows - first), dimension, first))
+        gallery.upsert(rows_of(min(_FILLED_AT_ONCE, rows - first), dimension, first, "", make))
     return gallery
 
 

@@ -90,10 +90,16 @@ def test_from_csv_to_filter(tmp_path: Path) -> None:
     where = parse_where(["ward=8..", "follow_up=0"], gallery.columns())
     assert gallery.ids(where) == ["s/b.png"]
 
-    # a corrected value is taken over without encoding; a column that is not named any more goes
+    # a corrected value is taken over without encoding; a column that is not named any more stays
     table = write(tmp_path, "t.csv", TABLE.replace(",8,", ",9,"))
     again = ingest(read(root, table, "ward"), gallery, encoder)
-    assert (again.updated, again.encoded) == (3, 0)
+    assert (again.updated, again.encoded, again.changed) == (1, 0, {"ward": 1})
+    gallery.refresh()
+    assert gallery.row("s/b.png").extra == {
+        "ward": 9, "follow_up": 0, "when": date(2024, 6, 1),
+    }  # fmt: skip
+    gone = ["follow_up", "mark", "when"]
+    assert ingest(read(root, table, "ward"), gallery, encoder, clear=gone).updated == 3
     gallery.refresh()
     assert gallery.row("s/b.png").extra == {"ward": 9}
 

@@ -95,6 +95,7 @@ def test_only_films_whose_reading_changed_are_read_again(older: Gallery, films: 
     told = (report.inserted, report.updated, report.unchanged, report.encoded, report.reread)
     assert told == (0, len(CHANGED), len(SAME), len(CHANGED), len(CHANGED))
     assert report.as_dict()["reread"] == len(CHANGED)
+    assert report.changed == {"image": len(CHANGED)}
     assert set(readers(older).values()) == {READER}
     assert older.check() == []
     for id_ in older.ids():
@@ -145,6 +146,7 @@ def test_labels_are_corrected_on_the_way(older: Gallery, films: Path) -> None:
     labels.write_text("\n".join(["file,label", *rows]))
     report = ingest(open_source("folder", films, labels=labels), older, Encoder())
     assert (report.reread, report.updated) == (len(CHANGED), 7)
+    assert {n: report.changed[n] for n in ("image", "labels")} == {"image": 4, "labels": 7}
     older.refresh()
     assert {older.row(id_).labels for id_ in older.ids()} == {("edema",)}
     assert set(readers(older).values()) == {READER}

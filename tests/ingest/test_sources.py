@@ -19,6 +19,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from medmnist import INFO
+from medmnist.dataset import MedMNIST
 
 from ingest import ImageRecord, SourceUnavailable, open_source
 from ingest.images import pixels_digest
@@ -142,7 +144,7 @@ def test_an_empty_split_is_no_accident(tmp_path: Path) -> None:
 
 
 def test_every_flat_set_is_known() -> None:
-    for name, about in medmnist._info_table().items():
+    for name, about in INFO.items():
         if not about["python_class"].endswith("3D"):
             assert len(medmnist.label_names(name)) >= 2
             assert all(f"url{s}" in about for s in ("", "_64", "_128", "_224"))
@@ -205,6 +207,10 @@ def server() -> Iterator[ThreadingHTTPServer]:
             self.end_headers()
             self.wfile.write(body[: len(body) // 2] if self.path == "/short" else body)
 
+        def do_HEAD(self) -> None:  # where the address leads
+            self.send_response(200)
+            self.end_headers()
+
         def log_message(self, *_: object) -> None:
             pass
 
@@ -248,7 +254,7 @@ def test_aborted_download_does_not_poison_the_cache(
     path: str, tmp_path: Path, server: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server.body = b"x" * 100_000
-    monkeypatch.setattr(medmnist.fetch, "__defaults__", (0.5,))
+    monkeypatch.setattr(medmnist.fetch, "__defaults__", (0.5,))  # seconds
     _publish(
         monkeypatch,
         f"http://127.0.0.1:{server.server_port}/{path}",
@@ -259,12 +265,31 @@ def test_aborted_download_does_not_poison_the_cache(
     assert [p for p in tmp_path.iterdir() if p.name != "home"] == []
 
 
+def test_a_download_is_medmnists_own_and_never_replaces_a_file(
+    tmp_path: Path, server: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_npz(tmp_path / "made.npz", COUNTS)
+    server.body = (tmp_path / "made.npz").read_bytes()
+    _publish(monkeypatch, f"http://127.0.0.1:{server.server_port}/whole", server.body)
+    target, plain, roots = tmp_path / "pneumoniamnist.npz", MedMNIST.download, []
+
+    def download(self: Any) -> None:
+        roots.append(Path(self.root))
+        plain(self)
+        target.write_bytes(b"of somebody else, meanwhile")
+
+    monkeypatch.setattr(MedMNIST, "download", download)
+    medmnist.fetch("pneumoniamnist", "", target)
+    assert target.read_bytes() == b"of somebody else, meanwhile"
+    assert roots[0].parent == tmp_path and not roots[0].exists()
+
+
 def test_opening_a_set_imports_nothing_heavy(tmp_path: Path) -> None:
     write_npz(tmp_path / "pneumoniamnist.npz", COUNTS)
     code = (
         "import sys; from ingest import open_source; "
         f"list(open_source('medmnist:pneumoniamnist', root={str(tmp_path)!r}).records); "
-        "print(sorted({'torch', 'medmnist', 'sklearn', 'lancedb', 'pydicom'} & set(sys.modules)))"
+        "print(sorted({'lancedb', 'pydicom', 'transformers'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

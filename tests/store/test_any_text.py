@@ -44,11 +44,11 @@ def _bucket() -> Iterator[type[AnyText]]:
 
 
 def test_a_folder() -> None:
-    _run(AnyText, examples=8, steps=10)
+    _run(AnyText, examples=7, steps=10)
 
 
 def test_a_bucket(bucket: type[AnyText]) -> None:
-    _run(bucket, examples=3, steps=6)
+    _run(bucket, examples=2, steps=6)
 
 
 @pytest.mark.slow

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 
 from store import BadQuery, EncoderStamp, Gallery, Labelled, NothingToMeasure, Row
@@ -28,7 +28,10 @@ def labelled(seed, count, several):
 def test_means_over_queries_are_the_evaluation(seed, count, several):
     rows = labelled(seed, count, several)
     found = by_query(rows, rows, (1, 3, 5))
-    whole = evaluate("leave-one-out", rows, rows, (1, 3, 5), resamples=0)
+    try:
+        whole = evaluate("leave-one-out", rows, rows, (1, 3, 5), resamples=0)
+    except NothingToMeasure:  # all of a few films share a label
+        reject()
     assert np.allclose(found.precision.mean(axis=0), list(whole.precision.values()))
     assert found.ids == sorted(rows.ids)
     for depth, accuracy in whole.vote.items():

@@ -138,7 +138,7 @@ def test_a_shard_loads_it(tmp_path: Path) -> None:
     assert part.count == 7
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=5, deadline=None)
 @given(
     st.lists(
         st.lists(

@@ -21,7 +21,7 @@ from ingest import ingest, open_source
 from ingest.encoders import load_encoder
 from ingest.journal import entries
 from ingest.record import Rejection
-from ingest.state import state_folder, write_rejections
+from ingest.state import file_name, state_folder, write_json, write_rejections
 from store import Gallery, UsageError
 from tests.ui import browser, films
 from tests.ui.page import opened
@@ -452,3 +452,17 @@ def ended(uri: str, batch: str) -> jobs.Job:
             return job
         time.sleep(0.1)
     raise AssertionError(f"{batch} did not end")
+
+
+def test_forgetting_a_job_leaves_that_of_a_like_name(tmp_path):
+    uri = str(tmp_path)
+    for batch in ("ward", "ward.2", "ward.json"):
+        write_json(jobs.folder(uri) / f"{file_name(batch)}.json", {"batch": batch})
+        jobs.stop(uri, batch)
+    jobs.forget(uri, "ward")
+    assert sorted(path.name for path in jobs.folder(uri).iterdir()) == [
+        "ward.2.json",
+        "ward.2.stop",
+        "ward.json.json",
+        "ward.json.stop",
+    ]

@@ -136,8 +136,9 @@ def stop(uri: str, batch: str) -> None:
 
 def forget(uri: str, batch: str) -> None:
     """Take the note of an ended job away."""
-    for path in folder(uri).glob(f"{file_name(batch)}.*"):
-        path.unlink(missing_ok=True)
+    note = folder(uri) / f"{file_name(batch)}.json"
+    for ending in (".json", ".stop", ".lock"):  # not "name.*": another may be called name.2
+        note.with_suffix(ending).unlink(missing_ok=True)
 
 
 def stop_file(note: Path) -> Path:
