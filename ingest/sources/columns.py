@@ -220,6 +220,7 @@ def _with_labels(plan: Plan, heading: str, cells: Collection[str], named: Sequen
     said = []
     if names:
         values = {part for cell in cells for part in _named(cell, joint)}
+        values = classes.to_be_named(heading, values, names)
         said = classes.check_names(names, values, f"column {heading!r}")
     means, notes = classes.classes(heading, cells, names)
     if not (means or names):
