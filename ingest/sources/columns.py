@@ -171,7 +171,15 @@ def make_plan(
         own={name: kind for name, kind in kinds.items() if kind is not None},
         notes=tuple(blank),
     )
-    labels = likely or _flag_columns(sheet, rest, cells)
+    if likely and not named and {*(cells[likely[0]] or ())} <= {""}:
+        try:
+            labels = _flag_columns(sheet, rest, cells)
+        except BadSource:
+            labels = likely
+        else:
+            plan = replace(plan, notes=(*plan.notes, f"column {likely[0]!r} is blank"))
+    else:
+        labels = likely or _flag_columns(sheet, rest, cells)
     if len(labels) == 1:
         return _with_labels(plan, labels[0], cells[labels[0]] or (), label_names)
     if label_names:

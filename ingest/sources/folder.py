@@ -182,6 +182,8 @@ def _from_sheet(
             one.findings = plan.findings(row)
         except ValueError as error:
             one.wrong = f"{place}: {error}"
+        if line in sheet.wide:
+            one.wrong = f"{place}: {sheet.wide[line]}"
         one.reader = row[reader] or "consensus" if reader else None
         bad_ages += plan.odd_age(row)
         rows.setdefault(found, []).append(one)

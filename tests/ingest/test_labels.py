@@ -287,6 +287,27 @@ def test_half_a_list_is_no_label(tmp_path: Path, cell: str) -> None:
     assert refused(source) == {"b.png": "bad_label"}
 
 
+def test_a_line_of_more_cells_than_headings_loses_no_finding_in_silence(tmp_path: Path) -> None:
+    source = table(tmp_path, "label|effusion, mass|edema|mass,,|['a', 'b']")
+    found = [one for one in source.records if isinstance(one, Rejection)]
+    assert {one.source.rpartition("/")[2] for one in found} == {"a.png", "d.png"}
+    assert found[0].reason == "bad_label"
+    assert found[0].detail == (
+        "t.csv:2: 3 cells for 2 headings; put double quotes around a cell that holds ','"
+    )
+    # Under a separator at the end of the headings there is a column, if one without a name.
+    assert said(table(tmp_path, "label,|edema,seen twice|mass,")) == [("edema",), ("mass",)]
+
+
+def test_a_blank_column_of_labels_gives_way_to_findings(tmp_path: Path) -> None:
+    source = table(tmp_path, "label,Edema,Mass|,1,0|,0,0|,,")
+    assert source.labelling["label_columns"] == ["Edema", "Mass"]
+    assert "column 'label' is blank" in str(source.note)
+    assert said(source, "labels", "labelled") == [(("Edema",), True), ((), True), ((), False)]
+    assert said(table(tmp_path, "label,Edema|,1|,0", label_column=["label"])) == [(), ()]
+    assert said(table(tmp_path, "label,ward|,1|,0"), "labelled") == [False, False]
+
+
 @given(st.lists(st.text(st.characters(exclude_categories=["C"]), min_size=1, max_size=9)))
 def test_any_list_comes_back(names: list[str]) -> None:
     stripped = tuple(name.strip() for name in names)
