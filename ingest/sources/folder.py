@@ -163,6 +163,7 @@ def _from_sheet(
     reader = reader_column(plan)
     extra: list[Rejection] = []
     rows: dict[str, list[Said]] = {}
+    alike: dict[str, Findings] = {}
     bad_ages = 0
     at = sheet.headings.index(plan.file)
     named = set(matching.films.values())
@@ -178,10 +179,15 @@ def _from_sheet(
             continue  # else the file is contested, and refused for both rows
         row = dict(zip(sheet.headings, cells, strict=True))
         one = Said(line, metadata=plan.metadata(row), id=row[plan.id] if plan.id else None)
+        labels = row[plan.joined] if plan.joined else ""
+        same = alike.get(labels)
         try:
-            one.findings = plan.findings(row)
+            one.findings = plan.findings(row) if same is None else same
         except ValueError as error:
             one.wrong = f"{place}: {error}"
+        else:
+            if plan.joined:  # most cells of one column occur again and again
+                alike[labels] = one.findings
         if line in sheet.wide:
             one.wrong = f"{place}: {sheet.wide[line]}"
         one.reader = row[reader] or "consensus" if reader else None
