@@ -31,7 +31,8 @@ _ENDINGS = {
 }
 _ODD = re.compile(r"//|(?:^|/)\.{0,2}(?:/|$)|\s/|/\s")
 _DRIVE = re.compile(r"[A-Za-z]:/")
-_NUMBER = re.compile(r"0|[1-9][0-9]*")
+# 7.0 is what becomes of 7 in a column of numbers with a blank.
+_NUMBER = re.compile(r"(0|[1-9][0-9]*)(?:\.0)?")
 #: Films that are named in a message about a cell that several could mean.
 _NAMED = 2
 
@@ -70,8 +71,9 @@ def _small_ending(path: str) -> str:
 
 
 def _cell_number(path: str) -> str | None:
-    """A cell that may have lost zeros: nothing but digits, the first of them no zero."""
-    return path if _NUMBER.fullmatch(path) else None
+    """A cell that may have lost zeros: the number that it is, the first digit no zero."""
+    found = _NUMBER.fullmatch(path)
+    return found[1] if found else None
 
 
 def _film_number(path: str) -> str | None:
