@@ -238,10 +238,12 @@ def search(
             return merged(together(loops), count)
         if few is not None and len(queries) * len(few) * index.d >= WORTH_A_THREAD:
             return _gathered(index, queries, count, few, threads)
+        # No share of a product may be so small that FAISS would loop over the rows for it.
+        products = len(queries) * index.d // _PRODUCT_FROM
         parts = together(
             [
                 partial(_one, index, queries[start:end], count, bits)
-                for start, end in shares(len(queries), threads)
+                for start, end in shares(len(queries), min(threads, products or threads))
             ]
         )
         scores, places = zip(*parts, strict=True)

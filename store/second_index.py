@@ -25,7 +25,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 import numpy.typing as npt
 
-from store import faiss_index
+from store import faiss_index, memory
 from store.faiss_index import Bits
 from store.schema import Integers, Vectors
 
@@ -256,6 +256,7 @@ def _make_behind(state: _State, index: Any) -> None:
     def work() -> None:
         try:
             state.made = make(index)
+            memory.give_back()  # what the sample and the rotation took
         except (MemoryError, ValueError, RuntimeError) as error:
             log.info("no second index of %s rows, searching without: %r", index.ntotal, error)
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import io
 import json
 import os
-import shutil
 import subprocess
 import sys
 import tarfile
@@ -24,7 +23,7 @@ import numpy as np
 from store import Gallery, Vectors, faiss_index, mirror, search, second_index
 from store.mirror import Snapshot
 from tests.benchmarks import peers
-from tests.benchmarks.timing import best_of, filled, heading, in_turns, judge, line, low_rank
+from tests.benchmarks.timing import best_of, heading, in_turns, judge, line, low_rank
 from tests.store.rows import random_vectors, unit
 
 K = peers.K
@@ -155,8 +154,8 @@ def _beside(
 
 def _joined(builds: dict[str, Path], place: Path) -> None:
     heading("One query with its join, 5,856 x 128, asked often")
-    queries = _vectors(place / "small", low_rank(5856, 2, 128), 128)[1]
-    folders = _galleries(builds, place / "joined", 5856)
+    vectors, queries = _vectors(place / "small", low_rank(5856, 2, 128), 128)
+    folders = _galleries(builds, place / "joined", vectors)
     with _children(builds) as children:
         for name, child in children.items():
             child.do("gallery", folders[name], queries)
@@ -164,14 +163,12 @@ def _joined(builds: dict[str, Path], place: Path) -> None:
     _beside("one query, 5,856 x 128, with join", took, 0.6, 0.45)
 
 
-def _galleries(builds: dict[str, Path], folder: Path, rows: int) -> dict[str, Path]:
-    """The same gallery for each build, since each saves its mirror in its own way."""
-    filled(folder / "0", rows, 128).optimize()
-    found = {}
-    for number, name in enumerate(builds):
-        found[name] = folder / str(number)
-        if number:
-            shutil.copytree(folder / "0", found[name])
+def _galleries(builds: dict[str, Path], folder: Path, vectors: Path) -> dict[str, Path]:
+    """A gallery of the same vectors for each build, made by it."""
+    found = {name: folder / str(number) for number, name in enumerate(builds)}
+    with _children(builds) as children:
+        for name, child in children.items():
+            child.do("fill", found[name], vectors)
     return found
 
 
@@ -180,6 +177,7 @@ def _films(builds: dict[str, Path], place: Path, medmnist: Path | None) -> None:
     if medmnist is None:
         print("  set MEDMNIST_ROOT to time it")
         return
+    print("  encoding them, some minutes", flush=True)
     files = _vectors(place / "films", _changed_films(medmnist), 128)
     with _children(builds) as children:
         for child in children.values():
@@ -292,8 +290,8 @@ def _evaluation(builds: dict[str, Path], place: Path, rows: int) -> None:
 
 def _opening(builds: dict[str, Path], place: Path, rows: int) -> None:
     heading(f"Opening {rows:,} x 128 with a saved mirror, and following it")
-    np.save(place / "query.npy", random_vectors(1, 6, 128))
-    folders = _galleries(builds, place / "opening", rows)
+    vectors, queries = _vectors(place / "opened", random_vectors(rows, 6, 128), 128)
+    folders = _galleries(builds, place / "opening", vectors)
     with _children(builds) as children:
         for name, child in children.items():
             child.do("save", folders[name])
@@ -301,7 +299,7 @@ def _opening(builds: dict[str, Path], place: Path, rows: int) -> None:
     for _ in range(5):
         for name, root in builds.items():
             with _children({name: root}) as children:
-                seconds = children[name].do("open_and_ask", folders[name], place / "query.npy")
+                seconds = children[name].do("open_and_ask", folders[name], queries)
                 opened[name] = min(opened.get(name, np.inf), seconds)
     _beside("open with a saved mirror, first answer", opened, 1.1, 0.8)
     batches = iter(range(1000))
@@ -317,8 +315,8 @@ def _opening(builds: dict[str, Path], place: Path, rows: int) -> None:
 
 def _readers(builds: dict[str, Path], place: Path) -> None:
     heading("16 readers of 20,000 x 128 while another program keeps all cores busy")
-    queries = _vectors(place / "readers", low_rank(20_000, 8, 128), 128)[1]
-    folders = _galleries(builds, place / "read", 20_000)
+    vectors, queries = _vectors(place / "readers", low_rank(20_000, 8, 128), 128)
+    folders = _galleries(builds, place / "read", vectors)
     busy = [
         subprocess.Popen([sys.executable, "-c", "while True: pass"])
         for _ in range(faiss_index.cores())

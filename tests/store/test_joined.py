@@ -190,3 +190,15 @@ def test_every_search_counts_the_same_columns(tmp_path: Path, count: int) -> Non
     in_memory = gallery.facets()
     assert ("ward" in in_memory) == (count <= 100)
     assert tabled.Tabled(gallery._live, "").facets(None) == in_memory
+
+
+def test_rows_of_hits_are_not_shared(gallery: Gallery, monkeypatch) -> None:
+    gallery.upsert([replace(r, extra={"ward": 3}) for r in make_rows(random_vectors(20))])
+    gallery.refresh()
+    ask(gallery, mirror._ASKED + 1)
+    monkeypatch.setattr(table, "take", None)
+    query = random_vectors(1, seed=5)
+    for _ in range(2):
+        hits = gallery.search(query, 4)[0]
+        assert [hit.row.extra for hit in hits] == [{"ward": 3}] * 4
+        hits[0].row.extra["ward"] = 9  # type: ignore[index]

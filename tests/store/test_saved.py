@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections.abc import Callable
@@ -158,3 +159,17 @@ def test_a_saver_whose_files_were_cleared_away_does_not_fail(
     assert saved.load(kept.uri, kept._live, STAMP.dimension) is None  # rebuilt, never half
     saved.save(kept.uri, kept._current())
     assert saved.load(kept.uri, kept._live, STAMP.dimension) is not None
+
+
+def test_a_mirror_of_an_earlier_build_is_built_anew_without_a_word(
+    kept: Gallery, caplog: pytest.LogCaptureFixture
+) -> None:
+    expected, folder = answers(kept), saved.folder_of(kept.uri)
+    told = json.loads((folder / "mirror.json").read_bytes())
+    [path] = folder.glob("*.vectors")
+    header = bytes(64)  # its vectors began at byte 64, behind a header that was not read by name
+    path.write_bytes(header + kept._current().vectors.tobytes())
+    told |= {"format": 1, "vectors": {**told["vectors"], "bytes": path.stat().st_size}}
+    (folder / "mirror.json").write_text(json.dumps(told))
+    assert answers(Gallery.open(kept.uri)) == expected
+    assert not caplog.records

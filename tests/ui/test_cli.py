@@ -237,7 +237,7 @@ def test_stats_check_optimize_encoders(cxr: Cxr, store: Path) -> None:
         "uri", "rows", "labels", "uncertain", "absent", "columns", "splits", "datasets",
         "table_version", "mirror_version",
         "fragments", "bytes", "encoder", "fingerprint", "dimension",
-        "pixel_readers", "older_reader",
+        "pixel_readers", "older_reader", "search",
     }  # fmt: skip
     assert stats["splits"] == {"test": 20, "train": 30, "val": 10}
     assert cxr("check", "--store", store).out == "60 rows are sound\n"
