@@ -124,6 +124,14 @@ def acknowledged(folder: Path) -> int | None:
         return None
 
 
+def make_folder(path: Path) -> None:
+    """Make a folder and those above it where they are not there yet, to outlast a power loss."""
+    new = [one for one in (path, *path.parents) if not one.exists()]
+    path.mkdir(parents=True, exist_ok=True)
+    for one in new:
+        _fsync(one.parent)
+
+
 def write_whole(path: Path, data: bytes) -> None:
     """Replace a file: whoever reads it, also after a power loss, finds all of it or the old."""
     # Threads of one process replace one file at once, too.

@@ -169,7 +169,7 @@ def _put(
     with pa.ipc.new_file(sink, former.schema) as file:
         file.write_table(former)
     place = _folder(uri, batch)
-    place.mkdir(parents=True, exist_ok=True)
+    durable.make_folder(place)
     name = f"{int(handle.version):012d}-{order:04d}{uuid.uuid4().hex[:8]}.arrow"
     durable.write_whole(place / name, sink.getvalue().to_pybytes())
 

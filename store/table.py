@@ -53,7 +53,7 @@ def create(uri: str, stamp: EncoderStamp) -> Any:
         if folder(uri).is_dir() and any(folder(uri).glob("_versions/*")):
             return open_(uri, stamp)
         with durable.named_faults(uri):
-            path.mkdir(parents=True, exist_ok=True)
+            durable.make_folder(path)
             with durable.writer(uri):
                 handle = _create(uri, stamp)
                 durable.acknowledge(folder(uri), int(handle.version))

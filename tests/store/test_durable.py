@@ -157,6 +157,21 @@ def test_every_file_is_forced_to_disk_before_the_answer(
         assert {path.parent for path in files} <= forced
 
 
+def test_new_folders_last_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    forced: set[Path] = set()
+    fsync = durable._fsync
+    monkeypatch.setattr(durable, "_fsync", lambda path: (forced.add(path), fsync(path)))
+    place = tmp_path / "new" / "store"
+    gallery = Gallery.create(place, STAMP)
+    assert {tmp_path, tmp_path / "new"} <= forced
+    for seed in range(2):
+        gallery.upsert(make_rows(random_vectors(3, seed=seed), batch=f"batch {seed}"))
+    assert place in forced
+    (kept,) = (place / "_cxr" / "replaced").glob("*/*.arrow")  # for undo
+    above = {folder for folder in kept.parents if folder.is_relative_to(place)}
+    assert above <= forced
+
+
 WRITER = textwrap.dedent(
     """
     import sys
