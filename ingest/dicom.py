@@ -167,7 +167,7 @@ def _decode(data: bytes, name: str, body_part: Choice, notes: Notes) -> tuple[Pi
 
 def _pixels(header: Any, data: bytes, start: int, name: str, notes: Notes) -> Pixels:
     if meaning(header) in COLOUR:
-        grey = _grey_of(colour_pixels(header, data, name, notes), name)
+        grey = _grey_of(colour_pixels(header, data, start, name, notes), name)
         if grey.dtype == np.uint8:
             return np.asarray(grey)
         bits = grey.dtype.itemsize * 8
