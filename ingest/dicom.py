@@ -21,7 +21,7 @@ from PIL import Image
 from ingest.body_parts import Choice
 from ingest.dicom_file import read_header
 from ingest.dicom_header import COLOUR, GREY, KEPT, PALETTE, check_header, meaning, metadata
-from ingest.dicom_pixels import Cells, colour_pixels, grey_cells, no_cells
+from ingest.dicom_pixels import JPEG_LS, Cells, colour_pixels, grey_cells, no_cells
 from ingest.dicom_tones import palette_pixels, read_tones, shown
 from ingest.dicom_values import Notes, text
 from ingest.images import halved, large_alone
@@ -132,6 +132,8 @@ def is_read_anew(file: BinaryIO) -> bool:
         tones = read_tones(header, cells, notes)
     except Exception:
         return True
+    if cells.signed and header.file_meta.TransferSyntaxUID == JPEG_LS:
+        return True  # whose cells may lack the sign that version 1 took from them
     return bool(notes.told()) or cells.shift > 0 or not tones.is_plain()
 
 

@@ -28,10 +28,10 @@ from store.errors import BadImage
 #: The element of the pixels, little endian, as it begins.
 _PIXEL_DATA = b"\xe0\x7f\x10\x00"
 _UNDEFINED = 0xFFFFFFFF
-_JPEG_LS = "1.2.840.10008.1.2.4.80"
+JPEG_LS = "1.2.840.10008.1.2.4.80"
 #: Transfer syntaxes whose decoders give values with their sign, not cells.
 _WITH_SIGN = (
-    *(_JPEG_LS, "1.2.840.10008.1.2.4.81"),
+    *(JPEG_LS, "1.2.840.10008.1.2.4.81"),
     *("1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.4.91"),
     *("1.2.840.10008.1.2.4.201", "1.2.840.10008.1.2.4.202", "1.2.840.10008.1.2.4.203"),
 )
@@ -91,7 +91,7 @@ def grey_cells(film: Any, data: bytes, start: int, name: str, notes: Notes) -> C
         if patterns is not None:
             return Cells(patterns, stored, shift, signed, stored)
     array, with_sign = _decoded(film, data, start, name, grey=True)
-    if film.file_meta.TransferSyntaxUID == _JPEG_LS and not shift:
+    if film.file_meta.TransferSyntaxUID == JPEG_LS and not shift:
         with_sign = False  # it knows no signs, and without loss gives the cells that it was given
     size = array.dtype.itemsize
     patterns = np.ascontiguousarray(array, array.dtype.newbyteorder("=")).view(f"u{size}")

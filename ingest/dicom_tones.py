@@ -119,6 +119,8 @@ def read_tones(film: Any, cells: Cells, notes: Notes) -> Tones:
     modality = _table(film, "ModalityLUTSequence", possible, cells.signed, notes)
     slope, intercept = decimal(film, "RescaleSlope", notes), None
     intercept = decimal(film, "RescaleIntercept", notes)
+    if (film.get_item("RescaleSlope") is None) != (film.get_item("RescaleIntercept") is None):
+        notes.add("RescaleSlope and RescaleIntercept are not both there; 1 or 0 taken")
     if slope == 0:
         notes.add("RescaleSlope is 0; ignored")
         slope = None
