@@ -221,6 +221,13 @@ def test_unused_bits_above_the_value_are_no_part_of_it() -> None:
     )
 
 
+def test_a_file_that_ends_in_its_header_says_so() -> None:
+    data = film(deep(), **TWELVE)
+    modality = data.index(b"\x08\0\x60\0CS")
+    for length in (*range(132, modality + 8), *range(modality + 10, data.index(b"MONOCHROME2"))):
+        assert reason(data[:length]) in ("no_pixels", "truncated", "damaged"), length
+
+
 def test_cells_that_end_early_or_hold_a_second_frame() -> None:
     data = film(deep(), **TWELVE)
     assert reason(data[:-2]) == "truncated"
