@@ -180,7 +180,11 @@ class _Column:
             self._check_range(distinct, len(self._known))
         elif called:
             parts = {part for cell in distinct for part in findings.parts_of(cell, joint)[0]}
+            parts = classes.to_be_named(self.heading, parts, called)
             self.notes += classes.check_names(called, parts, f"column {self.heading!r}")
+            if not self._known and findings.is_flags(distinct):
+                means, _ = classes.classes(self.heading, distinct, called)
+                return [means.get(findings.canonical(cell), Findings()) for cell in cells]
         else:
             means, notes = classes.classes(self.heading, distinct, {})
             self.notes += notes
@@ -191,9 +195,15 @@ class _Column:
 
     def _read(self, place: int, cell: str, joint: str | None, called: dict[str, str]) -> Findings:
         try:
+            self._check_once(place, findings.parts_of(cell, joint)[0])
             return findings.from_cell(cell, joint, called)
         except ValueError as error:
             raise self._bad(place, str(error)) from None
+
+    def _check_once(self, place: int, names: Sequence[str]) -> None:
+        twice = {name for name in names if names.count(name) > 1}
+        if twice:
+            raise self._bad(place, f"{min(twice)!r} stands more than once in its list")
 
     # -- lists ---------------------------------------------------------------------------------
 
@@ -274,9 +284,7 @@ class _Column:
             parts = [str(one).strip() for one in value or () if one is not None]
             parts = [p for p in parts if p.casefold() not in BLANK and not self._is_none(p)]
             names = [called.get(findings.canonical(part), part) for part in parts]
-            twice = {name for name in names if names.count(name) > 1}
-            if twice:
-                raise self._bad(place, f"{min(twice)!r} stands more than once in its list")
+            self._check_once(place, names)
             said.append(Findings(tuple(names), looked=value is not None and not names))
         return said
 

@@ -10,7 +10,17 @@ import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from ingest.csvfile import listed
-from ingest.findings import BLANK, Findings, canonical, from_cell, is_flags, is_numbers, state
+from ingest.findings import (
+    BLANK,
+    Findings,
+    canonical,
+    from_cell,
+    is_flags,
+    is_list,
+    is_numbers,
+    joint_of,
+    state,
+)
 from ingest.headings import is_metadata
 from store.errors import UsageError
 
@@ -21,6 +31,9 @@ _GENERIC = {
     *("ground", "truth", "gt", "true", "binary", "image", "name", "names", "id", "code", "type"),
     *("status", "group", "annotation", "annotations", "dx", "the", "of", "is"),
 }
+#: Those that promise one class for each film, while of findings it may have several.
+_ONE_CLASS = {"label", "class", "target", "category", "diagnosis", "dx", "outcome", "group"}
+_NORMAL = {"normal", "healthy"}
 
 
 # No leading zeros: 007 is a code.
@@ -29,8 +42,11 @@ _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.0*)?", re.ASCII)
 
 def is_generic(heading: str) -> bool:
     """Whether a heading says that its column holds labels, and not which finding."""
-    words = re.findall(r"[a-z]+", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", heading).casefold())
-    return all(word in _GENERIC for word in words)
+    return all(word in _GENERIC for word in _words(heading))
+
+
+def _words(heading: str) -> list[str]:
+    return re.findall(r"[a-z]+", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", heading).casefold())
 
 
 def parse_names(entries: Sequence[str]) -> dict[str, str]:
@@ -59,6 +75,17 @@ def parse_names(entries: Sequence[str]) -> dict[str, str]:
             "would tell them apart"
         )
     return names
+
+
+def to_be_named(heading: str, values: Collection[str], names: Mapping[str, str]) -> set[str]:
+    """Those of a column's values that want a name: not what is unsure, unless it has one."""
+    told = _spelled(values)
+    means = _two(heading, told)[0] if is_flags(values) else {}
+    return {
+        value
+        for key, value in told.items()
+        if key in names or key not in means or not _is_unsure(means[key])
+    }
 
 
 def check_names(names: Mapping[str, str], values: Iterable[str], where: str) -> list[str]:
@@ -99,8 +126,11 @@ def classes(
         two numbers, of which a film may have several, a row each.
     """
     values = _spelled(cells)
+    notes: list[str] = []
     if is_flags(cells):
         found, notes = _two(heading, values)
+    elif _are_normal_and_another(heading, cells):
+        found = {value: from_cell(spelled, None) for value, spelled in values.items()}
     elif len(values) == 2 and _are_numbers(values):
         found = {value: Findings((value,)) for value in values}
         notes = [_unnamed(heading, sorted(values, key=int))]
@@ -108,7 +138,26 @@ def classes(
         return {}, []
     if not names:
         return found, notes
-    return {value: from_cell(values[value], None, names) for value in values}, []
+    called = {value: from_cell(values[value], None, names) for value in values}
+    for value, one in found.items():
+        if _is_unsure(one) and value not in names:
+            sure = [called[other].present for other in found if state(other) == "present"]
+            called[value] = Findings((), (), sure[0]) if sure else one
+    return called, []
+
+
+def _is_unsure(one: Findings) -> bool:
+    return bool(one.uncertain) and not (one.present or one.absent)
+
+
+def _are_normal_and_another(heading: str, cells: Collection[str]) -> bool:
+    """Whether a column of classes, and not of findings, holds ``normal`` and one other word."""
+    told = {cell for cell in cells if cell.casefold() not in BLANK}
+    normal = sum(cell.casefold() in _NORMAL for cell in told)
+    plain = joint_of(told) is None and not any(is_list(cell) for cell in told)
+    words = _words(heading)
+    one_class = is_generic(heading) and not _ONE_CLASS.isdisjoint(words) and "name" not in words
+    return (len(told), normal, plain, one_class) == (2, 1, True, True)
 
 
 def numbers(heading: str, cells: Collection[str]) -> tuple[dict[str, str], list[str]]:
@@ -147,7 +196,8 @@ def _two(heading: str, values: Mapping[str, str]) -> tuple[dict[str, Findings], 
         for value, one in said.items():
             if one == "uncertain":
                 classes_[value] = Findings((), (), (present[0],))
-    return classes_, [_unnamed(heading, sorted(names.values()))]
+    named = [names[value] for value, one in classes_.items() if not _is_unsure(one)]
+    return classes_, [_unnamed(heading, sorted(named))]
 
 
 def _spelled(cells: Collection[str]) -> dict[str, str]:

@@ -12,7 +12,7 @@ import io
 import unicodedata
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -54,6 +54,8 @@ class Sheet:
         path: of the file.
         headings: of the columns, stripped; unique.
         notes: what had to be guessed or was odd, one sentence each.
+        wide: line number to what is wrong with it, of lines with more cells than headings, whose
+            cells may be shifted; known once the rows were asked for.
     """
 
     path: Path
@@ -61,7 +63,9 @@ class Sheet:
     notes: tuple[str, ...]
     _text: str
     _separator: str
+    _named: int  # columns under the headings as they stand, with those at the end without a name
     _kept: list[tuple[int, tuple[str, ...]]] | None = None
+    wide: dict[int, str] = field(default_factory=dict)
 
     def rows(self) -> Iterator[tuple[int, dict[str, str]]]:
         """(line number, heading to stripped cell), without empty lines.
@@ -104,6 +108,11 @@ class Sheet:
                 if not any(row):
                     continue
                 if len(row) != width:
+                    if any(row[self._named :]):
+                        self.wide[reader.line_num] = (
+                            f"{len(row)} cells for {width} headings; put double quotes around a "
+                            f"cell that holds {self._separator!r}"
+                        )
                     row = [*row[:width], *[""] * (width - len(row))]
                 # Tuples of text cost the collector nothing, lists would.
                 yield reader.line_num, tuple(row)
@@ -191,7 +200,7 @@ def read_sheet(path: str | Path, *, links: bool = True) -> Sheet:
     twice = {name for name in names if names.count(name) > 1}
     if twice:
         raise BadSource(f"{place} has the heading {min(twice)!r} more than once; rename one")
-    return Sheet(place, tuple(names), tuple(notes), text, separator)
+    return Sheet(place, tuple(names), tuple(notes), text, separator, len(headings))
 
 
 def _reader(text: str, separator: str) -> Any:

@@ -64,7 +64,7 @@ def _unwrapped(text: str) -> str | None:
     if text.startswith("["):
         if text.endswith("]"):
             return text
-        if first in ("'", '"'):
+        if first in ("'", '"') or "]" not in text:
             raise ValueError(f"{_short(text)} begins as a list and does not end as one")
     elif (text[:1], text[-1:]) in (("(", ")"), ("{", "}")) and first in ("'", '"'):
         if text[0] == "{" and re.match(r"\{\s*(['\"])[^'\"]*\1\s*:", text):

@@ -100,7 +100,7 @@ def _refuse_others(
             others += new
             both_there = any(_is_there(pair.source) for pair in new)
             if others and (both_there or 2 * len(others) >= len(pairs)):
-                raise UsageError(_message(source, pairs, others[0]))
+                raise UsageError(_message(source, pairs, others))
             if tell is not None:
                 tell(start + len(part), len(pairs))
     return hashed
@@ -144,13 +144,16 @@ def _digest(pair: _Pair) -> tuple[bytes | None, Seen | None]:
     return sha256, seen_now(stat, sha256, pair.id) if len(data) == stat.st_size else None
 
 
-def _message(source: Source, pairs: list[_Pair], one: _Pair) -> str:
+def _message(source: Source, pairs: list[_Pair], others: list[_Pair]) -> str:
+    one = others[0]
+    which = "they" if len(others) == len(pairs) else f"{len(others):,} or more of them"
     own_name = "a name of their own with --dataset NAME (a published set: another --store)"
     if source.prefix is None:
         own_name = "ids of their own: another --id-column, or none and --dataset NAME"
     return (
-        f"{len(pairs):,} films here have the ids of films that came from another folder, and they "
-        f"are not the same films: {one.id!r} came from {one.source}, and {one.film.source} has "
-        f"other bytes. Nothing was stored. Give the films of this folder {own_name}; or, if they "
-        "are new versions of the same films, let them take their place: --replace"
+        f"{len(pairs):,} films here have the ids of films that came from another folder, and "
+        f"{which} are not the same films: {one.id!r} came from {one.source}, and "
+        f"{one.film.source} has other bytes. Nothing was stored. Give the films of this folder "
+        f"{own_name}; or, if they are new versions of the same films, let them take their place: "
+        "--replace"
     )

@@ -41,12 +41,14 @@ class Tree:
         files: relative paths with ``/``, sorted; as the system names them.
         refused: links, special files and folders that cannot be read.
         ignored: how many hidden files and side files were left out.
+        masks: relative paths of those that were found to be masks, and are not among ``files``.
     """
 
     root: Path
     files: list[str] = field(default_factory=list)
     refused: list[Rejection] = field(default_factory=list)
     ignored: int = 0
+    masks: list[str] = field(default_factory=list)
 
 
 def scan(root: str | Path, within: str | Path | None = None) -> Tree:

@@ -7,6 +7,7 @@ import uuid
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -116,6 +117,8 @@ def check_rows(rows: Sequence[Row], dimension: int) -> Vectors:
     """
     check_metadata(rows)
     for row in rows:
+        if not isinstance(row.ingested_at, datetime | None):
+            raise BadRows(f"row {row.id!r}: ingested_at is {_kind(row.ingested_at)}, no datetime")
         if row.ingested_at is not None and row.ingested_at.tzinfo is None:
             # Arrow would read a naive time as UTC without a word.
             raise BadRows(
@@ -128,6 +131,12 @@ def check_rows(rows: Sequence[Row], dimension: int) -> Vectors:
                 f"row {row.id!r}: sha256 has {len(row.sha256)} bytes, expected 32; "
                 "pass hashlib.sha256(...).digest()"
             )
+        if not isinstance(row.thumbnail, bytes | None):
+            raise BadRows(
+                f"row {row.id!r}: thumbnail is {_kind(row.thumbnail)}, expected PNG bytes"
+            )
+        if not is_reader(row.pixel_reader):
+            raise BadRows(f"row {row.id!r}: {row.pixel_reader!r} is no version of a pixel reader")
         if row.embedding is None:
             raise BadRows(f"row {row.id!r} has no embedding; encode it before upsert")
         if getattr(getattr(row.embedding, "dtype", None), "kind", "") not in ("f", "i", "u"):
@@ -164,6 +173,8 @@ def check_metadata(rows: Sequence[Row]) -> None:
     for row in rows:
         if not isinstance(row.id, str):
             raise BadRows(f"id {row.id!r} is {_kind(row.id)}; ids are texts, e.g. str(id)")
+        if not isinstance(row.extra, Mapping):
+            raise BadRows(f"row {row.id!r}: extra is {_kind(row.extra)}, expected names and values")
         if not row.id:
             raise BadRows(f"a row from {row.source!r} has an empty id; every row needs one")
         if row.id in seen:
@@ -218,7 +229,7 @@ def plain(rows: Sequence[Row]) -> list[Row]:
 
 def _unlike(row: Row) -> dict[str, Any]:
     changes: dict[str, Any] = {}
-    for name in (*EDITABLE, "width", "height", "batch"):
+    for name in (*EDITABLE, "width", "height", "batch", "pixel_reader"):
         value = getattr(row, name)
         if isinstance(value, np.generic):
             value = changes[name] = value.item()
@@ -226,12 +237,18 @@ def _unlike(row: Row) -> dict[str, Any]:
             changes[name] = float(value)
         elif isinstance(value, list):
             changes[name] = tuple(value)
-    if any(isinstance(value, np.generic) for value in row.extra.values()):
+    own = row.extra.values() if isinstance(row.extra, Mapping) else ()  # else to be refused
+    if any(isinstance(value, np.generic) for value in own):
         changes["extra"] = {
             name: value.item() if isinstance(value, np.generic) else value
             for name, value in row.extra.items()
         }
     return changes
+
+
+def is_reader(version: object) -> bool:
+    """Whether this is a version of the pixel reader, or 0 for none."""
+    return isinstance(version, int) and 0 <= version < 2**31
 
 
 def _kind(value: object) -> str:

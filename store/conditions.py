@@ -2,8 +2,8 @@
 
 LanceDB 0.40 takes a condition as an expression object or as SQL text. Objects are right as they
 are; made into text by LanceDB (``to_sql``) they are not: some apostrophes are not doubled. So what
-looks rows up by id passes objects, and all else is written here, where a text is put between
-apostrophes and each apostrophe in it is doubled. No other character means anything in there.
+looks rows up by id or digest passes objects, and all else is written here, where a text is put
+between apostrophes and each apostrophe in it is doubled. No other character means anything in it.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from typing import Any
 NOTHING = "false"
 
 
-def among(ids: Sequence[str]) -> Any:
-    """Rows with one of these ids, as an expression object: for searches and deletions."""
+def among(values: Sequence[str] | Sequence[bytes], column: str = "id") -> Any:
+    """Rows whose column is one of these, as an expression object: for searches and deletions."""
     from lancedb.expr import col
 
-    return col("id").isin(list(ids))
+    return col(column).isin(list(values))
 
 
 def quoted(text: str) -> str:

@@ -56,7 +56,7 @@ def merged(
 
     Returns:
         How many were inserted and how many replaced: all of them in a folder, perhaps fewer on an
-        object store.
+        object store, where some that were stored may have had to be inserted again.
 
     Raises:
         StoreDamaged: other numbers of rows changed than these; the table is as it was.
@@ -78,6 +78,8 @@ def merged(
     done = merge.execute(made)
     inserted, replaced = int(done.num_inserted_rows), int(done.num_updated_rows)
     before.check(f"replacing {len(row_ids)} rows replaced", replaced, len(row_ids), inserted)
+    if insert and not before.local:  # rows that another writer deleted meanwhile are new again
+        new = len(made) - replaced
     before.check(f"inserting {new} rows inserted", inserted, new, inserted)
     return inserted, replaced
 

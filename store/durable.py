@@ -84,8 +84,10 @@ def sync(folder: Path) -> None:
             continue  # a temporary file that was renamed meanwhile
         if not stat.S_ISDIR(found.st_mode):
             there[str(path), found.st_ino, found.st_mtime_ns] = path
-    # Counted from the newest file where that is older: the clock may have been set since.
+    # Counted from the newest file or the last acknowledgement where that is older: the clock may
+    # have been set since, also between two files of one commit.
     newest = min([time.time_ns(), max((key[2] for key in there), default=0)])
+    newest = min([newest, *(key[2] for key, path in there.items() if path.name == _MARK)])
     oldest = 0 if known is not None else newest - int(_RECENT_S * 1e9)
     folders: set[Path] = set()
     for key, path in there.items():

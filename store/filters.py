@@ -60,13 +60,16 @@ class Where:
             if not isinstance(values, tuple) or not all(isinstance(one, str) for one in values):
                 raise BadFilter(f"filter {name}={values!r}: expected a tuple of strings")
             _check_texts(name, values)
-        for name, text in self.extra:
+        for pair in self.extra:
+            if not isinstance(pair, tuple) or len(pair) != 2:
+                raise BadFilter(f"filter extra={pair!r}: expected a name and a text")
+            name, text = pair
             if not isinstance(name, str) or not isinstance(text, str):
                 raise BadFilter(f"filter {name}={text!r}: expected a name and a text")
             _check_texts(name, (text,))
         for bound in (self.age_min, self.age_max):
-            if bound is not None and not (isinstance(bound, int | float) and math.isfinite(bound)):
-                raise BadFilter(f"filter age={bound}: expected a finite number of years")
+            if bound is not None and not _is_finite(bound):
+                raise BadFilter(f"filter age={str(bound)[:40]}: expected a finite number of years")
         if self.age_min is not None and self.age_max is not None and self.age_min > self.age_max:
             raise BadFilter(
                 f"filter age={self.age_min:g}..{self.age_max:g} is empty; put the lower bound first"
@@ -115,6 +118,13 @@ class Where:
             check_key(name, have)
         parts += [_own(name, have[name], texts) for name, texts in self.own_texts().items()]
         return conditions.both(parts)
+
+
+def _is_finite(bound: object) -> bool:
+    try:
+        return isinstance(bound, int | float) and math.isfinite(bound)
+    except OverflowError:  # an int beyond every float
+        return False
 
 
 def _check_texts(name: str, values: Sequence[str]) -> None:

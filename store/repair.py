@@ -31,7 +31,7 @@ def repair(uri: str, handle: Any) -> Repaired:
     """Keep the newest row of each id, in one commit; the others go into the undo store.
 
     There each is what the batch of the next newer row replaced, so that undoing that batch brings
-    it back.
+    it back; where that row has no batch or the same one, undoing ``replaced.REPAIR`` does.
     """
 
     def work() -> Repaired:

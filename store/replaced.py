@@ -25,7 +25,8 @@ from store.schema import Row
 
 _PLACE = "replaced"
 _WRITTEN = "cxr.written"
-#: The batch under which a repair keeps what rows without a batch were before; see store.repair.
+#: The batch under which a repair keeps older rows of an id that no batch took the place of: where
+#: the newer row has no batch, or is of the same one. See store.repair.
 REPAIR = "repair"
 #: Kept in all, oldest given up first; of those only the ids are remembered.
 MOST_BYTES = 1 << 30
@@ -113,37 +114,54 @@ def keep_twins(uri: str, handle: Any, pairs: Sequence[tuple[int, int]]) -> bool:
     Args:
         uri: of the gallery.
         handle: its table, before the commit.
-        pairs: row ids of a row and of the next older one of the same id.
+        pairs: row ids of a row and of the next older one of the same id, the newest first.
 
     Returns:
         Whether they are kept: galleries on object stores keep nothing.
     """
     if not table.is_local(uri):
         return False
-    newer = table.take(handle, sorted({new for new, _ in pairs}))
+    rows = table.take(handle, sorted({row_id for pair in pairs for row_id in pair}))
     batches: dict[str, dict[int, bytes]] = {}
+    heads: dict[int, Row] = {}  # by row id, the newest of the rows of the same id and batch
     for new, old in pairs:
-        row = newer[new]
-        batches.setdefault(row.batch or REPAIR, {})[old] = state_of(row)
+        head = heads.setdefault(new, rows[new])
+        if head.batch and head.batch != rows[old].batch:
+            batches.setdefault(head.batch, {})[old] = state_of(head)
+        else:
+            batches.setdefault(REPAIR, {})[old] = state_of(rows[new])
+        if head.batch == rows[old].batch:
+            heads[old] = head
     for batch, written in batches.items():
         former = _former(handle, conditions.rows(written), True)
-        # One row of each id to a file: there may be several older ones.
-        order = former["_rowid"].to_pylist()
+        at = {row_id: place for place, row_id in enumerate(former["_rowid"].to_pylist())}
+        # One row of each id to a file, the newer ones in the first: there may be several.
         files: list[dict[str, int]] = []
-        for place, id_ in enumerate(former["id"].to_pylist()):
-            file = next((one for one in files if id_ not in one), None)
+        for row_id in written:
+            file = next((one for one in files if rows[row_id].id not in one), None)
             if file is None:
                 files.append(file := {})
-            file[id_] = place
-        for file in files:
-            digests = {id_: written[order[place]] for id_, place in file.items()}
-            _put(uri, handle, batch, former.take(list(file.values())), digests)
+            file[rows[row_id].id] = row_id
+        for order, file in enumerate(reversed(files)):
+            digests = {id_: written[row_id] for id_, row_id in file.items()}
+            taken = former.take([at[row_id] for row_id in file.values()])
+            _put(uri, handle, batch, taken, digests, order)
     _give_up_oldest(uri)
     return True
 
 
-def _put(uri: str, handle: Any, batch: str, former: pa.Table, written: Mapping[str, bytes]) -> None:
-    """Write a file of former rows, each with the digest of what takes its place."""
+def _put(
+    uri: str,
+    handle: Any,
+    batch: str,
+    former: pa.Table,
+    written: Mapping[str, bytes],
+    order: int = 0,
+) -> None:
+    """Write a file of former rows, each with the digest of what takes its place.
+
+    Of several at one version, the one with the greater ``order`` holds the newer rows.
+    """
     former = former.drop_columns("_rowid")
     digests = pa.array([written[id_] for id_ in former["id"].to_pylist()], pa.binary())
     sink = pa.BufferOutputStream()
@@ -152,7 +170,7 @@ def _put(uri: str, handle: Any, batch: str, former: pa.Table, written: Mapping[s
         file.write_table(former)
     place = _folder(uri, batch)
     place.mkdir(parents=True, exist_ok=True)
-    name = f"{int(handle.version):012d}-{uuid.uuid4().hex[:8]}.arrow"
+    name = f"{int(handle.version):012d}-{order:04d}{uuid.uuid4().hex[:8]}.arrow"
     durable.write_whole(place / name, sink.getvalue().to_pybytes())
 
 
@@ -186,7 +204,6 @@ def plan(uri: str, handle: Any, batch: str, brought: Sequence[str]) -> Plan:
             oldest[row.id] = row
             full[row.id] = full.get(row.id, False) or "embedding" in kept.column_names
     found = Plan([], files, {}, Undone())
-    own = "" if batch == REPAIR else batch
     now = table.rows_by_id(handle, newest)
     for id_, before in oldest.items():
         current = now.get(id_)
@@ -195,7 +212,8 @@ def plan(uri: str, handle: Any, batch: str, brought: Sequence[str]) -> Plan:
         if current is not None and _is_again(current, before):
             continue  # restored by an undo that was cut off
         same = current is not None and _is_state(current, newest[id_])
-        if same and current is not None and (not full[id_] or current.batch == own):
+        own = ("", before.batch) if batch == REPAIR else (batch,)
+        if same and current is not None and (not full[id_] or current.batch in own):
             found.restore[id_] = full[id_]
         else:
             found.undone.later.append(id_)

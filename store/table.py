@@ -264,11 +264,9 @@ def stored(table: Any, ids: Iterable[str]) -> dict[str, Stored]:
 
 def by_digest(table: Any, digests: Iterable[bytes]) -> Iterator[tuple[bytes, str]]:
     """(sha256, id) of the stored rows with one of these digests; no other column is read."""
-    from lancedb.expr import col
-
     wanted = list(dict.fromkeys(digests))
     for start in range(0, len(wanted), _LOOKUP):
-        condition = col("sha256").isin(wanted[start : start + _LOOKUP])
+        condition = conditions.among(wanted[start : start + _LOOKUP], "sha256")
         found = scan(table, ["sha256", "id"], condition)
         yield from zip(found["sha256"].to_pylist(), found["id"].to_pylist(), strict=True)
 

@@ -20,7 +20,7 @@ from store import (
     replaced,
     table,
 )
-from store.errors import BadQuery, StoreUnreachable, UnknownId
+from store.errors import BadQuery, BadRows, StoreUnreachable, UnknownId
 from store.filters import Where
 from store.schema import Row, UpsertReport
 
@@ -181,13 +181,20 @@ def update_metadata(uri: str, handle: Any, rows: Sequence[Row]) -> int:
 
 def set_readers(uri: str, handle: Any, readers: Mapping[str, int]) -> None:
     """Note for stored rows by which version of the pixel reader they are right; nothing else."""
+    for id_, version in readers.items():
+        if not arrow.is_reader(version):
+            raise BadRows(f"row {id_!r}: {version!r} is no version of a pixel reader")
     if not readers:
         return
 
     def work() -> None:
+        stored = table.stored(handle, readers)
+        if not stored:
+            return
         columns.make_room(handle, {}, arrow.lacking(handle.schema))
-        made = arrow.readers_to_arrow(readers)
-        handle.merge_insert("id").when_matched_update_all().execute(made)
+        made = arrow.readers_to_arrow({id_: readers[id_] for id_ in stored})
+        row_ids = [one.row_id for one in stored.values()]
+        counted.merged(uri, handle, made, row_ids, insert=False)
 
     commit(uri, handle, work)
     maintain.when_due(uri, handle)
@@ -251,6 +258,8 @@ def _remove(uri: str, handle: Any, where: Where | None, ids: Sequence[str] | Non
 
 def undo(uri: str, handle: Any, batch: str, dimension: int, dry_run: bool) -> replaced.Undone:
     """Take back what a batch did; see Gallery.undo."""
+    if not batch:  # rows that were written without one are no batch
+        raise BadQuery("undo needs the name of a batch; list them with: cxr batches")
 
     def plan() -> replaced.Plan:
         return replaced.plan(uri, handle, batch, matching(handle, Where(batch=(batch,)), None))

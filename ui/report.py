@@ -141,7 +141,7 @@ def _precision(facts: Facts) -> list[str]:
         parts.append(_verdict(evaluation))
     if "precision" in facts.pictures:
         parts.append(_picture(facts, "precision", "Precision@k of each protocol beside its floors"))
-    parts += [f"Not measured: {sentence}" for sentence in facts.left_out]
+    parts += [f"Not measured: {plain(sentence)}" for sentence in facts.left_out]
     return parts
 
 

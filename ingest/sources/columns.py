@@ -171,7 +171,15 @@ def make_plan(
         own={name: kind for name, kind in kinds.items() if kind is not None},
         notes=tuple(blank),
     )
-    labels = likely or _flag_columns(sheet, rest, cells)
+    if likely and not named and {*(cells[likely[0]] or ())} <= {""}:
+        try:
+            labels = _flag_columns(sheet, rest, cells)
+        except BadSource:
+            labels = likely
+        else:
+            plan = replace(plan, notes=(*plan.notes, f"column {likely[0]!r} is blank"))
+    else:
+        labels = likely or _flag_columns(sheet, rest, cells)
     if len(labels) == 1:
         return _with_labels(plan, labels[0], cells[labels[0]] or (), label_names)
     if label_names:
@@ -220,6 +228,7 @@ def _with_labels(plan: Plan, heading: str, cells: Collection[str], named: Sequen
     said = []
     if names:
         values = {part for cell in cells for part in _named(cell, joint)}
+        values = classes.to_be_named(heading, values, names)
         said = classes.check_names(names, values, f"column {heading!r}")
     means, notes = classes.classes(heading, cells, names)
     if not (means or names):

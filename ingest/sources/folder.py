@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,8 @@ from ingest.sources.matching import FileIndex
 from ingest.sources.source import Source
 from ingest.tree import Tree, confined, scan, shown
 from store.errors import UsageError
+
+_OWN_ROW = "differs in its ending alone, and has a row of its own"
 
 
 def records(
@@ -105,7 +107,8 @@ def records(
         sheet = read_sheet(labels, links=within is None)
         index = FileIndex(tree.files, tree.root, prefix=file_prefix)
         plan = make_plan(sheet, index, file_column, id_column, label_column, columns, label_names)
-        return _from_sheet(name, tree, index, plan, uncertain, unlabelled, masks, read)
+        masks_index = FileIndex(tree.masks, tree.root, prefix=file_prefix)
+        return _from_sheet(name, tree, index, masks_index, plan, uncertain, unlabelled, read)
     told: dict[str, Any] = {"masks": masks} if masks else {}
     prefix = f"{name}/"
     if not by_folder:
@@ -148,14 +151,14 @@ def _from_sheet(
     name: str,
     tree: Tree,
     index: FileIndex,
+    masks_index: FileIndex,
     plan: Plan,
     uncertain: str,
     unlabelled: bool,
-    masks: int,
     read: Reader,
 ) -> Source:
     Findings().metadata(uncertain)  # refuses an unknown policy before anything is read
-    sheet, table = plan.sheet, plan.sheet.path.name
+    sheet, table, masks = plan.sheet, plan.sheet.path.name, len(tree.masks)
     matching = index.match(sheet.cells(plan.file))
     reader = reader_column(plan)
     extra: list[Rejection] = []
@@ -163,12 +166,14 @@ def _from_sheet(
     alike: dict[str, Findings] = {}
     bad_ages = 0
     at = sheet.headings.index(plan.file)
+    named = set(matching.films.values())
     for line, cells in sheet.lines():
         place, cell = f"{table}:{line}", cells[at]
         found = matching.film(cell) if cell else None
         if found is None:
             if not cell or matching.path(cell) not in matching.claimed:
-                extra.append(Rejection(place, "file_missing", _no_file(tree, index, cell)))
+                why = _no_file(tree, index, masks_index, named, cell)
+                extra.append(Rejection(place, "file_missing", why))
             elif (films := matching.several.get(matching.path(cell))) is not None:
                 extra.append(several(tree, place, cell, films))
             continue  # else the file is contested, and refused for both rows
@@ -183,6 +188,8 @@ def _from_sheet(
         else:
             if plan.joined:  # most cells of one column occur again and again
                 alike[labels] = one.findings
+        if line in sheet.wide:
+            one.wrong = f"{place}: {sheet.wide[line]}"
         one.reader = row[reader] or "consensus" if reader else None
         bad_ages += plan.odd_age(row)
         rows.setdefault(found, []).append(one)
@@ -222,12 +229,27 @@ def _from_sheet(
     )
 
 
-def _no_file(tree: Tree, index: FileIndex, cell: str) -> str:
-    """Why a line of the CSV leads to no image."""
+def _no_file(
+    tree: Tree, index: FileIndex, masks_index: FileIndex, named: Collection[str], cell: str
+) -> str:
+    """Why a line of the CSV leads to no image.
+
+    Args:
+        tree: what lies there.
+        index: the films.
+        masks_index: the files that were left out as masks.
+        named: films that have a row.
+        cell: what the line says.
+    """
     below = shown(str(tree.root))
     if not cell:
         return f"the cell is empty; expected the path or the name of a file below {below}"
+    if masks := masks_index.could_mean(cell):
+        return f"{shown(masks[0])!r} was left out as a mask, segmentation or preview"
     detail = f"no file below {below} has a path that agrees with {cell!r} from the end"
+    if films := index.could_mean(cell):
+        own = next((film for film in films if film in named), None)
+        return f"{detail}; {shown(own)!r} {_OWN_ROW}" if own else detail
     other = index.same_name(cell)
     if other is None:
         return detail

@@ -98,7 +98,7 @@ def _is_masks(name: str) -> bool:
 
 
 def leave_out_masks(tree: Tree) -> int:
-    """Take masks, segmentations and previews out of a tree; how many they were.
+    """Take masks, segmentations and previews out of a tree, into its ``masks``; how many.
 
     The innermost folder that is named after its content decides: of ``Segmentation/COVID/images``
     and ``Segmentation/COVID/masks`` only the second. A file beside the film that it is a mask of
@@ -122,10 +122,10 @@ def leave_out_masks(tree: Tree) -> int:
         of_film = _MASK_FILE.fullmatch(name.rpartition(".")[0])
         return of_film is not None and of_film[1].casefold() in stems
 
-    kept = [path for path in tree.files if not is_mask(path)]
-    left_out = len(tree.files) - len(kept)
-    tree.files = kept
-    return left_out
+    tree.masks = [path for path in tree.files if is_mask(path)]
+    left_out = set(tree.masks)
+    tree.files = [path for path in tree.files if path not in left_out]
+    return len(left_out)
 
 
 def _holds_masks(folders: tuple[str, ...], images: Collection[tuple[str, ...]]) -> bool:

@@ -31,7 +31,8 @@ _ENDINGS = {
 }
 _ODD = re.compile(r"//|(?:^|/)\.{0,2}(?:/|$)|\s/|/\s")
 _DRIVE = re.compile(r"[A-Za-z]:/")
-_NUMBER = re.compile(r"0|[1-9][0-9]*")
+# 7.0 is what becomes of 7 in a column of numbers with a blank.
+_NUMBER = re.compile(r"(0|[1-9][0-9]*)(?:\.0)?")
 #: Films that are named in a message about a cell that several could mean.
 _NAMED = 2
 
@@ -70,8 +71,9 @@ def _small_ending(path: str) -> str:
 
 
 def _cell_number(path: str) -> str | None:
-    """A cell that may have lost zeros: nothing but digits, the first of them no zero."""
-    return path if _NUMBER.fullmatch(path) else None
+    """A cell that may have lost zeros: the number that it is, the first digit no zero."""
+    found = _NUMBER.fullmatch(path)
+    return found[1] if found else None
 
 
 def _film_number(path: str) -> str | None:
@@ -213,7 +215,9 @@ class Matching:
             for cell in self._paths.values():
                 self._names.setdefault(stem_of(cell.rpartition("/")[2]), cell)
         near = self._names.get(stem_of(path_of(film).rpartition("/")[2]))
-        told = f"; nearest is {near!r}, in another folder" if near else ""
+        same = near is not None and agree(stem_of(near), stem_of(path_of(whole)))
+        of = "of another file" if same else "in another folder"
+        told = f"; nearest is {near!r}, {of}" if near else ""
         return (
             f"{table} has no row for this file: its path {shown(whole)!r} was compared with "
             f"{len(self._paths):,} cells, from the end, folder by folder, with and without "
@@ -290,6 +294,10 @@ class FileIndex:
     def same_name(self, cell: str) -> str | None:
         """A film with the name of a cell, in whatever folder: for messages only."""
         return self._named().get(stem_of(self.cut(cell).rpartition("/")[2]))
+
+    def could_mean(self, cell: str) -> list[str]:
+        """The films that a cell by itself could mean, whichever other cells name them."""
+        return [self._files[number] for number in self._meant(cell)]
 
     def elsewhere(self, cell: str) -> str | None:
         """What a cell begins with if it is the path of one of the films on another machine."""

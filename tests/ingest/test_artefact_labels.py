@@ -148,6 +148,11 @@ def test_two_numbers_are_two_classes(tmp_path: Path) -> None:
         assert read(tmp_path, values, name="label").labels == [("0",), ("1",), ("1",), ()]
         found = read(tmp_path, values, name="label", label_names=["0=normal,1=pneumonia"])
         assert found.labels == [("normal",), ("pneumonia",), ("pneumonia",), ()]
+    for unsure in ([0, 1, -1], ["no", "yes", "maybe"]):
+        names = [f"{unsure[0]}=normal,{unsure[1]}=pneumonia"]
+        found = read(tmp_path, unsure, name="label", label_names=names)
+        assert found.labels == [("normal",), ("pneumonia",), ()]
+        assert found.columns["uncertain"][2] == ("pneumonia",)
     found = read(tmp_path, [True, False], name="pneumonia", label_column=["pneumonia"])
     assert found.labels == [("pneumonia",), ("no pneumonia",)]
 
@@ -179,6 +184,8 @@ def test_a_column_for_each_finding(tmp_path: Path) -> None:
     ("values", "message"),
     [
         ([["a"], ["b", "a", "b"]], r"row 'film 1', column 'labels': 'b' stands more than once"),
+        (["a", "b|a| b"], r"row 'film 1', column 'labels': 'b' stands more than once"),
+        (["['a']", "['b', 'a', 'b']"], r"row 'film 1', column 'labels': 'b' stands more than once"),
         ([[0, 2], [1, 1]], r"row 'film 1', column 'labels': '1' stands more than once"),
         ([[True], [True, False]], r"0 and 1 for each finding, as many in every row"),
         ([[1.0], [1.0, 0.0]], r"0 and 1 for each finding, as many in every row"),

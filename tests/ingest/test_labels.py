@@ -111,6 +111,28 @@ def test_a_value_that_is_not_sure_is_no_class(tmp_path: Path) -> None:
     assert said(table(tmp_path, "label|1|0|-1"), *beside)[2] == ((), (), ("1",), True)
 
 
+@pytest.mark.parametrize(
+    ("text", "names", "unsure"),
+    [
+        ("label|0|1|-1", "0=normal,1=pneumonia", "pneumonia"),
+        ("label|0.0|1.0|-1.0", "0=normal,1=pneumonia", "pneumonia"),
+        ("label|no|yes|maybe", "no=normal,yes=pneumonia", "pneumonia"),
+        ("Edema|0|1|-1", "0=dry,1=wet", "wet"),
+    ],
+)
+def test_a_value_that_is_not_sure_needs_no_name(
+    tmp_path: Path, text: str, names: str, unsure: str
+) -> None:
+    source = table(tmp_path, text, label_names=[names])
+    assert source.note is None
+    last = said(source, "labels", "uncertain", "labelled")[2]
+    assert last == ((), (unsure,), True)
+    # Nor does the advice ask for one; a name that is given counts.
+    assert "-1=NAME" not in str(table(tmp_path, "label|0|1|-1").note)
+    called = table(tmp_path, "label|0|1|-1", label_names=["0=a,1=b,-1=c"])
+    assert said(called) == [("a",), ("b",), ("c",)]
+
+
 def test_several_columns_of_0_and_1_are_findings(tmp_path: Path) -> None:
     source = table(tmp_path, "Edema,Mass|1,0|0,0|,")
     assert said(source, "labels", "absent", "labelled") == [
@@ -173,6 +195,28 @@ def test_rows_of_a_film_that_name_both_classes_contradict(tmp_path: Path, names:
     assert refused(source) == {"a.png": "contradictory_rows"}
 
 
+@pytest.mark.parametrize(
+    ("heading", "refusal"),
+    [
+        ("label", {"a.png": "contradictory_rows"}),
+        ("Diagnosis", {"a.png": "contradictory_rows"}),
+        ("finding", {}),
+        ("class_name", {}),
+    ],
+)
+def test_normal_and_another_are_two_classes_under_a_heading_of_classes(
+    tmp_path: Path, heading: str, refusal: dict[str, str]
+) -> None:
+    root = films(tmp_path / "s", "a.png", "b.png", "c.png")
+    text = f"file,{heading}\na.png,normal\na.png,pneumonia\nb.png,normal\nc.png,pneumonia\n"
+    source = open_source("folder", root, labels=write(tmp_path, "t.csv", text))
+    assert refused(source) == refusal
+    # Of more than two, a film may have several: then "normal" gives way.
+    more = write(tmp_path, "t.csv", f"{text}c.png,effusion\n")
+    found = said(open_source("folder", root, labels=more))
+    assert found == [("pneumonia",), ("normal",), ("pneumonia", "effusion")]
+
+
 def test_rows_of_a_film_may_name_several_of_many_numbers(tmp_path: Path) -> None:
     root = films(tmp_path / "s", "a.png", "b.png")
     sheet = write(tmp_path, "t.csv", "file,class_id\na.png,0.0\na.png,3.0\nb.png,14\n")
@@ -223,6 +267,7 @@ def test_the_binary_case_in_numbers_and_in_words() -> None:
         ("(mild) effusion (left)", None),
         ("[unknown] effusion", None),
         ("{'a': 1}", None),
+        ("[1]? effusion", None),
         ("", None),
     ],
 )
@@ -231,6 +276,36 @@ def test_cells_that_are_lists_in_text(cell: str, found: tuple[str, ...] | None) 
         assert items(cell) == ("__import__('os').getcwd()",) or items(cell)  # text, never run
         return
     assert items(cell) == found
+
+
+@pytest.mark.parametrize("cell", ["['normal'", '["a", "b', "[0", "[mass", "[0 1", "["])
+def test_half_a_list_is_no_label(tmp_path: Path, cell: str) -> None:
+    with pytest.raises(ValueError, match="begins as a list and does not end as one"):
+        items(cell)
+    quoted = cell.replace('"', '""')
+    source = table(tmp_path, f'label|mass|"{quoted}"|effusion')
+    assert refused(source) == {"b.png": "bad_label"}
+
+
+def test_a_line_of_more_cells_than_headings_loses_no_finding_in_silence(tmp_path: Path) -> None:
+    source = table(tmp_path, "label|effusion, mass|edema|mass,,|['a', 'b']")
+    found = [one for one in source.records if isinstance(one, Rejection)]
+    assert {one.source.rpartition("/")[2] for one in found} == {"a.png", "d.png"}
+    assert found[0].reason == "bad_label"
+    assert found[0].detail == (
+        "t.csv:2: 3 cells for 2 headings; put double quotes around a cell that holds ','"
+    )
+    # Under a separator at the end of the headings there is a column, if one without a name.
+    assert said(table(tmp_path, "label,|edema,seen twice|mass,")) == [("edema",), ("mass",)]
+
+
+def test_a_blank_column_of_labels_gives_way_to_findings(tmp_path: Path) -> None:
+    source = table(tmp_path, "label,Edema,Mass|,1,0|,0,0|,,")
+    assert source.labelling["label_columns"] == ["Edema", "Mass"]
+    assert "column 'label' is blank" in str(source.note)
+    assert said(source, "labels", "labelled") == [(("Edema",), True), ((), True), ((), False)]
+    assert said(table(tmp_path, "label,Edema|,1|,0", label_column=["label"])) == [(), ()]
+    assert said(table(tmp_path, "label,ward|,1|,0"), "labelled") == [False, False]
 
 
 @given(st.lists(st.text(st.characters(exclude_categories=["C"]), min_size=1, max_size=9)))
@@ -542,6 +617,11 @@ def test_masks_of_a_table_are_no_films_either(tmp_path: Path) -> None:
     source = open_source("folder", root, labels=sheet)
     assert source.labelling["masks"] == 1 and "1 masks" in str(source.note)
     assert said(source) == [("x",), ("y",)]
+    rows = "file,label\nimages/a.png,x\nmasks/a.png,x\nimages/b.png,y\n"
+    named = open_source("folder", root, labels=write(tmp_path, "t.csv", rows))
+    (row,) = (one for one in named.records if isinstance(one, Rejection))
+    assert (row.reason, row.source) == ("file_missing", "t.csv:3")
+    assert "'masks/a.png' was left out as a mask, segmentation or preview" in row.detail
 
 
 def test_a_data_set_of_segmentations_is_no_mask(tmp_path: Path) -> None:

@@ -169,6 +169,26 @@ def test_contradicting_folders_are_no_match(tmp_path: Path) -> None:
     assert "nearest is 'train/patient1/study1/view1.png', in another folder" in last
 
 
+def test_another_ending_of_a_film_with_a_row_of_its_own_is_said_as_such(tmp_path: Path) -> None:
+    root = films(tmp_path / "films", "a/0.png", "b/1.png", "b/1.jpg")
+    rows = "path,label\na/0.png,x\na/0.PNG,y\na/0,z\nb/1.png,x\n"
+    source = open_source("folder", root, labels=write(tmp_path, "t.csv", rows))
+    details = {one.source: one.detail for one in source.records if isinstance(one, Rejection)}
+    assert set(details) == {"t.csv:3", "t.csv:4", f"{root}/b/1.jpg"}
+    assert not any("another folder" in detail for detail in details.values())
+    own = "'a/0.png' differs in its ending alone, and has a row of its own"
+    assert own in details["t.csv:3"] and own in details["t.csv:4"]
+    assert "nearest is 'b/1.png', of another file" in details[f"{root}/b/1.jpg"]
+
+
+def test_ids_that_became_floats_on_the_way_are_eaten_zeros_too(tmp_path: Path) -> None:
+    """What pandas writes of a column of ids with a blank among them."""
+    root = films(tmp_path / "s", "0007.png", "0010.png", "0.5.png")
+    found, refused = read(root, "id,label\n7.0,x\n10.0,y\n,z\n0.5,w\n")
+    assert labels(found) == {"0007.png": ("x",), "0010.png": ("y",), "0.5.png": ("w",)}
+    assert refused == {"t.csv:4": "file_missing"}
+
+
 def test_one_row_of_another_patient_is_no_match_however_little_is_known(tmp_path: Path) -> None:
     root = films(tmp_path / "patient2" / "study1", "view1.png")
     found, refused = read(root, "path,label\npatient1/study1/view1.png,x\n")

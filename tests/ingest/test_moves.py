@@ -62,7 +62,9 @@ def test_one_film_that_differs_is_enough(tmp_path: Path, gallery: Gallery) -> No
     run(films(tmp_path / "2024" / "films", 9), gallery)
     copytree(tmp_path / "2024", tmp_path / "2025")
     write(tmp_path, "2025/films/8.png", png(99, 16))
-    refused(tmp_path / "2025" / "films", gallery)
+    said = refused(tmp_path / "2025" / "films", gallery)
+    assert "9 films here have the ids of films that came from another folder" in said
+    assert "and 1 or more of them are not the same films: 'films/8.png' came from" in said
 
 
 def test_whoever_wants_takes_their_place(tmp_path: Path, gallery: Gallery) -> None:

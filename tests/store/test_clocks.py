@@ -144,3 +144,18 @@ def test_what_was_just_written_is_forced_to_disk_though_the_clock_was_set_forwar
         os.utime(tmp_path / name, (10**9 - age, 10**9 - age))
     durable.sync(tmp_path)
     assert "new" in forced and "old" not in forced
+
+
+def test_what_was_written_since_the_last_acknowledged_commit_is_forced_whatever_the_clock_did(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forced: list[str] = []
+    durable.write_whole(tmp_path / "_cxr_acknowledged.json", b'{"version": 1}')
+    monkeypatch.setattr(durable, "_fsync", lambda path: forced.append(path.name))
+    # A day passes on the clock between the rows and the manifest of one commit.
+    for name, age in (("old", 200_000), ("_cxr_acknowledged.json", 100_000), ("rows", 90_000)):
+        (tmp_path / name).write_bytes(b"x")
+        os.utime(tmp_path / name, (10**9 - age, 10**9 - age))
+    (tmp_path / "manifest").write_bytes(b"x")
+    durable.sync(tmp_path)
+    assert {"rows", "manifest"} <= set(forced) and "old" not in forced

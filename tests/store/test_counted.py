@@ -29,7 +29,11 @@ def content(gallery: Gallery) -> dict[str, tuple[object, ...]]:
     ids = gallery.ids()
     rows = gallery.rows(ids)
     return {
-        id_: (rows[id_].sha256, rows[id_].labels, rows[id_].batch, rows[id_].view) for id_ in ids
+        id_: (
+            *(rows[id_].sha256, rows[id_].labels, rows[id_].batch, rows[id_].view),
+            rows[id_].pixel_reader,
+        )
+        for id_ in ids
     }
 
 
@@ -112,6 +116,7 @@ def _adds_twice(patch: pytest.MonkeyPatch) -> None:
             _merges_by_nothing,
             lambda one: one.update_metadata(named("a", labels=[("x",)], batch="four")),
         ),
+        (_merges_by_nothing, lambda one: one.set_readers({"a": 7})),
         (_adds_twice, lambda one: one.upsert(named("x", "y", seed=5))),
     ],
 )
@@ -202,3 +207,16 @@ def test_a_correction_of_a_row_that_another_writer_deleted(
     between(monkeypatch, "merged", lambda: other.delete(ids=["b"]))
     assert mine.update_metadata(named("a", "b", "c", view="AP", batch="mine")) == 2
     assert {id_: one[3] for id_, one in content(mine).items()} == {"a": "AP", "c": "AP"}
+
+
+def test_a_row_that_another_writer_deleted_is_written_again(
+    two: tuple[Gallery, Gallery], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine, other = two
+    between(monkeypatch, "merged", lambda: other.delete(ids=["b"]))
+    report = mine.upsert(named("b", "d", seed=8, batch="mine"))
+    assert (report.inserted, report.updated, report.unchanged) == (2, 0, 0)
+    assert {id_: one[2] for id_, one in content(mine).items()} == {
+        "a": "one", "b": "mine", "c": "one", "d": "mine",
+    }  # fmt: skip
+    assert mine.check() == []

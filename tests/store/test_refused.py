@@ -68,7 +68,15 @@ ROWS = {
     "a width that is too large": {"width": 2**40},
     "a height that is a text": {"height": "28"},
     "a digest as text": {"sha256": "ab" * 16},
-    "a picture as text": {"thumbnail": 5},
+    "a number as picture": {"thumbnail": 5},
+    "a picture as text": {"thumbnail": "png"},
+    "no reader": {"pixel_reader": None},
+    "half a reader": {"pixel_reader": 1.5},
+    "a reader before the first": {"pixel_reader": -1},
+    "a time as text": {"ingested_at": "2026-01-01"},
+    "a day as time": {"ingested_at": date(2026, 1, 1)},
+    "own columns that are none": {"extra": None},
+    "own columns without names": {"extra": [1]},
     "a complex vector": {"embedding": np.ones(8) * (1 + 1j) / np.sqrt(8)},
     "a vector of texts": {"embedding": np.array(["a"] * 8)},
     "a list as vector": {"embedding": [1.0] + [0.0] * 7},
@@ -81,7 +89,8 @@ def test_rows(gallery: Gallery, columns: dict[str, Any]) -> None:
         gallery.upsert([one(), one(**{"id": "new/1"} | columns)])
     assert "\n" not in str(refused.value) and len(str(refused.value)) < 400
     str(refused.value).encode()  # it can be printed
-    metadata = {"width", "height", "sha256", "thumbnail", "embedding"}.isdisjoint(columns)
+    image = {"width", "height", "sha256", "thumbnail", "embedding", "pixel_reader", "ingested_at"}
+    metadata = image.isdisjoint(columns)
     if metadata:
         with pytest.raises(BadRows):
             gallery.update_metadata([one(**{"id": "set/test/1"} | columns)])
@@ -112,11 +121,16 @@ QUESTIONS: dict[str, tuple[type[CxrError], Callable[[Gallery], object]]] = {
     "delete one text": (BadQuery, lambda g: g.delete(ids="set/test/0")),
     "delete a half batch": (BadFilter, lambda g: g.delete(batch=HALF)),
     "undo a half batch": (BadFilter, lambda g: g.undo(HALF)),
+    "undo a batch without a name": (BadQuery, lambda g: g.undo("")),
+    "a reader as text": (BadRows, lambda g: g.set_readers({"set/test/0": "2"})),
+    "too late a reader": (BadRows, lambda g: g.set_readers({"set/test/0": 2**64 - 1})),
     "a half label": (BadFilter, lambda g: g.ids(Where(label=(HALF,)))),
     "no label": (BadFilter, lambda g: g.ids(Where(label=(None,)))),
     "a label of numbers": (BadFilter, lambda g: g.ids(Where(label=(2**64 - 1,)))),
     "an own number": (BadFilter, lambda g: g.ids(Where(extra=(("ward", 2**64 - 1),)))),
     "an own half text": (BadFilter, lambda g: g.ids(Where(extra=(("who", HALF),)))),
+    "an own column without a value": (BadFilter, lambda g: g.ids(Where(extra=("ward",)))),
+    "an age that no float is": (BadFilter, lambda g: g.ids(Where(age_min=10**400))),
     "an age as text": (BadFilter, lambda g: g.ids(Where(age_min="3"))),
     "a condition": (BadFilter, lambda g: parse_where([f"label={HALF}"])),
 }

@@ -111,6 +111,26 @@ def test_a_repair_keeps_the_newest_and_the_others_can_come_back(tmp_path: Path) 
     assert gallery.check() == []
 
 
+@pytest.mark.parametrize("turn", range(4))  # the order of files of one version must not matter
+def test_several_of_one_batch(tmp_path: Path, turn: int) -> None:
+    gallery = Gallery.create(tmp_path, STAMP)
+    gallery.upsert([row("a", 0, "one"), row("b'", 1, "one"), row("c", 2, "one")])
+    add(gallery, [row("a", 10, "two"), row("b'", 11, "one"), row("c", 12, "two")])
+    add(gallery, [row("a", 20, "two"), row("b'", 21, "one"), row("c", 22, "")])
+    gallery.repair()
+    holds(gallery, {"a": row("a", 20, "two"), "b'": row("b'", 21, "one"), "c": row("c", 22, "")})
+    assert gallery.undo("two", dry_run=True).restored == 1
+    undone = gallery.undo("two")
+    assert (undone.restored, undone.removed, undone.later) == (1, 0, ["c"])
+    # Where no other batch took its place, undoing a batch would not bring an older row back.
+    undone = gallery.undo("repair")
+    assert undone.restored == 2 and undone.later == ["a"]
+    holds(gallery, {"a": row("a", 0, "one"), "b'": row("b'", 1, "one"), "c": row("c", 12, "two")})
+    assert gallery.undo("two").restored == 1
+    holds(gallery, {"a": row("a", 0, "one"), "b'": row("b'", 1, "one"), "c": row("c", 2, "one")})
+    assert gallery.check() == []
+
+
 def test_the_command(tmp_path: Path) -> None:
     with_twins(tmp_path)
     run = CliRunner()

@@ -92,7 +92,7 @@ def _say_repaired(done: Repaired) -> None:
     more = f" and {len(done.ids) - 20:,} more" if len(done.ids) > 20 else ""
     place = (
         "they are in the undo store: cxr batches --undo BATCH of the newer row brings one back, "
-        f"--undo {REPAIR} where it has no batch"
+        f"--undo {REPAIR} where that has none, or the same one"
         if done.kept
         else "galleries on object stores have no undo store"
     )
