@@ -6,6 +6,7 @@ closed or a server that ends takes no batch with it.
 
 from __future__ import annotations
 
+import math
 import os
 import subprocess
 import sys
@@ -29,6 +30,8 @@ except ImportError:  # Windows: a job that was cut off looks as if it ran on
 _KEEP = 20
 WAITING, RUNNING = "waiting", "running"
 _MESSAGE_MAX = 600
+#: By how much the clock of a file server may be ahead of ours.
+_CLOCKS_DIFFER_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,8 +185,9 @@ def _left(path: Path, note: dict[str, Any]) -> bool:
 
 
 def _age(path: Path) -> float:
-    """Seconds since something changed there."""
+    """Seconds since something changed there; endless where the clock has been set back since."""
     try:
-        return datetime.now(UTC).timestamp() - path.stat().st_mtime
+        age = datetime.now(UTC).timestamp() - path.stat().st_mtime
     except OSError:
         return 0.0
+    return age if age > -_CLOCKS_DIFFER_S else math.inf
