@@ -25,7 +25,8 @@ from store.errors import BadImage
 Values = npt.NDArray[Any]
 
 _PNG = b"\x89PNG\r\n\x1a\n"
-_TIFF = (b"II*\0", b"MM\0*")
+_BIG_ENDIAN_BIG = b"MM\0+"
+_TIFF = (b"II*\0", b"MM\0*", b"II+\0", _BIG_ENDIAN_BIG)
 _J2K = b"\xff\x4f\xff\x51"
 _JP2 = b"\0\0\0\x0cjP  "
 #: Colour type of a PNG to its samples a pixel.
@@ -145,7 +146,15 @@ def _png_samples(data: bytes, width: int, height: int) -> Values:
 def _tiff(data: bytes, name: str) -> Found | None:
     """A TIFF of more than 8 bits a sample."""
     page = tiff.first_page(io.BytesIO(data))
-    if page is None or tiff.bits_of(page) <= 8:
+    if page is None:
+        return None
+    if tiff.bits_of(page) <= 8:
+        if data.startswith(_BIG_ENDIAN_BIG):
+            raise BadImage(
+                "unsupported",
+                f"{name} is a big-endian BigTIFF of {tiff.bits_of(page)} bits, which is not read; "
+                "convert it to PNG",
+            )
         return None
     if (what := tiff.unread(page)) is not None:
         raise BadImage(

@@ -21,7 +21,7 @@ from PIL import Image
 from ingest.body_parts import Choice
 from ingest.dicom_file import read_header
 from ingest.dicom_header import COLOUR, GREY, KEPT, PALETTE, check_header, meaning, metadata
-from ingest.dicom_pixels import Cells, colour_pixels, grey_cells, no_cells
+from ingest.dicom_pixels import JPEG_LS, Cells, colour_pixels, grey_cells, no_cells
 from ingest.dicom_tones import palette_pixels, read_tones, shown
 from ingest.dicom_values import Notes, text
 from ingest.images import halved, large_alone
@@ -132,6 +132,8 @@ def is_read_anew(file: BinaryIO) -> bool:
         tones = read_tones(header, cells, notes)
     except Exception:
         return True
+    if cells.signed and header.file_meta.TransferSyntaxUID == JPEG_LS:
+        return True  # whose cells may lack the sign that version 1 took from them
     return bool(notes.told()) or cells.shift > 0 or not tones.is_plain()
 
 
@@ -167,7 +169,7 @@ def _decode(data: bytes, name: str, body_part: Choice, notes: Notes) -> tuple[Pi
 
 def _pixels(header: Any, data: bytes, start: int, name: str, notes: Notes) -> Pixels:
     if meaning(header) in COLOUR:
-        grey = _grey_of(colour_pixels(header, data, name, notes), name)
+        grey = _grey_of(colour_pixels(header, data, start, name, notes), name)
         if grey.dtype == np.uint8:
             return np.asarray(grey)
         bits = grey.dtype.itemsize * 8

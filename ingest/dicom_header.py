@@ -69,6 +69,10 @@ def check_header(
     told = (text(film, "Modality") or "").upper()
     kind = storage_class(film)
     secondary = kind.startswith(_SECONDARY)
+    if not told and film.get("Rows") is None:
+        raise BadImage(
+            "no_pixels", f"{name} holds no image: it is cut short, or none was ever in it"
+        )
     modality = _ALIASES.get(told, told) or _CLASSES.get(kind, "")
     if modality not in MODALITIES and not (secondary and modality in ("OT", "SC", "")):
         raise BadImage(

@@ -16,16 +16,22 @@ import numpy as np
 import numpy.typing as npt
 
 from ingest.dicom_file import EXPLICIT, IMPLICIT, give_syntax, library
-from ingest.dicom_stream import check_codestream, check_decoder
+from ingest.dicom_stream import (
+    check_codestream,
+    check_decoder,
+    is_jpeg_of_12_bits,
+    jpeg_of_12_bits,
+)
 from ingest.dicom_values import Notes, whole
 from store.errors import BadImage
 
 #: The element of the pixels, little endian, as it begins.
 _PIXEL_DATA = b"\xe0\x7f\x10\x00"
 _UNDEFINED = 0xFFFFFFFF
+JPEG_LS = "1.2.840.10008.1.2.4.80"
 #: Transfer syntaxes whose decoders give values with their sign, not cells.
 _WITH_SIGN = (
-    *("1.2.840.10008.1.2.4.80", "1.2.840.10008.1.2.4.81"),
+    *(JPEG_LS, "1.2.840.10008.1.2.4.81"),
     *("1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.4.91"),
     *("1.2.840.10008.1.2.4.201", "1.2.840.10008.1.2.4.202", "1.2.840.10008.1.2.4.203"),
 )
@@ -84,7 +90,9 @@ def grey_cells(film: Any, data: bytes, start: int, name: str, notes: Notes) -> C
         patterns = _native(film, data, start, allocated // 8, name)
         if patterns is not None:
             return Cells(patterns, stored, shift, signed, stored)
-    array, with_sign = _decoded(film, data, name, grey=True)
+    array, with_sign = _decoded(film, data, start, name, grey=True)
+    if film.file_meta.TransferSyntaxUID == JPEG_LS and not shift:
+        with_sign = False  # it knows no signs, and without loss gives the cells that it was given
     size = array.dtype.itemsize
     patterns = np.ascontiguousarray(array, array.dtype.newbyteorder("=")).view(f"u{size}")
     if not with_sign and size * 8 == allocated:
@@ -101,7 +109,7 @@ def no_cells(film: Any, notes: Notes) -> Cells:
     return Cells(np.empty((0, 0), np.uint16), stored, shift, signed, stored)
 
 
-def colour_pixels(film: Any, data: bytes, name: str, notes: Notes) -> npt.NDArray[Any]:
+def colour_pixels(film: Any, data: bytes, start: int, name: str, notes: Notes) -> npt.NDArray[Any]:
     """The pixels of a film with three values each; unsigned (rows, columns, 3), RGB.
 
     Raises:
@@ -111,7 +119,7 @@ def colour_pixels(film: Any, data: bytes, name: str, notes: Notes) -> npt.NDArra
     if film.get_item("PlanarConfiguration") is None:
         notes.add("PlanarConfiguration is missing; the colours of a pixel taken as side by side")
         film.PlanarConfiguration = 0
-    return _decoded(film, data, name, grey=False)[0]
+    return _decoded(film, data, start, name, grey=False)[0]
 
 
 def _layout(film: Any, allocated: int, notes: Notes) -> tuple[int, int, bool]:
@@ -164,11 +172,18 @@ def _native(film: Any, data: bytes, start: int, size: int, name: str) -> npt.NDA
     return cells.reshape(rows, columns)
 
 
-def _decoded(film: Any, data: bytes, name: str, *, grey: bool) -> tuple[npt.NDArray[Any], bool]:
-    """Pixels as pydicom's decoders give them, and whether their sign is in order."""
+def _decoded(
+    film: Any, data: bytes, start: int, name: str, *, grey: bool
+) -> tuple[npt.NDArray[Any], bool]:
+    """Pixels as the decoders give them, and whether their sign is in order."""
     whole_file = library().dcmread(io.BytesIO(data), force=True)
     give_syntax(whole_file)
     if "PixelData" not in whole_file:
+        if data[start : start + 4] == _PIXEL_DATA:
+            raise BadImage(
+                "truncated",
+                f"{name} is truncated: it ends within its pixels; get a complete copy of the file",
+            )
         raise BadImage("no_pixels", f"{name} has no pixel data: it is cut short, or not an image")
     for keyword in ("BitsStored", "HighBit", "PixelRepresentation", "PlanarConfiguration"):
         if keyword in film:
@@ -178,6 +193,8 @@ def _decoded(film: Any, data: bytes, name: str, *, grey: bool) -> tuple[npt.NDAr
     syntax = whole_file.file_meta.TransferSyntaxUID
     if not grey:
         array = whole_file.pixel_array
+    elif is_jpeg_of_12_bits(whole_file):
+        array = jpeg_of_12_bits(whole_file, name)
     else:
         from pydicom.pixels.decoders.base import get_decoder
 

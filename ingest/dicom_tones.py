@@ -1,11 +1,11 @@
 """Stored values of a DICOM film to the 8 bits that are to be seen.
 
 The chain of PS3.3, C.11, and PS3.4, N.2: modality LUT or rescale, then VOI LUT or window (the
-first, where there are several; the LUT, where there are both), then the actual range to 0..255,
-then inversion where MONOCHROME1 says that low is bright. PhotometricInterpretation alone decides
-about inversion: PresentationLUTShape would say the same thing a second time, and is known to be
-wrong in places. Without a VOI LUT or window the range is ``ingest.tones.value_range``, as for every
-other kind of film. Padding (C.7.5.1.1.2) takes no part in a range; it is shown like any value
+first of use, where there are several; the LUT, where there are both), then the actual range to
+0..255, then inversion where MONOCHROME1 says that low is bright. PhotometricInterpretation alone
+decides about inversion: PresentationLUTShape would say the same thing a second time, and is known
+to be wrong in places. Without a VOI LUT or window the range is ``ingest.tones.value_range``, as for
+every other kind of film. Padding (C.7.5.1.1.2) takes no part in a range; it is shown like any value
 beyond it.
 
 All of it is worked out for the values that occur, never for the pixels, and by the formulas of the
@@ -15,13 +15,14 @@ standard: what pydicom 3.0.2 computes for a negative slope and for several kinds
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from ingest.dicom_pixels import Cells
-from ingest.dicom_values import LookUp, Notes, decimal, look_up, text, whole
+from ingest.dicom_values import LookUp, Notes, decimal, look_up, number, text, texts, whole
 from ingest.images import counted, looked_up
 from ingest.record import Pixels
 from ingest.tones import stretch, value_range
@@ -118,6 +119,8 @@ def read_tones(film: Any, cells: Cells, notes: Notes) -> Tones:
     modality = _table(film, "ModalityLUTSequence", possible, cells.signed, notes)
     slope, intercept = decimal(film, "RescaleSlope", notes), None
     intercept = decimal(film, "RescaleIntercept", notes)
+    if (film.get_item("RescaleSlope") is None) != (film.get_item("RescaleIntercept") is None):
+        notes.add("RescaleSlope and RescaleIntercept are not both there; 1 or 0 taken")
     if slope == 0:
         notes.add("RescaleSlope is 0; ignored")
         slope = None
@@ -155,8 +158,18 @@ def _table(
 
 
 def _window(film: Any, notes: Notes) -> Window | None:
-    centre, width = decimal(film, "WindowCenter", notes), decimal(film, "WindowWidth", notes)
+    """The first window that is of use."""
     given = text(film, "VOILUTFunction")
+    pairs = zip_longest(texts(film, "WindowCenter"), texts(film, "WindowWidth"))
+    windows = (_usable(centre, width, given, notes) for centre, width in pairs)
+    return next((window for window in windows if window is not None), None)
+
+
+def _usable(
+    centre_text: str | None, width_text: str | None, given: str | None, notes: Notes
+) -> Window | None:
+    centre = number(centre_text, "WindowCenter", notes)
+    width = number(width_text, "WindowWidth", notes)
     function = (given or "LINEAR").upper()
     if centre is None or width is None:
         if (centre is None) != (width is None):

@@ -33,33 +33,43 @@ class Notes:
         return tuple(self._found)
 
 
-def text(film: Any, keyword: str) -> str | None:
-    """The first value of an element as text without its padding; None without the element."""
+def texts(film: Any, keyword: str) -> list[str]:
+    """The values of an element as text without their padding; none without the element."""
     item = film.get_item(keyword)
     if item is None:
-        return None
+        return []
     value = item.value
     if isinstance(value, bytes):
         value = value.decode("latin-1")
     elif isinstance(value, Iterable) and not isinstance(value, str):
-        value = next(iter(value), "")
-    return str("" if value is None else value).partition("\\")[0].strip(" \0\t\r\n")
+        value = "\\".join(str(one) for one in value)
+    values = str("" if value is None else value).split("\\")
+    return [one.strip(" \0\t\r\n") for one in values]
+
+
+def text(film: Any, keyword: str) -> str | None:
+    """The first value of an element as text without its padding; None without the element."""
+    return next(iter(texts(film, keyword)), None)
 
 
 def decimal(film: Any, keyword: str, notes: Notes) -> float | None:
-    """The first value of an element of decimal strings; None where there is none of use.
+    """The first value of an element of decimal strings; None where there is none of use."""
+    return number(text(film, keyword), keyword, notes)
+
+
+def number(found: str | None, keyword: str, notes: Notes) -> float | None:
+    """A decimal string, a value of ``keyword``, as a number; None where it is of no use.
 
     A decimal comma, which DICOM does not know and some countries' machines write, is read.
     """
-    found = text(film, keyword)
     if found is None:
         return None
     if _DECIMAL.fullmatch(found):
-        number = float(found.replace(",", "."))
-        if math.isfinite(number):
+        value = float(found.replace(",", "."))
+        if math.isfinite(value):
             if "," in found:
                 notes.add(f"{keyword} has a decimal comma; read as a decimal point")
-            return number
+            return value
     notes.add(f"{keyword} is {'no number' if found else 'empty'}; ignored")
     return None
 

@@ -244,7 +244,7 @@ def _no_file(
     below = shown(str(tree.root))
     if not cell:
         return f"the cell is empty; expected the path or the name of a file below {below}"
-    if masks := masks_index.could_mean(cell):
+    if tree.masks and (masks := masks_index.could_mean(cell)):
         return f"{shown(masks[0])!r} was left out as a mask, segmentation or preview"
     detail = f"no file below {below} has a path that agrees with {cell!r} from the end"
     if films := index.could_mean(cell):

@@ -296,8 +296,8 @@ class FileIndex:
         return self._named().get(stem_of(self.cut(cell).rpartition("/")[2]))
 
     def could_mean(self, cell: str) -> list[str]:
-        """The films that a cell by itself could mean, whichever other cells name them."""
-        return [self._files[number] for number in self._meant(cell)]
+        """The films that a cell by itself could mean but for its ending, whatever others mean."""
+        return [self._files[number] for number in self.strength(cell, ("ending",))[1]]
 
     def elsewhere(self, cell: str) -> str | None:
         """What a cell begins with if it is the path of one of the films on another machine."""

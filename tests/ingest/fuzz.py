@@ -103,6 +103,10 @@ def _deep() -> list[bytes]:
     file = io.BytesIO()
     tifffile.imwrite(file, grey.astype(np.float32), photometric="minisblack", tile=(16, 16))
     found.append(file.getvalue())
+    for order in "<>":
+        file = io.BytesIO()
+        tifffile.imwrite(file, grey, photometric="miniswhite", byteorder=order, bigtiff=True)
+        found.append(file.getvalue())
     found.append(imagecodecs.jpeg8_encode(grey, lossless=True, bitspersample=16))
     found.append(imagecodecs.jpeg8_encode(grey, level=95, bitspersample=12))
     found.append(imagecodecs.jpegls_encode(grey))

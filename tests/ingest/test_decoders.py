@@ -74,6 +74,10 @@ KINDS: dict[str, bytes] = {
     "grey TIFF, tiled": tiff(GREY, tile=(32, 32)),
     "WhiteIsZero": tiff(65_535 - GREY, photometric="miniswhite"),
     "WhiteIsZero, big-endian": tiff(65_535 - GREY, photometric="miniswhite", byteorder=">"),
+    "BigTIFF": tiff(GREY, bigtiff=True),
+    "BigTIFF, big-endian": tiff(GREY, bigtiff=True, byteorder=">"),
+    "BigTIFF, LZW": tiff(GREY, bigtiff=True, compression="lzw", rowsperstrip=7),
+    "BigTIFF, WhiteIsZero": tiff(65_535 - GREY, bigtiff=True, photometric="miniswhite"),
     "RGB TIFF": tiff(THREE, photometric="rgb"),
     "RGB TIFF, planar": tiff(np.moveaxis(THREE, -1, 0), photometric="rgb", planarconfig="separate"),
     "RGBA TIFF": tiff(np.dstack([THREE, OPAQUE]), photometric="rgb", extrasamples=[2]),
@@ -241,6 +245,8 @@ def test_kinds_that_are_not_read_say_so() -> None:
     error = refused(bytes(arithmetic))
     assert error.reason == "unsupported" and "arithmetic" in str(error)
     assert refused(tiff(np.stack([GREY, GREY]))).reason == "multi_frame"
+    big = refused(tiff(chest(4, 96), bigtiff=True, byteorder=">"))
+    assert big.reason == "unsupported" and "BigTIFF" in str(big)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -94,6 +94,9 @@ def rewritten(
         ({"WindowWidth": None}, {}, "not both there"),
         ({"WindowCenter": b"2000,0"}, WINDOW, "decimal comma"),
         ({"WindowCenter": b"2000\\\\50", "WindowWidth": b"3000\\1 "}, WINDOW, None),
+        ({"WindowCenter": b"50\\2000 ", "WindowWidth": b"0\\3000"}, WINDOW, "Width is too small"),
+        ({"WindowCenter": b"\\2000 ", "WindowWidth": b"\\3000 "}, WINDOW, "Center is empty"),
+        ({"WindowCenter": b"2000\\50 ", "WindowWidth": b"0\\0 "}, {}, "Width is too small"),
         ({"WindowCenter": b" 2000\r\n\0"}, WINDOW, None),
         ({"RescaleSlope": b"", "RescaleIntercept": b""}, WINDOW, "RescaleSlope is empty"),
         ({"RescaleSlope": b"0 ", "RescaleIntercept": b"0 "}, WINDOW, "RescaleSlope is 0"),
@@ -216,6 +219,13 @@ def test_unused_bits_above_the_value_are_no_part_of_it() -> None:
     np.testing.assert_array_equal(
         read_image(film(noisy, **TWELVE)), read_image(film(values, **TWELVE))
     )
+
+
+def test_a_file_that_ends_in_its_header_says_so() -> None:
+    data = film(deep(), **TWELVE)
+    modality = data.index(b"\x08\0\x60\0CS")
+    for length in (*range(132, modality + 8), *range(modality + 10, data.index(b"MONOCHROME2"))):
+        assert reason(data[:length]) in ("no_pixels", "truncated", "damaged"), length
 
 
 def test_cells_that_end_early_or_hold_a_second_frame() -> None:

@@ -6,6 +6,7 @@ Where they disagree with each other, ``REASONS`` says which is right and why.
 from __future__ import annotations
 
 import io
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,11 +14,12 @@ import pydicom
 import pytest
 
 from ingest import read_image
-from ingest.dicom import is_read_anew
+from ingest.dicom import is_read_anew, read_film
 from ingest.dicom_pixels import Cells
 from ingest.dicom_tones import read_tones, shown
 from ingest.dicom_values import Notes
 from tests.ingest import judges
+from tests.ingest.films import chest, film
 from tests.ingest.judges import by_dcmtk, by_highdicom, by_simpleitk, correlation
 from tests.ingest.kinds import SYNTAXES, Kind, Table, every, saved
 
@@ -133,6 +135,27 @@ def test_kinds_that_are_not_read_anew_are_read_as_before_bit_for_bit() -> None:
     assert plain > 15
     assert is_read_anew(io.BytesIO(Kind("LINEAR", high=15).made()))
     assert is_read_anew(io.BytesIO(Kind("LINEAR", more=(("PixelPaddingValue", 0),)).made()))
+
+
+@pytest.mark.parametrize("alone", [{"RescaleSlope": 2}, {"RescaleIntercept": -700}])
+def test_half_a_rescale_is_applied_noted_and_read_anew(alone: dict[str, Any]) -> None:
+    values = chest(0, 64).astype(np.uint16) * 16
+    tags = {"BitsStored": 12, "HighBit": 11, "WindowCenter": 2000, "WindowWidth": 3000}
+    data = film(values, **tags, **alone)
+    both = film(values, **tags, **{"RescaleSlope": 1, "RescaleIntercept": 0, **alone})
+    np.testing.assert_array_equal(read_image(data), read_image(both))
+    assert not np.array_equal(read_image(data), as_version_1(data))
+    assert is_read_anew(io.BytesIO(data)) and not is_read_anew(io.BytesIO(both))
+    assert any("not both there" in note for note in read_film(data, "x").notes)
+
+
+def test_signed_jpeg_ls_is_read_anew() -> None:
+    pytest.importorskip("jpeg_ls")
+    tags = {"BitsStored": 12, "HighBit": 11, "WindowCenter": 0, "WindowWidth": 3000}
+    values = chest(0, 64).astype(np.int16) * 16 - 2048
+    packed = film(values, syntax=SYNTAXES["JPEG-LS"], **tags)
+    np.testing.assert_array_equal(read_image(packed), read_image(film(values, **tags)))
+    assert is_read_anew(io.BytesIO(packed)) and not is_read_anew(io.BytesIO(film(values, **tags)))
 
 
 def test_the_quick_way_is_the_slow_way_bit_for_bit() -> None:

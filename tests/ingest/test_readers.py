@@ -22,7 +22,7 @@ from tests.ingest.fakes import FakeEncoder, vector_of
 from tests.ingest.films import chest, encoded, film, png, write
 
 #: Files whose reading changed with version 2 of the reader, and some of which it did not.
-CHANGED = ("deep.png", "deep.tif", "large.png", "x-ray.dcm")
+CHANGED = ("deep.png", "deep.tif", "big.tif", "large.png", "x-ray.dcm")
 SAME = ("grey.png", "grey.jpg", "grey.tif")
 
 
@@ -40,10 +40,12 @@ def films(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(state, "_SETTLED_NS", 0)  # the stat of files this young is trusted, too
     root = tmp_path / "films"
     deep = chest(1).astype(np.uint16) * 100
-    file = io.BytesIO()
+    file, big = io.BytesIO(), io.BytesIO()
     tifffile.imwrite(file, deep + 1, photometric="minisblack")
+    tifffile.imwrite(big, deep + 3, photometric="minisblack", bigtiff=True)
     write(root, "deep.png", encoded(Image.fromarray(deep)))
     write(root, "deep.tif", file.getvalue())
+    write(root, "big.tif", big.getvalue())
     write(root, "large.png", png(2, 1100))
     write(root, "x-ray.dcm", film(deep + 2))
     write(root, "grey.png", png(3))
@@ -80,16 +82,16 @@ def readers(gallery: Gallery) -> dict[str, int]:
 def test_new_rows_say_who_read_them(films: Path, tmp_path: Path) -> None:
     gallery = Gallery.create(str(tmp_path / "new"), Encoder().stamp)
     report = run(gallery, films)
-    assert report.inserted == 7 and report.reread == 0
+    assert report.inserted == 8 and report.reread == 0
     assert set(readers(gallery).values()) == {READER}
-    assert gallery.stats()["pixel_readers"] == {str(READER): 7}
+    assert gallery.stats()["pixel_readers"] == {str(READER): 8}
     again = run(gallery, films)
-    assert (again.unchanged, again.encoded, again.reread) == (7, 0, 0)
+    assert (again.unchanged, again.encoded, again.reread) == (8, 0, 0)
 
 
 def test_only_films_whose_reading_changed_are_read_again(older: Gallery, films: Path) -> None:
     assert set(readers(older).values()) == {1}
-    assert older.stats()["pixel_readers"] == {"1": 7}
+    assert older.stats()["pixel_readers"] == {"1": 8}
     old = {id_: older.row(id_) for id_ in older.ids()}
     report = run(older, films, batch="now")
     told = (report.inserted, report.updated, report.unchanged, report.encoded, report.reread)
@@ -108,7 +110,7 @@ def test_only_films_whose_reading_changed_are_read_again(older: Gallery, films: 
         assert older.thumbnails([id_])[id_] == thumbnail(pixels)
     version = older.stats()["table_version"]
     again = run(older, films)
-    assert (again.unchanged, again.encoded, again.reread, again.hashed) == (7, 0, 0, 0)
+    assert (again.unchanged, again.encoded, again.reread, again.hashed) == (8, 0, 0, 0)
     assert older.stats()["table_version"] == version  # and nothing was written
 
 
@@ -145,8 +147,8 @@ def test_labels_are_corrected_on_the_way(older: Gallery, films: Path) -> None:
     rows = [f"{name},edema" for name in (*CHANGED, *SAME)]
     labels.write_text("\n".join(["file,label", *rows]))
     report = ingest(open_source("folder", films, labels=labels), older, Encoder())
-    assert (report.reread, report.updated) == (len(CHANGED), 7)
-    assert {n: report.changed[n] for n in ("image", "labels")} == {"image": 4, "labels": 7}
+    assert (report.reread, report.updated) == (len(CHANGED), 8)
+    assert {n: report.changed[n] for n in ("image", "labels")} == {"image": 5, "labels": 8}
     older.refresh()
     assert {older.row(id_).labels for id_ in older.ids()} == {("edema",)}
     assert set(readers(older).values()) == {READER}
@@ -161,7 +163,7 @@ def test_a_film_that_is_refused_by_now_stays(older: Gallery, films: Path) -> Non
     older.refresh()
     kept = older.row(row.id)
     assert (kept.sha256, kept.pixel_reader) == (row.sha256, 1)
-    assert older.stats()["pixel_readers"] == {"1": 1, str(READER): 6}
+    assert older.stats()["pixel_readers"] == {"1": 1, str(READER): 7}
 
 
 def test_arrays_have_no_header_but_a_size(tmp_path: Path) -> None:
@@ -191,9 +193,9 @@ def test_stats_counts_the_old_ones(older: Gallery, films: Path) -> None:
         assert done.exit_code == 0
         return done
 
-    assert json.loads(stats("--json").stdout)["older_reader"] == 7
-    assert "7 films were read by an older reader" in stats().stderr
+    assert json.loads(stats("--json").stdout)["older_reader"] == 8
+    assert "8 films were read by an older reader" in stats().stderr
     run(older, films)
     told = json.loads(stats("--json").stdout)
-    assert (told["older_reader"], told["pixel_readers"]) == (0, {str(READER): 7})
+    assert (told["older_reader"], told["pixel_readers"]) == (0, {str(READER): 8})
     assert "older reader" not in stats().stderr
