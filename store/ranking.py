@@ -22,8 +22,9 @@ from store.filters import Where
 from store.measures import Floats, majority, one_hot
 from store.schema import Integers, Vectors
 
-#: Queries ranked at once; bounds memory by block x depth.
-BLOCK = 256
+#: Queries ranked at once: larger products are quicker, by a fifth than of 256 queries. Fewer where
+#: each is compared with the whole gallery, which bounds memory by block x rows.
+BLOCK, _WHOLE = 1024, 256
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -287,8 +288,8 @@ def average_precision(queries: Labelled, gallery: Labelled, own: Integers) -> Fl
     later, first = _repeated(vectors)
     rows, n = len(gallery.ids), len(queries.ids)
     found = np.empty(n)
-    for start in range(0, n, BLOCK):
-        block = slice(start, min(start + BLOCK, n))
+    for start in range(0, n, _WHOLE):
+        block = slice(start, min(start + _WHOLE, n))
         scores = queries.vectors[block].astype(np.float32) @ vectors.T
         scores[:, later] = scores[:, first]
         relevant = relevance.of(block)

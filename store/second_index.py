@@ -6,6 +6,11 @@ lengths left (Cauchy-Schwarz). After a rotation to principal directions most row
 first levels, and the answer is still exact. It is a second copy of the vectors, made behind the
 answers: a dashboard gets it, a command that asks once does not.
 
+Several queries at once are another matter: FAISS multiplies matrices, and Panorama does not. They
+look through a third, small IndexFlatIP, over the first few of the rotated numbers and the length of
+the others. An inner product in it is one of whole vectors at most (Cauchy-Schwarz again), so rows
+whose bound is below the k-th score are surely worse; those above are scored from whole vectors.
+
 Of FAISS 1.15.1: it refuses more than ``batch`` results, a file of it is not mapped, and a clone of
 it is scrambled. IndexShards would compare a selector with ids inside each shard, so parts are
 searched by threads of our own.
@@ -49,9 +54,14 @@ PART = 262_144
 _SAMPLE = 32_768
 #: The most of it that a query may read: .06 to .2 of vectors of rank 64, .75 to .9 of random ones.
 _READ = 0.4
-#: Batches whose time is compared with the mirror's, by how much it must be quicker, rows they want.
+#: Batches whose time is compared with the mirror's, by how much it must be quicker, rows they want,
+#: and how many of these are the margin.
 SIZES = (1, 8, 64)
-_QUICKER, _COUNT = 0.8, 26
+_QUICKER, _COUNT, _SPARE = 0.8, 26, 16
+#: Of the dimensions, those that bounds go by: 64 queries of 100,000 x 512 of rank 64 take .2 of the
+#: whole product then. Candidates by bounds for each row wanted, and the part of queries that must
+#: be settled by these: the others are asked again.
+_BOUNDED, _WIDE, _SETTLED = 1 / 16, 4, 0.9
 _PIECE = 8192
 #: Directions come from so many rows.
 _LEARNT = 65_536
@@ -64,21 +74,32 @@ class SecondIndex:
     Attributes:
         axes: float64 (d, d), orthonormal rows: the directions that vectors are turned to.
         parts: the first position of each, a multiple of 8, and its index.
+        bounds: IndexFlatIP of what no inner product is above.
+        vectors: float32 (n, d), those of the mirror.
         quicker: for each of SIZES, whether that many queries are answered sooner than by the
             mirror.
-        bytes: of all parts.
+        bounded: for each of SIZES, whether that many are answered soonest by bounds.
+        bytes: of all parts and the bounds.
     """
 
     axes: Axes
     parts: list[tuple[int, Any]]
+    bounds: Any
+    vectors: Vectors
     quicker: dict[int, bool]
+    bounded: dict[int, bool]
     bytes: int
 
     def search(
         self, queries: Vectors, count: int, bits: Bits | None = None
     ) -> tuple[Vectors, Integers]:
-        """As faiss_index.search, of at most MOST rows per query."""
+        """As faiss_index.search, of at most MOST rows per query.
+
+        The last score of a query may be a bound: no row that is not found has a higher one.
+        """
         rotated = _rotated(queries, self.axes)
+        if bits is None and self.bounded[_size(len(queries))]:
+            return self._by_bounds(queries, rotated, count)
         with faiss_index.idle_cores() as threads:
             if len(queries) == 1 and threads > 1:
                 alone = [partial(_within, [part], rotated, count, bits) for part in self.parts]
@@ -91,6 +112,39 @@ class SecondIndex:
             )
         scores, places = zip(*found, strict=True)
         return np.concatenate(scores), np.concatenate(places)
+
+    def _by_bounds(
+        self, queries: Vectors, rotated: Vectors, count: int
+    ) -> tuple[Vectors, Integers]:
+        wide = min(_WIDE * count, len(self.vectors))
+        most, near = faiss_index.search(self.bounds, _bounding(rotated, self.bounds.d), wide)
+        scores = np.empty_like(most)
+
+        def score(start: int, end: int) -> None:
+            for query in range(start, end):
+                scores[query] = self.vectors[near[query]] @ queries[query]
+
+        with faiss_index.idle_cores() as threads:
+            jobs = [partial(score, *share) for share in faiss_index.shares(len(queries), threads)]
+            faiss_index.together(jobs)
+        best = np.argsort(-scores, axis=1, kind="stable")[:, :count]
+        scores = np.take_along_axis(scores, best, axis=1)
+        if wide < len(self.vectors):
+            scores[:, -1] = np.maximum(scores[:, -1], most[:, -1])
+        return scores, np.take_along_axis(near, best, axis=1)
+
+
+def _bounding(rotated: Vectors, dimension: int) -> Vectors:
+    """The first numbers of rotated vectors and the length of the others, float32 (n, dimension)."""
+    found = np.empty((len(rotated), dimension), np.float32)
+    found[:, :-1] = rotated[:, : dimension - 1]
+    found[:, -1] = np.linalg.norm(rotated[:, dimension - 1 :].astype(np.float64), axis=1)
+    return found
+
+
+def _size(queries: int) -> int:
+    """The largest of SIZES that is not above a number of queries."""
+    return max(size for size in SIZES if size <= queries)
 
 
 def _within(
@@ -137,7 +191,7 @@ def of(target: Any, queries: int, count: int) -> SecondIndex | None:
             _make_behind(state, target.index)
     if made is None or count > MOST:
         return None
-    return made if made.quicker[max(size for size in SIZES if size <= queries)] else None
+    return made if made.quicker[_size(queries)] else None
 
 
 def known(target: Any) -> SecondIndex | None:
@@ -164,22 +218,26 @@ def make(index: Any) -> SecondIndex | None:
     axes = _directions(vectors)
     if share_read(vectors, axes) > _READ:
         return None
-    made = build(vectors, axes)
-    quicker = {}
+    made, mirrored = build(vectors, axes), partial(faiss_index.search, index)
+    bounding = replace(made, bounded=dict.fromkeys(SIZES, True))
+    quicker, bounded = {}, {}
     for size in SIZES:
         asked = np.ascontiguousarray(vectors[:: max(len(vectors) // size, 1)][:size])
-        mirror, second = _in_turns(
-            partial(faiss_index.search, index, asked, _COUNT), partial(made.search, asked, _COUNT)
+        mirror, levels, bounds = _in_turns(
+            *(partial(one, asked, _COUNT) for one in (mirrored, made.search, bounding.search))
         )
-        quicker[size] = second < _QUICKER * mirror
-    return replace(made, quicker=quicker) if any(quicker.values()) else None
+        scores, _ = bounding.search(asked, _COUNT)
+        settled = np.mean(scores[:, -1] < scores[:, _COUNT - _SPARE - 1]) >= _SETTLED
+        bounded[size] = bool(settled and bounds < _QUICKER * levels)
+        quicker[size] = (bounds if bounded[size] else levels) < _QUICKER * mirror
+    return replace(made, quicker=quicker, bounded=bounded) if any(quicker.values()) else None
 
 
 def build(vectors: Vectors, axes: Axes | None = None, parts: int | None = None) -> SecondIndex:
-    """A second index, whatever it is worth.
+    """A second index, whatever it is worth; its bounds are used once ``bounded`` says so.
 
     Args:
-        vectors: float32 (n, d).
+        vectors: float32 (n, d); kept.
         axes: what they are turned to; None: their principal directions.
         parts: how many; None: as many as cores help.
 
@@ -192,7 +250,9 @@ def build(vectors: Vectors, axes: Axes | None = None, parts: int | None = None) 
     levels = max(dimension // _LEVEL, 1)
     if parts is None:
         parts = min(faiss_index.cores(), max(count // PART, 1))
-    made, size = [], 0
+    few = max(round(_BOUNDED * dimension), 1) + 1
+    bounds, memory_of_bounds = faiss_index.empty(count, few)
+    made, size = [], memory_of_bounds.nbytes
     for first_batch, last_batch in faiss_index.shares(-(-count // MOST), parts):
         start, end = first_batch * MOST, min(last_batch * MOST, count)
         index = faiss.IndexFlatIPPanorama(dimension, levels, MOST)
@@ -201,10 +261,14 @@ def build(vectors: Vectors, axes: Axes | None = None, parts: int | None = None) 
         index.codes.resize(room * 4 * dimension)
         index.cum_sums.resize(room * (levels + 1))
         for first in range(start, end, _PIECE):
-            index.add(_rotated(vectors[first : min(first + _PIECE, end)], axes))
+            piece = slice(first, min(first + _PIECE, end))
+            rotated = _rotated(vectors[piece], axes)
+            memory_of_bounds[piece] = _bounding(rotated, few)
+            index.add(rotated)
         made.append((start, index))
         size += 4 * room * (dimension + levels + 1)
-    return SecondIndex(axes, made, dict.fromkeys(SIZES, True), size)
+    quicker, bounded = dict.fromkeys(SIZES, True), dict.fromkeys(SIZES, False)
+    return SecondIndex(axes, made, bounds, vectors, quicker, bounded, size)
 
 
 def _directions(vectors: Vectors) -> Axes:

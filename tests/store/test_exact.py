@@ -6,6 +6,7 @@ import threading
 import tracemalloc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import faiss
@@ -94,6 +95,11 @@ def collections(draw) -> np.ndarray:
     return unit(vectors)
 
 
+def by_bounds(made: second_index.SecondIndex) -> second_index.SecondIndex:
+    """The same, answering by bounds, whatever they are worth."""
+    return replace(made, bounded=dict.fromkeys(second_index.SIZES, True))
+
+
 @settings(max_examples=60, deadline=None)
 @given(collections(), st.data())
 def test_the_answer_is_that_of_numpy(vectors, data) -> None:
@@ -115,8 +121,8 @@ def test_the_answer_is_that_of_numpy(vectors, data) -> None:
         for threads in (1, 3):
             with pytest.MonkeyPatch.context() as inner:
                 inner.setattr(faiss_index, "cores", lambda threads=threads: threads)
-                for parts in (None, 1, 2):
-                    made = None if parts is None else second_index.build(vectors, parts=parts)
+                built = [second_index.build(vectors, parts=parts) for parts in (1, 2)]
+                for made in (None, *built, by_bounds(built[0])):
                     second_index.give(snapshot, made)
                     assert answers(queries) == expected
                     assert answers(queries[:1]) == expected[:1]
@@ -131,7 +137,8 @@ def test_a_row_of_its_own_is_left_out_of_each_answer(vectors, data) -> None:
     own = np.asarray([0, 1, -1, len(vectors) - 1])
     queries = vectors[own]
     wide = vectors.astype(np.float64)
-    for made in (None, second_index.build(vectors)):
+    built = second_index.build(vectors)
+    for made in (None, built, by_bounds(built)):
         second_index.give(rows, made)
         with as_if_large():
             found = search.nearest(rows, queries, k, own=own)
@@ -144,19 +151,37 @@ def test_a_row_of_its_own_is_left_out_of_each_answer(vectors, data) -> None:
 
 
 @pytest.mark.parametrize("sign", [1, -1])
-@pytest.mark.parametrize("second", [True, False])
+@pytest.mark.parametrize("second", ["none", "levels", "bounds"])
 def test_lengths_that_rounded_beyond_one_rank_as_one(sign, second) -> None:
     vectors = np.repeat(unit(np.ones((1, 8))), 4000, axis=0)
     lengths = np.concatenate([np.linspace(1.00001, 1.00006, 3940), np.full(60, 1.00009)])
     vectors *= sign * np.random.default_rng(0).permutation(lengths)[:, None].astype(np.float32)
     snapshot = snapshot_of(vectors)
-    second_index.give(snapshot, second_index.build(vectors) if second else None)
+    built = second_index.build(vectors)
+    made = {"none": None, "levels": built, "bounds": by_bounds(built)}[second]
+    second_index.give(snapshot, made)
     with as_if_large():
         for query in (unit(np.ones((1, 8))), unit(np.ones((8, 8)))):
             for places, scores in search.nearest(snapshot, query, 5):
                 found = [snapshot.ids[place] for place in places]
                 assert found == [f"{place:05d}" for place in range(5)]
                 assert scores.tolist() == [sign] * 5
+
+
+def test_no_row_that_bounds_leave_out_is_above_the_last_score() -> None:
+    vectors, dimension = low_rank(3000, 64), 64
+    made = by_bounds(second_index.build(vectors))
+    bound = second_index.rounding(search.rounding(dimension))
+    queries = np.concatenate([vectors[:20], random_vectors(20, 3, dimension)])
+    exact = queries.astype(np.float64) @ vectors.astype(np.float64).T
+    for count in (1, 26, 400, 1024):
+        scores, places = made.search(queries, count)
+        assert all(len(set(row)) == count for row in places.tolist())
+        found = np.take_along_axis(exact, places, axis=1)
+        assert np.abs(scores - found)[:, :-1].max(initial=0) < bound / 2
+        left_out = exact.copy()
+        np.put_along_axis(left_out, places, -9, axis=1)
+        assert (left_out.max(axis=1) <= scores[:, -1] + bound).all()
 
 
 def test_a_turned_vector_is_off_by_no_more_than_the_bound() -> None:
