@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import hashlib
 import os
-import shutil
 import statistics
 import subprocess
 import sys
@@ -54,7 +53,12 @@ def fill(folder: str, count: int, dimension: int) -> None:
 
 
 def work(folder: str, count: int, dimension: int, size: int, turns: int) -> None:
-    """In a process of its own: seconds of each replace, a correction and a deletion, to stdout."""
+    """In a process of its own: seconds of each replace and each correction, to stdout.
+
+    The gallery is filled by the same build if it is not there: another one may not read it.
+    """
+    if not Path(folder).exists():
+        fill(folder, count, dimension)
     gallery = Gallery.open(folder)
     chance = np.random.default_rng(os.getpid())
     for turn in range(turns + 1):
@@ -85,8 +89,6 @@ def main() -> None:
     if given.against is None:
         parser.error("--against FOLDER: a checkout of the build to compare with")
     with tempfile.TemporaryDirectory() as folder:
-        fill(f"{folder}/here", given.rows, given.dimension)
-        shutil.copytree(f"{folder}/here", f"{folder}/there")
         took: dict[str, list[list[float]]] = {"here": [], "there": []}
         for turn in range(given.rounds):
             order = ["here", "there"] if turn % 2 else ["there", "here"]
