@@ -58,10 +58,12 @@ _READ = 0.4
 #: and how many of these are the margin.
 SIZES = (1, 8, 64)
 _QUICKER, _COUNT, _SPARE = 0.8, 26, 16
-#: Of the dimensions, those that bounds go by: 64 queries of 100,000 x 512 of rank 64 take .2 of the
-#: whole product then. Candidates by bounds for each row wanted, and the part of queries that must
-#: be settled by these: the others are asked again.
-_BOUNDED, _WIDE, _SETTLED = 1 / 16, 4, 0.9
+#: Of the dimensions, those that bounds go by, and candidates by bounds for each row wanted: 64
+#: queries of 100,000 x 512 of rank 64 take .7 of the whole product, levels 1.3. The part of queries
+#: that must be settled by these candidates; the others are asked again.
+_BOUNDED, _WIDE, _SETTLED = 1 / 16, 8, 0.9
+#: Queries are no rows: how far those that are measured with lie beside one.
+_BESIDE = 0.3
 _PIECE = 8192
 #: Directions come from so many rows.
 _LEARNT = 65_536
@@ -222,15 +224,24 @@ def make(index: Any) -> SecondIndex | None:
     bounding = replace(made, bounded=dict.fromkeys(SIZES, True))
     quicker, bounded = {}, {}
     for size in SIZES:
-        asked = np.ascontiguousarray(vectors[:: max(len(vectors) // size, 1)][:size])
+        asked = _like(vectors, size)
         mirror, levels, bounds = _in_turns(
             *(partial(one, asked, _COUNT) for one in (mirrored, made.search, bounding.search))
         )
         scores, _ = bounding.search(asked, _COUNT)
         settled = np.mean(scores[:, -1] < scores[:, _COUNT - _SPARE - 1]) >= _SETTLED
-        bounded[size] = bool(settled and bounds < _QUICKER * levels)
+        bounded[size] = bool(settled and bounds < levels)
         quicker[size] = (bounds if bounded[size] else levels) < _QUICKER * mirror
     return replace(made, quicker=quicker, bounded=bounded) if any(quicker.values()) else None
+
+
+def _like(vectors: Vectors, count: int) -> Vectors:
+    """Queries like some rows, float32 (count, d), unit."""
+    some = vectors[:: max(len(vectors) // count, 1)][:count]
+    beside = np.random.default_rng(0).normal(size=some.shape)
+    wide = some + _BESIDE * beside / np.linalg.norm(beside, axis=1, keepdims=True)
+    found: Vectors = (wide / np.linalg.norm(wide, axis=1, keepdims=True)).astype(np.float32)
+    return found
 
 
 def build(vectors: Vectors, axes: Axes | None = None, parts: int | None = None) -> SecondIndex:

@@ -215,7 +215,9 @@ def used() -> dict[str, Any]:
     except ImportError:
         return {}
     made = second_index.known(_now["snapshot"])
-    return {} if made is None else {"bytes": made.bytes, "quicker": made.quicker}
+    if made is None:
+        return {}
+    return {"bytes": made.bytes, "quicker": made.quicker, "bounded": made.bounded}
 
 
 def main() -> None:
