@@ -252,6 +252,7 @@ class _Job:
             return False
         self.gallery.undo(report.batch)
         report.inserted = report.updated = 0
+        report.changed.clear()
         return True
 
     def _batch(self) -> Batch:

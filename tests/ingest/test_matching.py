@@ -484,7 +484,7 @@ def test_a_run_that_its_files_stop_takes_back_what_it_wrote(
         open_source("folder", root, labels=table), gallery, FakeEncoder(), batch_size=batch_size
     )
     assert report.stopped is not None and "nothing was stored" in report.stopped
-    assert (report.inserted, report.updated) == (0, 0)
+    assert (report.inserted, report.updated, report.changed) == (0, 0, {})
     gallery.refresh()
     assert contents(gallery.uri) == before
 
