@@ -12,7 +12,6 @@ from ingest.body_parts import Choice
 from ingest.dicom_file import is_dicom
 from ingest.images import decode
 from ingest.record import Identifier, ImageFile, Pixels, Reader, Rejection
-from ingest.sources.matching import FileIndex as FileIndex
 from ingest.sources.matching import Matching
 from ingest.sources.source import Source
 from ingest.tree import Tree, shown

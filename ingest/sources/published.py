@@ -10,7 +10,7 @@ from ingest import dicom
 from ingest.body_parts import Choice
 from ingest.csvfile import Sheet, read_sheet
 from ingest.dicom_file import is_dicom
-from ingest.dicom_header import TELLS, parse_age
+from ingest.dicom_header import parse_age
 from ingest.images import decode
 from ingest.record import Pixels, Rejection
 from ingest.sources.listed import (
@@ -115,10 +115,6 @@ def read_film(data: bytes, name: str, body_part: Choice = "chest") -> tuple[Pixe
     if is_dicom(data):
         return dicom.read(data, name, body_part)
     return decode(data, name), {}
-
-
-#: What the header of a DICOM film tells; nothing when it comes as PNG or JPEG.
-FILM_TELLS = TELLS
 
 
 class Listing:

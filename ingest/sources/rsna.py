@@ -11,8 +11,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ingest import findings
+from ingest.dicom_header import TELLS
 from ingest.sources.matching import stem_of
-from ingest.sources.published import FILM_TELLS, Listing, check_splits, read_film, sheet, table
+from ingest.sources.published import Listing, check_splits, read_film, sheet, table
 from ingest.sources.source import Source
 from ingest.tree import scan
 from store.errors import BadSource
@@ -77,4 +78,4 @@ def records(place: str | Path, *, splits: Sequence[str] | None = None) -> Source
         if listing.index.folders(film)[-1:] == [_TEST]:
             name = stem_of(film.rpartition("/")[2])
             listing.put(film, {"split": "test", "patient": f"rsna/{name}"})
-    return listing.source(read=read_film, tells=FILM_TELLS)
+    return listing.source(read=read_film, tells=TELLS)

@@ -14,8 +14,9 @@ from pathlib import Path
 
 from ingest import findings
 from ingest.body_parts import check_choice
+from ingest.dicom_header import TELLS
 from ingest.findings import Findings
-from ingest.sources.published import FILM_TELLS, Listing, check_splits, read_film, sheet, table
+from ingest.sources.published import Listing, check_splits, read_film, sheet, table
 from ingest.sources.source import Source
 from ingest.tree import scan
 from store.errors import BadSource
@@ -81,7 +82,7 @@ def records(
             for path in listing.tree.files
             if path in listing.described or not _others(listing.index.folders(path), wanted)
         ]
-    return listing.source(read=partial(read_film, body_part=part), tells=FILM_TELLS)
+    return listing.source(read=partial(read_film, body_part=part), tells=TELLS)
 
 
 def _others(folders: Sequence[str], wanted: Sequence[str]) -> bool:
