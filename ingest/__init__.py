@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ingest.artefacts import Artefacts, import_artefacts, read_artefacts, store_artefacts
+    from ingest.artefacts.folder import Artefacts, import_artefacts, read_artefacts, store_artefacts
     from ingest.images import read_image
     from ingest.job import IngestReport, Progress, ingest
     from ingest.pipeline import opened
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 # Loaded on first use: numpy and Pillow would slow `cxr --help`.
 _LAZY = {
-    "Artefacts": "ingest.artefacts",
-    "import_artefacts": "ingest.artefacts",
-    "read_artefacts": "ingest.artefacts",
-    "store_artefacts": "ingest.artefacts",
+    "Artefacts": "ingest.artefacts.folder",
+    "import_artefacts": "ingest.artefacts.folder",
+    "read_artefacts": "ingest.artefacts.folder",
+    "store_artefacts": "ingest.artefacts.folder",
     "opened": "ingest.pipeline",
     "read_image": "ingest.images",
     "read_status": "ingest.state",

@@ -1,6 +1,6 @@
 """``cxr export``: a gallery as plain files, with figures and a report.
 
-The layout of the data files is defined by ``ingest.artefacts``; this adds ``retrieval_figures/``
+The layout of the data files is defined by ``ingest.artefacts.folder``; this adds ``retrieval_figures/``
 and the report. The same gallery and command give the same bytes.
 """
 
@@ -16,10 +16,10 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ingest import artefacts
+from ingest.artefacts import folder as artefacts
+from ingest.artefacts import write
 from store import CxrError, NothingToMeasure
 from store.stamps import mismatch
-from ui.paper import bundle
 from ui.paper.findings import (
     DEPTH,
     SEED,
@@ -107,10 +107,10 @@ def export(
         raise mismatch(f"the gallery at {gallery.uri}", gallery.stamp, encoder.stamp)
     with staging(target) as aside:
         say("reading rows")
-        rows = bundle.rows_in_order(gallery)
+        rows = write.rows_in_order(gallery)
         version = gallery.table_version
-        names = bundle.label_names(rows)
-        data = bundle.data_files(rows, gallery.vectors([*rows]), names)
+        names = write.label_names(rows)
+        data = write.data_files(rows, gallery.vectors([*rows]), names)
         setting = setting_of(rows)
         say("evaluating")
         measured, left_out = _evaluations(gallery, setting, depths, evaluations)
@@ -154,7 +154,7 @@ def export(
         }
         told = {"text_tower": encoder.supports_text if encoder else None}
         made = _meta(gallery, rows, names, setting, depths, measured, contents)
-        contents[artefacts.META] = bundle.json_lines({**made, **told})
+        contents[artefacts.META] = write.json_lines({**made, **told})
         say("writing files")
         for name, content in contents.items():
             path = aside / name
@@ -193,9 +193,9 @@ def is_current(
         return False
     if not all((folder / str(name)).is_file() for name in files):
         return False
-    rows = bundle.rows_in_order(gallery)
-    names = bundle.label_names(rows)
-    fresh = bundle.data_files(rows, gallery.vectors([*rows]), names)
+    rows = write.rows_in_order(gallery)
+    names = write.label_names(rows)
+    fresh = write.data_files(rows, gallery.vectors([*rows]), names)
     if digests != {name: hashlib.sha256(content).hexdigest() for name, content in fresh.items()}:
         return False
     return all((folder / name).read_bytes() == content for name, content in fresh.items())
@@ -265,8 +265,8 @@ def _meta(
         "figures": f"{setting.name}, seed {SEED}",
         "files": [*contents, artefacts.META],
         "sha256": {name: hashlib.sha256(contents[name]).hexdigest() for name in data},
-        "columns": bundle.columns(rows),
-        artefacts.OWN: bundle.own_columns(rows, gallery.columns()),
+        "columns": write.columns(rows),
+        artefacts.OWN: write.own_columns(rows, gallery.columns()),
     }
 
 

@@ -12,7 +12,7 @@ import faiss
 import numpy as np
 import pytest
 
-from ingest.artefacts import import_artefacts, read_artefacts
+from ingest.artefacts.folder import import_artefacts, read_artefacts
 from store import (
     BadQuery,
     CxrError,

@@ -42,7 +42,7 @@ def embeddings(
             raise UsageError(f"--{columns[0].replace('_', '-')} is for a Parquet or Arrow file")
         artefacts = read_artefacts(place, **given)
     else:
-        from ingest.artefact_table import read_table
+        from ingest.artefacts.table import read_table
 
         artefacts = read_table(place, **given)
     _store(artefacts, store, json)

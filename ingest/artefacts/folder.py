@@ -40,8 +40,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from ingest.artefact_columns import COLUMNS, FINDINGS, OWN, is_text, read_columns
-from ingest.artefact_files import (
+from ingest.artefacts.columns import COLUMNS, FINDINGS, OWN, is_text, read_columns
+from ingest.artefacts.files import (
     EMBEDDINGS,
     FORMAT,
     IDS,

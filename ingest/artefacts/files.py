@@ -1,6 +1,6 @@
 """The files of a folder of artefacts, one by one: read, checked, and refused by name and number.
 
-Their layout is described in ``ingest.artefacts``.
+Their layout is described in ``ingest.artefacts.folder``.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ingest import npy
-from ingest.artefact_columns import is_text
-from ingest.faiss_file import read_flat_index
+from ingest.artefacts.columns import is_text
+from ingest.artefacts.faiss_file import read_flat_index
 from store.errors import BadArtefacts
 from store.schema import Vectors
 

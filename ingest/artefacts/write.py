@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from ingest import artefacts
+from ingest.artefacts import folder
 from store import BadQuery, CxrError
 
 if TYPE_CHECKING:
@@ -108,11 +108,11 @@ def label_numbers(rows: Mapping[str, Row], names: Sequence[str]) -> npt.NDArray[
 
 def columns(rows: Mapping[str, Row]) -> dict[str, list[Any]]:
     """Metadata by column, one value per row; columns without any value are left out."""
-    found = {name: [getattr(row, name) for row in rows.values()] for name in artefacts.COLUMNS}
+    found = {name: [getattr(row, name) for row in rows.values()] for name in folder.COLUMNS}
     found["age"] = [None if age is None or not math.isfinite(age) else age for age in found["age"]]
     found |= {
         name: [list(getattr(row, name)) or None for row in rows.values()]
-        for name in artefacts.FINDINGS
+        for name in folder.FINDINGS
     }
     return {name: values for name, values in found.items() if any(v is not None for v in values)}
 
@@ -148,14 +148,14 @@ def data_files(rows: Mapping[str, Row], vectors: Vectors, names: Sequence[str]) 
 
     for id_ in rows:
         if not id_ or "\n" in id_ or "\r" in id_:
-            raise CxrError(f"id {id_!r} cannot be written to {artefacts.IDS}: one id is one line")
+            raise CxrError(f"id {id_!r} cannot be written to {folder.IDS}: one id is one line")
     index = faiss.IndexFlatIP(vectors.shape[1])
     index.add(vectors)
     return {
-        artefacts.EMBEDDINGS: _npy(vectors),
-        artefacts.LABELS: _npy(label_numbers(rows, names)),
-        artefacts.IDS: "".join(f"{id_}\n" for id_ in rows).encode(),
-        artefacts.INDEX: faiss.serialize_index(index).tobytes(),
+        folder.EMBEDDINGS: _npy(vectors),
+        folder.LABELS: _npy(label_numbers(rows, names)),
+        folder.IDS: "".join(f"{id_}\n" for id_ in rows).encode(),
+        folder.INDEX: faiss.serialize_index(index).tobytes(),
     }
 
 

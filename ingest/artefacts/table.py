@@ -1,7 +1,7 @@
 """Embeddings in a Parquet or Arrow (IPC, Feather) file: a column of ids and one of vectors.
 
 Beside these, columns named as a row's are kept: ``labels`` or ``label`` (see
-``ingest.artefact_labels``), ``uncertain``, ``absent`` (names, or lists of names), ``dataset``,
+``ingest.artefacts.labels``), ``uncertain``, ``absent`` (names, or lists of names), ``dataset``,
 ``split``, ``patient``, ``view``, ``sex``, ``age``. The schema's metadata may name the encoder as
 galleries do: ``cxr.encoder`` and ``cxr.fingerprint``.
 """
@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from ingest.artefact_columns import COLUMNS, FINDINGS, is_text
-from ingest.artefact_files import unit_rows
-from ingest.artefact_labels import as_columns, read_labels
-from ingest.artefact_labels import usual as headed
-from ingest.artefacts import Artefacts, external_stamp
+from ingest.artefacts.columns import COLUMNS, FINDINGS, is_text
+from ingest.artefacts.files import unit_rows
+from ingest.artefacts.folder import Artefacts, external_stamp
+from ingest.artefacts.labels import as_columns, read_labels
+from ingest.artefacts.labels import usual as headed
 from store.errors import BadArtefacts
 from store.schema import EncoderStamp
 
@@ -45,7 +45,7 @@ def read_table(
         vector_column: the vectors, lists of floats of one length; found likewise.
         normalise: scale vectors to unit length instead of refusing others.
         label_column: of labels, one or one for each finding; found by its usual names when empty.
-        label_names: what numbers in it are called; see ingest.artefact_labels.
+        label_names: what numbers in it are called; see ingest.artefacts.labels.
 
     Raises:
         BadArtefacts: the file cannot be read, lacks a column, or its vectors are no unit rows.
