@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 
 from ingest import Source, ingest, open_source
-from ingest.distributed import Pool, on_ray
+from ingest.distributed.stage import Pool, on_ray
+from ingest.distributed.workers import EncoderCall
 from ingest.encoders import load_encoder
-from ingest.workers import EncoderCall
 from store import Gallery, cluster
 from tests.benchmarks.timing import filled, heading, in_turns, line
 from tests.clusters import kill

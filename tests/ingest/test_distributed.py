@@ -17,10 +17,10 @@ import pytest
 from PIL import Image
 
 from ingest import ImageRecord, Rejection, Source, ingest, open_source
-from ingest.distributed import Pool, on_ray
+from ingest.distributed.stage import Pool, on_ray
+from ingest.distributed.workers import CHUNK, TRIES, EncoderCall, Plan
 from ingest.encoders import load_encoder
 from ingest.pipeline import Opened
-from ingest.workers import CHUNK, TRIES, EncoderCall, Plan
 from store import ClusterUnavailable, EncoderMismatch, Gallery, UsageError, table
 from tests.clusters import eventually, kill, ray  # noqa: F401 - a fixture
 from tests.ingest.fakes import FakeEncoder, Noting, contents, picture, record, source
@@ -337,7 +337,7 @@ def test_a_plan_gives_out_anew_what_has_not_arrived() -> None:
 
 
 def test_who_waits_makes_way_for_a_chunk_that_is_late(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ingest.workers.WAY", 0.2)
+    monkeypatch.setattr("ingest.distributed.workers.WAY", 0.2)
 
     async def use() -> None:
         plan = Plan()

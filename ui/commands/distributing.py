@@ -102,8 +102,8 @@ def stage_of(
         if workers is not None or gpus:
             raise UsageError("--workers and --gpus go with --ray")
         return None
-    from ingest.distributed import Pool, on_ray
-    from ingest.workers import EncoderCall
+    from ingest.distributed.stage import Pool, on_ray
+    from ingest.distributed.workers import EncoderCall
 
     pool = Pool(ray, _range(workers), gpus)
     return on_ray(EncoderCall.of(encoder, device), pool, stop=stop)

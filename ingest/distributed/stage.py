@@ -17,10 +17,10 @@ from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from ingest import workers
-from ingest.chunks import Chunk, Slot, size_of
+from ingest.distributed import workers
+from ingest.distributed.chunks import Chunk, Slot, size_of
+from ingest.distributed.watch import KEPT, Watch
 from ingest.pipeline import Stage, Task
-from ingest.watch import KEPT, Watch
 from store import cluster
 from store.errors import ClusterUnavailable, CxrError, UsageError
 
@@ -256,7 +256,7 @@ class _Run:
 
     def _start(self) -> Any:
         """Begin a round: permits for so many chunks, through the pool of actors."""
-        from ingest import rounds
+        from ingest.distributed import rounds
 
         size = max(self._round, len(self._sent))
         self._round = min(self._round * _FACTOR, _MOST)

@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any
 import ray.data
 from ray.data._internal.execution.execution_callback import ExecutionCallback
 
-from ingest import workers
+from ingest.distributed import workers
 
 if TYPE_CHECKING:
+    from ingest.distributed.workers import Block
     from ingest.job import ImageEncoder
-    from ingest.workers import Block
 
 #: Seconds in which a round that is left must have let its workers go.
 _LEAVE = 10.0
