@@ -16,8 +16,8 @@ from ingest.blueprint import SIDE, completed, new_model, slim
 from ingest.captions import SUBJECTS
 from ingest.checkpoint import save_checkpoint
 from ingest.curve import save_curve
-from ingest.encoders.runtime import pick_device
 from ingest.encoders.seen import KEY, as_entries
+from ingest.encoders.transformers_runtime import pick_device
 from ingest.learn import (
     Average,
     Films,

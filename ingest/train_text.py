@@ -15,7 +15,7 @@ from ingest.blueprint import DIMENSION
 from ingest.checkpoint import save_checkpoint
 from ingest.curve import save_curve
 from ingest.encoders.quiet import quietly
-from ingest.encoders.runtime import pick_device
+from ingest.encoders.transformers_runtime import pick_device
 from ingest.learn import Pupil, Recipe
 from ingest.learn_text import learn_texts
 from ingest.record import ImageFile, ImageRecord, Rejection

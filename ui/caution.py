@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 def nearness_of(gallery: Gallery, vectors: Vectors, thumbnail: bytes) -> Nearness:
     """How near one image is to a gallery, by its vector and as a picture."""
-    from ingest.encoders.pixels import pixel_vectors
+    from ingest.encoders.baselines import pixel_vectors
 
     return gallery.nearness(vectors, [thumbnail], pixel_vectors)[0]
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ingest.encoders.hub import cache_folder, fetch_pinned, first_line
+from ingest.encoders.download import cache_folder, fetch_pinned, first_line
 from ingest.encoders.registry import OPEN_CLIP_CONFIG, OPEN_CLIP_WEIGHTS, TEXT_TOWER, Known
 from store.errors import EncoderUnavailable
 

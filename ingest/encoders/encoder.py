@@ -19,7 +19,7 @@ from store.schema import EncoderStamp, Vectors
 
 if TYPE_CHECKING:
     from ingest.encoders.open_clip_runtime import OpenClipRuntime
-    from ingest.encoders.runtime import Runtime
+    from ingest.encoders.transformers_runtime import Runtime
 
 #: Images in one forward pass, unless the caller says otherwise.
 BATCH_SIZE = 256
@@ -157,7 +157,7 @@ class Encoder:
 
                     self._runtime = OpenClipRuntime(self._files, device)
                 else:
-                    from ingest.encoders.runtime import Runtime
+                    from ingest.encoders.transformers_runtime import Runtime
 
                     self._runtime = Runtime(self._files, device)
                 self._files.contents.let_go()

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ingest.encoders.contents import Content, Contents
-from ingest.encoders.hub import fetch, first_line
+from ingest.encoders.download import fetch, first_line
 from ingest.encoders.registry import (
     KNOWN,
     OPEN_CLIP_CONFIG,

@@ -122,7 +122,7 @@ def files_of(known: Known, patterns: Sequence[str]) -> Path:
         EncoderUnavailable: in one line, why it cannot be had and what to do.
     """
     from ingest.encoders import converted
-    from ingest.encoders.hub import fetch_pinned
+    from ingest.encoders.download import fetch_pinned
 
     if not known.pickled:
         return fetch_pinned(known.repo, known.revision, patterns, [known.weights])

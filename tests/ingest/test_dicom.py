@@ -20,7 +20,7 @@ from pydicom.encaps import encapsulate
 
 from ingest import dicom, ingest, open_source, read_image
 from ingest.dicom_header import parse_age
-from ingest.encoders.pixels import pixel_vectors
+from ingest.encoders.baselines import pixel_vectors
 from ingest.images import decode, thumbnail
 from ingest.pseudonym import pseudonym, salt_file
 from store import BadImage, Gallery, UsageError

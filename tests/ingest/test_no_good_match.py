@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 
-from ingest.encoders.pixels import pixel_vectors
+from ingest.encoders.baselines import pixel_vectors
 from store import EncoderStamp, Gallery, Row
 from tests.strangers import png, strangers
 

@@ -416,7 +416,7 @@ def test_a_new_batch_is_found_without_a_restart(app, made, tmp_path):
 
 
 def test_evaluation_page_shows_the_library_s_figures(app, made):
-    from ingest.encoders.pixels import pixel_vectors
+    from ingest.encoders.baselines import pixel_vectors
 
     test = app(page="evaluation")
     page = html(test)

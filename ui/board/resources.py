@@ -27,7 +27,7 @@ from ui.settings import default_store
 DEPTHS = (1, 3, 5, 10)
 
 if TYPE_CHECKING:
-    from ingest.encoders.agreement import Agreement
+    from ingest.encoders.patch_agreement import Agreement
 
 Filters = Mapping[str, tuple[str, ...]]
 #: Names one state of one gallery; part of every cache key.
@@ -148,7 +148,7 @@ def agreement(using: Encoder, png: bytes, vector: npt.NDArray[np.float32]) -> Ag
 def _agreement(
     fingerprint: str, png: bytes, vector: npt.NDArray[np.float32], _encoder: Encoder
 ) -> Agreement:
-    from ingest.encoders.agreement import agreement as split_up
+    from ingest.encoders.patch_agreement import agreement as split_up
     from ingest.images import decode
 
     return split_up(_encoder, decode(png, "the thumbnail"), vector)

@@ -9,7 +9,7 @@ from typing import Any
 
 import streamlit as st
 
-from ingest.encoders.pixels import BASELINES
+from ingest.encoders.baselines import BASELINES
 from store import Gallery, fields, study
 from store.compare import Comparison, compare
 from store.study import ByQuery

@@ -19,7 +19,7 @@ from ui.board.markup import Labels, plain
 from ui.board.viewer import Pane, viewer
 
 if TYPE_CHECKING:
-    from ingest.encoders.agreement import Agreement
+    from ingest.encoders.patch_agreement import Agreement
 
 Vector = npt.NDArray[np.float32]
 

@@ -95,7 +95,7 @@ def measure(
     full_ranking: bool = True,
 ) -> list[Evaluation]:
     """One evaluation per protocol; says on stderr what it left out and why."""
-    from ingest.encoders.pixels import BASELINES
+    from ingest.encoders.baselines import BASELINES
 
     splits = gallery.facets()["split"]
     if split is None:

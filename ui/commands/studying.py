@@ -48,7 +48,7 @@ def audit(
 
     if compare not in ("pictures", "vectors"):
         raise UsageError(f"--compare {compare!r}: expected pictures or vectors")
-    from ingest.encoders.pixels import pixel_vectors
+    from ingest.encoders.baselines import pixel_vectors
 
     gallery = Gallery.open(store)
     gallery.refresh()

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import streamlit as st
 
-from ingest.encoders.pixels import pixel_vectors
+from ingest.encoders.baselines import pixel_vectors
 from store import BadQuery, Gallery, audit
 from store.audited import Doubt, Doubtful, Film, Glance, Group, Near, NearPair
 from store.duplicates import Progress

@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from transformers import MODEL_MAPPING, AutoConfig, AutoImageProcessor, AutoTokenizer
 
-from ingest.encoders.framing import Framing, framing_of
-from ingest.encoders.hub import first_line
+from ingest.encoders.download import first_line
 from ingest.encoders.locate import EncoderFiles
 from ingest.encoders.precision import cast
 from ingest.encoders.quiet import quietly
+from ingest.encoders.runtime_base import Framing, framing_of
 from ingest.encoders.weights import tensors
 from ingest.images import reduced
 from ingest.record import Pixels
