@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ingest.artefacts.folder import Artefacts, import_artefacts, read_artefacts, store_artefacts
-    from ingest.images import read_image
+    from ingest.images.decode import read_image
     from ingest.job import IngestReport, Progress, ingest
     from ingest.pipeline import opened
     from ingest.record import ImageFile, ImageRecord, Pixels, Rejection
@@ -20,7 +20,7 @@ _LAZY = {
     "read_artefacts": "ingest.artefacts.folder",
     "store_artefacts": "ingest.artefacts.folder",
     "opened": "ingest.pipeline",
-    "read_image": "ingest.images",
+    "read_image": "ingest.images.decode",
     "read_status": "ingest.state",
     "state_folder": "ingest.state",
     "IngestReport": "ingest.job",

@@ -12,8 +12,8 @@ import numpy.typing as npt
 
 from ingest.findings import Outcome as LabelOutcome
 from ingest.findings import outcome
+from ingest.images.readers import READER, is_older
 from ingest.pipeline import Opened, Outcome, Same
-from ingest.readers import READER, is_older
 from ingest.record import METADATA, Rejection
 from ingest.report import IngestReport
 from ingest.state import FileMemory, Seen

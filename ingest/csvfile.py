@@ -17,7 +17,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from ingest.tree import open_plain
+from ingest.images.file_tree import open_plain
 from store.errors import BadImage, BadSource
 
 #: Largest table that is read, in bytes, unpacked.

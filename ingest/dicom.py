@@ -24,9 +24,9 @@ from ingest.dicom_header import COLOUR, GREY, KEPT, PALETTE, check_header, meani
 from ingest.dicom_pixels import JPEG_LS, Cells, colour_pixels, grey_cells, no_cells
 from ingest.dicom_tones import palette_pixels, read_tones, shown
 from ingest.dicom_values import Notes, text
-from ingest.images import halved, large_alone
+from ingest.images.decode import halved, large_alone
+from ingest.images.file_tree import open_plain
 from ingest.record import Pixels
-from ingest.tree import open_plain
 from store.errors import BadImage
 
 #: Values of one pixel's three colours that differ by no more than this, of 255, are a grey that a

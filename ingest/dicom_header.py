@@ -13,7 +13,7 @@ from typing import Any
 
 from ingest.body_parts import Choice, place_of, term_of
 from ingest.dicom_values import Notes, text
-from ingest.images import check_size
+from ingest.images.decode import check_size
 from store.errors import BadImage
 
 MODALITIES = ("CR", "DX", "RF")
@@ -138,7 +138,7 @@ def _code(film: Any, keyword: str) -> str:
 
 def metadata(film: Any) -> dict[str, Any]:
     """What rows may keep of a header; identifiers hashed, the rest from short fixed lists."""
-    from ingest.pseudonym import pseudonym
+    from ingest.images.pseudonym import pseudonym
 
     found: dict[str, Any] = {}
     number = str(film.get("PatientID", "") or "").strip()

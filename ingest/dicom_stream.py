@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ingest.tree import MAX_BYTES
+from ingest.images.file_tree import MAX_BYTES
 from store.errors import BadImage
 
 _DEFLATED = "1.2.840.10008.1.2.1.99"

@@ -4,7 +4,7 @@ The chain of PS3.3, C.11, and PS3.4, N.2: modality LUT or rescale, then VOI LUT 
 first of use, where there are several; the LUT, where there are both), then the actual range to
 0..255, then inversion where MONOCHROME1 says that low is bright. PhotometricInterpretation alone
 decides about inversion: PresentationLUTShape would say the same thing a second time, and is known
-to be wrong in places. Without a VOI LUT or window the range is ``ingest.tones.value_range``, as for
+to be wrong in places. Without a VOI LUT or window the range is ``ingest.images.tones.value_range``, as for
 every other kind of film. Padding (C.7.5.1.1.2) takes no part in a range; it is shown like any value
 beyond it.
 
@@ -23,9 +23,9 @@ import numpy.typing as npt
 
 from ingest.dicom_pixels import Cells
 from ingest.dicom_values import LookUp, Notes, decimal, look_up, number, text, texts, whole
-from ingest.images import counted, looked_up
+from ingest.images.decode import counted, looked_up
+from ingest.images.tones import stretch, value_range
 from ingest.record import Pixels
-from ingest.tones import stretch, value_range
 from store.errors import BadImage
 
 _Values = npt.NDArray[np.float64]

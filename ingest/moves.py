@@ -14,12 +14,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ingest.images import large_alone
+from ingest.images.decode import large_alone
+from ingest.images.file_tree import read_plain, shown
 from ingest.record import ImageFile
 from ingest.sources.source import Source
 from ingest.state import FileMemory, Seen, seen_now
 from ingest.target import Target
-from ingest.tree import read_plain, shown
 from store.errors import BadImage, UsageError
 
 #: Files hashed between two looks at whether it is clear already.

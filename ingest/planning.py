@@ -11,8 +11,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from ingest.images.readers import is_older, is_read_anew
 from ingest.pipeline import Outcome, Same, known_of, open_file, open_record, same_file
-from ingest.readers import is_older, is_read_anew
 from ingest.record import ImageFile, ImageRecord, Rejection
 from ingest.state import FileMemory, Seen
 from ingest.target import Target
@@ -35,7 +35,7 @@ class Planner:
         gallery: tells which rows are there.
         memory: tells which files did not change.
         note_present: whether ``present`` is wanted.
-        side: of what the encoder sees; see ``ingest.images.reduction``.
+        side: of what the encoder sees; see ``ingest.images.decode.reduction``.
         tells: of the source.
 
     Attributes:

@@ -6,9 +6,9 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
+from ingest.images.file_tree import shown
 from ingest.report import IngestReport
 from ingest.sources.source import Source
-from ingest.tree import shown
 from store.errors import UsageError
 from store.filters import Where
 

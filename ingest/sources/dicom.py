@@ -14,10 +14,10 @@ from typing import Any
 from ingest import dicom
 from ingest.body_parts import Choice, check_choice
 from ingest.dicom_header import TELLS
+from ingest.images.file_tree import scan, shown
 from ingest.record import Pixels
 from ingest.sources.listed import Described, file_source
 from ingest.sources.source import Source
-from ingest.tree import scan, shown
 
 
 def records(
@@ -40,7 +40,7 @@ def records(
         BadSource: the folder cannot be read.
         UsageError: another body part; the salt for patient numbers cannot be read or made.
     """
-    from ingest.pseudonym import pseudonym
+    from ingest.images.pseudonym import pseudonym
 
     part = check_choice(body_part)
     pseudonym("check", "")  # a salt that is out of reach is told now, not in the middle

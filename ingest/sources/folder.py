@@ -15,6 +15,7 @@ from ingest.body_parts import check_choice
 from ingest.classes import parse_names
 from ingest.csvfile import read_sheet
 from ingest.findings import Findings
+from ingest.images.file_tree import Tree, confined, scan, shown
 from ingest.record import Reader, Rejection
 from ingest.sources import listed as files
 from ingest.sources.columns import Plan, make_plan
@@ -31,7 +32,6 @@ from ingest.sources.listed import (
 )
 from ingest.sources.matching import FileIndex
 from ingest.sources.source import Source
-from ingest.tree import Tree, confined, scan, shown
 from store.errors import UsageError
 
 _OWN_ROW = "differs in its ending alone, and has a row of its own"

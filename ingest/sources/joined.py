@@ -8,10 +8,10 @@ from typing import Any
 
 from ingest import findings
 from ingest.findings import Findings
+from ingest.images.file_tree import Tree, shown
 from ingest.record import Rejection
 from ingest.sources.columns import Plan
 from ingest.sources.listed import Described, source_of
-from ingest.tree import Tree, shown
 
 #: Headings of columns that tell who read a film.
 _READERS = (

@@ -12,11 +12,11 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from ingest.images.file_tree import scan, shown
 from ingest.record import Rejection
 from ingest.sources.listed import Described, file_source, source_of
 from ingest.sources.published import check_splits
 from ingest.sources.source import Source
-from ingest.tree import scan, shown
 from store.errors import BadSource
 
 NAME = "kermany"

@@ -16,7 +16,7 @@ from ingest import headings
 from ingest.classes import check_names
 from ingest.csvfile import listed
 from ingest.findings import canonical
-from ingest.tree import Tree, shown
+from ingest.images.file_tree import Tree, shown
 from store.errors import BadSource, UsageError
 
 _MASKS = {

@@ -10,11 +10,11 @@ from typing import Any
 from ingest import dicom
 from ingest.body_parts import Choice
 from ingest.dicom_file import is_dicom
-from ingest.images import decode
+from ingest.images.decode import decode
+from ingest.images.file_tree import Tree, shown
 from ingest.record import Identifier, ImageFile, Pixels, Reader, Rejection
 from ingest.sources.matching import Matching
 from ingest.sources.source import Source
-from ingest.tree import Tree, shown
 
 _SEX = {"m": "M", "male": "M", "f": "F", "female": "F", "o": "O", "other": "O"}
 _SPLITS = {

@@ -13,11 +13,11 @@ from pathlib import Path
 
 from ingest import findings
 from ingest.findings import Findings
+from ingest.images.file_tree import scan
 from ingest.sources import listed
 from ingest.sources.chexpert import FINDINGS
 from ingest.sources.published import Listing, check_splits, read_film, sheet, table
 from ingest.sources.source import Source
-from ingest.tree import scan
 
 NAME = "mimic-cxr-jpg"
 _LAYOUT = re.compile(r"files|p[0-9]{2}|p[0-9]{8}|s[0-9]{8}")

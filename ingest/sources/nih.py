@@ -13,10 +13,10 @@ from pathlib import Path
 
 from ingest import findings
 from ingest.csvfile import tidy
+from ingest.images.file_tree import scan
 from ingest.sources import listed
 from ingest.sources.published import Listing, age, check_splits, read_film, sheet, table
 from ingest.sources.source import Source
-from ingest.tree import scan
 from store.errors import BadSource
 
 NAME = "nih-chestxray14"

@@ -11,7 +11,8 @@ from ingest.body_parts import Choice
 from ingest.csvfile import Sheet, read_sheet
 from ingest.dicom_file import is_dicom
 from ingest.dicom_header import parse_age
-from ingest.images import decode
+from ingest.images.decode import decode
+from ingest.images.file_tree import Tree, shown
 from ingest.record import Pixels, Rejection
 from ingest.sources.listed import (
     Described,
@@ -25,7 +26,6 @@ from ingest.sources.listed import (
 )
 from ingest.sources.matching import FileIndex, Matching
 from ingest.sources.source import Source
-from ingest.tree import Tree, shown
 from store.errors import BadSource, UsageError
 
 #: How many folders above the one that is pointed at are looked through for a table.

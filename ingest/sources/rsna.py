@@ -12,10 +12,10 @@ from pathlib import Path
 
 from ingest import findings
 from ingest.dicom_header import TELLS
+from ingest.images.file_tree import scan
 from ingest.sources.matching import stem_of
 from ingest.sources.published import Listing, check_splits, read_film, sheet, table
 from ingest.sources.source import Source
-from ingest.tree import scan
 from store.errors import BadSource
 
 NAME = "rsna-pneumonia"

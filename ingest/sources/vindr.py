@@ -16,9 +16,9 @@ from ingest import findings
 from ingest.body_parts import check_choice
 from ingest.dicom_header import TELLS
 from ingest.findings import Findings
+from ingest.images.file_tree import scan
 from ingest.sources.published import Listing, check_splits, read_film, sheet, table
 from ingest.sources.source import Source
-from ingest.tree import scan
 from store.errors import BadSource
 
 NAME = "vindr-cxr"

@@ -64,7 +64,7 @@ def measure(rows: int, dimension: int, films: Path) -> Costs:
     import torch
 
     from ingest.encoders import load_encoder
-    from ingest.images import read_image, thumbnail
+    from ingest.images.decode import read_image, thumbnail
 
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:

@@ -21,8 +21,8 @@ from pydicom.encaps import encapsulate
 from ingest import dicom, ingest, open_source, read_image
 from ingest.dicom_header import parse_age
 from ingest.encoders.baselines import pixel_vectors
-from ingest.images import decode, thumbnail
-from ingest.pseudonym import pseudonym, salt_file
+from ingest.images.decode import decode, thumbnail
+from ingest.images.pseudonym import pseudonym, salt_file
 from store import BadImage, Gallery, UsageError
 from tests.ingest import fuzz
 from tests.ingest.fakes import FakeEncoder

@@ -22,8 +22,8 @@ from ingest import (
 )
 from ingest.csvfile import read_sheet
 from ingest.findings import Findings, from_cell, joint_of, state
+from ingest.images.file_tree import read_plain
 from ingest.sources.matching import FileIndex
-from ingest.tree import read_plain
 from store import BadImage, BadSource, Gallery, UsageError
 from tests.ingest.fakes import FakeEncoder
 from tests.ingest.films import png, write

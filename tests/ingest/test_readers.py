@@ -13,9 +13,10 @@ import pytest
 import tifffile
 from PIL import Image
 
-from ingest import ImageRecord, images, ingest, open_source, state
-from ingest.images import pixels_digest, read_image, reduced, thumbnail
-from ingest.readers import READER
+from ingest import ImageRecord, ingest, open_source, state
+from ingest.images import decode
+from ingest.images.decode import pixels_digest, read_image, reduced, thumbnail
+from ingest.images.readers import READER
 from ingest.sources.source import Source
 from store import Gallery, table
 from tests.ingest.fakes import FakeEncoder, vector_of
@@ -64,7 +65,7 @@ def older(films: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Galle
     uri = str(tmp_path / "store")
     gallery = Gallery.create(uri, Encoder().stamp)
     with monkeypatch.context() as patch:
-        patch.setattr(images, "value_range", lambda values, counts: (0.0, 65535.0))
+        patch.setattr(decode, "value_range", lambda values, counts: (0.0, 65535.0))
         patch.setattr(
             "ingest.dicom.stretch", lambda values, low, high: values // 256, raising=False
         )

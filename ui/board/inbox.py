@@ -17,7 +17,7 @@ from secrets import token_hex
 
 from ingest.csvtable import csv_bytes
 from ingest.dicom_file import is_dicom
-from ingest.images import decode, pixels_digest
+from ingest.images.decode import decode, pixels_digest
 from ingest.state import state_folder
 from store import BadImage, Gallery, UsageError
 

@@ -149,7 +149,7 @@ def _agreement(
     fingerprint: str, png: bytes, vector: npt.NDArray[np.float32], _encoder: Encoder
 ) -> Agreement:
     from ingest.encoders.patch_agreement import agreement as split_up
-    from ingest.images import decode
+    from ingest.images.decode import decode
 
     return split_up(_encoder, decode(png, "the thumbnail"), vector)
 

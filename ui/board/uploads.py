@@ -94,7 +94,7 @@ def read(name: str, data: bytes, encoder: Encoder) -> Upload:
         BadImage: too large, or not an image.
         EncoderUnavailable: the model cannot be loaded.
     """
-    from ingest.images import pixels_digest, read_image, thumbnail
+    from ingest.images.decode import pixels_digest, read_image, thumbnail
 
     if len(data) > FILE_MB << 20:
         raise BadImage("too_large", f"{len(data) >> 20} MB; at most {FILE_MB} MB")

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def stats(store: Store, json: Json = False) -> None:
     """What is in the gallery."""
-    from ingest.readers import READER
+    from ingest.images.readers import READER
 
     found = open_gallery(store).stats()
     readers = found["pixel_readers"]

@@ -151,7 +151,7 @@ def _marks(like: list[str], unlike: list[str], weights: Weights | None) -> dict[
 
 
 def _say_how_near(gallery: Gallery, vectors: Vectors, pixels: Pixels, json: bool) -> dict[str, Any]:
-    from ingest.images import thumbnail
+    from ingest.images.decode import thumbnail
 
     found = caution.nearness_of(gallery, vectors, thumbnail(pixels))
     if (warning := caution.of_image(found)) is not None:

@@ -4,7 +4,7 @@ Every row says which version made its pixels. A film whose reading changed since
 when its source is next ingested, though its bytes and the encoder are the same; others are noted to
 be right by the newest version. Which these are, a file's header tells, or the size of an image.
 
-1: until version 0.1.0. 2: values of more than 8 bits go by ``ingest.tones.value_range`` rather than
+1: until version 0.1.0. 2: values of more than 8 bits go by ``ingest.images.tones.value_range`` rather than
 by a guessed depth, WhiteIsZero of 16 bits is inverted, 16-bit colour keeps all its bits, large
 images are averaged over blocks before the encoder resizes them, and what ``ingest.dicom`` says.
 """
@@ -14,8 +14,8 @@ from __future__ import annotations
 from typing import BinaryIO
 
 from ingest import dicom
-from ingest.decoders import is_deep
-from ingest.images import reduction
+from ingest.images.decode import reduction
+from ingest.images.formats import is_deep
 from store.schema import Row
 
 READER = 2
@@ -31,7 +31,7 @@ def is_read_anew(row: Row, side: int, file: BinaryIO | None = None) -> bool:
 
     Args:
         row: its row.
-        side: of what the encoder sees; see ``ingest.images.reduction``.
+        side: of what the encoder sees; see ``ingest.images.decode.reduction``.
         file: at its start, to look into its header; none where the source has arrays.
     """
     if not is_older(row):

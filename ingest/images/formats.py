@@ -18,7 +18,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import numpy.typing as npt
 
-from ingest import tiff
+from ingest.images import tiff
 from store.errors import BadImage
 
 #: Numbers of one image, (height, width) grey or (height, width, 3) RGB; bright is large.

@@ -18,13 +18,13 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from ingest import decoders
 from ingest.body_parts import Choice
 from ingest.dicom_file import is_dicom
+from ingest.images import formats
+from ingest.images.file_tree import MAX_BYTES, shown
+from ingest.images.strangers import unidentified
+from ingest.images.tones import stretch, value_range
 from ingest.record import Pixels
-from ingest.strangers import unidentified
-from ingest.tones import stretch, value_range
-from ingest.tree import MAX_BYTES, shown
 from store.errors import BadImage
 from store.memory import give_back
 
@@ -65,7 +65,7 @@ def read_image(source: str | Path | bytes, body_part: Choice = "chest") -> Pixel
 
     Rotation from EXIF is applied, transparency is laid over black, CMYK and palettes become RGB,
     and colour images whose channels are all equal become grey. What has 8 bits stays as it is;
-    deeper values are scaled by ``ingest.tones.value_range``; for DICOM see ``ingest.dicom``. More
+    deeper values are scaled by ``ingest.images.tones.value_range``; for DICOM see ``ingest.dicom``. More
     than 20 megapixels are halved, by averages of 2 x 2, until they are less. docs/films.md lists
     the kinds that are read, and who checked them.
 
@@ -120,7 +120,7 @@ def decode(data: bytes, name: str, body_part: Choice = "chest") -> Pixels:
 
         return dicom.decode(data, name, body_part)
     try:
-        found = decoders.find(data, name)
+        found = formats.find(data, name)
         if found is not None:
             return _found(found, name)
         with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
@@ -203,18 +203,18 @@ def _to_pixels(image: Image.Image, name: str) -> Pixels:
     return colour
 
 
-def _found(found: decoders.Found, name: str) -> Pixels:
+def _found(found: formats.Found, name: str) -> Pixels:
     """What one of our own decoders reads, as it is to be seen."""
     check_size(found.width, found.height, name)
     if found.frames > 1:
         raise BadImage("multi_frame", f"{name} holds {found.frames} images; pass a file with one")
     with large_alone(found.width * found.height):
         pixels = halved(to_8_bit(found.values(), name))
-        return pixels if found.orientation == 1 else decoders.turned(pixels, found.orientation)
+        return pixels if found.orientation == 1 else formats.turned(pixels, found.orientation)
 
 
 def to_8_bit(values: npt.NDArray[Any], name: str) -> Pixels:
-    """Values of any depth to 0..255, over the range that ``ingest.tones.value_range`` gives.
+    """Values of any depth to 0..255, over the range that ``ingest.images.tones.value_range`` gives.
 
     8 bits stay as they are.
 
