@@ -9,7 +9,7 @@ from typing import Any
 
 from ingest import classes, findings, typed
 from ingest.csvfile import Sheet, listed
-from ingest.dicom_header import parse_age
+from ingest.dicom.header import parse_age
 from ingest.findings import Findings
 from ingest.headings import is_metadata
 from ingest.sources import listed as files

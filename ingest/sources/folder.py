@@ -11,9 +11,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ingest.body_parts import check_choice
 from ingest.classes import parse_names
 from ingest.csvfile import read_sheet
+from ingest.dicom.body_parts import check_choice
 from ingest.findings import Findings
 from ingest.images.file_tree import Tree, confined, scan, shown
 from ingest.record import Reader, Rejection

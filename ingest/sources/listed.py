@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ingest import dicom
-from ingest.body_parts import Choice
-from ingest.dicom_file import is_dicom
+from ingest.dicom import read
+from ingest.dicom.body_parts import Choice
+from ingest.dicom.file import is_dicom
 from ingest.images.decode import decode
 from ingest.images.file_tree import Tree, shown
 from ingest.record import Identifier, ImageFile, Pixels, Reader, Rejection
@@ -43,7 +43,7 @@ def read_image_file(
 ) -> tuple[Pixels, dict[str, Any]]:
     """The pixels of an image file, which tells nothing else but the notes on a DICOM film."""
     if is_dicom(data):
-        film = dicom.read_film(data, name, body_part)
+        film = read.read_film(data, name, body_part)
         return film.pixels, {"notes": film.notes}
     return decode(data, name), {}
 

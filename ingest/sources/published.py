@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from ingest import dicom
-from ingest.body_parts import Choice
 from ingest.csvfile import Sheet, read_sheet
-from ingest.dicom_file import is_dicom
-from ingest.dicom_header import parse_age
+from ingest.dicom import read
+from ingest.dicom.body_parts import Choice
+from ingest.dicom.file import is_dicom
+from ingest.dicom.header import parse_age
 from ingest.images.decode import decode
 from ingest.images.file_tree import Tree, shown
 from ingest.record import Pixels, Rejection
@@ -113,7 +113,7 @@ def check_splits(splits: Sequence[str] | None, allowed: Sequence[str]) -> tuple[
 def read_film(data: bytes, name: str, body_part: Choice = "chest") -> tuple[Pixels, Any]:
     """Pixels of a DICOM film with what its header tells, or of the same film as PNG or JPEG."""
     if is_dicom(data):
-        return dicom.read(data, name, body_part)
+        return read.read(data, name, body_part)
     return decode(data, name), {}
 
 

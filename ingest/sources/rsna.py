@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ingest import findings
-from ingest.dicom_header import TELLS
+from ingest.dicom.header import TELLS
 from ingest.images.file_tree import scan
 from ingest.sources.matching import stem_of
 from ingest.sources.published import Listing, check_splits, read_film, sheet, table

@@ -13,8 +13,8 @@ from functools import partial
 from pathlib import Path
 
 from ingest import findings
-from ingest.body_parts import check_choice
-from ingest.dicom_header import TELLS
+from ingest.dicom.body_parts import check_choice
+from ingest.dicom.header import TELLS
 from ingest.findings import Findings
 from ingest.images.file_tree import scan
 from ingest.sources.published import Listing, check_splits, read_film, sheet, table

@@ -26,7 +26,7 @@ from PIL import Image
 
 from ingest import open_source, read_image
 from ingest.csvfile import read_sheet
-from ingest.dicom import identify
+from ingest.dicom.read import identify
 from store import CxrError
 from tests.ingest.films import chest, encoded, film, png, png_bomb, write
 

@@ -18,8 +18,9 @@ from hypothesis import strategies as st
 from PIL import Image
 from pydicom.encaps import encapsulate
 
-from ingest import dicom, ingest, open_source, read_image
-from ingest.dicom_header import parse_age
+from ingest import ingest, open_source, read_image
+from ingest.dicom import read
+from ingest.dicom.header import parse_age
 from ingest.encoders.baselines import pixel_vectors
 from ingest.images.decode import decode, thumbnail
 from ingest.images.pseudonym import pseudonym, salt_file
@@ -255,7 +256,7 @@ def test_again_and_moved(tmp_path: Path, gallery: Gallery, monkeypatch: pytest.M
         write(root, f"a/{number}", film(deep(number, 32), SOPInstanceUID=f"1.{number}"))
     assert ingest(open_source("dicom", root), gallery, FakeEncoder()).inserted == 4
     # Not even headers are read.
-    monkeypatch.setattr(dicom, "identify", lambda *_: pytest.fail("a header was read"))
+    monkeypatch.setattr(read, "identify", lambda *_: pytest.fail("a header was read"))
     again = ingest(open_source("dicom", root), gallery, FakeEncoder())
     assert (again.unchanged, again.hashed, again.encoded) == (4, 0, 0)
     monkeypatch.undo()
@@ -395,8 +396,8 @@ def test_a_header_whose_element_cannot_be_parsed_is_damaged(tmp_path: Path, tag:
     # A sequence of one byte: known only when the element is asked for.
     data = fuzz.header({place: (b"SQ", b"0")}, True, b"1.2.840.10008.1.2.1")
     for ask in (
-        lambda: dicom.identify(write(tmp_path, "x", data).resolve(), "x"),
-        lambda: dicom.read(data, "x"),
+        lambda: read.identify(write(tmp_path, "x", data).resolve(), "x"),
+        lambda: read.read(data, "x"),
     ):
         with pytest.raises(BadImage) as caught:
             ask()

@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath
 from secrets import token_hex
 
 from ingest.csvtable import csv_bytes
-from ingest.dicom_file import is_dicom
+from ingest.dicom.file import is_dicom
 from ingest.images.decode import decode, pixels_digest
 from ingest.state import state_folder
 from store import BadImage, Gallery, UsageError

@@ -11,8 +11,8 @@ import re
 from functools import lru_cache
 from typing import Any
 
-from ingest.body_parts import Choice, place_of, term_of
-from ingest.dicom_values import Notes, text
+from ingest.dicom.body_parts import Choice, place_of, term_of
+from ingest.dicom.values import Notes, text
 from ingest.images.decode import check_size
 from store.errors import BadImage
 
