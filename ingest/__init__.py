@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ingest.artefacts.folder import Artefacts, import_artefacts, read_artefacts, store_artefacts
     from ingest.images.decode import read_image
-    from ingest.job import IngestReport, Progress, ingest
-    from ingest.pipeline import opened
+    from ingest.job.file_memory import read_status, state_folder
+    from ingest.job.pipeline import opened
+    from ingest.job.run import IngestReport, Progress, ingest
     from ingest.record import ImageFile, ImageRecord, Pixels, Rejection
     from ingest.sources import Source, SourceUnavailable, open_source
-    from ingest.state import read_status, state_folder
 
 # Loaded on first use: numpy and Pillow would slow `cxr --help`.
 _LAZY = {
@@ -19,13 +19,13 @@ _LAZY = {
     "import_artefacts": "ingest.artefacts.folder",
     "read_artefacts": "ingest.artefacts.folder",
     "store_artefacts": "ingest.artefacts.folder",
-    "opened": "ingest.pipeline",
+    "opened": "ingest.job.pipeline",
     "read_image": "ingest.images.decode",
-    "read_status": "ingest.state",
-    "state_folder": "ingest.state",
-    "IngestReport": "ingest.job",
-    "Progress": "ingest.job",
-    "ingest": "ingest.job",
+    "read_status": "ingest.job.file_memory",
+    "state_folder": "ingest.job.file_memory",
+    "IngestReport": "ingest.job.run",
+    "Progress": "ingest.job.run",
+    "ingest": "ingest.job.run",
     "ImageFile": "ingest.record",
     "ImageRecord": "ingest.record",
     "Pixels": "ingest.record",

@@ -54,7 +54,7 @@ from ingest.artefacts.files import (
     read_labels,
     read_meta,
 )
-from ingest.journal import note
+from ingest.job.journal import note
 from store import Gallery
 from store.errors import BadArtefacts, UsageError
 from store.schema import EncoderStamp, Row, UpsertReport, Vectors

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from ingest.pipeline import Outcome, Task
+from ingest.job.pipeline import Outcome, Task
 
 
 @dataclass(slots=True)

@@ -1,6 +1,6 @@
 """Ingestion on Ray: a pool of actors opens and encodes, this process plans and commits.
 
-The job is the one of ingest.job; only its stage between plan and commit is another. What is known
+The job is the one of ingest.job.run; only its stage between plan and commit is another. What is known
 is skipped before it is sent. Ray Data spreads chunks of images over the pool, holds workers back
 when their results are not taken, and gives a dead worker's chunks to another. Results come in any
 order and are put back into the order of the source, so that batches, commits, rejections and
@@ -20,7 +20,7 @@ from typing import Any
 from ingest.distributed import workers
 from ingest.distributed.chunks import Chunk, Slot, size_of
 from ingest.distributed.watch import KEPT, Watch
-from ingest.pipeline import Stage, Task
+from ingest.job.pipeline import Stage, Task
 from store import cluster
 from store.errors import ClusterUnavailable, CxrError, UsageError
 

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from ingest.pipeline import Stopped
+from ingest.job.pipeline import Stopped
 from store.errors import ClusterUnavailable
 
 log = logging.getLogger("ingest")

@@ -18,12 +18,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ingest.pipeline import Opened, Outcome, Task
+from ingest.job.pipeline import Opened, Outcome, Task
 from store.errors import ClusterUnavailable, EncoderMismatch
 
 if TYPE_CHECKING:
     from ingest.encoders import Encoder
-    from ingest.job import ImageEncoder
+    from ingest.job.run import ImageEncoder
 
 #: Images per chunk, and bytes of pixels that one worker encodes at once.
 CHUNK = 128

@@ -20,7 +20,7 @@ from ingest import ImageRecord, Rejection, Source, ingest, open_source
 from ingest.distributed.stage import Pool, on_ray
 from ingest.distributed.workers import CHUNK, TRIES, EncoderCall, Plan
 from ingest.encoders import load_encoder
-from ingest.pipeline import Opened
+from ingest.job.pipeline import Opened
 from store import ClusterUnavailable, EncoderMismatch, Gallery, UsageError, table
 from tests.clusters import eventually, kill, ray  # noqa: F401 - a fixture
 from tests.ingest.fakes import FakeEncoder, Noting, contents, picture, record, source

@@ -308,9 +308,9 @@ def _settle(root: Path) -> None:
 def test_unchanged_files_are_not_read(
     tmp_path: Path, gallery: Gallery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from ingest import state
+    from ingest.job import file_memory
 
-    monkeypatch.setattr(state, "_SETTLED_NS", 0)
+    monkeypatch.setattr(file_memory, "_SETTLED_NS", 0)
     root = films(tmp_path / "s", *(f"{i}.png" for i in range(8)))
     assert run(root, gallery).inserted == 8
     again = run(root, gallery)

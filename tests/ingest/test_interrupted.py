@@ -19,8 +19,8 @@ import numpy as np
 import pytest
 
 from ingest import ingest, open_source, read_status
-from ingest.journal import entries, rejections_file
-from ingest.state import state_folder, write_json
+from ingest.job.file_memory import state_folder, write_json
+from ingest.job.journal import entries, rejections_file
 from store import Gallery
 from tests.ingest.fakes import FakeEncoder
 from tests.ingest.films import png, write
@@ -185,7 +185,7 @@ def test_the_notes_of_a_full_disk_are_given_up(
     def full(*_: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("ingest.journal.write_json", full)
+    monkeypatch.setattr("ingest.job.journal.write_json", full)
     gallery = Gallery.create(tmp_path / "store", FakeEncoder().stamp)
     report = ingest(open_source("folder", folder(tmp_path / "f", 5)), gallery, FakeEncoder())
     assert report.inserted == 5 and read_status(gallery.uri) is None

@@ -13,10 +13,11 @@ import pytest
 import tifffile
 from PIL import Image
 
-from ingest import ImageRecord, ingest, open_source, state
+from ingest import ImageRecord, ingest, open_source
 from ingest.images import decode
 from ingest.images.decode import pixels_digest, read_image, reduced, thumbnail
 from ingest.images.readers import READER
+from ingest.job import file_memory
 from ingest.sources.source import Source
 from store import Gallery, table
 from tests.ingest.fakes import FakeEncoder, vector_of
@@ -38,7 +39,9 @@ class Encoder(FakeEncoder):
 
 @pytest.fixture
 def films(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(state, "_SETTLED_NS", 0)  # the stat of files this young is trusted, too
+    monkeypatch.setattr(
+        file_memory, "_SETTLED_NS", 0
+    )  # the stat of files this young is trusted, too
     root = tmp_path / "films"
     deep = chest(1).astype(np.uint16) * 100
     file, big = io.BytesIO(), io.BytesIO()
@@ -69,7 +72,7 @@ def older(films: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Galle
         patch.setattr(
             "ingest.dicom.read.stretch", lambda values, low, high: values // 256, raising=False
         )
-        patch.setattr("ingest.pipeline.reduced", lambda pixels, side: pixels)
+        patch.setattr("ingest.job.pipeline.reduced", lambda pixels, side: pixels)
         run(gallery, films, batch="then")
     lancedb.connect(uri).open_table(table.NAME).drop_columns(["pixel_reader"])
     return Gallery.open(uri)

@@ -12,7 +12,7 @@ import pytest
 from ingest import ImageRecord, Source, ingest, open_source
 from ingest.artefacts.columns import OWN
 from ingest.artefacts.folder import import_artefacts
-from ingest.job import IngestReport
+from ingest.job.run import IngestReport
 from store import Gallery, UsageError
 from tests.ingest.fakes import FakeEncoder, contents, record, source, write_npz
 from tests.ingest.films import film, png, write

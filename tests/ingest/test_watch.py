@@ -9,7 +9,7 @@ import pytest
 
 from ingest.distributed import watch
 from ingest.distributed.watch import Watch
-from ingest.pipeline import Stopped
+from ingest.job.pipeline import Stopped
 from store import ClusterUnavailable
 
 ALIVE, LOST, IDLE = {"Alive": True}, {"Alive": False, "DeathReason": 2}, {"Alive": False}

@@ -7,8 +7,8 @@ from html import escape
 from typing import Any
 
 from ingest.csvtable import csv_bytes, rows_of
-from ingest.journal import entries, mark_undone, rejections_file
-from ingest.state import REJECTION
+from ingest.job.file_memory import REJECTION
+from ingest.job.journal import entries, mark_undone, rejections_file
 from store import Gallery, Undone
 from ui.board.inbox import is_inside, without_place
 

@@ -18,7 +18,7 @@ from secrets import token_hex
 from ingest.csvtable import csv_bytes
 from ingest.dicom.file import is_dicom
 from ingest.images.decode import decode, pixels_digest
-from ingest.state import state_folder
+from ingest.job.file_memory import state_folder
 from store import BadImage, Gallery, UsageError
 
 #: Most films in one drop, and most bytes: they pass through the server's memory.

@@ -15,7 +15,7 @@ from pathlib import Path
 from shutil import rmtree
 from typing import Any
 
-from ingest.state import file_name, read_json, write_json
+from ingest.job.file_memory import file_name, read_json, write_json
 from ui import lifeline
 from ui.board import jobs
 from ui.board.inbox import inbox, without_place

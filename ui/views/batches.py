@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from ingest.state import read_status
+from ingest.job.file_memory import read_status
 from store import CxrError, Gallery, StoreNotFound
 from ui.board import access, adding, batches, jobs, markup, resources
 from ui.board.markup import plain

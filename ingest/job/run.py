@@ -19,15 +19,15 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Literal
 
-from ingest.batching import Batch
-from ingest.journal import Journal
-from ingest.moves import checked
-from ingest.pipeline import Stage, Stopped, in_order
-from ingest.planning import End, Planner
-from ingest.report import IngestReport, Progress, describe, suspicion
+from ingest.job.batching import Batch
+from ingest.job.file_memory import FileMemory, state_folder
+from ingest.job.journal import Journal
+from ingest.job.moved_files import checked
+from ingest.job.pipeline import Stage, Stopped, in_order
+from ingest.job.plan import End, Planner
+from ingest.job.protocols import FromFiles, ImageEncoder, Target
+from ingest.job.report import IngestReport, Progress, describe, suspicion
 from ingest.sources.source import Source
-from ingest.state import FileMemory, state_folder
-from ingest.target import FromFiles, ImageEncoder, Target
 from store.errors import UsageError
 from store.stamps import mismatch
 
@@ -79,7 +79,7 @@ def ingest(
         clear: columns to blank for the images of this source where it tells nothing else; see
             ingest.clearing.
         take_over: let films take the place of stored ones that came from another folder under the
-            same ids and have other bytes; see ingest.moves.
+            same ids and have other bytes; see ingest.job.moved_files.
 
     Raises:
         EncoderMismatch: the gallery belongs to another encoder. Nothing is written then.
@@ -126,7 +126,7 @@ def ingest(
         else:
             job.run(batch_size, stop or threading.Event(), keep_going, workers, stage)
         if prune is not None and report.stopped is None:
-            from ingest.prune import prune_gone
+            from ingest.job.prune import prune_gone
 
             prune_gone(gallery, source, job.present, report, delete=prune == "delete")
         if report.encoded and isinstance(encoder, FromFiles):

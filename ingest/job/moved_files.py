@@ -16,10 +16,10 @@ from pathlib import Path
 
 from ingest.images.decode import large_alone
 from ingest.images.file_tree import read_plain, shown
+from ingest.job.file_memory import FileMemory, Seen, seen_now
+from ingest.job.protocols import Target
 from ingest.record import ImageFile
 from ingest.sources.source import Source
-from ingest.state import FileMemory, Seen, seen_now
-from ingest.target import Target
 from store.errors import BadImage, UsageError
 
 #: Files hashed between two looks at whether it is clear already.

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ingest.images.file_tree import shown
-from ingest.report import IngestReport
+from ingest.job.report import IngestReport
 from ingest.sources.source import Source
 from store.errors import UsageError
 from store.filters import Where

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from ingest.images.readers import is_older, is_read_anew
-from ingest.pipeline import Outcome, Same, known_of, open_file, open_record, same_file
+from ingest.job.file_memory import FileMemory, Seen
+from ingest.job.pipeline import Outcome, Same, known_of, open_file, open_record, same_file
+from ingest.job.protocols import Target
 from ingest.record import ImageFile, ImageRecord, Rejection
-from ingest.state import FileMemory, Seen
-from ingest.target import Target
 from store.errors import BadImage
 
 Item = ImageRecord | ImageFile | Rejection

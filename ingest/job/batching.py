@@ -13,11 +13,11 @@ import numpy.typing as npt
 from ingest.findings import Outcome as LabelOutcome
 from ingest.findings import outcome
 from ingest.images.readers import READER, is_older
-from ingest.pipeline import Opened, Outcome, Same
+from ingest.job.file_memory import FileMemory, Seen
+from ingest.job.pipeline import Opened, Outcome, Same
+from ingest.job.protocols import ImageEncoder, Target
+from ingest.job.report import IngestReport
 from ingest.record import METADATA, Rejection
-from ingest.report import IngestReport
-from ingest.state import FileMemory, Seen
-from ingest.target import ImageEncoder, Target
 from store.arrow import changes
 from store.memory import give_back
 from store.schema import Row

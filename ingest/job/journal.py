@@ -10,9 +10,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from ingest.report import IngestReport, Progress
+from ingest.job.file_memory import file_name, read_json, state_folder, write_json, write_rejections
+from ingest.job.report import IngestReport, Progress
 from ingest.sources.source import Source
-from ingest.state import file_name, read_json, state_folder, write_json, write_rejections
 from store.replaced import Undone
 from store.schema import UpsertReport
 

@@ -17,8 +17,8 @@ import numpy as np
 from ingest.images.decode import check_contrast, large_alone, reduced, thumbnail
 from ingest.images.file_tree import open_plain, read_plain
 from ingest.images.readers import is_older, is_read_anew
+from ingest.job.file_memory import Seen, seen_now
 from ingest.record import METADATA, ImageFile, ImageRecord, Pixels, Rejection, told
-from ingest.state import Seen, seen_now
 from store.errors import BadImage
 from store.schema import Row, Vectors
 
