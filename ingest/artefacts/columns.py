@@ -7,7 +7,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from ingest.sources.npz import SPLITS
+from ingest.sources.published.npz import SPLITS
 from store.columns import kind_of, name_of
 from store.errors import BadArtefacts, BadRows
 

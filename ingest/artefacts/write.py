@@ -78,7 +78,8 @@ def label_names(rows: Mapping[str, Row]) -> tuple[str, ...]:
 
 
 def _official(dataset: str | None) -> tuple[str, ...]:
-    from ingest.sources import medmnist, synthetic
+    from ingest.sources import synthetic
+    from ingest.sources.published import medmnist
     from store import UsageError
 
     if dataset == synthetic.DATASET:

@@ -14,7 +14,7 @@ from pathlib import Path
 from ingest import findings
 from ingest.images.file_tree import scan
 from ingest.sources import listed
-from ingest.sources.published import Listing, age, check_splits, read_film, sheet, table
+from ingest.sources.published.layout import Listing, age, check_splits, read_film, sheet, table
 from ingest.sources.source import Source
 from store.errors import BadSource
 

@@ -14,7 +14,7 @@ from ingest import findings
 from ingest.dicom.header import TELLS
 from ingest.images.file_tree import scan
 from ingest.sources.matching import stem_of
-from ingest.sources.published import Listing, check_splits, read_film, sheet, table
+from ingest.sources.published.layout import Listing, check_splits, read_film, sheet, table
 from ingest.sources.source import Source
 from store.errors import BadSource
 

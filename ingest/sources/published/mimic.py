@@ -15,8 +15,8 @@ from ingest import findings
 from ingest.findings import Findings
 from ingest.images.file_tree import scan
 from ingest.sources import listed
-from ingest.sources.chexpert import FINDINGS
-from ingest.sources.published import Listing, check_splits, read_film, sheet, table
+from ingest.sources.published.chexpert import FINDINGS
+from ingest.sources.published.layout import Listing, check_splits, read_film, sheet, table
 from ingest.sources.source import Source
 
 NAME = "mimic-cxr-jpg"

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from ingest.sources import npz
+from ingest.sources.published import npz
 from ingest.sources.source import Source, SourceUnavailable
 from store.errors import BadSource, UsageError
 

@@ -17,7 +17,7 @@ from ingest.dicom.body_parts import check_choice
 from ingest.dicom.header import TELLS
 from ingest.findings import Findings
 from ingest.images.file_tree import scan
-from ingest.sources.published import Listing, check_splits, read_film, sheet, table
+from ingest.sources.published.layout import Listing, check_splits, read_film, sheet, table
 from ingest.sources.source import Source
 from store.errors import BadSource
 
