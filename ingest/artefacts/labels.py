@@ -1,6 +1,6 @@
 """Labels of a table of embeddings: one column of names, classes or lists, or a column a finding.
 
-Cells are read as those of a CSV are (``ingest.findings``, ``ingest.classes``), lists in text too.
+Cells are read as those of a CSV are (``ingest.sources.tables.findings``, ``ingest.sources.tables.classes``), lists in text too.
 Lists of 0 and 1 that are as long as each other are columns, one for each place; other lists of
 whole numbers are classes. What the numbers are called is told by the user, else by the field's or
 the schema's metadata, as the hub's ``datasets`` writes it; else they are called by themselves, with
@@ -17,9 +17,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from ingest import classes, findings
-from ingest.csvfile import tidy
-from ingest.findings import BLANK, Findings
+from ingest.sources.tables import classes, findings
+from ingest.sources.tables.csv_file import tidy
+from ingest.sources.tables.findings import BLANK, Findings
 from store.errors import BadArtefacts, UsageError
 
 #: Headings of labels, the first that is there counts; compared by letters and digits alone.

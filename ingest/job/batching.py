@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ingest.findings import Outcome as LabelOutcome
-from ingest.findings import outcome
 from ingest.images.readers import READER, is_older
 from ingest.job.file_memory import FileMemory, Seen
 from ingest.job.pipeline import Opened, Outcome, Same
 from ingest.job.protocols import ImageEncoder, Target
 from ingest.job.report import IngestReport
 from ingest.record import METADATA, Rejection
+from ingest.sources.tables.findings import Outcome as LabelOutcome
+from ingest.sources.tables.findings import outcome
 from store.arrow import changes
 from store.memory import give_back
 from store.schema import Row

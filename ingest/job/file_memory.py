@@ -19,8 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ingest.csvtable import csv_bytes
 from ingest.record import Rejection
+from ingest.sources.tables.csv_table import csv_bytes
 
 #: Head of the CSV of what was refused.
 REJECTION = ("source", "reason", "detail")

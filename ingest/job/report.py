@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ingest.findings import Outcome
 from ingest.record import Rejection
+from ingest.sources.tables.findings import Outcome
 
 #: Refusals that say something about a list, not about images.
 _NOT_IMAGES = ("file_missing",)

@@ -77,7 +77,7 @@ def ingest(
         stage: opens and encodes images elsewhere, e.g. ``ingest.distributed.stage.on_ray``; in threads
             of this process when ``None``.
         clear: columns to blank for the images of this source where it tells nothing else; see
-            ingest.clearing.
+            ingest.sources.tables.clearing.
         take_over: let films take the place of stored ones that came from another folder under the
             same ids and have other bytes; see ingest.job.moved_files.
 
@@ -100,7 +100,7 @@ def ingest(
     if (mine.fingerprint, mine.dimension) != (theirs.fingerprint, theirs.dimension):
         raise mismatch(f"the gallery at {gallery.uri}", theirs, mine)
     if clear:
-        from ingest.clearing import cleared
+        from ingest.sources.tables.clearing import cleared
 
         source = cleared(source, clear, {**gallery.columns(), **source.columns})
     wrong = None if keep_going else suspicion(source.refused, source.total, source.total)

@@ -13,8 +13,8 @@ from ingest.dicom.file import is_dicom
 from ingest.images.decode import decode
 from ingest.images.file_tree import Tree, shown
 from ingest.record import Identifier, ImageFile, Pixels, Reader, Rejection
-from ingest.sources.matching import Matching
 from ingest.sources.source import Source
+from ingest.sources.tables.matching import Matching
 
 _SEX = {"m": "M", "male": "M", "f": "F", "female": "F", "o": "O", "other": "O"}
 _SPLITS = {

@@ -20,10 +20,10 @@ from ingest import (
     opened,
     read_image,
 )
-from ingest.csvfile import read_sheet
-from ingest.findings import Findings, from_cell, joint_of, state
 from ingest.images.file_tree import read_plain
-from ingest.sources.matching import FileIndex
+from ingest.sources.tables.csv_file import read_sheet
+from ingest.sources.tables.findings import Findings, from_cell, joint_of, state
+from ingest.sources.tables.matching import FileIndex
 from store import BadImage, BadSource, Gallery, UsageError
 from tests.ingest.fakes import FakeEncoder
 from tests.ingest.films import png, write

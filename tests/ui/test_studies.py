@@ -21,7 +21,7 @@ from tests.ui import films
 streamlit = pytest.importorskip("streamlit")
 from streamlit.testing.v1 import AppTest  # noqa: E402
 
-from ingest.csvtable import csv_bytes  # noqa: E402
+from ingest.sources.tables.csv_table import csv_bytes  # noqa: E402
 from ui import peers  # noqa: E402
 from ui.board import lists, scatter, studies, working  # noqa: E402
 from ui.board.colouring import MISSING, colouring  # noqa: E402

@@ -10,7 +10,7 @@ from dataclasses import asdict
 from decimal import Decimal
 from typing import Any
 
-from ingest.csvtable import csv_bytes
+from ingest.sources.tables.csv_table import csv_bytes
 from store import Gallery, Hit
 from ui.board.answer import Answer
 from ui.board.asked import Search, Upload

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 import streamlit as st
 
-from ingest.csvtable import csv_bytes
+from ingest.sources.tables.csv_table import csv_bytes
 from store import Gallery, Row
 from ui.board import drawings, markup
 from ui.board.lists import Sheet

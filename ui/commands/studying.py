@@ -119,7 +119,7 @@ def _write(
     doubtful: Doubtful | None,
     glance: Glance,
 ) -> None:
-    from ingest.csvtable import csv_bytes
+    from ingest.sources.tables.csv_table import csv_bytes
     from store import CxrError
     from ui.board import lists
 

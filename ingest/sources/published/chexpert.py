@@ -11,11 +11,11 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from ingest import findings
 from ingest.images.file_tree import scan
 from ingest.sources import listed
 from ingest.sources.published.layout import Listing, age, check_splits, read_film, sheet, table
 from ingest.sources.source import Source
+from ingest.sources.tables import findings
 from store.errors import BadSource
 
 NAME = "chexpert"

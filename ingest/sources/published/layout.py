@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from ingest.csvfile import Sheet, read_sheet
 from ingest.dicom import read
 from ingest.dicom.body_parts import Choice
 from ingest.dicom.file import is_dicom
@@ -24,8 +23,9 @@ from ingest.sources.listed import (
     source_of,
     unnamed,
 )
-from ingest.sources.matching import FileIndex, Matching
 from ingest.sources.source import Source
+from ingest.sources.tables.csv_file import Sheet, read_sheet
+from ingest.sources.tables.matching import FileIndex, Matching
 from store.errors import BadSource, UsageError
 
 #: How many folders above the one that is pointed at are looked through for a table.

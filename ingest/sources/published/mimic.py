@@ -11,13 +11,13 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from ingest import findings
-from ingest.findings import Findings
 from ingest.images.file_tree import scan
 from ingest.sources import listed
 from ingest.sources.published.chexpert import FINDINGS
 from ingest.sources.published.layout import Listing, check_splits, read_film, sheet, table
 from ingest.sources.source import Source
+from ingest.sources.tables import findings
+from ingest.sources.tables.findings import Findings
 
 NAME = "mimic-cxr-jpg"
 _LAYOUT = re.compile(r"files|p[0-9]{2}|p[0-9]{8}|s[0-9]{8}")

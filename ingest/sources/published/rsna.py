@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from ingest import findings
 from ingest.dicom.header import TELLS
 from ingest.images.file_tree import scan
-from ingest.sources.matching import stem_of
 from ingest.sources.published.layout import Listing, check_splits, read_film, sheet, table
 from ingest.sources.source import Source
+from ingest.sources.tables import findings
+from ingest.sources.tables.matching import stem_of
 from store.errors import BadSource
 
 NAME = "rsna-pneumonia"

@@ -12,13 +12,13 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from ingest import findings
 from ingest.dicom.body_parts import check_choice
 from ingest.dicom.header import TELLS
-from ingest.findings import Findings
 from ingest.images.file_tree import scan
 from ingest.sources.published.layout import Listing, check_splits, read_film, sheet, table
 from ingest.sources.source import Source
+from ingest.sources.tables import findings
+from ingest.sources.tables.findings import Findings
 from store.errors import BadSource
 
 NAME = "vindr-cxr"

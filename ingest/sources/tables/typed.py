@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import date
 
-from ingest.findings import BLANK
+from ingest.sources.tables.findings import BLANK
 from store.columns import LARGEST_INT
 from store.schema import Value
 

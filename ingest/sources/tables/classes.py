@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
-from ingest.csvfile import listed
-from ingest.findings import (
+from ingest.sources.tables.csv_file import listed
+from ingest.sources.tables.findings import (
     BLANK,
     Findings,
     canonical,
@@ -21,7 +21,7 @@ from ingest.findings import (
     joint_of,
     state,
 )
-from ingest.headings import is_metadata
+from ingest.sources.tables.headings import is_metadata
 from store.errors import UsageError
 
 #: Headings made of these words alone name no finding: their 1 and 0 are classes without a name.

@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ingest import findings
-from ingest.findings import Findings
 from ingest.images.file_tree import Tree, shown
 from ingest.record import Rejection
-from ingest.sources.columns import Plan
 from ingest.sources.listed import Described, source_of
+from ingest.sources.tables import findings
+from ingest.sources.tables.columns import Plan
+from ingest.sources.tables.findings import Findings
 
 #: Headings of columns that tell who read a film.
 _READERS = (

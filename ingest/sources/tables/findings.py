@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal
 
-from ingest import listcell
+from ingest.sources.tables import list_cell
 from store.errors import BadSource, UsageError
 
 UNCERTAIN_POLICIES = ("apart", "present", "absent")
@@ -145,7 +145,7 @@ def joint_of(cells: Iterable[str]) -> str | None:
 def is_list(cell: str) -> bool:
     """Whether a cell is a list in text, or begins as one."""
     try:
-        return listcell.items(cell) is not None
+        return list_cell.items(cell) is not None
     except ValueError:
         return True
 
@@ -156,7 +156,7 @@ def parts_of(cell: str, joint: str | None) -> tuple[list[str], bool]:
     Raises:
         ValueError: a list that cannot be read.
     """
-    inside = listcell.items(cell)
+    inside = list_cell.items(cell)
     if inside is None:
         parts = [part.strip() for part in (cell.split(joint) if joint else [cell])]
     else:

@@ -7,14 +7,14 @@ from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any
 
-from ingest import classes, findings, typed
-from ingest.csvfile import Sheet, listed
 from ingest.dicom.header import parse_age
-from ingest.findings import Findings
-from ingest.headings import is_metadata
 from ingest.sources import listed as files
-from ingest.sources.matching import WAYS, FileIndex
-from ingest.typed import Typed
+from ingest.sources.tables import classes, findings, typed
+from ingest.sources.tables.csv_file import Sheet, listed
+from ingest.sources.tables.findings import Findings
+from ingest.sources.tables.headings import is_metadata
+from ingest.sources.tables.matching import WAYS, FileIndex
+from ingest.sources.tables.typed import Typed
 from store.columns import name_of
 from store.errors import BadRows, BadSource, UsageError
 

@@ -12,11 +12,11 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 
-from ingest import headings
-from ingest.classes import check_names
-from ingest.csvfile import listed
-from ingest.findings import canonical
 from ingest.images.file_tree import Tree, shown
+from ingest.sources.tables import headings
+from ingest.sources.tables.classes import check_names
+from ingest.sources.tables.csv_file import listed
+from ingest.sources.tables.findings import canonical
 from store.errors import BadSource, UsageError
 
 _MASKS = {

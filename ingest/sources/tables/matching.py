@@ -17,8 +17,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ingest.csvfile import tidy
 from ingest.images.file_tree import shown
+from ingest.sources.tables.csv_file import tidy
 
 #: How a cell came to mean a film, strongest first: the same path; the same below the folder in
 #: which the data set lies; the same but for capitals in the ending; but for the ending, which may
