@@ -16,7 +16,7 @@ from ingest.dicom.body_parts import Choice, check_choice
 from ingest.dicom.header import TELLS
 from ingest.images.file_tree import scan, shown
 from ingest.record import Pixels
-from ingest.sources.listed import Described, file_source
+from ingest.sources.file_listing import Described, file_source
 from ingest.sources.source import Source
 
 

@@ -14,8 +14,8 @@ from typing import Any
 from ingest.dicom.body_parts import check_choice
 from ingest.images.file_tree import Tree, confined, scan, shown
 from ingest.record import Reader, Rejection
-from ingest.sources import listed as files
-from ingest.sources.listed import (
+from ingest.sources import file_listing as files
+from ingest.sources.file_listing import (
     Described,
     contested,
     file_source,

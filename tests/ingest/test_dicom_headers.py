@@ -18,7 +18,7 @@ from ingest import ingest, open_source, read_image
 from ingest.dicom import read
 from ingest.dicom.body_parts import place_of
 from ingest.dicom.file import is_dicom
-from ingest.sources.listed import read_image_file
+from ingest.sources.file_listing import read_image_file
 from store import BadImage, Gallery, UsageError
 from tests.conftest import DATA
 from tests.ingest import judges

@@ -13,7 +13,7 @@ from ingest.dicom.header import parse_age
 from ingest.images.decode import decode
 from ingest.images.file_tree import Tree, shown
 from ingest.record import Pixels, Rejection
-from ingest.sources.listed import (
+from ingest.sources.file_listing import (
     Described,
     absent_rows,
     contested,

@@ -8,7 +8,7 @@ from typing import Any
 
 from ingest.images.file_tree import Tree, shown
 from ingest.record import Rejection
-from ingest.sources.listed import Described, source_of
+from ingest.sources.file_listing import Described, source_of
 from ingest.sources.tables import findings
 from ingest.sources.tables.columns import Plan
 from ingest.sources.tables.findings import Findings
