@@ -145,7 +145,7 @@ def test_sentences_find_their_films(encoder, films, prompt, label):
 @pytest.mark.parametrize("kind", ["unheard", "denial", "search", "asked"])
 def test_sentences_of_other_writers_are_read(encoder, kind):
     """On validation films, so that test stays untouched."""
-    from ingest.sentences import read_sentences
+    from ingest.training.sentences import read_sentences
 
     if not DATA.is_file():
         pytest.skip("needs ../shared/data/pneumoniamnist.npz")

@@ -12,7 +12,7 @@ from streamlit.testing.v1 import AppTest
 
 import ui
 from ingest.encoders.understanding import Understanding
-from ingest.lexicon import save_lexicon
+from ingest.training.lexicon import save_lexicon
 from store import BadQuery, Labelled, UsageError
 from store.nearness import Nearness
 from store.prompts import score_prompts

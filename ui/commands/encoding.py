@@ -12,7 +12,7 @@ from ui import printing
 from ui.commands.options import Device, Json, Quiet
 
 if TYPE_CHECKING:
-    from ingest.train import Progress
+    from ingest.training.train import Progress
 
 #: Of the weights that come with the package, trained on PneumoniaMNIST.
 BUNDLED_LICENCE = "CC BY 4.0"
@@ -107,14 +107,14 @@ def train(
     looked at.
     """
     from ingest import open_source, opened
-    from ingest.train import train as run
+    from ingest.training.train import train as run
 
     images = open_source(source, splits=["train", "val"], root=root)
     if images.note:
         printing.warn(images.note)
     progress = None if quiet else _say_progress
     if text_only is not None:
-        from ingest.train_text import train_texts
+        from ingest.training.train_text import train_texts
 
         records = opened(images.records)
         taught = train_texts(text_only, records, out, seed=seed, device=device, progress=progress)

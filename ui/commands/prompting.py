@@ -61,7 +61,7 @@ def read_prompts(place: str) -> list[Prompt]:
 def _bundled(file: str) -> Path:
     import ingest
 
-    return Path(str(ingest.__file__)).parent / file
+    return Path(str(ingest.__file__)).parent / "training" / file
 
 
 def _csv(content: str) -> list[dict[str, Any]]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ingest.blueprint import new_processor
 from ingest.encoders.quiet import quietly
-from ingest.lexicon import save_lexicon
+from ingest.training.lexicon import save_lexicon
+from ingest.training.model import new_processor
 
 
 def save_checkpoint(folder: Path, model: Any, tokenizer: Any) -> None:

@@ -11,15 +11,15 @@ from typing import Any
 
 import torch
 
-from ingest.blueprint import DIMENSION
-from ingest.checkpoint import save_checkpoint
-from ingest.curve import save_curve
 from ingest.encoders.quiet import quietly
 from ingest.encoders.transformers_runtime import pick_device
-from ingest.learn import Pupil, Recipe
-from ingest.learn_text import learn_texts
 from ingest.record import ImageFile, ImageRecord, Rejection
-from ingest.train import Progress, labelled_films, text_entry, text_report
+from ingest.training.checkpoint import save_checkpoint
+from ingest.training.curve import save_curve
+from ingest.training.image_tower import Pupil, Recipe
+from ingest.training.model import DIMENSION
+from ingest.training.text_tower import learn_texts
+from ingest.training.train import Progress, labelled_films, text_entry, text_report
 from store.errors import UsageError
 
 
@@ -29,7 +29,7 @@ class TextReport:
 
     Attributes:
         folder: a checkpoint that ``load_encoder`` takes.
-        sentences: figures of ``ingest.sentences`` on the validation films.
+        sentences: figures of ``ingest.training.sentences`` on the validation films.
         seconds: spent learning.
     """
 

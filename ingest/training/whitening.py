@@ -12,8 +12,8 @@ import copy
 import torch
 from torch import Tensor
 
-from ingest.captions import SUBJECTS
-from ingest.learn import Films, Pupil, pooled_of
+from ingest.training.captions import SUBJECTS
+from ingest.training.image_tower import Films, Pupil, pooled_of
 
 #: Share of the mean variance that every direction is lent: a direction of no variance stays finite.
 _RIDGE = 1e-3

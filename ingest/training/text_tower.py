@@ -13,9 +13,8 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor
 
-from ingest.blueprint import give_text_tower, new_tokenizer, take_text_tower
-from ingest.captions import SUBJECTS, caption, lesson
-from ingest.learn import (
+from ingest.training.captions import SUBJECTS, caption, lesson
+from ingest.training.image_tower import (
     Average,
     Films,
     Pupil,
@@ -26,8 +25,9 @@ from ingest.learn import (
     read,
     vectors_of,
 )
-from ingest.sentences import figures, read_sentences
-from ingest.vocabulary import learn_synonyms, with_vocabulary
+from ingest.training.model import give_text_tower, new_tokenizer, take_text_tower
+from ingest.training.sentences import figures, read_sentences
+from ingest.training.vocabulary import learn_synonyms, with_vocabulary
 
 #: Captions that the tokenizer's vocabulary is made from, per class.
 _CORPUS = 20_000
@@ -79,7 +79,7 @@ def learn_texts(
     """Teach a dual encoder a text tower; its image tower stays as it is.
 
     Several towers learn, each from its own draws. The tower and the step are kept whose sentences
-    (``ingest.sentences``) find most of the validation films; towers of one recipe differ by some
+    (``ingest.training.sentences``) find most of the validation films; towers of one recipe differ by some
     hundredths there.
 
     Args:

@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ingest.grammar import SUBJECTS
+from ingest.training.grammar import SUBJECTS
 
 _DEPTH = 10
 

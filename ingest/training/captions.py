@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from random import Random
 
-from ingest.grammar import GRAMMAR, SUBJECTS, is_held_out, learned_words
+from ingest.training.grammar import GRAMMAR, SUBJECTS, is_held_out, learned_words
 
 __all__ = ["SUBJECTS", "caption", "lesson", "with_typos", "words_of"]
 

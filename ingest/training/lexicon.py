@@ -12,8 +12,8 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from ingest.captions import ENGLISH
-from ingest.synonyms import SYNONYMS
+from ingest.training.captions import ENGLISH
+from ingest.training.synonyms import SYNONYMS
 
 #: File beside a checkpoint's tokenizer.
 FILE = "lexicon.json"

@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from ingest.augment import Augmentation, augment
-from ingest.blueprint import SIDE, completed, new_model, slim
-from ingest.captions import SUBJECTS
-from ingest.checkpoint import save_checkpoint
-from ingest.curve import save_curve
 from ingest.encoders.seen import KEY, as_entries
 from ingest.encoders.transformers_runtime import pick_device
-from ingest.learn import (
+from ingest.record import ImageFile, ImageRecord, Rejection
+from ingest.training.augment import Augmentation, augment
+from ingest.training.captions import SUBJECTS
+from ingest.training.checkpoint import save_checkpoint
+from ingest.training.curve import save_curve
+from ingest.training.image_tower import (
     Average,
     Films,
     Pupil,
@@ -29,10 +29,10 @@ from ingest.learn import (
     new_optimizer,
     rate_at,
 )
-from ingest.learn_text import TextProgress, learn_texts
-from ingest.record import ImageFile, ImageRecord, Rejection
-from ingest.training_state import Snapshot
-from ingest.whitening import whitened
+from ingest.training.model import SIDE, completed, new_model, slim
+from ingest.training.state import Snapshot
+from ingest.training.text_tower import TextProgress, learn_texts
+from ingest.training.whitening import whitened
 from store.errors import BadSource
 
 #: Changes of the validation films that make a second, harder set: other machines, other hands.
@@ -67,7 +67,7 @@ class TrainReport:
         folder: a checkpoint that ``load_encoder`` takes.
         epoch: the one that was kept, chosen on the validation split.
         validation: its figures there.
-        sentences: figures of ``ingest.sentences`` there, by the text tower that was kept.
+        sentences: figures of ``ingest.training.sentences`` there, by the text tower that was kept.
         seconds: spent learning, interrupted runs included.
     """
 

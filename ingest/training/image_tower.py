@@ -11,9 +11,9 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor, nn
 
-from ingest.augment import Augmentation, augment
-from ingest.blueprint import DEVIATION, DIMENSION, MEAN
-from ingest.captions import SUBJECTS
+from ingest.training.augment import Augmentation, augment
+from ingest.training.captions import SUBJECTS
+from ingest.training.model import DEVIATION, DIMENSION, MEAN
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Recipe:
         instance_temperature: its temperature.
         averaging: decay of the exponential moving average of the weights, which is what is kept.
         whitening: how far the image vectors that are kept are whitened within classes, from 0 to
-            1; see ``ingest.whitening``.
+            1; see ``ingest.training.whitening``.
         origin: where the origin of the image vectors lies, from 0, at the mean normal film, to 1,
             at the mean film with pneumonia.
         look_every: epochs between looks at the validation split.
