@@ -30,13 +30,13 @@ from store.errors import (
     UnknownId,
     UsageError,
 )
-from store.filters import Where, parse_where
+from store.table.filters import Where, parse_where
 
 if TYPE_CHECKING:
     from store.evaluation import Evaluation, evaluate_vectors
     from store.gallery import Gallery
     from store.ranking import Labelled
-    from store.replaced import Undone
+    from store.table.undo import Undone
 from store.schema import EncoderStamp, Hit, Row, UpsertReport, Vectors
 
 # Loaded on first use: numpy and pyarrow would slow `cxr --help`.
@@ -48,7 +48,7 @@ _LAZY = {
     "EncoderStamp": "store.schema",
     "Hit": "store.schema",
     "Row": "store.schema",
-    "Undone": "store.replaced",
+    "Undone": "store.table.undo",
     "UpsertReport": "store.schema",
     "Vectors": "store.schema",
 }

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from store.errors import UsageError
-from store.filters import Where
 from store.schema import EncoderStamp, Hit, Integers, Row, Vectors
+from store.table.filters import Where
 
 if TYPE_CHECKING:
     from store.mirror import Snapshot
-    from store.ranges import Range
     from store.search import Searched
+    from store.table.ranges import Range
 
 #: What ``--index`` takes.
 EXACT = "exact"

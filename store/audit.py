@@ -6,15 +6,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from store import fields, table
+from store import fields
 from store.audited import Doubt, Doubtful, Film, Glance, Group, Leak, Near, NearPair, across, differ
 from store.doubts import doubts
 from store.duplicates import Progress, connected, near_pairs, same
 from store.errors import BadQuery
 from store.mirror import Snapshot
-from store.overview import overview
 from store.protocols import Baseline
 from store.schema import Integers, Vectors
+from store.table import lance
+from store.table.overview import overview
 
 if TYPE_CHECKING:
     from store.gallery import Gallery
@@ -180,7 +181,7 @@ def _pictures(now: Snapshot, order: Integers, describe: Baseline) -> tuple[Integ
     chosen: list[int] = []
     parts: list[Vectors] = []
     for start in range(0, len(order), _PIECE):
-        fetched = table.thumbnails(now.handle, now.row_ids[order[start : start + _PIECE]].tolist())
+        fetched = lance.thumbnails(now.handle, now.row_ids[order[start : start + _PIECE]].tolist())
         whole = [(start + place, png) for place, png in enumerate(fetched) if png is not None]
         if whole:
             chosen += [place for place, _ in whole]

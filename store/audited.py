@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from store.overview import Column
+from store.table.overview import Column
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from store import arrow, faiss_index, table, twins
+from store import faiss_index
 from store.errors import StoreDamaged
 from store.mirror import Snapshot
 from store.schema import Vectors
+from store.table import duplicate_ids, lance, rows
 
 #: What the mirror copies, and what tells a changed row: (row id, version of its last change).
 COLUMNS = ("id", "_rowid", "_row_last_updated_at_version", "embedding")
@@ -73,7 +74,7 @@ def build(handle: Any, dimension: int) -> Snapshot:
             f"{filled}; run: cxr check"
         )
     worst.refuse(ids)
-    older = twins.older(ids, row_ids, changed_at)
+    older = duplicate_ids.older(ids, row_ids, changed_at)
     if older.size:
         kept = np.setdiff1d(np.arange(count), older)
         whole = vectors
@@ -88,14 +89,14 @@ def build(handle: Any, dimension: int) -> Snapshot:
         row_ids,
         changed_at,
         int(handle.version),
-        table.uuid_of(handle),
-        table.token(handle, int(handle.version)) or "",
+        lance.uuid_of(handle),
+        lance.token(handle, int(handle.version)) or "",
     )
 
 
 def _keys(handle: Any) -> tuple[pa.Table, pa.StringArray]:
     # All columns but the vectors, and the ids in one piece.
-    keys = table.scan(handle, list(COLUMNS[:3]))
+    keys = lance.scan(handle, list(COLUMNS[:3]))
     return keys, pa.concat_arrays([*keys["id"].chunks, pa.array([], pa.string())])
 
 
@@ -103,8 +104,8 @@ def _pieces(handle: Any, count: int, rows: int) -> Iterator[pa.RecordBatch]:
     # A stream of the whole column reads ahead as far as it can: twice the memory.
     for start in range(0, count, rows):
         piece = handle.search().select(["_rowid", "embedding"]).offset(start).limit(rows)
-        with table.panics_as_errors():
-            yield from piece.to_batches(batch_size=table.BATCH)
+        with lance.panics_as_errors():
+            yield from piece.to_batches(batch_size=lance.BATCH)
 
 
 def _blocks_kept(size: int) -> None:
@@ -129,7 +130,7 @@ class _Worst:
 
     def see(self, vectors: Vectors, start: int) -> None:
         norms = np.sqrt(np.einsum("ij,ij->i", vectors, vectors))
-        bad = np.flatnonzero(~(np.abs(norms - 1) <= 10 * arrow.NORM_TOLERANCE))
+        bad = np.flatnonzero(~(np.abs(norms - 1) <= 10 * rows.NORM_TOLERANCE))
         if bad.size and not self.count:
             self.first, self.norm = start + int(bad[0]), float(norms[bad[0]])
         self.count += bad.size

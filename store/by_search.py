@@ -10,13 +10,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from store import table
 from store.answering import Answerer
 from store.errors import BadQuery
 from store.evaluation import Evaluation, refuse_certain, summarise
-from store.filters import Where
 from store.protocols import LEAVE_ONE_OUT, SPLIT
 from store.ranking import Labelled, by_answers, depths_of, measure, own_rows
+from store.table import lance
+from store.table.filters import Where
 
 
 def evaluate_by_search(
@@ -54,7 +54,7 @@ def evaluate_by_search(
 def _labelled(now: Answerer, where: Where) -> Labelled:
     """The labelled rows that pass, in id order, without their vectors."""
     condition = where.to_filter(now.handle.schema) if where else None
-    found = table.scan(now.handle, ["id", "labels"], condition)
+    found = lance.scan(now.handle, ["id", "labels"], condition)
     pairs = sorted(
         (id_, tuple(labels))
         for id_, labels in zip(found["id"].to_pylist(), found["labels"].to_pylist(), strict=True)

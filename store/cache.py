@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from store.durable import FOLDER
+from store.table.local import FOLDER
 
 
 def folder(uri: str, uuid: str) -> Path:

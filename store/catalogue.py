@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from store import arrow, columns, filters, table
 from store.answering import Answerer
 from store.check import problems
 from store.errors import BadQuery, StoreDamaged, UnknownId
-from store.filters import Where
 from store.following import Following
-from store.ranges import Range
-from store.repair import Repaired, repair
 from store.schema import Row, Vectors
+from store.table import custom_columns, filters, lance, rows
+from store.table.duplicate_ids_repair import Repaired, repair
+from store.table.filters import Where
+from store.table.ranges import Range
 
 
 class Catalogue(Following):
@@ -22,7 +22,7 @@ class Catalogue(Following):
     def rows(self, ids: Iterable[str]) -> dict[str, Row]:
         """Metadata of the rows that are stored now, by id; unknown ids are left out."""
         self._live.checkout_latest()
-        return table.rows_by_id(self._live, ids)
+        return lance.rows_by_id(self._live, ids)
 
     def known(self, ids: Iterable[str]) -> dict[str, tuple[bytes, str]]:
         """(sha256, encoder fingerprint) of the rows that are stored now: what may be skipped."""
@@ -40,7 +40,7 @@ class Catalogue(Following):
         """
         self._live.checkout_latest()
         names = ["id", "source", "sha256"]
-        for part in table.scan_batches(self._live, names, filters.elsewhere(place, prefix)):
+        for part in lance.scan_batches(self._live, names, filters.elsewhere(place, prefix)):
             yield from zip(*(part[name].to_pylist() for name in names), strict=True)
 
     def holding(self, digests: Iterable[bytes]) -> dict[bytes, list[str]]:
@@ -51,7 +51,7 @@ class Catalogue(Following):
         """
         self._live.checkout_latest()
         found: dict[bytes, list[str]] = {}
-        for digest, id_ in table.by_digest(self._live, digests):
+        for digest, id_ in lance.by_digest(self._live, digests):
             found.setdefault(digest, []).append(id_)
         return {digest: sorted(ids) for digest, ids in found.items()}
 
@@ -68,7 +68,7 @@ class Catalogue(Following):
     def thumbnails(self, ids: Sequence[str]) -> dict[str, bytes | None]:
         """PNG bytes by id; None where a row has no picture. UnknownId when one is missing."""
         _check_ids(ids)
-        pictures = self._answer(lambda now: table.thumbnails(now.handle, now.row_ids_of(ids)))
+        pictures = self._answer(lambda now: lance.thumbnails(now.handle, now.row_ids_of(ids)))
         return dict(zip(ids, pictures, strict=True))
 
     def ids(self, where: Where | None = None) -> list[str]:
@@ -79,8 +79,8 @@ class Catalogue(Following):
         """The user's own columns: name to ``int``, ``float``, ``bool``, ``string`` or ``date``."""
         if self._answerer is None:  # the schema is no reason to load vectors
             self._live.checkout_latest()
-            return columns.kinds(self._live.schema)
-        return self._answer(lambda now: columns.kinds(now.handle.schema))
+            return custom_columns.kinds(self._live.schema)
+        return self._answer(lambda now: custom_columns.kinds(now.handle.schema))
 
     def facets(self, where: Where | None = None) -> dict[str, dict[str, int]]:
         """How many rows carry each value of a column, by column.
@@ -129,14 +129,14 @@ class Catalogue(Following):
         return problems(now.handle, self.stamp.dimension, now.mirror)
 
     def repair(self) -> Repaired:
-        """Of each id that occurs more than once keep the newest row; see store.repair."""
+        """Of each id that occurs more than once keep the newest row; see store.table.duplicate_ids_repair."""
         return repair(self.uri, self._live)
 
     def stats(self) -> dict[str, Any]:
         """What is in the store, as the command line prints it."""
         self.refresh()
         facets = self.facets()
-        fragments, size = table.size(self.uri, self._live)
+        fragments, size = lance.size(self.uri, self._live)
         return {
             **self.describe(),
             "labels": facets["labels"],
@@ -156,11 +156,11 @@ class Catalogue(Following):
 
     def _pixel_readers(self) -> dict[str, int]:
         """Rows by the version of what made their pixels; without those that had none."""
-        name = arrow.READER.name
+        name = rows.READER.name
         if name not in self._live.schema.names:
             first = int(self._live.count_rows())
             return {"1": first} if first else {}
-        counts = arrow.reader_counts(table.scan(self._live, [name])[name])
+        counts = rows.reader_counts(lance.scan(self._live, [name])[name])
         return {str(version): count for version, count in counts.items() if version}
 
 

@@ -10,10 +10,10 @@ import numpy as np
 
 from store import building, saved, search, second_index, sync
 from store.answering import Answerer, Remake, Sample
-from store.filters import Where
 from store.mirror import Snapshot
-from store.ranges import Range
 from store.schema import Hit, Row, Vectors
+from store.table.filters import Where
+from store.table.ranges import Range
 
 
 @dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)

@@ -18,9 +18,9 @@ import numpy.typing as npt
 from store.errors import BadQuery
 
 if TYPE_CHECKING:
-    from store.filters import Where
     from store.gallery import Gallery
     from store.schema import Hit
+    from store.table.filters import Where
 
 #: Largest weight of one part. Only their proportions matter.
 WEIGHT_MAX = 10.0

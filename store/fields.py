@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 import pyarrow as pa
 
-from store import arrow, table
 from store.errors import BadQuery
 from store.mirror import Snapshot
 from store.schema import Integers
+from store.table import lance, rows
 
 if TYPE_CHECKING:
     from store.gallery import Gallery
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 #: Columns that are no metadata: the key, the vector, the picture and their digests.
-_NOT_METADATA = ("id", "embedding", "thumbnail", "sha256", arrow.CHECKSUM, arrow.READER.name)
+_NOT_METADATA = ("id", "embedding", "thumbnail", "sha256", rows.CHECKSUM, rows.READER.name)
 
 
 def over_mirror(gallery: Gallery, what: str, ask: Callable[[Snapshot], T]) -> T:
@@ -52,7 +52,7 @@ def read(snapshot: Snapshot, names: Sequence[str]) -> pa.Table:
         snapshot: which version, and in which order.
         names: of columns of the table.
     """
-    found = table.scan(snapshot.handle, ["_rowid", *names])
+    found = lance.scan(snapshot.handle, ["_rowid", *names])
     if len(found) > snapshot.count:  # also older rows of ids that a newer row has
         found = found.filter(pa.array(np.isin(found["_rowid"].to_numpy(), snapshot.row_ids)))
     order = np.argsort(found["_rowid"].to_numpy(), kind="stable")

@@ -7,10 +7,11 @@ import threading
 from collections.abc import Callable
 from typing import Any, Self, TypeVar
 
-from store import lease, mirror, remote, table, twins
+from store import mirror
 from store.answering import Answerer, Manner
 from store.errors import StoreDamaged
 from store.schema import EncoderStamp
+from store.table import duplicate_ids, lance, lease, object_storage
 
 T = TypeVar("T")
 
@@ -39,21 +40,21 @@ class Following:
         """
         with self._lock:
             before = self._answerer
-            local = table.is_local(self.uri)
+            local = lance.is_local(self.uri)
             # One listing, where opening the table takes ten times as long, or many requests.
-            if before is not None and table.newest(self.uri) == (before.version, before.token):
+            if before is not None and lance.newest(self.uri) == (before.version, before.token):
                 return False
             # Opened afresh: a handle does not see that its table was dropped and made again.
-            self._live = table.open_(self.uri, self.stamp)
+            self._live = lance.open_(self.uri, self.stamp)
             version = int(self._live.version)
-            identity = table.uuid_of(self._live), version, table.token(self._live, version)
+            identity = lance.uuid_of(self._live), version, lance.token(self._live, version)
             if before is not None and identity == (before.uuid, before.version, before.token):
                 return False
             if self._lease is None and local:
                 self._lease = lease.Lease(self.uri)
                 self._lease.claim(version)
-            with remote.named_faults(self.uri):
-                after = self._manner.follow(before, table.pin(self.uri, version), self._remake)
+            with object_storage.named_faults(self.uri):
+                after = self._manner.follow(before, lance.pin(self.uri, version), self._remake)
             self._put(after)
             return after is not before
 
@@ -77,14 +78,14 @@ class Following:
     def _remake(self, make: Callable[[Any], Answerer]) -> None:
         """Put another answerer in place, made of the newest version."""
         with self._lock:
-            self._put(make(table.pin(self.uri, int(self._live.version))))
+            self._put(make(lance.pin(self.uri, int(self._live.version))))
 
     def _put(self, answerer: Answerer) -> None:
         self._answerer = answerer
         if answerer.mirror is not None:
             extra = answerer.mirror.stored_rows - answerer.mirror.count
             if extra:
-                twins.warn(self.uri, extra)
+                duplicate_ids.warn(self.uri, extra)
         if self._lease is not None:
             self._lease.claim(answerer.version)
 
@@ -107,7 +108,7 @@ class Following:
         """Ask one version; when it was cleaned away meanwhile, the newest."""
         for last in (False, True):
             try:
-                with remote.named_faults(self.uri):
+                with object_storage.named_faults(self.uri):
                     return ask(self._now())
             except (RuntimeError, OSError) as error:
                 if last or "not found" not in str(error).lower():

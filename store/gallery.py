@@ -11,16 +11,17 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from store import arrow, maintain, search, table, writing
+from store import search
 from store.answering import EXACT, Answerer, Spread, choose
 from store.by_search import evaluate_by_search
 from store.catalogue import Catalogue
 from store.errors import BadQuery, StoreDamaged
 from store.evaluation import Evaluation
-from store.filters import Where
 from store.protocols import Baseline, evaluate_snapshot
-from store.replaced import Undone
 from store.schema import EncoderStamp, Hit, Row, UpsertReport
+from store.table import lance, maintenance, rows, write
+from store.table.filters import Where
+from store.table.undo import Undone
 
 if TYPE_CHECKING:
     from store.nearness import Nearness
@@ -57,7 +58,7 @@ class Gallery(Catalogue):
         Raises:
             StoreNotFound, StoreDamaged, EncoderMismatch: see their docstrings.
         """
-        handle = table.open_(str(uri), stamp)
+        handle = lance.open_(str(uri), stamp)
         made_by = _stamp(handle)
         spread = Spread(shards, ray, on_lost) if shards else None
         return cls(str(uri), handle, made_by, choose(str(uri), made_by, index, spread))
@@ -65,7 +66,7 @@ class Gallery(Catalogue):
     @classmethod
     def create(cls, uri: str | Path, stamp: EncoderStamp) -> Gallery:
         """Make an empty gallery for one encoder, or open the one that is there."""
-        return cls(str(uri), table.create(str(uri), stamp), stamp, choose(str(uri), stamp))
+        return cls(str(uri), lance.create(str(uri), stamp), stamp, choose(str(uri), stamp))
 
     # -- writing -------------------------------------------------------------------------------
 
@@ -78,7 +79,7 @@ class Gallery(Catalogue):
             BadRows: a repeated id, or a vector that is not finite, of unit length and of this
                 gallery's dimension. Nothing is written then.
         """
-        return writing.upsert(self.uri, self._live, rows, self.stamp.dimension)
+        return write.upsert(self.uri, self._live, rows, self.stamp.dimension)
 
     def update_metadata(self, rows: Sequence[Row]) -> int:
         """Correct labels and other metadata of stored rows, keeping their vectors.
@@ -88,7 +89,7 @@ class Gallery(Catalogue):
         Returns:
             How many rows changed; ids that are not stored are ignored.
         """
-        return writing.update_metadata(self.uri, self._live, rows)
+        return write.update_metadata(self.uri, self._live, rows)
 
     def set_readers(self, readers: Mapping[str, int]) -> None:
         """Note by which version of the pixel reader stored rows are right, and change nothing else.
@@ -96,7 +97,7 @@ class Gallery(Catalogue):
         Args:
             readers: id to version; ids that are not stored are ignored.
         """
-        writing.set_readers(self.uri, self._live, readers)
+        write.set_readers(self.uri, self._live, readers)
 
     def make_room(self, columns: Mapping[str, str]) -> None:
         """Add columns of the user's own, so that a disagreement shows before anything is encoded.
@@ -108,7 +109,7 @@ class Gallery(Catalogue):
         Raises:
             BadRows: a column of this name has another type.
         """
-        writing.make_room(self.uri, self._live, columns)
+        write.make_room(self.uri, self._live, columns)
 
     def delete(
         self,
@@ -133,7 +134,7 @@ class Gallery(Catalogue):
             BadQuery: no condition at all.
             UnknownId: one of ``ids`` is not stored. Nothing is deleted then.
         """
-        return writing.delete(self.uri, self._live, where, ids, batch, dry_run)
+        return write.delete(self.uri, self._live, where, ids, batch, dry_run)
 
     def undo(self, batch: str, *, dry_run: bool = False) -> Undone:
         """Take back what an ingestion did: remove the rows it brought, restore those it changed.
@@ -145,7 +146,7 @@ class Gallery(Catalogue):
             batch: name of the ingestion.
             dry_run: tell only.
         """
-        return writing.undo(self.uri, self._live, batch, self.stamp.dimension, dry_run)
+        return write.undo(self.uri, self._live, batch, self.stamp.dimension, dry_run)
 
     def optimize(self, keep: timedelta | None = None) -> None:
         """Merge small fragments and forget old versions. Writing does this by itself now and then.
@@ -154,7 +155,7 @@ class Gallery(Catalogue):
             keep: forget versions older than this, even those in use: their readers then follow
                 to the newest. None forgets only what no reader on this machine uses.
         """
-        maintain.run(self.uri, self._live, keep)
+        maintenance.run(self.uri, self._live, keep)
 
     def build_index(
         self,
@@ -312,7 +313,7 @@ class Gallery(Catalogue):
 
 
 def _stamp(handle: Any) -> EncoderStamp:
-    stamp = arrow.stamp_of(handle.schema.metadata)
+    stamp = rows.stamp_of(handle.schema.metadata)
     if stamp is None:
         raise StoreDamaged("the table lost its encoder stamp; restore it from a copy")
     return stamp

@@ -13,11 +13,11 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
 
-from store import table
 from store.answering import Answerer, Remake
 from store.errors import UsageError
-from store.filters import Where
 from store.schema import Hit, Vectors
+from store.table import lance
+from store.table.filters import Where
 from store.tabled import Tabled, matrix, rescored
 
 #: Where the table's schema keeps what was measured: with the column, so that it travels with it.
@@ -161,7 +161,7 @@ def propose(
     else:
         # More partitions than that are looked into only where a filter leaves too few rows.
         asked = asked.minimum_nprobes(note.probes).maximum_nprobes(0)
-    with table.panics_as_errors():
+    with lance.panics_as_errors():
         return asked.to_arrow()
 
 
@@ -170,7 +170,7 @@ class IndexedManner:
 
     def __init__(self, uri: str) -> None:
         self._uri = uri
-        self._caches = table.session(_CACHE_BYTES)
+        self._caches = lance.session(_CACHE_BYTES)
 
     def follow(self, before: Answerer | None, handle: Any, remake: Remake) -> Indexed:
         """See Manner."""
@@ -181,8 +181,8 @@ class IndexedManner:
                 f"--store {self._uri}, or search exactly without --index lance"
             )
         version = int(handle.version)
-        kept = table.pin(self._uri, version, self._caches)
-        return Indexed(kept, table.token(handle, version) or "", note)
+        kept = lance.pin(self._uri, version, self._caches)
+        return Indexed(kept, lance.token(handle, version) or "", note)
 
     def close(self) -> None:
         """Nothing is held."""

@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from store import maintain, remote, table, writing
 from store.errors import UsageError
 from store.indexed import NOTE, IndexNote, propose
 from store.schema import Vectors
+from store.table import lance, maintenance, object_storage, write
 from store.tabled import Tabled, matrix, rescored
 
 log = logging.getLogger("store")
@@ -71,10 +71,10 @@ def build(
         raise UsageError(f"--recall {recall}: expected above 0, at most 1")
     parts = partitions or min(max(rows // _ROWS, 16), rows // 16)
     say("merging small files")
-    maintain.run(uri, handle)
+    maintenance.run(uri, handle)
     say(f"indexing {rows:,} vectors in {parts:,} partitions")
-    with remote.named_faults(uri):
-        writing.commit(uri, handle, lambda: _create(handle, dimension, parts))
+    with object_storage.named_faults(uri):
+        write.commit(uri, handle, lambda: _create(handle, dimension, parts))
         found = next(one for one in handle.list_indices() if one.name == _NAME)
         note = IndexNote(
             kind=handle.index_stats(_NAME).index_type,
@@ -91,7 +91,7 @@ def build(
         say("measuring how often it misses a neighbour")
         note = _measured(handle, note, recall)
         text = json.dumps(asdict(note))
-        writing.commit(
+        write.commit(
             uri,
             handle,
             lambda: handle.update_field_metadata({"path": "embedding", "metadata": {NOTE: text}}),
@@ -109,7 +109,7 @@ def drop(uri: str, handle: Any) -> bool:
         handle.drop_index(_NAME)
         handle.update_field_metadata({"path": "embedding", "metadata": {NOTE: None}})
 
-    writing.commit(uri, handle, work)
+    write.commit(uri, handle, work)
     return True
 
 
@@ -163,7 +163,7 @@ def _truth(handle: Any, queries: Vectors, own: list[int]) -> list[set[int]]:
     best_scores = np.full((len(queries), _DEPTH), -np.inf, np.float32)
     best_rows = np.full((len(queries), _DEPTH), -1, np.int64)
     mine = np.asarray(own, np.int64)
-    for batch in table.scan_batches(handle, ["_rowid", "embedding"]):
+    for batch in lance.scan_batches(handle, ["_rowid", "embedding"]):
         row_ids = batch.column("_rowid").to_numpy().astype(np.int64)
         vectors = batch.column("embedding").flatten().to_numpy().reshape(len(row_ids), -1)
         scores = queries @ vectors.T

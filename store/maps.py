@@ -17,12 +17,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from store import arrow, cache, durable, fields, layout
+from store import cache, fields, layout
 from store.duplicates import Progress
 from store.errors import BadQuery, StoreUnwritable, UsageError
 from store.layout import Plane
 from store.mirror import Snapshot
 from store.schema import Integers, Vectors
+from store.table import local, rows
 
 if TYPE_CHECKING:
     from store.gallery import Gallery
@@ -122,7 +123,7 @@ def make(
             plane.explained if plane else None,
             now.version,
         )
-        _save(gallery, now, found, plane, arrow.checksums(vectors))
+        _save(gallery, now, found, plane, rows.checksums(vectors))
         return found
 
     return fields.over_mirror(gallery, "a map", ask)
@@ -199,7 +200,7 @@ def _follow(now: Snapshot, points: pa.Table, about: dict[str, Any], method: str)
     at: Integers = np.asarray([before.get(id_, -1) for id_ in ids], np.int64)
     known = at >= 0
     crc = points["crc32"].to_numpy()
-    known[known] = crc[at[known]] == arrow.checksums(vectors)[known]
+    known[known] = crc[at[known]] == rows.checksums(vectors)[known]
     places = np.full((len(ids), 2), np.nan, np.float32)
     nearest = np.full(len(ids), np.nan, np.float32)
     for column, name in enumerate(("x", "y")):
@@ -278,7 +279,7 @@ def _save(gallery: Gallery, now: Snapshot, found: Map, plane: Plane | None, crc:
     target = _path(gallery.uri, now.uuid, found.method)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        durable.write_whole(target, whole.getvalue())
+        local.write_whole(target, whole.getvalue())
     except OSError as error:
         raise StoreUnwritable(f"the map cannot be kept at {target}: {error}") from error
 

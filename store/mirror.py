@@ -15,11 +15,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from store import arrow, columns, facets, memory, ranges, table
+from store import memory
 from store.errors import StoreDamaged, UnknownId
-from store.filters import Where
-from store.ranges import Range
 from store.schema import Integers, Row, Vectors
+from store.table import column_stats, custom_columns, lance, ranges, rows
+from store.table.filters import Where
+from store.table.ranges import Range
 
 log = logging.getLogger("store")
 
@@ -97,7 +98,7 @@ class Snapshot:
     def metadata(self) -> pa.Table:
         """What is joined to hits, but the ids, in position order. Evaluation and facets read it."""
         names = metadata_names(self.handle)
-        found = table.scan(self.handle, ["_rowid", *names])
+        found = lance.scan(self.handle, ["_rowid", *names])
         if len(found) > self.count:  # also older rows of ids that a newer row has
             found = found.filter(pa.array(np.isin(found["_rowid"].to_numpy(), self.row_ids)))
         order = np.argsort(found["_rowid"].to_numpy(), kind="stable")
@@ -153,7 +154,7 @@ class Snapshot:
     def _made(self, metadata: pa.Table, positions: list[int]) -> list[Row]:
         places = pa.array(positions, pa.int64())
         found = metadata.take(places)
-        return arrow.from_arrow(found.append_column("id", self.keys.take(places)))
+        return rows.from_arrow(found.append_column("id", self.keys.take(places)))
 
     def _load(self) -> None:
         try:
@@ -180,7 +181,7 @@ class Snapshot:
         known = self._passing.get(where)
         if known is None:
             condition = where.to_filter(self.handle.schema)
-            passing = table.scan(self.handle, ["_rowid"], condition)["_rowid"].to_numpy()
+            passing = lance.scan(self.handle, ["_rowid"], condition)["_rowid"].to_numpy()
             known = np.sort(self.places(passing))
             while len(self._passing) >= _REMEMBERED:
                 self._passing.pop(next(iter(self._passing)), None)
@@ -201,7 +202,7 @@ class Snapshot:
         """How many of the rows that pass carry each value, by column."""
         allowed = self.positions_of(where)
         found = self.metadata if allowed is None else self.metadata.take(allowed)
-        return facets.of([found], found.schema)
+        return column_stats.of([found], found.schema)
 
     def ranges(self, where: Where | None) -> dict[str, Range]:
         """Least and greatest value of the rows that pass, by column of numbers or dates."""
@@ -209,7 +210,7 @@ class Snapshot:
         schema = self.metadata.schema
         found = self.metadata.select(ranges.columns_of(schema))
         found = found if allowed is None else found.take(allowed)
-        return ranges.of(found, columns.kinds(schema))
+        return ranges.of(found, custom_columns.kinds(schema))
 
     def find(self, ids: Iterable[str]) -> Integers:
         """Positions of these ids, in the order asked. UnknownId when one is missing."""
@@ -266,12 +267,12 @@ def asked_often(rows: int) -> int:
 
 def metadata_names(handle: Any) -> list[str]:
     """The columns of a snapshot's metadata; a table of an older version lacks some."""
-    return [name for name in arrow.joined(handle.schema) if name != "id"]
+    return [name for name in rows.joined(handle.schema) if name != "id"]
 
 
 def _coded(metadata: pa.Table) -> pa.Table:
     """The same with repeating strings as numbers of those, in one chunk."""
-    own = columns.kinds(metadata.schema)
+    own = custom_columns.kinds(metadata.schema)
     for number, column in enumerate(metadata.schema):
         if column.name in _REPEATING or own.get(column.name) == "string":
             cells = metadata[column.name].dictionary_encode()

@@ -19,10 +19,11 @@ from weakref import WeakKeyDictionary
 import numpy as np
 import numpy.typing as npt
 
-from store import cache, durable, search, table
+from store import cache, search
 from store.answering import Answerer
 from store.protocols import Baseline
 from store.schema import Integers, Vectors
+from store.table import lance, local
 
 if TYPE_CHECKING:
     from store.gallery import Gallery
@@ -176,7 +177,7 @@ def _pictures(
         before = {key: place for place, key in enumerate(keys)}
     old = [before.get(key, -1) for key in zip(row_ids.tolist(), changed_at.tolist(), strict=True)]
     new = [place for place, at in enumerate(old) if at < 0]
-    fetched = table.thumbnails(now.handle, [int(row_ids[place]) for place in new])
+    fetched = lance.thumbnails(now.handle, [int(row_ids[place]) for place in new])
     whole = [(place, png) for place, png in zip(new, fetched, strict=True) if png is not None]
     made = describe([png for _, png in whole]) if whole else np.zeros((0, 0), np.float32)
     width = made.shape[1] if len(made) else (saved["pictures"].shape[1] if saved else 0)
@@ -259,4 +260,4 @@ def _save(
     )
     with contextlib.suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        durable.write_whole(path, whole.getvalue())
+        local.write_whole(path, whole.getvalue())

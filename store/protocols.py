@@ -6,13 +6,13 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from store import table
 from store.errors import BadQuery
 from store.evaluation import Evaluation, evaluate
-from store.filters import Where
 from store.mirror import Snapshot
 from store.ranking import Labelled
 from store.schema import Vectors
+from store.table import lance
+from store.table.filters import Where
 
 LEAVE_ONE_OUT = "leave-one-out"
 SPLIT = "split"
@@ -98,7 +98,7 @@ def _labelled(snapshot: Snapshot, split: str | None, dataset: str | None) -> Lab
 def _represented(snapshot: Snapshot, rows: Labelled, represent: Baseline) -> Labelled | None:
     """The same rows under a baseline; None where rows have no pictures (imported vectors)."""
     row_ids = snapshot.row_ids_of(rows.ids)
-    pictures = [found for found in table.thumbnails(snapshot.handle, row_ids) if found]
+    pictures = [found for found in lance.thumbnails(snapshot.handle, row_ids) if found]
     if len(pictures) < len(rows.ids):
         return None
     return Labelled(rows.ids, represent(pictures), rows.labels)

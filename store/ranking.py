@@ -18,9 +18,9 @@ import numpy.typing as npt
 from store import search
 from store.answering import Answerer
 from store.errors import BadQuery
-from store.filters import Where
 from store.measures import Floats, majority, one_hot
 from store.schema import Integers, Vectors
+from store.table.filters import Where
 
 #: Queries ranked at once: larger products are quicker, by a fifth than of 256 queries. Fewer where
 #: each is compared with the whole gallery, which bounds memory by block x rows.

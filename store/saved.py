@@ -20,8 +20,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from store import cache, durable, faiss_index, table
+from store import cache, faiss_index
 from store.mirror import Snapshot
+from store.table import lance, local
 
 log = logging.getLogger("store")
 
@@ -49,7 +50,7 @@ def save(uri: str, snapshot: Snapshot) -> None:
         OSError: the folder cannot be written. What was saved before is still whole.
     """
     folder = folder_of(uri, snapshot.uuid)
-    with durable.locked(folder / _LOCK):
+    with local.locked(folder / _LOCK):
         folder.mkdir(parents=True, exist_ok=True)
         name = f"{snapshot.version}-{snapshot.token[:12]}-{uuid.uuid4().hex[:12]}"
         vectors, rows = folder / f"{name}.vectors", folder / f"{name}.arrow"
@@ -82,7 +83,7 @@ def _write(snapshot: Snapshot, vectors: Path, rows: Path, description: Path) -> 
         "vectors": {"file": vectors.name, "bytes": vectors.stat().st_size, "crc32": crc},
         "ids": {"file": rows.name, "bytes": rows.stat().st_size, "crc32": _crc(rows)},
     }
-    durable.write_whole(description, json.dumps(told, indent=1).encode())
+    local.write_whole(description, json.dumps(told, indent=1).encode())
 
 
 def load(uri: str, handle: Any, dimension: int) -> Snapshot | None:
@@ -95,12 +96,12 @@ def load(uri: str, handle: Any, dimension: int) -> Snapshot | None:
         handle: its table, pinned; the snapshot may be of an older version.
         dimension: of its vectors.
     """
-    folder = folder_of(uri, table.uuid_of(handle))
+    folder = folder_of(uri, lance.uuid_of(handle))
     try:
         found = json.loads((folder / _DESCRIPTION).read_bytes())
         rows, version = int(found["rows"]), int(found["version"])
         vectors, ids = folder / found["vectors"]["file"], folder / found["ids"]["file"]
-        known = (FORMAT, table.uuid_of(handle), dimension, table.token(handle, version))
+        known = (FORMAT, lance.uuid_of(handle), dimension, lance.token(handle, version))
         if (found["format"], found["uuid"], found["dimension"], found["token"]) != known:
             return None
         if not rows or vectors.stat().st_size != found["vectors"]["bytes"]:
@@ -111,12 +112,12 @@ def load(uri: str, handle: Any, dimension: int) -> Snapshot | None:
         if len(columns) != rows:
             return None
         index, memory = faiss_index.mapped(vectors, rows, dimension)
-        pinned = handle if int(handle.version) == version else table.pin(uri, version)
+        pinned = handle if int(handle.version) == version else lance.pin(uri, version)
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, pa.ArrowException) as error:
         log.warning("the saved mirror of %s is damaged (%s); it is built anew", uri, error)
-        discard(uri, table.uuid_of(handle))
+        discard(uri, lance.uuid_of(handle))
         return None
     return Snapshot(
         pinned,
@@ -163,7 +164,7 @@ def verify_behind(uri: str, snapshot: Snapshot, distrust: Callable[[Snapshot], N
 
 def save_behind(uri: str, snapshot: Snapshot) -> None:
     """Save a large snapshot on a thread, unless one is being saved. A full disk is only said."""
-    least = _WORTH_SAVING if table.is_local(uri) else 1
+    least = _WORTH_SAVING if lance.is_local(uri) else 1
     if snapshot.vectors.nbytes < least or not _saving.acquire(blocking=False):
         return
 

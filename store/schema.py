@@ -49,7 +49,7 @@ class Row:
             is not mentioned.
         age: years.
         source: where the pixels came from.
-        extra: the user's own columns by name, without those that are blank; see store.columns.
+        extra: the user's own columns by name, without those that are blank; see store.table.custom_columns.
         width, height: of the source, in pixels; 0 when there never were pixels.
         thumbnail: 8-bit PNG, longest side 256 or less; ``None`` in rows joined to hits.
         batch: name of the ingestion that wrote the row.
@@ -105,7 +105,7 @@ class UpsertReport:
     """What one upsert did, in rows, and the table version after it.
 
     Attributes:
-        changed: of the rows updated, how many in which column; see store.arrow.changes.
+        changed: of the rows updated, how many in which column; see store.table.rows.changes.
     """
 
     inserted: int

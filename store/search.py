@@ -9,11 +9,12 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from store import arrow, faiss_index, second_index, table
+from store import faiss_index, second_index
 from store.errors import BadQuery, StoreDamaged
 from store.faiss_index import Bits
 from store.mirror import Snapshot
 from store.schema import EncoderStamp, Hit, Integers, Row, Vectors
+from store.table import lance, rows
 
 #: Fetched beyond k, so that ties at the edge are seen; and how many times more where they were not
 #: enough, before FAISS is asked for all rows that come near the k-th.
@@ -225,7 +226,7 @@ def check_queries(vectors: npt.ArrayLike, stamp: EncoderStamp) -> Vectors:
             f"encode queries with {stamp.name}"
         )
     norms = np.linalg.norm(queries.astype(np.float64), axis=1)
-    if not np.all(np.abs(norms - 1) <= 10 * arrow.NORM_TOLERANCE):
+    if not np.all(np.abs(norms - 1) <= 10 * rows.NORM_TOLERANCE):
         raise BadQuery(
             f"query vectors must be finite and of unit length, found norms {norms.min():.6g} "
             f"to {norms.max():.6g}; L2-normalise them"
@@ -250,7 +251,7 @@ def join(snapshot: Snapshot, positions: npt.NDArray[np.int64]) -> list[Row]:
     if rows is not None:
         return rows
     wanted = snapshot.row_ids[positions].tolist()
-    found = table.take(snapshot.handle, sorted(set(wanted)))
+    found = lance.take(snapshot.handle, sorted(set(wanted)))
     missing = [row_id for row_id in wanted if row_id not in found]
     if missing:
         raise StoreDamaged(

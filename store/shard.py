@@ -16,11 +16,12 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from store import building, faiss_index, search, sync, table
+from store import building, faiss_index, search, sync
 from store.errors import StoreDamaged
-from store.filters import Where
 from store.mirror import Snapshot
 from store.schema import Integers, Vectors
+from store.table import lance
+from store.table.filters import Where
 
 #: Neighbouring row ids stay together, so that a shard reads runs of rows, not single ones.
 BLOCK = 1024
@@ -61,7 +62,7 @@ def follow(before: Part | None, handle: Any, dimension: int, number: int, shards
     Raises:
         StoreDamaged: rows are missing, or vectors are not of unit length.
     """
-    now = table.scan(handle, ["_rowid", "_row_last_updated_at_version"])
+    now = lance.scan(handle, ["_rowid", "_row_last_updated_at_version"])
     row_ids = now["_rowid"].to_numpy().astype(np.int64)
     changed_at = now["_row_last_updated_at_version"].to_numpy().astype(np.int64)
     if len(row_ids) != handle.count_rows():
@@ -80,7 +81,7 @@ def follow(before: Part | None, handle: Any, dimension: int, number: int, shards
     filled = len(kept)
     piece = max(_PIECE_BYTES // (4 * dimension), 1)
     for start in range(0, len(wanted), piece):
-        with table.panics_as_errors():
+        with lance.panics_as_errors():
             taken = handle.take_row_ids(wanted[start : start + piece].tolist())
             found = taken.select(list(building.COLUMNS)).to_arrow()
         values = found["embedding"].combine_chunks().flatten().to_numpy()
@@ -100,8 +101,8 @@ def follow(before: Part | None, handle: Any, dimension: int, number: int, shards
         whole["_rowid"].to_numpy(),
         whole["_row_last_updated_at_version"].to_numpy(),
         int(handle.version),
-        table.uuid_of(handle),
-        table.token(handle, int(handle.version)) or "",
+        lance.uuid_of(handle),
+        lance.token(handle, int(handle.version)) or "",
     )
 
 
@@ -147,8 +148,8 @@ class Shard:
         with self._loading:
             part = self._parts.get(identity)
             if part is None:
-                handle = table.pin(self._uri, identity[1])
-                if table.uuid_of(handle) != identity[0]:
+                handle = lance.pin(self._uri, identity[1])
+                if lance.uuid_of(handle) != identity[0]:
                     raise RuntimeError(f"version {identity[1]} of that table was not found")
                 before = next(reversed(self._parts.values()), None)
                 part = follow(before, handle, self._dimension, self._number, self._shards)

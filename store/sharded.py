@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from store import table
 from store.answering import Answerer, Remake, Spread
 from store.errors import StoreDamaged
-from store.filters import Where
 from store.schema import Hit, Vectors
 from store.shard import Identity, Neighbours
 from store.shards import Shards
+from store.table import lance
+from store.table.filters import Where
 from store.tabled import Tabled
 
 log = logging.getLogger("store")
@@ -127,7 +127,7 @@ class ShardedManner:
 
     def _loaded(self, handle: Any) -> Sharded:
         version = int(handle.version)
-        identity = (table.uuid_of(handle), version, table.token(handle, version) or "")
+        identity = (lance.uuid_of(handle), version, lance.token(handle, version) or "")
         answerer, before = Sharded(handle, identity, self._shards), self._shards.current
         rows = self._shards.load(identity)
         if rows != answerer.count:

@@ -14,9 +14,9 @@ from typing import Any
 from store import cluster
 from store.answering import Spread
 from store.errors import ClusterUnavailable, CxrError, UsageError
-from store.filters import Where
 from store.schema import Vectors
 from store.shard import Identity, Neighbours, Shard
+from store.table.filters import Where
 
 log = logging.getLogger("store")
 

@@ -8,10 +8,11 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from store import building, faiss_index, table, twins
+from store import building, faiss_index
 from store.errors import StoreDamaged
 from store.mirror import Snapshot, metadata_names
 from store.schema import Integers
+from store.table import duplicate_ids, lance
 
 #: With more than this share of the rows new or changed, one scan is quicker than many takes.
 _LARGEST_SHARE = 0.3
@@ -49,14 +50,14 @@ def follow(before: Snapshot | None, handle: Any, dimension: int) -> Snapshot:
 def same_history(before: Snapshot, handle: Any) -> bool:
     """Whether the version that a handle is pinned to came out of a snapshot's version."""
     return (before.uuid, before.token) == (
-        table.uuid_of(handle),
-        table.token(handle, before.version),
+        lance.uuid_of(handle),
+        lance.token(handle, before.version),
     )
 
 
 def _difference(before: Snapshot, handle: Any, dimension: int) -> Snapshot | None:
     """The new snapshot by set difference on (row id, last change); None where it is no use."""
-    now = table.scan(handle, ["_rowid", "_row_last_updated_at_version"])
+    now = lance.scan(handle, ["_rowid", "_row_last_updated_at_version"])
     row_ids = now["_rowid"].to_numpy().astype(np.int64)
     changed_at = now["_row_last_updated_at_version"].to_numpy().astype(np.int64)
     count = handle.count_rows()
@@ -93,7 +94,7 @@ def _difference(before: Snapshot, handle: Any, dimension: int) -> Snapshot | Non
     vectors[len(kept) :] = values.reshape(-1, dimension)
     keys = before.keys if whole else before.keys.take(pa.array(kept))
     keys = pa.concat_arrays([keys, *fetched["id"].chunks])
-    if twins.any_among(keys):
+    if duplicate_ids.any_among(keys):
         return None
     building.check(keys, vectors, len(kept))
     after = Snapshot(
@@ -105,7 +106,7 @@ def _difference(before: Snapshot, handle: Any, dimension: int) -> Snapshot | Non
         _joined(before.changed_at, kept, fetched["_row_last_updated_at_version"]),
         int(handle.version),
         before.uuid,
-        table.token(handle, int(handle.version)) or "",
+        lance.token(handle, int(handle.version)) or "",
     )
     if known is not None:
         kept_rows = known if whole else known.take(pa.array(kept))

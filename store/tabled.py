@@ -13,15 +13,15 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from store import arrow, columns, conditions, facets, ranges, table
 from store.answering import Sample
 from store.errors import UnknownId
-from store.ranges import Range
 from store.schema import Hit, Row, Vectors
+from store.table import column_stats, conditions, custom_columns, lance, ranges, rows
+from store.table.ranges import Range
 
 if TYPE_CHECKING:
-    from store.filters import Where
     from store.mirror import Snapshot
+    from store.table.filters import Where
 
 #: Ids looked up in one query.
 _LOOKUP = 1000
@@ -35,7 +35,7 @@ class Tabled:
     def __init__(self, handle: Any, token: str) -> None:
         self.handle = handle
         self.version = int(handle.version)
-        self.uuid = table.uuid_of(handle)
+        self.uuid = lance.uuid_of(handle)
         self.token = token
 
     @cached_property
@@ -60,28 +60,28 @@ class Tabled:
 
     def rows_of(self, ids: Sequence[str]) -> list[Row]:
         """Metadata, in the order asked. UnknownId when one is missing."""
-        return self._in_order(ids, table.rows_by_id(self.handle, ids))
+        return self._in_order(ids, lance.rows_by_id(self.handle, ids))
 
     def ids_of(self, where: Where | None) -> list[str]:
         """The ids that pass a filter, ascending."""
-        return sorted(table.scan(self.handle, ["id"], self._condition(where))["id"].to_pylist())
+        return sorted(lance.scan(self.handle, ["id"], self._condition(where))["id"].to_pylist())
 
     def facets(self, where: Where | None) -> dict[str, dict[str, int]]:
         """How many of the rows that pass carry each value, by column; read as a stream."""
         schema = self.handle.schema
-        return facets.of(self._stream(facets.columns_of(schema), where), schema)
+        return column_stats.of(self._stream(column_stats.columns_of(schema), where), schema)
 
     def ranges(self, where: Where | None) -> dict[str, Range]:
         """Least and greatest value of the rows that pass, by column; read as a stream."""
         schema = self.handle.schema
-        names, kinds = ranges.columns_of(schema), columns.kinds(schema)
+        names, kinds = ranges.columns_of(schema), custom_columns.kinds(schema)
         told: dict[str, Range] = {}
         for batch in self._stream(names, where):
             told = ranges.joined(told, ranges.of(batch, kinds))
         return {name: told[name] for name in names if name in told}
 
     def _stream(self, names: list[str], where: Where | None) -> Iterator[pa.RecordBatch]:
-        return table.scan_batches(self.handle, names, self._condition(where))
+        return lance.scan_batches(self.handle, names, self._condition(where))
 
     def sample(self, most: int) -> Sample:
         """At most so many rows, evenly spread over a scan."""
@@ -90,7 +90,7 @@ class Tabled:
             empty = np.empty(0, np.int64)
             return Sample(empty, empty, np.empty((0, 0), np.float32))
         names = ["_rowid", "_row_last_updated_at_version", "embedding"]
-        with table.panics_as_errors():
+        with lance.panics_as_errors():
             found = self.handle.take_offsets(places.tolist()).select(names).to_arrow()
         order = np.argsort(found["_rowid"].to_numpy(), kind="stable")
         row_ids, changed_at = (found[name].to_numpy().astype(np.int64)[order] for name in names[:2])
@@ -98,7 +98,7 @@ class Tabled:
 
     def hits(self, ranked: Sequence[tuple[Sequence[int], Sequence[float]]]) -> list[list[Hit]]:
         """Hits of row ids and scores per query, best first, with metadata read in one take."""
-        rows = table.take(self.handle, sorted({one for ids, _ in ranked for one in ids}))
+        rows = lance.take(self.handle, sorted({one for ids, _ in ranked for one in ids}))
         return [
             [
                 Hit(rank, float(score), rows[row_id])
@@ -111,10 +111,10 @@ class Tabled:
         return where.to_filter(self.handle.schema) if where else None
 
     def _looked_up(self, ids: Sequence[str], names: list[str]) -> Iterator[pa.Table]:
-        wanted = [id_ for id_ in dict.fromkeys(ids) if arrow.storable(id_)]  # no row has others
+        wanted = [id_ for id_ in dict.fromkeys(ids) if rows.storable(id_)]  # no row has others
         for start in range(0, len(wanted), _LOOKUP):
             condition = conditions.among(wanted[start : start + _LOOKUP])
-            yield table.scan(self.handle, names, condition)
+            yield lance.scan(self.handle, names, condition)
 
     def _in_order(self, ids: Sequence[str], found: dict[str, Any]) -> list[Any]:
         for id_ in ids:

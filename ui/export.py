@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from ingest.artefacts import folder as artefacts
 from ingest.artefacts import write
 from store import CxrError, NothingToMeasure
-from store.stamps import mismatch
+from store.table.stamps import mismatch
 from ui.paper.findings import (
     DEPTH,
     SEED,

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from ingest.sources.published.npz import SPLITS
-from store.columns import kind_of, name_of
 from store.errors import BadArtefacts, BadRows
+from store.table.custom_columns import kind_of, name_of
 
 #: Row columns that ``meta.json["columns"]`` may carry: lists of n values.
 COLUMNS = ("dataset", "split", "patient", "view", "sex", "age")

@@ -18,9 +18,9 @@ from ingest.job.report import IngestReport
 from ingest.record import METADATA, Rejection
 from ingest.sources.tables.findings import Outcome as LabelOutcome
 from ingest.sources.tables.findings import outcome
-from store.arrow import changes
 from store.memory import give_back
 from store.schema import Row
+from store.table.rows import changes
 
 #: Images handed to the encoder at once, and their bytes; whichever comes first.
 ENCODE = 128

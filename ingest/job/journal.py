@@ -13,8 +13,8 @@ from typing import Any
 from ingest.job.file_memory import file_name, read_json, state_folder, write_json, write_rejections
 from ingest.job.report import IngestReport, Progress
 from ingest.sources.source import Source
-from store.replaced import Undone
 from store.schema import UpsertReport
+from store.table.undo import Undone
 
 #: Of a report, as an entry keeps them.
 _COUNTS = ("inserted", "updated", "unchanged", "changed", "encoded", "pruned", "seconds")

@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ingest.record import Pixels
-from store.replaced import Undone
 from store.schema import EncoderStamp, Row, UpsertReport
+from store.table.undo import Undone
 
 
 class ImageEncoder(Protocol):

@@ -10,7 +10,7 @@ from ingest.images.file_tree import shown
 from ingest.job.report import IngestReport
 from ingest.sources.source import Source
 from store.errors import UsageError
-from store.filters import Where
+from store.table.filters import Where
 
 _PIECE = 1000
 

@@ -29,7 +29,7 @@ from ingest.job.protocols import FromFiles, ImageEncoder, Target
 from ingest.job.report import IngestReport, Progress, describe, suspicion
 from ingest.sources.source import Source
 from store.errors import UsageError
-from store.stamps import mismatch
+from store.table.stamps import mismatch
 
 __all__ = ["ImageEncoder", "IngestReport", "Progress", "Target", "ingest"]
 
@@ -90,7 +90,7 @@ def ingest(
     """
     if batch_size < 1:
         raise UsageError(f"batch_size must be 1 or more, got {batch_size}")
-    from store.arrow import storable
+    from store.table.rows import storable
 
     if batch is not None and not storable(batch):
         raise UsageError(f"batch {batch!r} is no text that can be stored; choose another name")

@@ -19,7 +19,8 @@ from typing import Any
 
 import numpy as np
 
-from store import Gallery, cluster, shard, table
+from store import Gallery, cluster, shard
+from store.table import lance
 from tests.benchmarks.timing import best_of, filled, in_turns, rows_of, seconds
 from tests.store.rows import random_vectors
 
@@ -84,12 +85,12 @@ def measure(rows: int, dimension: int, films: Path) -> Costs:
         faiss.omp_set_num_threads(1)
         scan = best_of(lambda: now.index.search(queries[:1], 10), 9)
         batch = best_of(lambda: queries @ now.vectors.T, 3)
-        handle = table.pin(gallery.uri, now.version)
+        handle = lance.pin(gallery.uri, now.version)
         begin = time.perf_counter()
         part = shard.follow(None, handle, dimension, 0, 1)
         load = time.perf_counter() - begin
         columns = ["_rowid", "_row_last_updated_at_version"]
-        ids = best_of(lambda: table.scan(handle, columns), 3)
+        ids = best_of(lambda: lance.scan(handle, columns), 3)
         follow = best_of(lambda: shard.follow(part, handle, dimension, 0, 1), 3)
         overhead = over_shards(folder)
         gallery.close()

@@ -56,9 +56,10 @@ def memory(folder: str) -> dict[str, float]:
     """Build a mirror in a process of its own: how much memory it took at most, MiB."""
     import faiss
 
-    from store import building, table
+    from store import building
+    from store.table import lance
 
-    handle = table.open_(folder)
+    handle = lance.open_(folder)
     faiss.IndexFlatIP(2)  # loads the library
     before = memory_mib()
     made = building.build(handle, Gallery.open(folder).stamp.dimension)

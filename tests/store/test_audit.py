@@ -15,7 +15,7 @@ from store import BadQuery, EncoderStamp, Gallery, Row, audit
 from store.audited import plain
 from store.doubts import doubts
 from store.duplicates import connected, near_pairs, same
-from store.overview import overview
+from store.table.overview import overview
 
 STAMP = EncoderStamp("test", "f" * 64, 8)
 

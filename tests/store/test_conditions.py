@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from store import conditions
+from store.table import conditions
 from tests.store.any_text import names
 
 ROOT = Path(__file__).parent.parent.parent
@@ -131,7 +131,7 @@ def _text_in(node: ast.AST) -> str:
 
 def test_nothing_else_writes_a_condition() -> None:
     allowed = {
-        "store/conditions.py",
+        "store/table/conditions.py",
         "ingest/job/file_memory.py",
     }  # the other is SQLite's, with marks
     found = [one for name, tree in _modules() if name not in allowed for one in written(name, tree)]

@@ -16,7 +16,8 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from store import BadQuery, Gallery, UnknownId, Where, building, maintain, sync
+from store import BadQuery, Gallery, UnknownId, Where, building, sync
+from store.table import maintenance
 from tests.store.rows import STAMP, random_vectors, small_gallery
 from tests.store.second import Second, answer, rows_of
 
@@ -211,13 +212,13 @@ def test_tidying_on_a_busy_machine_leaves_the_version_that_a_reader_holds(
     held = gallery._current().version
     for seed in range(4):
         gallery.upsert(rows_of([f"x/test/{seed}"], seed))
-    through = maintain._until_through
+    through = maintenance._until_through
 
     def late(handle: object, work: Callable[[], None]) -> None:
         time.sleep(0.1)
         through(handle, work)
 
-    monkeypatch.setattr(maintain, "_until_through", late)
+    monkeypatch.setattr(maintenance, "_until_through", late)
     gallery.optimize()
     assert held in {found["version"] for found in gallery._live.list_versions()}
     assert followed(gallery, monkeypatch) == "followed"
@@ -250,7 +251,7 @@ def test_maintenance_spares_versions_that_are_read(
     gallery: Gallery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # All versions here are made within half a second.
-    monkeypatch.setattr(maintain, "_MARGIN_READ", timedelta(milliseconds=20))
+    monkeypatch.setattr(maintenance, "_MARGIN_READ", timedelta(milliseconds=20))
     reader = Gallery.open(gallery.uri)
     assert len(reader) == 60
     version = reader.table_version

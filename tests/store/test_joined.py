@@ -13,7 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from store import Gallery, Row, arrow, mirror, search, sync, table, tabled
+from store import Gallery, Row, mirror, search, sync, tabled
+from store.table import lance
+from store.table import rows as arrow
 from tests.store.rows import STAMP, make_rows, random_vectors, small_gallery
 
 words = st.none() | st.text(max_size=4)
@@ -126,7 +128,7 @@ def test_metadata_comes_into_memory_once_asked_often(gallery: Gallery, monkeypat
     before = gallery.search(random_vectors(1, seed=5), 4)  # one more
     ask(gallery, 0)
     with monkeypatch.context() as patch:
-        patch.setattr(table, "take", None)
+        patch.setattr(lance, "take", None)
         again = gallery.search(random_vectors(1, seed=5), 4)
         assert [[asdict(hit) for hit in row] for row in again] == [
             [asdict(hit) for hit in row] for row in before
@@ -138,7 +140,7 @@ def test_metadata_comes_into_memory_once_asked_often(gallery: Gallery, monkeypat
     gallery.refresh()
     assert gallery.row("set/test/3").labels == ("edema",)
     with monkeypatch.context() as patch:  # and has it in memory, too
-        patch.setattr(table, "take", None)
+        patch.setattr(lance, "take", None)
         ask(gallery, 1)
     assert gallery.row("set/test/3").labels == ("edema",)
     assert gallery.facets()["labels"] == {"edema": 1, "normal": 10, "pneumonia": 9}
@@ -149,7 +151,7 @@ def test_metadata_that_cannot_be_read_whole_stays_in_the_table(gallery: Gallery,
         raise RuntimeError("not found: it was cleaned away")
 
     with monkeypatch.context() as patch:
-        patch.setattr(table, "scan", fails)
+        patch.setattr(lance, "scan", fails)
         ask(gallery, mirror._ASKED + 1)
     assert "metadata" not in gallery._current().__dict__
     assert len(gallery.search(random_vectors(1), 3)[0]) == 3
@@ -157,7 +159,7 @@ def test_metadata_that_cannot_be_read_whole_stays_in_the_table(gallery: Gallery,
 
 def test_seeing_that_nothing_changed_opens_nothing(gallery: Gallery, monkeypatch) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(table, "open_", None)
+        patch.setattr(lance, "open_", None)
         assert not gallery.refresh()
     writer = Gallery.open(gallery.uri)
     for seed in range(5):  # whatever is acknowledged is seen by the next refresh
@@ -170,12 +172,12 @@ def test_seeing_that_nothing_changed_opens_nothing(gallery: Gallery, monkeypatch
 def test_a_version_that_nobody_acknowledged_is_settled_by_the_next_refresh(
     gallery: Gallery,
 ) -> None:
-    mark = table.folder(gallery.uri) / "_cxr_acknowledged.json"
+    mark = lance.folder(gallery.uri) / "_cxr_acknowledged.json"
     mark.unlink()
-    assert table.newest(gallery.uri) is None
+    assert lance.newest(gallery.uri) is None
     assert not gallery.refresh()  # the same rows, and now surely on disk
     assert mark.exists()
-    assert table.newest(gallery.uri) == gallery.state[1:]
+    assert lance.newest(gallery.uri) == gallery.state[1:]
 
 
 @pytest.mark.parametrize("count", [99, 100, 101])
@@ -196,7 +198,7 @@ def test_rows_of_hits_are_not_shared(gallery: Gallery, monkeypatch) -> None:
     gallery.upsert([replace(r, extra={"ward": 3}) for r in make_rows(random_vectors(20))])
     gallery.refresh()
     ask(gallery, mirror._ASKED + 1)
-    monkeypatch.setattr(table, "take", None)
+    monkeypatch.setattr(lance, "take", None)
     query = random_vectors(1, seed=5)
     for _ in range(2):
         hits = gallery.search(query, 4)[0]

@@ -11,7 +11,8 @@ from pathlib import Path
 import faiss
 import pytest
 
-from store import Gallery, durable, saved
+from store import Gallery, saved
+from store.table import local
 from tests.store.rows import STAMP, make_rows, random_vectors
 
 
@@ -112,7 +113,7 @@ def test_threads_that_replace_one_file_at_once(tmp_path: Path) -> None:
 
     def replace(number: int) -> None:
         for _ in range(50):
-            durable.write_whole(path, texts[number])
+            local.write_whole(path, texts[number])
             assert path.read_bytes() in texts
 
     at_once(replace)
@@ -146,16 +147,16 @@ def test_a_saver_whose_files_were_cleared_away_does_not_fail(
     kept: Gallery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # As on a file system without locks, where another saver takes them for leftovers.
-    whole = durable.write_whole
+    whole = local.write_whole
 
     def cleared(path: Path, data: bytes) -> None:
         for one in path.parent.glob("*.vectors"):
             one.unlink()
         raise FileNotFoundError(str(path))
 
-    monkeypatch.setattr(durable, "write_whole", cleared)
+    monkeypatch.setattr(local, "write_whole", cleared)
     saved.save(kept.uri, kept._current())
-    monkeypatch.setattr(durable, "write_whole", whole)
+    monkeypatch.setattr(local, "write_whole", whole)
     assert saved.load(kept.uri, kept._live, STAMP.dimension) is None  # rebuilt, never half
     saved.save(kept.uri, kept._current())
     assert saved.load(kept.uri, kept._live, STAMP.dimension) is not None

@@ -16,7 +16,7 @@ from store import BadQuery, Gallery, Hit, NothingToMeasure, UnknownId, UsageErro
 from store.answering import Spread, choose
 from store.shard import BLOCK, follow, own
 from store.sharded import merge
-from store.table import pin
+from store.table.lance import pin
 from tests.clusters import eventually, kill, ray  # noqa: F401 - a fixture
 from tests.store.rows import STAMP, make_rows, random_vectors
 
@@ -220,7 +220,7 @@ def test_shards_follow_as_they_would_be_made_anew(data: st.DataObject) -> None:
 
 
 def gallery_ids(handle: Any) -> list[str]:
-    from store.table import scan
+    from store.table.lance import scan
 
     return sorted(scan(handle, ["id"])["id"].to_pylist())
 

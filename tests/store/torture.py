@@ -23,8 +23,9 @@ from typing import Any
 
 import numpy as np
 
-from store import Gallery, durable, heal, saved
-from store import table as tables
+from store import Gallery, saved
+from store.table import lance as tables
+from store.table import local, repair
 from tests.store.rows import STAMP, make_rows, random_vectors
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(200)
@@ -123,7 +124,7 @@ def worker(uri: str, first: int) -> None:
 def fake_loss(uri: str) -> None:
     """A version that never reached the disk: its writer was cut off before acknowledging it."""
     folder = tables.folder(uri)
-    version, path = heal.manifests(folder)[0]
+    version, path = repair.manifests(folder)[0]
     path.with_name(f"{2**64 - 2 - version}.manifest").write_bytes(b"")
 
 
@@ -179,7 +180,7 @@ class Disk:
         self.files: dict[Path, tuple[int, int, int]] = {}
         self.safe: dict[Path, tuple[int, int, int]] = {}
         self.left = 0
-        self._fsync = durable._fsync
+        self._fsync = local._fsync
 
     @staticmethod
     def identity(path: Path) -> tuple[int, int, int]:
@@ -214,15 +215,15 @@ class Disk:
         for path in folder.rglob("*"):  # what is there after the reboot is on disk
             if path.is_file():
                 self.files[path] = self.safe[path] = self.identity(path)
-        durable._synced.clear()
+        local._synced.clear()
         return hurt
 
     def __enter__(self) -> Disk:
-        durable._fsync = self.fsync  # type: ignore[assignment]
+        local._fsync = self.fsync  # type: ignore[assignment]
         return self
 
     def __exit__(self, *_: object) -> None:
-        durable._fsync = self._fsync
+        local._fsync = self._fsync
 
 
 def losses(count: int, seed: int = 0) -> Counter[str]:

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from store import Gallery, parse_where
-from store.ranges import Range
+from store.table.ranges import Range
 from tests.ui import films
 from tests.ui.page import opened
 

@@ -8,9 +8,10 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import numpy.typing as npt
 
-from store import Row, Where, passing
+from store import Row, Where
 from store.feedback import Weights
-from store.filters import own_range
+from store.table import passing
+from store.table.filters import own_range
 from ui.board.ranges import AGE, OWN, column
 
 #: How many hits a page has: least, most, and when nobody says.

@@ -8,7 +8,7 @@ from datetime import date
 import streamlit as st
 
 from store import Gallery
-from store.ranges import Range
+from store.table.ranges import Range
 from ui.board import ranges, resources, visit
 from ui.board.asked import FACETS, Search
 from ui.board.link import cut

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from store import BadQuery
 from store.feedback import Weights, parse_weights
-from store.ranges import Range
+from store.table.ranges import Range
 from ui.board import ranges
 from ui.board.asked import (
     DEPTH_MAX,

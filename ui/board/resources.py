@@ -15,8 +15,8 @@ import streamlit as st
 from ingest.encoders import Encoder, load_encoder
 from store import CxrError, EncoderMismatch, EncoderStamp, Gallery
 from store.nearness import Nearness
-from store.ranges import Range
-from store.stamps import mismatch
+from store.table.ranges import Range
+from store.table.stamps import mismatch
 from ui import caution
 from ui.board.asked import FACETS, Upload, where
 from ui.board.ranges import AGE, Choice, Known, own

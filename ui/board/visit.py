@@ -14,7 +14,7 @@ import streamlit as st
 
 from store import Gallery
 from store.feedback import Weights
-from store.ranges import Range
+from store.table.ranges import Range
 from ui.board import history, link, ranges
 from ui.board.asked import Search, Upload
 from ui.board.ranges import Choice, Known

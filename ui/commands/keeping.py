@@ -11,7 +11,7 @@ from ui.commands.options import Json, Store
 from ui.opening import manner, open_gallery
 
 if TYPE_CHECKING:
-    from store.repair import Repaired
+    from store.table.duplicate_ids_repair import Repaired
 
 
 def stats(store: Store, json: Json = False) -> None:
@@ -84,7 +84,7 @@ def check(
 
 
 def _say_repaired(done: Repaired) -> None:
-    from store.replaced import REPAIR
+    from store.table.undo import REPAIR
 
     if not done.ids:
         printing.warn("no id occurs more than once: nothing to repair")

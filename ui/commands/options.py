@@ -68,7 +68,7 @@ def encoder_of(gallery: Gallery, name: str | None, device: str | None) -> Encode
     """
     from ingest.encoders import load_encoder
     from store import EncoderMismatch, EncoderUnavailable
-    from store.stamps import mismatch
+    from store.table.stamps import mismatch
 
     stamp = gallery.stamp
     if name is None and stamp.name.startswith("external:"):

@@ -15,8 +15,8 @@ from ingest.sources.tables.findings import Findings
 from ingest.sources.tables.headings import is_metadata
 from ingest.sources.tables.matching import WAYS, FileIndex
 from ingest.sources.tables.typed import Typed
-from store.columns import name_of
 from store.errors import BadRows, BadSource, UsageError
+from store.table.custom_columns import name_of
 
 #: Columns that every row has, and headings that mean them.
 COLUMNS = {

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from datetime import date
 
 from ingest.sources.tables.findings import BLANK
-from store.columns import LARGEST_INT
 from store.schema import Value
+from store.table.custom_columns import LARGEST_INT
 
 _TRUTH = {
     **dict.fromkeys(("true", "yes", "y"), True),

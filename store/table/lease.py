@@ -11,7 +11,7 @@ import os
 import uuid
 from pathlib import Path
 
-from store.durable import FOLDER
+from store.table.local import FOLDER
 
 try:
     import fcntl

@@ -20,13 +20,14 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from store import arrow, columns, conditions, durable, table
 from store.schema import Row
+from store.table import conditions, custom_columns, lance, local
+from store.table import rows as arrow
 
 _PLACE = "replaced"
 _WRITTEN = "cxr.written"
 #: The batch under which a repair keeps older rows of an id that no batch took the place of: where
-#: the newer row has no batch, or is of the same one. See store.repair.
+#: the newer row has no batch, or is of the same one. See store.table.duplicate_ids_repair.
 REPAIR = "repair"
 #: Kept in all, oldest given up first; of those only the ids are remembered.
 MOST_BYTES = 1 << 30
@@ -70,7 +71,7 @@ class Plan:
 
 def state_of(row: Row) -> bytes:
     """Digest of all of a row that may be corrected without a new vector."""
-    extra = columns.known(row.extra)
+    extra = custom_columns.known(row.extra)
     # A column of ints may become one of floats between two looks.
     whole = {n: int(v) for n, v in extra.items() if isinstance(v, float) and v.is_integer()}
     return _digest(row, {**extra, **whole})
@@ -78,7 +79,7 @@ def state_of(row: Row) -> bytes:
 
 def _is_state(row: Row, digest: bytes) -> bool:
     """Whether a digest is that of a row, also as versions before this one took it."""
-    return digest in (state_of(row), _digest(row, columns.known(row.extra)))
+    return digest in (state_of(row), _digest(row, custom_columns.known(row.extra)))
 
 
 def _digest(row: Row, extra: Mapping[str, object]) -> bytes:
@@ -96,7 +97,7 @@ def keep(uri: str, handle: Any, rows: Sequence[Row], *, vectors: bool) -> None:
         rows: what will be written over rows of the same ids; each knows its batch.
         vectors: whether vectors and pictures are replaced, or only metadata is corrected.
     """
-    if not table.is_local(uri):
+    if not lance.is_local(uri):
         return
     batches: dict[str, dict[str, bytes]] = {}
     for row in rows:
@@ -119,9 +120,9 @@ def keep_twins(uri: str, handle: Any, pairs: Sequence[tuple[int, int]]) -> bool:
     Returns:
         Whether they are kept: galleries on object stores keep nothing.
     """
-    if not table.is_local(uri):
+    if not lance.is_local(uri):
         return False
-    rows = table.take(handle, sorted({row_id for pair in pairs for row_id in pair}))
+    rows = lance.take(handle, sorted({row_id for pair in pairs for row_id in pair}))
     batches: dict[str, dict[int, bytes]] = {}
     heads: dict[int, Row] = {}  # by row id, the newest of the rows of the same id and batch
     for new, old in pairs:
@@ -169,18 +170,18 @@ def _put(
     with pa.ipc.new_file(sink, former.schema) as file:
         file.write_table(former)
     place = _folder(uri, batch)
-    durable.make_folder(place)
+    local.make_folder(place)
     name = f"{int(handle.version):012d}-{order:04d}{uuid.uuid4().hex[:8]}.arrow"
-    durable.write_whole(place / name, sink.getvalue().to_pybytes())
+    local.write_whole(place / name, sink.getvalue().to_pybytes())
 
 
 def _former(handle: Any, condition: Any, vectors: bool) -> pa.Table:
     """Rows as they are stored, with row ids: metadata, and if wished vectors and pictures."""
     names = [*arrow.joined(handle.schema), "_rowid"]
     if not vectors:
-        return table.scan(handle, names, condition)
-    found = table.scan(handle, [*names, "embedding"], condition)
-    pictures = table.thumbnails(handle, found["_rowid"].to_pylist())
+        return lance.scan(handle, names, condition)
+    found = lance.scan(handle, [*names, "embedding"], condition)
+    pictures = lance.thumbnails(handle, found["_rowid"].to_pylist())
     return found.append_column("thumbnail", pa.array(pictures, pa.large_binary()))
 
 
@@ -204,7 +205,7 @@ def plan(uri: str, handle: Any, batch: str, brought: Sequence[str]) -> Plan:
             oldest[row.id] = row
             full[row.id] = full.get(row.id, False) or "embedding" in kept.column_names
     found = Plan([], files, {}, Undone())
-    now = table.rows_by_id(handle, newest)
+    now = lance.rows_by_id(handle, newest)
     for id_, before in oldest.items():
         current = now.get(id_)
         if before.batch == batch:
@@ -261,7 +262,7 @@ def _is_again(current: Row, before: Row) -> bool:
 
 def _folder(uri: str, batch: str) -> Path:
     name = hashlib.sha256(batch.encode()).hexdigest()[:24]
-    return Path(uri, durable.FOLDER, _PLACE, name)
+    return Path(uri, local.FOLDER, _PLACE, name)
 
 
 def _read(path: Path) -> pa.Table:
@@ -277,13 +278,13 @@ def _give_up_oldest(uri: str) -> None:
     """Stay within MOST_BYTES: of the oldest files only the ids remain."""
     files = [
         (found.name, found.stat().st_size, found)  # names begin with the version
-        for found in Path(uri, durable.FOLDER, _PLACE).glob("*/*.arrow")
+        for found in Path(uri, local.FOLDER, _PLACE).glob("*/*.arrow")
     ]
     size = sum(one[1] for one in files)
     for _, bytes_, path in sorted(files):
         if size <= MOST_BYTES:
             return
         ids = json.dumps(_read(path)["id"].to_pylist()).encode()
-        durable.write_whole(path.with_suffix(".ids"), ids)
+        local.write_whole(path.with_suffix(".ids"), ids)
         path.unlink(missing_ok=True)
         size -= bytes_

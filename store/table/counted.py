@@ -13,8 +13,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from store import conditions, durable, table
 from store.errors import StoreDamaged
+from store.table import conditions, lance, local
 
 
 def removed(uri: str, handle: Any, row_ids: Sequence[int], condition: str | None = None) -> int:
@@ -100,7 +100,7 @@ class _State:
     """A table before a commit, to compare with and to go back to."""
 
     def __init__(self, uri: str, handle: Any) -> None:
-        self.local = table.is_local(uri)
+        self.local = lance.is_local(uri)
         self._uri, self._handle = uri, handle
         self._version, self._rows = int(handle.version), int(handle.count_rows())
 
@@ -118,7 +118,7 @@ class _State:
             return
         self._handle.checkout(self._version)
         self._handle.restore()
-        durable.acknowledge(table.folder(self._uri), int(self._handle.version))
+        local.acknowledge(lance.folder(self._uri), int(self._handle.version))
         raise StoreDamaged(
             f"{what} {found}, and the gallery at {self._uri} went from {self._rows} rows to "
             f"{rows}: that is put back and nothing is changed; run: cxr check"

@@ -10,10 +10,10 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
-from store import arrow, conditions, durable, heal, remote
 from store.errors import StoreDamaged, StoreNotFound, UsageError
 from store.schema import EncoderStamp, Row
-from store.stamps import mismatch
+from store.table import conditions, local, object_storage, repair, rows
+from store.table.stamps import mismatch
 
 NAME = "gallery"
 #: How LanceDB says that something cannot be read.
@@ -29,7 +29,7 @@ BATCH = 8192
 
 def is_local(uri: str) -> bool:
     """Whether a store location is a path on this machine."""
-    return not remote.scheme(uri)
+    return not object_storage.scheme(uri)
 
 
 def folder(uri: str) -> Path:
@@ -45,22 +45,22 @@ def create(uri: str, stamp: EncoderStamp) -> Any:
         UsageError: the location is a file, or no place for a gallery.
         StoreUnsafe, StoreUnreachable: see remote.check_writable.
     """
-    remote.check_location(uri)
+    object_storage.check_location(uri)
     if is_local(uri):
         path = Path(uri)
         if path.is_file():
             raise UsageError(f"{uri} is a file; a gallery needs a folder, pass another --store")
         if folder(uri).is_dir() and any(folder(uri).glob("_versions/*")):
             return open_(uri, stamp)
-        with durable.named_faults(uri):
-            durable.make_folder(path)
-            with durable.writer(uri):
+        with local.named_faults(uri):
+            local.make_folder(path)
+            with local.writer(uri):
                 handle = _create(uri, stamp)
-                durable.acknowledge(folder(uri), int(handle.version))
+                local.acknowledge(folder(uri), int(handle.version))
     else:
-        remote.check_writable(uri)
-        with remote.named_faults(uri):
-            if remote.newest(uri) is None:
+        object_storage.check_writable(uri)
+        with object_storage.named_faults(uri):
+            if object_storage.newest(uri) is None:
                 _create(uri, stamp)
     return open_(uri, stamp)
 
@@ -70,11 +70,11 @@ def _create(uri: str, stamp: EncoderStamp) -> Any:
     try:
         handle = database.create_table(
             NAME,
-            schema=_with_primary_key(arrow.table_schema(stamp)),
+            schema=_with_primary_key(rows.table_schema(stamp)),
             storage_options={"new_table_enable_stable_row_ids": "true"},
         )
     except (ValueError, RuntimeError) as error:  # another creator was first, or is now
-        if "already exists" not in str(error) and not remote.is_conflict(error):
+        if "already exists" not in str(error) and not object_storage.is_conflict(error):
             raise
         handle = database.open_table(NAME)
     return handle
@@ -93,31 +93,31 @@ def open_(uri: str, stamp: EncoderStamp | None = None) -> Any:
         EncoderMismatch: made by another encoder than ``stamp``.
         StoreUnreachable: the object store does not answer, or refuses.
     """
-    remote.check_location(uri)
+    object_storage.check_location(uri)
     hint = f"make one with: cxr ingest medmnist:pneumoniamnist --store {uri}"
     if is_local(uri) and not folder(uri).is_dir():
         raise StoreNotFound(f"no gallery at {uri}; {hint}")
     try:
-        with remote.named_faults(uri):
+        with object_storage.named_faults(uri):
             table = _open(uri)
     except ReadFault as error:
         if "was not found" in str(error) and not is_local(uri):
             raise StoreNotFound(f"no gallery at {uri}; {hint}") from error
-        if not is_local(uri) or not heal.heal(uri, folder(uri), _open):
+        if not is_local(uri) or not repair.heal(uri, folder(uri), _open):
             raise StoreDamaged(
-                f"the gallery at {uri} cannot be opened: {heal.brief(error)}; restore it from a "
+                f"the gallery at {uri} cannot be opened: {repair.brief(error)}; restore it from a "
                 "copy, or move it away and ingest again"
             ) from error
         table = _open(uri)
-    if is_local(uri) and heal.unfinished(folder(uri), int(table.version)):
-        heal.finish(uri, folder(uri), _open)
+    if is_local(uri) and repair.unfinished(folder(uri), int(table.version)):
+        repair.finish(uri, folder(uri), _open)
         table = _open(uri)
     metadata = table.schema.metadata
-    found, layout = arrow.stamp_of(metadata), arrow.schema_version_of(metadata)
-    if layout is not None and layout not in (arrow.SCHEMA_VERSION, *arrow.OLDER_VERSIONS):
+    found, layout = rows.stamp_of(metadata), rows.schema_version_of(metadata)
+    if layout is not None and layout not in (rows.SCHEMA_VERSION, *rows.OLDER_VERSIONS):
         raise StoreDamaged(
             f"the gallery at {uri} has schema version {layout}, this program reads "
-            f"{arrow.SCHEMA_VERSION}; ingest it again into another --store, or use the program "
+            f"{rows.SCHEMA_VERSION}; ingest it again into another --store, or use the program "
             "that made it"
         )
     if found is None or layout is None:
@@ -176,7 +176,7 @@ def connect(uri: str, caches: Any = None) -> Any:
     caches = caches or session()
     if is_local(uri):
         return lancedb.connect(uri, session=caches)
-    return lancedb.connect(uri, session=caches, storage_options=remote.options(uri))
+    return lancedb.connect(uri, session=caches, storage_options=object_storage.options(uri))
 
 
 def _with_primary_key(schema: Any) -> Any:
@@ -188,7 +188,7 @@ def _with_primary_key(schema: Any) -> Any:
 
 def set_aside_damaged(uri: str) -> bool:
     """Quarantine versions older than the newest that cannot be read; see heal."""
-    return heal.set_aside(uri, folder(uri), _open)
+    return repair.set_aside(uri, folder(uri), _open)
 
 
 def uuid_of(table: Any) -> str:
@@ -200,8 +200,8 @@ def token(table: Any, version: int) -> str | None:
     """Digest of the manifest of a version; None when it is gone."""
     uri = str(table.uri)
     if not is_local(uri):
-        return remote.token(uri.rpartition("/")[0], version)
-    for number, path in heal.manifests(Path(uri)):
+        return object_storage.token(uri.rpartition("/")[0], version)
+    for number, path in repair.manifests(Path(uri)):
         if number == version:
             try:
                 return _digest(path)
@@ -216,9 +216,9 @@ def newest(uri: str) -> tuple[int, str] | None:
     Far quicker than opening the table, and as sure: the token is a digest of all that it says.
     """
     if not is_local(uri):
-        return remote.newest(uri)
-    for number, path in heal.manifests(folder(uri)):
-        if heal.unfinished(folder(uri), number):
+        return object_storage.newest(uri)
+    for number, path in repair.manifests(folder(uri)):
+        if repair.unfinished(folder(uri), number):
             return None  # opening it settles what a dead writer left
         try:
             return number, _digest(path)
@@ -252,7 +252,7 @@ def stored(table: Any, ids: Iterable[str]) -> dict[str, Stored]:
     found: dict[str, Stored] = {}
     for part in _by_id(table, ids):
         row_ids = part["_rowid"].to_pylist()
-        for row, row_id in zip(arrow.from_arrow(part), row_ids, strict=True):
+        for row, row_id in zip(rows.from_arrow(part), row_ids, strict=True):
             if row.id in found:
                 raise StoreDamaged(
                     f"id {row.id!r} is stored more than once, so nothing was written; keep the "
@@ -280,15 +280,15 @@ def rows_by_id(table: Any, ids: Iterable[str]) -> dict[str, Row]:
     ages: dict[str, tuple[int, int]] = {}
     for part in _by_id(table, ids):
         ranks = zip(part[CHANGED_AT].to_pylist(), part["_rowid"].to_pylist(), strict=True)
-        for row, rank in zip(arrow.from_arrow(part), ranks, strict=True):
+        for row, rank in zip(rows.from_arrow(part), ranks, strict=True):
             if rank > ages.get(row.id, (-1, -1)):
                 found[row.id], ages[row.id] = row, rank
     return found
 
 
 def _by_id(table: Any, ids: Iterable[str]) -> Iterator[pa.Table]:
-    wanted = [id_ for id_ in dict.fromkeys(ids) if arrow.storable(id_)]  # no row has others
-    names = [*arrow.joined(table.schema), "_rowid", CHANGED_AT] if wanted else []
+    wanted = [id_ for id_ in dict.fromkeys(ids) if rows.storable(id_)]  # no row has others
+    names = [*rows.joined(table.schema), "_rowid", CHANGED_AT] if wanted else []
     for start in range(0, len(wanted), _LOOKUP):
         yield scan(table, names, conditions.among(wanted[start : start + _LOOKUP]))
 
@@ -315,9 +315,9 @@ def take(table: Any, row_ids: Sequence[int]) -> dict[int, Row]:
     if not row_ids:
         return {}
     with panics_as_errors():
-        joined = [*arrow.joined(table.schema), "_rowid"]
+        joined = [*rows.joined(table.schema), "_rowid"]
         found = table.take_row_ids(list(row_ids)).select(joined).to_arrow()
-    return dict(zip(found["_rowid"].to_pylist(), arrow.from_arrow(found), strict=True))
+    return dict(zip(found["_rowid"].to_pylist(), rows.from_arrow(found), strict=True))
 
 
 def thumbnails(table: Any, row_ids: Sequence[int]) -> list[bytes | None]:
@@ -334,6 +334,6 @@ def size(uri: str, table: Any) -> tuple[int, int]:
     table.checkout_latest()
     fragments = table.stats()["fragment_stats"]["num_fragments"]
     if not is_local(uri):
-        return int(fragments), remote.size(uri)
+        return int(fragments), object_storage.size(uri)
     files = (path for path in folder(uri).rglob("*") if path.is_file())
     return int(fragments), sum(path.stat().st_size for path in files)

@@ -8,8 +8,8 @@ from dataclasses import dataclass, fields
 from datetime import date
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from store import columns, conditions
 from store.errors import BadFilter
+from store.table import conditions, custom_columns
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -113,7 +113,7 @@ class Where:
                 parts.append(conditions.holds(column, values) if there else conditions.NOTHING)
         if (ages := conditions.between("age", self.age_min, self.age_max)) is not None:
             parts.append(ages)
-        have = columns.kinds(schema) if self.extra else {}
+        have = custom_columns.kinds(schema) if self.extra else {}
         for name, _ in self.extra:
             check_key(name, have)
         parts += [_own(name, have[name], texts) for name, texts in self.own_texts().items()]

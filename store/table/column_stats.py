@@ -9,10 +9,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from store import arrow, columns
+from store.table import custom_columns, rows
 
 #: Columns counted by value, beside the user's own.
-_COUNTED = (*arrow.FINDINGS, "split", "dataset", "view", "sex")
+_COUNTED = (*rows.FINDINGS, "split", "dataset", "view", "sex")
 #: Of the user's columns, only those with at most so many different values are counted.
 _MOST_VALUES = 100
 
@@ -40,7 +40,7 @@ def of(parts: Iterable[pa.Table | pa.RecordBatch], schema: pa.Schema) -> dict[st
                     counts[name][one["values"]] += one["counts"]
             if name in own and len(counts[name]) > _MOST_VALUES:
                 del counts[name]
-    told: dict[str, dict[str, int]] = {name: {} for name in arrow.FINDINGS}
+    told: dict[str, dict[str, int]] = {name: {} for name in rows.FINDINGS}
     for name, found in counts.items():
         told[name] = {
             str(value).lower() if isinstance(value, bool) else value: found[value]
@@ -50,4 +50,6 @@ def of(parts: Iterable[pa.Table | pa.RecordBatch], schema: pa.Schema) -> dict[st
 
 
 def _own(schema: pa.Schema) -> list[str]:
-    return [name for name, kind in columns.kinds(schema).items() if kind in ("string", "bool")]
+    return [
+        name for name, kind in custom_columns.kinds(schema).items() if kind in ("string", "bool")
+    ]

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from store import durable
+from store.table import local
 
 log = logging.getLogger("store")
 
@@ -35,7 +35,7 @@ def manifests(folder: Path) -> list[tuple[int, Path]]:
 
 def unfinished(folder: Path, version: int) -> bool:
     """Whether a version was never acknowledged: its writer is still at it, or died."""
-    return durable.acknowledged(folder) != version
+    return local.acknowledged(folder) != version
 
 
 def finish(uri: str, folder: Path, open_: Open) -> None:
@@ -43,7 +43,7 @@ def finish(uri: str, folder: Path, open_: Open) -> None:
 
     Does nothing while a writer is alive, or where this process may not write.
     """
-    with durable.writer(uri, wait=False) as held:
+    with local.writer(uri, wait=False) as held:
         if held:
             try:
                 handle = open_(uri)
@@ -60,7 +60,7 @@ def heal(uri: str, folder: Path, open_: Open) -> bool:
         Whether it opens now. If not, every file has the name that it had.
     """
     try:
-        with durable.writer(uri):
+        with local.writer(uri):
             return _settle(uri, folder, open_)
     except OSError as error:
         log.warning("the gallery at %s is damaged and cannot be mended here: %s", uri, error)
@@ -68,7 +68,7 @@ def heal(uri: str, folder: Path, open_: Open) -> bool:
 
 
 def _settle(uri: str, folder: Path, open_: Open) -> bool:
-    safe = durable.acknowledged(folder)
+    safe = local.acknowledged(folder)
     moved: list[tuple[Path, Path]] = []
     why = ""
     for version, path in manifests(folder)[:_DEEPEST]:
@@ -82,7 +82,7 @@ def _settle(uri: str, folder: Path, open_: Open) -> bool:
             fault = None if safe is not None and version <= safe else _fault(handle)
         if fault is None:
             _report(uri, moved, version, why)
-            durable.acknowledge(folder, version)
+            local.acknowledge(folder, version)
             return True
         why = why or fault
         moved.append((path, _quarantine(path)))

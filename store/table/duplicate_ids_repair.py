@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from store import counted, replaced, table, twins, writing
+from store.table import counted, duplicate_ids, lance, undo, write
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,20 +35,20 @@ def repair(uri: str, handle: Any) -> Repaired:
     """
 
     def work() -> Repaired:
-        found = table.scan(handle, ["id", "_rowid", table.CHANGED_AT])
+        found = lance.scan(handle, ["id", "_rowid", lance.CHANGED_AT])
         keys = pa.concat_arrays([*found["id"].chunks, pa.array([], pa.string())])
         row_ids = found["_rowid"].to_numpy().astype(np.int64)
-        changed_at = found[table.CHANGED_AT].to_numpy().astype(np.int64)
-        if not twins.any_among(keys):
+        changed_at = found[lance.CHANGED_AT].to_numpy().astype(np.int64)
+        if not duplicate_ids.any_among(keys):
             return Repaired([], 0, True)
-        chains = twins.chains(keys, row_ids, changed_at)
+        chains = duplicate_ids.chains(keys, row_ids, changed_at)
         pairs = [
             (int(row_ids[newer]), int(row_ids[old]))
             for chain in chains.values()
             for newer, old in pairwise(chain)
         ]
-        kept = replaced.keep_twins(uri, handle, pairs)
+        kept = undo.keep_twins(uri, handle, pairs)
         removed = counted.removed(uri, handle, [old for _, old in pairs])
         return Repaired(sorted(chains), removed, kept)
 
-    return writing.commit(uri, handle, work)
+    return write.commit(uri, handle, work)

@@ -9,20 +9,20 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from store import (
-    arrow,
-    columns,
+from store.errors import BadQuery, BadRows, StoreUnreachable, UnknownId
+from store.schema import Row, UpsertReport
+from store.table import (
     conditions,
     counted,
-    durable,
-    maintain,
-    remote,
-    replaced,
-    table,
+    custom_columns,
+    lance,
+    local,
+    maintenance,
+    object_storage,
 )
-from store.errors import BadQuery, BadRows, StoreUnreachable, UnknownId
-from store.filters import Where
-from store.schema import Row, UpsertReport
+from store.table import rows as arrow
+from store.table import undo as replaced
+from store.table.filters import Where
 
 #: Of one commit on object storage, where other writers are not waited for.
 _ATTEMPTS = 6
@@ -38,22 +38,22 @@ def commit(uri: str, handle: Any, work: Callable[[], T]) -> T:
         work: looks and writes. On object storage it may be called again, after another writer's
             commit that does not go with its own.
     """
-    if table.is_local(uri):
-        with durable.named_faults(uri), durable.writer(uri):
+    if lance.is_local(uri):
+        with local.named_faults(uri), local.writer(uri):
             handle.checkout_latest()
             done = work()
-            if durable.acknowledged(table.folder(uri)) != int(handle.version):
-                durable.acknowledge(table.folder(uri), int(handle.version))
+            if local.acknowledged(lance.folder(uri)) != int(handle.version):
+                local.acknowledge(lance.folder(uri), int(handle.version))
             return done
     # No lock and no fsync there: what was put is kept, and LanceDB commits by conditional puts.
-    remote.check_writable(uri)
-    with remote.named_faults(uri):
+    object_storage.check_writable(uri)
+    with object_storage.named_faults(uri):
         for attempt in range(_ATTEMPTS):
             try:
                 handle.checkout_latest()
                 return work()
             except RuntimeError as error:
-                if not remote.is_conflict(error) or attempt == _ATTEMPTS - 1:
+                if not object_storage.is_conflict(error) or attempt == _ATTEMPTS - 1:
                     raise
                 time.sleep(random.uniform(0, 0.1 * 2**attempt))  # noqa: S311
     raise AssertionError("unreachable")
@@ -70,7 +70,7 @@ def upsert(uri: str, handle: Any, rows: Sequence[Row], dimension: int) -> Upsert
     """
     rows = arrow.plain(rows)
     arrow.check_rows(rows, dimension)
-    wanted = columns.needed(rows)
+    wanted = custom_columns.needed(rows)
 
     def work() -> UpsertReport:
         inserted = updated = 0
@@ -92,9 +92,9 @@ def upsert(uri: str, handle: Any, rows: Sequence[Row], dimension: int) -> Upsert
                 break
             old = [row for row in changed if row.id in stored]
             replaced.keep(uri, handle, old, vectors=True)
-            columns.make_room(handle, wanted, arrow.lacking(handle.schema))
+            custom_columns.make_room(handle, wanted, arrow.lacking(handle.schema))
             made = arrow.to_arrow(changed, dimension, handle.schema)
-            if table.is_local(uri) and not stored:
+            if lance.is_local(uri) and not stored:
                 # Nobody else writes now, so no merge need look through the table for these ids.
                 inserted += counted.added(uri, handle, made)
                 break
@@ -110,18 +110,18 @@ def upsert(uri: str, handle: Any, rows: Sequence[Row], dimension: int) -> Upsert
 
     report = commit(uri, handle, work)
     if report.unchanged < len(rows):
-        maintain.when_due(uri, handle)
+        maintenance.when_due(uri, handle)
     return report
 
 
-def _stored(handle: Any, ids: Sequence[str]) -> dict[str, table.Stored]:
+def _stored(handle: Any, ids: Sequence[str]) -> dict[str, lance.Stored]:
     if not ids:
         return {}
     # New rows mostly come as neighbours: that nothing is stored between the first and the last of
     # them is found in a tenth of the time that looking for each takes.
     if not handle.count_rows(conditions.between("id", min(ids), max(ids))):
         return {}
-    return table.stored(handle, ids)
+    return lance.stored(handle, ids)
 
 
 def _overtaken(uri: str) -> StoreUnreachable:
@@ -131,7 +131,7 @@ def _overtaken(uri: str) -> StoreUnreachable:
     )
 
 
-def _whole(rows: Sequence[Row], stored: Mapping[str, table.Stored]) -> list[Row]:
+def _whole(rows: Sequence[Row], stored: Mapping[str, lance.Stored]) -> list[Row]:
     """Rows as they are to be written over stored ones."""
     return [
         arrow.joined_with(row, stored[row.id].row if row.id in stored else None) for row in rows
@@ -149,12 +149,12 @@ def update_metadata(uri: str, handle: Any, rows: Sequence[Row]) -> int:
     """
     rows = arrow.plain(rows)
     arrow.check_metadata(rows)
-    wanted = columns.needed(rows)
+    wanted = custom_columns.needed(rows)
 
     def work() -> int:
         corrected = 0
         for _ in range(_ATTEMPTS):
-            stored = table.stored(handle, [row.id for row in rows])
+            stored = lance.stored(handle, [row.id for row in rows])
             changed = [
                 row
                 for row in _whole(rows, stored)
@@ -163,7 +163,7 @@ def update_metadata(uri: str, handle: Any, rows: Sequence[Row]) -> int:
             if not changed:
                 return corrected
             replaced.keep(uri, handle, changed, vectors=False)
-            columns.make_room(handle, wanted, arrow.lacking(handle.schema))
+            custom_columns.make_room(handle, wanted, arrow.lacking(handle.schema))
             made = arrow.metadata_to_arrow(changed, handle.schema)
             row_ids = [stored[row.id].row_id for row in changed]
             _, now = counted.merged(uri, handle, made, row_ids, insert=False)
@@ -175,7 +175,7 @@ def update_metadata(uri: str, handle: Any, rows: Sequence[Row]) -> int:
 
     corrected = commit(uri, handle, work)
     if corrected:
-        maintain.when_due(uri, handle)
+        maintenance.when_due(uri, handle)
     return corrected
 
 
@@ -188,24 +188,28 @@ def set_readers(uri: str, handle: Any, readers: Mapping[str, int]) -> None:
         return
 
     def work() -> None:
-        stored = table.stored(handle, readers)
+        stored = lance.stored(handle, readers)
         if not stored:
             return
-        columns.make_room(handle, {}, arrow.lacking(handle.schema))
+        custom_columns.make_room(handle, {}, arrow.lacking(handle.schema))
         made = arrow.readers_to_arrow({id_: readers[id_] for id_ in stored})
         row_ids = [one.row_id for one in stored.values()]
         counted.merged(uri, handle, made, row_ids, insert=False)
 
     commit(uri, handle, work)
-    maintain.when_due(uri, handle)
+    maintenance.when_due(uri, handle)
 
 
 def make_room(uri: str, handle: Any, wanted: Mapping[str, str]) -> None:
     """Add columns for rows to come; see columns.make_room."""
     handle.checkout_latest()
-    new, wider = columns.missing(handle.schema, wanted)
+    new, wider = custom_columns.missing(handle.schema, wanted)
     if new or wider:
-        commit(uri, handle, lambda: columns.make_room(handle, wanted, arrow.lacking(handle.schema)))
+        commit(
+            uri,
+            handle,
+            lambda: custom_columns.make_room(handle, wanted, arrow.lacking(handle.schema)),
+        )
 
 
 def delete(
@@ -237,7 +241,7 @@ def delete(
 
     gone = commit(uri, handle, lambda: _remove(uri, handle, condition, ids))
     if gone:
-        maintain.when_due(uri, handle)
+        maintenance.when_due(uri, handle)
     return gone
 
 
@@ -245,7 +249,7 @@ def _remove(uri: str, handle: Any, where: Where | None, ids: Sequence[str] | Non
     gone = 0
     for _ in range(_ATTEMPTS):
         condition = _condition(handle.schema, where, ids)
-        row_ids = table.scan(handle, ["_rowid"], condition)["_rowid"].to_pylist()
+        row_ids = lance.scan(handle, ["_rowid"], condition)["_rowid"].to_pylist()
         if not row_ids:
             return gone
         now = counted.removed(uri, handle, row_ids, condition)
@@ -274,13 +278,13 @@ def undo(uri: str, handle: Any, batch: str, dimension: int, dry_run: bool) -> re
                     if complete
                     else arrow.metadata_to_arrow(rows, handle.schema)
                 )
-                now = table.stored(handle, [row.id for row in rows])
+                now = lance.stored(handle, [row.id for row in rows])
                 counted.merged(
                     uri, handle, made, [now[row.id].row_id for row in rows], insert=False
                 )
         # On an object store another writer may have changed some since: those stay.
         removed = _remove(uri, handle, Where(batch=(batch,)), found.remove) if found.remove else 0
-        if table.is_local(uri) and not found.undone.later:
+        if lance.is_local(uri) and not found.undone.later:
             replaced.forget(uri, batch)
         return replace(found.undone, removed=removed)
 
@@ -288,14 +292,14 @@ def undo(uri: str, handle: Any, batch: str, dimension: int, dry_run: bool) -> re
         handle.checkout_latest()
         return plan().undone
     undone = commit(uri, handle, work)
-    maintain.when_due(uri, handle)
+    maintenance.when_due(uri, handle)
     return undone
 
 
 def matching(handle: Any, where: Where | None, ids: Sequence[str] | None) -> list[str]:
     """The ids of stored rows that pass a filter and are among ``ids``, ascending."""
     return sorted(
-        table.scan(handle, ["id"], _condition(handle.schema, where, ids))["id"].to_pylist()
+        lance.scan(handle, ["id"], _condition(handle.schema, where, ids))["id"].to_pylist()
     )
 
 

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from store import conditions, durable, lease, remote, table
 from store.errors import UsageError
+from store.table import conditions, lance, lease, local, object_storage
 
 log = logging.getLogger("store")
 
@@ -70,25 +70,25 @@ def run(uri: str, handle: Any, keep: timedelta | None = None) -> None:
     """
     if keep is not None and keep < timedelta():
         raise UsageError(f"keep {keep}: expected an age, zero or more")
-    if not table.is_local(uri):
-        remote.check_writable(uri)
-        with remote.named_faults(uri):
+    if not lance.is_local(uri):
+        object_storage.check_writable(uri)
+        with object_storage.named_faults(uri):
             _merge(handle)
             _forget(handle, lambda: _KEPT if keep is None else keep)
         return
-    with durable.named_faults(uri), durable.writer(uri):
+    with local.named_faults(uri), local.writer(uri):
         try:
-            with table.panics_as_errors():
+            with lance.panics_as_errors():
                 _merge(handle)
-        except table.ReadFault:
-            if not table.set_aside_damaged(uri):
+        except lance.ReadFault:
+            if not lance.set_aside_damaged(uri):
                 raise
             _merge(handle)
         # A second manifest of the same rows: should the newest be lost, nothing else is.
         merged = int(handle.version)
         handle.delete(conditions.NOTHING)
         # Old versions may go only when the new one is surely on disk.
-        durable.acknowledge(table.folder(uri), int(handle.version))
+        local.acknowledge(lance.folder(uri), int(handle.version))
         if keep is not None:
             _forget(handle, lambda: keep)
             return
@@ -120,7 +120,7 @@ def _until_through(handle: Any, work: Callable[[], None]) -> None:
             work()
             return
         except RuntimeError as error:
-            if not remote.is_conflict(error) or attempt == _ATTEMPTS - 1:
+            if not object_storage.is_conflict(error) or attempt == _ATTEMPTS - 1:
                 raise
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from datetime import date
 
-from store.filters import EQUAL, FINDINGS, Where, own_range, truth
 from store.schema import Row, Value
+from store.table.filters import EQUAL, FINDINGS, Where, own_range, truth
 
 
 def passes(row: Row, where: Where | None) -> bool:

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from store import columns
 from store.errors import BadRows
 from store.schema import EncoderStamp, Row, Vectors
+from store.table import custom_columns
 
 SCHEMA_VERSION = "4"
 #: Also read: the columns that a gallery of these versions lacks are added when it is next written.
@@ -91,7 +91,7 @@ def joined(schema: pa.Schema) -> list[str]:
         schema: the table's; one of an older version lacks some.
     """
     known = [name for name in METADATA if name in schema.names]
-    return [*known, *columns.kinds(schema)]
+    return [*known, *custom_columns.kinds(schema)]
 
 
 def _wire(schema: pa.Schema) -> pa.Schema:
@@ -272,7 +272,7 @@ def to_arrow(rows: Sequence[Row], dimension: int, schema: pa.Schema) -> pa.Table
 
 
 def _table(rows: Sequence[Row], wire: pa.Schema, made: dict[str, pa.Array]) -> pa.Table:
-    own = columns.kinds(wire)
+    own = custom_columns.kinds(wire)
     cells = []
     for field in wire:
         cell = made.get(field.name)
@@ -303,7 +303,7 @@ def checksums(vectors: Vectors) -> np.ndarray[Any, np.dtype[np.uint32]]:
 def metadata_to_arrow(rows: Sequence[Row], schema: pa.Schema) -> pa.Table:
     """Id, editable columns and the user's own, for a correction that keeps the vector."""
     check_metadata(rows)
-    names = {"id", *EDITABLE, *columns.kinds(schema)}
+    names = {"id", *EDITABLE, *custom_columns.kinds(schema)}
     return _table(rows, pa.schema([field for field in _wire(schema) if field.name in names]), {})
 
 
@@ -314,12 +314,12 @@ def _cell(row: Row, column: str, own: bool) -> Any:
 
 def from_arrow(table: pa.Table) -> list[Row]:
     """Metadata columns back to rows, in the order of the table."""
-    own = columns.kinds(table.schema)
+    own = custom_columns.kinds(table.schema)
     names = [name for name in METADATA if name in table.column_names]
     lists = [name for name in FINDINGS if name in names]
     found = []
     for record in table.select([*names, *own]).to_pylist():
-        extra = columns.values({name: record.pop(name) for name in own}, own) if own else {}
+        extra = custom_columns.values({name: record.pop(name) for name in own}, own) if own else {}
         record |= {name: tuple(record[name] or ()) for name in lists}
         if record.get(READER.name) is None:
             record[READER.name] = _FIRST_READER
@@ -334,7 +334,7 @@ def joined_with(row: Row, stored: Row | None) -> Row:
     if stored is None:
         return replace(row, told=None)
     kept = {name: getattr(stored, name) for name in EDITABLE if name not in row.told}
-    extra = columns.known({**stored.extra, **row.extra})
+    extra = custom_columns.known({**stored.extra, **row.extra})
     return replace(row, **kept, extra=extra, told=None)
 
 
@@ -344,7 +344,7 @@ def changes(row: Row, stored: Row) -> list[str]:
     The user's own are named too, and ``image`` stands for digest, reading, vector and picture.
     """
     whole = joined_with(row, stored)
-    own, before = columns.known(whole.extra), columns.known(stored.extra)
+    own, before = custom_columns.known(whole.extra), custom_columns.known(stored.extra)
     read_anew = whole.pixel_reader not in (0, stored.pixel_reader)
     return [
         *(["image"] if read_anew or whole.sha256 != stored.sha256 else []),
@@ -379,9 +379,9 @@ def reader_counts(cells: pa.ChunkedArray) -> dict[int, int]:
 
 def same_editable(left: Row, right: Row) -> bool:
     """Whether two rows agree in every column that may be corrected, the user's own included."""
-    return all(getattr(left, name) == getattr(right, name) for name in EDITABLE) and columns.known(
-        left.extra
-    ) == columns.known(right.extra)
+    return all(
+        getattr(left, name) == getattr(right, name) for name in EDITABLE
+    ) and custom_columns.known(left.extra) == custom_columns.known(right.extra)
 
 
 def schema_version_of(metadata: dict[bytes, bytes] | None) -> str | None:

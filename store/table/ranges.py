@@ -9,7 +9,7 @@ from typing import NamedTuple
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from store import columns
+from store.table import custom_columns
 
 #: Kinds of the user's columns that have an order.
 ORDERED = ("int", "float", "date")
@@ -32,7 +32,7 @@ class Range(NamedTuple):
 
 def columns_of(schema: pa.Schema) -> list[str]:
     """Age and the user's own columns of numbers and dates, in the table's order."""
-    own = [name for name, kind in columns.kinds(schema).items() if kind in ORDERED]
+    own = [name for name, kind in custom_columns.kinds(schema).items() if kind in ORDERED]
     return ["age", *own]
 
 
