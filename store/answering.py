@@ -11,7 +11,7 @@ from store.schema import EncoderStamp, Hit, Integers, Row, Vectors
 from store.table.filters import Where
 
 if TYPE_CHECKING:
-    from store.mirror import Snapshot
+    from store.mirror.snapshot import Snapshot
     from store.search import Searched
     from store.table.ranges import Range
 

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from store import fields
 from store.audited import Doubt, Doubtful, Film, Glance, Group, Leak, Near, NearPair, across, differ
 from store.doubts import doubts
 from store.duplicates import Progress, connected, near_pairs, same
 from store.errors import BadQuery
-from store.mirror import Snapshot
+from store.mirror import fields
+from store.mirror.snapshot import Snapshot
 from store.protocols import Baseline
 from store.schema import Integers, Vectors
 from store.table import lance

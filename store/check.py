@@ -12,7 +12,7 @@ from store.table import conditions, duplicate_ids, lance, repair
 from store.table.rows import CHECKSUM, NORM_TOLERANCE, checksums, joined
 
 if TYPE_CHECKING:
-    from store.mirror import Snapshot
+    from store.mirror.snapshot import Snapshot
 
 #: Ids named per problem; the rest are counted.
 _NAMED = 5

@@ -6,12 +6,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from store import fields
 from store.duplicates import Progress
 from store.errors import BadQuery
 from store.evaluation import plain, refuse_certain
 from store.measures import bootstrap
-from store.mirror import Snapshot
+from store.mirror import fields
+from store.mirror.snapshot import Snapshot
 from store.protocols import LEAVE_ONE_OUT, sides
 from store.ranking import Labelled
 from store.study import by_query

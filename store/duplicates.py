@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from store import faiss_index
 from store.errors import BadQuery
+from store.mirror import faiss_index
 from store.schema import Integers, Vectors
 
 #: Called with what is done and what there is to do, in the same unit.

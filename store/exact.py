@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from store import building, saved, search, second_index, sync
+from store import search
 from store.answering import Answerer, Remake, Sample
-from store.mirror import Snapshot
+from store.mirror import build, disk_cache, second_index, sync
+from store.mirror.snapshot import Snapshot
 from store.schema import Hit, Row, Vectors
 from store.table.filters import Where
 from store.table.ranges import Range
@@ -124,17 +125,17 @@ class ExactManner:
         """See Manner."""
         now = None if before is None else before.mirror
         if now is None:
-            now = saved.load(self._uri, handle, self._dimension)
+            now = disk_cache.load(self._uri, handle, self._dimension)
             if now is not None:
                 # Answers came from a damaged file: everything made of it goes.
-                saved.verify_behind(
+                disk_cache.verify_behind(
                     self._uri,
                     now,
-                    lambda _: remake(lambda newest: Exact(building.build(newest, self._dimension))),
+                    lambda _: remake(lambda newest: Exact(build.build(newest, self._dimension))),
                 )
         after = sync.follow(now, handle, self._dimension)
         if after is not now:
-            saved.save_behind(self._uri, after)
+            disk_cache.save_behind(self._uri, after)
         return Exact(after)
 
     def close(self) -> None:

@@ -7,9 +7,9 @@ import threading
 from collections.abc import Callable
 from typing import Any, Self, TypeVar
 
-from store import mirror
 from store.answering import Answerer, Manner
 from store.errors import StoreDamaged
+from store.mirror import snapshot
 from store.schema import EncoderStamp
 from store.table import duplicate_ids, lance, lease, object_storage
 
@@ -98,7 +98,7 @@ class Following:
             assert answerer is not None
         return answerer
 
-    def _current(self) -> mirror.Snapshot:
+    def _current(self) -> snapshot.Snapshot:
         """The mirror, of a gallery that has one."""
         found = self._now().mirror
         assert found is not None, "this gallery answers without a mirror"

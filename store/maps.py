@@ -17,11 +17,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from store import cache, fields, layout
+from store import cache, layout
 from store.duplicates import Progress
 from store.errors import BadQuery, StoreUnwritable, UsageError
 from store.layout import Plane
-from store.mirror import Snapshot
+from store.mirror import fields
+from store.mirror.snapshot import Snapshot
 from store.schema import Integers, Vectors
 from store.table import local, rows
 

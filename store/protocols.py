@@ -8,7 +8,7 @@ import numpy as np
 
 from store.errors import BadQuery
 from store.evaluation import Evaluation, evaluate
-from store.mirror import Snapshot
+from store.mirror.snapshot import Snapshot
 from store.ranking import Labelled
 from store.schema import Vectors
 from store.table import lance

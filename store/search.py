@@ -9,10 +9,10 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from store import faiss_index, second_index
 from store.errors import BadQuery, StoreDamaged
-from store.faiss_index import Bits
-from store.mirror import Snapshot
+from store.mirror import faiss_index, second_index
+from store.mirror.faiss_index import Bits
+from store.mirror.snapshot import Snapshot
 from store.schema import EncoderStamp, Hit, Integers, Row, Vectors
 from store.table import lance, rows
 

@@ -16,9 +16,10 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from store import building, faiss_index, search, sync
+from store import search
 from store.errors import StoreDamaged
-from store.mirror import Snapshot
+from store.mirror import build, faiss_index, sync
+from store.mirror.snapshot import Snapshot
 from store.schema import Integers, Vectors
 from store.table import lance
 from store.table.filters import Where
@@ -77,13 +78,13 @@ def follow(before: Part | None, handle: Any, dimension: int, number: int, shards
     if before is not None and len(kept):
         np.take(before.vectors, kept, axis=0, out=vectors[: len(kept)], mode="clip")
         old = [before.keys.take(pa.array(kept)), before.row_ids[kept], before.changed_at[kept]]
-        parts.append(pa.table(old, names=list(building.COLUMNS[:3])))
+        parts.append(pa.table(old, names=list(build.COLUMNS[:3])))
     filled = len(kept)
     piece = max(_PIECE_BYTES // (4 * dimension), 1)
     for start in range(0, len(wanted), piece):
         with lance.panics_as_errors():
             taken = handle.take_row_ids(wanted[start : start + piece].tolist())
-            found = taken.select(list(building.COLUMNS)).to_arrow()
+            found = taken.select(list(build.COLUMNS)).to_arrow()
         values = found["embedding"].combine_chunks().flatten().to_numpy()
         vectors[filled : filled + len(found)] = values.reshape(-1, dimension)
         filled += len(found)
@@ -92,7 +93,7 @@ def follow(before: Part | None, handle: Any, dimension: int, number: int, shards
         raise _damaged(handle, f"{count} rows of shard {number}, but only {filled} can be read")
     whole = pa.concat_tables([pa.table([[]] * 3, schema=pa.schema(_TYPES)), *parts])
     keys = pa.concat_arrays([pa.array([], pa.string()), *whole["id"].chunks])
-    building.check(keys, vectors, len(kept))
+    build.check(keys, vectors, len(kept))
     return Part(
         handle,
         index,
@@ -106,7 +107,7 @@ def follow(before: Part | None, handle: Any, dimension: int, number: int, shards
     )
 
 
-_TYPES = dict(zip(building.COLUMNS[:3], (pa.string(), pa.int64(), pa.int64()), strict=True))
+_TYPES = dict(zip(build.COLUMNS[:3], (pa.string(), pa.int64(), pa.int64()), strict=True))
 
 
 def _kept(

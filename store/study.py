@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from store import fields
 from store.duplicates import Progress
 from store.errors import BadQuery
 from store.evaluation import Evaluation
 from store.measures import Floats
-from store.mirror import Snapshot
+from store.mirror import fields
+from store.mirror.snapshot import Snapshot
 from store.protocols import LEAVE_ONE_OUT, Baseline, evaluate_snapshot, sides
 from store.ranking import Labelled, by_id, by_vectors, depths_of, own_rows
 from store.ranking import measure as measured

@@ -20,7 +20,7 @@ from store.table import column_stats, conditions, custom_columns, lance, ranges,
 from store.table.ranges import Range
 
 if TYPE_CHECKING:
-    from store.mirror import Snapshot
+    from store.mirror.snapshot import Snapshot
     from store.table.filters import Where
 
 #: Ids looked up in one query.

@@ -20,8 +20,9 @@ from typing import Any
 
 import numpy as np
 
-from store import Gallery, Vectors, faiss_index, mirror, search, second_index
-from store.mirror import Snapshot
+from store import Gallery, Vectors, search
+from store.mirror import faiss_index, second_index, snapshot
+from store.mirror.snapshot import Snapshot
 from tests.benchmarks import peers
 from tests.benchmarks.timing import best_of, heading, in_turns, judge, line, low_rank
 from tests.store.rows import random_vectors, unit
@@ -71,7 +72,7 @@ def asked_often(gallery: Gallery) -> Snapshot:
     """The snapshot, once it has its second index and its metadata in memory, as a dashboard has."""
     now = gallery._current()
     query = random_vectors(1, 7, gallery.stamp.dimension)
-    for _ in range(max(second_index.ASKED, mirror.asked_often(now.count)) + 1):
+    for _ in range(max(second_index.ASKED, snapshot.asked_often(now.count)) + 1):
         gallery.search(query, K)
     for thread in threading.enumerate():
         if thread.name in ("cxr-second-index", "cxr-metadata"):

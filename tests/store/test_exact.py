@@ -23,16 +23,15 @@ from store import (
     Where,
     audit,
     evaluate_vectors,
-    faiss_index,
     layout,
     search,
-    second_index,
     study,
 )
 from store.doubts import doubts
 from store.duplicates import near_pairs
 from store.evaluation import evaluate
-from store.mirror import Snapshot
+from store.mirror import faiss_index, second_index
+from store.mirror.snapshot import Snapshot
 from store.shard import Part
 from tests.store.rows import STAMP, make_rows, random_vectors, small_gallery, unit
 

@@ -16,7 +16,9 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from store import BadQuery, Gallery, UnknownId, Where, building, sync
+from store import BadQuery, Gallery, UnknownId, Where
+from store.mirror import build as building
+from store.mirror import sync
 from store.table import maintenance
 from tests.store.rows import STAMP, random_vectors, small_gallery
 from tests.store.second import Second, answer, rows_of

@@ -13,7 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from store import Gallery, Row, mirror, search, sync, tabled
+from store import Gallery, Row, search, tabled
+from store.mirror import snapshot, sync
 from store.table import lance
 from store.table import rows as arrow
 from tests.store.rows import STAMP, make_rows, random_vectors, small_gallery
@@ -104,7 +105,7 @@ def test_memory_follows_the_table(tmp_path_factory, rows, others, data) -> None:
     assert told == [asdict(row) for row in search.join(fresh, fresh.find(ids))]
 
 
-def with_ids(now: mirror.Snapshot, ids: list[str]) -> pa.Table:
+def with_ids(now: snapshot.Snapshot, ids: list[str]) -> pa.Table:
     places = pa.array(now.find(ids))
     return now.metadata.take(places).append_column("id", now.keys.take(places))
 
@@ -123,7 +124,7 @@ def ask(gallery: Gallery, times: int) -> None:
 
 
 def test_metadata_comes_into_memory_once_asked_often(gallery: Gallery, monkeypatch) -> None:
-    ask(gallery, mirror._ASKED)
+    ask(gallery, snapshot._ASKED)
     assert "metadata" not in gallery._current().__dict__
     before = gallery.search(random_vectors(1, seed=5), 4)  # one more
     ask(gallery, 0)
@@ -152,7 +153,7 @@ def test_metadata_that_cannot_be_read_whole_stays_in_the_table(gallery: Gallery,
 
     with monkeypatch.context() as patch:
         patch.setattr(lance, "scan", fails)
-        ask(gallery, mirror._ASKED + 1)
+        ask(gallery, snapshot._ASKED + 1)
     assert "metadata" not in gallery._current().__dict__
     assert len(gallery.search(random_vectors(1), 3)[0]) == 3
 
@@ -197,7 +198,7 @@ def test_every_search_counts_the_same_columns(tmp_path: Path, count: int) -> Non
 def test_rows_of_hits_are_not_shared(gallery: Gallery, monkeypatch) -> None:
     gallery.upsert([replace(r, extra={"ward": 3}) for r in make_rows(random_vectors(20))])
     gallery.refresh()
-    ask(gallery, mirror._ASKED + 1)
+    ask(gallery, snapshot._ASKED + 1)
     monkeypatch.setattr(lance, "take", None)
     query = random_vectors(1, seed=5)
     for _ in range(2):

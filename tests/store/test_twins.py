@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from store import Gallery, Row, StoreDamaged, Where, shard
-from store.fields import read
+from store.mirror.fields import read
 from store.table import lance, local, undo
 from store.table import rows as arrow
 from tests.store import bucket

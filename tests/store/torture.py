@@ -23,7 +23,8 @@ from typing import Any
 
 import numpy as np
 
-from store import Gallery, saved
+from store import Gallery
+from store.mirror import disk_cache
 from store.table import lance as tables
 from store.table import local, repair
 from tests.store.rows import STAMP, make_rows, random_vectors
@@ -63,7 +64,7 @@ def apply(gallery: Gallery, batch: int) -> None:
         gallery.upsert(rows_of(batch))
     if batch % 5 == 4:
         gallery.refresh()
-        saved.save(gallery.uri, gallery._current())
+        disk_cache.save(gallery.uri, gallery._current())
     if batch % 9 == 8:
         gallery.optimize()
 

@@ -10,8 +10,9 @@ from typing import Any
 import streamlit as st
 
 from ingest.encoders.baselines import BASELINES
-from store import Gallery, fields, study
+from store import Gallery, study
 from store.compare import Comparison, compare
+from store.mirror import fields
 from store.study import ByQuery
 from ui.board import resources, working
 from ui.peers import Peer

@@ -20,8 +20,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from store import cache, faiss_index
-from store.mirror import Snapshot
+from store import cache
+from store.mirror import faiss_index
+from store.mirror.snapshot import Snapshot
 from store.table import lance, local
 
 log = logging.getLogger("store")

@@ -8,9 +8,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from store import building, faiss_index
 from store.errors import StoreDamaged
-from store.mirror import Snapshot, metadata_names
+from store.mirror import build, faiss_index
+from store.mirror.snapshot import Snapshot, metadata_names
 from store.schema import Integers
 from store.table import duplicate_ids, lance
 
@@ -44,7 +44,7 @@ def follow(before: Snapshot | None, handle: Any, dimension: int) -> Snapshot:
             after = None  # building anew says what is wrong, if it is wrong there too
         if after is not None:
             return after
-    return building.build(handle, dimension)
+    return build.build(handle, dimension)
 
 
 def same_history(before: Snapshot, handle: Any) -> bool:
@@ -96,7 +96,7 @@ def _difference(before: Snapshot, handle: Any, dimension: int) -> Snapshot | Non
     keys = pa.concat_arrays([keys, *fetched["id"].chunks])
     if duplicate_ids.any_among(keys):
         return None
-    building.check(keys, vectors, len(kept))
+    build.check(keys, vectors, len(kept))
     after = Snapshot(
         handle,
         index,
@@ -131,7 +131,7 @@ def _plausible(
 def _fetch(handle: Any, row_ids: Integers, names: list[str]) -> pa.Table | None:
     parts = [
         handle.take_row_ids(row_ids[start : start + _TAKEN].tolist())
-        .select([*building.COLUMNS, *names])
+        .select([*build.COLUMNS, *names])
         .to_arrow()
         for start in range(0, max(len(row_ids), 1), _TAKEN)
     ]

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from store import faiss_index
 from store.errors import StoreDamaged
-from store.mirror import Snapshot
+from store.mirror import faiss_index
+from store.mirror.snapshot import Snapshot
 from store.schema import Vectors
 from store.table import duplicate_ids, lance, rows
 

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from store.errors import BadQuery
-from store.mirror import Snapshot
+from store.mirror.snapshot import Snapshot
 from store.schema import Integers
 from store.table import lance, rows
 

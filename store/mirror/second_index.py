@@ -30,8 +30,9 @@ from weakref import WeakKeyDictionary
 import numpy as np
 import numpy.typing as npt
 
-from store import faiss_index, memory
-from store.faiss_index import Bits
+from store import memory
+from store.mirror import faiss_index
+from store.mirror.faiss_index import Bits
 from store.schema import Integers, Vectors
 
 log = logging.getLogger("store")
