@@ -10,11 +10,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from store.answering import Answerer
 from store.errors import BadQuery
 from store.evaluation import Evaluation, refuse_certain, summarise
 from store.protocols import LEAVE_ONE_OUT, SPLIT
 from store.ranking import Labelled, by_answers, depths_of, measure, own_rows
+from store.search.base import Answerer
 from store.table import lance
 from store.table.filters import Where
 

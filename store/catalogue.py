@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from store.answering import Answerer
 from store.check import problems
 from store.errors import BadQuery, StoreDamaged, UnknownId
-from store.following import Following
 from store.schema import Row, Vectors
+from store.search.base import Answerer
+from store.search.follow import Following
 from store.table import custom_columns, filters, lance, rows
 from store.table.duplicate_ids_repair import Repaired, repair
 from store.table.filters import Where

@@ -14,11 +14,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from store import search
 from store.duplicates import Progress
 from store.errors import BadQuery
 from store.measures import Floats, one_hot
 from store.schema import Integers, Vectors
+from store.search import nearest
 
 _BLOCK = 256
 
@@ -67,13 +67,13 @@ def doubts(
     names = sorted({name for row in labels for name in row})
     hot = one_hot(labels, names)
     size = hot.sum(axis=1)
-    rows = search.Rows.of(vectors)
+    rows = nearest.Rows.of(vectors)
     vectors = rows.vectors
     disagreement, nearness = np.empty(n), np.empty(n)
     votes, said = np.empty(n, np.int64), np.empty(n, np.int64)
     for start in range(0, n, _BLOCK):
         own = np.arange(start, min(start + _BLOCK, n))
-        near = search.nearest(rows, vectors[own], k, own=own)
+        near = nearest.nearest(rows, vectors[own], k, own=own)
         places = np.stack([positions for positions, _ in near])
         scores = np.stack([cosines for _, cosines in near])
         found = hot[places]  # (b, k, names)

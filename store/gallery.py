@@ -11,20 +11,20 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from store import search
-from store.answering import EXACT, Answerer, Spread, choose
 from store.by_search import evaluate_by_search
 from store.catalogue import Catalogue
 from store.errors import BadQuery, StoreDamaged
 from store.evaluation import Evaluation
 from store.protocols import Baseline, evaluate_snapshot
 from store.schema import EncoderStamp, Hit, Row, UpsertReport
+from store.search import nearest
+from store.search.base import EXACT, Answerer, Spread, choose
 from store.table import lance, maintenance, rows, write
 from store.table.filters import Where
 from store.table.undo import Undone
 
 if TYPE_CHECKING:
-    from store.nearness import Nearness
+    from store.search.out_of_distribution import Nearness
 
 
 class Gallery(Catalogue):
@@ -50,9 +50,9 @@ class Gallery(Catalogue):
         Args:
             uri: a folder, or an object-store location such as ``s3://bucket/gallery``.
             stamp: when given, the encoder that must have made it.
-            index: how it answers; see store.answering.choose.
+            index: how it answers; see store.search.base.choose.
             shards: parts of the mirror on a cluster; 0 keeps it whole, in this process.
-            ray: the cluster; see store.answering.Spread.
+            ray: the cluster; see store.search.base.Spread.
             on_lost: what becomes of a search when a shard is lost; see there.
 
         Raises:
@@ -171,25 +171,25 @@ class Gallery(Catalogue):
             progress: told what is going on.
 
         Returns:
-            What was measured, as answers will say it; see store.indexed.IndexNote.
+            What was measured, as answers will say it; see store.search.lance_index.IndexNote.
         """
-        from store import indexing
+        from store.search import lance_indexing
 
-        note = indexing.build(
+        note = lance_indexing.build(
             self.uri,
             self._live,
             self.stamp.dimension,
             partitions,
-            indexing.RECALL if recall is None else recall,
+            lance_indexing.RECALL if recall is None else recall,
             progress,
         )
         return asdict(note)
 
     def drop_index(self) -> bool:
         """Remove LanceDB's vector index. Whether there was one."""
-        from store import indexing
+        from store.search import lance_indexing
 
-        return indexing.drop(self.uri, self._live)
+        return lance_indexing.drop(self.uri, self._live)
 
     # -- searching -----------------------------------------------------------------------------
 
@@ -214,7 +214,7 @@ class Gallery(Catalogue):
         Raises:
             BadQuery: k out of range; vectors of another dimension, not finite or not unit.
         """
-        queries = search.check_queries(vectors, self.stamp)
+        queries = nearest.check_queries(vectors, self.stamp)
         self.check_k(k)
         if isinstance(exclude, str | bytes):
             raise BadQuery(f"exclude {exclude!r}: expected a list of ids, not one")
@@ -255,8 +255,8 @@ class Gallery(Catalogue):
         thumbnails: Sequence[bytes] | None = None,
         describe: Baseline | None = None,
     ) -> list[Nearness]:
-        """Whether there is a good match at all for each image; see store.nearness."""
-        from store.nearness import nearness
+        """Whether there is a good match at all for each image; see store.search.out_of_distribution."""
+        from store.search.out_of_distribution import nearness
 
         return nearness(self, vectors, thumbnails, describe)
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from store import search
 from store.duplicates import Progress
 from store.errors import BadQuery, UsageError
 from store.schema import Vectors
+from store.search import nearest
 
 PCA, UMAP = "pca", "umap"
 METHODS = (PCA, UMAP)
@@ -106,7 +106,7 @@ def umap(vectors: Vectors, seed: int = 0, neighbours: int = 15) -> Vectors:
 
 
 def nearest_cosine(
-    vectors: Vectors, progress: Progress | None = None, searched: search.Searched | None = None
+    vectors: Vectors, progress: Progress | None = None, searched: nearest.Searched | None = None
 ) -> Vectors:
     """Of every row, the cosine of its nearest other row: float32 (n,), NaN for a lone row.
 
@@ -117,10 +117,10 @@ def nearest_cosine(
     """
     n = len(vectors)
     found = np.full(n, np.nan, np.float32)
-    rows = searched or search.Rows.of(vectors)
+    rows = searched or nearest.Rows.of(vectors)
     for start in range(0, n if n > 1 else 0, _QUERIES):
         own = np.arange(start, min(start + _QUERIES, n))
-        near = search.nearest(rows, rows.vectors[own], 1, own=own)
+        near = nearest.nearest(rows, rows.vectors[own], 1, own=own)
         found[own] = [scores[0] for _, scores in near]
         if progress is not None:
             progress(int(own[-1]) + 1, n)

@@ -15,11 +15,11 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from store import search
-from store.answering import Answerer
 from store.errors import BadQuery
 from store.measures import Floats, majority, one_hot
 from store.schema import Integers, Vectors
+from store.search import nearest
+from store.search.base import Answerer
 from store.table.filters import Where
 
 #: Queries ranked at once: larger products are quicker, by a fifth than of 256 queries. Fewer where
@@ -42,7 +42,7 @@ class Labelled:
     ids: Sequence[str]
     vectors: Vectors
     labels: Sequence[tuple[str, ...]]
-    searched: search.Searched | None = None
+    searched: nearest.Searched | None = None
     positions: Integers | None = None
 
     def __post_init__(self) -> None:
@@ -102,7 +102,7 @@ def by_vectors(queries: Labelled, gallery: Labelled, own: Integers, depth: int) 
     """Rank by FAISS; both in id order, and ``depth`` within reach of every query."""
     searched, allowed = gallery.searched, gallery.positions
     if searched is None or allowed is None:
-        searched, row_of = search.Rows.of(gallery.vectors), None
+        searched, row_of = nearest.Rows.of(gallery.vectors), None
         theirs, allowed = own, None
     else:
         row_of = np.full(searched.index.ntotal, -1, np.int64)
@@ -112,7 +112,7 @@ def by_vectors(queries: Labelled, gallery: Labelled, own: Integers, depth: int) 
     for start in range(0, len(queries.ids), BLOCK):
         block = slice(start, min(start + BLOCK, len(queries.ids)))
         asked = np.ascontiguousarray(queries.vectors[block], np.float32)
-        found = search.nearest(searched, asked, depth, allowed, own=theirs[block])
+        found = nearest.nearest(searched, asked, depth, allowed, own=theirs[block])
         places = np.stack([positions for positions, _ in found])
         rows = places if row_of is None else row_of[places]
         yield Ranked(block, rows, np.stack([scores for _, scores in found]))

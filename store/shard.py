@@ -16,11 +16,11 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from store import search
 from store.errors import StoreDamaged
 from store.mirror import build, faiss_index, sync
 from store.mirror.snapshot import Snapshot
 from store.schema import Integers, Vectors
+from store.search import nearest
 from store.table import lance
 from store.table.filters import Where
 
@@ -194,7 +194,7 @@ class Shard:
             return None
         queries, exclude = asked
         excluded = part.known_positions(exclude)
-        found = search.nearest(part, queries, k, part.positions_of(where), excluded)
+        found = nearest.nearest(part, queries, k, part.positions_of(where), excluded)
         return [
             (part.row_ids[places], scores, part.keys.take(pa.array(places)).to_pylist())
             for places, scores in found

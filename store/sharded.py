@@ -9,14 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from store.answering import Answerer, Remake, Spread
 from store.errors import StoreDamaged
 from store.schema import Hit, Vectors
+from store.search.base import Answerer, Remake, Spread
+from store.search.table_reader import Tabled
 from store.shard import Identity, Neighbours
 from store.shards import Shards
 from store.table import lance
 from store.table.filters import Where
-from store.tabled import Tabled
 
 log = logging.getLogger("store")
 

@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from store import cluster
-from store.answering import Spread
 from store.errors import ClusterUnavailable, CxrError, UsageError
 from store.schema import Vectors
+from store.search.base import Spread
 from store.shard import Identity, Neighbours, Shard
 from store.table.filters import Where
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from ingest.encoders.understanding import Understanding
     from store import Gallery, Vectors
-    from store.nearness import Nearness
+    from store.search.out_of_distribution import Nearness
 
 
 def nearness_of(gallery: Gallery, vectors: Vectors, thumbnail: bytes) -> Nearness:

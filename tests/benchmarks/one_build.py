@@ -19,10 +19,11 @@ import numpy as np
 import pyarrow as pa
 
 import store
-from store import Gallery, Labelled, search
+from store import Gallery, Labelled
 from store.evaluation import evaluate
 from store.mirror import disk_cache, snapshot
 from store.mirror.snapshot import Snapshot
+from store.search import nearest as search
 
 K = 10
 #: Queries after which either build has all that it keeps for a gallery that is asked often.

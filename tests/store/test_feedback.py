@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from store import BadQuery, EncoderStamp, Gallery, Row, UnknownId, Where
-from store.feedback import Weights, parse_weights, refined_search, rocchio
+from store.search.relevance_feedback import Weights, parse_weights, refined_search, rocchio
 
 D = 6
 

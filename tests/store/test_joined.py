@@ -13,8 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from store import Gallery, Row, search, tabled
+from store import Gallery, Row
 from store.mirror import snapshot, sync
+from store.search import nearest, table_reader
 from store.table import lance
 from store.table import rows as arrow
 from tests.store.rows import STAMP, make_rows, random_vectors, small_gallery
@@ -63,10 +64,10 @@ def test_memory_tells_what_the_table_tells(tmp_path_factory, rows, data) -> None
     now = gallery._current()
     asked = data.draw(st.lists(st.sampled_from(range(len(rows))), max_size=6))
     positions = now.find(rows[place].id for place in asked)
-    from_table = search.join(now, positions)
+    from_table = nearest.join(now, positions)
     assert "metadata" not in now.__dict__
     assert now.metadata.num_rows == len(rows)
-    assert [asdict(row) for row in search.join(now, positions)] == [asdict(r) for r in from_table]
+    assert [asdict(row) for row in nearest.join(now, positions)] == [asdict(r) for r in from_table]
     assert [row.id for row in from_table] == [rows[place].id for place in asked]
 
 
@@ -102,7 +103,7 @@ def test_memory_follows_the_table(tmp_path_factory, rows, others, data) -> None:
     ids = sorted(now.ids)
     assert ids == sorted(fresh.ids)
     told = [asdict(row) for row in arrow.from_arrow(with_ids(now, ids))]
-    assert told == [asdict(row) for row in search.join(fresh, fresh.find(ids))]
+    assert told == [asdict(row) for row in nearest.join(fresh, fresh.find(ids))]
 
 
 def with_ids(now: snapshot.Snapshot, ids: list[str]) -> pa.Table:
@@ -192,7 +193,7 @@ def test_every_search_counts_the_same_columns(tmp_path: Path, count: int) -> Non
     gallery.refresh()
     in_memory = gallery.facets()
     assert ("ward" in in_memory) == (count <= 100)
-    assert tabled.Tabled(gallery._live, "").facets(None) == in_memory
+    assert table_reader.Tabled(gallery._live, "").facets(None) == in_memory
 
 
 def test_rows_of_hits_are_not_shared(gallery: Gallery, monkeypatch) -> None:

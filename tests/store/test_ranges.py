@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from store import BadFilter, Gallery, Row, Where, parse_where
+from store.search.table_reader import Tabled
 from store.table import rows
 from store.table.passing import passes
 from store.table.ranges import Range
-from store.tabled import Tabled
 from tests.store.rows import STAMP, make_rows, random_vectors
 
 EXTRAS: list[dict[str, Any]] = [

@@ -20,7 +20,7 @@ from store import (
     UsageError,
     Where,
 )
-from store.nearness import nearness
+from store.search.out_of_distribution import nearness
 from store.table import object_storage
 from tests.store import bucket
 from tests.store.bucket import Proxy, fresh_proxy, shared_server  # noqa: F401 - fixtures

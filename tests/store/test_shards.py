@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from store import BadQuery, Gallery, Hit, NothingToMeasure, UnknownId, UsageError, Where
-from store.answering import Spread, choose
+from store.search.base import Spread, choose
 from store.shard import BLOCK, follow, own
 from store.sharded import merge
 from store.table.lance import pin

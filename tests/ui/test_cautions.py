@@ -14,8 +14,8 @@ import ui
 from ingest.encoders.understanding import Understanding
 from ingest.training.lexicon import save_lexicon
 from store import BadQuery, Labelled, UsageError
-from store.nearness import Nearness
 from store.prompts import score_prompts
+from store.search.out_of_distribution import Nearness
 from tests.ui import films
 from tests.ui.running import Cxr
 from ui import caution

@@ -14,7 +14,7 @@ from dataclasses import replace
 import pytest
 
 from store import BadImage, Gallery, Hit, Row
-from store.feedback import Weights, refined_search
+from store.search.relevance_feedback import Weights, refined_search
 from tests.ui import films
 from tests.ui.page import APP, opened
 

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from store import Row, Where
-from store.feedback import Weights
+from store.search.relevance_feedback import Weights
 from store.table import passing
 from store.table.filters import own_range
 from ui.board.ranges import AGE, OWN, column

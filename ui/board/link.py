@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from store import BadQuery
-from store.feedback import Weights, parse_weights
+from store.search.relevance_feedback import Weights, parse_weights
 from store.table.ranges import Range
 from ui.board import ranges
 from ui.board.asked import (

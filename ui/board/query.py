@@ -6,7 +6,7 @@ from dataclasses import fields
 
 import streamlit as st
 
-from store.feedback import WEIGHT_MAX, Weights
+from store.search.relevance_feedback import WEIGHT_MAX, Weights
 from ui.board import markup, visit
 from ui.board.answer import Answer
 from ui.board.asked import Search

@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import fields
 
-from store.feedback import Weights
+from store.search.relevance_feedback import Weights
 from ui.board.asked import Search
 from ui.board.ranges import column
 
@@ -84,7 +84,7 @@ def python(search: Search, uri: str, encoder: str) -> str:
     return "\n".join(
         [
             *lines,
-            f"from store.feedback import {called}",
+            f"from store.search.relevance_feedback import {called}",
             "",
             f"gallery = Gallery.open({uri!r})",
             *steps,

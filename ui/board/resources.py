@@ -14,7 +14,7 @@ import streamlit as st
 
 from ingest.encoders import Encoder, load_encoder
 from store import CxrError, EncoderMismatch, EncoderStamp, Gallery
-from store.nearness import Nearness
+from store.search.out_of_distribution import Nearness
 from store.table.ranges import Range
 from store.table.stamps import mismatch
 from ui import caution

@@ -13,7 +13,7 @@ from typing import Any
 import streamlit as st
 
 from store import Gallery
-from store.feedback import Weights
+from store.search.relevance_feedback import Weights
 from store.table.ranges import Range
 from ui.board import history, link, ranges
 from ui.board.asked import Search, Upload

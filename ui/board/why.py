@@ -11,7 +11,7 @@ import numpy.typing as npt
 import streamlit as st
 
 from store import CxrError, Gallery, PatchesUnsupported, Row, UnknownId
-from store.feedback import rocchio
+from store.search.relevance_feedback import rocchio
 from ui.board import link, resources, visit
 from ui.board.answer import Answer
 from ui.board.asked import Search

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ingest import Pixels
     from ingest.dicom.body_parts import Choice
     from store import Gallery, Hit, Vectors, Where
-    from store.feedback import Weights
+    from store.search.relevance_feedback import Weights
 
 
 def search(
@@ -70,7 +70,7 @@ def search(
     """Show the most similar films, with labels and exact cosine scores."""
     from ingest.dicom.body_parts import check_choice
     from store import parse_where
-    from store.feedback import parse_weights, refined_search
+    from store.search.relevance_feedback import parse_weights, refined_search
 
     part = check_choice(body_part)
     given = 3 - [image, id, text].count(None)
@@ -145,7 +145,7 @@ def _asked(
 
 
 def _marks(like: list[str], unlike: list[str], weights: Weights | None) -> dict[str, Any]:
-    from store.feedback import Weights
+    from store.search.relevance_feedback import Weights
 
     return {"like": like, "unlike": unlike, "weights": asdict(weights or Weights())}
 

@@ -13,9 +13,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from store.answering import Sample
 from store.errors import UnknownId
 from store.schema import Hit, Row, Vectors
+from store.search.base import Sample
 from store.table import column_stats, conditions, custom_columns, lance, ranges, rows
 from store.table.ranges import Range
 

@@ -7,10 +7,10 @@ import threading
 from collections.abc import Callable
 from typing import Any, Self, TypeVar
 
-from store.answering import Answerer, Manner
 from store.errors import StoreDamaged
 from store.mirror import snapshot
 from store.schema import EncoderStamp
+from store.search.base import Answerer, Manner
 from store.table import duplicate_ids, lance, lease, object_storage
 
 T = TypeVar("T")

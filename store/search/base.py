@@ -12,7 +12,7 @@ from store.table.filters import Where
 
 if TYPE_CHECKING:
     from store.mirror.snapshot import Snapshot
-    from store.search import Searched
+    from store.search.nearest import Searched
     from store.table.ranges import Range
 
 #: What ``--index`` takes.
@@ -158,7 +158,7 @@ def choose(
     Args:
         uri: of the gallery.
         stamp: its encoder.
-        index: ``exact``: all vectors in memory; ``lance``: LanceDB's index, see store.indexed.
+        index: ``exact``: all vectors in memory; ``lance``: LanceDB's index, see store.search.lance_index.
 
         spread: keep the vectors in shards on a cluster, not in this process; exact too.
 
@@ -173,11 +173,11 @@ def choose(
 
         return ShardedManner(uri, stamp.dimension, spread)
     if index == EXACT:
-        from store.exact import ExactManner
+        from store.search.exact import ExactManner
 
         return ExactManner(uri, stamp.dimension)
     if index == LANCE:
-        from store.indexed import IndexedManner
+        from store.search.lance_index import IndexedManner
 
         return IndexedManner(uri)
     raise UsageError(f"index {index!r}: expected {' or '.join(INDEXES)}")

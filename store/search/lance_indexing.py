@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 
 from store.errors import UsageError
-from store.indexed import NOTE, IndexNote, propose
 from store.schema import Vectors
+from store.search.lance_index import NOTE, IndexNote, propose
+from store.search.table_reader import Tabled, matrix, rescored
 from store.table import lance, maintenance, object_storage, write
-from store.tabled import Tabled, matrix, rescored
 
 log = logging.getLogger("store")
 

@@ -19,10 +19,11 @@ from weakref import WeakKeyDictionary
 import numpy as np
 import numpy.typing as npt
 
-from store import cache, search
-from store.answering import Answerer
+from store import cache
 from store.protocols import Baseline
 from store.schema import Integers, Vectors
+from store.search import nearest as search
+from store.search.base import Answerer
 from store.table import lance, local
 
 if TYPE_CHECKING:

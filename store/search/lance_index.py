@@ -13,12 +13,12 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
 
-from store.answering import Answerer, Remake
 from store.errors import UsageError
 from store.schema import Hit, Vectors
+from store.search.base import Answerer, Remake
+from store.search.table_reader import Tabled, matrix, rescored
 from store.table import lance
 from store.table.filters import Where
-from store.tabled import Tabled, matrix, rescored
 
 #: Where the table's schema keeps what was measured: with the column, so that it travels with it.
 NOTE = "cxr.index"

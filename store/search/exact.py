@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from store import search
-from store.answering import Answerer, Remake, Sample
 from store.mirror import build, disk_cache, second_index, sync
 from store.mirror.snapshot import Snapshot
 from store.schema import Hit, Row, Vectors
+from store.search import nearest
+from store.search.base import Answerer, Remake, Sample
 from store.table.filters import Where
 from store.table.ranges import Range
 
@@ -76,7 +76,9 @@ class Exact:
         """Hits per query, exact."""
         now = self.mirror
         excluded = now.known_positions(exclude)
-        return search.hits(now, search.nearest(now, queries, k, now.positions_of(where), excluded))
+        return nearest.hits(
+            now, nearest.nearest(now, queries, k, now.positions_of(where), excluded)
+        )
 
     def vectors_of(self, ids: Sequence[str]) -> Vectors:
         """From memory."""
@@ -89,7 +91,7 @@ class Exact:
 
     def rows_of(self, ids: Sequence[str]) -> list[Row]:
         """Metadata, from the table at this version."""
-        return search.join(self.mirror, self.mirror.find(ids))
+        return nearest.join(self.mirror, self.mirror.find(ids))
 
     def ids_of(self, where: Where | None) -> list[str]:
         """The ids that pass, ascending."""
