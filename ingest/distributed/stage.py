@@ -21,7 +21,7 @@ from ingest.distributed import workers
 from ingest.distributed.chunks import Chunk, Slot, size_of
 from ingest.distributed.watch import KEPT, Watch
 from ingest.job.pipeline import Stage, Task
-from store import cluster
+from store.cluster import connection
 from store.errors import ClusterUnavailable, CxrError, UsageError
 
 #: Chunks in the first round of Ray Data, the factor from round to round, and the most. Every round
@@ -42,7 +42,7 @@ class Pool:
     """Which cluster, and how many workers of what kind.
 
     Attributes:
-        address: as store.cluster.connect takes it.
+        address: as store.cluster.connection.connect takes it.
         workers: fewest and most actors; between them the pool follows the work, and with it the
             cluster's autoscaler, which is given 10 minutes to start a node where none has room, not
             1. As many as the cluster has room for when ``None``.
@@ -50,7 +50,7 @@ class Pool:
         device: of the encoder there; its best when ``None``.
     """
 
-    address: str = cluster.LOCAL
+    address: str = connection.LOCAL
     workers: tuple[int, int] | None = None
     gpus: float = 0.0
     device: str | None = None
@@ -85,7 +85,7 @@ def on_ray(
         UsageError: Ray is not installed.
         ClusterUnavailable: nothing listens at the address.
     """
-    cluster.probe(pool.address)
+    connection.probe(pool.address)
 
     def stage(tasks: Iterator[Task | Any]) -> Generator[Any, None, None]:
         return _Run(load, pool, pool.gpus > 0 if apart is None else apart, stop).outcomes(tasks)
@@ -177,7 +177,7 @@ class _Run:
         self._next += 1
 
     def _connect(self) -> None:
-        self._ray = ray = cluster.connect(self._pool.address)
+        self._ray = ray = connection.connect(self._pool.address)
         here = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(
             ray.get_runtime_context().get_node_id(), soft=False
         )
@@ -217,7 +217,7 @@ class _Run:
         except CxrError:
             raise
         except Exception as error:
-            told = cluster.fault(error)
+            told = connection.fault(error)
             if not isinstance(told, CxrError):
                 told = ClusterUnavailable(f"the work on Ray failed: {_last_line(error)}; {KEPT}")
                 if self._watch.lost():  # with what a node had, or did

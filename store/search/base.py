@@ -141,7 +141,7 @@ class Spread:
 
     Attributes:
         shards: how many.
-        ray: address of the cluster, as store.cluster.connect takes it.
+        ray: address of the cluster, as store.cluster.connection.connect takes it.
         on_lost: ``wait`` for a lost shard until it is rebuilt, or answer without it: ``partial``.
     """
 
@@ -169,7 +169,7 @@ def choose(
     if spread is not None:
         if index != EXACT:
             raise UsageError(f"index {index!r} has no shards; leave out --shards, or --index")
-        from store.sharded import ShardedManner
+        from store.cluster.sharded import ShardedManner
 
         return ShardedManner(uri, stamp.dimension, spread)
     if index == EXACT:

@@ -19,7 +19,8 @@ from typing import Any
 
 import numpy as np
 
-from store import Gallery, cluster, shard
+from store import Gallery
+from store.cluster import connection, shard
 from store.table import lance
 from tests.benchmarks.timing import best_of, filled, in_turns, rows_of, seconds
 from tests.store.rows import random_vectors
@@ -266,7 +267,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=64, help="cores that encode")
     parser.add_argument("--write", action="store_true", help=f"write {PAGE.name}")
     chosen = parser.parse_args()
-    cluster.connect()
+    connection.connect()
     cost = measure(chosen.rows, chosen.dimension, chosen.films)
     sizes = [path.stat().st_size for path in film_files(chosen.films)]
     given = Assumed(

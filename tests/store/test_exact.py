@@ -17,13 +17,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from store import Gallery, Labelled, StoreDamaged, Where, audit, evaluate_vectors, layout, study
+from store.cluster.shard import Part
 from store.doubts import doubts
 from store.duplicates import near_pairs
 from store.evaluation import evaluate
 from store.mirror import faiss_index, second_index
 from store.mirror.snapshot import Snapshot
 from store.search import nearest
-from store.shard import Part
 from tests.store.rows import STAMP, make_rows, random_vectors, small_gallery, unit
 
 pytestmark = pytest.mark.usefixtures("all_cores")

@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from store import Gallery, Row, StoreDamaged, Where, shard
+from store import Gallery, Row, StoreDamaged, Where
+from store.cluster import shard
 from store.mirror.fields import read
 from store.table import lance, local, undo
 from store.table import rows as arrow

@@ -11,11 +11,11 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from store import cluster
+from store.cluster import connection
+from store.cluster.shard import Identity, Neighbours, Shard
 from store.errors import ClusterUnavailable, CxrError, UsageError
 from store.schema import Vectors
 from store.search.base import Spread
-from store.shard import Identity, Neighbours, Shard
 from store.table.filters import Where
 
 log = logging.getLogger("store")
@@ -38,7 +38,7 @@ class Shards:
         if spread.on_lost not in ON_LOST:
             raise UsageError(f"on_lost {spread.on_lost!r}: expected {' or '.join(ON_LOST)}")
         self.address, self.on_lost, shards = spread.ray, spread.on_lost, spread.shards
-        self._ray = cluster.connect(self.address)
+        self._ray = connection.connect(self.address)
         self._given = (uri, dimension)
         self._lock = threading.Lock()
         self._loading: dict[int, tuple[Identity, Any]] = {}
@@ -52,7 +52,7 @@ class Shards:
     def _make(self, number: int, shards: int) -> Any:
         actor = self._ray.remote(Shard).options(
             # A Ray of this process has this machine's cores anyway; a cluster is to spread them.
-            num_cpus=0 if self.address == cluster.LOCAL else 1,
+            num_cpus=0 if self.address == connection.LOCAL else 1,
             scheduling_strategy="SPREAD",
             max_concurrency=_AT_ONCE,
             max_restarts=-1,
@@ -179,7 +179,7 @@ class Shards:
         except errors.GetTimeoutError:
             log.warning("shard %d does not answer", number)
         except Exception as error:
-            found = cluster.fault(error)
+            found = connection.fault(error)
             raise found if isinstance(found, CxrError) else error from None
         return None
 

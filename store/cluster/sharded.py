@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
+from store.cluster.shard import Identity, Neighbours
+from store.cluster.shards import Shards
 from store.errors import StoreDamaged
 from store.schema import Hit, Vectors
 from store.search.base import Answerer, Remake, Spread
 from store.search.table_reader import Tabled
-from store.shard import Identity, Neighbours
-from store.shards import Shards
 from store.table import lance
 from store.table.filters import Where
 
