@@ -33,17 +33,17 @@ from store.errors import (
 from store.table.filters import Where, parse_where
 
 if TYPE_CHECKING:
-    from store.evaluation import Evaluation, evaluate_vectors
+    from store.evaluation.metrics import Evaluation, evaluate_vectors
+    from store.evaluation.ranking import Labelled
     from store.gallery import Gallery
-    from store.ranking import Labelled
     from store.table.undo import Undone
 from store.schema import EncoderStamp, Hit, Row, UpsertReport, Vectors
 
 # Loaded on first use: numpy and pyarrow would slow `cxr --help`.
 _LAZY = {
-    "Evaluation": "store.evaluation",
-    "Labelled": "store.ranking",
-    "evaluate_vectors": "store.evaluation",
+    "Evaluation": "store.evaluation.metrics",
+    "Labelled": "store.evaluation.ranking",
+    "evaluate_vectors": "store.evaluation.metrics",
     "Gallery": "store.gallery",
     "EncoderStamp": "store.schema",
     "Hit": "store.schema",

@@ -10,9 +10,9 @@ from store.audited import Doubt, Doubtful, Film, Glance, Group, Leak, Near, Near
 from store.doubts import doubts
 from store.duplicates import Progress, connected, near_pairs, same
 from store.errors import BadQuery
+from store.evaluation.protocols import Baseline
 from store.mirror import fields
 from store.mirror.snapshot import Snapshot
-from store.protocols import Baseline
 from store.schema import Integers, Vectors
 from store.table import lance
 from store.table.overview import overview

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from store.duplicates import Progress
 from store.errors import BadQuery
-from store.evaluation import plain, refuse_certain
-from store.measures import bootstrap
+from store.evaluation.measures import bootstrap
+from store.evaluation.metrics import plain, refuse_certain
+from store.evaluation.per_query import by_query
+from store.evaluation.protocols import LEAVE_ONE_OUT, sides
+from store.evaluation.ranking import Labelled
 from store.mirror import fields
 from store.mirror.snapshot import Snapshot
-from store.protocols import LEAVE_ONE_OUT, sides
-from store.ranking import Labelled
-from store.study import by_query
 
 if TYPE_CHECKING:
     from store.gallery import Gallery

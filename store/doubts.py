@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from store.duplicates import Progress
 from store.errors import BadQuery
-from store.measures import Floats, one_hot
+from store.evaluation.measures import Floats, one_hot
 from store.schema import Integers, Vectors
 from store.search import nearest
 

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from store.by_search import evaluate_by_search
 from store.catalogue import Catalogue
 from store.errors import BadQuery, StoreDamaged
-from store.evaluation import Evaluation
-from store.protocols import Baseline, evaluate_snapshot
+from store.evaluation.by_search import evaluate_by_search
+from store.evaluation.metrics import Evaluation
+from store.evaluation.protocols import Baseline, evaluate_snapshot
 from store.schema import EncoderStamp, Hit, Row, UpsertReport
 from store.search import nearest
 from store.search.base import EXACT, Answerer, Spread, choose

@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from store import cache
-from store.protocols import Baseline
+from store.evaluation.protocols import Baseline
 from store.schema import Integers, Vectors
 from store.search import nearest as search
 from store.search.base import Answerer

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from store import Gallery, Labelled
-from store.evaluation import evaluate
+from store.evaluation.metrics import evaluate
 from store.mirror import disk_cache
 from tests.benchmarks.timing import (
     best_of,

@@ -20,7 +20,7 @@ import pyarrow as pa
 
 import store
 from store import Gallery, Labelled
-from store.evaluation import evaluate
+from store.evaluation.metrics import evaluate
 from store.mirror import disk_cache, snapshot
 from store.mirror.snapshot import Snapshot
 from store.search import nearest as search

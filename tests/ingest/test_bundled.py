@@ -101,7 +101,7 @@ def test_split_protocol(films):
 
 def test_the_readme_says_what_evaluate_says(films):
     from store import Labelled
-    from store.evaluation import evaluate
+    from store.evaluation.metrics import evaluate
 
     def labelled(split: str) -> Labelled:
         vectors, labels = films[split]
@@ -163,7 +163,7 @@ def test_sentences_of_other_writers_are_read(encoder, kind):
 def test_held_out_prompts_find_their_films(encoder, films):
     """Each has a word that no training text held; ``cxr evaluate --prompts bundled`` prints it."""
     from store import Labelled
-    from store.prompts import score_prompts
+    from store.evaluation.prompts import score_prompts
     from ui.commands.prompting import read_prompts
 
     prompts = [one for one in read_prompts("bundled") if one.held_out]

@@ -16,11 +16,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from store import Gallery, Labelled, StoreDamaged, Where, audit, evaluate_vectors, layout, study
+from store import Gallery, Labelled, StoreDamaged, Where, audit, evaluate_vectors, layout
 from store.cluster.shard import Part
 from store.doubts import doubts
 from store.duplicates import near_pairs
-from store.evaluation import evaluate
+from store.evaluation import per_query
+from store.evaluation.metrics import evaluate
 from store.mirror import faiss_index, second_index
 from store.mirror.snapshot import Snapshot
 from store.search import nearest
@@ -241,7 +242,7 @@ PATHS: dict[str, Callable[[Gallery], object]] = {
     "by id": lambda g: g.search_by_id("set/test/3", 3),
     "evaluate": lambda g: g.evaluate(k=[3], full_ranking=False),
     "evaluate, with mAP": lambda g: g.evaluate(k=[3]),
-    "query by query": study.of_gallery,
+    "query by query": per_query.of_gallery,
     "near pairs": lambda g: audit.near(g, 0.9),
     "out of distribution": lambda g: g.nearness(QUERY),
 }

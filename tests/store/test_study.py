@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from store import BadQuery, EncoderStamp, Gallery, Labelled, NothingToMeasure, Row
 from store.compare import compare
-from store.evaluation import evaluate
-from store.study import by_query, confusion, hardest, of_gallery
+from store.evaluation.metrics import evaluate
+from store.evaluation.per_query import by_query, confusion, hardest, of_gallery
 
 
 def labelled(seed, count, several):

@@ -14,7 +14,7 @@ import ui
 from ingest.encoders.understanding import Understanding
 from ingest.training.lexicon import save_lexicon
 from store import BadQuery, Labelled, UsageError
-from store.prompts import score_prompts
+from store.evaluation.prompts import score_prompts
 from store.search.out_of_distribution import Nearness
 from tests.ui import films
 from tests.ui.running import Cxr

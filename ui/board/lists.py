@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from decimal import Decimal
 
 from store.audited import Doubt, Film, Glance, Group, Leak, NearPair
-from store.study import Hard
+from store.evaluation.per_query import Hard
 
 #: Column names, then rows of cells.
 Sheet = tuple[list[str], list[list[object]]]

@@ -10,10 +10,11 @@ from typing import Any
 import streamlit as st
 
 from ingest.encoders.baselines import BASELINES
-from store import Gallery, study
+from store import Gallery
 from store.compare import Comparison, compare
+from store.evaluation import per_query
+from store.evaluation.per_query import ByQuery
 from store.mirror import fields
-from store.study import ByQuery
 from ui.board import resources, working
 from ui.peers import Peer
 
@@ -77,7 +78,7 @@ def evaluation(of: Gallery, asked: Question) -> dict[str, Any]:
     return working.result(
         ("evaluation", resources.key(of), asked),
         "Every query asks the gallery",
-        lambda told: study.measure(
+        lambda told: per_query.measure(
             of,
             asked.protocol,
             asked.depths,
@@ -94,7 +95,7 @@ def by_query(of: Gallery, asked: Question) -> ByQuery:
     return working.result(
         ("by query", resources.key(of), asked),
         "Query by query",
-        lambda told: study.of_gallery(
+        lambda told: per_query.of_gallery(
             of, asked.protocol, asked.depths, **asked._sides, progress=told
         ),
     )

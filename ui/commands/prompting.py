@@ -102,7 +102,7 @@ def evaluate_prompts(
         k: depth.
     """
     from store import Labelled, Where
-    from store.prompts import score_prompts
+    from store.evaluation.prompts import score_prompts
 
     if split is None:
         split = "test" if "test" in gallery.facets()["split"] else "all"

@@ -8,7 +8,8 @@ from typing import Any
 import altair as alt
 import streamlit as st
 
-from store import BadQuery, CxrError, Gallery, NothingToMeasure, study
+from store import BadQuery, CxrError, Gallery, NothingToMeasure
+from store.evaluation import per_query
 from ui import peers
 from ui.board import drawings, lists, markup, resources, shelf, studies, tables
 from ui.board.markup import plain
@@ -181,7 +182,7 @@ def vote(gallery: Gallery, asked: studies.Question) -> None:
         required=True,
         key=f"vote-{asked.protocol}",
     )
-    names, counts = study.confusion(found, int(k or found.depths[-1]))
+    names, counts = per_query.confusion(found, int(k or found.depths[-1]))
     if len(names) > _MATRIX:
         st.info(f"{len(names)} labels are too many for a table.", icon=":material/info:")
         return
@@ -191,7 +192,7 @@ def vote(gallery: Gallery, asked: studies.Question) -> None:
 def hardest(gallery: Gallery, asked: studies.Question) -> None:
     """The queries that found the least, each a click from its neighbours."""
     found = studies.by_query(gallery, asked)
-    hard = study.hardest(found)
+    hard = per_query.hardest(found)
     k = found.depths[-1]
     if not hard:
         st.success("Every neighbour shares a label with its query.", icon=":material/check:")

@@ -10,13 +10,13 @@ import numpy as np
 
 from store.duplicates import Progress
 from store.errors import BadQuery
-from store.evaluation import Evaluation
-from store.measures import Floats
+from store.evaluation.measures import Floats
+from store.evaluation.metrics import Evaluation
+from store.evaluation.protocols import LEAVE_ONE_OUT, Baseline, evaluate_snapshot, sides
+from store.evaluation.ranking import Labelled, by_id, by_vectors, depths_of, own_rows
+from store.evaluation.ranking import measure as measured
 from store.mirror import fields
 from store.mirror.snapshot import Snapshot
-from store.protocols import LEAVE_ONE_OUT, Baseline, evaluate_snapshot, sides
-from store.ranking import Labelled, by_id, by_vectors, depths_of, own_rows
-from store.ranking import measure as measured
 from store.schema import Integers
 
 if TYPE_CHECKING:

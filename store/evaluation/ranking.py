@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from store.errors import BadQuery
-from store.measures import Floats, majority, one_hot
+from store.evaluation.measures import Floats, majority, one_hot
 from store.schema import Integers, Vectors
 from store.search import nearest
 from store.search.base import Answerer

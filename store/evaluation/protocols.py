@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from store.errors import BadQuery
-from store.evaluation import Evaluation, evaluate
+from store.evaluation.metrics import Evaluation, evaluate
+from store.evaluation.ranking import Labelled
 from store.mirror.snapshot import Snapshot
-from store.ranking import Labelled
 from store.schema import Vectors
 from store.table import lance
 from store.table.filters import Where

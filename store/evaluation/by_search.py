@@ -1,6 +1,6 @@
 """Evaluation by asking: for answerers that do not have all vectors in memory.
 
-The same protocols and measures as store.protocols, from the hits that searches return. There is no
+The same protocols and measures as store.evaluation.protocols, from the hits that searches return. There is no
 mean average precision, which takes a ranking of the whole gallery, and no baseline but chance.
 """
 
@@ -11,9 +11,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from store.errors import BadQuery
-from store.evaluation import Evaluation, refuse_certain, summarise
-from store.protocols import LEAVE_ONE_OUT, SPLIT
-from store.ranking import Labelled, by_answers, depths_of, measure, own_rows
+from store.evaluation.metrics import Evaluation, refuse_certain, summarise
+from store.evaluation.protocols import LEAVE_ONE_OUT, SPLIT
+from store.evaluation.ranking import Labelled, by_answers, depths_of, measure, own_rows
 from store.search.base import Answerer
 from store.table import lance
 from store.table.filters import Where

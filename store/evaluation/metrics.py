@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from store.errors import BadQuery, NothingToMeasure
-from store.measures import Floats, bootstrap
-from store.ranking import (
+from store.evaluation.measures import Floats, bootstrap
+from store.evaluation.ranking import (
     Labelled,
     Measured,
     average_precision,
