@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from store.duplicates import Progress
+from store.analysis.near_pairs import Progress
 from store.errors import BadQuery
 from store.evaluation.measures import Floats
 from store.evaluation.metrics import Evaluation

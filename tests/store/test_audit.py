@@ -11,10 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from store import BadQuery, EncoderStamp, Gallery, Row, audit
-from store.audited import plain
-from store.doubts import doubts
-from store.duplicates import connected, near_pairs, same
+from store import BadQuery, EncoderStamp, Gallery, Row
+from store.analysis import audit
+from store.analysis.audited import plain
+from store.analysis.label_noise import doubts
+from store.analysis.near_pairs import connected, near_pairs, same
 from store.table.overview import overview
 
 STAMP = EncoderStamp("test", "f" * 64, 8)

@@ -16,10 +16,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from store import Gallery, Labelled, StoreDamaged, Where, audit, evaluate_vectors, layout
+from store import Gallery, Labelled, StoreDamaged, Where, evaluate_vectors
+from store.analysis import audit, projection
+from store.analysis.label_noise import doubts
+from store.analysis.near_pairs import near_pairs
 from store.cluster.shard import Part
-from store.doubts import doubts
-from store.duplicates import near_pairs
 from store.evaluation import per_query
 from store.evaluation.metrics import evaluate
 from store.mirror import faiss_index, second_index
@@ -254,7 +255,7 @@ ELSEWHERE: dict[str, Callable[[Gallery], object]] = {
     "evaluate vectors": lambda g: evaluate_vectors(random_vectors(30), [1, 2] * 15),
     "evaluate rows": lambda g: evaluate("x", plain_rows(g), plain_rows(g), full_ranking=False),
     "near pairs of vectors": lambda g: near_pairs(random_vectors(50), 0.9),
-    "nearest of a map": lambda g: layout.nearest_cosine(random_vectors(30)),
+    "nearest of a map": lambda g: projection.nearest_cosine(random_vectors(30)),
 }
 
 

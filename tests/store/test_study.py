@@ -8,7 +8,7 @@ from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 
 from store import BadQuery, EncoderStamp, Gallery, Labelled, NothingToMeasure, Row
-from store.compare import compare
+from store.analysis.compare import compare
 from store.evaluation.metrics import evaluate
 from store.evaluation.per_query import by_query, confusion, hardest, of_gallery
 

@@ -15,7 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from store import Gallery, maps
+from store import Gallery
+from store.analysis import map
 from tests.ui import films
 
 streamlit = pytest.importorskip("streamlit")
@@ -96,7 +97,7 @@ def test_the_map_marks_the_search_of_its_link_and_tells_its_age(page, made, tmp_
     store = tmp_path / "gallery"
     films.add(store, made[1], [films.film(number, "train") for number in range(12)])
     gallery = Gallery.open(store)
-    maps.make(gallery)
+    map.make(gallery)
     films.add(store, made[1], [films.film(50, "test"), films.film(51, "test")])
     assert "2 films came or changed since the plane was computed" in text(page("map", store=store))
     file = store / "_cxr" / "map" / "pca.arrow"
@@ -275,7 +276,7 @@ def test_cxr_map_keeps_a_map_and_cxr_compare_pairs_queries(made, tmp_path):
     films.add(store, made[1], films.films()[:30])
     found = json.loads(run("map", "--store", store, "--json"))
     assert (found["method"], found["rows"]) == ("pca", 30)
-    assert maps.kept(Gallery.open(store)) == ["pca"]
+    assert map.kept(Gallery.open(store)) == ["pca"]
     other = json.loads(
         run("compare", made[0], "--store", store, "--split", "train", "--k", "1,3", "--json")
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from decimal import Decimal
 
-from store.audited import Doubt, Film, Glance, Group, Leak, NearPair
+from store.analysis.audited import Doubt, Film, Glance, Group, Leak, NearPair
 from store.evaluation.per_query import Hard
 
 #: Column names, then rows of cells.

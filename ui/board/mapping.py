@@ -10,8 +10,9 @@ import pyarrow as pa
 import streamlit as st
 
 from ingest.encoders import Encoder
-from store import Gallery, layout, maps
-from store.maps import Map
+from store import Gallery
+from store.analysis import map, projection
+from store.analysis.map import Map
 from ui.board import resources, scatter
 from ui.board.answer import answer
 from ui.board.asked import Search
@@ -51,15 +52,15 @@ class Drawn:
 
 def methods(gallery: Gallery) -> list[str]:
     """Maps to choose from: those that were kept, and PCA, which needs no waiting."""
-    changed = tuple(maps.changed(gallery, method) for method in layout.METHODS)
+    changed = tuple(map.changed(gallery, method) for method in projection.METHODS)
     return list(
-        dict.fromkeys([*reversed(_kept(resources.key(gallery), changed, gallery)), layout.PCA])
+        dict.fromkeys([*reversed(_kept(resources.key(gallery), changed, gallery)), projection.PCA])
     )
 
 
 @st.cache_resource(max_entries=8, show_spinner=False)
 def _kept(key: Key, changed: tuple[float, ...], _gallery: Gallery) -> list[str]:
-    return maps.kept(_gallery)
+    return map.kept(_gallery)
 
 
 def drawn(gallery: Gallery, method: str) -> Drawn:
@@ -68,12 +69,12 @@ def drawn(gallery: Gallery, method: str) -> Drawn:
     Raises:
         BadQuery: there is no such map.
     """
-    return _drawn(resources.key(gallery), method, maps.changed(gallery, method), gallery)
+    return _drawn(resources.key(gallery), method, map.changed(gallery, method), gallery)
 
 
 @st.cache_resource(max_entries=4, show_spinner="Laying out the map …")
 def _drawn(key: Key, method: str, changed: float, _gallery: Gallery) -> Drawn:
-    found, columns = maps.view(_gallery, method)
+    found, columns = map.view(_gallery, method)
     on_map = np.flatnonzero(np.isfinite(found.places).all(axis=1))
     columns = columns.append_column(NEAREST, pa.array(found.nearest, from_pandas=True))
     return Drawn(
@@ -141,6 +142,6 @@ def marks(of: Drawn, search: Search, found: list[str]) -> list[tuple[int, str]]:
 def surrounded(of: Drawn, outline: Any) -> list[str]:
     """Ids of the films inside a line that a browser sent."""
     line = scatter.outline_of(outline)
-    inside = layout.inside(of.grid, line)
+    inside = projection.inside(of.grid, line)
     ids = of.ids
     return [ids[at] for at in np.flatnonzero(inside)]

@@ -11,7 +11,7 @@ import streamlit as st
 
 from ingest.encoders.baselines import BASELINES
 from store import Gallery
-from store.compare import Comparison, compare
+from store.analysis.compare import Comparison, compare
 from store.evaluation import per_query
 from store.evaluation.per_query import ByQuery
 from store.mirror import fields

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from store.compare import Comparison
+from store.analysis.compare import Comparison
 
 #: Baselines in the order they are shown, with what a person calls them.
 FLOORS = {"raw_pixels": "raw pixels", "random": "chance"}

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import streamlit as st
 
-from store.duplicates import Progress
+from store.analysis.near_pairs import Progress
 
 T = TypeVar("T")
 

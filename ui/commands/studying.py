@@ -14,7 +14,7 @@ from ui import printing
 from ui.commands.options import Depths, Json, Quiet, Store, depths
 
 if TYPE_CHECKING:
-    from store.audited import Doubtful, Glance, Group, Near
+    from store.analysis.audited import Doubtful, Glance, Group, Near
 
 #: Lines of each list that a terminal shows; files and JSON have all.
 _SHOWN = 10
@@ -43,8 +43,8 @@ def audit(
     labelled films: with one label a film, the share of neighbours that carry another one.
     """
     from store import BadQuery, Gallery, UsageError
-    from store import audit as audits
-    from store.audited import plain
+    from store.analysis import audit as audits
+    from store.analysis.audited import plain
 
     if compare not in ("pictures", "vectors"):
         raise UsageError(f"--compare {compare!r}: expected pictures or vectors")
@@ -156,14 +156,15 @@ def map_(
     quiet: Quiet = False,
 ) -> None:
     """Lay the gallery out in the plane, for the dashboard's map; kept beside the gallery."""
-    from store import Gallery, maps
+    from store import Gallery
+    from store.analysis import map
 
     gallery = Gallery.open(store)
     printing.warn_if_synthetic(gallery)
     if not quiet and method == "umap":
         printing.say("umap: a minute per 10,000 films or so")
     with _told("nearest films", quiet) as told:
-        found = maps.make(gallery, method, seed, told, neighbours)
+        found = map.make(gallery, method, seed, told, neighbours)
     if json:
         printing.as_json({**found.as_dict(), "store": gallery.describe()})
         return
@@ -188,7 +189,7 @@ def compare(
 ) -> None:
     """Which of two galleries finds more: paired, over the films that both have."""
     from store import Gallery
-    from store.compare import compare as run
+    from store.analysis.compare import compare as run
 
     one, two = Gallery.open(store), Gallery.open(other)
     with _told("queries", quiet) as told:

@@ -8,9 +8,10 @@ from typing import Any, TypeVar
 import streamlit as st
 
 from ingest.encoders.baselines import pixel_vectors
-from store import BadQuery, Gallery, audit
-from store.audited import Doubt, Doubtful, Film, Glance, Group, Near, NearPair
-from store.duplicates import Progress
+from store import BadQuery, Gallery
+from store.analysis import audit
+from store.analysis.audited import Doubt, Doubtful, Film, Glance, Group, Near, NearPair
+from store.analysis.near_pairs import Progress
 from ui.board import drawings, lists, markup, resources, shelf, working
 from ui.board.markup import Labels, plain
 

@@ -8,14 +8,15 @@ from typing import Any
 
 import streamlit as st
 
-from store import BadQuery, CxrError, Gallery, layout
+from store import BadQuery, CxrError, Gallery
+from store.analysis import projection
 from ui.board import drawings, link, lists, mapping, markup, resources, scatter, shelf
 from ui.board.asked import Search
 from ui.board.colouring import Colouring
 from ui.board.mapping import Drawn
 from ui.board.markup import Labels, plain
 
-_CALLED = {layout.PCA: "PCA", layout.UMAP: "UMAP"}
+_CALLED = {projection.PCA: "PCA", projection.UMAP: "UMAP"}
 _HELP = (
     "PCA: the plane of largest variance, exact. UMAP: neighbours stay neighbours, distances mean "
     "little. Both are made by: cxr map"

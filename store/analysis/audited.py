@@ -79,7 +79,7 @@ class Near:
 
 @dataclass(frozen=True, slots=True)
 class Doubt:
-    """A film whose neighbours carry other labels; see store.doubts for the formula.
+    """A film whose neighbours carry other labels; see store.analysis.label_noise for the formula.
 
     Attributes:
         disagreement: mean Jaccard distance to the labels of its k nearest labelled films, 0 to 1.

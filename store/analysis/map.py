@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from store import cache, layout
-from store.duplicates import Progress
+from store import cache
+from store.analysis import projection
+from store.analysis.near_pairs import Progress
+from store.analysis.projection import Plane
 from store.errors import BadQuery, StoreUnwritable, UsageError
-from store.layout import Plane
 from store.mirror import fields
 from store.mirror.snapshot import Snapshot
 from store.schema import Integers, Vectors
@@ -79,7 +80,7 @@ class Map:
 
 def make(
     gallery: Gallery,
-    method: str = layout.PCA,
+    method: str = projection.PCA,
     seed: int = 0,
     progress: Progress | None = None,
     neighbours: bool = True,
@@ -98,22 +99,22 @@ def make(
         BadQuery: too few rows.
         StoreUnwritable: the folder cannot be written.
     """
-    if method not in layout.METHODS:
-        raise UsageError(f"method {method!r}: expected {' or '.join(layout.METHODS)}")
+    if method not in projection.METHODS:
+        raise UsageError(f"method {method!r}: expected {' or '.join(projection.METHODS)}")
     gallery.refresh()
 
     def ask(now: Snapshot) -> Map:
         order = fields.by_id(now)
         vectors = np.ascontiguousarray(now.vectors[order])
         plane = None
-        if method == layout.PCA:
-            plane = layout.pca(vectors)
+        if method == projection.PCA:
+            plane = projection.pca(vectors)
             places = plane.place(vectors)
         else:
-            places = layout.umap(vectors, seed)
+            places = projection.umap(vectors, seed)
         nearest = np.full(len(order), np.nan, np.float32)
         if neighbours:
-            nearest = layout.nearest_cosine(now.vectors, progress, now)[order]
+            nearest = projection.nearest_cosine(now.vectors, progress, now)[order]
         ids = [now.ids[place] for place in order]
         found = Map(
             method,
@@ -134,7 +135,7 @@ def kept(gallery: Gallery) -> list[str]:
     """The methods that a map of this very gallery is kept of."""
 
     def ask(now: Snapshot) -> list[str]:
-        return [method for method in layout.METHODS if _usable(gallery, now, method)]
+        return [method for method in projection.METHODS if _usable(gallery, now, method)]
 
     return fields.over_mirror(gallery, "a map", ask)
 
@@ -156,7 +157,7 @@ def load(gallery: Gallery, method: str) -> Map | None:
     return fields.over_mirror(gallery, "a map", ask)
 
 
-def view(gallery: Gallery, method: str = layout.PCA) -> tuple[Map, pa.Table]:
+def view(gallery: Gallery, method: str = projection.PCA) -> tuple[Map, pa.Table]:
     """A map and the metadata of its rows, of one version of the table, both in the order of ids.
 
     Without a kept map the plane of principal components is worked out on the spot.
@@ -167,7 +168,7 @@ def view(gallery: Gallery, method: str = layout.PCA) -> tuple[Map, pa.Table]:
 
     def ask(now: Snapshot) -> tuple[Map, pa.Table]:
         saved = _usable(gallery, now, method)
-        if saved is None and method != layout.PCA:
+        if saved is None and method != projection.PCA:
             raise BadQuery(
                 f"no {method} map of {gallery.uri}; make one with: cxr map --method {method}"
             )
@@ -176,7 +177,7 @@ def view(gallery: Gallery, method: str = layout.PCA) -> tuple[Map, pa.Table]:
         if saved is not None:
             return _follow(now, *saved, method), columns
         vectors = np.ascontiguousarray(now.vectors[order])
-        plane = layout.pca(vectors)
+        plane = projection.pca(vectors)
         unknown = np.full(len(order), np.nan, np.float32)
         ids = columns["id"].to_pylist()
         places = plane.place(vectors)
@@ -186,7 +187,7 @@ def view(gallery: Gallery, method: str = layout.PCA) -> tuple[Map, pa.Table]:
 
 
 def _usable(gallery: Gallery, now: Snapshot, method: str) -> tuple[pa.Table, dict[str, Any]] | None:
-    if method not in layout.METHODS:
+    if method not in projection.METHODS:
         return None
     saved = _read(_path(gallery.uri, now.uuid, method))
     mine = now.uuid, gallery.stamp.fingerprint

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from store.duplicates import Progress
+from store.analysis.near_pairs import Progress
 from store.errors import BadQuery, UsageError
 from store.schema import Vectors
 from store.search import nearest

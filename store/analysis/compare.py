@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from store.duplicates import Progress
+from store.analysis.near_pairs import Progress
 from store.errors import BadQuery
 from store.evaluation.measures import bootstrap
 from store.evaluation.metrics import plain, refuse_certain

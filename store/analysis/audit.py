@@ -6,9 +6,20 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from store.audited import Doubt, Doubtful, Film, Glance, Group, Leak, Near, NearPair, across, differ
-from store.doubts import doubts
-from store.duplicates import Progress, connected, near_pairs, same
+from store.analysis.audited import (
+    Doubt,
+    Doubtful,
+    Film,
+    Glance,
+    Group,
+    Leak,
+    Near,
+    NearPair,
+    across,
+    differ,
+)
+from store.analysis.label_noise import doubts
+from store.analysis.near_pairs import Progress, connected, near_pairs, same
 from store.errors import BadQuery
 from store.evaluation.protocols import Baseline
 from store.mirror import fields

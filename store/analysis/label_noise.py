@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from store.duplicates import Progress
+from store.analysis.near_pairs import Progress
 from store.errors import BadQuery
 from store.evaluation.measures import Floats, one_hot
 from store.schema import Integers, Vectors

@@ -1,0 +1,5 @@
+"""Analysis of a whole gallery: duplicates, leaks, doubtful labels, maps, comparison of two galleries.
+
+In: a ``Gallery``. Out: lists and coordinates.
+May import everything of ``store``; nothing of ``store`` imports it but the gallery's facade. Begin at ``audit.py``.
+"""
