@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from store import cache
+from store import files
 from store.analysis import projection
 from store.analysis.near_pairs import Progress
 from store.analysis.projection import Plane
@@ -85,7 +85,7 @@ def make(
     progress: Progress | None = None,
     neighbours: bool = True,
 ) -> Map:
-    """Make a map of the gallery as it is now, and keep it: see store.cache for where.
+    """Make a map of the gallery as it is now, and keep it: see store.files for where.
 
     Args:
         gallery: with rows; it is refreshed first.
@@ -236,7 +236,7 @@ def _plane(about: dict[str, Any]) -> Plane | None:
 
 
 def _path(uri: str, uuid: str, method: str) -> Path:
-    return cache.folder(uri, uuid) / _FOLDER / f"{method}.arrow"
+    return files.folder(uri, uuid) / _FOLDER / f"{method}.arrow"
 
 
 def changed(gallery: Gallery, method: str) -> float:

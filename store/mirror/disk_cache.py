@@ -20,7 +20,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from store import cache
+from store import files
 from store.mirror import faiss_index
 from store.mirror.snapshot import Snapshot
 from store.table import lance, local
@@ -41,7 +41,7 @@ _saving = threading.Lock()
 
 def folder_of(uri: str, uuid: str = "") -> Path:
     """Where the saved mirror of a gallery is: beside a local table, else in the user's cache."""
-    return cache.folder(uri, uuid) / _FOLDER
+    return files.folder(uri, uuid) / _FOLDER
 
 
 def save(uri: str, snapshot: Snapshot) -> None:

@@ -19,7 +19,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 import numpy.typing as npt
 
-from store import cache
+from store import files
 from store.evaluation.protocols import Baseline
 from store.schema import Integers, Vectors
 from store.search import nearest as search
@@ -149,7 +149,7 @@ def _make(uri: str, now: Answerer, describe: Baseline | None, name: str) -> _Ref
     sample = now.sample(SAMPLE)
     row_ids, changed_at = sample.row_ids, sample.changed_at
     rows = sample.searched or search.Rows.of(sample.vectors)
-    path = cache.folder(uri, now.uuid) / _FOLDER / f"{name}.npz"
+    path = files.folder(uri, now.uuid) / _FOLDER / f"{name}.npz"
     saved = _load(path, now)
     same = bool(saved) and int(saved["version"]) == now.version and str(saved["token"]) == now.token
     if same and np.array_equal(saved["row_ids"], row_ids):
