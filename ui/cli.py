@@ -10,17 +10,17 @@ import typer
 
 from store.errors import CxrError, EncoderMismatch, StoreDamaged, UsageError
 from ui.commands import (
+    analysis,
     batches,
-    demonstrating,
-    encoding,
-    evaluating,
-    importing,
+    demo,
+    encoders,
+    evaluate,
+    gallery,
+    import_embeddings,
     indexing,
-    ingesting,
-    keeping,
-    searching,
-    serving,
-    studying,
+    ingest,
+    search,
+    serve,
 )
 from ui.commands.distributing import OnRay
 
@@ -35,24 +35,24 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command()(demonstrating.demo)
-app.command(cls=OnRay)(ingesting.ingest)
+app.command()(demo.demo)
+app.command(cls=OnRay)(ingest.ingest)
 app.command()(batches.batches)
-app.command(cls=OnRay)(searching.search)
-app.command(cls=OnRay)(evaluating.evaluate)
-app.command()(studying.compare)
-app.command()(studying.audit)
-app.command("map")(studying.map_)
-app.command()(evaluating.export)
-app.command("import")(importing.import_)
-app.command()(keeping.stats)
-app.command()(keeping.check)
-app.command()(keeping.optimize)
-app.command()(keeping.delete)
+app.command(cls=OnRay)(search.search)
+app.command(cls=OnRay)(evaluate.evaluate)
+app.command()(analysis.compare)
+app.command()(analysis.audit)
+app.command("map")(analysis.map_)
+app.command()(evaluate.export)
+app.command("import")(import_embeddings.import_)
+app.command()(gallery.stats)
+app.command()(gallery.check)
+app.command()(gallery.optimize)
+app.command()(gallery.delete)
 app.add_typer(indexing.app, name="index")
-app.command()(encoding.encoders)
-app.command()(encoding.train)
-app.command(cls=OnRay)(serving.serve)
+app.command()(encoders.encoders)
+app.command()(encoders.train)
+app.command(cls=OnRay)(serve.serve)
 
 
 def _version(wanted: bool) -> None:

@@ -26,7 +26,7 @@ from tests.ingest.fakes import FakeEncoder
 from tests.ingest.films import chest, encoded, film, write
 from tests.ingest.kinds import SYNTAXES, Kind, saved
 from ui.cli import app
-from ui.commands.outcome import tell
+from ui.commands.output import tell
 
 CR, DX = "1.2.840.10008.5.1.4.1.1.1", "1.2.840.10008.5.1.4.1.1.1.1"
 DX_RAW, CAPTURE = "1.2.840.10008.5.1.4.1.1.1.1.1", "1.2.840.10008.5.1.4.1.1.7"

@@ -18,8 +18,8 @@ from store.evaluation.prompts import score_prompts
 from store.search.out_of_distribution import Nearness
 from tests.ui import films
 from tests.ui.running import Cxr
-from ui import caution
-from ui.commands.prompting import Prompt, read_prompts
+from ui import notices
+from ui.commands.evaluate_prompts import Prompt, read_prompts
 
 APP = str(Path(ui.__file__).parent / "dashboard.py")
 
@@ -96,9 +96,9 @@ def test_the_dashboard_says_both(made, monkeypatch, stranger):
 
 
 def test_an_encoder_without_a_lexicon_claims_nothing():
-    assert caution.of_text(Understanding(None)) is None
-    assert caution.of_text(Understanding(True)) is None
-    assert caution.of_image(Nearness(0.5, 10, None, None, None, 20)) is None
+    assert notices.of_text(Understanding(None)) is None
+    assert notices.of_text(Understanding(True)) is None
+    assert notices.of_image(Nearness(0.5, 10, None, None, None, 20)) is None
 
 
 # --- prompts ---

@@ -51,7 +51,7 @@ def test_a_session_of_its_own_gives_way_as_a_whole() -> None:
 
 def test_ingestion_gives_way_unless_told_otherwise(monkeypatch, tmp_path) -> None:
     asked: list[int] = []
-    monkeypatch.setattr("ui.commands.ingesting.give_way", asked.append)
+    monkeypatch.setattr("ui.commands.ingest.give_way", asked.append)
     arguments = ["ingest", "folder", tmp_path / "nowhere", "--store", tmp_path / "store"]
     for more in ([], ["--nice", "0"], ["--nice", "19"], ["--nice", "20"]):
         assert invoked(*arguments, *more)[0] != 0

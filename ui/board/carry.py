@@ -14,7 +14,7 @@ from ingest.sources.tables.csv_table import csv_bytes
 from store import Gallery, Hit
 from ui.board.answer import Answer
 from ui.board.asked import Search, Upload
-from ui.commands.searching import as_dict
+from ui.commands.search import as_dict
 
 _COLUMNS = ("rank", "id", "cosine", "labels", "split", "dataset", "patient", "view", "source")
 

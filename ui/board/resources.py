@@ -17,7 +17,7 @@ from store import CxrError, EncoderMismatch, EncoderStamp, Gallery
 from store.search.out_of_distribution import Nearness
 from store.table.ranges import Range
 from store.table.stamps import mismatch
-from ui import caution
+from ui import notices
 from ui.board.asked import FACETS, Upload, where
 from ui.board.ranges import AGE, Choice, Known, own
 from ui.opening import open_gallery
@@ -163,7 +163,7 @@ def nearness(of: Gallery, upload: Upload) -> Nearness:
 def _nearness(
     key: Key, digests: tuple[bytes, bytes], _gallery: Gallery, _upload: Upload
 ) -> Nearness:
-    return caution.nearness_of(_gallery, _upload.vector[None], _upload.thumbnail)
+    return notices.nearness_of(_gallery, _upload.vector[None], _upload.thumbnail)
 
 
 def facets(of: Gallery, filters: Filters) -> dict[str, dict[str, int]]:

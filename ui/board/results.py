@@ -10,7 +10,7 @@ import streamlit as st
 
 from ingest.encoders import Encoder
 from store import BadQuery, CxrError, Gallery, UnknownId
-from ui import caution
+from ui import notices
 from ui.board import absent, frame, grid, link, markup, query, resources, takeaway, visit, why
 from ui.board.answer import Answer, answer, neighbour_labels, present
 from ui.board.asked import Search, pages
@@ -118,11 +118,11 @@ def cautions(gallery: Gallery, encoder: Encoder | CxrError | None, search: Searc
     """Before the hits: a sentence that is not understood, an upload that is like no film here."""
     if search.upload is not None:
         near = resources.nearness(gallery, search.upload)
-        if (warning := caution.of_image(near)) is not None:
+        if (warning := notices.of_image(near)) is not None:
             st.warning(f"{warning[0].upper()}{warning[1:]}.", icon=":material/image_not_supported:")
-        st.caption(f"{caution.how_near(near)}.")
+        st.caption(f"{notices.how_near(near)}.")
     elif search.text is not None and isinstance(encoder, Encoder):
-        warning = caution.of_text(encoder.understands(search.text))
+        warning = notices.of_text(encoder.understands(search.text))
         if warning is not None:
             st.warning(plain(f"{warning[0].upper()}{warning[1:]}."), icon=":material/help:")
 

@@ -63,19 +63,19 @@ def evaluate(
     printing.warn_if_synthetic(gallery)
     printing.say_manner(gallery)
     if prompts is not None:
-        from ui.commands import prompting
+        from ui.commands import evaluate_prompts
         from ui.commands.options import encoder_of
 
-        asked = prompting.read_prompts(prompts)
-        if prompts == prompting.CHOOSING and split is None:
+        asked = evaluate_prompts.read_prompts(prompts)
+        if prompts == evaluate_prompts.CHOOSING and split is None:
             split = "val"  # where they chose; scoring them on test would be one more look at it
-        scored = prompting.evaluate_prompts(
+        scored = evaluate_prompts.evaluate_prompts(
             gallery, encoder_of(gallery, encoder, device), asked, split, dataset
         )
         if json:
             printing.as_json(scored)
         else:
-            prompting.show(scored)
+            evaluate_prompts.show(scored)
         return
     found = measure(gallery, protocol, split, gallery_split, dataset, depths(k), not no_map)
     if json:

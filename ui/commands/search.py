@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from store import UsageError
-from ui import caution, printing
+from ui import notices, printing
 from ui.commands.distributing import OnLost, Shards, ShardsRay
 from ui.commands.options import Device, EncoderName, Index, Json, Store
 from ui.opening import open_gallery
@@ -138,7 +138,7 @@ def _asked(
     loaded = encoder_of(gallery, encoder, device)
     vectors = loaded.encode_texts([text])
     found = loaded.understands(text)
-    if (warning := caution.of_text(found)) is not None:
+    if (warning := notices.of_text(found)) is not None:
         printing.warn(warning)
     query = {"text": text, "understood": found.understood, "reason": found.reason}
     return query, None, vectors[0]
@@ -153,11 +153,11 @@ def _marks(like: list[str], unlike: list[str], weights: Weights | None) -> dict[
 def _say_how_near(gallery: Gallery, vectors: Vectors, pixels: Pixels, json: bool) -> dict[str, Any]:
     from ingest.images.decode import thumbnail
 
-    found = caution.nearness_of(gallery, vectors, thumbnail(pixels))
-    if (warning := caution.of_image(found)) is not None:
+    found = notices.nearness_of(gallery, vectors, thumbnail(pixels))
+    if (warning := notices.of_image(found)) is not None:
         printing.warn(warning)
     if not json:
-        printing.say(caution.how_near(found))
+        printing.say(notices.how_near(found))
     return found.as_dict()
 
 

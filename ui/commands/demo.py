@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ui import printing
-from ui.commands.evaluating import measure
+from ui.commands.evaluate import measure
 from ui.commands.options import Device, Quiet
-from ui.commands.outcome import summary
-from ui.commands.serving import Port, check_port, run
+from ui.commands.output import summary
+from ui.commands.serve import Port, check_port, run
 from ui.settings import PORT, default_store
 
 if TYPE_CHECKING:
