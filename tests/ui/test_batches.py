@@ -26,7 +26,8 @@ from store import Gallery, UsageError
 from tests.ui import browser, films
 from tests.ui.page import opened
 from tests.ui.visitor import Visitor
-from ui.board import access, batches, inbox, jobs
+from ui.board import batches, inbox, jobs
+from ui.dashboard import access
 
 NAMES = [
     "../../etc/passwd",

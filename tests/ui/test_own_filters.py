@@ -20,8 +20,9 @@ from tests.ui.page import opened
 
 pytest.importorskip("streamlit")
 
-from ui.board import answer, asked, carry, history, link, ranges, recipe, resources
+from ui.board import answer, asked, carry, history, link, ranges, recipe
 from ui.board.asked import Search
+from ui.dashboard import shared
 
 ASK = "drawn/train/3"
 NASTY = "<b>x</b> **y** ' OR 1=1 " + "long " * 30
@@ -62,7 +63,7 @@ def gallery(made):
 
 @pytest.fixture(scope="module")
 def known(gallery):
-    return resources.known(gallery)
+    return shared.known(gallery)
 
 
 @pytest.fixture
@@ -334,10 +335,10 @@ def test_the_usual_form_of_a_range_is_in_the_address(app):
 
 
 def test_the_map_marks_the_hits_of_such_a_link(app, gallery, monkeypatch):
-    from ui.board import mapping
+    from ui.dashboard import map_points
 
     marked = []
-    monkeypatch.setattr(mapping, "marks", lambda of, search, found: marked.append(found) or [])
+    monkeypatch.setattr(map_points, "marks", lambda of, search, found: marked.append(found) or [])
     test = app(page="map")
     for name, value in {"id": ASK, "own.ward": "ICU", "age": "..60"}.items():
         test.query_params[name] = value

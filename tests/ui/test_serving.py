@@ -20,7 +20,7 @@ from websockets.exceptions import InvalidStatus, WebSocketException
 
 from tests.ui import browser, films
 from tests.ui.visitor import Visitor
-from ui import lifeline
+from ui.dashboard import lifeline
 
 pytest.importorskip("playwright")
 
@@ -110,7 +110,7 @@ def test_files_of_the_server_are_not_served(board):
         "/app/static/dashboard.py",
         "/component/x/../../../../etc/passwd",
         "/media/../../dashboard.py",
-        "/ui/dashboard.py",
+        "/ui/dashboard/app.py",
     ):
         found, data = request(board, "GET", path)
         assert b"root:" not in data
@@ -161,13 +161,13 @@ def test_a_page_that_breaks_shows_no_message_of_the_program(made, tmp_path):
 
 def test_an_error_of_the_app_is_in_the_log_and_on_the_page(tmp_path):
     """A page that breaks, served as the dashboard is: with its configuration, its stdout unread."""
-    shutil.copytree(browser.ROOT / "ui" / ".streamlit", tmp_path / ".streamlit")
+    shutil.copytree(browser.ROOT / "ui" / "dashboard" / ".streamlit", tmp_path / ".streamlit")
     page = tmp_path / "page.py"
     page.write_text("raise RuntimeError('planted')")
     port, log = browser.free_port(), tmp_path / "log"
     with log.open("w") as file:
         child = lifeline.start(
-            "ui.server",
+            "ui.dashboard.server",
             ["run", str(page), "--server.port", str(port)],
             env={
                 **os.environ,

@@ -24,9 +24,10 @@ from streamlit.testing.v1 import AppTest  # noqa: E402
 
 from ingest.sources.tables.csv_table import csv_bytes  # noqa: E402
 from ui import peers  # noqa: E402
-from ui.board import lists, scatter, studies, working  # noqa: E402
+from ui.board import lists, scatter
 from ui.board.colouring import MISSING, colouring  # noqa: E402
 from ui.cli import app as cli  # noqa: E402
+from ui.dashboard import background, studies  # noqa: E402
 
 APP = Path(__file__).parents[2] / "ui" / "dashboard.py"
 
@@ -129,13 +130,13 @@ def test_another_store_that_is_not_there_is_a_sentence(page, tmp_path):
 
 
 def test_what_a_large_gallery_leaves_out_is_said_and_nothing_starts_unasked(page, monkeypatch):
-    monkeypatch.setattr(working, "_jobs", type(working._jobs)())  # what other tests measured
+    monkeypatch.setattr(background, "_jobs", type(background._jobs)())  # what other tests measured
     monkeypatch.setattr(studies, "_WHOLE", 10)
     shown = text(page("evaluation"))
     assert "Neither mAP nor the raw-pixel floor" in shown
     assert "raw pixels" not in shown
     monkeypatch.setattr(studies, "_AT_ONCE", 1)
-    monkeypatch.setattr(working, "_jobs", type(working._jobs)())
+    monkeypatch.setattr(background, "_jobs", type(background._jobs)())
     test = page("evaluation")
     assert "20 queries against 40 films take minutes" in text(test)
     assert "P@10" not in text(test)
@@ -224,9 +225,9 @@ def test_a_line_that_is_none_surrounds_nothing(sent):
 
 def test_a_computation_is_done_once_and_a_failed_one_again(monkeypatch):
     done = []
-    assert working.result("test-once", "t", lambda told: done.append(1) or 7) == 7
-    assert working.result("test-once", "t", lambda told: done.append(1) or 8) == 7
-    assert working.known("test-once") and done == [1]
+    assert background.result("test-once", "t", lambda told: done.append(1) or 7) == 7
+    assert background.result("test-once", "t", lambda told: done.append(1) or 8) == 7
+    assert background.known("test-once") and done == [1]
 
     def fails(told):
         time.sleep(0.05)
@@ -234,8 +235,8 @@ def test_a_computation_is_done_once_and_a_failed_one_again(monkeypatch):
 
     for _ in range(2):
         with pytest.raises(ValueError, match="no"):
-            working.result("test-fails", "t", fails)
-    assert working.result("test-fails", "t", lambda told: 1) == 1
+            background.result("test-fails", "t", fails)
+    assert background.result("test-fails", "t", lambda told: 1) == 1
 
 
 # -- commands ---------------------------------------------------------------------------------

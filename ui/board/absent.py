@@ -5,11 +5,12 @@ from __future__ import annotations
 import streamlit as st
 
 from store import Gallery
-from ui.board import link, resources, visit
+from ui.board import link, visit
 from ui.board.answer import similar_ids, ways_out
 from ui.board.asked import Search
 from ui.board.markup import films, plain
 from ui.board.ranges import column, said
+from ui.dashboard import shared
 
 
 def unknown(gallery: Gallery, search: Search) -> None:
@@ -37,7 +38,7 @@ def nothing(gallery: Gallery, search: Search) -> None:
         st.write("The only films of this gallery are those of the query itself.")
         return
     st.warning(f"No film passes {chosen}.", icon=":material/filter_alt_off:")
-    out = ways_out(search.filters, lambda kept: resources.films(gallery, kept))
+    out = ways_out(search.filters, lambda kept: shared.films(gallery, kept))
     if len(search.filters) > 1 and out:
         named = " or ".join(f"the {_name(facet)} filter" for facet in out)
         st.write(f"Taking off {named} lets films through again:")

@@ -8,8 +8,9 @@ from typing import Any
 import streamlit as st
 
 from store import CxrError, Gallery, UsageError
-from ui.board import access, frame, inbox, jobs, limits, resources
+from ui.board import inbox, jobs
 from ui.board.markup import plain
+from ui.dashboard import access, layout, limits, shared
 
 _TURN, _SAID, _DIGESTS = "batch-turn", "batch-said", "batch-digests"
 #: Known films that are named.
@@ -23,9 +24,9 @@ def form(uri: str, gallery: Gallery | None) -> None:
     usable = True
     if gallery is not None:
         try:
-            resources.encoder(gallery.stamp)
+            shared.encoder(gallery.stamp)
         except CxrError as error:
-            frame.encoder_problem(error, gallery)
+            layout.encoder_problem(error, gallery)
             usable = False
     st.subheader("Add films")
     with st.container(border=True, key="adding"):

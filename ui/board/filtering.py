@@ -9,11 +9,12 @@ import streamlit as st
 
 from store import Gallery
 from store.table.ranges import Range
-from ui.board import ranges, resources, visit
+from ui.board import ranges, visit
 from ui.board.asked import FACETS, Search
 from ui.board.link import cut
 from ui.board.markup import plain
 from ui.board.ranges import AGE, OWN, Choice, Known, column
+from ui.dashboard import shared
 
 #: Filters that say nothing where every film has the same value.
 _ALIKE = ("dataset", "view", "sex")
@@ -45,7 +46,7 @@ def _useful(gallery: Gallery, facet: str, choice: Choice) -> bool:
     if isinstance(choice, Range):
         return choice.low < choice.high and bool(ranges.boxes(facet, choice))  # type: ignore[operator]
     if len(choice) == 1 and facet.startswith(OWN):  # and films that have no value?
-        [count] = resources.facets(gallery, {})[column(facet)].values()
+        [count] = shared.facets(gallery, {})[column(facet)].values()
         return count < len(gallery)
     return len(choice) > (facet in _ALIKE)
 
@@ -54,7 +55,7 @@ def _draw(gallery: Gallery, search: Search, facet: str, choice: Choice) -> None:
     if not isinstance(choice, Range):
         _values(gallery, search, facet, choice)
         return
-    found = resources.ranges(gallery, search.filters).get(column(facet))
+    found = shared.ranges(gallery, search.filters).get(column(facet))
     name = "Age in years" if facet == AGE else plain(cut(column(facet), _NAME_MAX))
     count = f"({found.rows if found else 0:,})"
     if choice.kind == "date":
@@ -68,7 +69,7 @@ def _values(gallery: Gallery, search: Search, facet: str, known: Collection[str]
     own = facet.startswith(OWN)
     values = sorted(known)
     kept = search.choose(facet, ()).filters
-    passing = resources.facets(gallery, kept).get(column(facet), {})
+    passing = shared.facets(gallery, kept).get(column(facet), {})
     drawn: dict[str, str] = {}
     taken: set[str] = set()
     for value in values:

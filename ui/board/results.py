@@ -11,10 +11,11 @@ import streamlit as st
 from ingest.encoders import Encoder
 from store import BadQuery, CxrError, Gallery, UnknownId
 from ui import notices
-from ui.board import absent, frame, grid, link, markup, query, resources, takeaway, visit, why
+from ui.board import absent, grid, link, markup, query, takeaway, visit, why
 from ui.board.answer import Answer, answer, neighbour_labels, present
 from ui.board.asked import Search, pages
 from ui.board.markup import Labels, plain
+from ui.dashboard import layout, shared
 
 _STARTERS = 10
 
@@ -55,11 +56,11 @@ def show(
         absent.unknown(gallery, search)
         return
     except BadQuery as error:
-        frame.encoder_problem(error, gallery)
+        layout.encoder_problem(error, gallery)
         st.button("Take all marks off", key="unmark", on_click=visit.unmark)
         return
     except CxrError as error:
-        frame.encoder_problem(error, gallery)
+        layout.encoder_problem(error, gallery)
         return
     cautions(gallery, encoder, search)
     left, right = st.columns([3, 2])
@@ -70,7 +71,7 @@ def show(
         return
     with right, st.container(border=True, height="stretch", key="neighbours"):
         neighbours(gallery, search, found, labels)
-    grid.hits(search, found, labels, resources.learnt(encoder))
+    grid.hits(search, found, labels, shared.learnt(encoder))
     if st.button("Show on the map", icon=":material/scatter_plot:", key="to-map"):
         st.switch_page("views/map.py", query_params=link.to_link(search))
     takeaway.takeaway(gallery, search, found)
@@ -84,7 +85,7 @@ def _vector(search: Search, encoder: Encoder | CxrError | None) -> npt.NDArray[n
     if search.upload is not None:
         return search.upload.vector
     if search.text is not None and isinstance(encoder, Encoder):
-        return resources.text_vector(encoder, search.text)
+        return shared.text_vector(encoder, search.text)
     return None
 
 
@@ -103,7 +104,7 @@ def _answered(
     gallery: Gallery, search: Search, vector: npt.NDArray[np.float32] | None
 ) -> tuple[Search, Answer]:
     """The hits; of the last page when there is no such page."""
-    passing = resources.films(gallery, search.filters)
+    passing = shared.films(gallery, search.filters)
     found = answer(gallery, search, vector, passing)
     last = pages(found.candidates, search.k)
     if search.page <= last:
@@ -117,7 +118,7 @@ def _answered(
 def cautions(gallery: Gallery, encoder: Encoder | CxrError | None, search: Search) -> None:
     """Before the hits: a sentence that is not understood, an upload that is like no film here."""
     if search.upload is not None:
-        near = resources.nearness(gallery, search.upload)
+        near = shared.nearness(gallery, search.upload)
         if (warning := notices.of_image(near)) is not None:
             st.warning(f"{warning[0].upper()}{warning[1:]}.", icon=":material/image_not_supported:")
         st.caption(f"{notices.how_near(near)}.")
@@ -132,8 +133,8 @@ def neighbours(gallery: Gallery, search: Search, found: Answer, labels: Labels) 
     pool = search.choose("label", ())
     lines = neighbour_labels(
         found.hits,
-        resources.facets(gallery, pool.filters)["label"],
-        resources.films(gallery, pool.filters),
+        shared.facets(gallery, pool.filters)["label"],
+        shared.films(gallery, pool.filters),
     )
     if not lines:
         st.caption("The films searched carry no labels.")

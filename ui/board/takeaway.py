@@ -7,9 +7,10 @@ from functools import partial
 import streamlit as st
 
 from store import Gallery
-from ui.board import carry, recipe, resources
+from ui.board import carry, recipe
 from ui.board.answer import Answer
 from ui.board.asked import Search
+from ui.dashboard import shared
 
 
 def takeaway(gallery: Gallery, search: Search, found: Answer) -> None:
@@ -30,7 +31,7 @@ def takeaway(gallery: Gallery, search: Search, found: Answer) -> None:
                 f"An upload stays in this visit's memory: put the path of your film in place of "
                 f"{recipe.PLACEHOLDER}."
             )
-        name = resources.encoder_name(gallery.stamp)
+        name = shared.encoder_name(gallery.stamp)
         other = name if name != gallery.stamp.name else None
         st.caption("Copy as command line")
         st.code(recipe.command(search, gallery.uri, other), language=None, wrap_lines=True)

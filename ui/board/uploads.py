@@ -16,7 +16,7 @@ from ingest.record import Pixels
 from store import BadImage, CxrError
 from ui.board import link, visit
 from ui.board.asked import Upload
-from ui.board.limits import FILE_MB
+from ui.dashboard.limits import FILE_MB
 
 #: Longest side of the picture that is kept for looking at a film closely, in pixels.
 _PICTURE_SIDE = 1024

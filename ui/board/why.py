@@ -12,11 +12,12 @@ import streamlit as st
 
 from store import CxrError, Gallery, PatchesUnsupported, Row, UnknownId
 from store.search.relevance_feedback import rocchio
-from ui.board import link, resources, visit
+from ui.board import link, visit
 from ui.board.answer import Answer
 from ui.board.asked import Search
 from ui.board.markup import Labels, plain
 from ui.board.viewer import Pane, viewer
+from ui.dashboard import shared
 
 if TYPE_CHECKING:
     from ingest.encoders.patch_agreement import Agreement
@@ -119,11 +120,11 @@ def _maps(
     """Maps of query and hit, where there are any, and what they mean, in Markdown."""
     assert pair.thumbnail is not None
     try:
-        using = resources.encoder(gallery.stamp)
-        right = resources.agreement(using, pair.thumbnail, pair.sought)
+        using = shared.encoder(gallery.stamp)
+        right = shared.agreement(using, pair.thumbnail, pair.sought)
         left = None
         if pair.picture is not None and pair.asked is not None and not search.marks:
-            left = resources.agreement(using, pair.picture, pair.own)
+            left = shared.agreement(using, pair.picture, pair.own)
     except PatchesUnsupported as error:
         return None, None, f"**No patch map.** {plain(str(error))}."
     except CxrError as error:

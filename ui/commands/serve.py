@@ -12,9 +12,10 @@ from urllib.parse import urlsplit
 
 import typer
 
-from ui import lifeline, printing
+from ui import printing
 from ui.commands.distributing import OnLost, Shards, ShardsRay
 from ui.commands.options import Device, EncoderName, Index, Store
+from ui.dashboard import lifeline
 from ui.settings import HOST, PORT
 
 Port = Annotated[int, typer.Option(min=1, max=65535, help="Port on 127.0.0.1.")]
@@ -117,7 +118,7 @@ def _sign_in(file: Path | None) -> list[str]:
     """Streamlit's options for a sign-in file, after a look at it."""
     if file is None:
         return []
-    from ui.signin import check_file
+    from ui.dashboard.sign_in import check_file
 
     check_file(file)
     return ["--secrets.files", str(file.resolve())]
@@ -181,7 +182,7 @@ def run(
         device: of the encoder.
         port: on 127.0.0.1.
         options: of Streamlit.
-        visitors: what they may do, as ``ui.board.access`` reads it from the environment.
+        visitors: what they may do, as ``ui.dashboard.access`` reads it from the environment.
     """
     check_port(port)
     chosen = {"CXR_STORE": store, "CXR_ENCODER": encoder, "CXR_DEVICE": device}
@@ -190,11 +191,14 @@ def run(
         **{name: value for name, value in chosen.items() if value},
         **(visitors or {}),
     }
-    app = Path(__file__).parents[1] / "served.py"
+    app = Path(__file__).parents[1] / "dashboard" / "served.py"
     arguments = ["run", str(app), "--server.address", HOST, "--server.port", str(port)]
     printing.say(f"dashboard on http://{HOST}:{port}, Ctrl-C ends it")
     child = lifeline.start(
-        "ui.server", [*arguments, *(options or ())], env=environment, stdout=subprocess.DEVNULL
+        "ui.dashboard.server",
+        [*arguments, *(options or ())],
+        env=environment,
+        stdout=subprocess.DEVNULL,
     )
     previous = {number: signal.getsignal(number) for number in _ENDS}
     for number, before in previous.items():

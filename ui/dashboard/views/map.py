@@ -10,11 +10,12 @@ import streamlit as st
 
 from store import BadQuery, CxrError, Gallery
 from store.analysis import projection
-from ui.board import drawings, link, lists, mapping, markup, resources, scatter, shelf
+from ui.board import drawings, link, lists, markup, scatter, shelf
 from ui.board.asked import Search
 from ui.board.colouring import Colouring
-from ui.board.mapping import Drawn
 from ui.board.markup import Labels, plain
+from ui.dashboard import map_points, shared
+from ui.dashboard.map_points import Drawn
 
 _CALLED = {projection.PCA: "PCA", projection.UMAP: "UMAP"}
 _HELP = (
@@ -25,8 +26,8 @@ _HELP = (
 
 def main() -> None:
     """Draw the page."""
-    gallery = resources.gallery()
-    labels = Labels(resources.facets(gallery, {})["label"])
+    gallery = shared.gallery()
+    labels = Labels(shared.facets(gallery, {})["label"])
     st.html(drawings.STYLE)
     st.title("Map of the gallery")
     try:
@@ -44,7 +45,7 @@ def main() -> None:
 
 def choose(gallery: Gallery) -> tuple[Drawn, str]:
     """Which map, and what colours it."""
-    methods = mapping.methods(gallery)
+    methods = map_points.methods(gallery)
     with st.container(horizontal=True, vertical_alignment="bottom"):
         method = st.segmented_control(
             "Map",
@@ -55,8 +56,8 @@ def choose(gallery: Gallery) -> tuple[Drawn, str]:
             key="map-method",
             help=_HELP,
         )
-        of = mapping.drawn(gallery, str(method))
-        choices = mapping.choices(of)
+        of = map_points.drawn(gallery, str(method))
+        choices = map_points.choices(of)
         by = st.selectbox("Coloured by", choices, key="map-by", width=240) or choices[0]
     return of, by
 
@@ -87,13 +88,13 @@ def state(gallery: Gallery, of: Drawn) -> None:
 def marked(gallery: Gallery, of: Drawn) -> tuple[Search | None, list[tuple[int, str]]]:
     """The search to mark on the map: of the link, else this visit's last one."""
     params = {name: st.query_params.get_all(name) for name in st.query_params}
-    search, _ = link.from_link(params, resources.known(gallery))
+    search, _ = link.from_link(params, shared.known(gallery))
     if not search.asked:
         search = st.session_state.get("search-now") or Search()
     if not search.asked:
         return None, []
     try:
-        return search, mapping.marks(of, search, mapping.hits(gallery, search))
+        return search, map_points.marks(of, search, map_points.hits(gallery, search))
     except CxrError as error:
         st.info(f"The last search is not marked: {plain(str(error))}.", icon=":material/info:")
         return None, []
@@ -111,7 +112,7 @@ def explore(
     """The map, what the pointer rests on, and what is selected."""
     left, right = st.columns([4, 1], gap="medium")
     with left:
-        points, colours = mapping.points(of, by, labels)
+        points, colours = map_points.points(of, by, labels)
         key = f"map-scatter-{of.map.method}"
         start = _outline_at_arrival(key)
         shown = scatter.scatter(
@@ -136,7 +137,7 @@ def explore(
         peek(gallery, of, shown.get("peek"), labels)
         if search is not None:
             st.caption(plain(f"Marked: {_asked(search)} (?) and its hits by rank."))
-    selection(gallery, of, mapping.surrounded(of, outline), labels)
+    selection(gallery, of, map_points.surrounded(of, outline), labels)
 
 
 def _nothing() -> None:

@@ -13,12 +13,13 @@ from ingest.encoders import Encoder
 from store import Gallery
 from store.analysis import map, projection
 from store.analysis.map import Map
-from ui.board import resources, scatter
+from ui.board import scatter
 from ui.board.answer import answer
 from ui.board.asked import Search
 from ui.board.colouring import Colouring, colouring
 from ui.board.markup import Labels
-from ui.board.resources import Key
+from ui.dashboard import shared
+from ui.dashboard.shared import Key
 
 NEAREST = "nearest cosine"
 #: Columns that tell nothing as a colour: nearly every film has a value of its own.
@@ -54,7 +55,7 @@ def methods(gallery: Gallery) -> list[str]:
     """Maps to choose from: those that were kept, and PCA, which needs no waiting."""
     changed = tuple(map.changed(gallery, method) for method in projection.METHODS)
     return list(
-        dict.fromkeys([*reversed(_kept(resources.key(gallery), changed, gallery)), projection.PCA])
+        dict.fromkeys([*reversed(_kept(shared.key(gallery), changed, gallery)), projection.PCA])
     )
 
 
@@ -69,7 +70,7 @@ def drawn(gallery: Gallery, method: str) -> Drawn:
     Raises:
         BadQuery: there is no such map.
     """
-    return _drawn(resources.key(gallery), method, map.changed(gallery, method), gallery)
+    return _drawn(shared.key(gallery), method, map.changed(gallery, method), gallery)
 
 
 @st.cache_resource(max_entries=4, show_spinner="Laying out the map …")
@@ -122,9 +123,9 @@ def hits(gallery: Gallery, search: Search) -> list[str]:
     if search.upload is not None:
         vector = search.upload.vector
     elif search.text is not None:
-        using: Encoder = resources.encoder(gallery.stamp)
-        vector = resources.text_vector(using, search.text)
-    found = answer(gallery, search, vector, resources.films(gallery, search.filters))
+        using: Encoder = shared.encoder(gallery.stamp)
+        vector = shared.text_vector(using, search.text)
+    found = answer(gallery, search, vector, shared.films(gallery, search.filters))
     return [*([search.id] if search.id else []), *(hit.row.id for hit in found.hits)]
 
 

@@ -7,15 +7,16 @@ import shlex
 import streamlit as st
 
 from store import CxrError, Gallery
-from ui.board import frame, link, markup, resources
+from ui.board import link, markup
 from ui.board.markup import Labels, plain
+from ui.dashboard import layout, shared
 
 
 def main() -> None:
     """Draw the page."""
-    gallery = resources.gallery()
+    gallery = shared.gallery()
     st.title("What is loaded")
-    counts = resources.facets(gallery, {})
+    counts = shared.facets(gallery, {})
     with st.container(horizontal=True):
         st.metric("Films", f"{len(gallery):,}", border=True)
         st.metric("Table version", str(gallery.table_version), border=True)
@@ -38,13 +39,13 @@ def facts(gallery: Gallery) -> None:
     st.html(
         '<div class="cxr">' + "".join(markup.fact(name, value) for name, value in rows) + "</div>"
     )
-    if not resources.encoder_is_near(stamp):
+    if not shared.encoder_is_near(stamp):
         st.caption("The encoder is looked for when a text or an upload needs it.")
         return
     try:
-        found = resources.encoder(stamp)
+        found = shared.encoder(stamp)
     except CxrError as error:
-        frame.encoder_problem(error, gallery)
+        layout.encoder_problem(error, gallery)
     else:
         words = "texts and uploads" if found.supports_text else "uploads; it understands no text"
         st.success(
@@ -55,10 +56,10 @@ def facts(gallery: Gallery) -> None:
 def films(gallery: Gallery, labels: Labels) -> None:
     """Films per label and split."""
     st.subheader("Films per label and split")
-    splits = list(resources.facets(gallery, {})["split"])
+    splits = list(shared.facets(gallery, {})["split"])
     names = labels.names[:50]
-    columns = [resources.facets(gallery, {"split": (split,)})["label"] for split in splits]
-    everywhere = resources.facets(gallery, {})["label"]
+    columns = [shared.facets(gallery, {"split": (split,)})["label"] for split in splits]
+    everywhere = shared.facets(gallery, {})["label"]
     table = [
         [name, *(f"{column.get(name, 0):,}" for column in columns), f"{everywhere[name]:,}"]
         for name in names
@@ -66,14 +67,14 @@ def films(gallery: Gallery, labels: Labels) -> None:
     table.append(
         [
             "films",
-            *(f"{resources.films(gallery, {'split': (split,)}):,}" for split in splits),
+            *(f"{shared.films(gallery, {'split': (split,)}):,}" for split in splits),
             f"{len(gallery):,}",
         ]
     )
     st.html(markup.table(["", *splits, "everywhere"], table, strong=len(table) - 1))
     if len(labels.names) > len(names):
         st.caption(f"The first {len(names)} of {len(labels.names)} labels.")
-    datasets = resources.facets(gallery, {})["dataset"]
+    datasets = shared.facets(gallery, {})["dataset"]
     if datasets:
         listed = ", ".join(f"{plain(name)} ({count:,})" for name, count in datasets.items())
         st.caption(f"Data sets: {listed}")
@@ -86,7 +87,7 @@ def commands(gallery: Gallery) -> None:
         "Run this in another terminal. Every open page follows within seconds; "
         "films that are known are not encoded again."
     )
-    st.code(frame.ingest_command(gallery.uri), language=None, wrap_lines=True)
+    st.code(layout.ingest_command(gallery.uri), language=None, wrap_lines=True)
     store = shlex.quote(gallery.uri)
     with st.expander("Look after it", icon=":material/terminal:"):
         st.code(
@@ -100,7 +101,7 @@ def about() -> None:
     st.subheader("How to read it")
     st.markdown(
         f"""
-- **{frame.CARE}.** Films with the same label are not clinically equivalent.
+- **{layout.CARE}.** Films with the same label are not clinically equivalent.
 - **The number on a film is a cosine** between two vectors: 1 is the same direction. It is not a
   probability, and it is not comparable between encoders or between sentences and images.
 - **Search is exact**: every film that passes the filters is compared with the query.

@@ -9,8 +9,8 @@ from typing import Any
 
 import streamlit as st
 
-from ui import signin
 from ui.board.markup import plain
+from ui.dashboard import sign_in
 
 #: Headers that a proxy adds: whoever asks is not necessarily on this machine.
 _FORWARDED = ("X-Forwarded-For", "X-Forwarded-Host", "X-Real-Ip", "Forwarded", "Via")
@@ -28,7 +28,7 @@ def admitted() -> bool:
     if not st.user.is_logged_in:
         _page(_sign_in)
         return False
-    if not signin.enters(_user(), _visitors()):
+    if not sign_in.enters(_user(), _visitors()):
         _page(_stranger)
         return False
     with st.sidebar, st.container(key="who"):
@@ -46,7 +46,7 @@ def may_write() -> bool:
     if not os.environ.get("CXR_ALLOW_INGEST"):
         return False
     if needs_sign_in():
-        return bool(st.user.is_logged_in) and signin.curates(_user(), _visitors())
+        return bool(st.user.is_logged_in) and sign_in.curates(_user(), _visitors())
     headers = st.context.headers
     return not os.environ.get("CXR_PUBLIC_URL") and not any(name in headers for name in _FORWARDED)
 

@@ -15,7 +15,7 @@ from store.analysis.compare import Comparison, compare
 from store.evaluation import per_query
 from store.evaluation.per_query import ByQuery
 from store.mirror import fields
-from ui.board import resources, working
+from ui.dashboard import background, shared
 from ui.peers import Peer
 
 #: Above so many pairs of query and film neither mAP nor the raw-pixel floor is worked out.
@@ -64,7 +64,7 @@ def by_search(of: Gallery) -> bool:
 
 def known(of: Gallery, asked: Question) -> bool:
     """Whether the answer is there already."""
-    return working.known(("evaluation", resources.key(of), asked))
+    return background.known(("evaluation", shared.key(of), asked))
 
 
 def evaluation(of: Gallery, asked: Question) -> dict[str, Any]:
@@ -75,8 +75,8 @@ def evaluation(of: Gallery, asked: Question) -> dict[str, Any]:
         NothingToMeasure: every film shares a label with every query.
     """
     floors = BASELINES if asked.whole else {}
-    return working.result(
-        ("evaluation", resources.key(of), asked),
+    return background.result(
+        ("evaluation", shared.key(of), asked),
         "Every query asks the gallery",
         lambda told: per_query.measure(
             of,
@@ -92,8 +92,8 @@ def evaluation(of: Gallery, asked: Question) -> dict[str, Any]:
 
 def by_query(of: Gallery, asked: Question) -> ByQuery:
     """What each query found."""
-    return working.result(
-        ("by query", resources.key(of), asked),
+    return background.result(
+        ("by query", shared.key(of), asked),
         "Query by query",
         lambda told: per_query.of_gallery(
             of, asked.protocol, asked.depths, **asked._sides, progress=told
@@ -119,8 +119,8 @@ def compared(of: Gallery, rival: str, asked: Question) -> Comparison:
     """
     other = _open(rival)
     other.refresh()
-    return working.result(
-        ("compared", resources.key(of), rival, other.table_version, asked),
+    return background.result(
+        ("compared", shared.key(of), rival, other.table_version, asked),
         "Both stores are asked",
         lambda told: compare(
             of, other, asked.protocol, asked.depths, **asked._sides, progress=told

@@ -6,10 +6,11 @@ import streamlit as st
 
 from ingest.encoders import Encoder
 from store import CxrError, Gallery
-from ui.board import filtering, frame, history, limits, link, resources, results, uploads, visit
+from ui.board import filtering, history, link, results, uploads, visit
 from ui.board.link import Search
 from ui.board.markup import Labels, plain
 from ui.board.ranges import Known
+from ui.dashboard import layout, limits, shared
 
 PROMPTS = (
     "pneumonia opacity in lungs",
@@ -21,9 +22,9 @@ PROMPTS = (
 
 def main() -> None:
     """Draw the page."""
-    gallery = resources.gallery()
-    labels = Labels(resources.facets(gallery, {})["label"])
-    known = resources.known(gallery)
+    gallery = shared.gallery()
+    labels = Labels(shared.facets(gallery, {})["label"])
+    known = shared.known(gallery)
     search = visit.now(known)
     st.title("Find similar chest films")
     encoder = _encoder(gallery, search)
@@ -32,7 +33,7 @@ def main() -> None:
     for note in visit.notes():
         st.info(plain(note), icon=":material/info:")
     if isinstance(encoder, CxrError):
-        frame.encoder_problem(encoder, gallery)
+        layout.encoder_problem(encoder, gallery)
     answerable = search.text is None or isinstance(encoder, Encoder)
     if search.asked and answerable:
         results.show(gallery, encoder, search, labels)
@@ -42,10 +43,10 @@ def main() -> None:
 
 def _encoder(gallery: Gallery, search: Search) -> Encoder | CxrError | None:
     """The encoder, or what is wrong with it; None where looking would be slow and is not needed."""
-    if search.text is None and not resources.encoder_is_near(gallery.stamp):
+    if search.text is None and not shared.encoder_is_near(gallery.stamp):
         return None
     try:
-        return resources.encoder(gallery.stamp)
+        return shared.encoder(gallery.stamp)
     except CxrError as error:
         return error
 
@@ -118,9 +119,9 @@ def ways_in(gallery: Gallery, encoder: Encoder | CxrError | None) -> None:
 def _take(gallery: Gallery, name: str, data: bytes) -> None:
     with st.spinner("Reading the film …"):
         try:
-            uploads.take(name, data, resources.encoder(gallery.stamp))
+            uploads.take(name, data, shared.encoder(gallery.stamp))
         except CxrError as error:
-            frame.encoder_problem(error, gallery)
+            layout.encoder_problem(error, gallery)
             return
     st.rerun()
 

@@ -1,8 +1,8 @@
 """The process behind ``cxr serve``: Streamlit, and a thread that warms up what searches need.
 
-    python -P -m ui.server run ui/served.py [Streamlit's options]
+    python -P -m ui.dashboard.server run ui/dashboard/served.py [Streamlit's options]
 
-``python -m streamlit run ui/dashboard.py`` serves the same pages; its first visitors wait for
+``python -m streamlit run ui/dashboard/app.py`` serves the same pages; its first visitors wait for
 what is loaded ahead of them here.
 """
 
@@ -15,7 +15,7 @@ def main() -> None:
     """Serve until the process is told to end."""
     from streamlit.web import cli
 
-    from ui.board import warming
+    from ui.dashboard import warming
 
     warming.start()
     sys.argv[0] = "streamlit"

@@ -32,16 +32,17 @@ def warm() -> None:
     # Streamlit's caches warn that nobody is visiting, which is so.
     for name in ("scriptrunner_utils.script_run_context", "caching.cache_data_api"):
         logging.getLogger(f"streamlit.runtime.{name}").addFilter(_not_ours)
-    from ui.board import resources, results  # noqa: F401 - what a page imports
+    from ui.board import results  # noqa: F401 - what a page imports
+    from ui.dashboard import shared
 
     with suppress(CxrError):
-        gallery = resources.gallery()
+        gallery = shared.gallery()
         if len(gallery):
-            resources.known(gallery)
+            shared.known(gallery)
             gallery.thumbnails([hit.row.id for hit in gallery.search_by_id(gallery.ids()[0], 1)])
         drawn.wait(_PATIENCE_S)
-        if resources.encoder_is_near(gallery.stamp):
-            _once(resources.encoder(gallery.stamp))
+        if shared.encoder_is_near(gallery.stamp):
+            _once(shared.encoder(gallery.stamp))
     # The model and the libraries stay for good: later collections need not walk through them.
     gc.collect()
     gc.freeze()

@@ -6,17 +6,18 @@ import streamlit as st
 
 from ingest.job.file_memory import read_status
 from store import CxrError, Gallery, StoreNotFound
-from ui.board import access, adding, batches, jobs, markup, resources
+from ui.board import adding, batches, jobs, markup
 from ui.board.markup import plain
+from ui.dashboard import access, shared
 
 _OPEN, _UNDO = "open-jobs", "undo-asked"
 
 
 def main() -> None:
     """Draw the page."""
-    uri = resources.store_uri()
+    uri = shared.store_uri()
     try:
-        gallery = resources.gallery()
+        gallery = shared.gallery()
     except StoreNotFound:
         gallery = None
     jobs.tidy(uri)
@@ -151,11 +152,11 @@ def undo(gallery: Gallery, batch: str) -> None:
 
 def _films(gallery: Gallery, batch: str) -> int:
     """Films that a batch wrote last and that are still there."""
-    return _counted(resources.key(gallery), batch, gallery)
+    return _counted(shared.key(gallery), batch, gallery)
 
 
 @st.cache_data(max_entries=1024, show_spinner=False)
-def _counted(key: resources.Key, batch: str, _gallery: Gallery) -> int:
+def _counted(key: shared.Key, batch: str, _gallery: Gallery) -> int:
     return _gallery.delete(batch=batch, dry_run=True)
 
 

@@ -12,8 +12,9 @@ from store import BadQuery, Gallery
 from store.analysis import audit
 from store.analysis.audited import Doubt, Doubtful, Film, Glance, Group, Near, NearPair
 from store.analysis.near_pairs import Progress
-from ui.board import drawings, lists, markup, resources, shelf, working
+from ui.board import drawings, lists, markup, shelf
 from ui.board.markup import Labels, plain
+from ui.dashboard import background, shared
 
 T = TypeVar("T")
 
@@ -32,8 +33,8 @@ _WIDE = 340
 
 def main() -> None:
     """Draw the page."""
-    gallery = resources.gallery()
-    labels = Labels(resources.facets(gallery, {})["label"])
+    gallery = shared.gallery()
+    labels = Labels(shared.facets(gallery, {})["label"])
     st.html(drawings.STYLE)
     st.title("What is doubtful here?")
     chosen = st.segmented_control(
@@ -53,12 +54,12 @@ def found(
     gallery: Gallery, key: Sequence[Hashable], title: str, work: Callable[[Progress], T]
 ) -> T | None:
     """A computation over the whole gallery, once per table version; None until it is asked for."""
-    whole = ("audit", resources.key(gallery), *key)
-    if len(gallery) > _AT_ONCE and not working.known(whole):
+    whole = ("audit", shared.key(gallery), *key)
+    if len(gallery) > _AT_ONCE and not background.known(whole):
         st.write(f"This compares all {markup.films(len(gallery))} with each other.")
         if not st.button("Compare them", type="primary", key="audit-go"):
             return None
-    return working.result(whole, title, work)
+    return background.result(whole, title, work)
 
 
 def exact(gallery: Gallery, labels: Labels) -> None:
@@ -67,8 +68,8 @@ def exact(gallery: Gallery, labels: Labels) -> None:
         "Same source: one SHA-256, so the same file or the same pixels. Same vector: another "
         "source that the encoder cannot tell apart."
     )
-    whole = ("audit", resources.key(gallery), "exact")
-    groups: tuple[Group, ...] = working.result(
+    whole = ("audit", shared.key(gallery), "exact")
+    groups: tuple[Group, ...] = background.result(
         whole, "Comparing digests", lambda _: audit.exact(gallery)
     )
     across = [group for group in groups if group.across]
@@ -185,8 +186,8 @@ def _said(one: Doubt, k: int) -> str:
 
 def metadata(gallery: Gallery, labels: Labels) -> None:
     """Counts and gaps per split, and patients in several splits."""
-    whole = ("audit", resources.key(gallery), "glance")
-    glance: Glance = working.result(whole, "Counting", lambda _: audit.glance(gallery))
+    whole = ("audit", shared.key(gallery), "glance")
+    glance: Glance = background.result(whole, "Counting", lambda _: audit.glance(gallery))
     splits = list(glance.rows)
     names = [split or "no split" for split in splits]
     st.subheader("Films and labels per split")

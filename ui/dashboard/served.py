@@ -1,6 +1,6 @@
-"""The dashboard as an application for a web server; ``ui.server`` runs it.
+"""The dashboard as an application for a web server; ``ui.dashboard.server`` runs it.
 
-Streamlit finds ``app`` here. What a page does is in ``dashboard.py``.
+Streamlit finds ``app`` here. What a page does is in ``app.py``.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ from pathlib import Path
 import streamlit as st
 from starlette.middleware import Middleware
 
-from ui import door
+from ui.dashboard import door
 
 door.calm()
 app = st.App(
-    Path(__file__).with_name("dashboard.py"),
+    Path(__file__).with_name("app.py"),
     middleware=[Middleware(door.Door, most=door.room(), files=door.raise_limit())],
 )

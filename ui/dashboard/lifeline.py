@@ -1,4 +1,4 @@
-"""A process that ends with the one that started it: ``python -P -m ui.lifeline MODULE ARGUMENTS``.
+"""A process that ends with the one that started it: ``python -P -m ui.dashboard.lifeline MODULE ARGUMENTS``.
 
 The parent holds the other end of standard input and writes nothing. Whatever ends the parent, a
 signal that nobody can catch included, closes that end, on every system.
@@ -30,7 +30,7 @@ def start(
     """Run a module of ours as a child that lives no longer than this process."""
     # -P: a folder named store or ui where the user stands must not hide our packages.
     return subprocess.Popen(  # noqa: S603
-        [sys.executable, "-P", "-m", "ui.lifeline", module, *arguments],
+        [sys.executable, "-P", "-m", "ui.dashboard.lifeline", module, *arguments],
         env=env,
         stdin=subprocess.PIPE,
         stdout=stdout,

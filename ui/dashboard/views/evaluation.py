@@ -11,8 +11,9 @@ import streamlit as st
 from store import BadQuery, CxrError, Gallery, NothingToMeasure
 from store.evaluation import per_query
 from ui import peers
-from ui.board import drawings, lists, markup, resources, shelf, studies, tables
+from ui.board import drawings, lists, markup, shelf, tables
 from ui.board.markup import plain
+from ui.dashboard import shared, studies
 
 _ALL = "every film"
 _VOTE, _HARDEST, _RIVAL = "Majority vote", "Hardest queries", "Compared with another store"
@@ -27,7 +28,7 @@ _FLOORS = (("#D55E00", "square", "■", [6, 3]), ("#808080", "triangle-up", "▲
 
 def main() -> None:
     """Draw the page."""
-    gallery = resources.gallery()
+    gallery = shared.gallery()
     st.html(drawings.STYLE)
     st.title("How often do neighbours share a label?")
     st.caption(
@@ -35,7 +36,7 @@ def main() -> None:
         "over the queries, with 95 % bootstrap intervals. It measures whether labels agree, "
         "not whether films are clinically equivalent."
     )
-    splits = list(resources.facets(gallery, {})["split"])
+    splits = list(shared.facets(gallery, {})["split"])
     queries, searched = choose(splits)
     split = None if queries == _ALL else queries
     protocol(
@@ -61,7 +62,7 @@ def main() -> None:
     command = ["cxr", "evaluate", "--split", split or "all"]
     if split is not None and searched is not None:
         command += ["--gallery-split", searched]
-    command += ["--k", ",".join(map(str, resources.DEPTHS)), "--store", gallery.uri]
+    command += ["--k", ",".join(map(str, shared.DEPTHS)), "--store", gallery.uri]
     st.code(shlex.join(command), language=None, wrap_lines=True)
 
 
@@ -94,10 +95,10 @@ def protocol(
 ) -> None:
     """One protocol: table, chart, confusion, hardest queries, the other store."""
     st.subheader(title)
-    asking = resources.films(gallery, {"split": (split,)} if split else {})
+    asking = shared.films(gallery, {"split": (split,)} if split else {})
     place = searched or split
-    inside = resources.films(gallery, {"split": (place,)} if place else {})
-    depths = tables.fitting(resources.DEPTHS, inside)
+    inside = shared.films(gallery, {"split": (place,)} if place else {})
+    depths = tables.fitting(shared.DEPTHS, inside)
     asked = studies.Question(name, depths, split, searched, asking * inside)
     try:
         if not depths:
@@ -119,7 +120,7 @@ def protocol(
 def figures(gallery: Gallery, asked: studies.Question, found: dict[str, Any]) -> None:
     """Precision@k beside floors and peers, as a table and as a chart."""
     encoder = gallery.stamp.name
-    datasets = set(resources.facets(gallery, {})["dataset"])
+    datasets = set(shared.facets(gallery, {})["dataset"])
     others = peers.beside(asked.protocol, datasets, asked.split, found["queries"])
     left, right = st.columns([3, 2], gap="large")
     with left:
@@ -211,7 +212,7 @@ def hardest(gallery: Gallery, asked: studies.Question) -> None:
         one.id: f"P@{k} {one.precision:.2f}; nearest wrong neighbour {one.wrong:.3f}"
         for one in hard
     }
-    labels = markup.Labels(resources.facets(gallery, {})["label"])
+    labels = markup.Labels(shared.facets(gallery, {})["label"])
     where = {"split": asked.other} if asked.other else {"split": asked.split} if asked.split else {}
     shelf.films(
         gallery,

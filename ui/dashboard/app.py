@@ -1,4 +1,4 @@
-"""The dashboard. Run by ``cxr serve``, or: ``python -m streamlit run ui/dashboard.py``.
+"""The dashboard. Run by ``cxr serve``, or: ``python -m streamlit run ui/dashboard/app.py``.
 
 Settings come from the environment: CXR_STORE (the gallery), CXR_ENCODER, CXR_DEVICE.
 """
@@ -8,7 +8,8 @@ from __future__ import annotations
 import streamlit as st
 
 from store import CxrError
-from ui.board import access, frame, markup, visit, warming
+from ui.board import markup, visit
+from ui.dashboard import access, layout, warming
 
 st.set_page_config(
     page_title="cxr-retrieval",
@@ -62,18 +63,18 @@ page = st.navigation(
     ],
     position="top",
 )
-gallery = frame.opened()
+gallery = layout.opened()
 if gallery is not None:
-    frame.warn(gallery)
+    layout.warn(gallery)
     here, before = page.title, st.session_state.get("page")
     st.session_state["page"] = here
     visit.arrive(here == "Search", before == "Search")
     try:
         page.run()
     except CxrError as error:
-        frame.problem(error)
-elif page.title == batches.title and not frame.broken():
+        layout.problem(error)
+elif page.title == batches.title and not layout.broken():
     page.run()  # the first films may come in through it
-frame.status(gallery)
-frame.follow()
+layout.status(gallery)
+layout.follow()
 warming.drawn.set()

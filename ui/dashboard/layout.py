@@ -17,7 +17,8 @@ from store import (
     StoreNotFound,
     TextUnsupported,
 )
-from ui.board import markup, resources
+from ui.board import markup
+from ui.dashboard import shared
 from ui.opening import manner
 
 CARE = "Research and education only, not for diagnosis"
@@ -30,7 +31,7 @@ _SYNTHETIC = "synthetic-cohort"
 def opened() -> Gallery | None:
     """The gallery to show, or None after a problem page was drawn instead."""
     try:
-        gallery = resources.newest()
+        gallery = shared.newest()
         rows = len(gallery)
     except CxrError as error:
         st.session_state[_SHOWN] = None
@@ -46,7 +47,7 @@ def opened() -> Gallery | None:
 def broken() -> bool:
     """Whether there is a gallery that cannot be read, rather than none yet."""
     try:
-        resources.gallery()
+        shared.gallery()
     except StoreNotFound:
         return False
     except CxrError:
@@ -56,7 +57,7 @@ def broken() -> bool:
 
 def warn(gallery: Gallery) -> None:
     """The loud lines over every page: films that are not real, answers that are not exact."""
-    if _SYNTHETIC in resources.facets(gallery, {})["dataset"]:
+    if _SYNTHETIC in shared.facets(gallery, {})["dataset"]:
         from ingest.sources.synthetic import SYNTHETIC_NOTICE
 
         st.warning(f"**{markup.plain(SYNTHETIC_NOTICE)}**", icon=":material/science:")
@@ -68,7 +69,7 @@ def status(gallery: Gallery | None) -> None:
     """The small permanent line."""
     parts = [CARE]
     if gallery is not None:
-        names = ", ".join(resources.facets(gallery, {})["dataset"]) or "gallery"
+        names = ", ".join(shared.facets(gallery, {})["dataset"]) or "gallery"
         stamp = gallery.stamp
         parts += [
             f"{names}: {len(gallery):,} films",
@@ -83,7 +84,7 @@ def status(gallery: Gallery | None) -> None:
 def follow() -> None:
     """Look for new batches; draw the page again when the table moved, appeared or broke."""
     try:
-        version = resources.key(resources.newest())
+        version = shared.key(shared.newest())
     except CxrError:
         version = None
     if version != st.session_state.get(_SHOWN):
@@ -96,7 +97,7 @@ def _say_what_came(gallery: Gallery, rows: int) -> None:
         change = f"{rows - before:+,} films" if rows > before else f"{before - rows:,} films fewer"
         st.toast(f"The gallery changed: {change}, now {rows:,}.", icon=":material/sync:")
     st.session_state["shown-rows"] = rows
-    st.session_state[_SHOWN] = resources.key(gallery)
+    st.session_state[_SHOWN] = shared.key(gallery)
 
 
 def empty(gallery: Gallery) -> None:
@@ -118,7 +119,7 @@ def serve_command(uri: str, encoder: str) -> str:
 
 def problem(error: CxrError) -> None:
     """A page in place of the gallery: what is wrong, in full, and what to run."""
-    uri = resources.store_uri()
+    uri = shared.store_uri()
     if isinstance(error, StoreNotFound):
         st.header("No gallery here yet")
         st.write("Make one from another terminal. This page follows by itself.")
