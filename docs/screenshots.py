@@ -21,7 +21,7 @@ from PIL import Image
 from playwright.sync_api import Browser
 
 from tests.ui.browser import chromium, serving
-from ui.board import inbox, jobs
+from ui.dashboard.batches import inbox, jobs
 
 if TYPE_CHECKING:
     from store import Gallery

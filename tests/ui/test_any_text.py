@@ -19,7 +19,8 @@ from tests.ingest.fakes import FakeEncoder
 from tests.ingest.films import png
 from tests.ui import films, page
 from tests.ui.running import Cxr
-from ui.board import carry, inbox, link, lists, markup
+from ui.board import carry, link, lists, markup
+from ui.dashboard.batches import inbox
 from ui.export import export
 
 TEXTS = [

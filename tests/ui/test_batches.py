@@ -26,8 +26,9 @@ from store import Gallery, UsageError
 from tests.ui import browser, films
 from tests.ui.page import opened
 from tests.ui.visitor import Visitor
-from ui.board import batches, inbox, jobs
 from ui.dashboard import access
+from ui.dashboard.batches import entries as batches
+from ui.dashboard.batches import inbox, jobs
 
 NAMES = [
     "../../etc/passwd",

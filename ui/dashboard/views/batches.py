@@ -6,9 +6,10 @@ import streamlit as st
 
 from ingest.job.file_memory import read_status
 from store import CxrError, Gallery, StoreNotFound
-from ui.board import adding, batches, jobs, markup
+from ui.board import markup
 from ui.board.markup import plain
 from ui.dashboard import access, shared
+from ui.dashboard.batches import entries, form, jobs
 
 _OPEN, _UNDO = "open-jobs", "undo-asked"
 
@@ -27,7 +28,7 @@ def main() -> None:
             "Films come in batches. A batch runs by itself, also when this page is closed; every "
             "open window follows it within seconds, and searches go on meanwhile."
         )
-    adding.form(uri, gallery)
+    form.form(uri, gallery)
     running(uri)
     if gallery is not None:
         listing(gallery)
@@ -44,7 +45,7 @@ def running(uri: str) -> None:
     status = read_status(uri)
     for job in reversed(found):
         if job.open:
-            _one(uri, job, batches.progress(status, job.batch))
+            _one(uri, job, entries.progress(status, job.batch))
     for job in [job for job in found if job.state in ("failed", "cut off")][:3]:
         why = job.message or "its process was killed; what it wrote stays, the rest is not added"
         with st.container(horizontal=True, vertical_alignment="center"):
@@ -74,13 +75,13 @@ def _one(uri: str, job: jobs.Job, far: tuple[float, str] | None) -> None:
 def listing(gallery: Gallery) -> None:
     """What came when, from where, how many; one of them in detail."""
     st.subheader("What came in")
-    found = batches.newest(gallery.uri)
+    found = entries.newest(gallery.uri)
     if not found:
         st.caption("No batch left notes here yet.")
         return
-    lines = [batches.line(one, _films(gallery, one["batch"]), gallery.uri) for one in found]
-    st.html(markup.table(batches.HEAD, lines))
-    others = batches.rest(gallery, found, lambda batch: _films(gallery, batch))
+    lines = [entries.line(one, _films(gallery, one["batch"]), gallery.uri) for one in found]
+    st.html(markup.table(entries.HEAD, lines))
+    others = entries.rest(gallery, found, lambda batch: _films(gallery, batch))
     if others > 0:
         st.caption(f"{others:,} films came before these batches, or with none that left notes.")
     # A choice of its own for every newest batch, so that what just came in is looked at.
@@ -89,13 +90,13 @@ def listing(gallery: Gallery) -> None:
         "Look at a batch", list(names), key=f"batch-chosen-{found[0]['batch']}", width=420
     )
     entry, films = names[batch], _films(gallery, batch)
-    if changes := batches.changes(entry):
+    if changes := entries.changes(entry):
         st.write(f"Changed in films that were here: {plain(changes)}.")
-    if reasons := batches.reasons(entry):
+    if reasons := entries.reasons(entry):
         st.write(f"Refused: {plain(reasons)}.")
-        rows, table = batches.refusals(gallery.uri, batch)
+        rows, table = entries.refusals(gallery.uri, batch)
         if table is not None:
-            st.html(batches.refusal_table(rows))
+            st.html(entries.refusal_table(rows))
             st.download_button(
                 "All refusals as CSV",
                 table,
@@ -131,18 +132,18 @@ def undo(gallery: Gallery, batch: str) -> None:
     """Count first, then ask, then remove."""
     told = gallery.undo(batch, dry_run=True)
     st.write(
-        f"**{plain(batch)}**: {batches.undo_sentence(told, done=False)}. "
+        f"**{plain(batch)}**: {entries.undo_sentence(told, done=False)}. "
         "There is no way to undo an undo: add the films again."
     )
     with st.container(horizontal=True):
         if st.button("Undo the batch", type="primary", key="undo-yes"):
             if access.may_write():
                 try:
-                    found = batches.undo(gallery.uri, batch)
+                    found = entries.undo(gallery.uri, batch)
                 except CxrError as error:
                     st.error(plain(str(error)), icon=":material/error:")
                     return
-                st.toast(f"{batches.undo_sentence(found, done=True)}.", icon=":material/undo:")
+                st.toast(f"{entries.undo_sentence(found, done=True)}.", icon=":material/undo:")
             _ask_undo()
             st.rerun()
         if st.button("Keep them", key="undo-no"):

@@ -10,7 +10,7 @@ from ingest.job.file_memory import REJECTION
 from ingest.job.journal import entries, mark_undone, rejections_file
 from ingest.sources.tables.csv_table import csv_bytes, rows_of
 from store import Gallery, Undone
-from ui.board.inbox import is_inside, without_place
+from ui.dashboard.batches.inbox import is_inside, without_place
 
 #: How many batches and refusals a page shows.
 SHOWN, REFUSALS = 50, 100

@@ -1,6 +1,6 @@
 """Ingestions that the dashboard asked for: one note and one lock each. No Streamlit here.
 
-Each runs in a process of its own (``ui.board.runner``), one after another, so that a page that is
+Each runs in a process of its own (``ui.dashboard.batches.runner``), one after another, so that a page that is
 closed or a server that ends takes no batch with it.
 """
 
@@ -19,7 +19,7 @@ from shutil import rmtree
 from typing import Any
 
 from ingest.job.file_memory import file_name, read_json, state_folder, write_json
-from ui.board.inbox import inbox
+from ui.dashboard.batches.inbox import inbox
 
 try:
     import fcntl
@@ -88,7 +88,7 @@ def start(
     write_json(path, note)
     # Spawned, with a session of its own: Ctrl-C in the server's terminal does not reach it.
     subprocess.Popen(  # noqa: S603
-        [sys.executable, "-P", "-m", "ui.board.runner", str(path)],
+        [sys.executable, "-P", "-m", "ui.dashboard.batches.runner", str(path)],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

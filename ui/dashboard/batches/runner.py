@@ -1,4 +1,4 @@
-"""The process of one ingestion that the dashboard asked for: ``python -m ui.board.runner NOTE``.
+"""The process of one ingestion that the dashboard asked for: ``python -m ui.dashboard.batches.runner NOTE``.
 
 Waits for its turn (one at a time), runs ``cxr ingest``, notes how it ended, and takes the dropped
 films away.
@@ -16,10 +16,10 @@ from shutil import rmtree
 from typing import Any
 
 from ingest.job.file_memory import file_name, read_json, write_json
-from ui.board import jobs
-from ui.board.inbox import inbox, without_place
 from ui.commands.politeness import give_way
 from ui.dashboard import lifeline
+from ui.dashboard.batches import jobs
+from ui.dashboard.batches.inbox import inbox, without_place
 
 #: Between two looks at the child, at the queue and at the stop file.
 _POLL_S = 0.2
