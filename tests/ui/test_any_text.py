@@ -19,8 +19,9 @@ from tests.ingest.fakes import FakeEncoder
 from tests.ingest.films import png
 from tests.ui import films, page
 from tests.ui.running import Cxr
-from ui.board import carry, link, lists, markup
+from ui.board import carry, link, lists
 from ui.dashboard.batches import inbox
+from ui.dashboard.components import html
 from ui.export import export
 
 TEXTS = [
@@ -189,7 +190,7 @@ def test_on_the_dashboard(full: tuple[Gallery, Path], monkeypatch: pytest.Monkey
         assert not test.exception
         shown = "\n".join(one.value for one in test.get("html"))
         assert "<img src=x" not in shown
-        assert markup.escape(" ".join(id_.split()))[:20] in " ".join(shown.split())
+        assert html.escape(" ".join(id_.split()))[:20] in " ".join(shown.split())
     label = "' OR 1=1 --"
     test = page.opened(
         monkeypatch, Path(gallery.uri), encoder, {"id": "0/left 2''", "label": label}

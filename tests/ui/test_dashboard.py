@@ -17,7 +17,8 @@ from tests.ui.page import APP, opened
 
 streamlit = pytest.importorskip("streamlit")
 
-from ui.board import answer, link, markup, tables  # noqa: E402
+from ui.board import answer, link, tables
+from ui.dashboard.components import html as markup  # noqa: E402
 
 NASTY = "<script>alert(1)</script> ![x](http://evil.example/x.png) ' OR 1=1 -- \x00 😀"
 

@@ -24,10 +24,11 @@ from streamlit.testing.v1 import AppTest  # noqa: E402
 
 from ingest.sources.tables.csv_table import csv_bytes  # noqa: E402
 from ui import peers  # noqa: E402
-from ui.board import lists, scatter
-from ui.board.colouring import MISSING, colouring  # noqa: E402
+from ui.board import lists
 from ui.cli import app as cli  # noqa: E402
 from ui.dashboard import background, studies  # noqa: E402
+from ui.dashboard.components import scatter
+from ui.dashboard.components.colouring import MISSING, colouring  # noqa: E402
 
 APP = Path(__file__).parents[2] / "ui" / "dashboard.py"
 

@@ -8,9 +8,9 @@ from store import Gallery
 from ui.board import link, visit
 from ui.board.answer import similar_ids, ways_out
 from ui.board.asked import Search
-from ui.board.markup import films, plain
 from ui.board.ranges import column, said
 from ui.dashboard import shared
+from ui.dashboard.components.html import films, plain
 
 
 def unknown(gallery: Gallery, search: Search) -> None:

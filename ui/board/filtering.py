@@ -12,9 +12,9 @@ from store.table.ranges import Range
 from ui.board import ranges, visit
 from ui.board.asked import FACETS, Search
 from ui.board.link import cut
-from ui.board.markup import plain
 from ui.board.ranges import AGE, OWN, Choice, Known, column
 from ui.dashboard import shared
+from ui.dashboard.components.html import plain
 
 #: Filters that say nothing where every film has the same value.
 _ALIKE = ("dataset", "view", "sex")

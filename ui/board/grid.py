@@ -5,12 +5,13 @@ from __future__ import annotations
 import streamlit as st
 
 from store import Row
-from ui.board import markup, visit
+from ui.board import visit
 from ui.board.answer import Answer, badges
 from ui.board.asked import Search, pages
 from ui.board.link import cut
-from ui.board.markup import Labels, Scale, films, plain
 from ui.board.ranges import column, said
+from ui.dashboard.components import html
+from ui.dashboard.components.html import Labels, Scale, films, plain
 
 #: Narrowest a film is drawn with its frame, in CSS pixels; two fit side by side on a phone.
 FILM_WIDTH = 180
@@ -39,7 +40,7 @@ def hits(search: Search, found: Answer, labels: Labels, learnt: frozenset[tuple[
     grid = st.grid("auto", min_column_width=FILM_WIDTH, border=True, key="hits")
     for hit, marks in zip(found.hits, said, strict=True):
         with grid.cell():
-            st.html(markup.hit(hit, found.thumbnails[hit.row.id], labels, scale, marks))
+            st.html(html.hit(hit, found.thumbnails[hit.row.id], labels, scale, marks))
             _actions(hit.row)
     _pages(search, found)
 
@@ -48,11 +49,11 @@ def kind_of(search: Search) -> tuple[Scale, str]:
     """The scale of a search's cosines, and what it compares."""
     if search.text is not None:
         if search.marks:
-            return markup.COMBINED_SCALE, "sentence and images combined, to image"
-        return markup.TEXT_SCALE, "sentence to image"
+            return html.COMBINED_SCALE, "sentence and images combined, to image"
+        return html.TEXT_SCALE, "sentence to image"
     if search.marks:
-        return markup.IMAGE_SCALE, "combined images to image"
-    return markup.IMAGE_SCALE, "image to image"
+        return html.IMAGE_SCALE, "combined images to image"
+    return html.IMAGE_SCALE, "image to image"
 
 
 def chips(search: Search) -> None:

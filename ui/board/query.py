@@ -7,10 +7,11 @@ from dataclasses import fields
 import streamlit as st
 
 from store.search.relevance_feedback import WEIGHT_MAX, Weights
-from ui.board import markup, visit
+from ui.board import visit
 from ui.board.answer import Answer
 from ui.board.asked import Search
-from ui.board.markup import Labels, films, plain
+from ui.dashboard.components import html
+from ui.dashboard.components.html import Labels, films, plain
 
 _NAMES = {"query": "Weight of query", "like": "of films +", "unlike": "of films −"}
 #: Narrowest a marked film is drawn, in CSS pixels.
@@ -30,27 +31,27 @@ def card(search: Search, found: Answer, labels: Labels) -> None:
 def _described(search: Search, found: Answer, labels: Labels) -> str:
     if found.query is not None:
         row = found.query
-        picture = markup.film(found.thumbnails[row.id], f"query film {row.id}")
+        picture = html.film(found.thumbnails[row.id], f"query film {row.id}")
         parts = (row.view, row.sex, _size(row.width, row.height))
         detail = " · ".join(part for part in parts if part)
-        return markup.query_card(
+        return html.query_card(
             "Query: a film of the gallery",
             row.id,
             detail,
             picture,
-            labels.chips(row) + markup.particulars(row),
+            labels.chips(row) + html.particulars(row),
         )
     if search.upload is not None:
         film = search.upload
-        return markup.query_card(
+        return html.query_card(
             "Query: your film",
             film.name,
             f"{_size(film.width, film.height)} · kept for this visit only, not in the link",
-            markup.film(film.thumbnail, "the uploaded film"),
+            html.film(film.thumbnail, "the uploaded film"),
         )
     if search.text is not None:
-        return markup.query_card("Query: a sentence", f"“{search.text}”", "")
-    return markup.query_card("Query: the marked films", f"{films(len(search.like))} to be like", "")
+        return html.query_card("Query: a sentence", f"“{search.text}”", "")
+    return html.query_card("Query: the marked films", f"{films(len(search.like))} to be like", "")
 
 
 def _marks(search: Search, found: Answer, labels: Labels) -> None:
@@ -61,7 +62,7 @@ def _marks(search: Search, found: Answer, labels: Labels) -> None:
             grid.cell(),
             st.container(horizontal=True, vertical_alignment="center", key=f"marked-{id_}"),
         ):
-            st.html(markup.mark_card(found.marked[id_], found.thumbnails[id_], labels, sign))
+            st.html(html.mark_card(found.marked[id_], found.thumbnails[id_], labels, sign))
             st.button(
                 f"Take the mark off {plain(id_)}",
                 key=f"mark-off-{id_}",

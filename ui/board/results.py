@@ -11,11 +11,12 @@ import streamlit as st
 from ingest.encoders import Encoder
 from store import BadQuery, CxrError, Gallery, UnknownId
 from ui import notices
-from ui.board import absent, grid, link, markup, query, takeaway, visit, why
+from ui.board import absent, grid, link, query, takeaway, visit, why
 from ui.board.answer import Answer, answer, neighbour_labels, present
 from ui.board.asked import Search, pages
-from ui.board.markup import Labels, plain
 from ui.dashboard import layout, shared
+from ui.dashboard.components import html
+from ui.dashboard.components.html import Labels, plain
 
 _STARTERS = 10
 
@@ -37,7 +38,7 @@ def starters(gallery: Gallery, search: Search, labels: Labels) -> None:
     for id_ in chosen:
         row = gallery.row(id_)
         with cells.cell():
-            st.html(markup.film_card(row, pictures[id_], labels))
+            st.html(html.film_card(row, pictures[id_], labels))
             grid.more(row)
 
 
@@ -145,7 +146,7 @@ def neighbours(gallery: Gallery, search: Search, found: Answer, labels: Labels) 
         among = " that pass the other filters" if pool.filters else " of the gallery"
         chosen = " The label filter decided part of the counts."
     st.html(
-        markup.neighbours(
+        html.neighbours(
             lines,
             f"Labels of the {len(found.hits)} neighbours shown",
             f"Upright line and last number: the label's share of all films{among}, which is what "

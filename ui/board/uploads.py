@@ -24,7 +24,8 @@ _TURN, _PASTED = "search-turn", "search-pasted"
 _PASTE_BOX = "box-paste"
 
 _paste = st.components.v2.component(
-    "cxr-retrieval.paste", js=Path(__file__).with_name("paste.js").read_text("utf-8")
+    "cxr-retrieval.paste",
+    js=(Path(__file__).parents[1] / "dashboard" / "components" / "paste.js").read_text("utf-8"),
 )
 
 

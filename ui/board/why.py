@@ -15,9 +15,9 @@ from store.search.relevance_feedback import rocchio
 from ui.board import link, visit
 from ui.board.answer import Answer
 from ui.board.asked import Search
-from ui.board.markup import Labels, plain
-from ui.board.viewer import Pane, viewer
 from ui.dashboard import shared
+from ui.dashboard.components.html import Labels, plain
+from ui.dashboard.components.viewer import Pane, viewer
 
 if TYPE_CHECKING:
     from ingest.encoders.patch_agreement import Agreement

@@ -9,8 +9,8 @@ from typing import Any
 
 import streamlit as st
 
-from ui.board.markup import plain
 from ui.dashboard import sign_in
+from ui.dashboard.components.html import plain
 
 #: Headers that a proxy adds: whoever asks is not necessarily on this machine.
 _FORWARDED = ("X-Forwarded-For", "X-Forwarded-Host", "X-Real-Ip", "Forwarded", "Via")

@@ -8,16 +8,17 @@ from __future__ import annotations
 import streamlit as st
 
 from store import CxrError
-from ui.board import markup, visit
+from ui.board import visit
 from ui.dashboard import access, layout, warming
+from ui.dashboard.components import html
 
 st.set_page_config(
     page_title="cxr-retrieval",
-    page_icon=markup.ICON,
+    page_icon=html.ICON,
     layout="wide",
     initial_sidebar_state="auto",
 )
-st.html(markup.STYLE)
+st.html(html.STYLE)
 if not access.admitted():
     st.stop()
 batches = st.Page(

@@ -17,8 +17,8 @@ from store import (
     StoreNotFound,
     TextUnsupported,
 )
-from ui.board import markup
 from ui.dashboard import shared
+from ui.dashboard.components import html
 from ui.opening import manner
 
 CARE = "Research and education only, not for diagnosis"
@@ -60,9 +60,9 @@ def warn(gallery: Gallery) -> None:
     if _SYNTHETIC in shared.facets(gallery, {})["dataset"]:
         from ingest.sources.synthetic import SYNTHETIC_NOTICE
 
-        st.warning(f"**{markup.plain(SYNTHETIC_NOTICE)}**", icon=":material/science:")
+        st.warning(f"**{html.plain(SYNTHETIC_NOTICE)}**", icon=":material/science:")
     if (said := manner(gallery.describe())) is not None:
-        st.info(markup.plain(said[0].upper() + said[1:] + "."), icon=":material/speed:")
+        st.info(html.plain(said[0].upper() + said[1:] + "."), icon=":material/speed:")
 
 
 def status(gallery: Gallery | None) -> None:
@@ -77,7 +77,7 @@ def status(gallery: Gallery | None) -> None:
             f"table version {gallery.table_version}",
             gallery.uri,
         ]
-    st.bottom.html(markup.status(parts))
+    st.bottom.html(html.status(parts))
 
 
 @st.fragment(run_every=POLL)
@@ -170,4 +170,4 @@ def encoder_problem(error: CxrError, gallery: Gallery) -> None:
 def _sentence(error: CxrError) -> str:
     """A message of the library as a sentence, for Markdown."""
     text = " ".join(str(error).split())
-    return markup.plain(text[:1].upper() + text[1:]) + "."
+    return html.plain(text[:1].upper() + text[1:]) + "."

@@ -8,9 +8,9 @@ from typing import Any
 import streamlit as st
 
 from store import CxrError, Gallery, UsageError
-from ui.board.markup import plain
 from ui.dashboard import access, layout, limits, shared
 from ui.dashboard.batches import inbox, jobs
+from ui.dashboard.components.html import plain
 
 _TURN, _SAID, _DIGESTS = "batch-turn", "batch-said", "batch-digests"
 #: Known films that are named.

@@ -12,9 +12,10 @@ from store import BadQuery, Gallery
 from store.analysis import audit
 from store.analysis.audited import Doubt, Doubtful, Film, Glance, Group, Near, NearPair
 from store.analysis.near_pairs import Progress
-from ui.board import drawings, lists, markup, shelf
-from ui.board.markup import Labels, plain
+from ui.board import lists
 from ui.dashboard import background, shared
+from ui.dashboard.components import drawings, film_list, html
+from ui.dashboard.components.html import Labels, plain
 
 T = TypeVar("T")
 
@@ -56,7 +57,7 @@ def found(
     """A computation over the whole gallery, once per table version; None until it is asked for."""
     whole = ("audit", shared.key(gallery), *key)
     if len(gallery) > _AT_ONCE and not background.known(whole):
-        st.write(f"This compares all {markup.films(len(gallery))} with each other.")
+        st.write(f"This compares all {html.films(len(gallery))} with each other.")
         if not st.button("Compare them", type="primary", key="audit-go"):
             return None
     return background.result(whole, title, work)
@@ -80,7 +81,7 @@ def exact(gallery: Gallery, labels: Labels) -> None:
     )
     with _tools():
         shown = _narrowed(groups, across, "exact")
-        shelf.download("exact-duplicates", lambda: lists.exact(shown), "csv-exact")
+        film_list.download("exact-duplicates", lambda: lists.exact(shown), "csv-exact")
 
     def facts(group: Group) -> list[str]:
         more = len(group.films) - _FILMS
@@ -129,7 +130,7 @@ def near(gallery: Gallery, labels: Labels) -> None:
     if pairs is None:
         return
     st.write(
-        f"**{pairs.total:,}** pairs among {markup.films(pairs.compared)}; "
+        f"**{pairs.total:,}** pairs among {html.films(pairs.compared)}; "
         f"**{pairs.across:,}** across splits (leaks)."
         + (f" The {len(pairs.pairs):,} nearest are listed." * (pairs.total > len(pairs.pairs)))
     )
@@ -137,7 +138,7 @@ def near(gallery: Gallery, labels: Labels) -> None:
         shown = _narrowed(pairs.pairs, [pair for pair in pairs.pairs if pair.across], "near")
         if st.toggle("Leave out exact duplicates", key="audit-inexact"):
             shown = [pair for pair in shown if not pair.same_source]
-        shelf.download("near-duplicates", lambda: lists.near(shown), "csv-near")
+        film_list.download("near-duplicates", lambda: lists.near(shown), "csv-near")
 
     def facts(pair: NearPair) -> list[str]:
         said = [f"cosine {pair.cosine:.4f}"]
@@ -172,9 +173,9 @@ def doubtful(gallery: Gallery, labels: Labels) -> None:
         f"{films.k} neighbours."
         + (f" The first {len(films.films):,} are listed." * (films.total > len(films.films)))
     )
-    shelf.download("doubtful-labels", lambda: lists.doubts(films.films, films.k), "csv-doubts")
+    film_list.download("doubtful-labels", lambda: lists.doubts(films.films, films.k), "csv-doubts")
     said = {one.film.id: _said(one, films.k) for one in films.films}
-    shelf.films(gallery, list(said), labels, "doubts", said=said.__getitem__)
+    film_list.films(gallery, list(said), labels, "doubts", said=said.__getitem__)
 
 
 def _said(one: Doubt, k: int) -> str:
@@ -196,8 +197,8 @@ def metadata(gallery: Gallery, labels: Labels) -> None:
     for label, counts in by_label.values.items():
         shown = [f"{counts[split]:,}\n{counts[split] / glance.rows[split]:.1%}" for split in splits]
         rows.append([label, *shown, f"{sum(counts.values()):,}"])
-    st.html(markup.table(["", *names, "everywhere"], rows, strong=0))
-    shelf.download("metadata", lambda: lists.metadata(glance), "csv-metadata")
+    st.html(html.table(["", *names, "everywhere"], rows, strong=0))
+    film_list.download("metadata", lambda: lists.metadata(glance), "csv-metadata")
     st.subheader("Columns")
     rows = [
         [
@@ -213,16 +214,16 @@ def metadata(gallery: Gallery, labels: Labels) -> None:
         for column in glance.columns
     ]
     head = ["column", "values", *(f"missing in {name}" for name in names)]
-    st.html(markup.table([*head, "most frequent, or least / median / greatest"], rows))
+    st.html(html.table([*head, "most frequent, or least / median / greatest"], rows))
     st.subheader("Patients in several splits")
     if not glance.leaks:
         told = [column for column in glance.columns if column.name == "patient" and column.distinct]
         st.write("None." if told else "No film says which patient it shows.")
         return
     st.write(f"**{len(glance.leaks):,}** patients have films in more than one split (leaks).")
-    shelf.download("patients-in-several-splits", lambda: lists.leaks(glance.leaks), "csv-leaks")
+    film_list.download("patients-in-several-splits", lambda: lists.leaks(glance.leaks), "csv-leaks")
     head, cells = lists.leaks(glance.leaks[:20])
-    st.html(markup.table(head, [[str(cell) for cell in row] for row in cells]))
+    st.html(html.table(head, [[str(cell) for cell in row] for row in cells]))
 
 
 def _first(values: dict[str, dict[str, int]], most: int = 4) -> list[tuple[str, dict[str, int]]]:
@@ -254,8 +255,8 @@ def _cards(
     if not items:
         st.success("Nothing to show.", icon=":material/check:")
         return
-    shown = shelf.page_of(items, _SIZE, f"{key}-page")
-    rows = shelf.rows_of(gallery, [film.id for one in shown for film in films(one)])
+    shown = film_list.page_of(items, _SIZE, f"{key}-page")
+    rows = film_list.rows_of(gallery, [film.id for one in shown for film in films(one)])
     pictures = gallery.thumbnails(list(rows))
     grid = st.grid("auto", min_column_width=_WIDE, border=True, key=f"{key}-grid")
     for at, one in enumerate(shown):
@@ -266,8 +267,8 @@ def _cards(
             with st.container(horizontal=True):
                 for row in here:
                     name = f"Neighbours of {plain(row.id.rpartition('/')[2])}"
-                    shelf.search_button(row.id, f"{key}-{at}-{row.id}", name)
-    shelf.pages(items, _SIZE, f"{key}-page")
+                    film_list.search_button(row.id, f"{key}-{at}-{row.id}", name)
+    film_list.pages(items, _SIZE, f"{key}-page")
 
 
 main()

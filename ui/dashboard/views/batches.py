@@ -6,10 +6,10 @@ import streamlit as st
 
 from ingest.job.file_memory import read_status
 from store import CxrError, Gallery, StoreNotFound
-from ui.board import markup
-from ui.board.markup import plain
 from ui.dashboard import access, shared
 from ui.dashboard.batches import entries, form, jobs
+from ui.dashboard.components import html
+from ui.dashboard.components.html import plain
 
 _OPEN, _UNDO = "open-jobs", "undo-asked"
 
@@ -80,7 +80,7 @@ def listing(gallery: Gallery) -> None:
         st.caption("No batch left notes here yet.")
         return
     lines = [entries.line(one, _films(gallery, one["batch"]), gallery.uri) for one in found]
-    st.html(markup.table(entries.HEAD, lines))
+    st.html(html.table(entries.HEAD, lines))
     others = entries.rest(gallery, found, lambda batch: _films(gallery, batch))
     if others > 0:
         st.caption(f"{others:,} films came before these batches, or with none that left notes.")

@@ -11,9 +11,10 @@ import streamlit as st
 from store import BadQuery, CxrError, Gallery, NothingToMeasure
 from store.evaluation import per_query
 from ui import peers
-from ui.board import drawings, lists, markup, shelf, tables
-from ui.board.markup import plain
+from ui.board import lists, tables
 from ui.dashboard import shared, studies
+from ui.dashboard.components import drawings, film_list, html
+from ui.dashboard.components.html import plain
 
 _ALL = "every film"
 _VOTE, _HARDEST, _RIVAL = "Majority vote", "Hardest queries", "Compared with another store"
@@ -125,7 +126,7 @@ def figures(gallery: Gallery, asked: studies.Question, found: dict[str, Any]) ->
     left, right = st.columns([3, 2], gap="large")
     with left:
         head, rows = tables.precision_table(found, encoder)
-        st.html(markup.table(head, studies.with_peers(found, rows, others), strong=0))
+        st.html(html.table(head, studies.with_peers(found, rows, others), strong=0))
         if others:
             links = dict.fromkeys((peer.source, peer.url) for peer in others if peer.url)
             listed = "; ".join(f"[{source}]({url})" for source, url in links)
@@ -146,12 +147,12 @@ def figures(gallery: Gallery, asked: studies.Question, found: dict[str, Any]) ->
         elif "raw_pixels" not in found["baselines"]:
             st.caption("No raw-pixel floor: not every film has a thumbnail.")
         head, rows = tables.detail_table(found)
-        st.html(markup.table(head, rows))
+        st.html(html.table(head, rows))
     with right:
         points = tables.points(found, encoder)
         st.altair_chart(chart(points), key=f"chart-{asked.protocol}")
         st.html(
-            markup.legend([(name, style[2], style[0]) for name, style in _styles(points).items()])
+            html.legend([(name, style[2], style[0]) for name, style in _styles(points).items()])
         )
 
 
@@ -203,7 +204,7 @@ def hardest(gallery: Gallery, asked: studies.Question) -> None:
             f"The {len(hard)} queries with the lowest P@{k}; among equals, the nearest wrong "
             "neighbour first."
         )
-        shelf.download(
+        film_list.download(
             f"hardest-{asked.protocol}",
             lambda: lists.hardest(hard, k),
             f"csv-hardest-{asked.protocol}",
@@ -212,9 +213,9 @@ def hardest(gallery: Gallery, asked: studies.Question) -> None:
         one.id: f"P@{k} {one.precision:.2f}; nearest wrong neighbour {one.wrong:.3f}"
         for one in hard
     }
-    labels = markup.Labels(shared.facets(gallery, {})["label"])
+    labels = html.Labels(shared.facets(gallery, {})["label"])
     where = {"split": asked.other} if asked.other else {"split": asked.split} if asked.split else {}
-    shelf.films(
+    film_list.films(
         gallery,
         list(said),
         labels,
@@ -236,7 +237,7 @@ def rival(gallery: Gallery, asked: studies.Question) -> None:
         st.error(f"{plain(str(error))}.", icon=":material/error:")
         return
     head, rows = tables.comparison_table(found)
-    st.html(markup.table(head, rows))
+    st.html(html.table(head, rows))
     first, second = found.left_out
     st.caption(
         plain(

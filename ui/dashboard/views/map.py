@@ -10,11 +10,12 @@ import streamlit as st
 
 from store import BadQuery, CxrError, Gallery
 from store.analysis import projection
-from ui.board import drawings, link, lists, markup, scatter, shelf
+from ui.board import link, lists
 from ui.board.asked import Search
-from ui.board.colouring import Colouring
-from ui.board.markup import Labels, plain
 from ui.dashboard import map_points, shared
+from ui.dashboard.components import drawings, film_list, html, scatter
+from ui.dashboard.components.colouring import Colouring
+from ui.dashboard.components.html import Labels, plain
 from ui.dashboard.map_points import Drawn
 
 _CALLED = {projection.PCA: "PCA", projection.UMAP: "UMAP"}
@@ -68,7 +69,7 @@ def state(gallery: Gallery, of: Drawn) -> None:
     again = ["cxr", "map", "--method", found.method, "--store", gallery.uri]
     if found.missing:
         st.warning(
-            f"{markup.films(found.missing)} came or changed since this map was made at table "
+            f"{html.films(found.missing)} came or changed since this map was made at table "
             f"version {found.made_at} and {'is' if found.missing == 1 else 'are'} not on it. "
             f"Make it again: `{shlex.join(again)}`",
             icon=":material/update:",
@@ -76,11 +77,11 @@ def state(gallery: Gallery, of: Drawn) -> None:
     notes = []
     if found.projected:
         notes.append(
-            f"{markup.films(found.projected)} came or changed since the plane was computed at "
+            f"{html.films(found.projected)} came or changed since the plane was computed at "
             f"table version {found.made_at}; they are put in place by that plane."
         )
     if found.gone:
-        notes.append(f"{markup.films(found.gone)} left the gallery since and are not drawn.")
+        notes.append(f"{html.films(found.gone)} left the gallery since and are not drawn.")
     if notes:
         st.caption(plain(" ".join(notes)))
 
@@ -161,7 +162,7 @@ def _axes(of: Drawn) -> str:
 
 
 def _spoken(of: Drawn, by: str, colours: Colouring) -> str:
-    said = f"Map of {markup.films(len(of.on_map))}, coloured by {by}"
+    said = f"Map of {html.films(len(of.on_map))}, coloured by {by}"
     if colours.legend:
         said += ": " + ", ".join(f"{entry.name} {entry.count}" for entry in colours.legend)
     return said
@@ -186,7 +187,7 @@ def legend(by: str, colours: Colouring) -> None:
     ]
     if colours.missing:
         entries.append((f"no value ({colours.missing:,})", "●", "#80808080"))
-    st.html(markup.legend(entries))
+    st.html(html.legend(entries))
 
 
 def peek(gallery: Gallery, of: Drawn, at: object, labels: Labels) -> None:
@@ -194,13 +195,13 @@ def peek(gallery: Gallery, of: Drawn, at: object, labels: Labels) -> None:
     if isinstance(at, int) and 0 <= at < len(of.on_map):
         st.session_state["map-peek"] = of.ids[at]
     id_ = st.session_state.get("map-peek")
-    rows = shelf.rows_of(gallery, [id_]) if id_ else {}
+    rows = film_list.rows_of(gallery, [id_]) if id_ else {}
     with st.container(border=True, key="map-peek-card"):
         if not rows:
             st.caption("Rest the pointer on a film, or tap it, to see it here.")
             return
         [row] = rows.values()
-        shelf.card(row, gallery.thumbnails([row.id])[row.id], labels, f"peek-{row.id}")
+        film_list.card(row, gallery.thumbnails([row.id])[row.id], labels, f"peek-{row.id}")
 
 
 def selection(gallery: Gallery, of: Drawn, ids: list[str], labels: Labels) -> None:
@@ -212,10 +213,10 @@ def selection(gallery: Gallery, of: Drawn, ids: list[str], labels: Labels) -> No
         )
         return
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.subheader(f"{markup.films(len(ids))} selected", width="content")
-        shelf.download("selection", lambda: chosen_sheet(of, ids), "map-csv")
-    st.html(markup.table(*shares(of, ids)))
-    shelf.films(gallery, ids, labels, "map-selected")
+        st.subheader(f"{html.films(len(ids))} selected", width="content")
+        film_list.download("selection", lambda: chosen_sheet(of, ids), "map-csv")
+    st.html(html.table(*shares(of, ids)))
+    film_list.films(gallery, ids, labels, "map-selected")
 
 
 def shares(of: Drawn, ids: list[str], most: int = 12) -> tuple[list[str], list[list[str]]]:

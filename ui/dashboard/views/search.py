@@ -8,9 +8,9 @@ from ingest.encoders import Encoder
 from store import CxrError, Gallery
 from ui.board import filtering, history, link, results, uploads, visit
 from ui.board.link import Search
-from ui.board.markup import Labels, plain
 from ui.board.ranges import Known
 from ui.dashboard import layout, limits, shared
+from ui.dashboard.components.html import Labels, plain
 
 PROMPTS = (
     "pneumonia opacity in lungs",

@@ -7,9 +7,10 @@ import shlex
 import streamlit as st
 
 from store import CxrError, Gallery
-from ui.board import link, markup
-from ui.board.markup import Labels, plain
+from ui.board import link
 from ui.dashboard import layout, shared
+from ui.dashboard.components import html
+from ui.dashboard.components.html import Labels, plain
 
 
 def main() -> None:
@@ -37,7 +38,7 @@ def facts(gallery: Gallery) -> None:
         ("Its fingerprint (sha256)", stamp.fingerprint),
     ]
     st.html(
-        '<div class="cxr">' + "".join(markup.fact(name, value) for name, value in rows) + "</div>"
+        '<div class="cxr">' + "".join(html.fact(name, value) for name, value in rows) + "</div>"
     )
     if not shared.encoder_is_near(stamp):
         st.caption("The encoder is looked for when a text or an upload needs it.")
@@ -71,7 +72,7 @@ def films(gallery: Gallery, labels: Labels) -> None:
             f"{len(gallery):,}",
         ]
     )
-    st.html(markup.table(["", *splits, "everywhere"], table, strong=len(table) - 1))
+    st.html(html.table(["", *splits, "everywhere"], table, strong=len(table) - 1))
     if len(labels.names) > len(names):
         st.caption(f"The first {len(names)} of {len(labels.names)} labels.")
     datasets = shared.facets(gallery, {})["dataset"]

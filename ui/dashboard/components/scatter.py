@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import streamlit as st
 
-from ui.board.colouring import Colouring
+from ui.dashboard.components.colouring import Colouring
 
 #: Places on the map run from 0 to this, along both axes.
 WHOLE = 65535

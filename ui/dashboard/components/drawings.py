@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from store import Row
-from ui.board.markup import Labels, film
+from ui.dashboard.components.html import Labels, film
 
 STYLE = Path(__file__).with_name("study.css")
 

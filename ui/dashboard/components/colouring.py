@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ui.board.markup import Labels
+from ui.dashboard.components.html import Labels
 
 #: Code of a film without a value, and the greatest code of a number.
 MISSING, HIGHEST = 255, 253
