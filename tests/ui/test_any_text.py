@@ -19,9 +19,10 @@ from tests.ingest.fakes import FakeEncoder
 from tests.ingest.films import png
 from tests.ui import films, page
 from tests.ui.running import Cxr
-from ui.board import carry, link, lists
+from ui import lists
 from ui.dashboard.batches import inbox
 from ui.dashboard.components import html
+from ui.dashboard.search import carry, link
 from ui.export import export
 
 TEXTS = [

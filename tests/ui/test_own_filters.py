@@ -20,9 +20,9 @@ from tests.ui.page import opened
 
 pytest.importorskip("streamlit")
 
-from ui.board import answer, asked, carry, history, link, ranges, recipe
-from ui.board.asked import Search
 from ui.dashboard import shared
+from ui.dashboard.search import answer, carry, history, link, ranges, recipe, state
+from ui.dashboard.search.state import Search
 
 ASK = "drawn/train/3"
 NASTY = "<b>x</b> **y** ' OR 1=1 " + "long " * 30
@@ -407,8 +407,8 @@ FILTERS = st.fixed_dictionaries(
 @given(filters=FILTERS)
 def test_a_film_passes_as_the_store_decides(gallery, filters):
     rows = gallery.rows(gallery.ids())
-    passing = [id_ for id_ in gallery.ids() if asked.passes(rows[id_], filters)]
-    assert passing == gallery.ids(asked.where(filters))
+    passing = [id_ for id_ in gallery.ids() if state.passes(rows[id_], filters)]
+    assert passing == gallery.ids(state.where(filters))
 
 
 finite = st.floats(allow_nan=False, allow_infinity=False)

@@ -21,8 +21,8 @@ from tests.ui.page import APP, opened
 pytest.importorskip("streamlit")
 from streamlit.testing.v1 import AppTest
 
-from ui.board import answer, asked, carry, history, link, recipe, uploads
-from ui.board.asked import Search
+from ui.dashboard.search import answer, carry, history, link, recipe, state, uploads
+from ui.dashboard.search.state import Search
 
 ASK, LIKE, UNLIKE = "drawn/test/103", "drawn/train/5", "drawn/train/8"
 KNOWN = {"label": ["normal", "pneumonia"], "split": ["train", "test"], "dataset": ["drawn"]}
@@ -413,7 +413,7 @@ def test_links_carry_everything_but_uploads():
     search = Search(text="x & y", k=5, page=4, like=("a b", "c"), unlike=("d&e",), pair="f/g")
     search = replace(search, weights=Weights(1, 2, 3), filters={"split": ("test",)})
     assert link.from_link(link.to_link(search), KNOWN) == (search, [])
-    upload = asked.Upload("n", b"", (b"", b""), 1, 1, None, "f")
+    upload = state.Upload("n", b"", (b"", b""), 1, 1, None, "f")
     assert link.to_link(replace(search, text=None, upload=upload)) == {
         "split": ["test"],
         "k": ["5"],

@@ -23,8 +23,10 @@ streamlit = pytest.importorskip("streamlit")
 from streamlit.testing.v1 import AppTest  # noqa: E402
 
 from ingest.sources.tables.csv_table import csv_bytes  # noqa: E402
-from ui import peers  # noqa: E402
-from ui.board import lists
+from ui import (
+    lists,
+    peers,  # noqa: E402
+)
 from ui.cli import app as cli  # noqa: E402
 from ui.dashboard import background, studies  # noqa: E402
 from ui.dashboard.components import scatter

@@ -121,7 +121,7 @@ def _write(
 ) -> None:
     from ingest.sources.tables.csv_table import csv_bytes
     from store import CxrError
-    from ui.board import lists
+    from ui import lists
 
     sheets = {
         "exact-duplicates": lists.exact(exact),

@@ -8,9 +8,9 @@ from __future__ import annotations
 import streamlit as st
 
 from store import CxrError
-from ui.board import visit
 from ui.dashboard import access, layout, warming
 from ui.dashboard.components import html
+from ui.dashboard.search import session
 
 st.set_page_config(
     page_title="cxr-retrieval",
@@ -69,7 +69,7 @@ if gallery is not None:
     layout.warn(gallery)
     here, before = page.title, st.session_state.get("page")
     st.session_state["page"] = here
-    visit.arrive(here == "Search", before == "Search")
+    session.arrive(here == "Search", before == "Search")
     try:
         page.run()
     except CxrError as error:

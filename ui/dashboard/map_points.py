@@ -13,12 +13,12 @@ from ingest.encoders import Encoder
 from store import Gallery
 from store.analysis import map, projection
 from store.analysis.map import Map
-from ui.board.answer import answer
-from ui.board.asked import Search
 from ui.dashboard import shared
 from ui.dashboard.components import scatter
 from ui.dashboard.components.colouring import Colouring, colouring
 from ui.dashboard.components.html import Labels
+from ui.dashboard.search.answer import answer
+from ui.dashboard.search.state import Search
 from ui.dashboard.shared import Key
 
 NEAREST = "nearest cosine"

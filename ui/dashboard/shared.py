@@ -18,8 +18,8 @@ from store.search.out_of_distribution import Nearness
 from store.table.ranges import Range
 from store.table.stamps import mismatch
 from ui import notices
-from ui.board.asked import FACETS, Upload, where
-from ui.board.ranges import AGE, Choice, Known, own
+from ui.dashboard.search.ranges import AGE, Choice, Known, own
+from ui.dashboard.search.state import FACETS, Upload, where
 from ui.opening import open_gallery
 from ui.settings import default_store
 

@@ -32,8 +32,8 @@ def warm() -> None:
     # Streamlit's caches warn that nobody is visiting, which is so.
     for name in ("scriptrunner_utils.script_run_context", "caching.cache_data_api"):
         logging.getLogger(f"streamlit.runtime.{name}").addFilter(_not_ours)
-    from ui.board import results  # noqa: F401 - what a page imports
     from ui.dashboard import shared
+    from ui.dashboard.search import results  # noqa: F401 - what a page imports
 
     with suppress(CxrError):
         gallery = shared.gallery()

@@ -9,9 +9,9 @@ import streamlit as st
 
 from ingest.sources.tables.csv_table import csv_bytes
 from store import Gallery, Row
-from ui.board.lists import Sheet
 from ui.dashboard.components import drawings, html
 from ui.dashboard.components.html import Labels, plain
+from ui.lists import Sheet
 
 #: Narrowest a film is drawn, in CSS pixels: two fit side by side on a phone.
 FILM_WIDTH = 170

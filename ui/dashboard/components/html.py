@@ -10,7 +10,7 @@ from html import escape
 from pathlib import Path
 
 from store import Hit, Row
-from ui.board.answer import Label
+from ui.dashboard.search.answer import Label
 
 STYLE = Path(__file__).with_name("board.css")
 #: Favicon. Streamlit would fetch an emoji or a Material icon from another site.

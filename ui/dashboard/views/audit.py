@@ -12,7 +12,7 @@ from store import BadQuery, Gallery
 from store.analysis import audit
 from store.analysis.audited import Doubt, Doubtful, Film, Glance, Group, Near, NearPair
 from store.analysis.near_pairs import Progress
-from ui.board import lists
+from ui import lists
 from ui.dashboard import background, shared
 from ui.dashboard.components import drawings, film_list, html
 from ui.dashboard.components.html import Labels, plain

@@ -10,8 +10,7 @@ import streamlit as st
 
 from store import BadQuery, CxrError, Gallery, NothingToMeasure
 from store.evaluation import per_query
-from ui import peers
-from ui.board import lists, tables
+from ui import lists, peers, tables
 from ui.dashboard import shared, studies
 from ui.dashboard.components import drawings, film_list, html
 from ui.dashboard.components.html import plain

@@ -10,13 +10,14 @@ import streamlit as st
 
 from store import BadQuery, CxrError, Gallery
 from store.analysis import projection
-from ui.board import link, lists
-from ui.board.asked import Search
+from ui import lists
 from ui.dashboard import map_points, shared
 from ui.dashboard.components import drawings, film_list, html, scatter
 from ui.dashboard.components.colouring import Colouring
 from ui.dashboard.components.html import Labels, plain
 from ui.dashboard.map_points import Drawn
+from ui.dashboard.search import link
+from ui.dashboard.search.state import Search
 
 _CALLED = {projection.PCA: "PCA", projection.UMAP: "UMAP"}
 _HELP = (

@@ -6,11 +6,11 @@ import streamlit as st
 
 from ingest.encoders import Encoder
 from store import CxrError, Gallery
-from ui.board import filtering, history, link, results, uploads, visit
-from ui.board.link import Search
-from ui.board.ranges import Known
 from ui.dashboard import layout, limits, shared
 from ui.dashboard.components.html import Labels, plain
+from ui.dashboard.search import filters, history, link, results, session, uploads
+from ui.dashboard.search.link import Search
+from ui.dashboard.search.ranges import Known
 
 PROMPTS = (
     "pneumonia opacity in lungs",
@@ -25,12 +25,12 @@ def main() -> None:
     gallery = shared.gallery()
     labels = Labels(shared.facets(gallery, {})["label"])
     known = shared.known(gallery)
-    search = visit.now(known)
+    search = session.now(known)
     st.title("Find similar chest films")
     encoder = _encoder(gallery, search)
     ways_in(gallery, encoder)
     side(gallery, search, known)
-    for note in visit.notes():
+    for note in session.notes():
         st.info(plain(note), icon=":material/info:")
     if isinstance(encoder, CxrError):
         layout.encoder_problem(encoder, gallery)
@@ -63,7 +63,7 @@ def ways_in(gallery: Gallery, encoder: Encoder | CxrError | None) -> None:
         with st.form("ask-text", border=False), st.container(horizontal=True):
             st.text_input(
                 "Describe what the film shows",
-                key=visit.TEXT_BOX,
+                key=session.TEXT_BOX,
                 type="search",
                 placeholder="pneumonia opacity in lungs",
                 label_visibility="collapsed",
@@ -71,14 +71,14 @@ def ways_in(gallery: Gallery, encoder: Encoder | CxrError | None) -> None:
                 disabled=wordless,
             )
             st.form_submit_button(
-                "Search", type="primary", on_click=visit.ask_text, disabled=wordless
+                "Search", type="primary", on_click=session.ask_text, disabled=wordless
             )
         with st.container(horizontal=True, gap="xsmall", key="prompts"):
             for prompt in PROMPTS:
                 st.button(
                     prompt,
                     key=f"prompt-{prompt}",
-                    on_click=visit.ask_this_text,
+                    on_click=session.ask_this_text,
                     args=(prompt,),
                     disabled=wordless,
                 )
@@ -101,16 +101,16 @@ def ways_in(gallery: Gallery, encoder: Encoder | CxrError | None) -> None:
         with st.form("ask-id", border=False), st.container(horizontal=True):
             st.text_input(
                 "Id of a film in the gallery",
-                key=visit.ID_BOX,
+                key=session.ID_BOX,
                 placeholder=gallery.ids()[0],
                 label_visibility="collapsed",
                 max_chars=link.ID_MAX,
             )
-            st.form_submit_button("Find", type="primary", on_click=visit.ask_id)
+            st.form_submit_button("Find", type="primary", on_click=session.ask_id)
         st.button(
             "Random film",
             icon=":material/casino:",
-            on_click=visit.ask_random,
+            on_click=session.ask_random,
             args=(gallery,),
             help="Any film that passes the filters",
         )
@@ -131,12 +131,12 @@ def side(gallery: Gallery, search: Search, known: Known) -> None:
     with st.sidebar:
         st.subheader("Filters")
         st.caption("Applied before the search: k hits are the k best that pass.")
-        filtering.draw(gallery, search, known)
+        filters.draw(gallery, search, known)
         st.slider(
-            "Hits on a page", link.K_MIN, link.K_MAX, key=visit.K_BOX, on_change=visit.choose_k
+            "Hits on a page", link.K_MIN, link.K_MAX, key=session.K_BOX, on_change=session.choose_k
         )
         if search.filters:
-            st.button("Clear filters", icon=":material/filter_alt_off:", on_click=visit.drop_all)
+            st.button("Clear filters", icon=":material/filter_alt_off:", on_click=session.drop_all)
         past()
 
 
@@ -154,7 +154,7 @@ def past() -> None:
                 key=f"past-{at}",
                 icon=":material/history:",
                 type="tertiary",
-                on_click=visit.restore,
+                on_click=session.restore,
                 args=(entry,),
             )
     st.button("Forget them", on_click=history.forget, key="forget")

@@ -7,10 +7,10 @@ import shlex
 import streamlit as st
 
 from store import CxrError, Gallery
-from ui.board import link
 from ui.dashboard import layout, shared
 from ui.dashboard.components import html
 from ui.dashboard.components.html import Labels, plain
+from ui.dashboard.search import link
 
 
 def main() -> None:

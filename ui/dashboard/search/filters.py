@@ -9,12 +9,12 @@ import streamlit as st
 
 from store import Gallery
 from store.table.ranges import Range
-from ui.board import ranges, visit
-from ui.board.asked import FACETS, Search
-from ui.board.link import cut
-from ui.board.ranges import AGE, OWN, Choice, Known, column
 from ui.dashboard import shared
 from ui.dashboard.components.html import plain
+from ui.dashboard.search import ranges, session
+from ui.dashboard.search.link import cut
+from ui.dashboard.search.ranges import AGE, OWN, Choice, Known, column
+from ui.dashboard.search.state import FACETS, Search
 
 #: Filters that say nothing where every film has the same value.
 _ALIKE = ("dataset", "view", "sex")
@@ -84,18 +84,18 @@ def _values(gallery: Gallery, search: Search, facet: str, known: Collection[str]
             title,
             values,
             selection_mode="multi",
-            key=visit.box(facet),
+            key=session.box(facet),
             format_func=drawn.__getitem__,
-            on_change=visit.choose,
+            on_change=session.choose,
             args=(facet,),
         )
     else:
         st.multiselect(
             title,
             values,
-            key=visit.box(facet),
+            key=session.box(facet),
             format_func=drawn.__getitem__,
-            on_change=visit.choose,
+            on_change=session.choose,
             args=(facet,),
             placeholder="any",
         )
@@ -112,7 +112,7 @@ def _handles(facet: str, of: Range, title: str) -> None:
         step=on.step,
         format=on.format,
         key=box,
-        on_change=visit.choose_range,
+        on_change=session.choose_range,
         args=(facet, of, box),
         help="In brackets: films that pass the filters and have a value. A handle at its end "
         "lets everything through; films without a value pass while both are there.",
@@ -131,6 +131,6 @@ def _days(facet: str, of: Range, name: str, count: str) -> None:
             max_value=of.high,
             format="YYYY-MM-DD",
             key=box,
-            on_change=visit.choose_range,
+            on_change=session.choose_range,
             args=(facet, of, box),
         )

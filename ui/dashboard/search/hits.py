@@ -5,13 +5,13 @@ from __future__ import annotations
 import streamlit as st
 
 from store import Row
-from ui.board import visit
-from ui.board.answer import Answer, badges
-from ui.board.asked import Search, pages
-from ui.board.link import cut
-from ui.board.ranges import column, said
 from ui.dashboard.components import html
 from ui.dashboard.components.html import Labels, Scale, films, plain
+from ui.dashboard.search import session
+from ui.dashboard.search.answer import Answer, badges
+from ui.dashboard.search.link import cut
+from ui.dashboard.search.ranges import column, said
+from ui.dashboard.search.state import Search, pages
 
 #: Narrowest a film is drawn with its frame, in CSS pixels; two fit side by side on a phone.
 FILM_WIDTH = 180
@@ -65,7 +65,7 @@ def chips(search: Search) -> None:
                 f"{name}: {plain(cut(said(facet, value)))}",
                 key=f"off-{facet}-{value}",
                 icon=":material/close:",
-                on_click=visit.drop,
+                on_click=session.drop,
                 args=(facet, value),
                 help="Remove this filter",
             )
@@ -76,7 +76,7 @@ def more(row: Row) -> None:
     st.button(
         "More like this",
         key=f"more-{row.id}",
-        on_click=visit.ask_this_id,
+        on_click=session.ask_this_id,
         args=(row.id,),
         width="stretch",
     )
@@ -91,7 +91,7 @@ def _actions(row: Row) -> None:
                 f"Should be {told} {id_}",
                 key=f"mark-{told}-{row.id}",
                 icon=f":material/{icon}:",
-                on_click=visit.mark,
+                on_click=session.mark,
                 args=(row.id, sign),
                 help=f"Mark {sign}: hits should be {told} this film",
             )
@@ -99,7 +99,7 @@ def _actions(row: Row) -> None:
             f"Why {id_}",
             key=f"pair-{row.id}",
             icon=":material/compare:",
-            on_click=visit.look_at,
+            on_click=session.look_at,
             args=(row.id,),
             help="Why these two: beside the query, with a map of where they agree",
         )
@@ -111,4 +111,4 @@ def _pages(search: Search, found: Answer) -> None:
         return
     # A key of its own for every page: the page shown is this search's, not the widget's last one.
     box = f"box-page-{search.page}"
-    st.pagination(count, default=search.page, key=box, on_change=visit.turn, args=(box,))
+    st.pagination(count, default=search.page, key=box, on_change=session.turn, args=(box,))

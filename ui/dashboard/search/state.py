@@ -12,7 +12,7 @@ from store import Row, Where
 from store.search.relevance_feedback import Weights
 from store.table import passing
 from store.table.filters import own_range
-from ui.board.ranges import AGE, OWN, column
+from ui.dashboard.search.ranges import AGE, OWN, column
 
 #: How many hits a page has: least, most, and when nobody says.
 K_MIN, K_MAX, K_DEFAULT = 1, 50, 10

@@ -5,12 +5,12 @@ from __future__ import annotations
 import streamlit as st
 
 from store import Gallery
-from ui.board import link, visit
-from ui.board.answer import similar_ids, ways_out
-from ui.board.asked import Search
-from ui.board.ranges import column, said
 from ui.dashboard import shared
 from ui.dashboard.components.html import films, plain
+from ui.dashboard.search import link, session
+from ui.dashboard.search.answer import similar_ids, ways_out
+from ui.dashboard.search.ranges import column, said
+from ui.dashboard.search.state import Search
 
 
 def unknown(gallery: Gallery, search: Search) -> None:
@@ -24,7 +24,7 @@ def unknown(gallery: Gallery, search: Search) -> None:
     st.write("Ids that look like it:" if close else "Ids look like these:")
     with st.container(horizontal=True):
         for id_ in close or gallery.ids()[:3]:
-            st.button(plain(id_), key=f"meant-{id_}", on_click=visit.ask_this_id, args=(id_,))
+            st.button(plain(id_), key=f"meant-{id_}", on_click=session.ask_this_id, args=(id_,))
 
 
 def nothing(gallery: Gallery, search: Search) -> None:
@@ -46,12 +46,12 @@ def nothing(gallery: Gallery, search: Search) -> None:
         st.button(
             f"Without the {_name(facet)} filter: {films(count)}",
             key=f"out-{facet}",
-            on_click=visit.drop,
+            on_click=session.drop,
             args=(facet,),
         )
     if not out:
         st.write("No single filter does it: every pair of them lets nothing through.")
-        st.button("Remove all filters", key="out-all", on_click=visit.drop_all)
+        st.button("Remove all filters", key="out-all", on_click=session.drop_all)
 
 
 def _name(facet: str) -> str:

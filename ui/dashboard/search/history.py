@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import streamlit as st
 
-from ui.board.asked import FACETS, Search
-from ui.board.link import cut, to_link
-from ui.board.ranges import column, said
+from ui.dashboard.search.link import cut, to_link
+from ui.dashboard.search.ranges import column, said
+from ui.dashboard.search.state import FACETS, Search
 
 _KEY = "search-history"
 #: Older searches are forgotten; an upload keeps its picture in memory as long as it is listed.

@@ -12,12 +12,12 @@ import streamlit as st
 
 from store import CxrError, Gallery, PatchesUnsupported, Row, UnknownId
 from store.search.relevance_feedback import rocchio
-from ui.board import link, visit
-from ui.board.answer import Answer
-from ui.board.asked import Search
 from ui.dashboard import shared
 from ui.dashboard.components.html import Labels, plain
 from ui.dashboard.components.viewer import Pane, viewer
+from ui.dashboard.search import link, session
+from ui.dashboard.search.answer import Answer
+from ui.dashboard.search.state import Search
 
 if TYPE_CHECKING:
     from ingest.encoders.patch_agreement import Agreement
@@ -87,7 +87,7 @@ def _pair(gallery: Gallery, search: Search, found: Answer, vector: Vector | None
 
 
 def _stop() -> None:
-    visit.look_at(None)
+    session.look_at(None)
 
 
 @st.dialog("Why these two", width="large", on_dismiss=_stop)

@@ -14,9 +14,9 @@ import streamlit as st
 from ingest.encoders import Encoder
 from ingest.record import Pixels
 from store import BadImage, CxrError
-from ui.board import link, visit
-from ui.board.asked import Upload
 from ui.dashboard.limits import FILE_MB
+from ui.dashboard.search import link, session
+from ui.dashboard.search.state import Upload
 
 #: Longest side of the picture that is kept for looking at a film closely, in pixels.
 _PICTURE_SIDE = 1024
@@ -25,7 +25,7 @@ _PASTE_BOX = "box-paste"
 
 _paste = st.components.v2.component(
     "cxr-retrieval.paste",
-    js=(Path(__file__).parents[1] / "dashboard" / "components" / "paste.js").read_text("utf-8"),
+    js=(Path(__file__).parents[1] / "components" / "paste.js").read_text("utf-8"),
 )
 
 
@@ -51,7 +51,7 @@ def pasted() -> tuple[str, bytes] | None:
     try:
         return decode(found)
     except BadImage as error:
-        visit.say(f"What was pasted cannot be searched ({error.reason}): {error}")
+        session.say(f"What was pasted cannot be searched ({error.reason}): {error}")
         return None
 
 
@@ -81,11 +81,11 @@ def take(name: str, data: bytes, encoder: Encoder) -> None:
     try:
         upload = read(name, data, encoder)
     except BadImage as error:
-        visit.say(f"{name} cannot be searched ({error.reason}): {error}")
+        session.say(f"{name} cannot be searched ({error.reason}): {error}")
     except CxrError as error:
-        visit.say(str(error))
+        session.say(str(error))
     else:
-        visit.ask_upload(upload)
+        session.ask_upload(upload)
 
 
 def read(name: str, data: bytes, encoder: Encoder) -> Upload:

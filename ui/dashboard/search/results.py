@@ -11,12 +11,12 @@ import streamlit as st
 from ingest.encoders import Encoder
 from store import BadQuery, CxrError, Gallery, UnknownId
 from ui import notices
-from ui.board import absent, grid, link, query, takeaway, visit, why
-from ui.board.answer import Answer, answer, neighbour_labels, present
-from ui.board.asked import Search, pages
 from ui.dashboard import layout, shared
 from ui.dashboard.components import html
 from ui.dashboard.components.html import Labels, plain
+from ui.dashboard.search import absent, download, hits, link, pair, query, session
+from ui.dashboard.search.answer import Answer, answer, neighbour_labels, present
+from ui.dashboard.search.state import Search, pages
 
 _STARTERS = 10
 
@@ -30,16 +30,16 @@ def starters(gallery: Gallery, search: Search, labels: Labels) -> None:
     chosen = ids[:: max(1, len(ids) // _STARTERS)][:_STARTERS]
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         st.subheader("Or start from one of these", width="content")
-        grid.chips(search)
+        hits.chips(search)
     passing = " that pass the filters" if search.filters else ""
     st.caption(f"{len(chosen)} of {len(ids):,} films{passing}, evenly spread over the ids.")
     pictures = gallery.thumbnails(chosen)
-    cells = st.grid("auto", min_column_width=grid.FILM_WIDTH, border=True)
+    cells = st.grid("auto", min_column_width=hits.FILM_WIDTH, border=True)
     for id_ in chosen:
         row = gallery.row(id_)
         with cells.cell():
             st.html(html.film_card(row, pictures[id_], labels))
-            grid.more(row)
+            hits.more(row)
 
 
 def show(
@@ -58,7 +58,7 @@ def show(
         return
     except BadQuery as error:
         layout.encoder_problem(error, gallery)
-        st.button("Take all marks off", key="unmark", on_click=visit.unmark)
+        st.button("Take all marks off", key="unmark", on_click=session.unmark)
         return
     except CxrError as error:
         layout.encoder_problem(error, gallery)
@@ -72,13 +72,13 @@ def show(
         return
     with right, st.container(border=True, height="stretch", key="neighbours"):
         neighbours(gallery, search, found, labels)
-    grid.hits(search, found, labels, shared.learnt(encoder))
+    hits.hits(search, found, labels, shared.learnt(encoder))
     if st.button("Show on the map", icon=":material/scatter_plot:", key="to-map"):
         st.switch_page("views/map.py", query_params=link.to_link(search))
-    takeaway.takeaway(gallery, search, found)
-    visit.scroll_to_query()
+    download.takeaway(gallery, search, found)
+    session.scroll_to_query()
     if search.pair is not None:
-        why.look(gallery, search, found, vector, labels)
+        pair.look(gallery, search, found, vector, labels)
 
 
 def _vector(search: Search, encoder: Encoder | CxrError | None) -> npt.NDArray[np.float32] | None:
@@ -97,7 +97,7 @@ def _without_missing(gallery: Gallery, search: Search) -> Search:
         said = ", ".join(repr(link.cut(id_)) for id_ in missing[:3])
         more = " and others" if len(missing) > 3 else ""
         st.info(plain(f"Not in this gallery, so left out of the query: {said}{more}."))
-        visit.correct(kept)
+        session.correct(kept)
     return kept
 
 
@@ -112,7 +112,7 @@ def _answered(
         return search, found
     st.info(f"There is no page {search.page}; this is the last one, page {last}.")
     search = replace(search, page=last)
-    visit.correct(search)
+    session.correct(search)
     return search, answer(gallery, search, vector, passing)
 
 

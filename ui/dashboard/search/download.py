@@ -7,10 +7,10 @@ from functools import partial
 import streamlit as st
 
 from store import Gallery
-from ui.board import carry, recipe
-from ui.board.answer import Answer
-from ui.board.asked import Search
 from ui.dashboard import shared
+from ui.dashboard.search import carry, recipe
+from ui.dashboard.search.answer import Answer
+from ui.dashboard.search.state import Search
 
 
 def takeaway(gallery: Gallery, search: Search, found: Answer) -> None:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from store import Gallery, Hit, Row, UnknownId
 from store.search.relevance_feedback import refined_search
-from ui.board.asked import Search, passes
+from ui.dashboard.search.state import Search, passes
 
 #: Two vectors this close are one: what is left is float32 rounding.
 _SAME = 1 - 1e-6

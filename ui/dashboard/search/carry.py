@@ -12,9 +12,9 @@ from typing import Any
 
 from ingest.sources.tables.csv_table import csv_bytes
 from store import Gallery, Hit
-from ui.board.answer import Answer
-from ui.board.asked import Search, Upload
 from ui.commands.search import as_dict
+from ui.dashboard.search.answer import Answer
+from ui.dashboard.search.state import Search, Upload
 
 _COLUMNS = ("rank", "id", "cosine", "labels", "split", "dataset", "patient", "view", "source")
 

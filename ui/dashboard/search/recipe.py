@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import fields
 
 from store.search.relevance_feedback import Weights
-from ui.board.asked import Search
-from ui.board.ranges import column
+from ui.dashboard.search.ranges import column
+from ui.dashboard.search.state import Search
 
 #: Stands for an uploaded film, which this process has no path of.
 PLACEHOLDER = "PATH-OF-YOUR-FILM"

@@ -8,8 +8,9 @@ from dataclasses import replace
 from store import BadQuery
 from store.search.relevance_feedback import Weights, parse_weights
 from store.table.ranges import Range
-from ui.board import ranges
-from ui.board.asked import (
+from ui.dashboard.search import ranges
+from ui.dashboard.search.ranges import AGE, OWN, Choice, Known, column
+from ui.dashboard.search.state import (
     DEPTH_MAX,
     FACETS,
     K_DEFAULT,
@@ -20,7 +21,6 @@ from ui.board.asked import (
     Upload,
     where,
 )
-from ui.board.ranges import AGE, OWN, Choice, Known, column
 
 __all__ = [
     "FACETS",

@@ -15,9 +15,9 @@ import streamlit as st
 from store import Gallery
 from store.search.relevance_feedback import Weights
 from store.table.ranges import Range
-from ui.board import history, link, ranges
-from ui.board.asked import Search, Upload
-from ui.board.ranges import Choice, Known
+from ui.dashboard.search import history, link, ranges
+from ui.dashboard.search.ranges import Choice, Known
+from ui.dashboard.search.state import Search, Upload
 
 _SEARCH, _NOTES, _LINK, _DRAWN, _ASKED = (
     f"search-{name}" for name in ("now", "notes", "link", "drawn", "asked")

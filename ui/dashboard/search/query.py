@@ -7,11 +7,11 @@ from dataclasses import fields
 import streamlit as st
 
 from store.search.relevance_feedback import WEIGHT_MAX, Weights
-from ui.board import visit
-from ui.board.answer import Answer
-from ui.board.asked import Search
 from ui.dashboard.components import html
 from ui.dashboard.components.html import Labels, films, plain
+from ui.dashboard.search import session
+from ui.dashboard.search.answer import Answer
+from ui.dashboard.search.state import Search
 
 _NAMES = {"query": "Weight of query", "like": "of films +", "unlike": "of films −"}
 #: Narrowest a marked film is drawn, in CSS pixels.
@@ -22,7 +22,7 @@ def card(search: Search, found: Answer, labels: Labels) -> None:
     """What is being looked for, always in sight above the hits."""
     with st.container(horizontal=True):
         st.html(_described(search, found, labels))
-        st.button("Clear", icon=":material/close:", on_click=visit.clear, key="clear")
+        st.button("Clear", icon=":material/close:", on_click=session.clear, key="clear")
     if search.marks:
         _marks(search, found, labels)
         _weights(search)
@@ -67,7 +67,7 @@ def _marks(search: Search, found: Answer, labels: Labels) -> None:
                 f"Take the mark off {plain(id_)}",
                 key=f"mark-off-{id_}",
                 icon=":material/close:",
-                on_click=visit.mark,
+                on_click=session.mark,
                 args=(id_, None),
                 type="tertiary",
             )
@@ -80,7 +80,7 @@ def _weights(search: Search) -> None:
         "unlike": not search.unlike,
     }
     with st.container(horizontal=True, vertical_alignment="bottom", key="weights"):
-        for part, name in zip(fields(Weights), visit.WEIGHT_BOXES, strict=True):
+        for part, name in zip(fields(Weights), session.WEIGHT_BOXES, strict=True):
             st.number_input(
                 _NAMES[part.name],
                 min_value=0.0,
@@ -88,11 +88,11 @@ def _weights(search: Search) -> None:
                 step=0.05,
                 format="%.2f",
                 key=name,
-                on_change=visit.weigh,
+                on_change=session.weigh,
                 disabled=absent[part.name],
                 width=128,
             )
-        st.button("Take all marks off", key="unmark", on_click=visit.unmark)
+        st.button("Take all marks off", key="unmark", on_click=session.unmark)
     st.caption(plain(formula(search)))
 
 
