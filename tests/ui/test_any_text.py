@@ -23,7 +23,7 @@ from ui import lists
 from ui.dashboard.batches import inbox
 from ui.dashboard.components import html
 from ui.dashboard.search import carry, link
-from ui.export import export
+from ui.report.export import export
 
 TEXTS = [
     "left 2''",

@@ -23,14 +23,12 @@ streamlit = pytest.importorskip("streamlit")
 from streamlit.testing.v1 import AppTest  # noqa: E402
 
 from ingest.sources.tables.csv_table import csv_bytes  # noqa: E402
-from ui import (
-    lists,
-    peers,  # noqa: E402
-)
+from ui import lists
 from ui.cli import app as cli  # noqa: E402
 from ui.dashboard import background, studies  # noqa: E402
 from ui.dashboard.components import scatter
 from ui.dashboard.components.colouring import MISSING, colouring  # noqa: E402
+from ui.report import published_results
 
 APP = Path(__file__).parents[2] / "ui" / "dashboard.py"
 
@@ -160,12 +158,12 @@ def test_an_index_is_evaluated_by_searching_and_says_what_that_leaves_out(page, 
 
 
 def test_peers_are_shown_beside_the_official_films_only():
-    official = peers.beside("leave-one-out", {"pneumoniamnist"}, "test", 624)
+    official = published_results.beside("leave-one-out", {"pneumoniamnist"}, "test", 624)
     assert official and all(peer.source for peer in official)
-    assert peers.beside("leave-one-out", {"drawn"}, "test", 624) == []
-    assert peers.beside("leave-one-out", {"pneumoniamnist", "nih"}, "test", 624) == []
-    assert peers.beside("leave-one-out", {"pneumoniamnist"}, "val", 624) == []
-    assert peers.beside("split", {"pneumoniamnist"}, "test", 623) == []
+    assert published_results.beside("leave-one-out", {"drawn"}, "test", 624) == []
+    assert published_results.beside("leave-one-out", {"pneumoniamnist", "nih"}, "test", 624) == []
+    assert published_results.beside("leave-one-out", {"pneumoniamnist"}, "val", 624) == []
+    assert published_results.beside("split", {"pneumoniamnist"}, "test", 623) == []
 
 
 # -- what is below the pages --------------------------------------------------------------------

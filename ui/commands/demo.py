@@ -47,7 +47,7 @@ def demo(
     from ingest import ingest
     from ingest.encoders import load_encoder
     from store import Gallery, NothingToMeasure
-    from ui.export import export, is_current
+    from ui.report.export import export, is_current
 
     if serve:
         check_port(port)

@@ -142,7 +142,7 @@ def export(
         if encoder is not None:
             raise
         printing.warn(f"no figures of text queries: {error}")
-    from ui.export import export as run
+    from ui.report.export import export as run
 
     progress = None if quiet else printing.say
     written = run(gallery, folder, model, k=depths(k), progress=progress)

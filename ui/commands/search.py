@@ -194,7 +194,7 @@ def _draw(
     where: Where,
     hits: list[Hit],
 ) -> None:
-    from ui.figures import Query, png_bytes, provenance_of, retrieval_figure
+    from ui.report.figures import Query, png_bytes, provenance_of, retrieval_figure
 
     ids = [hit.row.id for hit in hits]
     if "id" in query:

@@ -16,7 +16,7 @@ from store.evaluation import per_query
 from store.evaluation.per_query import ByQuery
 from store.mirror import fields
 from ui.dashboard import background, shared
-from ui.peers import Peer
+from ui.report.published_results import Peer
 
 #: Above so many pairs of query and film neither mAP nor the raw-pixel floor is worked out.
 _WHOLE = 200_000_000

@@ -83,7 +83,7 @@ def _pictures(search: Search, found: Answer) -> list[tuple[str, bytes]]:
 
 def contact_sheet(gallery: Gallery, search: Search, found: Answer) -> bytes:
     """A PDF of one page: the query and its hits, with ranks, cosines and labels."""
-    from ui.figures import pdf_bytes, provenance_of, retrieval_figure
+    from ui.report.figures import pdf_bytes, provenance_of, retrieval_figure
 
     searched = f"searched: {search.where}" if search.filters else "searched: all rows"
     figure = retrieval_figure(
@@ -93,7 +93,7 @@ def contact_sheet(gallery: Gallery, search: Search, found: Answer) -> bytes:
 
 
 def _asked(search: Search, found: Answer) -> Any:
-    from ui.figures import Query
+    from ui.report.figures import Query
 
     marks = "".join(
         f", {sign} {len(films)} film{'s' if len(films) > 1 else ''}"

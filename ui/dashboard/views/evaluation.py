@@ -10,10 +10,11 @@ import streamlit as st
 
 from store import BadQuery, CxrError, Gallery, NothingToMeasure
 from store.evaluation import per_query
-from ui import lists, peers, tables
+from ui import lists, tables
 from ui.dashboard import shared, studies
 from ui.dashboard.components import drawings, film_list, html
 from ui.dashboard.components.html import plain
+from ui.report import published_results
 
 _ALL = "every film"
 _VOTE, _HARDEST, _RIVAL = "Majority vote", "Hardest queries", "Compared with another store"
@@ -121,7 +122,7 @@ def figures(gallery: Gallery, asked: studies.Question, found: dict[str, Any]) ->
     """Precision@k beside floors and peers, as a table and as a chart."""
     encoder = gallery.stamp.name
     datasets = set(shared.facets(gallery, {})["dataset"])
-    others = peers.beside(asked.protocol, datasets, asked.split, found["queries"])
+    others = published_results.beside(asked.protocol, datasets, asked.split, found["queries"])
     left, right = st.columns([3, 2], gap="large")
     with left:
         head, rows = tables.precision_table(found, encoder)

@@ -15,7 +15,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from ui.paper.lettering import clean, font, lines_of
+from ui.report.lettering import clean, font, lines_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from store import EncoderStamp
-    from ui.report import Facts
+    from ui.report.text import Facts
 
 _MEDMNIST = (
     "Yang, J. et al. MedMNIST v2 - A large-scale lightweight benchmark for 2D and 3D biomedical "

@@ -12,14 +12,14 @@ from math import isnan
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from ui.paper.credit import credit_of, how_made, limits
-from ui.paper.findings import DEPTH, HARDEST, SEED
-from ui.paper.markdown import code, plain
-from ui.paper.usage import usage
+from ui.report.credit import credit_of, how_made, limits
+from ui.report.findings import DEPTH, HARDEST, SEED
+from ui.report.markdown import code, plain
+from ui.report.usage import usage
 
 if TYPE_CHECKING:
     from store import EncoderStamp, Evaluation
-    from ui.paper.findings import Duplicates, Found, LabelFindings, Prompted, Setting
+    from ui.report.findings import Duplicates, Found, LabelFindings, Prompted, Setting
 
 NAME = "task3 retrieval system.md"
 
@@ -48,7 +48,7 @@ class Facts:
         duplicates: equal images.
         example: the id of some row.
         patients_known: whether any row names its patient.
-        pictures: key (see `ui.export`) to relative path.
+        pictures: key (see `ui.report.export`) to relative path.
         command: that made the report.
         notice: the loud line for synthetic images.
     """

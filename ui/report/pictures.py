@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ui.paper.findings import slugs
+from ui.report.findings import slugs
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from store import Evaluation, Gallery
-    from ui.paper.findings import Found, LabelFindings, Prompted, Setting
+    from ui.report.findings import Found, LabelFindings, Prompted, Setting
 
 FOLDER = "retrieval_figures"
 
@@ -29,7 +29,7 @@ def pictures(
         Key (``precision``, ``right:LABEL``, ``wrong:LABEL``, ``hardest:LABEL``, ``text:SENTENCE``)
         to relative path and PNG bytes.
     """
-    from ui import figures
+    from ui.report import figures
 
     origin = figures.provenance_of(gallery, setting.name)
     shown = [one for label in found for one in _shown(label)]

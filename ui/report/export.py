@@ -20,7 +20,7 @@ from ingest.artefacts import folder as artefacts
 from ingest.artefacts import write
 from store import CxrError, NothingToMeasure
 from store.table.stamps import mismatch
-from ui.paper.findings import (
+from ui.report.findings import (
     DEPTH,
     SEED,
     check_depths,
@@ -30,16 +30,16 @@ from ui.paper.findings import (
     prompted,
     setting_of,
 )
-from ui.paper.markdown import short_path
-from ui.paper.page import notice_of
-from ui.paper.pictures import pictures
-from ui.paper.swap import staging, swap
-from ui.report import NAME, Facts, report
+from ui.report.markdown import short_path
+from ui.report.pictures import pictures
+from ui.report.sheet import notice_of
+from ui.report.swap import staging, swap
+from ui.report.text import NAME, Facts, report
 
 if TYPE_CHECKING:
     from ingest.encoders import Encoder
     from store import Evaluation, Gallery, Row
-    from ui.paper.findings import Setting
+    from ui.report.findings import Setting
 
 #: Sentences that an export asks, and the label each should find where the gallery has it.
 PROMPTS: Mapping[str, str | None] = {

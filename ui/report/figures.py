@@ -16,9 +16,9 @@ from matplotlib.patches import FancyBboxPatch, Rectangle
 from PIL import Image
 
 from ingest.record import Pixels
-from ui.paper.charts import precision_figure
-from ui.paper.lettering import clean, lines_of, shorten
-from ui.paper.page import (
+from ui.report.charts import precision_figure
+from ui.report.lettering import clean, lines_of, shorten
+from ui.report.sheet import (
     DPI,
     INK,
     MARGIN,

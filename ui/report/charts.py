@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from ui.paper.lettering import clean, font, shorten
-from ui.paper.page import INK, MARGIN, Provenance, sheet, write
+from ui.report.lettering import clean, font, shorten
+from ui.report.sheet import INK, MARGIN, Provenance, sheet, write
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -5,10 +5,10 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING
 
-from ui.paper.markdown import short_path
+from ui.report.markdown import short_path
 
 if TYPE_CHECKING:
-    from ui.report import Facts
+    from ui.report.text import Facts
 
 
 def usage(facts: Facts) -> str:
