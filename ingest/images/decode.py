@@ -18,9 +18,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from ingest.dicom.body_parts import Choice
-from ingest.dicom.file import is_dicom
 from ingest.images import formats
+from ingest.images.dicom.body_parts import Choice
+from ingest.images.dicom.file import is_dicom
 from ingest.images.file_tree import MAX_BYTES, shown
 from ingest.images.strangers import unidentified
 from ingest.images.tones import stretch, value_range
@@ -65,7 +65,7 @@ def read_image(source: str | Path | bytes, body_part: Choice = "chest") -> Pixel
 
     Rotation from EXIF is applied, transparency is laid over black, CMYK and palettes become RGB,
     and colour images whose channels are all equal become grey. What has 8 bits stays as it is;
-    deeper values are scaled by ``ingest.images.tones.value_range``; for DICOM see ``ingest.dicom.read``. More
+    deeper values are scaled by ``ingest.images.tones.value_range``; for DICOM see ``ingest.images.dicom.read``. More
     than 20 megapixels are halved, by averages of 2 x 2, until they are less. docs/films.md lists
     the kinds that are read, and who checked them.
 
@@ -80,7 +80,7 @@ def read_image(source: str | Path | bytes, body_part: Choice = "chest") -> Pixel
         BadImage: with reason ``missing``, ``not_a_file``, ``unreadable``, ``empty``,
             ``not_an_image``, ``archive``, ``truncated``, ``damaged``, ``too_large``, ``strip``,
             ``multi_frame``, ``unsupported``, ``bad_values``, ``no_contrast``, or one of
-            ``ingest.dicom.read``.
+            ``ingest.images.dicom.read``.
     """
     if isinstance(source, str | Path):
         name = shown(str(source))
@@ -116,7 +116,7 @@ def decode(data: bytes, name: str, body_part: Choice = "chest") -> Pixels:
             "too_large", f"{name} has more than {MAX_BYTES >> 20} MiB; pass a smaller file"
         )
     if is_dicom(data):
-        from ingest.dicom import read
+        from ingest.images.dicom import read
 
         return read.decode(data, name, body_part)
     try:

@@ -6,15 +6,15 @@ be right by the newest version. Which these are, a file's header tells, or the s
 
 1: until version 0.1.0. 2: values of more than 8 bits go by ``ingest.images.tones.value_range`` rather than
 by a guessed depth, WhiteIsZero of 16 bits is inverted, 16-bit colour keeps all its bits, large
-images are averaged over blocks before the encoder resizes them, and what ``ingest.dicom.read`` says.
+images are averaged over blocks before the encoder resizes them, and what ``ingest.images.dicom.read`` says.
 """
 
 from __future__ import annotations
 
 from typing import BinaryIO
 
-from ingest.dicom import read
 from ingest.images.decode import reduction
+from ingest.images.dicom import read
 from ingest.images.formats import is_deep
 from store.schema import Row
 

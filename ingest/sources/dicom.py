@@ -1,4 +1,4 @@
-"""DICOM films: files and trees, with extensions or without; see ``ingest.dicom.read`` for the reading.
+"""DICOM films: files and trees, with extensions or without; see ``ingest.images.dicom.read`` for the reading.
 
 The id is the SOPInstanceUID, so a moved file keeps its row; where a film has none, data set and
 path. Of the header only view, age, sex and a salted hash of the patient number are kept.
@@ -11,9 +11,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ingest.dicom import read
-from ingest.dicom.body_parts import Choice, check_choice
-from ingest.dicom.header import TELLS
+from ingest.images.dicom import read
+from ingest.images.dicom.body_parts import Choice, check_choice
+from ingest.images.dicom.header import TELLS
 from ingest.images.file_tree import scan, shown
 from ingest.record import Pixels
 from ingest.sources.file_listing import Described, file_source

@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ingest.dicom import read
-from ingest.dicom.body_parts import Choice
-from ingest.dicom.file import is_dicom
 from ingest.images.decode import decode
+from ingest.images.dicom import read
+from ingest.images.dicom.body_parts import Choice
+from ingest.images.dicom.file import is_dicom
 from ingest.images.file_tree import Tree, shown
 from ingest.record import Identifier, ImageFile, Pixels, Reader, Rejection
 from ingest.sources.source import Source

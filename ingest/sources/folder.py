@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ingest.dicom.body_parts import check_choice
+from ingest.images.dicom.body_parts import check_choice
 from ingest.images.file_tree import Tree, confined, scan, shown
 from ingest.record import Reader, Rejection
 from ingest.sources import file_listing as files

@@ -19,12 +19,12 @@ from store.analysis.audited import (
     differ,
 )
 from store.analysis.label_noise import doubts
-from store.analysis.near_pairs import Progress, connected, near_pairs, same
 from store.errors import BadQuery
 from store.evaluation.protocols import Baseline
 from store.mirror import fields
 from store.mirror.snapshot import Snapshot
 from store.schema import Integers, Vectors
+from store.search.near_pairs import Progress, connected, near_pairs, same
 from store.table import lance
 from store.table.overview import overview
 

@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from store.analysis.near_pairs import Progress
 from store.errors import BadQuery
 from store.evaluation.measures import bootstrap
 from store.evaluation.metrics import plain, refuse_certain
@@ -15,6 +14,7 @@ from store.evaluation.protocols import LEAVE_ONE_OUT, sides
 from store.evaluation.ranking import Labelled
 from store.mirror import fields
 from store.mirror.snapshot import Snapshot
+from store.search.near_pairs import Progress
 
 if TYPE_CHECKING:
     from store.gallery import Gallery

@@ -14,11 +14,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from store.analysis.near_pairs import Progress
 from store.errors import BadQuery
 from store.evaluation.measures import Floats, one_hot
 from store.schema import Integers, Vectors
 from store.search import nearest
+from store.search.near_pairs import Progress
 
 _BLOCK = 256
 

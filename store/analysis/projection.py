@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from store.analysis.near_pairs import Progress
 from store.errors import BadQuery, UsageError
 from store.schema import Vectors
 from store.search import nearest
+from store.search.near_pairs import Progress
 
 PCA, UMAP = "pca", "umap"
 METHODS = (PCA, UMAP)

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from store.analysis.near_pairs import Progress
 from store.errors import BadQuery
 from store.evaluation.measures import Floats
 from store.evaluation.metrics import Evaluation
@@ -18,6 +17,7 @@ from store.evaluation.ranking import measure as measured
 from store.mirror import fields
 from store.mirror.snapshot import Snapshot
 from store.schema import Integers
+from store.search.near_pairs import Progress
 
 if TYPE_CHECKING:
     from store.gallery import Gallery

@@ -19,10 +19,10 @@ from PIL import Image
 from pydicom.encaps import encapsulate
 
 from ingest import ingest, open_source, read_image
-from ingest.dicom import read
-from ingest.dicom.header import parse_age
 from ingest.encoders.baselines import pixel_vectors
 from ingest.images.decode import decode, thumbnail
+from ingest.images.dicom import read
+from ingest.images.dicom.header import parse_age
 from ingest.images.pseudonym import pseudonym, salt_file
 from store import BadImage, Gallery, UsageError
 from tests.ingest import fuzz

@@ -15,9 +15,9 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from ingest import ingest, open_source, read_image
-from ingest.dicom import read
-from ingest.dicom.body_parts import place_of
-from ingest.dicom.file import is_dicom
+from ingest.images.dicom import read
+from ingest.images.dicom.body_parts import place_of
+from ingest.images.dicom.file import is_dicom
 from ingest.sources.file_listing import read_image_file
 from store import BadImage, Gallery, UsageError
 from tests.conftest import DATA

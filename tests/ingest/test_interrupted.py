@@ -124,7 +124,7 @@ def test_stop_finishes_the_batch_in_hand(tmp_path: Path) -> None:
 
 
 def test_ctrl_c_once_and_twice(capsys: pytest.CaptureFixture[str]) -> None:
-    from ui.commands.process import patient
+    from ui.process import patient
 
     before = signal.getsignal(signal.SIGINT)
     with patient() as stop:

@@ -71,7 +71,9 @@ def older(films: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Galle
     with monkeypatch.context() as patch:
         patch.setattr(decode, "value_range", lambda values, counts: (0.0, 65535.0))
         patch.setattr(
-            "ingest.dicom.read.stretch", lambda values, low, high: values // 256, raising=False
+            "ingest.images.dicom.read.stretch",
+            lambda values, low, high: values // 256,
+            raising=False,
         )
         patch.setattr("ingest.job.pipeline.reduced", lambda pixels, side: pixels)
         run(gallery, films, batch="then")

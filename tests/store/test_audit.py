@@ -15,7 +15,7 @@ from store import BadQuery, EncoderStamp, Gallery, Row
 from store.analysis import audit
 from store.analysis.audited import plain
 from store.analysis.label_noise import doubts
-from store.analysis.near_pairs import connected, near_pairs, same
+from store.search.near_pairs import connected, near_pairs, same
 from store.table.overview import overview
 
 STAMP = EncoderStamp("test", "f" * 64, 8)

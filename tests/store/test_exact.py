@@ -19,13 +19,13 @@ from hypothesis import strategies as st
 from store import Gallery, Labelled, StoreDamaged, Where, evaluate_vectors
 from store.analysis import audit, projection
 from store.analysis.label_noise import doubts
-from store.analysis.near_pairs import near_pairs
 from store.cluster.shard import Part
 from store.evaluation import per_query
 from store.evaluation.metrics import evaluate
 from store.mirror import faiss_index, second_index
 from store.mirror.snapshot import Snapshot
 from store.search import nearest
+from store.search.near_pairs import near_pairs
 from tests.store.rows import STAMP, make_rows, random_vectors, small_gallery, unit
 
 pytestmark = pytest.mark.usefixtures("all_cores")

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from matplotlib.path import Path as Outline
 
 from store import BadQuery, EncoderStamp, Gallery, Row, UsageError
-from store.analysis import map, projection
+from store.analysis import maps, projection
 
 STAMP = EncoderStamp("test", "f" * 64, 8)
 
@@ -72,7 +72,7 @@ def test_too_few_rows_and_unknown_methods_are_refused(tmp_path):
     with pytest.raises(BadQuery, match="three or more"):
         projection.umap(cloud(2))
     with pytest.raises(UsageError, match="pca or umap"):
-        map.make(Gallery.create(tmp_path / "gallery", STAMP), "tsne")
+        maps.make(Gallery.create(tmp_path / "gallery", STAMP), "tsne")
 
 
 def rows_of(vectors, first=0, **about):
@@ -90,11 +90,11 @@ def gallery(tmp_path):
 
 
 def test_a_kept_map_comes_back_as_it_was(gallery):
-    assert map.kept(gallery) == []
-    assert map.load(gallery, "pca") is None
-    made = map.make(gallery)
-    found = map.load(Gallery.open(gallery.uri), "pca")
-    assert map.kept(gallery) == ["pca"]
+    assert maps.kept(gallery) == []
+    assert maps.load(gallery, "pca") is None
+    made = maps.make(gallery)
+    found = maps.load(Gallery.open(gallery.uri), "pca")
+    assert maps.kept(gallery) == ["pca"]
     assert found.ids == gallery.ids()
     assert np.array_equal(found.places, made.places)
     assert np.array_equal(found.nearest, made.nearest)
@@ -105,13 +105,13 @@ def test_a_kept_map_comes_back_as_it_was(gallery):
 
 
 def test_new_and_changed_rows_are_put_in_place_by_pca_and_counted(gallery):
-    made = map.make(gallery)
+    made = maps.make(gallery)
     before = dict(zip(made.ids, made.places.tolist(), strict=True))
     gallery.upsert(rows_of(cloud(5, seed=9), first=48))  # two get another vector, three are new
     gallery.delete(ids=["film/0000"])
     gallery.update_metadata(rows_of([None], first=1, labels=("later",)))
     gallery.refresh()
-    found = map.load(gallery, "pca")
+    found = maps.load(gallery, "pca")
     assert (found.projected, found.missing, found.gone) == (5, 0, 1)
     assert found.ids == gallery.ids()
     now = dict(zip(found.ids, found.places.tolist(), strict=True))
@@ -127,26 +127,26 @@ def test_new_rows_have_no_place_on_a_umap(gallery, monkeypatch):
     monkeypatch.setattr(
         projection, "umap", lambda vectors, seed: projection.pca(vectors).place(vectors)
     )
-    map.make(gallery, "umap", seed=3)
+    maps.make(gallery, "umap", seed=3)
     gallery.upsert(rows_of(cloud(4, seed=9), first=50))
     gallery.refresh()
-    found = map.load(gallery, "umap")
+    found = maps.load(gallery, "umap")
     assert (found.seed, found.missing, found.projected) == (3, 4, 0)
     assert np.isnan(found.places[50:]).all() and not np.isnan(found.places[:50]).any()
 
 
 def test_a_map_of_another_table_or_a_damaged_one_is_not_used(gallery, tmp_path):
-    map.make(gallery)
+    maps.make(gallery)
     file = tmp_path / "gallery" / "_cxr" / "map" / "pca.arrow"
     other = Gallery.create(tmp_path / "other", STAMP)
     other.upsert(rows_of(cloud(50)))
     copy = tmp_path / "other" / "_cxr" / "map" / "pca.arrow"
     copy.parent.mkdir(parents=True, exist_ok=True)
     copy.write_bytes(file.read_bytes())
-    assert map.load(other, "pca") is None and map.kept(other) == []
+    assert maps.load(other, "pca") is None and maps.kept(other) == []
     for damaged in (b"", b"ARROW1", file.read_bytes()[:500], b"\0" * 4096):
         file.write_bytes(damaged)
-        assert map.load(gallery, "pca") is None
+        assert maps.load(gallery, "pca") is None
 
 
 @pytest.mark.slow

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from store import Gallery
-from store.analysis import map
+from store.analysis import maps
 from tests.ui import films
 
 streamlit = pytest.importorskip("streamlit")
@@ -99,7 +99,7 @@ def test_the_map_marks_the_search_of_its_link_and_tells_its_age(page, made, tmp_
     store = tmp_path / "gallery"
     films.add(store, made[1], [films.film(number, "train") for number in range(12)])
     gallery = Gallery.open(store)
-    map.make(gallery)
+    maps.make(gallery)
     films.add(store, made[1], [films.film(50, "test"), films.film(51, "test")])
     assert "2 films came or changed since the plane was computed" in text(page("map", store=store))
     file = store / "_cxr" / "map" / "pca.arrow"
@@ -278,7 +278,7 @@ def test_cxr_map_keeps_a_map_and_cxr_compare_pairs_queries(made, tmp_path):
     films.add(store, made[1], films.films()[:30])
     found = json.loads(run("map", "--store", store, "--json"))
     assert (found["method"], found["rows"]) == ("pca", 30)
-    assert map.kept(Gallery.open(store)) == ["pca"]
+    assert maps.kept(Gallery.open(store)) == ["pca"]
     other = json.loads(
         run("compare", made[0], "--store", store, "--split", "train", "--k", "1,3", "--json")
     )

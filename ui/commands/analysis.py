@@ -157,14 +157,14 @@ def map_(
 ) -> None:
     """Lay the gallery out in the plane, for the dashboard's map; kept beside the gallery."""
     from store import Gallery
-    from store.analysis import map
+    from store.analysis import maps
 
     gallery = Gallery.open(store)
     printing.warn_if_synthetic(gallery)
     if not quiet and method == "umap":
         printing.say("umap: a minute per 10,000 films or so")
     with _told("nearest films", quiet) as told:
-        found = map.make(gallery, method, seed, told, neighbours)
+        found = maps.make(gallery, method, seed, told, neighbours)
     if json:
         printing.as_json({**found.as_dict(), "store": gallery.describe()})
         return

@@ -12,8 +12,8 @@ from ui.commands.distributing import Gpus, Ray, Workers, stage_of
 from ui.commands.import_embeddings import embeddings
 from ui.commands.options import Device, EncoderName, Json, Quiet, Store
 from ui.commands.output import interrupted, labelling, tell
-from ui.commands.politeness import NICE, Nice, give_way
-from ui.commands.process import patient
+from ui.politeness import NICE, Nice, give_way
+from ui.process import patient
 
 if TYPE_CHECKING:
     from ingest.encoders import Encoder

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from ingest import Pixels
-    from ingest.dicom.body_parts import Choice
+    from ingest.images.dicom.body_parts import Choice
     from store import Gallery, Hit, Vectors, Where
     from store.search.relevance_feedback import Weights
 
@@ -68,7 +68,7 @@ def search(
     json: Json = False,
 ) -> None:
     """Show the most similar films, with labels and exact cosine scores."""
-    from ingest.dicom.body_parts import check_choice
+    from ingest.images.dicom.body_parts import check_choice
     from store import parse_where
     from store.search.relevance_feedback import parse_weights, refined_search
 

@@ -11,8 +11,8 @@ import streamlit as st
 
 from ingest.encoders import Encoder
 from store import Gallery
-from store.analysis import map, projection
-from store.analysis.map import Map
+from store.analysis import maps, projection
+from store.analysis.maps import Map
 from ui.dashboard import shared
 from ui.dashboard.components import scatter
 from ui.dashboard.components.colouring import Colouring, colouring
@@ -53,7 +53,7 @@ class Drawn:
 
 def methods(gallery: Gallery) -> list[str]:
     """Maps to choose from: those that were kept, and PCA, which needs no waiting."""
-    changed = tuple(map.changed(gallery, method) for method in projection.METHODS)
+    changed = tuple(maps.changed(gallery, method) for method in projection.METHODS)
     return list(
         dict.fromkeys([*reversed(_kept(shared.key(gallery), changed, gallery)), projection.PCA])
     )
@@ -61,7 +61,7 @@ def methods(gallery: Gallery) -> list[str]:
 
 @st.cache_resource(max_entries=8, show_spinner=False)
 def _kept(key: Key, changed: tuple[float, ...], _gallery: Gallery) -> list[str]:
-    return map.kept(_gallery)
+    return maps.kept(_gallery)
 
 
 def drawn(gallery: Gallery, method: str) -> Drawn:
@@ -70,12 +70,12 @@ def drawn(gallery: Gallery, method: str) -> Drawn:
     Raises:
         BadQuery: there is no such map.
     """
-    return _drawn(shared.key(gallery), method, map.changed(gallery, method), gallery)
+    return _drawn(shared.key(gallery), method, maps.changed(gallery, method), gallery)
 
 
 @st.cache_resource(max_entries=4, show_spinner="Laying out the map …")
 def _drawn(key: Key, method: str, changed: float, _gallery: Gallery) -> Drawn:
-    found, columns = map.view(_gallery, method)
+    found, columns = maps.view(_gallery, method)
     on_map = np.flatnonzero(np.isfinite(found.places).all(axis=1))
     columns = columns.append_column(NEAREST, pa.array(found.nearest, from_pandas=True))
     return Drawn(

@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from ingest.dicom import read
-from ingest.dicom.body_parts import Choice
-from ingest.dicom.file import is_dicom
-from ingest.dicom.header import parse_age
 from ingest.images.decode import decode
+from ingest.images.dicom import read
+from ingest.images.dicom.body_parts import Choice
+from ingest.images.dicom.file import is_dicom
+from ingest.images.dicom.header import parse_age
 from ingest.images.file_tree import Tree, shown
 from ingest.record import Pixels, Rejection
 from ingest.sources.file_listing import (

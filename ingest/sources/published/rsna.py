@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from ingest.dicom.header import TELLS
+from ingest.images.dicom.header import TELLS
 from ingest.images.file_tree import scan
 from ingest.sources.published.layout import Listing, check_splits, read_film, sheet, table
 from ingest.sources.source import Source

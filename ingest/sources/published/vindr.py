@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from ingest.dicom.body_parts import check_choice
-from ingest.dicom.header import TELLS
+from ingest.images.dicom.body_parts import check_choice
+from ingest.images.dicom.header import TELLS
 from ingest.images.file_tree import scan
 from ingest.sources.published.layout import Listing, check_splits, read_film, sheet, table
 from ingest.sources.source import Source

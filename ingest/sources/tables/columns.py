@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any
 
-from ingest.dicom.header import parse_age
+from ingest.images.dicom.header import parse_age
 from ingest.sources import file_listing as files
 from ingest.sources.tables import classes, findings, typed
 from ingest.sources.tables.csv_file import Sheet, listed

@@ -15,8 +15,8 @@ from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from secrets import token_hex
 
-from ingest.dicom.file import is_dicom
 from ingest.images.decode import decode, pixels_digest
+from ingest.images.dicom.file import is_dicom
 from ingest.job.file_memory import state_folder
 from ingest.sources.tables.csv_table import csv_bytes
 from store import BadImage, Gallery, UsageError

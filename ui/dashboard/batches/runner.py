@@ -16,10 +16,10 @@ from shutil import rmtree
 from typing import Any
 
 from ingest.job.file_memory import file_name, read_json, write_json
-from ui.commands.politeness import give_way
 from ui.dashboard import lifeline
 from ui.dashboard.batches import jobs
 from ui.dashboard.batches.inbox import inbox, without_place
+from ui.politeness import give_way
 
 #: Between two looks at the child, at the queue and at the stop file.
 _POLL_S = 0.2

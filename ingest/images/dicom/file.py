@@ -16,7 +16,7 @@ from collections.abc import Collection
 from functools import cache
 from typing import Any, BinaryIO
 
-from ingest.dicom.stream import check_deflated
+from ingest.images.dicom.stream import check_deflated
 from store.errors import BadImage
 
 IMPLICIT, EXPLICIT, BIG_ENDIAN = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2"

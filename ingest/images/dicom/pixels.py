@@ -15,9 +15,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ingest.dicom.file import EXPLICIT, IMPLICIT, give_syntax, library
-from ingest.dicom.stream import check_codestream, check_decoder, is_jpeg_of_12_bits, jpeg_of_12_bits
-from ingest.dicom.values import Notes, whole
+from ingest.images.dicom.file import EXPLICIT, IMPLICIT, give_syntax, library
+from ingest.images.dicom.stream import (
+    check_codestream,
+    check_decoder,
+    is_jpeg_of_12_bits,
+    jpeg_of_12_bits,
+)
+from ingest.images.dicom.values import Notes, whole
 from store.errors import BadImage
 
 #: The element of the pixels, little endian, as it begins.

@@ -11,9 +11,9 @@ import re
 from functools import lru_cache
 from typing import Any
 
-from ingest.dicom.body_parts import Choice, place_of, term_of
-from ingest.dicom.values import Notes, text
 from ingest.images.decode import check_size
+from ingest.images.dicom.body_parts import Choice, place_of, term_of
+from ingest.images.dicom.values import Notes, text
 from store.errors import BadImage
 
 MODALITIES = ("CR", "DX", "RF")

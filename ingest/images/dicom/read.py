@@ -1,8 +1,8 @@
 """DICOM chest films to 8-bit pixels, and the few things that a header may tell.
 
-The steps: the data set (``ingest.dicom.file``), what is refused and what is told of its header
-(``ingest.dicom.header``), its pixel cells (``ingest.dicom.pixels``), and how they are to be seen
-(``ingest.dicom.tones``). ``docs/films.md`` says which kinds are read, and who checked it.
+The steps: the data set (``ingest.images.dicom.file``), what is refused and what is told of its header
+(``ingest.images.dicom.header``), its pixel cells (``ingest.images.dicom.pixels``), and how they are to be seen
+(``ingest.images.dicom.tones``). ``docs/films.md`` says which kinds are read, and who checked it.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from ingest.dicom.body_parts import Choice
-from ingest.dicom.file import read_header
-from ingest.dicom.header import COLOUR, GREY, KEPT, PALETTE, check_header, meaning, metadata
-from ingest.dicom.pixels import JPEG_LS, Cells, colour_pixels, grey_cells, no_cells
-from ingest.dicom.tones import palette_pixels, read_tones, shown
-from ingest.dicom.values import Notes, text
 from ingest.images.decode import halved, large_alone
+from ingest.images.dicom.body_parts import Choice
+from ingest.images.dicom.file import read_header
+from ingest.images.dicom.header import COLOUR, GREY, KEPT, PALETTE, check_header, meaning, metadata
+from ingest.images.dicom.pixels import JPEG_LS, Cells, colour_pixels, grey_cells, no_cells
+from ingest.images.dicom.tones import palette_pixels, read_tones, shown
+from ingest.images.dicom.values import Notes, text
 from ingest.images.file_tree import open_plain
 from ingest.record import Pixels
 from store.errors import BadImage

@@ -19,12 +19,12 @@ import pyarrow as pa
 
 from store import files
 from store.analysis import projection
-from store.analysis.near_pairs import Progress
 from store.analysis.projection import Plane
 from store.errors import BadQuery, StoreUnwritable, UsageError
 from store.mirror import fields
 from store.mirror.snapshot import Snapshot
 from store.schema import Integers, Vectors
+from store.search.near_pairs import Progress
 from store.table import local, rows
 
 if TYPE_CHECKING:
