@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ingest.artefacts.folder import Artefacts, import_artefacts, read_artefacts, store_artefacts
     from ingest.images.decode import read_image
-    from ingest.job.file_memory import read_status, state_folder
+    from ingest.job.journal import read_status, state_folder
     from ingest.job.pipeline import opened
     from ingest.job.run import IngestReport, Progress, ingest
     from ingest.record import ImageFile, ImageRecord, Pixels, Rejection

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from store.table.local import FOLDER
+#: Our own folder beside the table: lock, readers, saved mirror. May be deleted when nobody writes.
+FOLDER = "_cxr"
 
 
 def folder(uri: str, uuid: str) -> Path:

@@ -6,25 +6,41 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from store.catalogue import Catalogue
-from store.errors import BadQuery, StoreDamaged
+from store.errors import BadQuery, StoreDamaged, UsageError
 from store.evaluation.by_search import evaluate_by_search
 from store.evaluation.metrics import Evaluation
-from store.evaluation.protocols import Baseline, evaluate_snapshot
-from store.schema import EncoderStamp, Hit, Row, UpsertReport
+from store.evaluation.per_query import ByQuery, by_query
+from store.evaluation.protocols import LEAVE_ONE_OUT, evaluate_snapshot, sides
+from store.mirror.snapshot import Snapshot
+from store.schema import (
+    Baseline,
+    EncoderStamp,
+    Hit,
+    Progress,
+    Row,
+    UpsertReport,
+)
 from store.search import nearest
-from store.search.base import EXACT, Answerer, Spread, choose
-from store.table import lance, maintenance, rows, write
+from store.search.base import EXACT, INDEXES, LANCE, Answerer, Manner, Spread
+from store.search.relevance_feedback import Weights, rocchio
+from store.table import maintenance, opening, rows, write
 from store.table.filters import Where
 from store.table.undo import Undone
 
 if TYPE_CHECKING:
+    from store.gallery import Gallery
+    from store.mirror.snapshot import Snapshot
+    from store.schema import Hit
     from store.search.out_of_distribution import Nearness
+    from store.table.filters import Where
+
+T = TypeVar("T")
 
 
 class Gallery(Catalogue):
@@ -58,7 +74,7 @@ class Gallery(Catalogue):
         Raises:
             StoreNotFound, StoreDamaged, EncoderMismatch: see their docstrings.
         """
-        handle = lance.open_(str(uri), stamp)
+        handle = opening.open_(str(uri), stamp)
         made_by = _stamp(handle)
         spread = Spread(shards, ray, on_lost) if shards else None
         return cls(str(uri), handle, made_by, choose(str(uri), made_by, index, spread))
@@ -66,7 +82,7 @@ class Gallery(Catalogue):
     @classmethod
     def create(cls, uri: str | Path, stamp: EncoderStamp) -> Gallery:
         """Make an empty gallery for one encoder, or open the one that is there."""
-        return cls(str(uri), lance.create(str(uri), stamp), stamp, choose(str(uri), stamp))
+        return cls(str(uri), opening.create(str(uri), stamp), stamp, choose(str(uri), stamp))
 
     # -- writing -------------------------------------------------------------------------------
 
@@ -317,3 +333,154 @@ def _stamp(handle: Any) -> EncoderStamp:
     if stamp is None:
         raise StoreDamaged("the table lost its encoder stamp; restore it from a copy")
     return stamp
+
+
+def measure(
+    gallery: Gallery,
+    protocol: str = LEAVE_ONE_OUT,
+    k: Sequence[int] = (1, 3, 5, 10),
+    *,
+    split: str | None = "test",
+    gallery_split: str = "train",
+    baselines: Mapping[str, Baseline] | None = None,
+    full_ranking: bool = True,
+    progress: Progress | None = None,
+) -> Evaluation:
+    """Gallery.evaluate, telling how many queries are done."""
+    if not in_memory(gallery):  # one search a query, which tells nobody how far it is
+        return gallery.evaluate(protocol, k, split=split, gallery_split=gallery_split)
+
+    def ask(now: Snapshot) -> Evaluation:
+        return evaluate_snapshot(
+            now,
+            protocol,
+            k,
+            split,
+            gallery_split,
+            None,
+            baselines or {},
+            full_ranking,
+            progress,
+        )
+
+    return replace(over_mirror(gallery, "an evaluation", ask), store=gallery.describe())
+
+
+def of_gallery(
+    gallery: Gallery,
+    protocol: str = LEAVE_ONE_OUT,
+    k: Sequence[int] = (1, 3, 5, 10),
+    *,
+    split: str | None = "test",
+    gallery_split: str = "train",
+    dataset: str | None = None,
+    progress: Progress | None = None,
+) -> ByQuery:
+    """by_query over a protocol of Gallery.evaluate; the arguments are the same."""
+
+    def ask(now: Snapshot) -> ByQuery:
+        queries, searched = sides(now, protocol, split, gallery_split, dataset)
+        return by_query(queries, searched, k, progress)
+
+    return over_mirror(gallery, "this study", ask)
+
+
+def over_mirror(gallery: Gallery, what: str, ask: Callable[[Snapshot], T]) -> T:
+    """Ask one version of a gallery for something that needs all its vectors in memory.
+
+    Raises:
+        BadQuery: this gallery was opened to answer without them.
+    """
+
+    def asked(now: Any) -> T:
+        if now.mirror is None:
+            raise BadQuery(
+                f"{what} needs all vectors of {gallery.uri} in memory; open it with --index exact, "
+                "without --shards"
+            )
+        return ask(now.mirror)
+
+    return gallery._answer(asked)
+
+
+def in_memory(gallery: Gallery) -> bool:
+    """Whether this gallery answers with all its vectors in memory."""
+    return gallery._answer(lambda now: getattr(now, "mirror", None) is not None)
+
+
+def choose(
+    uri: str, stamp: EncoderStamp, index: str = EXACT, spread: Spread | None = None
+) -> Manner:
+    """How a gallery answers, as its caller wished.
+
+    Args:
+        uri: of the gallery.
+        stamp: its encoder.
+        index: ``exact``: all vectors in memory; ``lance``: LanceDB's index, see store.search.lance_index.
+
+        spread: keep the vectors in shards on a cluster, not in this process; exact too.
+
+    Raises:
+        UsageError: an unknown index; shards of an index that has none; Ray is not installed.
+        ClusterUnavailable: nothing answers at the address.
+    """
+    if spread is not None:
+        if index != EXACT:
+            raise UsageError(f"index {index!r} has no shards; leave out --shards, or --index")
+        from store.cluster.sharded import ShardedManner
+
+        return ShardedManner(uri, stamp.dimension, spread)
+    if index == EXACT:
+        from store.search.exact import ExactManner
+
+        return ExactManner(uri, stamp.dimension)
+    if index == LANCE:
+        from store.search.lance_index import IndexedManner
+
+        return IndexedManner(uri)
+    raise UsageError(f"index {index!r}: expected {' or '.join(INDEXES)}")
+
+
+def refined_search(
+    gallery: Gallery,
+    query: npt.ArrayLike | str | None,
+    k: int = 10,
+    *,
+    like: Sequence[str] = (),
+    unlike: Sequence[str] = (),
+    weights: Weights | None = None,
+    where: Where | None = None,
+) -> list[Hit]:
+    """The k films most similar to a query and to some stored films, and unlike others.
+
+    The films that are part of the query are never among its hits.
+
+    Args:
+        gallery: what to search.
+        query: a unit vector of the gallery's encoder, float (d,); or the id of a stored film; or
+            None.
+        k: how many, from 1 to the number of rows.
+        like: ids of films to be like.
+        unlike: ids of films to be unlike.
+        weights: the usual ones when None; without ``like`` and ``unlike`` they play no part.
+        where: only rows that pass take part.
+
+    Returns:
+        Hits, best first; fewer than k when fewer pass.
+
+    Raises:
+        UnknownId: one of the films is not stored.
+        BadQuery: k out of range, nothing to be like, or parts that cancel each other out.
+    """
+    if not like and not unlike:
+        if query is None:
+            raise BadQuery("nothing to search for: give a query, or a film to be like")
+        if isinstance(query, str):
+            return gallery.search_by_id(query, k, where)
+        return gallery.search(query, k, where)[0]
+    gallery.check_k(k)
+    own = [query] if isinstance(query, str) else []
+    vector = gallery.vectors(own)[0] if isinstance(query, str) else query
+    towards, away = list(dict.fromkeys(like)), list(dict.fromkeys(unlike))
+    combined = rocchio(vector, gallery.vectors(towards), gallery.vectors(away), weights)
+    return gallery.search(combined, k, where, exclude=[*own, *towards, *away])[0]

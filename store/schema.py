@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
 
@@ -15,6 +15,17 @@ Vectors = npt.NDArray[np.float32]
 Integers = npt.NDArray[np.int64]
 #: What a free column may hold.
 Value = str | int | float | bool | date
+
+
+#: Called with what is done and what there is to do, in the same unit.
+Progress = Callable[[int, int], None]
+
+
+#: Thumbnails (PNG bytes) to float32 (n, m) unit rows: a floor to compare an encoder with.
+Baseline = Callable[[list[bytes]], Vectors]
+
+
+Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)

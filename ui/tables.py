@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from store.analysis.compare import Comparison
+from ui import printing
+
+if TYPE_CHECKING:
+    from store import Hit, Where
 
 #: Baselines in the order they are shown, with what a person calls them.
 FLOORS = {"raw_pixels": "raw pixels", "random": "chance"}
@@ -99,3 +103,28 @@ def points(found: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
 def fitting(depths: Sequence[int], films: int) -> tuple[int, ...]:
     """The depths that a set of films can answer when the query itself is left out."""
     return tuple(k for k in depths if k < films)
+
+
+def as_dict(
+    query: dict[str, Any], k: int, where: Where | None, hits: list[Hit], page: int = 1
+) -> dict[str, Any]:
+    """The query and its hits as the command line prints them."""
+    turned = {"page": page} if page > 1 else {}
+    return {
+        "query": {**query, "k": k, **turned, "where": str(where) if where else ""},
+        "hits": [
+            {
+                "rank": hit.rank,
+                "id": hit.row.id,
+                "score": hit.score,
+                "labels": list(hit.row.labels),
+                "uncertain": list(hit.row.uncertain),
+                "absent": list(hit.row.absent),
+                "split": hit.row.split,
+                "dataset": hit.row.dataset,
+                "source": hit.row.source,
+                "extra": printing.plain(hit.row.extra),
+            }
+            for hit in hits
+        ],
+    }

@@ -7,6 +7,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+from ingest.artefacts.files import is_text
 from ingest.sources.published.npz import SPLITS
 from store.errors import BadArtefacts, BadRows
 from store.table.custom_columns import kind_of, name_of
@@ -112,12 +113,6 @@ _READ: dict[str, Callable[[Any], Any]] = {
     "string": lambda value: value,
     "date": date.fromisoformat,
 }
-
-
-def is_text(value: object) -> bool:
-    """Whether a value from JSON is a string that can be stored."""
-    # JSON can spell half a surrogate pair, which no table can hold.
-    return isinstance(value, str) and not any("\ud800" <= char <= "\udfff" for char in value)
 
 
 def _is_names(value: object) -> bool:

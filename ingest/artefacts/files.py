@@ -14,7 +14,6 @@ import numpy as np
 import numpy.typing as npt
 
 from ingest import npy
-from ingest.artefacts.columns import is_text
 from ingest.artefacts.faiss_file import read_flat_index
 from store.errors import BadArtefacts
 from store.schema import Vectors
@@ -205,3 +204,9 @@ def check_index(path: Path, raw: Vectors, embeddings: Vectors, notes: list[str])
         f"{path} disagrees with {EMBEDDINGS} in {different.size} of {len(raw)} vectors, first row "
         f"{different[0]}; build the index from these embeddings"
     )
+
+
+def is_text(value: object) -> bool:
+    """Whether a value from JSON is a string that can be stored."""
+    # JSON can spell half a surrogate pair, which no table can hold.
+    return isinstance(value, str) and not any("\ud800" <= char <= "\udfff" for char in value)

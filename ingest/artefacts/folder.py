@@ -40,7 +40,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from ingest.artefacts.columns import COLUMNS, FINDINGS, OWN, is_text, read_columns
+from ingest.artefacts.columns import COLUMNS, FINDINGS, OWN, read_columns
 from ingest.artefacts.files import (
     EMBEDDINGS,
     FORMAT,
@@ -49,6 +49,7 @@ from ingest.artefacts.files import (
     LABELS,
     META,
     check_index,
+    is_text,
     read_embeddings,
     read_ids,
     read_labels,

@@ -106,3 +106,37 @@ def _convert(known: Known, source: Path, target: Path) -> None:
             "delete it and try again"
         ) from error
     save_file(tensors, target, metadata={"format": "pt"})
+
+
+def files_of(known: Known, patterns: Sequence[str]) -> Path:
+    """The folder that holds a known encoder's files, fetched unless they are here already.
+
+    Args:
+        known: which.
+        patterns: configuration, tokenizer and safetensors files of the transformers layout.
+
+    Raises:
+        EncoderUnavailable: in one line, why it cannot be had and what to do.
+    """
+    from ingest.encoders import converted
+    from ingest.encoders.download import fetch_pinned
+
+    if not known.pickled:
+        return fetch_pinned(known.repo, known.revision, patterns, [known.weights])
+    place = converted.place_of(known)
+    if not converted.is_whole(place):
+        converted.make(known, place, patterns)
+    return place
+
+
+def is_here(known: Known) -> bool:
+    """Whether a known encoder is on this disk, so that it needs no network."""
+    from huggingface_hub import try_to_load_from_cache
+
+    from ingest.encoders import converted
+
+    if known.pickled:
+        return converted.is_whole(converted.place_of(known))
+    names = ("config.json", known.weights)
+    found = [try_to_load_from_cache(known.repo, n, revision=known.revision) for n in names]
+    return all(isinstance(path, str) for path in found)

@@ -34,7 +34,7 @@ class Encoder:
         dimension: length of its vectors.
         supports_text: whether ``encode_texts`` works.
         side: of what it sees of an image, in pixels; 0 where that is not known. Images that are
-            much larger are averaged over blocks first, see ``ingest.images.decode.reduction``.
+            much larger are averaged over blocks first, see ``ingest.images.pixels.reduction``.
     """
 
     def __init__(self, files: EncoderFiles, device: str | None = None) -> None:

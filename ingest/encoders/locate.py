@@ -9,14 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from ingest.encoders.contents import Content, Contents
+from ingest.encoders.converted import files_of
 from ingest.encoders.download import fetch, first_line
-from ingest.encoders.registry import (
-    KNOWN,
-    OPEN_CLIP_CONFIG,
-    OPEN_CLIP_WEIGHTS,
-    TEXT_TOWER,
-    files_of,
-)
+from ingest.encoders.registry import KNOWN, OPEN_CLIP_CONFIG, OPEN_CLIP_WEIGHTS, TEXT_TOWER
 from ingest.encoders.weights import WrongLength, header
 from store.errors import EncoderUnavailable
 

@@ -25,7 +25,7 @@ from ingest.encoders.registry import OPEN_CLIP_CONFIG, OPEN_CLIP_WEIGHTS, TEXT_T
 from ingest.encoders.runtime_base import framed
 from ingest.encoders.transformers_runtime import pick_device, to_vectors
 from ingest.encoders.weights import tensors
-from ingest.images.decode import reduced
+from ingest.images.pixels import reduced
 from ingest.record import Pixels
 from store.errors import EncoderUnavailable
 from store.schema import Vectors

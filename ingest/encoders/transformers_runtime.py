@@ -16,7 +16,7 @@ from ingest.encoders.precision import cast
 from ingest.encoders.quiet import quietly
 from ingest.encoders.runtime_base import Framing, framing_of
 from ingest.encoders.weights import tensors
-from ingest.images.decode import reduced
+from ingest.images.pixels import reduced
 from ingest.record import Pixels
 from store.errors import EncoderUnavailable
 from store.schema import Vectors

@@ -13,9 +13,9 @@ from __future__ import annotations
 
 from typing import BinaryIO
 
-from ingest.images.decode import reduction
 from ingest.images.dicom import read
 from ingest.images.formats import is_deep
+from ingest.images.pixels import reduction
 from store.schema import Row
 
 READER = 2
@@ -31,7 +31,7 @@ def is_read_anew(row: Row, side: int, file: BinaryIO | None = None) -> bool:
 
     Args:
         row: its row.
-        side: of what the encoder sees; see ``ingest.images.decode.reduction``.
+        side: of what the encoder sees; see ``ingest.images.pixels.reduction``.
         file: at its start, to look into its header; none where the source has arrays.
     """
     if not is_older(row):

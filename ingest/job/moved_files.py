@@ -14,8 +14,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ingest.images.decode import large_alone
 from ingest.images.file_tree import read_plain, shown
+from ingest.images.pixels import large_alone
 from ingest.job.file_memory import FileMemory, Seen, seen_now
 from ingest.job.protocols import Target
 from ingest.record import ImageFile

@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from ingest.images.decode import check_contrast, large_alone, reduced, thumbnail
 from ingest.images.file_tree import open_plain, read_plain
+from ingest.images.pixels import check_contrast, large_alone, reduced, thumbnail
 from ingest.images.readers import is_older, is_read_anew
 from ingest.job.file_memory import Seen, seen_now
 from ingest.record import METADATA, ImageFile, ImageRecord, Pixels, Rejection, told
@@ -100,7 +100,7 @@ def open_record(
 
     Args:
         record: which.
-        side: of what the encoder sees; see ``ingest.images.decode.reduction``.
+        side: of what the encoder sees; see ``ingest.images.pixels.reduction``.
         tells: of its source.
         again: see Opened.
     """
@@ -134,7 +134,7 @@ def open_file(
         file: which.
         id_: of its row.
         row: the row that the gallery has, made by the same encoder.
-        side: of what the encoder sees; see ``ingest.images.decode.reduction``.
+        side: of what the encoder sees; see ``ingest.images.pixels.reduction``.
         unchanged: whether its stat says that its bytes are those of the row, so that only the
             header is looked at.
     """

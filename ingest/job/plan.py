@@ -35,7 +35,7 @@ class Planner:
         gallery: tells which rows are there.
         memory: tells which files did not change.
         note_present: whether ``present`` is wanted.
-        side: of what the encoder sees; see ``ingest.images.decode.reduction``.
+        side: of what the encoder sees; see ``ingest.images.pixels.reduction``.
         tells: of the source.
 
     Attributes:

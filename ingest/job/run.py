@@ -20,8 +20,8 @@ from datetime import UTC, datetime
 from typing import Literal
 
 from ingest.job.batching import Batch
-from ingest.job.file_memory import FileMemory, state_folder
-from ingest.job.journal import Journal
+from ingest.job.file_memory import FileMemory
+from ingest.job.journal import Journal, state_folder
 from ingest.job.moved_files import checked
 from ingest.job.pipeline import Stage, Stopped, in_order
 from ingest.job.plan import End, Planner

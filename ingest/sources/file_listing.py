@@ -16,13 +16,6 @@ from ingest.record import Identifier, ImageFile, Pixels, Reader, Rejection
 from ingest.sources.source import Source
 from ingest.sources.tables.matching import Matching
 
-_SEX = {"m": "M", "male": "M", "f": "F", "female": "F", "o": "O", "other": "O"}
-_SPLITS = {
-    **dict.fromkeys(("train", "training", "train_val"), "train"),
-    **dict.fromkeys(("val", "valid", "validation", "validate", "dev"), "val"),
-    **dict.fromkeys(("test", "testing"), "test"),
-}
-
 
 @dataclass(frozen=True, slots=True)
 class Described:
@@ -160,25 +153,6 @@ def several(tree: Tree, place: str, cell: str, films: tuple[Sequence[str], int])
         "ambiguous_file",
         f"{cell!r} could mean {named}{more} below {shown(str(tree.root))}; give paths with more "
         "folders",
-    )
-
-
-def sex(cell: str) -> str | None:
-    """``M``, ``F`` or ``O``; None for anything else, such as Unknown."""
-    return _SEX.get(cell.strip().casefold())
-
-
-def split(cell: str) -> str | None:
-    """A split as this project spells it; an unknown one as it is."""
-    text = cell.strip()
-    return _SPLITS.get(text.casefold(), text) or None
-
-
-def view(cell: str) -> str | None:
-    """A view in capitals; side views are ``LATERAL``."""
-    text = cell.strip().upper()
-    return {"LL": "LATERAL", "RL": "LATERAL", "L": "LATERAL", "LAT": "LATERAL"}.get(text, text) or (
-        None
     )
 
 

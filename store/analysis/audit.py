@@ -20,11 +20,11 @@ from store.analysis.audited import (
 )
 from store.analysis.label_noise import doubts
 from store.errors import BadQuery
-from store.evaluation.protocols import Baseline
+from store.gallery import over_mirror
 from store.mirror import fields
 from store.mirror.snapshot import Snapshot
-from store.schema import Integers, Vectors
-from store.search.near_pairs import Progress, connected, near_pairs, same
+from store.schema import Baseline, Integers, Progress, Vectors
+from store.search.near_pairs import connected, near_pairs, same
 from store.table import lance
 from store.table.overview import overview
 
@@ -55,7 +55,7 @@ def exact(gallery: Gallery) -> tuple[Group, ...]:
             )
         )
 
-    return fields.over_mirror(gallery, "the audit", ask)
+    return over_mirror(gallery, "the audit", ask)
 
 
 def near(
@@ -109,7 +109,7 @@ def near(
             len(chosen),
         )
 
-    return fields.over_mirror(gallery, "the audit", ask)
+    return over_mirror(gallery, "the audit", ask)
 
 
 def doubtful(
@@ -149,7 +149,7 @@ def doubtful(
         )
         return Doubtful(depth, listed, int(many.sum()), len(chosen))
 
-    return fields.over_mirror(gallery, "the audit", ask)
+    return over_mirror(gallery, "the audit", ask)
 
 
 def glance(gallery: Gallery, most: int = 50) -> Glance:
@@ -170,7 +170,7 @@ def glance(gallery: Gallery, most: int = 50) -> Glance:
         told = found.drop_columns([name for name in ("source", "ingested_at") if name in names])
         return Glance(dict(sorted(rows.items())), tuple(overview(told, splits, most)), tuple(leaks))
 
-    return fields.over_mirror(gallery, "the audit", ask)
+    return over_mirror(gallery, "the audit", ask)
 
 
 def _read(now: Snapshot) -> tuple[Integers, list[Film], list[bytes], Integers]:

@@ -12,9 +12,9 @@ from store.evaluation.metrics import plain, refuse_certain
 from store.evaluation.per_query import by_query
 from store.evaluation.protocols import LEAVE_ONE_OUT, sides
 from store.evaluation.ranking import Labelled
-from store.mirror import fields
+from store.gallery import over_mirror
 from store.mirror.snapshot import Snapshot
-from store.search.near_pairs import Progress
+from store.schema import Progress
 
 if TYPE_CHECKING:
     from store.gallery import Gallery
@@ -90,7 +90,7 @@ def compare(
         def ask(now: Snapshot) -> tuple[Labelled, Labelled]:
             return sides(now, protocol, split, gallery_split, dataset)
 
-        queries, searched = fields.over_mirror(of, "a comparison", ask)
+        queries, searched = over_mirror(of, "a comparison", ask)
         return queries, searched, of.describe()
 
     queries, searched, store = rows(gallery)

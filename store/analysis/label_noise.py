@@ -15,10 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 from store.errors import BadQuery
-from store.evaluation.measures import Floats, one_hot
-from store.schema import Integers, Vectors
+from store.evaluation.measures import one_hot
+from store.schema import Floats, Integers, Progress, Vectors
 from store.search import nearest
-from store.search.near_pairs import Progress
 
 _BLOCK = 256
 

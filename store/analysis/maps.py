@@ -21,10 +21,10 @@ from store import files
 from store.analysis import projection
 from store.analysis.projection import Plane
 from store.errors import BadQuery, StoreUnwritable, UsageError
+from store.gallery import over_mirror
 from store.mirror import fields
 from store.mirror.snapshot import Snapshot
-from store.schema import Integers, Vectors
-from store.search.near_pairs import Progress
+from store.schema import Integers, Progress, Vectors
 from store.table import local, rows
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ def make(
         _save(gallery, now, found, plane, rows.checksums(vectors))
         return found
 
-    return fields.over_mirror(gallery, "a map", ask)
+    return over_mirror(gallery, "a map", ask)
 
 
 def kept(gallery: Gallery) -> list[str]:
@@ -137,7 +137,7 @@ def kept(gallery: Gallery) -> list[str]:
     def ask(now: Snapshot) -> list[str]:
         return [method for method in projection.METHODS if _usable(gallery, now, method)]
 
-    return fields.over_mirror(gallery, "a map", ask)
+    return over_mirror(gallery, "a map", ask)
 
 
 def load(gallery: Gallery, method: str) -> Map | None:
@@ -154,7 +154,7 @@ def load(gallery: Gallery, method: str) -> Map | None:
         saved = _usable(gallery, now, method)
         return None if saved is None else _follow(now, *saved, method)
 
-    return fields.over_mirror(gallery, "a map", ask)
+    return over_mirror(gallery, "a map", ask)
 
 
 def view(gallery: Gallery, method: str = projection.PCA) -> tuple[Map, pa.Table]:
@@ -183,7 +183,7 @@ def view(gallery: Gallery, method: str = projection.PCA) -> tuple[Map, pa.Table]
         places = plane.place(vectors)
         return Map(method, ids, places, unknown, None, plane.explained, now.version), columns
 
-    return fields.over_mirror(gallery, "a map", ask)
+    return over_mirror(gallery, "a map", ask)
 
 
 def _usable(gallery: Gallery, now: Snapshot, method: str) -> tuple[pa.Table, dict[str, Any]] | None:
@@ -248,7 +248,7 @@ def changed(gallery: Gallery, method: str) -> float:
         except OSError:
             return 0.0
 
-    return fields.over_mirror(gallery, "a map", ask)
+    return over_mirror(gallery, "a map", ask)
 
 
 def _save(gallery: Gallery, now: Snapshot, found: Map, plane: Plane | None, crc: Any) -> None:

@@ -8,9 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from store.errors import BadQuery, UsageError
-from store.schema import Vectors
-from store.search import nearest
-from store.search.near_pairs import Progress
+from store.schema import Progress, Vectors
+from store.search import base, nearest
 
 PCA, UMAP = "pca", "umap"
 METHODS = (PCA, UMAP)
@@ -106,7 +105,7 @@ def umap(vectors: Vectors, seed: int = 0, neighbours: int = 15) -> Vectors:
 
 
 def nearest_cosine(
-    vectors: Vectors, progress: Progress | None = None, searched: nearest.Searched | None = None
+    vectors: Vectors, progress: Progress | None = None, searched: base.Searched | None = None
 ) -> Vectors:
     """Of every row, the cosine of its nearest other row: float32 (n,), NaN for a lone row.
 

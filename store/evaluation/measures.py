@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-_SEED = 0
+from store.schema import Floats
 
-Floats = npt.NDArray[np.float64]
+_SEED = 0
 
 
 def one_hot(labels: Sequence[tuple[str, ...]], names: list[str]) -> npt.NDArray[np.float32]:

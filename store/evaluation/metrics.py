@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from store.errors import BadQuery, NothingToMeasure
-from store.evaluation.measures import Floats, bootstrap
+from store.evaluation.measures import bootstrap
 from store.evaluation.ranking import (
     Labelled,
     Measured,
@@ -22,6 +22,7 @@ from store.evaluation.ranking import (
     measure,
     own_rows,
 )
+from store.schema import Floats
 
 _RESAMPLES = 2000
 

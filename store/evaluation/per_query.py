@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from store.errors import BadQuery
-from store.evaluation.measures import Floats
-from store.evaluation.metrics import Evaluation
-from store.evaluation.protocols import LEAVE_ONE_OUT, Baseline, evaluate_snapshot, sides
 from store.evaluation.ranking import Labelled, by_id, by_vectors, depths_of, own_rows
 from store.evaluation.ranking import measure as measured
-from store.mirror import fields
-from store.mirror.snapshot import Snapshot
-from store.schema import Integers
-from store.search.near_pairs import Progress
+from store.schema import Floats, Integers, Progress
 
 if TYPE_CHECKING:
-    from store.gallery import Gallery
+    pass
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -129,53 +123,3 @@ def hardest(found: ByQuery, most: int = 100) -> list[Hard]:
         Hard(found.ids[i], found.labels[i], float(deepest[i]), float(found.wrong[i]))
         for i in ranked
     ]
-
-
-def measure(
-    gallery: Gallery,
-    protocol: str = LEAVE_ONE_OUT,
-    k: Sequence[int] = (1, 3, 5, 10),
-    *,
-    split: str | None = "test",
-    gallery_split: str = "train",
-    baselines: Mapping[str, Baseline] | None = None,
-    full_ranking: bool = True,
-    progress: Progress | None = None,
-) -> Evaluation:
-    """Gallery.evaluate, telling how many queries are done."""
-    if not fields.in_memory(gallery):  # one search a query, which tells nobody how far it is
-        return gallery.evaluate(protocol, k, split=split, gallery_split=gallery_split)
-
-    def ask(now: Snapshot) -> Evaluation:
-        return evaluate_snapshot(
-            now,
-            protocol,
-            k,
-            split,
-            gallery_split,
-            None,
-            baselines or {},
-            full_ranking,
-            progress,
-        )
-
-    return replace(fields.over_mirror(gallery, "an evaluation", ask), store=gallery.describe())
-
-
-def of_gallery(
-    gallery: Gallery,
-    protocol: str = LEAVE_ONE_OUT,
-    k: Sequence[int] = (1, 3, 5, 10),
-    *,
-    split: str | None = "test",
-    gallery_split: str = "train",
-    dataset: str | None = None,
-    progress: Progress | None = None,
-) -> ByQuery:
-    """by_query over a protocol of Gallery.evaluate; the arguments are the same."""
-
-    def ask(now: Snapshot) -> ByQuery:
-        queries, searched = sides(now, protocol, split, gallery_split, dataset)
-        return by_query(queries, searched, k, progress)
-
-    return fields.over_mirror(gallery, "this study", ask)

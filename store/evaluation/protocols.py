@@ -10,15 +10,12 @@ from store.errors import BadQuery
 from store.evaluation.metrics import Evaluation, evaluate
 from store.evaluation.ranking import Labelled
 from store.mirror.snapshot import Snapshot
-from store.schema import Vectors
+from store.schema import Baseline
 from store.table import lance
 from store.table.filters import Where
 
 LEAVE_ONE_OUT = "leave-one-out"
 SPLIT = "split"
-
-#: Thumbnails (PNG bytes) to float32 (n, m) unit rows: a floor to compare an encoder with.
-Baseline = Callable[[list[bytes]], Vectors]
 
 
 def evaluate_snapshot(

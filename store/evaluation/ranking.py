@@ -16,9 +16,9 @@ import numpy as np
 import numpy.typing as npt
 
 from store.errors import BadQuery
-from store.evaluation.measures import Floats, majority, one_hot
-from store.schema import Integers, Vectors
-from store.search import nearest
+from store.evaluation.measures import majority, one_hot
+from store.schema import Floats, Integers, Vectors
+from store.search import base, nearest
 from store.search.base import Answerer
 from store.table.filters import Where
 
@@ -42,7 +42,7 @@ class Labelled:
     ids: Sequence[str]
     vectors: Vectors
     labels: Sequence[tuple[str, ...]]
-    searched: nearest.Searched | None = None
+    searched: base.Searched | None = None
     positions: Integers | None = None
 
     def __post_init__(self) -> None:

@@ -2,47 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 
-from store.errors import BadQuery
 from store.mirror.snapshot import Snapshot
 from store.schema import Integers
 from store.table import lance, rows
 
 if TYPE_CHECKING:
-    from store.gallery import Gallery
+    pass
 
-T = TypeVar("T")
 
 #: Columns that are no metadata: the key, the vector, the picture and their digests.
 _NOT_METADATA = ("id", "embedding", "thumbnail", "sha256", rows.CHECKSUM, rows.READER.name)
-
-
-def over_mirror(gallery: Gallery, what: str, ask: Callable[[Snapshot], T]) -> T:
-    """Ask one version of a gallery for something that needs all its vectors in memory.
-
-    Raises:
-        BadQuery: this gallery was opened to answer without them.
-    """
-
-    def asked(now: Any) -> T:
-        if now.mirror is None:
-            raise BadQuery(
-                f"{what} needs all vectors of {gallery.uri} in memory; open it with --index exact, "
-                "without --shards"
-            )
-        return ask(now.mirror)
-
-    return gallery._answer(asked)
-
-
-def in_memory(gallery: Gallery) -> bool:
-    """Whether this gallery answers with all its vectors in memory."""
-    return gallery._answer(lambda now: getattr(now, "mirror", None) is not None)
 
 
 def read(snapshot: Snapshot, names: Sequence[str]) -> pa.Table:

@@ -6,13 +6,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from store.errors import UsageError
-from store.schema import EncoderStamp, Hit, Integers, Row, Vectors
+from store.mirror.snapshot import Snapshot
+from store.schema import Hit, Integers, Row, Vectors
 from store.table.filters import Where
 
 if TYPE_CHECKING:
     from store.mirror.snapshot import Snapshot
-    from store.search.nearest import Searched
     from store.table.ranges import Range
 
 #: What ``--index`` takes.
@@ -150,34 +149,16 @@ class Spread:
     on_lost: Literal["wait", "partial"] = "wait"
 
 
-def choose(
-    uri: str, stamp: EncoderStamp, index: str = EXACT, spread: Spread | None = None
-) -> Manner:
-    """How a gallery answers, as its caller wished.
+class Searched(Protocol):
+    """What is searched: a Snapshot, or Rows."""
 
-    Args:
-        uri: of the gallery.
-        stamp: its encoder.
-        index: ``exact``: all vectors in memory; ``lance``: LanceDB's index, see store.search.lance_index.
+    @property
+    def index(self) -> Any:
+        """The IndexFlatIP over ``vectors``."""
 
-        spread: keep the vectors in shards on a cluster, not in this process; exact too.
+    @property
+    def vectors(self) -> Vectors:
+        """float32 (n, d), unit rows."""
 
-    Raises:
-        UsageError: an unknown index; shards of an index that has none; Ray is not installed.
-        ClusterUnavailable: nothing answers at the address.
-    """
-    if spread is not None:
-        if index != EXACT:
-            raise UsageError(f"index {index!r} has no shards; leave out --shards, or --index")
-        from store.cluster.sharded import ShardedManner
-
-        return ShardedManner(uri, stamp.dimension, spread)
-    if index == EXACT:
-        from store.search.exact import ExactManner
-
-        return ExactManner(uri, stamp.dimension)
-    if index == LANCE:
-        from store.search.lance_index import IndexedManner
-
-        return IndexedManner(uri)
-    raise UsageError(f"index {index!r}: expected {' or '.join(INDEXES)}")
+    def ranks(self, positions: Integers) -> Integers:
+        """Numbers that order rows of equal scores, int64 (m,)."""

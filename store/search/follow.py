@@ -11,7 +11,7 @@ from store.errors import StoreDamaged
 from store.mirror import snapshot
 from store.schema import EncoderStamp
 from store.search.base import Answerer, Manner
-from store.table import duplicate_ids, lance, lease, object_storage
+from store.table import duplicate_ids, lance, lease, object_storage, opening
 
 T = TypeVar("T")
 
@@ -45,7 +45,7 @@ class Following:
             if before is not None and lance.newest(self.uri) == (before.version, before.token):
                 return False
             # Opened afresh: a handle does not see that its table was dropped and made again.
-            self._live = lance.open_(self.uri, self.stamp)
+            self._live = opening.open_(self.uri, self.stamp)
             version = int(self._live.version)
             identity = lance.uuid_of(self._live), version, lance.token(self._live, version)
             if before is not None and identity == (before.uuid, before.version, before.token):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -12,10 +12,7 @@ import numpy.typing as npt
 
 from store.errors import BadQuery
 from store.mirror import faiss_index
-from store.schema import Integers, Vectors
-
-#: Called with what is done and what there is to do, in the same unit.
-Progress = Callable[[int, int], None]
+from store.schema import Integers, Progress, Vectors
 
 #: Rows that ask at once, and rows of the index that they ask: where all pairs are near, 36 MiB.
 _TALL, _WIDE = 192, 16384

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +14,7 @@ from store.mirror import faiss_index, second_index
 from store.mirror.faiss_index import Bits
 from store.mirror.snapshot import Snapshot
 from store.schema import EncoderStamp, Hit, Integers, Row, Vectors
+from store.search.base import Searched
 from store.table import lance, rows
 
 #: Fetched beyond k, so that ties at the edge are seen; and how many times more where they were not
@@ -26,21 +27,6 @@ _RANGED = 1 << 20
 
 #: Positions and cosines of one query's neighbours, best first.
 Found = tuple[Integers, Vectors]
-
-
-class Searched(Protocol):
-    """What is searched: a Snapshot, or Rows."""
-
-    @property
-    def index(self) -> Any:
-        """The IndexFlatIP over ``vectors``."""
-
-    @property
-    def vectors(self) -> Vectors:
-        """float32 (n, d), unit rows."""
-
-    def ranks(self, positions: Integers) -> Integers:
-        """Numbers that order rows of equal scores, int64 (m,)."""
 
 
 @dataclass(frozen=True, eq=False)

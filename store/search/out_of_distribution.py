@@ -20,8 +20,8 @@ import numpy as np
 import numpy.typing as npt
 
 from store import files
-from store.evaluation.protocols import Baseline
-from store.schema import Integers, Vectors
+from store.schema import Baseline, Integers, Vectors
+from store.search import base
 from store.search import nearest as search
 from store.search.base import Answerer
 from store.table import lance, local
@@ -72,9 +72,9 @@ class Nearness:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Reference:
-    rows: search.Searched  # of the gallery's rows, or of a sample
+    rows: base.Searched  # of the gallery's rows, or of a sample
     nearest: Vectors  # (m,) ascending
-    pictures: search.Searched  # (p, features) of the rows that have one
+    pictures: base.Searched  # (p, features) of the rows that have one
     picture_nearest: Vectors  # (p,) ascending
 
 
@@ -199,13 +199,13 @@ def _rounded(pictures: Vectors) -> Vectors:
     return pictures.astype(np.float16).astype(np.float32)
 
 
-def _best(queries: Vectors, rows: search.Searched) -> Vectors:
+def _best(queries: Vectors, rows: base.Searched) -> Vectors:
     """Of each query, the cosine of its nearest row; -1 without rows."""
     found = search.nearest(rows, np.ascontiguousarray(queries, np.float32), 1)
     return np.asarray([scores[0] if len(scores) else -1 for _, scores in found], np.float32)
 
 
-def _leave_one_out(rows: search.Searched) -> Vectors:
+def _leave_one_out(rows: base.Searched) -> Vectors:
     """Of each row, the cosine of its nearest other row, ascending."""
     count = len(rows.vectors)
     if count < 2:

@@ -8,7 +8,6 @@ to Information Retrieval, 2008, equation 9.3 and the text below it.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import astuple, dataclass, fields
 from typing import TYPE_CHECKING
 
@@ -18,9 +17,7 @@ import numpy.typing as npt
 from store.errors import BadQuery
 
 if TYPE_CHECKING:
-    from store.gallery import Gallery
-    from store.schema import Hit
-    from store.table.filters import Where
+    pass
 
 #: Largest weight of one part. Only their proportions matter.
 WEIGHT_MAX = 10.0
@@ -108,51 +105,6 @@ def rocchio(
         )
     unit: npt.NDArray[np.float32] = (total / length).astype(np.float32)
     return unit
-
-
-def refined_search(
-    gallery: Gallery,
-    query: npt.ArrayLike | str | None,
-    k: int = 10,
-    *,
-    like: Sequence[str] = (),
-    unlike: Sequence[str] = (),
-    weights: Weights | None = None,
-    where: Where | None = None,
-) -> list[Hit]:
-    """The k films most similar to a query and to some stored films, and unlike others.
-
-    The films that are part of the query are never among its hits.
-
-    Args:
-        gallery: what to search.
-        query: a unit vector of the gallery's encoder, float (d,); or the id of a stored film; or
-            None.
-        k: how many, from 1 to the number of rows.
-        like: ids of films to be like.
-        unlike: ids of films to be unlike.
-        weights: the usual ones when None; without ``like`` and ``unlike`` they play no part.
-        where: only rows that pass take part.
-
-    Returns:
-        Hits, best first; fewer than k when fewer pass.
-
-    Raises:
-        UnknownId: one of the films is not stored.
-        BadQuery: k out of range, nothing to be like, or parts that cancel each other out.
-    """
-    if not like and not unlike:
-        if query is None:
-            raise BadQuery("nothing to search for: give a query, or a film to be like")
-        if isinstance(query, str):
-            return gallery.search_by_id(query, k, where)
-        return gallery.search(query, k, where)[0]
-    gallery.check_k(k)
-    own = [query] if isinstance(query, str) else []
-    vector = gallery.vectors(own)[0] if isinstance(query, str) else query
-    towards, away = list(dict.fromkeys(like)), list(dict.fromkeys(unlike))
-    combined = rocchio(vector, gallery.vectors(towards), gallery.vectors(away), weights)
-    return gallery.search(combined, k, where, exclude=[*own, *towards, *away])[0]
 
 
 def _rows(films: npt.ArrayLike) -> npt.NDArray[np.float64]:

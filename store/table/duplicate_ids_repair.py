@@ -41,14 +41,14 @@ def repair(uri: str, handle: Any) -> Repaired:
         changed_at = found[lance.CHANGED_AT].to_numpy().astype(np.int64)
         if not duplicate_ids.any_among(keys):
             return Repaired([], 0, True)
-        chains = duplicate_ids.chains(keys, row_ids, changed_at)
+        found_chains = duplicate_ids.chains(keys, row_ids, changed_at)
         pairs = [
             (int(row_ids[newer]), int(row_ids[old]))
-            for chain in chains.values()
+            for chain in found_chains.values()
             for newer, old in pairwise(chain)
         ]
         kept = undo.keep_twins(uri, handle, pairs)
         removed = counted.removed(uri, handle, [old for _, old in pairs])
-        return Repaired(sorted(chains), removed, kept)
+        return Repaired(sorted(found_chains), removed, kept)
 
     return write.commit(uri, handle, work)

@@ -10,10 +10,9 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
-from store.errors import StoreDamaged, StoreNotFound, UsageError
-from store.schema import EncoderStamp, Row
-from store.table import conditions, local, object_storage, repair, rows
-from store.table.stamps import mismatch
+from store.errors import StoreDamaged, UsageError
+from store.schema import Row
+from store.table import conditions, local, object_storage, rows
 
 NAME = "gallery"
 #: How LanceDB says that something cannot be read.
@@ -37,100 +36,7 @@ def folder(uri: str) -> Path:
     return Path(uri) / f"{NAME}.lance"
 
 
-def create(uri: str, stamp: EncoderStamp) -> Any:
-    """Make an empty gallery, or open the one that is there.
-
-    Raises:
-        EncoderMismatch: there is one, made by another encoder.
-        UsageError: the location is a file, or no place for a gallery.
-        StoreUnsafe, StoreUnreachable: see remote.check_writable.
-    """
-    object_storage.check_location(uri)
-    if is_local(uri):
-        path = Path(uri)
-        if path.is_file():
-            raise UsageError(f"{uri} is a file; a gallery needs a folder, pass another --store")
-        if folder(uri).is_dir() and any(folder(uri).glob("_versions/*")):
-            return open_(uri, stamp)
-        with local.named_faults(uri):
-            local.make_folder(path)
-            with local.writer(uri):
-                handle = _create(uri, stamp)
-                local.acknowledge(folder(uri), int(handle.version))
-    else:
-        object_storage.check_writable(uri)
-        with object_storage.named_faults(uri):
-            if object_storage.newest(uri) is None:
-                _create(uri, stamp)
-    return open_(uri, stamp)
-
-
-def _create(uri: str, stamp: EncoderStamp) -> Any:
-    database = connect(uri)
-    try:
-        handle = database.create_table(
-            NAME,
-            schema=_with_primary_key(rows.table_schema(stamp)),
-            storage_options={"new_table_enable_stable_row_ids": "true"},
-        )
-    except (ValueError, RuntimeError) as error:  # another creator was first, or is now
-        if "already exists" not in str(error) and not object_storage.is_conflict(error):
-            raise
-        handle = database.open_table(NAME)
-    return handle
-
-
-def open_(uri: str, stamp: EncoderStamp | None = None) -> Any:
-    """Open a gallery's table.
-
-    Args:
-        uri: folder or object-store location.
-        stamp: when given, the encoder that must have made it.
-
-    Raises:
-        StoreNotFound: nothing there.
-        StoreDamaged: something there that cannot be read, or was not made by this project.
-        EncoderMismatch: made by another encoder than ``stamp``.
-        StoreUnreachable: the object store does not answer, or refuses.
-    """
-    object_storage.check_location(uri)
-    hint = f"make one with: cxr ingest medmnist:pneumoniamnist --store {uri}"
-    if is_local(uri) and not folder(uri).is_dir():
-        raise StoreNotFound(f"no gallery at {uri}; {hint}")
-    try:
-        with object_storage.named_faults(uri):
-            table = _open(uri)
-    except ReadFault as error:
-        if "was not found" in str(error) and not is_local(uri):
-            raise StoreNotFound(f"no gallery at {uri}; {hint}") from error
-        if not is_local(uri) or not repair.heal(uri, folder(uri), _open):
-            raise StoreDamaged(
-                f"the gallery at {uri} cannot be opened: {repair.brief(error)}; restore it from a "
-                "copy, or move it away and ingest again"
-            ) from error
-        table = _open(uri)
-    if is_local(uri) and repair.unfinished(folder(uri), int(table.version)):
-        repair.finish(uri, folder(uri), _open)
-        table = _open(uri)
-    metadata = table.schema.metadata
-    found, layout = rows.stamp_of(metadata), rows.schema_version_of(metadata)
-    if layout is not None and layout not in (rows.SCHEMA_VERSION, *rows.OLDER_VERSIONS):
-        raise StoreDamaged(
-            f"the gallery at {uri} has schema version {layout}, this program reads "
-            f"{rows.SCHEMA_VERSION}; ingest it again into another --store, or use the program "
-            "that made it"
-        )
-    if found is None or layout is None:
-        raise StoreDamaged(f"the table at {uri} has no stamp of this project; pass another --store")
-    if stamp is not None and (found.fingerprint, found.dimension) != (
-        stamp.fingerprint,
-        stamp.dimension,
-    ):
-        raise mismatch(f"the gallery at {uri}", found, stamp)
-    return table
-
-
-def _open(uri: str, version: int | None = None) -> Any:
+def open_version(uri: str, version: int | None = None) -> Any:
     with panics_as_errors():
         table = connect(uri).open_table(NAME)
         if version is not None:
@@ -179,18 +85,6 @@ def connect(uri: str, caches: Any = None) -> Any:
     return lancedb.connect(uri, session=caches, storage_options=object_storage.options(uri))
 
 
-def _with_primary_key(schema: Any) -> Any:
-    # Without it two writers of one new id leave two rows. Declared with the table itself, as
-    # table.set_unenforced_primary_key would a commit later: until then there could be a writer.
-    key = schema.field("id").with_metadata({"lance-schema:unenforced-primary-key:position": "1"})
-    return schema.set(schema.get_field_index("id"), key)
-
-
-def set_aside_damaged(uri: str) -> bool:
-    """Quarantine versions older than the newest that cannot be read; see heal."""
-    return repair.set_aside(uri, folder(uri), _open)
-
-
 def uuid_of(table: Any) -> str:
     """Identity of the table; a dropped and recreated one has another."""
     return str(table.schema.metadata[b"cxr.table_uuid"].decode())
@@ -201,7 +95,7 @@ def token(table: Any, version: int) -> str | None:
     uri = str(table.uri)
     if not is_local(uri):
         return object_storage.token(uri.rpartition("/")[0], version)
-    for number, path in repair.manifests(Path(uri)):
+    for number, path in local.manifests(Path(uri)):
         if number == version:
             try:
                 return _digest(path)
@@ -217,8 +111,8 @@ def newest(uri: str) -> tuple[int, str] | None:
     """
     if not is_local(uri):
         return object_storage.newest(uri)
-    for number, path in repair.manifests(folder(uri)):
-        if repair.unfinished(folder(uri), number):
+    for number, path in local.manifests(folder(uri)):
+        if local.unfinished(folder(uri), number):
             return None  # opening it settles what a dead writer left
         try:
             return number, _digest(path)

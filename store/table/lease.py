@@ -11,7 +11,7 @@ import os
 import uuid
 from pathlib import Path
 
-from store.table.local import FOLDER
+from store.files import FOLDER
 
 try:
     import fcntl

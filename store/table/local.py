@@ -18,6 +18,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from store.errors import StoreUnwritable
+from store.files import FOLDER
+from store.table import local
 
 try:
     import fcntl
@@ -26,14 +28,15 @@ try:
 except ImportError:  # Windows: no advisory locks; the table's primary key keeps ids unique
     LOCKS = False
 
-#: Our own folder beside the table: lock, readers, saved mirror. May be deleted when nobody writes.
-FOLDER = "_cxr"
 _MARK = "_cxr_acknowledged.json"
 #: Files that another process left are forced to disk once; the system has written older ones.
 _RECENT_S = 3600.0
 
 #: Per table: (path, inode, mtime) that this process has forced to disk.
 _synced: dict[str, set[tuple[str, int, int]]] = {}
+
+
+_LAST = 2**64 - 1
 
 
 def writer(uri: str, *, wait: bool = True) -> contextlib.AbstractContextManager[bool]:
@@ -177,3 +180,19 @@ def named_faults(uri: str) -> Iterator[None]:
             "acknowledged, what was stored before can still be read; mend that, then run the same "
             "command again"
         ) from error
+
+
+def manifests(folder: Path) -> list[tuple[int, Path]]:
+    """Version and manifest file of all versions of a table, newest first."""
+    found = []
+    for path in folder.glob("_versions/*.manifest"):
+        if path.stem.isdigit():
+            number = int(path.stem)
+            # Lance counts down from 2^64 - 1 so that a listing starts with the newest.
+            found.append((_LAST - number if len(path.stem) == 20 else number, path))
+    return sorted(found, reverse=True)
+
+
+def unfinished(folder: Path, version: int) -> bool:
+    """Whether a version was never acknowledged: its writer is still at it, or died."""
+    return local.acknowledged(folder) != version

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from store.errors import UsageError
-from store.table import conditions, lance, lease, local, object_storage
+from store.table import conditions, lance, lease, local, object_storage, opening
 
 log = logging.getLogger("store")
 
@@ -81,7 +81,7 @@ def run(uri: str, handle: Any, keep: timedelta | None = None) -> None:
             with lance.panics_as_errors():
                 _merge(handle)
         except lance.ReadFault:
-            if not lance.set_aside_damaged(uri):
+            if not opening.set_aside_damaged(uri):
                 raise
             _merge(handle)
         # A second manifest of the same rows: should the newest be lost, nothing else is.

@@ -7,35 +7,26 @@ unreadable: then no program could open it. Running it again, or being killed in 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from store.table import local
+from store.table import conditions, lance, local, repair
+from store.table.local import manifests, unfinished
+from store.table.rows import CHECKSUM, checksums, joined
+
+if TYPE_CHECKING:
+    pass
 
 log = logging.getLogger("store")
 
 #: Versions walked back at most.
 _DEEPEST = 64
-_LAST = 2**64 - 1
 #: Opens the newest version of the gallery at a place, or a given one.
 Open = Callable[..., Any]
 
 
-def manifests(folder: Path) -> list[tuple[int, Path]]:
-    """Version and manifest file of all versions of a table, newest first."""
-    found = []
-    for path in folder.glob("_versions/*.manifest"):
-        if path.stem.isdigit():
-            number = int(path.stem)
-            # Lance counts down from 2^64 - 1 so that a listing starts with the newest.
-            found.append((_LAST - number if len(path.stem) == 20 else number, path))
-    return sorted(found, reverse=True)
-
-
-def unfinished(folder: Path, version: int) -> bool:
-    """Whether a version was never acknowledged: its writer is still at it, or died."""
-    return local.acknowledged(folder) != version
+CHUNK = 5000
 
 
 def finish(uri: str, folder: Path, open_: Open) -> None:
@@ -150,6 +141,43 @@ def _report(uri: str, moved: list[tuple[Path, Path]], version: int, why: str) ->
 
 def _fault(handle: Any) -> str | None:
     """Read a table whole, as a search, a join and an ingestion do; what is wrong, or None."""
-    from store.check import unreadable
 
     return unreadable(handle)
+
+
+def unreadable(handle: Any) -> str | None:
+    """Why a table cannot be read back whole and as written, in a few words; None when it can."""
+    try:
+        keys = lance.scan(handle, [*joined(handle.schema), "_rowid"])
+        read = 0
+        for batch in lance.scan_batches(handle, ["embedding", CHECKSUM]):
+            flat = batch.column("embedding").flatten().to_numpy(zero_copy_only=False)
+            vectors = flat.reshape(batch.num_rows, -1)
+            if (checksums(vectors) != batch.column(CHECKSUM).to_numpy()).any():
+                return "vectors are not the ones that were written"
+            read += batch.num_rows
+        for _ in _pictures(handle, keys["_rowid"].to_pylist()):
+            pass
+        ids = keys["id"].to_pylist()
+        if not read == len(ids) == handle.count_rows() or _not_found_by_id(handle, ids):
+            return "the rows are not all there"
+    except (RuntimeError, OSError, ValueError) as error:
+        return repair.brief(error)
+    return None
+
+
+def _pictures(handle: Any, row_ids: list[int]) -> Iterable[bytes | None]:
+    for start in range(0, len(row_ids), CHUNK):
+        yield from lance.thumbnails(handle, row_ids[start : start + CHUNK])
+
+
+def _not_found_by_id(handle: Any, ids: list[str]) -> list[str]:
+    """Ids that the index does not lead to."""
+    if not handle.list_indices():
+        return []
+    lost: list[str] = []
+    for start in range(0, len(ids), CHUNK):
+        wanted = ids[start : start + CHUNK]
+        found = lance.scan(handle, ["id"], conditions.among(wanted))["id"].to_pylist()
+        lost += sorted(set(wanted) - set(found))
+    return lost

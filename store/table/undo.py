@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from store import files
 from store.schema import Row
 from store.table import conditions, custom_columns, lance, local
 from store.table import rows as arrow
@@ -262,7 +263,7 @@ def _is_again(current: Row, before: Row) -> bool:
 
 def _folder(uri: str, batch: str) -> Path:
     name = hashlib.sha256(batch.encode()).hexdigest()[:24]
-    return Path(uri, local.FOLDER, _PLACE, name)
+    return Path(uri, files.FOLDER, _PLACE, name)
 
 
 def _read(path: Path) -> pa.Table:
@@ -276,12 +277,12 @@ def _ids(path: Path) -> Iterator[str]:
 
 def _give_up_oldest(uri: str) -> None:
     """Stay within MOST_BYTES: of the oldest files only the ids remain."""
-    files = [
+    kept = [
         (found.name, found.stat().st_size, found)  # names begin with the version
-        for found in Path(uri, local.FOLDER, _PLACE).glob("*/*.arrow")
+        for found in Path(uri, files.FOLDER, _PLACE).glob("*/*.arrow")
     ]
-    size = sum(one[1] for one in files)
-    for _, bytes_, path in sorted(files):
+    size = sum(one[1] for one in kept)
+    for _, bytes_, path in sorted(kept):
         if size <= MOST_BYTES:
             return
         ids = json.dumps(_read(path)["id"].to_pylist()).encode()

@@ -66,7 +66,8 @@ def measure(rows: int, dimension: int, films: Path) -> Costs:
     import torch
 
     from ingest.encoders import load_encoder
-    from ingest.images.decode import read_image, thumbnail
+    from ingest.images.decode import read_image
+    from ingest.images.pixels import thumbnail
 
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:

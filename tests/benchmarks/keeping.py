@@ -58,9 +58,9 @@ def memory(folder: str) -> dict[str, float]:
     import faiss
 
     from store.mirror import build
-    from store.table import lance
+    from store.table import opening
 
-    handle = lance.open_(folder)
+    handle = opening.open_(folder)
     faiss.IndexFlatIP(2)  # loads the library
     before = memory_mib()
     made = build.build(handle, Gallery.open(folder).stamp.dimension)

@@ -20,10 +20,11 @@ from pydicom.encaps import encapsulate
 
 from ingest import ingest, open_source, read_image
 from ingest.encoders.baselines import pixel_vectors
-from ingest.images.decode import decode, thumbnail
+from ingest.images.decode import decode
 from ingest.images.dicom import read
-from ingest.images.dicom.header import parse_age
+from ingest.images.pixels import thumbnail
 from ingest.images.pseudonym import pseudonym, salt_file
+from ingest.metadata import parse_age
 from store import BadImage, Gallery, UsageError
 from tests.ingest import fuzz
 from tests.ingest.fakes import FakeEncoder

@@ -19,8 +19,7 @@ import numpy as np
 import pytest
 
 from ingest import ingest, open_source, read_status
-from ingest.job.file_memory import state_folder, write_json
-from ingest.job.journal import entries, rejections_file
+from ingest.job.journal import entries, rejections_file, state_folder, write_json
 from store import Gallery
 from tests.ingest.fakes import FakeEncoder
 from tests.ingest.films import png, write

@@ -15,7 +15,8 @@ from PIL import Image
 
 from ingest import ImageRecord, ingest, open_source
 from ingest.images import decode
-from ingest.images.decode import pixels_digest, read_image, reduced, thumbnail
+from ingest.images.decode import read_image
+from ingest.images.pixels import pixels_digest, reduced, thumbnail
 from ingest.images.readers import READER
 from ingest.job import file_memory
 from ingest.sources.source import Source

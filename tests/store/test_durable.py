@@ -17,7 +17,7 @@ import pytest
 
 from store import Gallery, StoreDamaged, StoreNotFound, StoreUnwritable
 from store.table import lance as tables
-from store.table import local, repair
+from store.table import local
 from tests.store.rows import STAMP, make_rows, random_vectors
 
 
@@ -33,7 +33,7 @@ def folder(gallery: Gallery) -> Path:
 
 
 def newest_manifest(gallery: Gallery) -> Path:
-    return repair.manifests(folder(gallery))[0][1]
+    return local.manifests(folder(gallery))[0][1]
 
 
 @pytest.mark.parametrize("damage", [b"", b"\0" * 400, b"LANC", 0.1, 0.5, 0.9])
@@ -61,7 +61,7 @@ def test_a_damaged_head_is_quarantined_with_one_loud_line(
 def test_several_damaged_versions_are_walked_back(gallery: Gallery) -> None:
     for generation in range(3):
         gallery.upsert(make_rows(random_vectors(2), prefix=f"g{generation}/test/"))
-    for _, path in repair.manifests(folder(gallery))[:2]:
+    for _, path in local.manifests(folder(gallery))[:2]:
         path.write_bytes(b"")
     assert len(Gallery.open(gallery.uri)) == 22
 
@@ -72,7 +72,7 @@ def test_a_damaged_older_version_does_not_keep_the_table_from_being_tidied(
 ) -> None:
     for generation in range(3):
         gallery.upsert(make_rows(random_vectors(2), prefix=f"g{generation}/test/"))
-    _, path = repair.manifests(folder(gallery))[1]
+    _, path = local.manifests(folder(gallery))[1]
     data = path.read_bytes()
     damaged = {
         "empty": b"",
@@ -88,12 +88,12 @@ def test_a_damaged_older_version_does_not_keep_the_table_from_being_tidied(
     assert [record.getMessage() for record in caplog.records if path.name in record.getMessage()]
     assert path.with_name(path.name + ".corrupt").exists()
     assert len(Gallery.open(gallery.uri)) == 26
-    assert len(repair.manifests(folder(gallery))) == 1  # older ones were forgotten
+    assert len(local.manifests(folder(gallery))) == 1  # older ones were forgotten
 
 
 def test_when_nothing_can_be_read_every_name_stays(gallery: Gallery) -> None:
     before = sorted(folder(gallery).rglob("*"))
-    for _, path in repair.manifests(folder(gallery)):
+    for _, path in local.manifests(folder(gallery)):
         path.write_bytes(b"")
     with pytest.raises(StoreDamaged, match="cannot be opened"):
         Gallery.open(gallery.uri)

@@ -20,8 +20,8 @@ from store import Gallery, Labelled, StoreDamaged, Where, evaluate_vectors
 from store.analysis import audit, projection
 from store.analysis.label_noise import doubts
 from store.cluster.shard import Part
-from store.evaluation import per_query
 from store.evaluation.metrics import evaluate
+from store.gallery import of_gallery
 from store.mirror import faiss_index, second_index
 from store.mirror.snapshot import Snapshot
 from store.search import nearest
@@ -243,7 +243,7 @@ PATHS: dict[str, Callable[[Gallery], object]] = {
     "by id": lambda g: g.search_by_id("set/test/3", 3),
     "evaluate": lambda g: g.evaluate(k=[3], full_ranking=False),
     "evaluate, with mAP": lambda g: g.evaluate(k=[3]),
-    "query by query": per_query.of_gallery,
+    "query by query": of_gallery,
     "near pairs": lambda g: audit.near(g, 0.9),
     "out of distribution": lambda g: g.nearness(QUERY),
 }

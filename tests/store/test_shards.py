@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from store import BadQuery, Gallery, Hit, NothingToMeasure, UnknownId, UsageError, Where
 from store.cluster.shard import BLOCK, follow, own
 from store.cluster.sharded import merge
-from store.search.base import Spread, choose
+from store.gallery import choose
+from store.search.base import Spread
 from store.table.lance import pin
 from tests.clusters import eventually, kill, ray  # noqa: F401 - a fixture
 from tests.store.rows import STAMP, make_rows, random_vectors

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from store import BadQuery, EncoderStamp, Gallery, Labelled, NothingToMeasure, Row
 from store.analysis.compare import compare
 from store.evaluation.metrics import evaluate
-from store.evaluation.per_query import by_query, confusion, hardest, of_gallery
+from store.evaluation.per_query import by_query, confusion, hardest
+from store.gallery import of_gallery
 
 
 def labelled(seed, count, several):

@@ -26,7 +26,7 @@ import numpy as np
 from store import Gallery
 from store.mirror import disk_cache
 from store.table import lance as tables
-from store.table import local, repair
+from store.table import local
 from tests.store.rows import STAMP, make_rows, random_vectors
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(200)
@@ -125,7 +125,7 @@ def worker(uri: str, first: int) -> None:
 def fake_loss(uri: str) -> None:
     """A version that never reached the disk: its writer was cut off before acknowledging it."""
     folder = tables.folder(uri)
-    version, path = repair.manifests(folder)[0]
+    version, path = local.manifests(folder)[0]
     path.with_name(f"{2**64 - 2 - version}.manifest").write_bytes(b"")
 
 

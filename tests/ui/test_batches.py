@@ -19,8 +19,7 @@ from hypothesis import strategies as st
 
 from ingest import ingest, open_source
 from ingest.encoders import load_encoder
-from ingest.job.file_memory import file_name, state_folder, write_json, write_rejections
-from ingest.job.journal import entries
+from ingest.job.journal import entries, file_name, state_folder, write_json, write_rejections
 from ingest.record import Rejection
 from store import Gallery, UsageError
 from tests.ui import browser, films

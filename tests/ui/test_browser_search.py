@@ -11,7 +11,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from store import Gallery
-from store.search.relevance_feedback import refined_search
+from store.gallery import refined_search
 from tests.ui import films
 from tests.ui.browser import BROWSER, chromium, serving, visitor
 

@@ -14,7 +14,8 @@ from dataclasses import replace
 import pytest
 
 from store import BadImage, Gallery, Hit, Row
-from store.search.relevance_feedback import Weights, refined_search
+from store.gallery import refined_search
+from store.search.relevance_feedback import Weights
 from tests.ui import films
 from tests.ui.page import APP, opened
 

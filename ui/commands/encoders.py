@@ -48,8 +48,9 @@ def encoders(json: Json = False) -> None:
 
 def _listed() -> list[dict[str, Any]]:
     from ingest.encoders import load_encoder
+    from ingest.encoders.converted import is_here
     from ingest.encoders.locate import bundled_names
-    from ingest.encoders.registry import KNOWN, is_here
+    from ingest.encoders.registry import KNOWN
 
     bundled = [
         {

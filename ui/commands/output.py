@@ -22,8 +22,7 @@ def tell(
     report: IngestReport, store: str, rejections: Path | None, json: bool, *, pruning: bool
 ) -> None:
     """Print a report; exits with 3 when images were refused, 1 or 130 when it was stopped."""
-    from ingest.job.file_memory import write_rejections
-    from ingest.job.journal import rejections_file
+    from ingest.job.journal import rejections_file, write_rejections
 
     if json:
         printing.as_json(report.as_dict())

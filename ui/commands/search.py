@@ -13,6 +13,7 @@ from ui import notices, printing
 from ui.commands.distributing import OnLost, Shards, ShardsRay
 from ui.commands.options import Device, EncoderName, Index, Json, Store
 from ui.opening import open_gallery
+from ui.tables import as_dict
 
 if TYPE_CHECKING:
     import numpy as np
@@ -70,7 +71,8 @@ def search(
     """Show the most similar films, with labels and exact cosine scores."""
     from ingest.images.dicom.body_parts import check_choice
     from store import parse_where
-    from store.search.relevance_feedback import parse_weights, refined_search
+    from store.gallery import refined_search
+    from store.search.relevance_feedback import parse_weights
 
     part = check_choice(body_part)
     given = 3 - [image, id, text].count(None)
@@ -151,7 +153,7 @@ def _marks(like: list[str], unlike: list[str], weights: Weights | None) -> dict[
 
 
 def _say_how_near(gallery: Gallery, vectors: Vectors, pixels: Pixels, json: bool) -> dict[str, Any]:
-    from ingest.images.decode import thumbnail
+    from ingest.images.pixels import thumbnail
 
     found = notices.nearness_of(gallery, vectors, thumbnail(pixels))
     if (warning := notices.of_image(found)) is not None:
@@ -159,31 +161,6 @@ def _say_how_near(gallery: Gallery, vectors: Vectors, pixels: Pixels, json: bool
     if not json:
         printing.say(notices.how_near(found))
     return found.as_dict()
-
-
-def as_dict(
-    query: dict[str, Any], k: int, where: Where | None, hits: list[Hit], page: int = 1
-) -> dict[str, Any]:
-    """The query and its hits as the command line prints them."""
-    turned = {"page": page} if page > 1 else {}
-    return {
-        "query": {**query, "k": k, **turned, "where": str(where) if where else ""},
-        "hits": [
-            {
-                "rank": hit.rank,
-                "id": hit.row.id,
-                "score": hit.score,
-                "labels": list(hit.row.labels),
-                "uncertain": list(hit.row.uncertain),
-                "absent": list(hit.row.absent),
-                "split": hit.row.split,
-                "dataset": hit.row.dataset,
-                "source": hit.row.source,
-                "extra": printing.plain(hit.row.extra),
-            }
-            for hit in hits
-        ],
-    }
 
 
 def _draw(

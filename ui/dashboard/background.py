@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import streamlit as st
 
-from store.search.near_pairs import Progress
+from store.schema import Progress
 
 T = TypeVar("T")
 

@@ -12,9 +12,8 @@ import streamlit as st
 from ingest.encoders.baselines import BASELINES
 from store import Gallery
 from store.analysis.compare import Comparison, compare
-from store.evaluation import per_query
 from store.evaluation.per_query import ByQuery
-from store.mirror import fields
+from store.gallery import in_memory, measure, of_gallery
 from ui.dashboard import background, shared
 from ui.report.published_results import Peer
 
@@ -59,7 +58,7 @@ class Question:
 
 def by_search(of: Gallery) -> bool:
     """Whether queries are searched one by one: no mAP, no raw-pixel floor, nothing by query."""
-    return not fields.in_memory(of)
+    return not in_memory(of)
 
 
 def known(of: Gallery, asked: Question) -> bool:
@@ -78,7 +77,7 @@ def evaluation(of: Gallery, asked: Question) -> dict[str, Any]:
     return background.result(
         ("evaluation", shared.key(of), asked),
         "Every query asks the gallery",
-        lambda told: per_query.measure(
+        lambda told: measure(
             of,
             asked.protocol,
             asked.depths,
@@ -95,9 +94,7 @@ def by_query(of: Gallery, asked: Question) -> ByQuery:
     return background.result(
         ("by query", shared.key(of), asked),
         "Query by query",
-        lambda told: per_query.of_gallery(
-            of, asked.protocol, asked.depths, **asked._sides, progress=told
-        ),
+        lambda told: of_gallery(of, asked.protocol, asked.depths, **asked._sides, progress=told),
     )
 
 

@@ -8,12 +8,12 @@ on the list.
 from __future__ import annotations
 
 import re
-from functools import lru_cache
 from typing import Any
 
-from ingest.images.decode import check_size
 from ingest.images.dicom.body_parts import Choice, place_of, term_of
 from ingest.images.dicom.values import Notes, text
+from ingest.images.pixels import check_size
+from ingest.metadata import parse_age
 from store.errors import BadImage
 
 MODALITIES = ("CR", "DX", "RF")
@@ -165,14 +165,3 @@ def _laterality(film: Any) -> bool:
     """Whether the header says that a side was taken, which for a chest is a lateral view."""
     side = str(film.get("ImageLaterality", "") or film.get("Laterality", "") or "").strip().upper()
     return side in ("L", "R")
-
-
-@lru_cache(4096)
-def parse_age(text: str) -> float | None:
-    """Years from ``058Y``, ``013M``, ``02W``, ``009D`` or ``58``; None when it says no sane age."""
-    found = re.fullmatch(r"\s*0*(\d{1,3}(?:\.\d+)?)\s*([YMWD]?)\s*", text, re.IGNORECASE)
-    if not found:
-        return None
-    unit = {"M": 12.0, "W": 365.25 / 7, "D": 365.25}.get(found[2].upper(), 1.0)
-    years = round(float(found[1]) / unit, 3)
-    return years if years <= 120 else None

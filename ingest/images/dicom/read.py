@@ -18,7 +18,6 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from ingest.images.decode import halved, large_alone
 from ingest.images.dicom.body_parts import Choice
 from ingest.images.dicom.file import read_header
 from ingest.images.dicom.header import COLOUR, GREY, KEPT, PALETTE, check_header, meaning, metadata
@@ -26,6 +25,7 @@ from ingest.images.dicom.pixels import JPEG_LS, Cells, colour_pixels, grey_cells
 from ingest.images.dicom.tones import palette_pixels, read_tones, shown
 from ingest.images.dicom.values import Notes, text
 from ingest.images.file_tree import open_plain
+from ingest.images.pixels import halved, large_alone
 from ingest.record import Pixels
 from store.errors import BadImage
 

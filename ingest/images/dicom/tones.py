@@ -21,9 +21,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ingest.images.decode import counted, looked_up
 from ingest.images.dicom.pixels import Cells
 from ingest.images.dicom.values import LookUp, Notes, decimal, look_up, number, text, texts, whole
+from ingest.images.pixels import counted, looked_up
 from ingest.images.tones import stretch, value_range
 from ingest.record import Pixels
 from store.errors import BadImage

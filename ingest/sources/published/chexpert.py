@@ -11,8 +11,8 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from ingest import metadata
 from ingest.images.file_tree import scan
-from ingest.sources import file_listing
 from ingest.sources.published.layout import Listing, age, check_splits, read_film, sheet, table
 from ingest.sources.source import Source
 from ingest.sources.tables import findings
@@ -92,8 +92,8 @@ def records(
                     **said.metadata(uncertain),
                     "split": split,
                     "patient": f"chexpert/{patient[0]}" if patient else None,
-                    "view": "LATERAL" if side else file_listing.view(row.get("AP/PA", "")),
-                    "sex": file_listing.sex(row.get("Sex", "")),
+                    "view": "LATERAL" if side else metadata.view(row.get("AP/PA", "")),
+                    "sex": metadata.sex(row.get("Sex", "")),
                     "age": years or None,
                 },
                 odd,

@@ -10,8 +10,8 @@ from ingest.images.decode import decode
 from ingest.images.dicom import read
 from ingest.images.dicom.body_parts import Choice
 from ingest.images.dicom.file import is_dicom
-from ingest.images.dicom.header import parse_age
 from ingest.images.file_tree import Tree, shown
+from ingest.metadata import parse_age
 from ingest.record import Pixels, Rejection
 from ingest.sources.file_listing import (
     Described,

@@ -12,7 +12,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ingest.images.file_tree import scan
-from ingest.sources import file_listing
 from ingest.sources.published.chexpert import FINDINGS
 from ingest.sources.published.layout import Listing, check_splits, read_film, sheet, table
 from ingest.sources.source import Source
@@ -51,7 +50,7 @@ def records(
     metadata, split_path, labels_path = (paths[k] for k in ("metadata", "split", labeller))
     assert metadata is not None and split_path is not None and labels_path is not None
     split_of = {
-        row["dicom_id"]: file_listing.split(row["split"])
+        row["dicom_id"]: metadata.split(row["split"])
         for _, row in sheet(split_path, "dicom_id", "split").rows()
     }
     names = findings.named(FINDINGS, NAME)
@@ -89,7 +88,7 @@ def records(
                 **studies.get((subject, study), Findings()).metadata(uncertain),
                 "split": split_of.get(image),
                 "patient": f"mimic/p{subject}",
-                "view": file_listing.view(row["ViewPosition"]),
+                "view": metadata.view(row["ViewPosition"]),
             },
             place=where,
         )

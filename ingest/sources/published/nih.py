@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from ingest import metadata
 from ingest.images.file_tree import scan
-from ingest.sources import file_listing
 from ingest.sources.published.layout import Listing, age, check_splits, read_film, sheet, table
 from ingest.sources.source import Source
 from ingest.sources.tables import findings
@@ -63,8 +63,8 @@ def records(place: str | Path, *, splits: Sequence[str] | None = None) -> Source
                 "labelled": said.labelled,
                 **({"split": official.get(row["Image Index"])} if official else {}),
                 "patient": f"nih/{row['Patient ID']}" if row["Patient ID"] else None,
-                "view": file_listing.view(row["View Position"]),
-                "sex": file_listing.sex(row["Patient Gender"]),
+                "view": metadata.view(row["View Position"]),
+                "sex": metadata.sex(row["Patient Gender"]),
                 "age": years,
             },
             odd,

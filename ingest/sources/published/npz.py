@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ingest import npy
-from ingest.images.decode import pixels_digest
+from ingest.images.pixels import pixels_digest
 from ingest.record import ImageRecord, Pixels
 from store.errors import BadSource, CxrError, UsageError
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any
 
-from ingest.images.dicom.header import parse_age
-from ingest.sources import file_listing as files
+from ingest import metadata
+from ingest.metadata import parse_age
 from ingest.sources.tables import classes, findings, typed
 from ingest.sources.tables.csv_file import Sheet, listed
 from ingest.sources.tables.findings import Findings
@@ -32,9 +32,9 @@ _LABELS = (
 )
 _READ: dict[str, Callable[[str], Any]] = {
     "age": parse_age,
-    "sex": lambda cell: files.sex(cell) or (cell or None),
-    "view": files.view,
-    "split": files.split,
+    "sex": lambda cell: metadata.sex(cell) or (cell or None),
+    "view": metadata.view,
+    "split": metadata.split,
     "patient": lambda cell: cell or None,
 }
 #: Rows looked at to tell which column names the files.

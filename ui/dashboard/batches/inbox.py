@@ -15,9 +15,10 @@ from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from secrets import token_hex
 
-from ingest.images.decode import decode, pixels_digest
+from ingest.images.decode import decode
 from ingest.images.dicom.file import is_dicom
-from ingest.job.file_memory import state_folder
+from ingest.images.pixels import pixels_digest
+from ingest.job.journal import state_folder
 from ingest.sources.tables.csv_table import csv_bytes
 from store import BadImage, Gallery, UsageError
 

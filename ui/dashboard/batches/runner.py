@@ -15,7 +15,7 @@ from pathlib import Path
 from shutil import rmtree
 from typing import Any
 
-from ingest.job.file_memory import file_name, read_json, write_json
+from ingest.job.journal import file_name, read_json, write_json
 from ui.dashboard import lifeline
 from ui.dashboard.batches import jobs
 from ui.dashboard.batches.inbox import inbox, without_place

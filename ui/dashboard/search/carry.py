@@ -12,9 +12,9 @@ from typing import Any
 
 from ingest.sources.tables.csv_table import csv_bytes
 from store import Gallery, Hit
-from ui.commands.search import as_dict
 from ui.dashboard.search.answer import Answer
 from ui.dashboard.search.state import Search, Upload
+from ui.tables import as_dict
 
 _COLUMNS = ("rank", "id", "cosine", "labels", "split", "dataset", "patient", "view", "source")
 

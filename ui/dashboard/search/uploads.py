@@ -95,7 +95,8 @@ def read(name: str, data: bytes, encoder: Encoder) -> Upload:
         BadImage: too large, or not an image.
         EncoderUnavailable: the model cannot be loaded.
     """
-    from ingest.images.decode import pixels_digest, read_image, thumbnail
+    from ingest.images.decode import read_image
+    from ingest.images.pixels import pixels_digest, thumbnail
 
     if len(data) > FILE_MB << 20:
         raise BadImage("too_large", f"{len(data) >> 20} MB; at most {FILE_MB} MB")

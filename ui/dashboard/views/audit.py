@@ -11,7 +11,7 @@ from ingest.encoders.baselines import pixel_vectors
 from store import BadQuery, Gallery
 from store.analysis import audit
 from store.analysis.audited import Doubt, Doubtful, Film, Glance, Group, Near, NearPair
-from store.search.near_pairs import Progress
+from store.schema import Progress
 from ui import lists
 from ui.dashboard import background, shared
 from ui.dashboard.components import drawings, film_list, html

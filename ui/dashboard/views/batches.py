@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from ingest.job.file_memory import read_status
+from ingest.job.journal import read_status
 from store import CxrError, Gallery, StoreNotFound
 from ui.dashboard import access, shared
 from ui.dashboard.batches import entries, form, jobs
