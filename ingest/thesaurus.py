@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ingest.training.grammar import learned_words
+from ingest.training.captions import learned_words
 
 FILE = Path(__file__).parent / "training" / "synonyms.txt"
 #: Least cosine of two synonyms, and how many of them a word gets.

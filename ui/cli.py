@@ -9,20 +9,8 @@ from typing import Annotated
 import typer
 
 from store.errors import CxrError, EncoderMismatch, StoreDamaged, UsageError
-from ui.commands import (
-    analysis,
-    batches,
-    demo,
-    encoders,
-    evaluate,
-    gallery,
-    import_embeddings,
-    indexing,
-    ingest,
-    search,
-    serve,
-)
-from ui.commands.distributing import OnRay
+from ui.commands import analysis, batches, demo, encoders, evaluate, gallery, ingest, search, serve
+from ui.commands.options import OnRay
 
 app = typer.Typer(
     name="cxr",
@@ -44,12 +32,12 @@ app.command()(analysis.compare)
 app.command()(analysis.audit)
 app.command("map")(analysis.map_)
 app.command()(evaluate.export)
-app.command("import")(import_embeddings.import_)
+app.command("import")(ingest.import_)
 app.command()(gallery.stats)
 app.command()(gallery.check)
 app.command()(gallery.optimize)
 app.command()(gallery.delete)
-app.add_typer(indexing.app, name="index")
+app.add_typer(gallery.app, name="index")
 app.command()(encoders.encoders)
 app.command()(encoders.train)
 app.command(cls=OnRay)(serve.serve)

@@ -16,9 +16,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from ingest.artefacts.columns import COLUMNS, FINDINGS
 from ingest.artefacts.files import is_text, unit_rows
-from ingest.artefacts.folder import Artefacts, external_stamp
+from ingest.artefacts.folder import COLUMNS, FINDINGS, Artefacts, external_stamp
 from ingest.artefacts.labels import as_columns, read_labels
 from ingest.artefacts.labels import usual as headed
 from store.errors import BadArtefacts

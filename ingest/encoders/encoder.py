@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ingest.encoders.locate import DEFAULT_ENCODER, EncoderFiles, inspect, locate
-from ingest.encoders.precision import split_name, with_precision
+from ingest.encoders.runtime_base import split_name, with_precision
 from ingest.encoders.understanding import Understanding, understand
 from ingest.record import Pixels
 from store.errors import BadImage, BadQuery, EncoderUnavailable, TextUnsupported

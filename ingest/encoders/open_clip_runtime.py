@@ -19,10 +19,8 @@ import torch
 
 from ingest.encoders.download import first_line
 from ingest.encoders.locate import EncoderFiles
-from ingest.encoders.precision import cast
-from ingest.encoders.quiet import quietly
 from ingest.encoders.registry import OPEN_CLIP_CONFIG, OPEN_CLIP_WEIGHTS, TEXT_TOWER
-from ingest.encoders.runtime_base import framed
+from ingest.encoders.runtime_base import cast, framed, quietly
 from ingest.encoders.transformers_runtime import pick_device, to_vectors
 from ingest.encoders.weights import tensors
 from ingest.images.pixels import reduced

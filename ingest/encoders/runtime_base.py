@@ -2,8 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+import contextlib
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import transformers
+from transformers.utils import logging as transformers_logging
+
+from store.errors import EncoderUnavailable, UsageError
+
+if TYPE_CHECKING:
+    from ingest.encoders.locate import EncoderFiles
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,3 +60,62 @@ def framed(size: int | tuple[int, int], mode: str) -> Framing:
     height, width = (size, size) if isinstance(size, int) else (size[0], size[-1])
     edge = "both" if mode == "squash" else mode
     return Framing(edge, min(height, width), (height, width))
+
+
+#: As a suffix of an encoder's name: ``pubmed-clip@bf16``.
+PRECISIONS = ("float32", "bf16")
+
+
+def split_name(name: str) -> tuple[str, str]:
+    """``clip@bf16`` as (``clip``, ``bf16``); a name without a suffix is float32."""
+    head, at, tail = name.rpartition("@")
+    if at and tail in PRECISIONS:
+        return head, tail
+    return name, "float32"
+
+
+def with_precision(files: EncoderFiles, precision: str) -> EncoderFiles:
+    """The same encoder computing in another precision: another name, another fingerprint.
+
+    Raises:
+        UsageError: an unknown precision.
+    """
+    if precision not in PRECISIONS:
+        raise UsageError(f"precision {precision!r}: expected {' or '.join(PRECISIONS)}")
+    if precision == "float32":
+        return files
+    digest = hashlib.sha256(f"{files.fingerprint} {precision}".encode()).hexdigest()
+    return replace(files, name=f"{files.name}@{precision}", fingerprint=digest, precision=precision)
+
+
+def cast(precision: str, device: Any) -> contextlib.AbstractContextManager[Any]:
+    """A context for forward passes.
+
+    Raises:
+        EncoderUnavailable: bf16 on anything but cuda, where it is slower or not there.
+    """
+    if precision == "float32":
+        return contextlib.nullcontext()
+    if device.type != "cuda":
+        raise EncoderUnavailable(
+            f"precision {precision} is for cuda, and the device here is {device.type}; drop "
+            f"@{precision} from the encoder's name, or pass --device cuda"
+        )
+    import torch
+
+    return torch.autocast("cuda", dtype=torch.bfloat16)
+
+
+@contextlib.contextmanager
+def quietly() -> Iterator[None]:
+    """No warnings or progress bars of transformers inside the block."""
+    verbosity = transformers.logging.get_verbosity()
+    bars = transformers_logging.is_progress_bar_enabled()
+    transformers.logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    try:
+        yield
+    finally:
+        transformers.logging.set_verbosity(verbosity)
+        if bars:
+            transformers_logging.enable_progress_bar()  # type: ignore[no-untyped-call]

@@ -12,9 +12,7 @@ from transformers import MODEL_MAPPING, AutoConfig, AutoImageProcessor, AutoToke
 
 from ingest.encoders.download import first_line
 from ingest.encoders.locate import EncoderFiles
-from ingest.encoders.precision import cast
-from ingest.encoders.quiet import quietly
-from ingest.encoders.runtime_base import Framing, framing_of
+from ingest.encoders.runtime_base import Framing, cast, framing_of, quietly
 from ingest.encoders.weights import tensors
 from ingest.images.pixels import reduced
 from ingest.record import Pixels

@@ -12,8 +12,7 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from ingest.training.captions import ENGLISH
-from ingest.training.synonyms import SYNONYMS
+from ingest.training.captions import ENGLISH, SYNONYMS
 
 #: File beside a checkpoint's tokenizer.
 FILE = "lexicon.json"

@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ingest.training.grammar import SUBJECTS
+from ingest.training.captions import SUBJECTS
 
 _DEPTH = 10
 

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ingest.training.synonyms import ABBREVIATIONS, SYNONYMS
+from ingest.training.captions import ABBREVIATIONS, SYNONYMS
 
 
 @torch.no_grad()

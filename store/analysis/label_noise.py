@@ -15,9 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 from store.errors import BadQuery
-from store.evaluation.measures import one_hot
+from store.evaluation.ranking import one_hot
 from store.schema import Floats, Integers, Progress, Vectors
-from store.search import nearest
+from store.search import exact
 
 _BLOCK = 256
 
@@ -66,13 +66,13 @@ def doubts(
     names = sorted({name for row in labels for name in row})
     hot = one_hot(labels, names)
     size = hot.sum(axis=1)
-    rows = nearest.Rows.of(vectors)
+    rows = exact.Rows.of(vectors)
     vectors = rows.vectors
     disagreement, nearness = np.empty(n), np.empty(n)
     votes, said = np.empty(n, np.int64), np.empty(n, np.int64)
     for start in range(0, n, _BLOCK):
         own = np.arange(start, min(start + _BLOCK, n))
-        near = nearest.nearest(rows, vectors[own], k, own=own)
+        near = exact.nearest(rows, vectors[own], k, own=own)
         places = np.stack([positions for positions, _ in near])
         scores = np.stack([cosines for _, cosines in near])
         found = hot[places]  # (b, k, names)

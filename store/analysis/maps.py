@@ -22,7 +22,7 @@ from store.analysis import projection
 from store.analysis.projection import Plane
 from store.errors import BadQuery, StoreUnwritable, UsageError
 from store.gallery import over_mirror
-from store.mirror import fields
+from store.mirror import snapshot
 from store.mirror.snapshot import Snapshot
 from store.schema import Integers, Progress, Vectors
 from store.table import local, rows
@@ -104,7 +104,7 @@ def make(
     gallery.refresh()
 
     def ask(now: Snapshot) -> Map:
-        order = fields.by_id(now)
+        order = snapshot.by_id(now)
         vectors = np.ascontiguousarray(now.vectors[order])
         plane = None
         if method == projection.PCA:
@@ -172,8 +172,8 @@ def view(gallery: Gallery, method: str = projection.PCA) -> tuple[Map, pa.Table]
             raise BadQuery(
                 f"no {method} map of {gallery.uri}; make one with: cxr map --method {method}"
             )
-        order = fields.by_id(now)
-        columns = fields.read(now, ["id", *fields.names(now)]).take(order)
+        order = snapshot.by_id(now)
+        columns = snapshot.read(now, ["id", *snapshot.names(now)]).take(order)
         if saved is not None:
             return _follow(now, *saved, method), columns
         vectors = np.ascontiguousarray(now.vectors[order])
@@ -195,7 +195,7 @@ def _usable(gallery: Gallery, now: Snapshot, method: str) -> tuple[pa.Table, dic
 
 
 def _follow(now: Snapshot, points: pa.Table, about: dict[str, Any], method: str) -> Map:
-    order = fields.by_id(now)
+    order = snapshot.by_id(now)
     vectors = np.ascontiguousarray(now.vectors[order])
     ids = [now.ids[place] for place in order]
     before = {id_: place for place, id_ in enumerate(points["id"].to_pylist())}

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from store.errors import BadQuery, UsageError
 from store.schema import Progress, Vectors
-from store.search import base, nearest
+from store.search import base, exact
 
 PCA, UMAP = "pca", "umap"
 METHODS = (PCA, UMAP)
@@ -116,10 +116,10 @@ def nearest_cosine(
     """
     n = len(vectors)
     found = np.full(n, np.nan, np.float32)
-    rows = searched or nearest.Rows.of(vectors)
+    rows = searched or exact.Rows.of(vectors)
     for start in range(0, n if n > 1 else 0, _QUERIES):
         own = np.arange(start, min(start + _QUERIES, n))
-        near = nearest.nearest(rows, rows.vectors[own], 1, own=own)
+        near = exact.nearest(rows, rows.vectors[own], 1, own=own)
         found[own] = [scores[0] for _, scores in near]
         if progress is not None:
             progress(int(own[-1]) + 1, n)

@@ -17,10 +17,10 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from store.errors import StoreDamaged
-from store.mirror import build, faiss_index, sync
+from store.mirror import build, faiss_index
 from store.mirror.snapshot import Snapshot
 from store.schema import Integers, Vectors
-from store.search import nearest
+from store.search import exact
 from store.table import lance
 from store.table.filters import Where
 
@@ -114,14 +114,14 @@ def _kept(
     before: Part | None, handle: Any, row_ids: Integers, changed_at: Integers
 ) -> tuple[Integers, Integers]:
     """Positions of ``before`` that are as they were, and the row ids that must be read."""
-    if before is None or not len(before.row_ids) or not sync.same_history(before, handle):
+    if before is None or not len(before.row_ids) or not build.same_history(before, handle):
         return np.empty(0, np.int64), np.sort(row_ids)
     sorted_ids, positions = before.by_row_id
     places = np.minimum(np.searchsorted(sorted_ids, row_ids), len(sorted_ids) - 1)
     old = positions[places]
     same = (sorted_ids[places] == row_ids) & (before.changed_at[old] == changed_at)
     version = int(handle.version)
-    if version != before.version and not sync._plausible(before, version, changed_at, same):
+    if version != before.version and not build._plausible(before, version, changed_at, same):
         return np.empty(0, np.int64), np.sort(row_ids)
     return np.sort(old[same]), np.sort(row_ids[~same])
 
@@ -194,7 +194,7 @@ class Shard:
             return None
         queries, exclude = asked
         excluded = part.known_positions(exclude)
-        found = nearest.nearest(part, queries, k, part.positions_of(where), excluded)
+        found = exact.nearest(part, queries, k, part.positions_of(where), excluded)
         return [
             (part.row_ids[places], scores, part.keys.take(pa.array(places)).to_pylist())
             for places, scores in found

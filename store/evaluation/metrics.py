@@ -11,11 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 from store.errors import BadQuery, NothingToMeasure
-from store.evaluation.measures import bootstrap
 from store.evaluation.ranking import (
     Labelled,
     Measured,
     average_precision,
+    bootstrap,
     by_id,
     by_vectors,
     depths_of,

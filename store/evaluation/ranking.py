@@ -16,11 +16,45 @@ import numpy as np
 import numpy.typing as npt
 
 from store.errors import BadQuery
-from store.evaluation.measures import majority, one_hot
 from store.schema import Floats, Integers, Vectors
-from store.search import base, nearest
+from store.search import base, exact
 from store.search.base import Answerer
 from store.table.filters import Where
+
+_SEED = 0
+
+
+def one_hot(labels: Sequence[tuple[str, ...]], names: list[str]) -> npt.NDArray[np.float32]:
+    """float32 (rows, names): 1 where a row has a label."""
+    column = {name: place for place, name in enumerate(names)}
+    hot = np.zeros((len(labels), len(names)), np.float32)
+    for row, found in enumerate(labels):
+        hot[row, [column[name] for name in found]] = 1
+    return hot
+
+
+def majority(classes: npt.NDArray[np.int64], count: int) -> npt.NDArray[np.int64]:
+    """The most frequent class of each row of (q, k) ranked classes; the nearest wins a tie."""
+    votes = np.stack([(classes == name).sum(axis=1) for name in range(count)], axis=1)
+    # Votes of the classes in rank order: argmax takes the first, the nearest among the tied.
+    return np.take_along_axis(
+        classes, np.take_along_axis(votes, classes, axis=1).argmax(axis=1)[:, None], axis=1
+    )[:, 0]
+
+
+def bootstrap(values: Floats, depths: list[int], resamples: int) -> dict[int, tuple[float, float]]:
+    """The 95 % percentile interval of each column's mean (Efron and Tibshirani 1993, 13.3)."""
+    random = np.random.default_rng(_SEED)
+    n = len(values)
+    chunk = max(1, 4_000_000 // n)
+    means = []
+    for start in range(0, resamples, chunk):
+        size = min(chunk, resamples - start)
+        weights = random.multinomial(n, np.full(n, 1 / n), size=size)
+        means.append(weights @ values / n)
+    low, high = np.percentile(np.concatenate(means), [2.5, 97.5], axis=0)
+    return {depth: (float(low[i]), float(high[i])) for i, depth in enumerate(depths)}
+
 
 #: Queries ranked at once: larger products are quicker, by a fifth than of 256 queries. Fewer where
 #: each is compared with the whole gallery, which bounds memory by block x rows.
@@ -102,7 +136,7 @@ def by_vectors(queries: Labelled, gallery: Labelled, own: Integers, depth: int) 
     """Rank by FAISS; both in id order, and ``depth`` within reach of every query."""
     searched, allowed = gallery.searched, gallery.positions
     if searched is None or allowed is None:
-        searched, row_of = nearest.Rows.of(gallery.vectors), None
+        searched, row_of = exact.Rows.of(gallery.vectors), None
         theirs, allowed = own, None
     else:
         row_of = np.full(searched.index.ntotal, -1, np.int64)
@@ -112,7 +146,7 @@ def by_vectors(queries: Labelled, gallery: Labelled, own: Integers, depth: int) 
     for start in range(0, len(queries.ids), BLOCK):
         block = slice(start, min(start + BLOCK, len(queries.ids)))
         asked = np.ascontiguousarray(queries.vectors[block], np.float32)
-        found = nearest.nearest(searched, asked, depth, allowed, own=theirs[block])
+        found = exact.nearest(searched, asked, depth, allowed, own=theirs[block])
         places = np.stack([positions for positions, _ in found])
         rows = places if row_of is None else row_of[places]
         yield Ranked(block, rows, np.stack([scores for _, scores in found]))

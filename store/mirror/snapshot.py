@@ -6,7 +6,7 @@ import itertools
 import logging
 import threading
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -18,9 +18,9 @@ import pyarrow.compute as pc
 from store import memory
 from store.errors import StoreDamaged, UnknownId
 from store.schema import Integers, Row, Vectors
-from store.table import column_stats, custom_columns, lance, ranges, rows
+from store.table import column_stats, custom_columns, lance, rows
+from store.table.column_stats import Range
 from store.table.filters import Where
-from store.table.ranges import Range
 
 log = logging.getLogger("store")
 
@@ -208,9 +208,9 @@ class Snapshot:
         """Least and greatest value of the rows that pass, by column of numbers or dates."""
         allowed = self.positions_of(where)
         schema = self.metadata.schema
-        found = self.metadata.select(ranges.columns_of(schema))
+        found = self.metadata.select(column_stats.ranged_columns(schema))
         found = found if allowed is None else found.take(allowed)
-        return ranges.of(found, custom_columns.kinds(schema))
+        return column_stats.ranges_of(found, custom_columns.kinds(schema))
 
     def find(self, ids: Iterable[str]) -> Integers:
         """Positions of these ids, in the order asked. UnknownId when one is missing."""
@@ -278,3 +278,33 @@ def _coded(metadata: pa.Table) -> pa.Table:
             cells = metadata[column.name].dictionary_encode()
             metadata = metadata.set_column(number, column.with_type(cells.type), cells)
     return metadata.combine_chunks()
+
+
+#: Columns that are no metadata: the key, the vector, the picture and their digests.
+_NOT_METADATA = ("id", "embedding", "thumbnail", "sha256", rows.CHECKSUM, rows.READER.name)
+
+
+def read(snapshot: Snapshot, names: Sequence[str]) -> pa.Table:
+    """Columns of the table at a snapshot's version, one row per position.
+
+    Args:
+        snapshot: which version, and in which order.
+        names: of columns of the table.
+    """
+    found = lance.scan(snapshot.handle, ["_rowid", *names])
+    if len(found) > snapshot.count:  # also older rows of ids that a newer row has
+        found = found.filter(pa.array(np.isin(found["_rowid"].to_numpy(), snapshot.row_ids)))
+    order = np.argsort(found["_rowid"].to_numpy(), kind="stable")
+    place = np.empty(snapshot.count, np.int64)
+    place[snapshot.by_row_id[1]] = np.arange(snapshot.count)
+    return found.take(pa.array(order[place])).select(list(names))
+
+
+def names(snapshot: Snapshot) -> list[str]:
+    """The metadata columns that the table has, in its order."""
+    return [name for name in snapshot.handle.schema.names if name not in _NOT_METADATA]
+
+
+def by_id(snapshot: Snapshot) -> Integers:
+    """Positions in the order of their ids: results then do not depend on how rows are stored."""
+    return np.asarray(sorted(range(snapshot.count), key=snapshot.ids.__getitem__), np.int64)

@@ -12,7 +12,7 @@ from store.table.filters import Where
 
 if TYPE_CHECKING:
     from store.mirror.snapshot import Snapshot
-    from store.table.ranges import Range
+    from store.table.column_stats import Range
 
 #: What ``--index`` takes.
 EXACT = "exact"

@@ -11,7 +11,7 @@ from store.errors import StoreDamaged
 from store.mirror import snapshot
 from store.schema import EncoderStamp
 from store.search.base import Answerer, Manner
-from store.table import duplicate_ids, lance, lease, object_storage, opening
+from store.table import duplicate_ids, lance, maintenance, object_storage, opening
 
 T = TypeVar("T")
 
@@ -26,7 +26,7 @@ class Following:
         self._manner = manner
         self._lock = threading.RLock()
         self._answerer: Answerer | None = None
-        self._lease: lease.Lease | None = None
+        self._lease: maintenance.Lease | None = None
 
     def refresh(self) -> bool:
         """Follow the table: load its newest version if it moved. Cheap when nothing changed.
@@ -51,7 +51,7 @@ class Following:
             if before is not None and identity == (before.uuid, before.version, before.token):
                 return False
             if self._lease is None and local:
-                self._lease = lease.Lease(self.uri)
+                self._lease = maintenance.Lease(self.uri)
                 self._lease.claim(version)
             with object_storage.named_faults(self.uri):
                 after = self._manner.follow(before, lance.pin(self.uri, version), self._remake)

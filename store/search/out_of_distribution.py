@@ -22,7 +22,7 @@ import numpy.typing as npt
 from store import files
 from store.schema import Baseline, Integers, Vectors
 from store.search import base
-from store.search import nearest as search
+from store.search import exact as search
 from store.search.base import Answerer
 from store.table import lance, local
 

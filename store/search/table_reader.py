@@ -16,8 +16,8 @@ import pyarrow as pa
 from store.errors import UnknownId
 from store.schema import Hit, Row, Vectors
 from store.search.base import Sample
-from store.table import column_stats, conditions, custom_columns, lance, ranges, rows
-from store.table.ranges import Range
+from store.table import column_stats, custom_columns, filters, lance, rows
+from store.table.column_stats import Range
 
 if TYPE_CHECKING:
     from store.mirror.snapshot import Snapshot
@@ -74,10 +74,10 @@ class Tabled:
     def ranges(self, where: Where | None) -> dict[str, Range]:
         """Least and greatest value of the rows that pass, by column; read as a stream."""
         schema = self.handle.schema
-        names, kinds = ranges.columns_of(schema), custom_columns.kinds(schema)
+        names, kinds = column_stats.ranged_columns(schema), custom_columns.kinds(schema)
         told: dict[str, Range] = {}
         for batch in self._stream(names, where):
-            told = ranges.joined(told, ranges.of(batch, kinds))
+            told = column_stats.joined(told, column_stats.ranges_of(batch, kinds))
         return {name: told[name] for name in names if name in told}
 
     def _stream(self, names: list[str], where: Where | None) -> Iterator[pa.RecordBatch]:
@@ -113,7 +113,7 @@ class Tabled:
     def _looked_up(self, ids: Sequence[str], names: list[str]) -> Iterator[pa.Table]:
         wanted = [id_ for id_ in dict.fromkeys(ids) if rows.storable(id_)]  # no row has others
         for start in range(0, len(wanted), _LOOKUP):
-            condition = conditions.among(wanted[start : start + _LOOKUP])
+            condition = filters.among(wanted[start : start + _LOOKUP])
             yield lance.scan(self.handle, names, condition)
 
     def _in_order(self, ids: Sequence[str], found: dict[str, Any]) -> list[Any]:

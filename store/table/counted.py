@@ -14,7 +14,7 @@ from typing import Any
 import pyarrow as pa
 
 from store.errors import StoreDamaged
-from store.table import conditions, lance, local
+from store.table import filters, lance, local
 
 
 def removed(uri: str, handle: Any, row_ids: Sequence[int], condition: str | None = None) -> int:
@@ -34,9 +34,9 @@ def removed(uri: str, handle: Any, row_ids: Sequence[int], condition: str | None
         StoreDamaged: another number of rows went than these; they are all back.
     """
     before = _State(uri, handle)
-    chosen = conditions.rows(row_ids)
+    chosen = filters.rows(row_ids)
     if not before.local:  # LanceDB asks again where another writer's commit came first
-        chosen = conditions.both([condition, chosen]) or chosen
+        chosen = filters.both([condition, chosen]) or chosen
     gone = int(handle.delete(chosen).num_deleted_rows)
     before.check(f"removing {len(row_ids)} rows removed", gone, len(row_ids), -gone)
     return gone
@@ -71,7 +71,7 @@ def merged(
     elif row_ids:
         # A merge through the index on ids knows no row ids; one without is not slower (measured at
         # 100,000 and 1,000,000 rows).
-        only = conditions.rows(row_ids, "target.")
+        only = filters.rows(row_ids, "target.")
         merge = merge.use_index(False).when_matched_update_all(where=only)
     if insert:
         merge = merge.when_not_matched_insert_all()

@@ -1,18 +1,97 @@
-"""Typed conditions on metadata."""
+"""Typed conditions on metadata.
+
+LanceDB 0.40 takes a condition as an expression object or as SQL text. Objects are right as they
+are; made into text by LanceDB (``to_sql``) they are not: some apostrophes are not doubled. So what
+looks rows up by id or digest passes objects, and all else is written here, where a text is put
+between apostrophes and each apostrophe in it is doubled. No other character means anything in it.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, fields
 from datetime import date
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from store.errors import BadFilter
-from store.table import conditions, custom_columns
+from store.schema import Row, Value
+from store.table import custom_columns
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+
+#: A condition that no row meets.
+NOTHING = "false"
+
+
+def among(values: Sequence[str] | Sequence[bytes], column: str = "id") -> Any:
+    """Rows whose column is one of these, as an expression object: for searches and deletions."""
+    from lancedb.expr import col
+
+    return col(column).isin(list(values))
+
+
+def quoted(text: str) -> str:
+    """A text as a literal."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def named(column: str) -> str:
+    """A column as it is called, whatever the name means otherwise and however it is written."""
+    return "`" + column.replace("`", "``") + "`"
+
+
+def equal(column: str, values: Iterable[str]) -> str:
+    """Rows whose column is one of these texts."""
+    listed = ", ".join(map(quoted, values))
+    return f"{named(column)} IN ({listed})" if listed else NOTHING
+
+
+def holds(column: str, values: Iterable[str]) -> str:
+    """Rows whose column of lists has one of these texts in it."""
+    return either(f"array_has({named(column)}, {quoted(value)})" for value in values)
+
+
+def is_true(column: str, wanted: bool) -> str:
+    """Rows whose column of bools is that."""
+    return f"{named(column)} = {'true' if wanted else 'false'}"
+
+
+def between(
+    column: str, low: str | float | date | None, high: str | float | date | None
+) -> str | None:
+    """Rows whose column is within bounds, which belong to it; None where both are open."""
+    sides = [
+        f"{named(column)} {sign} {_literal(bound)}"
+        for sign, bound in ((">=", low), ("<=", high))
+        if bound is not None
+    ]
+    return both(sides)
+
+
+def rows(row_ids: Iterable[int], prefix: str = "") -> str:
+    """Rows with one of these row ids; in a merge the table is called ``target.``."""
+    listed = ", ".join(str(int(row_id)) for row_id in row_ids)
+    return f"{prefix}_rowid IN ({listed})" if listed else NOTHING
+
+
+def both(parts: Iterable[str | None]) -> str | None:
+    """Rows that meet all of these; None, which means every row, where there are none."""
+    return " AND ".join(f"({part})" for part in parts if part is not None) or None
+
+
+def either(parts: Iterable[str]) -> str:
+    """Rows that meet one of these."""
+    return " OR ".join(f"({part})" for part in parts) or NOTHING
+
+
+def _literal(value: str | float | date) -> str:
+    if isinstance(value, str):
+        return quoted(value)
+    return f"date '{value.isoformat()}'" if isinstance(value, date) else repr(float(value))
+
 
 #: Conditions on findings: the filter's name to the table's column.
 FINDINGS = {"label": "labels", "uncertain": "uncertain", "absent": "absent"}
@@ -104,20 +183,18 @@ class Where:
         Raises:
             BadFilter: a column that is not there, or a value that is none of its type.
         """
-        parts = [
-            conditions.equal(name, getattr(self, name)) for name in EQUAL if getattr(self, name)
-        ]
+        parts = [equal(name, getattr(self, name)) for name in EQUAL if getattr(self, name)]
         for name, column in FINDINGS.items():
             if values := getattr(self, name):
                 there = column in schema.names  # a table of an older version lacks some
-                parts.append(conditions.holds(column, values) if there else conditions.NOTHING)
-        if (ages := conditions.between("age", self.age_min, self.age_max)) is not None:
+                parts.append(holds(column, values) if there else NOTHING)
+        if (ages := between("age", self.age_min, self.age_max)) is not None:
             parts.append(ages)
         have = custom_columns.kinds(schema) if self.extra else {}
         for name, _ in self.extra:
             check_key(name, have)
         parts += [_own(name, have[name], texts) for name, texts in self.own_texts().items()]
-        return conditions.both(parts)
+        return both(parts)
 
 
 def _is_finite(bound: object) -> bool:
@@ -146,11 +223,11 @@ def elsewhere(place: str, prefix: str | None) -> str:
         prefix: what stands before the path below it in ids, for rows whose id begins so; ``None``
             where ids are not made of paths: then rows of files anywhere else.
     """
-    below = conditions.quoted(place.rstrip("/") + "/")
+    below = quoted(place.rstrip("/") + "/")
     if prefix is None:
         return f"width > 0 AND NOT starts_with(source, {below})"
     made = f"concat({below}, substr(id, {len(prefix) + 1}))"
-    return f"width > 0 AND starts_with(id, {conditions.quoted(prefix)}) AND source != {made}"
+    return f"width > 0 AND starts_with(id, {quoted(prefix)}) AND source != {made}"
 
 
 def check_key(key: str, own: Collection[str]) -> None:
@@ -162,11 +239,11 @@ def check_key(key: str, own: Collection[str]) -> None:
 def _own(name: str, kind: str, texts: Sequence[str]) -> str:
     """A condition on one of the user's columns: any of some values or ranges."""
     if kind == "string":
-        return conditions.equal(name, texts)
+        return equal(name, texts)
     if kind == "bool":
-        return conditions.either(conditions.is_true(name, truth(name, text)) for text in texts)
-    ranges = (conditions.between(name, *own_range(name, kind, text)) for text in texts)
-    return conditions.either(one for one in ranges if one is not None)
+        return either(is_true(name, truth(name, text)) for text in texts)
+    ranges = (between(name, *own_range(name, kind, text)) for text in texts)
+    return either(one for one in ranges if one is not None)
 
 
 def truth(name: str, text: str) -> bool:
@@ -281,3 +358,45 @@ def parse_range(
     if first is not None and last is not None and first > last:
         raise BadFilter(f"filter {condition} is empty; put the lower bound first")
     return first, last
+
+
+def passes(row: Row, where: Where | None) -> bool:
+    """Whether a row is among those that a filter lets through.
+
+    Args:
+        row: with its metadata.
+        where: None lets everything through.
+
+    Raises:
+        BadFilter: a text of an own column that is none of its type, in a row that has a value.
+    """
+    if not where:
+        return True
+    for name, column in FINDINGS.items():
+        if (asked := getattr(where, name)) and not set(asked) & set(getattr(row, column)):
+            return False
+    for name in EQUAL:
+        if (asked := getattr(where, name)) and getattr(row, name) not in asked:
+            return False
+    if (where.age_min, where.age_max) != (None, None) and not (
+        row.age is not None and _within(row.age, where.age_min, where.age_max)
+    ):
+        return False
+    return all(
+        _own_passes(name, row.extra.get(name), texts) for name, texts in where.own_texts().items()
+    )
+
+
+def _own_passes(name: str, value: Value | None, texts: list[str]) -> bool:
+    if value is None:
+        return False
+    if isinstance(value, str):
+        return value in texts
+    if isinstance(value, bool):
+        return any(value == truth(name, text) for text in texts)
+    kind = "date" if isinstance(value, date) else "float"
+    return any(_within(value, *own_range(name, kind, text)) for text in texts)
+
+
+def _within(value: float | date, low: float | date | None, high: float | date | None) -> bool:
+    return (low is None or value >= low) and (high is None or value <= high)  # type: ignore[operator]

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from store.errors import StoreDamaged, UsageError
 from store.schema import Row
-from store.table import conditions, local, object_storage, rows
+from store.table import filters, local, object_storage, rows
 
 NAME = "gallery"
 #: How LanceDB says that something cannot be read.
@@ -160,7 +160,7 @@ def by_digest(table: Any, digests: Iterable[bytes]) -> Iterator[tuple[bytes, str
     """(sha256, id) of the stored rows with one of these digests; no other column is read."""
     wanted = list(dict.fromkeys(digests))
     for start in range(0, len(wanted), _LOOKUP):
-        condition = conditions.among(wanted[start : start + _LOOKUP], "sha256")
+        condition = filters.among(wanted[start : start + _LOOKUP], "sha256")
         found = scan(table, ["sha256", "id"], condition)
         yield from zip(found["sha256"].to_pylist(), found["id"].to_pylist(), strict=True)
 
@@ -184,7 +184,7 @@ def _by_id(table: Any, ids: Iterable[str]) -> Iterator[pa.Table]:
     wanted = [id_ for id_ in dict.fromkeys(ids) if rows.storable(id_)]  # no row has others
     names = [*rows.joined(table.schema), "_rowid", CHANGED_AT] if wanted else []
     for start in range(0, len(wanted), _LOOKUP):
-        yield scan(table, names, conditions.among(wanted[start : start + _LOOKUP]))
+        yield scan(table, names, filters.among(wanted[start : start + _LOOKUP]))
 
 
 def scan(table: Any, columns: list[str], where: Any = None) -> pa.Table:

@@ -5,11 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from store.errors import StoreDamaged, StoreNotFound, UsageError
+from store.errors import EncoderChanged, EncoderMismatch, StoreDamaged, StoreNotFound, UsageError
 from store.schema import EncoderStamp
 from store.table import local, object_storage, repair, rows
 from store.table.lance import NAME, ReadFault, connect, folder, is_local, open_version
-from store.table.stamps import mismatch
 
 
 def create(uri: str, stamp: EncoderStamp) -> Any:
@@ -115,3 +114,28 @@ def _with_primary_key(schema: Any) -> Any:
 def set_aside_damaged(uri: str) -> bool:
     """Quarantine versions older than the newest that cannot be read; see heal."""
     return repair.set_aside(uri, folder(uri), open_version)
+
+
+def mismatch(where: str, made: EncoderStamp, here: EncoderStamp) -> EncoderMismatch:
+    """The error for a gallery of one encoder and another one at hand, with what helps.
+
+    Args:
+        where: the gallery, e.g. ``the gallery at data/gallery``.
+        made: the encoder that made it.
+        here: the one at hand.
+
+    Returns:
+        EncoderChanged where both have one name, which then helps nobody to tell them apart.
+    """
+    if made.name == here.name:
+        return EncoderChanged(
+            f"{where} was made by an encoder named {made.name} with fingerprint "
+            f"{made.fingerprint[:12]} ({made.dimension}-d), but the {here.name} here has "
+            f"{here.fingerprint[:12]} ({here.dimension}-d): the encoder has changed since. Ingest "
+            f"again into another --store to make a gallery of it, or pass --encoder with the "
+            "folder of the old one"
+        )
+    return EncoderMismatch(
+        f"{where} was made by encoder {made}, but this is {here}; pass --encoder {made.name}, or "
+        "another --store for this encoder"
+    )

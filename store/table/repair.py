@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from store.table import conditions, lance, local, repair
+from store.table import filters, lance, local, repair
 from store.table.local import manifests, unfinished
 from store.table.rows import CHECKSUM, checksums, joined
 
@@ -178,6 +178,6 @@ def _not_found_by_id(handle: Any, ids: list[str]) -> list[str]:
     lost: list[str] = []
     for start in range(0, len(ids), CHUNK):
         wanted = ids[start : start + CHUNK]
-        found = lance.scan(handle, ["id"], conditions.among(wanted))["id"].to_pylist()
+        found = lance.scan(handle, ["id"], filters.among(wanted))["id"].to_pylist()
         lost += sorted(set(wanted) - set(found))
     return lost

@@ -22,13 +22,13 @@ import pyarrow as pa
 
 from store import files
 from store.schema import Row
-from store.table import conditions, custom_columns, lance, local
+from store.table import custom_columns, filters, lance, local
 from store.table import rows as arrow
 
 _PLACE = "replaced"
 _WRITTEN = "cxr.written"
 #: The batch under which a repair keeps older rows of an id that no batch took the place of: where
-#: the newer row has no batch, or is of the same one. See store.table.duplicate_ids_repair.
+#: the newer row has no batch, or is of the same one. See store.table.duplicate_ids.
 REPAIR = "repair"
 #: Kept in all, oldest given up first; of those only the ids are remembered.
 MOST_BYTES = 1 << 30
@@ -105,7 +105,7 @@ def keep(uri: str, handle: Any, rows: Sequence[Row], *, vectors: bool) -> None:
         if row.batch:
             batches.setdefault(row.batch, {})[row.id] = state_of(row)
     for batch, written in batches.items():
-        _put(uri, handle, batch, _former(handle, conditions.among(list(written)), vectors), written)
+        _put(uri, handle, batch, _former(handle, filters.among(list(written)), vectors), written)
     if batches:
         _give_up_oldest(uri)
 
@@ -135,7 +135,7 @@ def keep_twins(uri: str, handle: Any, pairs: Sequence[tuple[int, int]]) -> bool:
         if head.batch == rows[old].batch:
             heads[old] = head
     for batch, written in batches.items():
-        former = _former(handle, conditions.rows(written), True)
+        former = _former(handle, filters.rows(written), True)
         at = {row_id: place for place, row_id in enumerate(former["_rowid"].to_pylist())}
         # One row of each id to a file, the newer ones in the first: there may be several.
         files: list[dict[str, int]] = []

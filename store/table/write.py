@@ -11,15 +11,7 @@ from typing import Any, TypeVar
 
 from store.errors import BadQuery, BadRows, StoreUnreachable, UnknownId
 from store.schema import Row, UpsertReport
-from store.table import (
-    conditions,
-    counted,
-    custom_columns,
-    lance,
-    local,
-    maintenance,
-    object_storage,
-)
+from store.table import counted, custom_columns, filters, lance, local, maintenance, object_storage
 from store.table import rows as arrow
 from store.table import undo as replaced
 from store.table.filters import Where
@@ -119,7 +111,7 @@ def _stored(handle: Any, ids: Sequence[str]) -> dict[str, lance.Stored]:
         return {}
     # New rows mostly come as neighbours: that nothing is stored between the first and the last of
     # them is found in a tenth of the time that looking for each takes.
-    if not handle.count_rows(conditions.between("id", min(ids), max(ids))):
+    if not handle.count_rows(filters.between("id", min(ids), max(ids))):
         return {}
     return lance.stored(handle, ids)
 
@@ -304,9 +296,9 @@ def matching(handle: Any, where: Where | None, ids: Sequence[str] | None) -> lis
 
 
 def _condition(schema: Any, where: Where | None, ids: Sequence[str] | None) -> str | None:
-    return conditions.both(
+    return filters.both(
         [
             where.to_filter(schema) if where else None,
-            None if ids is None else conditions.equal("id", ids),
+            None if ids is None else filters.equal("id", ids),
         ]
     )

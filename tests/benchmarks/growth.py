@@ -10,7 +10,7 @@ import numpy as np
 
 from store import Gallery
 from store.mirror import disk_cache
-from store.search import nearest
+from store.search import exact
 from tests.benchmarks import peers
 from tests.benchmarks.keeping import in_child
 from tests.benchmarks.searching import asked_often
@@ -76,7 +76,7 @@ def grown(folder: str) -> dict[str, Any]:
     taken = memory_mib() - before
     queries = low_rank(64, 1, gallery.stamp.dimension)
     asked: dict[str, peers.Search] = {
-        "ours": lambda some: nearest.nearest(now, some, peers.K),
+        "ours": lambda some: exact.nearest(now, some, peers.K),
         "numpy": peers.numpy_matmul(now.vectors),
         "FAISS as shipped": peers.faiss_flat(now.vectors),
     }

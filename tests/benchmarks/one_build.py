@@ -23,7 +23,7 @@ from store import Gallery, Labelled
 from store.evaluation.metrics import evaluate
 from store.mirror import disk_cache, snapshot
 from store.mirror.snapshot import Snapshot
-from store.search import nearest as search
+from store.search import exact as search
 
 K = 10
 #: Queries after which either build has all that it keeps for a gallery that is asked often.

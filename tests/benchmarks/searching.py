@@ -23,7 +23,7 @@ import numpy as np
 from store import Gallery, Vectors
 from store.mirror import faiss_index, second_index, snapshot
 from store.mirror.snapshot import Snapshot
-from store.search import nearest
+from store.search import exact as nearest
 from tests.benchmarks import peers
 from tests.benchmarks.timing import best_of, heading, in_turns, judge, line, low_rank
 from tests.store.rows import random_vectors, unit

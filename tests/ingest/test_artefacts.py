@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ingest import ingest
-from ingest.artefacts.faiss_file import read_flat_index
+from ingest.artefacts.files import read_flat_index
 from ingest.artefacts.folder import import_artefacts, read_artefacts
 from store import BadArtefacts, EncoderMismatch, EncoderStamp, Gallery, UsageError
 from tests.ingest.fakes import FakeEncoder, record, source

@@ -164,7 +164,7 @@ def test_held_out_prompts_find_their_films(encoder, films):
     """Each has a word that no training text held; ``cxr evaluate --prompts bundled`` prints it."""
     from store import Labelled
     from store.evaluation.prompts import score_prompts
-    from ui.commands.evaluate_prompts import read_prompts
+    from ui.commands.evaluate import read_prompts
 
     prompts = [one for one in read_prompts("bundled") if one.held_out]
     vectors, labels = films["test"]

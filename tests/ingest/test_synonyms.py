@@ -8,9 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ingest.training.captions import SUBJECTS
-from ingest.training.grammar import is_held_out, learned_words
-from ingest.training.synonyms import SYNONYMS
+from ingest.training.captions import SUBJECTS, SYNONYMS, is_held_out, learned_words
 
 torch = pytest.importorskip("torch")
 

@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 
 from ingest import ImageRecord, Source, ingest, open_source
-from ingest.artefacts.columns import OWN
-from ingest.artefacts.folder import import_artefacts
+from ingest.artefacts.folder import OWN, import_artefacts
 from ingest.job.run import IngestReport
 from store import Gallery, UsageError
 from tests.ingest.fakes import FakeEncoder, contents, record, source, write_npz

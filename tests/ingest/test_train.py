@@ -20,8 +20,11 @@ from ingest.training.augment import Augmentation, augment  # noqa: E402
 from ingest.training.image_tower import Films, Pupil, pooled_of, vectors_of  # noqa: E402
 from ingest.training.model import new_model, slim  # noqa: E402
 from ingest.training.sentences import read_sentences  # noqa: E402
-from ingest.training.train import Recipe, train  # noqa: E402
-from ingest.training.train_text import train_texts  # noqa: E402
+from ingest.training.train import (  # noqa: E402
+    Recipe,
+    train,
+    train_texts,  # noqa: E402
+)
 from ingest.training.whitening import whitened  # noqa: E402
 
 TINY = Recipe(epochs=2, batch=16, look_every=1, text_steps=2, text_batch=8, text_tries=1)
@@ -249,7 +252,7 @@ def test_the_text_tower_of_something_else(tmp_path):
 
 
 def test_other_settings_are_refused(tmp_path):
-    from ingest.training.state import Snapshot
+    from ingest.training.checkpoint import Snapshot
 
     module = torch.nn.Linear(2, 2)
     optimizer = torch.optim.AdamW(module.parameters())

@@ -12,11 +12,16 @@ import pytest
 
 import ingest
 from ingest.encoders.understanding import Understanding, understand
-from ingest.training.captions import caption, words_of
-from ingest.training.grammar import GRAMMAR, is_held_out, learned_words
+from ingest.training.captions import (
+    GRAMMAR,
+    SYNONYMS,
+    caption,
+    is_held_out,
+    learned_words,
+    words_of,
+)
 from ingest.training.lexicon import WORDS, save_lexicon
 from ingest.training.sentences import read_sentences
-from ingest.training.synonyms import SYNONYMS
 
 PROMPTS = Path(ingest.__file__).parent / "training" / "prompts.csv"
 

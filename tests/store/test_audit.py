@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 from store import BadQuery, EncoderStamp, Gallery, Row
 from store.analysis import audit
-from store.analysis.audited import plain
+from store.analysis.audit import plain
 from store.analysis.label_noise import doubts
 from store.search.near_pairs import connected, near_pairs, same
-from store.table.overview import overview
+from store.table.column_stats import overview
 
 STAMP = EncoderStamp("test", "f" * 64, 8)
 

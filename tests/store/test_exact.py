@@ -24,7 +24,7 @@ from store.evaluation.metrics import evaluate
 from store.gallery import of_gallery
 from store.mirror import faiss_index, second_index
 from store.mirror.snapshot import Snapshot
-from store.search import nearest
+from store.search import exact as nearest
 from store.search.near_pairs import near_pairs
 from tests.store.rows import STAMP, make_rows, random_vectors, small_gallery, unit
 

@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from store import BadQuery, Gallery, UnknownId, Where
+from store.mirror import build
 from store.mirror import build as building
-from store.mirror import sync
 from store.table import maintenance
 from tests.store.rows import STAMP, random_vectors, small_gallery
 from tests.store.second import Second, answer, rows_of
@@ -191,8 +191,8 @@ def test_only_what_changed_is_copied(gallery: Gallery, monkeypatch: pytest.Monke
     gallery.upsert(rows_of(["set/test/3", "x/test/1"], 4))
     gallery.delete(ids=["set/test/9"])
     fetched = []
-    fetch = sync._fetch
-    monkeypatch.setattr(sync, "_fetch", lambda *a: fetched.append(len(a[1])) or fetch(*a))
+    fetch = build._fetch
+    monkeypatch.setattr(build, "_fetch", lambda *a: fetched.append(len(a[1])) or fetch(*a))
     assert followed(gallery, monkeypatch) == "followed"
     assert fetched == [2]
     assert len(gallery) == 60

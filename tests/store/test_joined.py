@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from store import Gallery, Row
-from store.mirror import snapshot, sync
-from store.search import nearest, table_reader
+from store.mirror import build, snapshot
+from store.search import exact, table_reader
 from store.table import lance
 from store.table import rows as arrow
 from tests.store.rows import STAMP, make_rows, random_vectors, small_gallery
@@ -64,10 +64,10 @@ def test_memory_tells_what_the_table_tells(tmp_path_factory, rows, data) -> None
     now = gallery._current()
     asked = data.draw(st.lists(st.sampled_from(range(len(rows))), max_size=6))
     positions = now.find(rows[place].id for place in asked)
-    from_table = nearest.join(now, positions)
+    from_table = exact.join(now, positions)
     assert "metadata" not in now.__dict__
     assert now.metadata.num_rows == len(rows)
-    assert [asdict(row) for row in nearest.join(now, positions)] == [asdict(r) for r in from_table]
+    assert [asdict(row) for row in exact.join(now, positions)] == [asdict(r) for r in from_table]
     assert [row.id for row in from_table] == [rows[place].id for place in asked]
 
 
@@ -79,7 +79,7 @@ def test_memory_follows_the_table(tmp_path_factory, rows, others, data) -> None:
     gallery.refresh()
     assert gallery._current().metadata.num_rows == len(rows)
     same_columns = True
-    with mock.patch.object(sync, "_LARGEST_SHARE", 1.0):
+    with mock.patch.object(build, "_LARGEST_SHARE", 1.0):
         for step in data.draw(
             st.lists(st.sampled_from(["upsert", "update", "delete"]), max_size=3)
         ):
@@ -103,7 +103,7 @@ def test_memory_follows_the_table(tmp_path_factory, rows, others, data) -> None:
     ids = sorted(now.ids)
     assert ids == sorted(fresh.ids)
     told = [asdict(row) for row in arrow.from_arrow(with_ids(now, ids))]
-    assert told == [asdict(row) for row in nearest.join(fresh, fresh.find(ids))]
+    assert told == [asdict(row) for row in exact.join(fresh, fresh.find(ids))]
 
 
 def with_ids(now: snapshot.Snapshot, ids: list[str]) -> pa.Table:

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from store import BadFilter, Gallery, Row, Where, parse_where
 from store.search.table_reader import Tabled
 from store.table import rows
-from store.table.passing import passes
-from store.table.ranges import Range
+from store.table.column_stats import Range
+from store.table.filters import passes
 from tests.store.rows import STAMP, make_rows, random_vectors
 
 EXTRAS: list[dict[str, Any]] = [

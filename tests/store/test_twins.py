@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from store import Gallery, Row, StoreDamaged, Where
 from store.cluster import shard
-from store.mirror.fields import read
+from store.mirror.snapshot import read
 from store.table import lance, local, undo
 from store.table import rows as arrow
 from tests.store import bucket

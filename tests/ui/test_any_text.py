@@ -19,10 +19,10 @@ from tests.ingest.fakes import FakeEncoder
 from tests.ingest.films import png
 from tests.ui import films, page
 from tests.ui.running import Cxr
-from ui import lists
+from ui import tables
 from ui.dashboard.batches import inbox
 from ui.dashboard.components import html
-from ui.dashboard.search import carry, link
+from ui.dashboard.search import download, link
 from ui.report.export import export
 
 TEXTS = [
@@ -55,7 +55,7 @@ def check(gallery: Gallery, ids: list[str], cxr: Cxr) -> None:
             assert id_ in gallery.ids(Where(label=(label,)))
     # What leaves reads back.
     hits = gallery.search_by_id(ids[0], len(ids))
-    lines = [*csv.reader(io.StringIO(carry.hits_csv(hits).decode(), newline=""))][1:]
+    lines = [*csv.reader(io.StringIO(download.hits_csv(hits).decode(), newline=""))][1:]
     assert [line[1].removeprefix("'") for line in lines] == [
         hit.row.id.removeprefix("'") for hit in hits
     ]
@@ -202,7 +202,7 @@ def test_on_the_dashboard(full: tuple[Gallery, Path], monkeypatch: pytest.Monkey
 def test_lists_of_an_audit_read_back() -> None:
     one = SimpleNamespace(id="=1", labels=("a", "b"), split=None, dataset="@x", patient="it's")
     group = SimpleNamespace(kind="source", across=False, labels_differ=True, films=[one])
-    head, rows = lists.exact([group])
+    head, rows = tables.exact([group])
     assert json.loads(json.dumps(rows))[0][4:] == ["=1", "a; b", None, "@x", "it's"]
     assert len(head) == len(rows[0])
 

@@ -25,7 +25,7 @@ from store import Gallery, UsageError
 from tests.ui import browser, films
 from tests.ui.page import opened
 from tests.ui.visitor import Visitor
-from ui.dashboard import access
+from ui.dashboard import sign_in
 from ui.dashboard.batches import entries as batches
 from ui.dashboard.batches import inbox, jobs
 
@@ -148,7 +148,7 @@ def test_no_page_through_a_proxy_or_without_the_option(served, monkeypatch, tmp_
     assert "Batches" not in through.pages
     through.close()
     monkeypatch.delenv("CXR_ALLOW_INGEST", raising=False)
-    assert not access.may_write()
+    assert not sign_in.may_write()
 
 
 def test_a_job_that_fails_says_why_and_leaves_no_film_behind(served, tmp_path):

@@ -19,7 +19,7 @@ from store.search.out_of_distribution import Nearness
 from tests.ui import films
 from tests.ui.running import Cxr
 from ui import notices
-from ui.commands.evaluate_prompts import Prompt, read_prompts
+from ui.commands.evaluate import Prompt, read_prompts
 
 APP = str(Path(ui.__file__).parent / "dashboard.py")
 

@@ -117,7 +117,7 @@ def test_right_and_wrong_differ_by_glyph_frame_and_colour() -> None:
 def test_glyphs_exist_in_the_font() -> None:
     from matplotlib.font_manager import findfont, get_font
 
-    from ui.report.lettering import font
+    from ui.report.sheet import font
 
     path = findfont(font(10), fallback_to_default=False)
     assert "DejaVuSans" in str(path)

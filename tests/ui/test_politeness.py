@@ -15,7 +15,7 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "getpriority"), reason="no prior
 
 CHILD = """
 import os, subprocess, sys, threading
-from ui.politeness import give_way
+from ui.process import give_way
 give_way(int(sys.argv[1])); give_way(int(sys.argv[1]))
 found = [os.getpriority(os.PRIO_PROCESS, 0)]
 thread = threading.Thread(target=lambda: found.append(os.getpriority(os.PRIO_PROCESS, 0)))

@@ -14,7 +14,7 @@ from store import Evaluation, Gallery, Where
 from tests.ui.drawn import LABELS, WordEncoder, films, gallery_of
 from ui.report.export import export
 from ui.report.findings import duplicates, findings, neighbours, setting_of
-from ui.report.markdown import code, plain, short_path
+from ui.report.text import code, plain, short_path
 
 NAME = "task3 retrieval system.md"
 

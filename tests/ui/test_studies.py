@@ -23,7 +23,7 @@ streamlit = pytest.importorskip("streamlit")
 from streamlit.testing.v1 import AppTest  # noqa: E402
 
 from ingest.sources.tables.csv_table import csv_bytes  # noqa: E402
-from ui import lists
+from ui import tables
 from ui.cli import app as cli  # noqa: E402
 from ui.dashboard import background, studies  # noqa: E402
 from ui.dashboard.components import scatter
@@ -288,7 +288,7 @@ def test_cxr_map_keeps_a_map_and_cxr_compare_pairs_queries(made, tmp_path):
 
 
 def test_cells_that_a_spreadsheet_would_run_are_text():
-    head, rows = lists.metadata(
+    head, rows = tables.metadata(
         type(
             "G",
             (),

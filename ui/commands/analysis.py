@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ui import printing
+from ui.commands import output
 from ui.commands.options import Depths, Json, Quiet, Store, depths
 
 if TYPE_CHECKING:
-    from store.analysis.audited import Doubtful, Glance, Group, Near
+    from store.analysis.audit import Doubtful, Glance, Group, Near
 
 #: Lines of each list that a terminal shows; files and JSON have all.
 _SHOWN = 10
@@ -44,7 +44,7 @@ def audit(
     """
     from store import BadQuery, Gallery, UsageError
     from store.analysis import audit as audits
-    from store.analysis.audited import plain
+    from store.analysis.audit import plain
 
     if compare not in ("pictures", "vectors"):
         raise UsageError(f"--compare {compare!r}: expected pictures or vectors")
@@ -52,7 +52,7 @@ def audit(
 
     gallery = Gallery.open(store)
     gallery.refresh()
-    printing.warn_if_synthetic(gallery)
+    output.warn_if_synthetic(gallery)
     describe = pixel_vectors if compare == "pictures" else None
     exact, glance = audits.exact(gallery), audits.glance(gallery)
     with _told("near duplicates", quiet) as told:
@@ -62,7 +62,7 @@ def audit(
         with _told("neighbours' labels", quiet) as told:
             doubtful = audits.doubtful(gallery, k, most, told)
     except BadQuery as error:
-        printing.say(f"no disagreement: {error}")
+        output.say(f"no disagreement: {error}")
     found = {
         "exact": plain(exact),
         "near": plain(near),
@@ -73,7 +73,7 @@ def audit(
     if csv is not None:
         _write(csv, exact, near, doubtful, glance)
     if json:
-        printing.as_json(found)
+        output.as_json(found)
         return
     across = sum(group.across for group in exact)
     differ = sum(group.labels_differ for group in exact)
@@ -121,23 +121,23 @@ def _write(
 ) -> None:
     from ingest.sources.tables.csv_table import csv_bytes
     from store import CxrError
-    from ui import lists
+    from ui import tables
 
     sheets = {
-        "exact-duplicates": lists.exact(exact),
-        "near-duplicates": lists.near(near.pairs),
-        "patients-in-several-splits": lists.leaks(glance.leaks),
-        "metadata": lists.metadata(glance),
+        "exact-duplicates": tables.exact(exact),
+        "near-duplicates": tables.near(near.pairs),
+        "patients-in-several-splits": tables.leaks(glance.leaks),
+        "metadata": tables.metadata(glance),
     }
     if doubtful is not None:
-        sheets["doubtful-labels"] = lists.doubts(doubtful.films, doubtful.k)
+        sheets["doubtful-labels"] = tables.doubts(doubtful.films, doubtful.k)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, (head, rows) in sheets.items():
             (folder / f"{name}.csv").write_bytes(csv_bytes(head, rows))
     except OSError as error:
         raise CxrError(f"{folder} cannot be written: {error}; pass another --csv") from error
-    printing.say(f"{len(sheets)} lists in {folder}")
+    output.say(f"{len(sheets)} lists in {folder}")
 
 
 def map_(
@@ -160,13 +160,13 @@ def map_(
     from store.analysis import maps
 
     gallery = Gallery.open(store)
-    printing.warn_if_synthetic(gallery)
+    output.warn_if_synthetic(gallery)
     if not quiet and method == "umap":
-        printing.say("umap: a minute per 10,000 films or so")
+        output.say("umap: a minute per 10,000 films or so")
     with _told("nearest films", quiet) as told:
         found = maps.make(gallery, method, seed, told, neighbours)
     if json:
-        printing.as_json({**found.as_dict(), "store": gallery.describe()})
+        output.as_json({**found.as_dict(), "store": gallery.describe()})
         return
     share = f", {sum(found.explained):.1%} of the variance" if found.explained else ""
     typer.echo(
@@ -203,7 +203,7 @@ def compare(
             progress=told,
         )
     if json:
-        printing.as_json(found.as_dict())
+        output.as_json(found.as_dict())
         return
     rows = [
         [
@@ -218,8 +218,8 @@ def compare(
         for depth in found.difference
     ]
     names = [store["encoder"] for store in found.stores]
-    printing.table(["", *names, "difference [95 %]", "better", "worse"], rows, numbers=5)
-    printing.say(
+    output.table(["", *names, "difference [95 %]", "better", "worse"], rows, numbers=5)
+    output.say(
         f"{found.protocol}: {found.queries:,} common queries, {found.gallery:,} common films "
         f"searched; only in one store: {found.left_out[0]:,} and {found.left_out[1]:,}; "
         f"labels differ for {found.labels_differ:,}, those of {one.uri} are used"

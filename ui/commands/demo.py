@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ui import printing
+from ui.commands import output
 from ui.commands.evaluate import measure
 from ui.commands.options import Device, Quiet
 from ui.commands.output import summary
 from ui.commands.serve import Port, check_port, run
-from ui.settings import PORT, default_store
+from ui.opening import PORT, default_store
 
 if TYPE_CHECKING:
     from ingest import Source
@@ -57,30 +57,30 @@ def demo(
     store = store or default_store("gallery-synthetic" if notice else "gallery")
     encoder = load_encoder(device=device)
     gallery = Gallery.create(store, encoder.stamp)
-    with printing.ingest_progress(quiet) as progress:
+    with output.ingest_progress(quiet) as progress:
         report = ingest(source, gallery, encoder, progress=progress)
-    printing.say(f"{store}: {summary(report)}")
+    output.say(f"{store}: {summary(report)}")
     gallery.refresh()
     try:
         found = measure(gallery, dataset=source.name)
-        printing.evaluations(found)
+        output.evaluations(found)
     except NothingToMeasure as error:  # an npz of one's own; all else can be shown
         found = []
-        printing.warn(str(error))
+        output.warn(str(error))
     if is_current(gallery, out, encoder):
-        printing.say(f"artefacts in {out} are those of table version {gallery.table_version}")
+        output.say(f"artefacts in {out} are those of table version {gallery.table_version}")
     else:
         written = export(
             gallery,
             out,
             encoder,
             evaluations=found or None,
-            progress=None if quiet else printing.say,
+            progress=None if quiet else output.say,
         )
-        printing.say(f"{len(written.files)} files in {out}")
-    printing.say(f"done in {time.perf_counter() - started:.0f} s")
+        output.say(f"{len(written.files)} files in {out}")
+    output.say(f"done in {time.perf_counter() - started:.0f} s")
     if notice:
-        printing.warn(notice)
+        output.warn(notice)
     if serve:
         run(store, None, device, port)
 
@@ -93,9 +93,9 @@ def _images(root: Path | None) -> tuple[Source, str | None]:
     try:
         source = open_source(f"medmnist:{DATASET}", root=root)
     except SourceUnavailable as error:
-        printing.warn(str(error))
-        printing.warn(SYNTHETIC_NOTICE)
+        output.warn(str(error))
+        output.warn(SYNTHETIC_NOTICE)
         return open_source("synthetic"), SYNTHETIC_NOTICE
     if source.note:
-        printing.warn(source.note)
+        output.warn(source.note)
     return source, None

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ui import printing
+from ui.commands import output
 from ui.commands.options import Device, Json, Quiet
 
 if TYPE_CHECKING:
@@ -25,9 +25,9 @@ def encoders(json: Json = False) -> None:
     """
     found = _listed()
     if json:
-        printing.as_json(found)
+        output.as_json(found)
         return
-    printing.table(
+    output.table(
         ["name", "text", "licence", "on this disk", "from", "MB", "dimension"],
         [
             [
@@ -112,15 +112,15 @@ def train(
 
     images = open_source(source, splits=["train", "val"], root=root)
     if images.note:
-        printing.warn(images.note)
+        output.warn(images.note)
     progress = None if quiet else _say_progress
     if text_only is not None:
-        from ingest.training.train_text import train_texts
+        from ingest.training.train import train_texts
 
         records = opened(images.records)
         taught = train_texts(text_only, records, out, seed=seed, device=device, progress=progress)
         if json:
-            printing.as_json({**asdict(taught), "folder": str(taught.folder)})
+            output.as_json({**asdict(taught), "folder": str(taught.folder)})
         else:
             minutes = taught.seconds / 60
             typer.echo(
@@ -129,7 +129,7 @@ def train(
         return
     report = run(opened(images.records), out, seed=seed, device=device, progress=progress)
     if json:
-        printing.as_json({**asdict(report), "folder": str(report.folder)})
+        output.as_json({**asdict(report), "folder": str(report.folder)})
     else:
         typer.echo(
             f"{report.folder}: epoch {report.epoch} of validation {_shown(report.validation)}; "
@@ -143,4 +143,4 @@ def _shown(figures: dict[str, float]) -> str:
 
 def _say_progress(now: Progress) -> None:
     figures = f", validation {_shown(now.validation)}" if now.validation else ""
-    printing.say(f"{now.stage}: {now.done} of {now.total}, loss {now.loss:.4f}{figures}")
+    output.say(f"{now.stage}: {now.done} of {now.total}, loss {now.loss:.4f}{figures}")

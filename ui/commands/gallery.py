@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ui import printing
-from ui.commands.options import Json, Store
+from ui.commands import output
+from ui.commands.options import Json, Quiet, Store
 from ui.opening import manner, open_gallery
 
 if TYPE_CHECKING:
-    from store.table.duplicate_ids_repair import Repaired
+    from store.table.duplicate_ids import Repaired
 
 
 def stats(store: Store, json: Json = False) -> None:
@@ -23,7 +23,7 @@ def stats(store: Store, json: Json = False) -> None:
     older = sum(count for version, count in readers.items() if int(version) < READER)
     found["older_reader"] = older
     if json:
-        printing.as_json(found)
+        output.as_json(found)
         return
     said = manner(found)
     found.pop("approximate", None)
@@ -37,7 +37,7 @@ def stats(store: Store, json: Json = False) -> None:
     if said is not None:
         typer.echo(f"{'answers':<16} {said}")
     if older:
-        printing.say(
+        output.say(
             f"{older:,} films were read by an older reader; when their source is ingested again, "
             "those that are read otherwise by now are read again"
         )
@@ -74,11 +74,11 @@ def check(
         _say_repaired(done)
     problems = gallery.check()
     if json:
-        printing.as_json({**told, "problems": problems})
+        output.as_json({**told, "problems": problems})
     elif not problems:
         typer.echo(f"{len(gallery):,} rows are sound")
     for problem in problems:
-        printing.warn(problem)
+        output.warn(problem)
     if problems:
         raise typer.Exit(4)
 
@@ -87,7 +87,7 @@ def _say_repaired(done: Repaired) -> None:
     from store.table.undo import REPAIR
 
     if not done.ids:
-        printing.warn("no id occurs more than once: nothing to repair")
+        output.warn("no id occurs more than once: nothing to repair")
         return
     more = f" and {len(done.ids) - 20:,} more" if len(done.ids) > 20 else ""
     place = (
@@ -96,7 +96,7 @@ def _say_repaired(done: Repaired) -> None:
         if done.kept
         else "galleries on object stores have no undo store"
     )
-    printing.warn(
+    output.warn(
         f"{done.removed:,} older rows of {len(done.ids):,} ids removed, the newest kept: "
         f"{', '.join(done.ids[:20])}{more}; {place}"
     )
@@ -142,6 +142,66 @@ def delete(
             typer.confirm(f"Delete {count:,} of {len(gallery):,} rows?", abort=True, err=True)
         count = gallery.delete(condition, chosen, batch)
     if json:
-        printing.as_json({"uri": gallery.uri, "deleted": 0 if dry_run else count, "matched": count})
+        output.as_json({"uri": gallery.uri, "deleted": 0 if dry_run else count, "matched": count})
     else:
         typer.echo(f"{count:,} rows {'would be deleted' if dry_run else 'deleted'}")
+
+
+app = typer.Typer(
+    help="An index on disk, for galleries beyond memory; used with --index lance.",
+    no_args_is_help=True,
+)
+
+
+@app.command()
+def build(
+    store: Store,
+    partitions: Annotated[
+        int | None, typer.Option(help="Of the vectors. Default: one per 4,096 rows.")
+    ] = None,
+    recall: Annotated[
+        float | None,
+        typer.Option(help="Recall@10 to reach, by looking into more partitions. Default: 0.95."),
+    ] = None,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Build the index anew and measure how often it misses a neighbour."""
+    from store import Gallery
+    from ui.opening import approximate
+
+    gallery = Gallery.open(store)
+    built = gallery.build_index(partitions, recall, None if quiet else output.say)
+    found = {**built, "rows_not_indexed": 0}
+    if json:
+        output.as_json({"uri": gallery.uri, "approximate": found})
+    else:
+        typer.echo(approximate(found))
+    wanted = 0.95 if recall is None else recall
+    if built["recall_at_10"] < wanted:
+        output.warn(
+            f"recall@10 {built['recall_at_10']:.3f} is below {wanted:g}, the most that was tried "
+            f"({built['probes']} of {built['partitions']} partitions); try fewer --partitions"
+        )
+
+
+@app.command()
+def show(store: Store, json: Json = False) -> None:
+    """What the index is and what was measured when it was built."""
+    from ui.opening import manner, open_gallery
+
+    gallery = open_gallery(store, "lance")
+    found = gallery.describe()
+    if json:
+        output.as_json({"uri": gallery.uri, "approximate": found["approximate"]})
+    else:
+        typer.echo(manner(found))
+
+
+@app.command()
+def drop(store: Store) -> None:
+    """Remove the index. Exact search does not need it."""
+    from store import Gallery
+
+    gallery = Gallery.open(store)
+    typer.echo("removed" if gallery.drop_index() else f"there is no index in {gallery.uri}")

@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ui import printing
-from ui.commands.distributing import Gpus, Ray, Workers, stage_of
-from ui.commands.import_embeddings import embeddings
-from ui.commands.options import Device, EncoderName, Json, Quiet, Store
+from ui.commands import output
+from ui.commands.options import (
+    Device,
+    EncoderName,
+    Gpus,
+    Json,
+    Quiet,
+    Ray,
+    Store,
+    Workers,
+    stage_of,
+)
 from ui.commands.output import interrupted, labelling, tell
-from ui.politeness import NICE, Nice, give_way
-from ui.process import patient
+from ui.process import NICE, Nice, give_way, patient
 
 if TYPE_CHECKING:
+    from ingest import Artefacts
     from ingest.encoders import Encoder
+
 
 _LABELS, _PUBLISHED, _RUN = "Labels of a folder", "Data sets", "The run"
 
@@ -252,9 +261,9 @@ def ingest(
     # Opened first: a source that is not there must not leave an empty gallery behind.
     images = open_source(source, path, **options)
     if images.note:
-        printing.warn(images.note)
+        output.warn(images.note)
     for line in labelling(images.labelling):
-        printing.say(line)
+        output.say(line)
     if path is not None and images.total == 0 and not prune:
         raise BadSource(
             f"nothing to ingest in {path}: it holds no files that {source!r} reads; "
@@ -265,7 +274,7 @@ def ingest(
         with patient() as stop:
             stage = stage_of(ray, workers, gpus, model, device, stop)
             gallery = Gallery.create(store, model.stamp)
-            with printing.ingest_progress(quiet) as progress:
+            with output.ingest_progress(quiet) as progress:
                 report = run(
                     images,
                     gallery,
@@ -297,3 +306,75 @@ def _encoder(store: str, name: str | None, device: str | None) -> Encoder:
     except StoreNotFound:
         return load_encoder(DEFAULT_ENCODER, device=device)
     return encoder_of(gallery, None, device)
+
+
+def embeddings(
+    source: str,
+    path: Path | None,
+    store: str,
+    options: dict[str, Any],
+    encoder: str | None,
+    json: bool,
+) -> None:
+    """``cxr ingest embeddings PATH``: a folder as ``cxr import`` reads it, or a table."""
+    from store import UsageError
+
+    place = path or Path(source.partition(":")[2])
+    if str(place) == ".":
+        raise UsageError("source 'embeddings' needs a folder or a file: embeddings PATH")
+    allowed = ("id_column", "vector_column", "label_column", "label_names", "normalise")
+    wrong = [name for name, value in options.items() if value is not None and name not in allowed]
+    if wrong or encoder is not None:
+        option = (wrong or ["encoder"])[0].replace("_", "-")
+        raise UsageError(f"source 'embeddings' has no option --{option}: its vectors are made")
+    given = {name: options[name] for name in allowed if options[name] is not None}
+    if place.is_dir():
+        from ingest import read_artefacts
+
+        columns = [name for name in given if name != "normalise"]
+        if columns:
+            raise UsageError(f"--{columns[0].replace('_', '-')} is for a Parquet or Arrow file")
+        artefacts = read_artefacts(place, **given)
+    else:
+        from ingest.artefacts.table import read_table
+
+        artefacts = read_table(place, **given)
+    _store(artefacts, store, json)
+
+
+def import_(
+    folder: Annotated[Path, typer.Argument(help="embeddings.npy, labels.npy and company.")],
+    store: Store,
+    normalise: Annotated[
+        bool, typer.Option("--normalise", help="Bring vectors to unit length first.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Read embeddings made elsewhere into a gallery, to be searched and evaluated as ours."""
+    from ingest import read_artefacts
+
+    _store(read_artefacts(folder, normalise=normalise), store, json)
+
+
+def _store(artefacts: Artefacts, store: str, json: bool) -> None:
+    from ingest import store_artefacts
+
+    for note in artefacts.notes:
+        output.warn(note)
+    gallery, report = store_artefacts(artefacts, store)
+    if json:
+        output.as_json(
+            {
+                "inserted": report.inserted,
+                "updated": report.updated,
+                "unchanged": report.unchanged,
+                "changed": dict(report.changed),
+                "table_version": report.table_version,
+                "store": gallery.describe(),
+            }
+        )
+        return
+    typer.echo(
+        f"{report.inserted:,} inserted, {output.updated(report.updated, report.changed)}, "
+        f"{report.unchanged:,} unchanged in {gallery.uri}; encoder {gallery.stamp}"
+    )

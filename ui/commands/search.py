@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from store import UsageError
-from ui import notices, printing
-from ui.commands.distributing import OnLost, Shards, ShardsRay
-from ui.commands.options import Device, EncoderName, Index, Json, Store
+from ui import notices
+from ui.commands import output
+from ui.commands.options import Device, EncoderName, Index, Json, OnLost, Shards, ShardsRay, Store
 from ui.opening import open_gallery
 from ui.tables import as_dict
 
@@ -85,7 +85,7 @@ def search(
     using = parse_weights(weights) if weights else None
     gallery = open_gallery(store, index, shards, ray, on_lost)
     condition = parse_where(where or [], gallery.columns() if where else ())
-    printing.warn_if_synthetic(gallery)
+    output.warn_if_synthetic(gallery)
     gallery.check_k(k)
     query, pixels, vector = _asked(gallery, image, id, text, encoder, device, json, part)
     if like or unlike:
@@ -102,12 +102,12 @@ def search(
     )
     hits = found[k * (page - 1) :]
     if len(hits) < k:
-        printing.say(f"{len(hits)} of the {k} asked for: no other row passes [{condition}]")
-    printing.say_manner(gallery)
+        output.say(f"{len(hits)} of the {k} asked for: no other row passes [{condition}]")
+    output.say_manner(gallery)
     if json:
-        printing.as_json({**as_dict(query, k, condition, hits, page), "store": gallery.describe()})
+        output.as_json({**as_dict(query, k, condition, hits, page), "store": gallery.describe()})
     else:
-        printing.hits(hits)
+        output.hits(hits)
     if figure is not None:
         _draw(figure, gallery, query, pixels, condition, hits)
 
@@ -141,7 +141,7 @@ def _asked(
     vectors = loaded.encode_texts([text])
     found = loaded.understands(text)
     if (warning := notices.of_text(found)) is not None:
-        printing.warn(warning)
+        output.warn(warning)
     query = {"text": text, "understood": found.understood, "reason": found.reason}
     return query, None, vectors[0]
 
@@ -157,9 +157,9 @@ def _say_how_near(gallery: Gallery, vectors: Vectors, pixels: Pixels, json: bool
 
     found = notices.nearness_of(gallery, vectors, thumbnail(pixels))
     if (warning := notices.of_image(found)) is not None:
-        printing.warn(warning)
+        output.warn(warning)
     if not json:
-        printing.say(notices.how_near(found))
+        output.say(notices.how_near(found))
     return found.as_dict()
 
 
@@ -194,4 +194,4 @@ def _draw(
         raise UsageError(
             f"cannot write the figure {path}: {error.strerror}; pass a path in a folder that exists"
         ) from error
-    printing.say(f"figure: {path}")
+    output.say(f"figure: {path}")

@@ -12,11 +12,10 @@ from urllib.parse import urlsplit
 
 import typer
 
-from ui import printing
-from ui.commands.distributing import OnLost, Shards, ShardsRay
-from ui.commands.options import Device, EncoderName, Index, Store
+from ui.commands import output
+from ui.commands.options import Device, EncoderName, Index, OnLost, Shards, ShardsRay, Store
 from ui.dashboard import lifeline
-from ui.settings import HOST, PORT
+from ui.opening import HOST, PORT
 
 Port = Annotated[int, typer.Option(min=1, max=65535, help="Port on 127.0.0.1.")]
 _VISITORS = "Visitors"
@@ -182,7 +181,7 @@ def run(
         device: of the encoder.
         port: on 127.0.0.1.
         options: of Streamlit.
-        visitors: what they may do, as ``ui.dashboard.access`` reads it from the environment.
+        visitors: what they may do, as ``ui.dashboard.sign_in`` reads it from the environment.
     """
     check_port(port)
     chosen = {"CXR_STORE": store, "CXR_ENCODER": encoder, "CXR_DEVICE": device}
@@ -193,7 +192,7 @@ def run(
     }
     app = Path(__file__).parents[1] / "dashboard" / "served.py"
     arguments = ["run", str(app), "--server.address", HOST, "--server.port", str(port)]
-    printing.say(f"dashboard on http://{HOST}:{port}, Ctrl-C ends it")
+    output.say(f"dashboard on http://{HOST}:{port}, Ctrl-C ends it")
     child = lifeline.start(
         "ui.dashboard.server",
         [*arguments, *(options or ())],

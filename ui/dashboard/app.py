@@ -8,7 +8,7 @@ from __future__ import annotations
 import streamlit as st
 
 from store import CxrError
-from ui.dashboard import access, layout, warming
+from ui.dashboard import layout, server, sign_in
 from ui.dashboard.components import html
 from ui.dashboard.search import session
 
@@ -19,7 +19,7 @@ st.set_page_config(
     initial_sidebar_state="auto",
 )
 st.html(html.STYLE)
-if not access.admitted():
+if not sign_in.admitted():
     st.stop()
 batches = st.Page(
     "views/batches.py",
@@ -60,7 +60,7 @@ page = st.navigation(
             icon=":material/database:",
             help="What is loaded, and how to add to it.",
         ),
-        *([batches] if access.may_write() else []),
+        *([batches] if sign_in.may_write() else []),
     ],
     position="top",
 )
@@ -78,4 +78,4 @@ elif page.title == batches.title and not layout.broken():
     page.run()  # the first films may come in through it
 layout.status(gallery)
 layout.follow()
-warming.drawn.set()
+server.drawn.set()

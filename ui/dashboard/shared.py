@@ -15,13 +15,12 @@ import streamlit as st
 from ingest.encoders import Encoder, load_encoder
 from store import CxrError, EncoderMismatch, EncoderStamp, Gallery
 from store.search.out_of_distribution import Nearness
-from store.table.ranges import Range
-from store.table.stamps import mismatch
+from store.table.column_stats import Range
+from store.table.opening import mismatch
 from ui import notices
 from ui.dashboard.search.ranges import AGE, Choice, Known, own
 from ui.dashboard.search.state import FACETS, Upload, where
-from ui.opening import open_gallery
-from ui.settings import default_store
+from ui.opening import default_store, open_gallery
 
 #: Depths of the evaluation page.
 DEPTHS = (1, 3, 5, 10)
@@ -119,7 +118,7 @@ def _encoder(name: str) -> Encoder:
 
 def learnt(found: object) -> frozenset[tuple[str, str]]:
     """(data set, split) that an encoder says it learnt from; nothing of one that is not here."""
-    from ingest.encoders.seen import seen_in_training
+    from ingest.encoders.locate import seen_in_training
 
     return seen_in_training(found.folder) if isinstance(found, Encoder) else frozenset()
 
@@ -217,3 +216,9 @@ def films(of: Gallery, filters: Filters) -> int:
 @st.cache_data(max_entries=256, show_spinner=False)
 def _films(key: Key, filters: tuple[tuple[str, tuple[str, ...]], ...], _gallery: Gallery) -> int:
     return len(_gallery.ids(where(dict(filters))))
+
+
+#: Endings offered; what a file really is, is decided by its bytes.
+TYPES = ("png", "jpg", "jpeg", "webp", "bmp", "tif", "tiff", "jp2", "j2k", "jls", "dcm")
+#: Largest film, in MB; the server refuses more by itself (server.maxUploadSize).
+FILE_MB = 20

@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any
 from ingest.artefacts import folder as artefacts
 from ingest.artefacts import write
 from store import CxrError, NothingToMeasure
-from store.table.stamps import mismatch
+from store.table.opening import mismatch
+from ui.report.figures import pictures
 from ui.report.findings import (
     DEPTH,
     SEED,
@@ -30,11 +31,9 @@ from ui.report.findings import (
     prompted,
     setting_of,
 )
-from ui.report.markdown import short_path
-from ui.report.pictures import pictures
 from ui.report.sheet import notice_of
 from ui.report.swap import staging, swap
-from ui.report.text import NAME, Facts, report
+from ui.report.text import NAME, Facts, report, short_path
 
 if TYPE_CHECKING:
     from ingest.encoders import Encoder

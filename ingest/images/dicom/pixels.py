@@ -15,12 +15,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ingest.images.dicom.file import EXPLICIT, IMPLICIT, give_syntax, library
-from ingest.images.dicom.stream import (
+from ingest.images.dicom.file import (
+    EXPLICIT,
+    IMPLICIT,
     check_codestream,
     check_decoder,
+    give_syntax,
     is_jpeg_of_12_bits,
     jpeg_of_12_bits,
+    library,
 )
 from ingest.images.dicom.values import Notes, whole
 from store.errors import BadImage

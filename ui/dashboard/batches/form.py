@@ -8,7 +8,7 @@ from typing import Any
 import streamlit as st
 
 from store import CxrError, Gallery, UsageError
-from ui.dashboard import access, layout, limits, shared
+from ui.dashboard import layout, shared, sign_in
 from ui.dashboard.batches import inbox, jobs
 from ui.dashboard.components.html import plain
 
@@ -30,7 +30,7 @@ def form(uri: str, gallery: Gallery | None) -> None:
             usable = False
     st.subheader("Add films")
     with st.container(border=True, key="adding"):
-        if not access.roots():
+        if not sign_in.roots():
             _drop(uri, gallery, usable)
         else:
             drop, server = st.tabs(
@@ -48,10 +48,10 @@ def _drop(uri: str, gallery: Gallery | None, usable: bool) -> None:
     turn = st.session_state.get(_TURN, 0)
     files = st.file_uploader(
         f"Chest films, all images or all DICOM; at most {inbox.FILES_MAX} at once and "
-        f"{limits.FILE_MB} MB each",
-        type=list(limits.TYPES),
+        f"{shared.FILE_MB} MB each",
+        type=list(shared.TYPES),
         accept_multiple_files=True,
-        max_upload_size=limits.FILE_MB,
+        max_upload_size=shared.FILE_MB,
         key=f"batch-films-{turn}",
         disabled=not usable,
     )
@@ -138,7 +138,7 @@ def _tell_known(names: Sequence[str], known: Mapping[int, str], turn: int) -> bo
 
 
 def _server(uri: str, usable: bool) -> None:
-    roots = access.roots()
+    roots = sign_in.roots()
     root = roots[0]
     if len(roots) > 1:
         root = st.selectbox("Allowed folder", roots, key="batch-root", format_func=str)
@@ -199,7 +199,7 @@ def _sheet(key: str) -> bytes | None:
     file = st.file_uploader(
         "A CSV with a line of headings, a column of file names and one of labels",
         type=["csv", "tsv", "txt"],
-        max_upload_size=limits.FILE_MB,
+        max_upload_size=shared.FILE_MB,
         key=key,
     )
     return None if file is None else file.getvalue()

@@ -19,7 +19,7 @@ from ingest.job.journal import file_name, read_json, write_json
 from ui.dashboard import lifeline
 from ui.dashboard.batches import jobs
 from ui.dashboard.batches.inbox import inbox, without_place
-from ui.politeness import give_way
+from ui.process import give_way
 
 #: Between two looks at the child, at the queue and at the stop file.
 _POLL_S = 0.2

@@ -9,9 +9,9 @@ import streamlit as st
 
 from ingest.sources.tables.csv_table import csv_bytes
 from store import Gallery, Row
-from ui.dashboard.components import drawings, html
+from ui.dashboard.components import html
 from ui.dashboard.components.html import Labels, plain
-from ui.lists import Sheet
+from ui.tables import Sheet
 
 #: Narrowest a film is drawn, in CSS pixels: two fit side by side on a phone.
 FILM_WIDTH = 170
@@ -37,7 +37,7 @@ def card(
     link: Mapping[str, str] | None = None,
 ) -> None:
     """One film with its labels, a line about it, and the way to its neighbours."""
-    st.html(html.film_card(row, png, labels) + (drawings.note(said) if said else ""))
+    st.html(html.film_card(row, png, labels) + (html.note(said) if said else ""))
     search_button(row.id, key, filters=link)
 
 

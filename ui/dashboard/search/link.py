@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from store import BadQuery
 from store.search.relevance_feedback import Weights, parse_weights
-from store.table.ranges import Range
+from store.table.column_stats import Range
 from ui.dashboard.search import ranges
 from ui.dashboard.search.ranges import AGE, OWN, Choice, Known, column
 from ui.dashboard.search.state import (

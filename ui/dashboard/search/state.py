@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from store import Row, Where
 from store.search.relevance_feedback import Weights
-from store.table import passing
+from store.table import filters as passing
 from store.table.filters import own_range
 from ui.dashboard.search.ranges import AGE, OWN, column
 

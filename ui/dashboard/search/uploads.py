@@ -14,9 +14,9 @@ import streamlit as st
 from ingest.encoders import Encoder
 from ingest.record import Pixels
 from store import BadImage, CxrError
-from ui.dashboard.limits import FILE_MB
 from ui.dashboard.search import link, session
 from ui.dashboard.search.state import Upload
+from ui.dashboard.shared import FILE_MB
 
 #: Longest side of the picture that is kept for looking at a film closely, in pixels.
 _PICTURE_SIDE = 1024

@@ -10,11 +10,11 @@ import streamlit as st
 from ingest.encoders.baselines import pixel_vectors
 from store import BadQuery, Gallery
 from store.analysis import audit
-from store.analysis.audited import Doubt, Doubtful, Film, Glance, Group, Near, NearPair
+from store.analysis.audit import Doubt, Doubtful, Film, Glance, Group, Near, NearPair
 from store.schema import Progress
-from ui import lists
+from ui import tables
 from ui.dashboard import background, shared
-from ui.dashboard.components import drawings, film_list, html
+from ui.dashboard.components import film_list, html
 from ui.dashboard.components.html import Labels, plain
 
 T = TypeVar("T")
@@ -36,7 +36,7 @@ def main() -> None:
     """Draw the page."""
     gallery = shared.gallery()
     labels = Labels(shared.facets(gallery, {})["label"])
-    st.html(drawings.STYLE)
+    st.html(html.STUDY_STYLE)
     st.title("What is doubtful here?")
     chosen = st.segmented_control(
         "List",
@@ -81,11 +81,11 @@ def exact(gallery: Gallery, labels: Labels) -> None:
     )
     with _tools():
         shown = _narrowed(groups, across, "exact")
-        film_list.download("exact-duplicates", lambda: lists.exact(shown), "csv-exact")
+        film_list.download("exact-duplicates", lambda: tables.exact(shown), "csv-exact")
 
     def facts(group: Group) -> list[str]:
         more = len(group.films) - _FILMS
-        said = [lists.KINDS[group.kind], *_flags(group)]
+        said = [tables.KINDS[group.kind], *_flags(group)]
         return [*said, f"and {more} more"] if more > 0 else said
 
     _cards(gallery, labels, "exact", shown, lambda group: group.films[:_FILMS], facts)
@@ -138,7 +138,7 @@ def near(gallery: Gallery, labels: Labels) -> None:
         shown = _narrowed(pairs.pairs, [pair for pair in pairs.pairs if pair.across], "near")
         if st.toggle("Leave out exact duplicates", key="audit-inexact"):
             shown = [pair for pair in shown if not pair.same_source]
-        film_list.download("near-duplicates", lambda: lists.near(shown), "csv-near")
+        film_list.download("near-duplicates", lambda: tables.near(shown), "csv-near")
 
     def facts(pair: NearPair) -> list[str]:
         said = [f"cosine {pair.cosine:.4f}"]
@@ -173,7 +173,7 @@ def doubtful(gallery: Gallery, labels: Labels) -> None:
         f"{films.k} neighbours."
         + (f" The first {len(films.films):,} are listed." * (films.total > len(films.films)))
     )
-    film_list.download("doubtful-labels", lambda: lists.doubts(films.films, films.k), "csv-doubts")
+    film_list.download("doubtful-labels", lambda: tables.doubts(films.films, films.k), "csv-doubts")
     said = {one.film.id: _said(one, films.k) for one in films.films}
     film_list.films(gallery, list(said), labels, "doubts", said=said.__getitem__)
 
@@ -198,7 +198,7 @@ def metadata(gallery: Gallery, labels: Labels) -> None:
         shown = [f"{counts[split]:,}\n{counts[split] / glance.rows[split]:.1%}" for split in splits]
         rows.append([label, *shown, f"{sum(counts.values()):,}"])
     st.html(html.table(["", *names, "everywhere"], rows, strong=0))
-    film_list.download("metadata", lambda: lists.metadata(glance), "csv-metadata")
+    film_list.download("metadata", lambda: tables.metadata(glance), "csv-metadata")
     st.subheader("Columns")
     rows = [
         [
@@ -221,8 +221,10 @@ def metadata(gallery: Gallery, labels: Labels) -> None:
         st.write("None." if told else "No film says which patient it shows.")
         return
     st.write(f"**{len(glance.leaks):,}** patients have films in more than one split (leaks).")
-    film_list.download("patients-in-several-splits", lambda: lists.leaks(glance.leaks), "csv-leaks")
-    head, cells = lists.leaks(glance.leaks[:20])
+    film_list.download(
+        "patients-in-several-splits", lambda: tables.leaks(glance.leaks), "csv-leaks"
+    )
+    head, cells = tables.leaks(glance.leaks[:20])
     st.html(html.table(head, [[str(cell) for cell in row] for row in cells]))
 
 
@@ -263,7 +265,7 @@ def _cards(
         here = [rows[film.id] for film in films(one) if film.id in rows]
         with grid.cell():
             together = [(row, pictures[row.id]) for row in here]
-            st.html(drawings.side_by_side(together, labels, facts(one)))
+            st.html(html.side_by_side(together, labels, facts(one)))
             with st.container(horizontal=True):
                 for row in here:
                     name = f"Neighbours of {plain(row.id.rpartition('/')[2])}"

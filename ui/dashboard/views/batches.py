@@ -6,7 +6,7 @@ import streamlit as st
 
 from ingest.job.journal import read_status
 from store import CxrError, Gallery, StoreNotFound
-from ui.dashboard import access, shared
+from ui.dashboard import shared, sign_in
 from ui.dashboard.batches import entries, form, jobs
 from ui.dashboard.components import html
 from ui.dashboard.components.html import plain
@@ -137,7 +137,7 @@ def undo(gallery: Gallery, batch: str) -> None:
     )
     with st.container(horizontal=True):
         if st.button("Undo the batch", type="primary", key="undo-yes"):
-            if access.may_write():
+            if sign_in.may_write():
                 try:
                     found = entries.undo(gallery.uri, batch)
                 except CxrError as error:
@@ -161,5 +161,5 @@ def _counted(key: shared.Key, batch: str, _gallery: Gallery) -> int:
     return _gallery.delete(batch=batch, dry_run=True)
 
 
-if access.may_write():
+if sign_in.may_write():
     main()

@@ -10,9 +10,9 @@ import streamlit as st
 
 from store import BadQuery, CxrError, Gallery, NothingToMeasure
 from store.evaluation import per_query
-from ui import lists, tables
+from ui import tables
 from ui.dashboard import shared, studies
-from ui.dashboard.components import drawings, film_list, html
+from ui.dashboard.components import film_list, html
 from ui.dashboard.components.html import plain
 from ui.report import published_results
 
@@ -30,7 +30,7 @@ _FLOORS = (("#D55E00", "square", "■", [6, 3]), ("#808080", "triangle-up", "▲
 def main() -> None:
     """Draw the page."""
     gallery = shared.gallery()
-    st.html(drawings.STYLE)
+    st.html(html.STUDY_STYLE)
     st.title("How often do neighbours share a label?")
     st.caption(
         "Precision@k: the share of the k nearest films that carry a label of the query, averaged "
@@ -188,7 +188,7 @@ def vote(gallery: Gallery, asked: studies.Question) -> None:
     if len(names) > _MATRIX:
         st.info(f"{len(names)} labels are too many for a table.", icon=":material/info:")
         return
-    st.html(drawings.confusion(names, counts))
+    st.html(html.confusion(names, counts))
 
 
 def hardest(gallery: Gallery, asked: studies.Question) -> None:
@@ -206,7 +206,7 @@ def hardest(gallery: Gallery, asked: studies.Question) -> None:
         )
         film_list.download(
             f"hardest-{asked.protocol}",
-            lambda: lists.hardest(hard, k),
+            lambda: tables.hardest(hard, k),
             f"csv-hardest-{asked.protocol}",
         )
     said = {

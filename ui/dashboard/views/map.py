@@ -10,9 +10,9 @@ import streamlit as st
 
 from store import BadQuery, CxrError, Gallery
 from store.analysis import projection
-from ui import lists
+from ui import tables
 from ui.dashboard import map_points, shared
-from ui.dashboard.components import drawings, film_list, html, scatter
+from ui.dashboard.components import film_list, html, scatter
 from ui.dashboard.components.colouring import Colouring
 from ui.dashboard.components.html import Labels, plain
 from ui.dashboard.map_points import Drawn
@@ -30,7 +30,7 @@ def main() -> None:
     """Draw the page."""
     gallery = shared.gallery()
     labels = Labels(shared.facets(gallery, {})["label"])
-    st.html(drawings.STYLE)
+    st.html(html.STUDY_STYLE)
     st.title("Map of the gallery")
     try:
         of, by = choose(gallery)
@@ -181,7 +181,7 @@ def legend(by: str, colours: Colouring) -> None:
     """Shapes, colours and counts; or the scale of numbers."""
     if colours.range is not None:
         low, high = colours.range
-        st.html(drawings.ramp(f"{low:.4g}", f"{high:.4g}", by, colours.missing))
+        st.html(html.ramp(f"{low:.4g}", f"{high:.4g}", by, colours.missing))
         return
     entries = [
         (f"{entry.name} ({entry.count:,})", entry.glyph, entry.colour) for entry in colours.legend
@@ -235,7 +235,7 @@ def shares(of: Drawn, ids: list[str], most: int = 12) -> tuple[list[str], list[l
     return ["label", "selected films", "share", "share of the whole map"], rows
 
 
-def chosen_sheet(of: Drawn, ids: list[str]) -> lists.Sheet:
+def chosen_sheet(of: Drawn, ids: list[str]) -> tables.Sheet:
     """The selected films with their metadata."""
     inside = set(ids)
     names = of.columns.column_names

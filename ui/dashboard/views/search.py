@@ -6,9 +6,9 @@ import streamlit as st
 
 from ingest.encoders import Encoder
 from store import CxrError, Gallery
-from ui.dashboard import layout, limits, shared
+from ui.dashboard import layout, shared
 from ui.dashboard.components.html import Labels, plain
-from ui.dashboard.search import filters, history, link, results, session, uploads
+from ui.dashboard.search import filters, link, results, session, uploads
 from ui.dashboard.search.link import Search
 from ui.dashboard.search.ranges import Known
 
@@ -86,8 +86,8 @@ def ways_in(gallery: Gallery, encoder: Encoder | CxrError | None) -> None:
         file = st.file_uploader(
             "A chest film: PNG, JPEG, TIFF, WebP, BMP or DICOM. Drop it here, choose it, or paste "
             "an image anywhere on this page. It stays in this visit's memory; nothing is saved.",
-            type=list(limits.TYPES),
-            max_upload_size=limits.FILE_MB,
+            type=list(shared.TYPES),
+            max_upload_size=shared.FILE_MB,
             key=uploads.box(),
             disabled=unusable,
         )
@@ -142,7 +142,7 @@ def side(gallery: Gallery, search: Search, known: Known) -> None:
 
 def past() -> None:
     """The searches of this visit, each a click away."""
-    entries = history.entries()
+    entries = session.entries()
     if not entries:
         return
     st.subheader("History of this visit")
@@ -150,14 +150,14 @@ def past() -> None:
     with st.container(height=260 if len(entries) > 5 else "content", border=False, key="history"):
         for at, entry in enumerate(entries):
             st.button(
-                plain(history.title(entry)),
+                plain(session.title(entry)),
                 key=f"past-{at}",
                 icon=":material/history:",
                 type="tertiary",
                 on_click=session.restore,
                 args=(entry,),
             )
-    st.button("Forget them", on_click=history.forget, key="forget")
+    st.button("Forget them", on_click=session.forget, key="forget")
 
 
 main()
