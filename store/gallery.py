@@ -37,7 +37,6 @@ from store.table.filters import Where
 from store.table.undo import Undone
 
 if TYPE_CHECKING:
-    from store.gallery import Gallery
     from store.mirror.snapshot import Snapshot
     from store.schema import Hit
     from store.search.out_of_distribution import Nearness
@@ -157,7 +156,7 @@ class Catalogue(Following):
         return problems(now.handle, self.stamp.dimension, now.mirror)
 
     def repair(self) -> Repaired:
-        """Of each id that occurs more than once keep the newest row; see store.table.duplicate_ids."""
+        """Of each id that occurs more than once keep the newest row."""
         return repair(self.uri, self._live)
 
     def stats(self) -> dict[str, Any]:
@@ -226,7 +225,7 @@ class Gallery(Catalogue):
         Args:
             uri: a folder, or an object-store location such as ``s3://bucket/gallery``.
             stamp: when given, the encoder that must have made it.
-            index: how it answers; see store.search.base.choose.
+            index: how it answers; see choose.
             shards: parts of the mirror on a cluster; 0 keeps it whole, in this process.
             ray: the cluster; see store.search.base.Spread.
             on_lost: what becomes of a search when a shard is lost; see there.
@@ -431,7 +430,7 @@ class Gallery(Catalogue):
         thumbnails: Sequence[bytes] | None = None,
         describe: Baseline | None = None,
     ) -> list[Nearness]:
-        """Whether there is a good match at all for each image; see store.search.out_of_distribution."""
+        """Whether there is a good match at all for each image."""
         from store.search.out_of_distribution import nearness
 
         return nearness(self, vectors, thumbnails, describe)
@@ -576,7 +575,8 @@ def choose(
     Args:
         uri: of the gallery.
         stamp: its encoder.
-        index: ``exact``: all vectors in memory; ``lance``: LanceDB's index, see store.search.lance_index.
+        index: ``exact``: all vectors in memory; ``lance``: LanceDB's index, see
+        store.search.lance_index.
 
         spread: keep the vectors in shards on a cluster, not in this process; exact too.
 

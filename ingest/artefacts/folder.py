@@ -1,4 +1,4 @@
-"""Embeddings in plain files: what ``cxr export`` writes and ``cxr import`` reads, format 1.
+r"""Embeddings in plain files: what ``cxr export`` writes and ``cxr import`` reads, format 1.
 
 A folder with
 

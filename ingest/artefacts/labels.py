@@ -1,10 +1,10 @@
 """Labels of a table of embeddings: one column of names, classes or lists, or a column a finding.
 
-Cells are read as those of a CSV are (``ingest.sources.tables.findings``, ``ingest.sources.tables.classes``), lists in text too.
-Lists of 0 and 1 that are as long as each other are columns, one for each place; other lists of
-whole numbers are classes. What the numbers are called is told by the user, else by the field's or
-the schema's metadata, as the hub's ``datasets`` writes it; else they are called by themselves, with
-a note.
+Cells are read as those of a CSV are (``ingest.sources.tables.findings``,
+``ingest.sources.tables.classes``), lists in text too. Lists of 0 and 1 that are as long as each
+other are columns, one for each place; other lists of whole numbers are classes. What the numbers
+are called is told by the user, else by the field's or the schema's metadata, as the hub's
+``datasets`` writes it; else they are called by themselves, with a note.
 """
 
 from __future__ import annotations

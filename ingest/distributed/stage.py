@@ -1,11 +1,11 @@
 """Ingestion on Ray: a pool of actors opens and encodes, this process plans and commits.
 
-The job is the one of ingest.job.run; only its stage between plan and commit is another. What is known
-is skipped before it is sent. Ray Data spreads chunks of images over the pool, holds workers back
-when their results are not taken, and gives a dead worker's chunks to another. Results come in any
-order and are put back into the order of the source, so that batches, commits, rejections and
-progress are those of one machine. When a node is lost, and its workers find no other, the round
-is left, and what has not arrived is given out anew.
+The job is the one of ingest.job.run; only its stage between plan and commit is another. What is
+known is skipped before it is sent. Ray Data spreads chunks of images over the pool, holds workers
+back when their results are not taken, and gives a dead worker's chunks to another. Results come in
+any order and are put back into the order of the source, so that batches, commits, rejections and
+progress are those of one machine. When a node is lost, and its workers find no other, the round is
+left, and what has not arrived is given out anew.
 """
 
 from __future__ import annotations

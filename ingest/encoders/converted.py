@@ -118,14 +118,13 @@ def files_of(known: Known, patterns: Sequence[str]) -> Path:
     Raises:
         EncoderUnavailable: in one line, why it cannot be had and what to do.
     """
-    from ingest.encoders import converted
     from ingest.encoders.download import fetch_pinned
 
     if not known.pickled:
         return fetch_pinned(known.repo, known.revision, patterns, [known.weights])
-    place = converted.place_of(known)
-    if not converted.is_whole(place):
-        converted.make(known, place, patterns)
+    place = place_of(known)
+    if not is_whole(place):
+        make(known, place, patterns)
     return place
 
 
@@ -133,10 +132,8 @@ def is_here(known: Known) -> bool:
     """Whether a known encoder is on this disk, so that it needs no network."""
     from huggingface_hub import try_to_load_from_cache
 
-    from ingest.encoders import converted
-
     if known.pickled:
-        return converted.is_whole(converted.place_of(known))
+        return is_whole(place_of(known))
     names = ("config.json", known.weights)
     found = [try_to_load_from_cache(known.repo, n, revision=known.revision) for n in names]
     return all(isinstance(path, str) for path in found)

@@ -40,9 +40,9 @@ def read_image(source: str | Path | bytes, body_part: Choice = "chest") -> Pixel
 
     Rotation from EXIF is applied, transparency is laid over black, CMYK and palettes become RGB,
     and colour images whose channels are all equal become grey. What has 8 bits stays as it is;
-    deeper values are scaled by ``ingest.images.tones.value_range``; for DICOM see ``ingest.images.dicom.read``. More
-    than 20 megapixels are halved, by averages of 2 x 2, until they are less. docs/films.md lists
-    the kinds that are read, and who checked them.
+    deeper values are scaled by ``ingest.images.tones.value_range``; for DICOM see
+    ``ingest.images.dicom.read``. More than 20 megapixels are halved, by averages of 2 x 2, until
+    they are less. docs/films.md lists the kinds that are read, and who checked them.
 
     Args:
         source: a path, or the file's bytes.

@@ -76,6 +76,7 @@ def check_size(width: int, height: int, name: str) -> None:
 
 
 def too_large(name: str, detail: str) -> str:
+    """The message for a film of too many pixels."""
     return f"{name} is too large ({detail}); at most {MAX_PIXELS // 10**6} million pixels are read"
 
 

@@ -4,9 +4,10 @@ Every row says which version made its pixels. A film whose reading changed since
 when its source is next ingested, though its bytes and the encoder are the same; others are noted to
 be right by the newest version. Which these are, a file's header tells, or the size of an image.
 
-1: until version 0.1.0. 2: values of more than 8 bits go by ``ingest.images.tones.value_range`` rather than
-by a guessed depth, WhiteIsZero of 16 bits is inverted, 16-bit colour keeps all its bits, large
-images are averaged over blocks before the encoder resizes them, and what ``ingest.images.dicom.read`` says.
+1: until version 0.1.0. 2: values of more than 8 bits go by ``ingest.images.tones.value_range``
+rather than by a guessed depth, WhiteIsZero of 16 bits is inverted, 16-bit colour keeps all its
+bits, large images are averaged over blocks before the encoder resizes them, and what
+``ingest.images.dicom.read`` says.
 """
 
 from __future__ import annotations

@@ -240,7 +240,8 @@ def ingest(
             Only for a source with a root, and only when it was read to its end.
         keep_going: do not stop when more than half is refused.
         workers: threads that decode; one per core when ``None``.
-        stage: opens and encodes images elsewhere, e.g. ``ingest.distributed.stage.on_ray``; in threads
+        stage: opens and encodes images elsewhere, e.g. ``ingest.distributed.stage.on_ray``; in
+        threads
             of this process when ``None``.
         clear: columns to blank for the images of this source where it tells nothing else; see
             ingest.sources.tables.clearing.

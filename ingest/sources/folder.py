@@ -1,7 +1,8 @@
 """A folder of image files, with labels from a CSV, from folder names, or none.
 
 ``labels`` of a row are the findings that are present. A CSV with a column per finding holds 1, 0,
--1 (uncertain) or nothing (not mentioned); see ``ingest.sources.tables.findings`` for what becomes of each.
+-1 (uncertain) or nothing (not mentioned); see ``ingest.sources.tables.findings`` for what becomes
+of each.
 """
 
 from __future__ import annotations

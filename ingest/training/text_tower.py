@@ -79,8 +79,8 @@ def learn_texts(
     """Teach a dual encoder a text tower; its image tower stays as it is.
 
     Several towers learn, each from its own draws. The tower and the step are kept whose sentences
-    (``ingest.training.sentences``) find most of the validation films; towers of one recipe differ by some
-    hundredths there.
+    (``ingest.training.sentences``) find most of the validation films; towers of one recipe differ
+    by some hundredths there.
 
     Args:
         pupil: changed in place: whatever text tower it had is replaced.

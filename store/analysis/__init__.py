@@ -1,5 +1,6 @@
-"""Analysis of a whole gallery: duplicates, leaks, doubtful labels, maps, comparison of two galleries.
+"""Analysis of a gallery: duplicates, leaks, doubtful labels, maps, two galleries compared.
 
 In: a ``Gallery``. Out: lists and coordinates.
-May import everything of ``store``; nothing of ``store`` imports it but the gallery's facade. Begin at ``audit.py``.
+May import everything of ``store``; nothing of ``store`` imports it but the gallery's facade. Begin
+at ``audit.py``.
 """

@@ -1,7 +1,8 @@
 """Which rows of a gallery query which: the two evaluation protocols.
 
-The same protocols and measures as store.evaluation.protocols, from the hits that searches return. There is no
-mean average precision, which takes a ranking of the whole gallery, and no baseline but chance.
+The same protocols and measures as store.evaluation.protocols, from the hits that searches return.
+There is no mean average precision, which takes a ranking of the whole gallery, and no baseline but
+chance.
 """
 
 from __future__ import annotations

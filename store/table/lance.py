@@ -37,6 +37,7 @@ def folder(uri: str) -> Path:
 
 
 def open_version(uri: str, version: int | None = None) -> Any:
+    """The LanceDB table at a version, or at its newest; LanceDB's own errors come through."""
     with panics_as_errors():
         table = connect(uri).open_table(NAME)
         if version is not None:

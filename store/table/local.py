@@ -19,7 +19,6 @@ from pathlib import Path
 
 from store.errors import StoreUnwritable
 from store.files import FOLDER
-from store.table import local
 
 try:
     import fcntl
@@ -195,4 +194,4 @@ def manifests(folder: Path) -> list[tuple[int, Path]]:
 
 def unfinished(folder: Path, version: int) -> bool:
     """Whether a version was never acknowledged: its writer is still at it, or died."""
-    return local.acknowledged(folder) != version
+    return acknowledged(folder) != version

@@ -9,14 +9,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from store.table import filters, lance, local, repair
+from store.table import filters, lance, local
 from store.table.local import manifests, unfinished
 from store.table.rows import CHECKSUM, checksums, joined
-
-if TYPE_CHECKING:
-    pass
 
 log = logging.getLogger("store")
 
@@ -141,7 +138,6 @@ def _report(uri: str, moved: list[tuple[Path, Path]], version: int, why: str) ->
 
 def _fault(handle: Any) -> str | None:
     """Read a table whole, as a search, a join and an ingestion do; what is wrong, or None."""
-
     return unreadable(handle)
 
 
@@ -162,7 +158,7 @@ def unreadable(handle: Any) -> str | None:
         if not read == len(ids) == handle.count_rows() or _not_found_by_id(handle, ids):
             return "the rows are not all there"
     except (RuntimeError, OSError, ValueError) as error:
-        return repair.brief(error)
+        return brief(error)
     return None
 
 

@@ -8,24 +8,22 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from ingest.encoders import load_encoder
 from ingest.record import ImageRecord, Rejection
-from store.errors import BadSource, UsageError
-
-torch = pytest.importorskip("torch")
-
-from ingest.training import text_tower  # noqa: E402
-from ingest.training.augment import Augmentation, augment  # noqa: E402
-from ingest.training.image_tower import Films, Pupil, pooled_of, vectors_of  # noqa: E402
-from ingest.training.model import new_model, slim  # noqa: E402
-from ingest.training.sentences import read_sentences  # noqa: E402
-from ingest.training.train import (  # noqa: E402
+from ingest.training import text_tower
+from ingest.training.augment import Augmentation, augment
+from ingest.training.image_tower import Films, Pupil, pooled_of, vectors_of
+from ingest.training.model import new_model, slim
+from ingest.training.sentences import read_sentences
+from ingest.training.train import (
     Recipe,
     train,
-    train_texts,  # noqa: E402
+    train_texts,
 )
-from ingest.training.whitening import whitened  # noqa: E402
+from ingest.training.whitening import whitened
+from store.errors import BadSource, UsageError
 
 TINY = Recipe(epochs=2, batch=16, look_every=1, text_steps=2, text_batch=8, text_tries=1)
 

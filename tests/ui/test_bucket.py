@@ -16,7 +16,7 @@ from tests.ui import films
 from tests.ui.running import Cxr
 
 PNG = films.png(films.draw(1, True))
-APP = Path(__file__).parents[2] / "ui" / "dashboard.py"
+APP = Path(__file__).parents[2] / "ui" / "dashboard" / "app.py"
 
 
 @pytest.fixture

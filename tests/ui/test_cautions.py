@@ -21,7 +21,7 @@ from tests.ui.running import Cxr
 from ui import notices
 from ui.commands.evaluate import Prompt, read_prompts
 
-APP = str(Path(ui.__file__).parent / "dashboard.py")
+APP = str(Path(ui.__file__).parent / "dashboard" / "app.py")
 
 
 @pytest.fixture(scope="module")

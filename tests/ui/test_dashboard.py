@@ -14,11 +14,8 @@ from PIL import Image
 from store import Gallery
 from tests.ui import films
 from tests.ui.page import APP, opened
-
-streamlit = pytest.importorskip("streamlit")
-
 from ui import tables
-from ui.dashboard.components import html as markup  # noqa: E402
+from ui.dashboard.components import html as markup
 from ui.dashboard.search import answer, link
 
 NASTY = "<script>alert(1)</script> ![x](http://evil.example/x.png) ' OR 1=1 -- \x00 😀"

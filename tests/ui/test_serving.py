@@ -107,9 +107,9 @@ def test_files_of_the_server_are_not_served(board):
     for path in (
         "/../../../../etc/passwd",
         "/%2e%2e/%2e%2e/etc/passwd",
-        "/app/static/dashboard.py",
+        "/app/static/app.py",
         "/component/x/../../../../etc/passwd",
-        "/media/../../dashboard.py",
+        "/media/../../app.py",
         "/ui/dashboard/app.py",
     ):
         found, data = request(board, "GET", path)
@@ -140,7 +140,8 @@ print(json.dumps({name: config.get_option(name) for name in names}))
         "browser.gatherUsageStats": False,
         "client.showErrorDetails": "none",
     }
-    command = [sys.executable, "-c", code, str(browser.ROOT / "ui" / "dashboard.py"), *wanted]
+    script = browser.ROOT / "ui" / "dashboard" / "app.py"
+    command = [sys.executable, "-c", code, str(script), *wanted]
     done = subprocess.run(
         command, capture_output=True, text=True, env=environment, cwd=browser.ROOT, check=True
     )

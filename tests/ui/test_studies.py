@@ -13,24 +13,21 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from streamlit.testing.v1 import AppTest
 from typer.testing import CliRunner
 
+from ingest.sources.tables.csv_table import csv_bytes
 from store import Gallery
 from store.analysis import maps
 from tests.ui import films
-
-streamlit = pytest.importorskip("streamlit")
-from streamlit.testing.v1 import AppTest  # noqa: E402
-
-from ingest.sources.tables.csv_table import csv_bytes  # noqa: E402
 from ui import tables
-from ui.cli import app as cli  # noqa: E402
-from ui.dashboard import background, studies  # noqa: E402
+from ui.cli import app as cli
+from ui.dashboard import background, studies
 from ui.dashboard.components import scatter
-from ui.dashboard.components.colouring import MISSING, colouring  # noqa: E402
+from ui.dashboard.components.colouring import MISSING, colouring
 from ui.report import published_results
 
-APP = Path(__file__).parents[2] / "ui" / "dashboard.py"
+APP = Path(__file__).parents[2] / "ui" / "dashboard" / "app.py"
 
 
 @pytest.fixture(scope="module")

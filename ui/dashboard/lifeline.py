@@ -1,4 +1,6 @@
-"""A process that ends with the one that started it: ``python -P -m ui.dashboard.lifeline MODULE ARGUMENTS``.
+"""A process that ends with the one that started it.
+
+``python -P -m ui.dashboard.lifeline MODULE ARGUMENTS``
 
 The parent holds the other end of standard input and writes nothing. Whatever ends the parent, a
 signal that nobody can catch included, closes that end, on every system.

@@ -1,7 +1,7 @@
 """``cxr export``: a gallery as plain files, with figures and a report.
 
-The layout of the data files is defined by ``ingest.artefacts.folder``; this adds ``retrieval_figures/``
-and the report. The same gallery and command give the same bytes.
+The layout of the data files is defined by ``ingest.artefacts.folder``; this adds
+``retrieval_figures/`` and the report. The same gallery and command give the same bytes.
 """
 
 from __future__ import annotations

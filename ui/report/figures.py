@@ -59,7 +59,6 @@ def pictures(
         Key (``precision``, ``right:LABEL``, ``wrong:LABEL``, ``hardest:LABEL``, ``text:SENTENCE``)
         to relative path and PNG bytes.
     """
-
     origin = provenance_of(gallery, setting.name)
     shown = [one for label in found for one in _shown(label)]
     ids = {one.query.id for one in shown}

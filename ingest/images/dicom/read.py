@@ -1,8 +1,9 @@
 """DICOM chest films to 8-bit pixels, and the few things that a header may tell.
 
-The steps: the data set (``ingest.images.dicom.file``), what is refused and what is told of its header
-(``ingest.images.dicom.header``), its pixel cells (``ingest.images.dicom.pixels``), and how they are to be seen
-(``ingest.images.dicom.tones``). ``docs/films.md`` says which kinds are read, and who checked it.
+The steps: the data set (``ingest.images.dicom.file``), what is refused and what is told of its
+header (``ingest.images.dicom.header``), its pixel cells (``ingest.images.dicom.pixels``), and how
+they are to be seen (``ingest.images.dicom.tones``). ``docs/films.md`` says which kinds are read,
+and who checked it.
 """
 
 from __future__ import annotations

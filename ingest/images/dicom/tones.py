@@ -4,9 +4,9 @@ The chain of PS3.3, C.11, and PS3.4, N.2: modality LUT or rescale, then VOI LUT 
 first of use, where there are several; the LUT, where there are both), then the actual range to
 0..255, then inversion where MONOCHROME1 says that low is bright. PhotometricInterpretation alone
 decides about inversion: PresentationLUTShape would say the same thing a second time, and is known
-to be wrong in places. Without a VOI LUT or window the range is ``ingest.images.tones.value_range``, as for
-every other kind of film. Padding (C.7.5.1.1.2) takes no part in a range; it is shown like any value
-beyond it.
+to be wrong in places. Without a VOI LUT or window the range is ``ingest.images.tones.value_range``,
+as for every other kind of film. Padding (C.7.5.1.1.2) takes no part in a range; it is shown like
+any value beyond it.
 
 All of it is worked out for the values that occur, never for the pixels, and by the formulas of the
 standard: what pydicom 3.0.2 computes for a negative slope and for several kinds of table is wrong.

@@ -11,6 +11,7 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from ingest import metadata
 from ingest.images.file_tree import scan
 from ingest.sources.published.chexpert import FINDINGS
 from ingest.sources.published.layout import Listing, check_splits, read_film, sheet, table
@@ -47,8 +48,8 @@ def records(
         kind: table(place, f"mimic-cxr-2.?.?-{kind}.csv", columns=("study_id",))
         for kind in ("metadata", "split", labeller)
     }
-    metadata, split_path, labels_path = (paths[k] for k in ("metadata", "split", labeller))
-    assert metadata is not None and split_path is not None and labels_path is not None
+    images_path, split_path, labels_path = (paths[k] for k in ("metadata", "split", labeller))
+    assert images_path is not None and split_path is not None and labels_path is not None
     split_of = {
         row["dicom_id"]: metadata.split(row["split"])
         for _, row in sheet(split_path, "dicom_id", "split").rows()
@@ -70,13 +71,13 @@ def records(
                 f"{labels_path.name}:{line}: study {key[1]} has other labels in a line before; "
                 "correct one of them",
             )
-    images = sheet(metadata, "dicom_id", "subject_id", "study_id", "ViewPosition")
-    listing = Listing(NAME, scan(place), [metadata, split_path, labels_path], wanted, _published)
+    images = sheet(images_path, "dicom_id", "subject_id", "study_id", "ViewPosition")
+    listing = Listing(NAME, scan(place), [images_path, split_path, labels_path], wanted, _published)
     listing.notes.append(_TERMS)
     listing.expect(_path(row) for _, row in images.rows())
     for line, row in images.rows():
         subject, study, image = row["subject_id"], row["study_id"], row["dicom_id"]
-        path, where = _path(row), f"{metadata.name}:{line}"
+        path, where = _path(row), f"{images_path.name}:{line}"
         if not listing.here(path, where):
             continue
         if (subject, study) in bad:

@@ -1,7 +1,7 @@
 """Ingestions that the dashboard asked for: one note and one lock each. No Streamlit here.
 
-Each runs in a process of its own (``ui.dashboard.batches.runner``), one after another, so that a page that is
-closed or a server that ends takes no batch with it.
+Each runs in a process of its own (``ui.dashboard.batches.runner``), one after another, so that a
+page that is closed or a server that ends takes no batch with it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""The process of one ingestion that the dashboard asked for: ``python -m ui.dashboard.batches.runner NOTE``.
+"""The process of one ingestion that the dashboard asked for.
+
+``python -m ui.dashboard.batches.runner NOTE``
 
 Waits for its turn (one at a time), runs ``cxr ingest``, notes how it ended, and takes the dropped
 films away.
