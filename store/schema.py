@@ -60,13 +60,18 @@ class Row:
             is not mentioned.
         age: years.
         source: where the pixels came from.
-        extra: the user's own columns by name, without those that are blank.
+        extra: the user's own columns by name, without those that are blank; see
+            store.table.custom_columns.
         width, height: of the source, in pixels; 0 when there never were pixels.
         thumbnail: 8-bit PNG, longest side 256 or less; ``None`` in rows joined to hits.
         batch: name of the ingestion that wrote the row.
         ingested_at: when, in UTC.
         pixel_reader: version of what made pixels of the source, from 1; 0 where nothing did, as for
-            imported embeddings.
+            vectors that were imported. Rows from before versions were written have 1.
+        told: which of the columns that may be corrected this row speaks of, when it is written
+            over a stored one: the others keep what is stored, and so do the user's own columns
+            that ``extra`` does not name (one named with ``None`` becomes blank). ``None``: of all.
+            Rows that are read never have it.
     """
 
     id: str

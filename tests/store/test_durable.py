@@ -274,8 +274,8 @@ def test_a_killed_writer_frees_the_lock(gallery: Gallery) -> None:
     script = textwrap.dedent(
         """
         import sys, time
-        from store import durable
-        with durable.writer(sys.argv[1]):
+        from store.table import local
+        with local.writer(sys.argv[1]):
             print("held", flush=True)
             time.sleep(60)
         """
