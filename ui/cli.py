@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from store.errors import CxrError, EncoderMismatch, StoreDamaged, UsageError
+from store import CxrError, EncoderMismatch, StoreDamaged, UsageError
 from ui.commands import analysis, batches, demo, encoders, evaluate, gallery, ingest, search, serve
 from ui.commands.options import OnRay
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ingest.encoders.understanding import Understanding
-    from store import Gallery, Vectors
-    from store.search.out_of_distribution import Nearness
+    from ingest import Understanding
+    from store import Gallery, Nearness, Vectors
 
 
 def nearness_of(gallery: Gallery, vectors: Vectors, thumbnail: bytes) -> Nearness:
     """How near one image is to a gallery, by its vector and as a picture."""
-    from ingest.encoders.baselines import pixel_vectors
+    from ingest import pixel_vectors
 
     return gallery.nearness(vectors, [thumbnail], pixel_vectors)[0]
 

@@ -6,18 +6,16 @@ import contextlib
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from ui.commands import output
-
 
 @contextmanager
-def patient() -> Iterator[threading.Event]:
+def patient(warn: Callable[[str], None]) -> Iterator[threading.Event]:
     """Yields an event that the first Ctrl-C sets; the second one is a KeyboardInterrupt."""
     stop = threading.Event()
 
@@ -25,7 +23,7 @@ def patient() -> Iterator[threading.Event]:
         if stop.is_set():
             raise KeyboardInterrupt
         stop.set()
-        output.warn("finishing the batch in hand; once more to stop at once")
+        warn("finishing the batch in hand; once more to stop at once")
 
     if threading.current_thread() is not threading.main_thread():
         yield stop

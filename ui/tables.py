@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import date
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from store.analysis.audit import Doubt, Film, Glance, Group, Leak, NearPair
-from store.analysis.compare import Comparison
-from store.evaluation.per_query import Hard
-from ui.commands import output
+from store import Comparison, Doubt, Film, Glance, Group, Hard, Leak, NearPair
 
 if TYPE_CHECKING:
     from store import Hit, Where
-
 
 #: Baselines in the order they are shown, with what a person calls them.
 FLOORS = {"raw_pixels": "raw pixels", "random": "chance"}
@@ -127,7 +124,7 @@ def as_dict(
                 "split": hit.row.split,
                 "dataset": hit.row.dataset,
                 "source": hit.row.source,
-                "extra": output.plain(hit.row.extra),
+                "extra": plain(hit.row.extra),
             }
             for hit in hits
         ],
@@ -221,3 +218,11 @@ def hardest(found: Sequence[Hard], k: int) -> Sheet:
         for at, one in enumerate(found, start=1)
     ]
     return ["rank", "id", "labels", f"P@{k}", "nearest wrong cosine"], rows
+
+
+def plain(extra: Mapping[str, Any]) -> dict[str, Any]:
+    """A row's own columns as JSON has them: dates as ``2024-05-01``."""
+    return {
+        name: value.isoformat() if isinstance(value, date) else value
+        for name, value in extra.items()
+    }

@@ -18,8 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ingest import npy
-from store.errors import BadArtefacts
-from store.schema import Vectors
+from store import BadArtefacts, Vectors
 
 # fourcc, dimension, rows, two unused numbers, is_trained, metric, number of floats that follow.
 _HEADER = struct.Struct("<4siqqqBiQ")

@@ -57,10 +57,18 @@ from ingest.artefacts.files import (
 )
 from ingest.job.journal import note
 from ingest.sources.published.npz import SPLITS
-from store import Gallery
-from store.errors import BadArtefacts, BadRows, UsageError
-from store.schema import EncoderStamp, Row, UpsertReport, Vectors
-from store.table.custom_columns import kind_of, name_of
+from store import (
+    BadArtefacts,
+    BadRows,
+    EncoderStamp,
+    Gallery,
+    Row,
+    UpsertReport,
+    UsageError,
+    Vectors,
+    kind_of,
+    name_of,
+)
 
 #: Row columns that ``meta.json["columns"]`` may carry: lists of n values.
 COLUMNS = ("dataset", "split", "patient", "view", "sex", "age")

@@ -20,7 +20,7 @@ import pyarrow as pa
 from ingest.sources.tables import classes, findings
 from ingest.sources.tables.csv_file import tidy
 from ingest.sources.tables.findings import BLANK, Findings
-from store.errors import BadArtefacts, UsageError
+from store import BadArtefacts, UsageError
 
 #: Headings of labels, the first that is there counts; compared by letters and digits alone.
 USUAL = (

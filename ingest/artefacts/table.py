@@ -20,8 +20,7 @@ from ingest.artefacts.files import is_text, unit_rows
 from ingest.artefacts.folder import COLUMNS, FINDINGS, Artefacts, external_stamp
 from ingest.artefacts.labels import as_columns, read_labels
 from ingest.artefacts.labels import usual as headed
-from store.errors import BadArtefacts
-from store.schema import EncoderStamp
+from store import BadArtefacts, EncoderStamp
 
 _IDS = ("id", "ids", "image_id", "image", "name", "image index")
 _VECTORS = ("embedding", "embeddings", "vector", "vectors", "features")

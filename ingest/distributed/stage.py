@@ -21,8 +21,7 @@ from ingest.distributed import workers
 from ingest.distributed.chunks import Chunk, Slot, size_of
 from ingest.distributed.watch import KEPT, Watch
 from ingest.job.pipeline import Stage, Task
-from store.cluster import connection
-from store.errors import ClusterUnavailable, CxrError, UsageError
+from store import ClusterUnavailable, CxrError, UsageError, connection
 
 #: Chunks in the first round of Ray Data, the factor from round to round, and the most. Every round
 #: starts its pool anew, and permits that a round turns out not to need cost a moment each.

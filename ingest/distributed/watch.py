@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ingest.job.pipeline import Stopped
-from store.errors import ClusterUnavailable
+from store import ClusterUnavailable
 
 log = logging.getLogger("ingest")
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ingest.job.pipeline import Opened, Outcome, Task
-from store.errors import ClusterUnavailable, EncoderMismatch
+from store import ClusterUnavailable, EncoderMismatch
 
 if TYPE_CHECKING:
     from ingest.encoders import Encoder
@@ -67,7 +67,7 @@ class EncoderCall:
     def of(cls, encoder: Encoder, device: str | None = None) -> EncoderCall:
         """For an encoder of this process: by its name, or by its folder where it has no name."""
         from ingest.encoders import load_encoder
-        from store.errors import EncoderUnavailable
+        from store import EncoderUnavailable
 
         try:
             if load_encoder(encoder.name).fingerprint == encoder.fingerprint:

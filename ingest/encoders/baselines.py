@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from store.errors import BadImage
-from store.schema import Vectors
+from store import BadImage, Vectors
 
 if TYPE_CHECKING:
     from PIL import Image

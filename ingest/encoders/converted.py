@@ -11,7 +11,7 @@ from typing import Any
 
 from ingest.encoders.download import cache_folder, fetch_pinned, first_line
 from ingest.encoders.registry import OPEN_CLIP_CONFIG, OPEN_CLIP_WEIGHTS, TEXT_TOWER, Known
-from store.errors import EncoderUnavailable
+from store import EncoderUnavailable
 
 _WEIGHTS = "model.safetensors"
 _TEXT_FILES = (

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from store.errors import EncoderUnavailable
+from store import EncoderUnavailable
 
 
 def fetch(repo: str, revision: str | None, patterns: Sequence[str]) -> Path:

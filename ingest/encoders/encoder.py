@@ -14,8 +14,7 @@ from ingest.encoders.locate import DEFAULT_ENCODER, EncoderFiles, inspect, locat
 from ingest.encoders.runtime_base import split_name, with_precision
 from ingest.encoders.understanding import Understanding, understand
 from ingest.record import Pixels
-from store.errors import BadImage, BadQuery, EncoderUnavailable, TextUnsupported
-from store.schema import EncoderStamp, Vectors
+from store import BadImage, BadQuery, EncoderStamp, EncoderUnavailable, TextUnsupported, Vectors
 
 if TYPE_CHECKING:
     from ingest.encoders.open_clip_runtime import OpenClipRuntime

@@ -15,7 +15,7 @@ from ingest.encoders.converted import files_of
 from ingest.encoders.download import fetch, first_line
 from ingest.encoders.registry import KNOWN, OPEN_CLIP_CONFIG, OPEN_CLIP_WEIGHTS, TEXT_TOWER
 from ingest.encoders.weights import WrongLength, header
-from store.errors import EncoderUnavailable
+from store import EncoderUnavailable
 
 #: The encoder that ships with the package.
 DEFAULT_ENCODER = "cxr-clip-28"

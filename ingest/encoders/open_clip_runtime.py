@@ -25,8 +25,7 @@ from ingest.encoders.transformers_runtime import pick_device, to_vectors
 from ingest.encoders.weights import tensors
 from ingest.images.pixels import reduced
 from ingest.record import Pixels
-from store.errors import EncoderUnavailable
-from store.schema import Vectors
+from store import EncoderUnavailable, Vectors
 
 #: Longest text where the configuration does not say: open_clip's own default.
 _CONTEXT = 77

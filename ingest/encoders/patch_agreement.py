@@ -22,7 +22,7 @@ import torch
 
 from ingest.encoders.encoder import Encoder
 from ingest.record import Pixels
-from store.errors import BadQuery, PatchesUnsupported
+from store import BadQuery, PatchesUnsupported
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import transformers
 from transformers.utils import logging as transformers_logging
 
-from store.errors import EncoderUnavailable, UsageError
+from store import EncoderUnavailable, UsageError
 
 if TYPE_CHECKING:
     from ingest.encoders.locate import EncoderFiles

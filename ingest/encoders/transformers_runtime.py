@@ -16,8 +16,7 @@ from ingest.encoders.runtime_base import Framing, cast, framing_of, quietly
 from ingest.encoders.weights import tensors
 from ingest.images.pixels import reduced
 from ingest.record import Pixels
-from store.errors import EncoderUnavailable
-from store.schema import Vectors
+from store import EncoderUnavailable, Vectors
 
 #: Named rather than left to chance: the two backends resize differently, so vectors would depend
 #: on what happens to be installed.

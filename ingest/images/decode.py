@@ -26,7 +26,7 @@ from ingest.images.pixels import (
     too_large,
 )
 from ingest.record import Pixels
-from store.errors import BadImage
+from store import BadImage
 
 _FORMATS = ("PNG", "JPEG", "TIFF", "WEBP", "BMP")
 

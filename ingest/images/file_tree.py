@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from ingest.record import Rejection
-from store.errors import BadImage, BadSource
+from store import BadImage, BadSource
 
 #: Largest file that is read, in bytes.
 MAX_BYTES = 256 << 20

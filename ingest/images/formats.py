@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ingest.images import tiff
-from store.errors import BadImage
+from store import BadImage
 
 #: Numbers of one image, (height, width) grey or (height, width, 3) RGB; bright is large.
 Values = npt.NDArray[Any]

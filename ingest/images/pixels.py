@@ -16,8 +16,7 @@ from PIL import Image
 
 from ingest.images.tones import stretch, value_range
 from ingest.record import Pixels
-from store.errors import BadImage
-from store.memory import give_back
+from store import BadImage, give_back
 
 #: Largest image that is decoded, in pixels. A film has 10 to 16 million.
 MAX_PIXELS = 64_000_000

@@ -14,7 +14,7 @@ import secrets
 import threading
 from pathlib import Path
 
-from store.errors import UsageError
+from store import UsageError
 
 _salts: dict[Path, bytes] = {}
 _lock = threading.Lock()

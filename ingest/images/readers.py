@@ -17,7 +17,7 @@ from typing import BinaryIO
 from ingest.images.dicom import read
 from ingest.images.formats import is_deep
 from ingest.images.pixels import reduction
-from store.schema import Row
+from store import Row
 
 READER = 2
 

@@ -18,8 +18,7 @@ from ingest.job.report import IngestReport, Progress
 from ingest.record import Rejection
 from ingest.sources.source import Source
 from ingest.sources.tables.csv_table import csv_bytes
-from store.schema import UpsertReport
-from store.table.undo import Undone
+from store import Undone, UpsertReport
 
 #: Of a report, as an entry keeps them.
 _COUNTS = ("inserted", "updated", "unchanged", "changed", "encoded", "pruned", "seconds")

@@ -20,7 +20,7 @@ from ingest.job.file_memory import FileMemory, Seen, seen_now
 from ingest.job.protocols import Target
 from ingest.record import ImageFile
 from ingest.sources.source import Source
-from store.errors import BadImage, UsageError
+from store import BadImage, UsageError
 
 #: Files hashed between two looks at whether it is clear already.
 _PIECE = 64

@@ -19,8 +19,7 @@ from ingest.images.pixels import check_contrast, large_alone, reduced, thumbnail
 from ingest.images.readers import is_older, is_read_anew
 from ingest.job.file_memory import Seen, seen_now
 from ingest.record import METADATA, ImageFile, ImageRecord, Pixels, Rejection, told
-from store.errors import BadImage
-from store.schema import Row, Vectors
+from store import BadImage, Row, Vectors
 
 #: Decoded pixels that wait for the encoder, at most about this many bytes.
 AHEAD_BYTES = 64 << 20

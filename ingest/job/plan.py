@@ -19,8 +19,7 @@ from ingest.job.protocols import Target
 from ingest.job.report import IngestReport
 from ingest.record import ImageFile, ImageRecord, Rejection
 from ingest.sources.source import Source
-from store.errors import BadImage, UsageError
-from store.table.filters import Where
+from store import BadImage, UsageError, Where
 
 Item = ImageRecord | ImageFile | Rejection
 

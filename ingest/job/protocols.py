@@ -9,8 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ingest.record import Pixels
-from store.schema import EncoderStamp, Row, UpsertReport
-from store.table.undo import Undone
+from store import EncoderStamp, Row, Undone, UpsertReport
 
 
 class ImageEncoder(Protocol):

@@ -35,11 +35,7 @@ from ingest.record import METADATA, Rejection
 from ingest.sources.source import Source
 from ingest.sources.tables.findings import Outcome as LabelOutcome
 from ingest.sources.tables.findings import outcome
-from store.errors import UsageError
-from store.memory import give_back
-from store.schema import Row
-from store.table.opening import mismatch
-from store.table.rows import changes
+from store import Row, UsageError, changes, give_back, mismatch
 
 #: Images handed to the encoder at once, and their bytes; whichever comes first.
 ENCODE = 128
@@ -257,7 +253,7 @@ def ingest(
     """
     if batch_size < 1:
         raise UsageError(f"batch_size must be 1 or more, got {batch_size}")
-    from store.table.rows import storable
+    from store import storable
 
     if batch is not None and not storable(batch):
         raise UsageError(f"batch {batch!r} is no text that can be stored; choose another name")

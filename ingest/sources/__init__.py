@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ingest.sources.source import Source, SourceUnavailable
-from store.errors import UsageError
+from store import UsageError
 
 __all__ = ["SOURCES", "Source", "SourceUnavailable", "open_source"]
 

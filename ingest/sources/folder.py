@@ -33,7 +33,7 @@ from ingest.sources.tables.findings import Findings
 from ingest.sources.tables.joined import Said, joined, reader_column
 from ingest.sources.tables.levels import choose, leave_out_masks
 from ingest.sources.tables.matching import FileIndex
-from store.errors import UsageError
+from store import UsageError
 
 _OWN_ROW = "differs in its ending alone, and has a row of its own"
 

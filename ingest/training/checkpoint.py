@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from ingest.encoders.runtime_base import quietly
 from ingest.training.lexicon import save_lexicon
 from ingest.training.model import new_processor
-from store.errors import UsageError
+from store import UsageError
 
 
 def save_checkpoint(folder: Path, model: Any, tokenizer: Any) -> None:

@@ -33,7 +33,7 @@ from ingest.training.image_tower import (
 from ingest.training.model import DIMENSION, SIDE, completed, new_model, slim
 from ingest.training.text_tower import TextProgress, learn_texts
 from ingest.training.whitening import whitened
-from store.errors import BadSource, UsageError
+from store import BadSource, UsageError
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ def train_texts(
     seed: int = 0,
     recipe: Recipe | None = None,
     device: str | None = None,
-    progress: Callable[[Progress], None] | None = None,
+    progress: Callable[[TrainingProgress], None] | None = None,
 ) -> TextReport:
     """Give a checkpoint that ``train`` made a new text tower and tokenizer.
 
@@ -119,11 +119,11 @@ def _checkpoint(place: Path) -> tuple[dict[str, Any], Any]:
 #: Changes of the validation films that make a second, harder set: other machines, other hands.
 _SHIFTED = Augmentation(flip=0.0, erase=0.0, spare=0.0)
 
-__all__ = ["Progress", "Recipe", "TrainReport", "train"]
+__all__ = ["Recipe", "TrainReport", "TrainingProgress", "train"]
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class TrainingProgress:
     """Where a training run is.
 
     Attributes:
@@ -166,7 +166,7 @@ def train(
     seed: int = 0,
     recipe: Recipe | None = None,
     device: str | None = None,
-    progress: Callable[[Progress], None] | None = None,
+    progress: Callable[[TrainingProgress], None] | None = None,
 ) -> TrainReport:
     """Train a dual encoder and save it as a standard transformers checkpoint.
 
@@ -228,7 +228,7 @@ class _Run:
         gallery: Films,
         validation: Films,
         where: torch.device,
-        progress: Callable[[Progress], None],
+        progress: Callable[[TrainingProgress], None],
     ) -> None:
         self.pupil, self.recipe, self.seed, self.progress = pupil, recipe, seed, progress
         self.gallery, self.validation, self.where = gallery, validation, where
@@ -277,7 +277,7 @@ class _Run:
         self.seconds += time.monotonic() - start
         return found[0], text_entry(found[1])
 
-    def _conclude(self, epoch: int, loss: float) -> Progress:
+    def _conclude(self, epoch: int, loss: float) -> TrainingProgress:
         """Look at the validation films when it is time to, and keep what does best there."""
         found = None
         if epoch % self.recipe.look_every == 0 or epoch == self.recipe.epochs:
@@ -290,7 +290,7 @@ class _Run:
                 self.best = {"epoch": epoch, "score": score, "validation": found}
                 self.best_weights = {k: v.clone() for k, v in kept.state_dict().items()}
         self.curve.append({"stage": "images", "epoch": epoch, "loss": loss, "validation": found})
-        return Progress("images", epoch, self.recipe.epochs, loss, found)
+        return TrainingProgress("images", epoch, self.recipe.epochs, loss, found)
 
     def _notes(self) -> dict[str, Any]:
         return {"curve": self.curve, "best": self.best, "seconds": self.seconds}
@@ -310,7 +310,7 @@ def text_entry(now: TextProgress) -> dict[str, Any]:
 
 
 def text_report(
-    recipe: Recipe, curve: list[dict[str, Any]], progress: Callable[[Progress], None]
+    recipe: Recipe, curve: list[dict[str, Any]], progress: Callable[[TrainingProgress], None]
 ) -> Callable[[TextProgress], None]:
     """What ``learn_texts`` reports to: adds to a curve, and passes it on."""
 
@@ -318,7 +318,7 @@ def text_report(
         curve.append(text_entry(now))
         steps = recipe.text_steps
         done, total = (now.tower - 1) * steps + now.step, recipe.text_tries * steps
-        progress(Progress("text", done, total, now.loss, now.validation))
+        progress(TrainingProgress("text", done, total, now.loss, now.validation))
 
     return report
 

@@ -123,10 +123,11 @@ def test_stop_finishes_the_batch_in_hand(tmp_path: Path) -> None:
 
 
 def test_ctrl_c_once_and_twice(capsys: pytest.CaptureFixture[str]) -> None:
+    from ui.commands.output import warn
     from ui.process import patient
 
     before = signal.getsignal(signal.SIGINT)
-    with patient() as stop:
+    with patient(warn) as stop:
         assert not stop.is_set()
         signal.raise_signal(signal.SIGINT)
         assert stop.is_set()

@@ -14,7 +14,7 @@ from ui.commands import output
 from ui.commands.options import Depths, Json, Quiet, Store, depths
 
 if TYPE_CHECKING:
-    from store.analysis.audit import Doubtful, Glance, Group, Near
+    from store import Doubtful, Glance, Group, Near
 
 #: Lines of each list that a terminal shows; files and JSON have all.
 _SHOWN = 10
@@ -42,13 +42,12 @@ def audit(
     A film's disagreement is the mean Jaccard distance of its labels to those of its k nearest
     labelled films: with one label a film, the share of neighbours that carry another one.
     """
-    from store import BadQuery, Gallery, UsageError
-    from store.analysis import audit as audits
-    from store.analysis.audit import plain
+    from store import BadQuery, Gallery, UsageError, plain
+    from store import audit as audits
 
     if compare not in ("pictures", "vectors"):
         raise UsageError(f"--compare {compare!r}: expected pictures or vectors")
-    from ingest.encoders.baselines import pixel_vectors
+    from ingest import pixel_vectors
 
     gallery = Gallery.open(store)
     gallery.refresh()
@@ -119,7 +118,7 @@ def _write(
     doubtful: Doubtful | None,
     glance: Glance,
 ) -> None:
-    from ingest.sources.tables.csv_table import csv_bytes
+    from ingest import csv_bytes
     from store import CxrError
     from ui import tables
 
@@ -156,8 +155,7 @@ def map_(
     quiet: Quiet = False,
 ) -> None:
     """Lay the gallery out in the plane, for the dashboard's map; kept beside the gallery."""
-    from store import Gallery
-    from store.analysis import maps
+    from store import Gallery, maps
 
     gallery = Gallery.open(store)
     output.warn_if_synthetic(gallery)
@@ -189,7 +187,7 @@ def compare(
 ) -> None:
     """Which of two galleries finds more: paired, over the films that both have."""
     from store import Gallery
-    from store.analysis.compare import compare as run
+    from store import compare as run
 
     one, two = Gallery.open(store), Gallery.open(other)
     with _told("queries", quiet) as told:

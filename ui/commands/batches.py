@@ -64,7 +64,7 @@ def batches(
 
 def known(gallery: Any) -> tuple[list[dict[str, Any]], int]:
     """The journal's entries with the rows that each has now, and the rows of no entry."""
-    from ingest.job.journal import entries
+    from ingest import entries
 
     found = [
         {**one, "rows": gallery.delete(batch=one["batch"], dry_run=True)}
@@ -76,7 +76,7 @@ def known(gallery: Any) -> tuple[list[dict[str, Any]], int]:
 def _undo(gallery: Any, batch: str, yes: bool, json: bool) -> None:
     from dataclasses import asdict
 
-    from ingest.job.journal import entries, mark_undone
+    from ingest import entries, mark_undone
     from store import UsageError
 
     found = gallery.undo(batch, dry_run=True)

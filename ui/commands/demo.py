@@ -87,8 +87,7 @@ def demo(
 
 def _images(root: Path | None) -> tuple[Source, str | None]:
     """PneumoniaMNIST; the synthetic cohort, with its notice, only where that cannot be had."""
-    from ingest import SourceUnavailable, open_source
-    from ingest.sources.synthetic import SYNTHETIC_NOTICE
+    from ingest import SYNTHETIC_NOTICE, SourceUnavailable, open_source
 
     try:
         source = open_source(f"medmnist:{DATASET}", root=root)

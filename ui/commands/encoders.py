@@ -12,7 +12,7 @@ from ui.commands import output
 from ui.commands.options import Device, Json, Quiet
 
 if TYPE_CHECKING:
-    from ingest.training.train import Progress
+    from ingest import TrainingProgress
 
 #: Of the weights that come with the package, trained on PneumoniaMNIST.
 BUNDLED_LICENCE = "CC BY 4.0"
@@ -47,10 +47,8 @@ def encoders(json: Json = False) -> None:
 
 
 def _listed() -> list[dict[str, Any]]:
+    from ingest import KNOWN, bundled_names, is_here
     from ingest.encoders import load_encoder
-    from ingest.encoders.converted import is_here
-    from ingest.encoders.locate import bundled_names
-    from ingest.encoders.registry import KNOWN
 
     bundled = [
         {
@@ -108,14 +106,14 @@ def train(
     looked at.
     """
     from ingest import open_source, opened
-    from ingest.training.train import train as run
+    from ingest import train as run
 
     images = open_source(source, splits=["train", "val"], root=root)
     if images.note:
         output.warn(images.note)
     progress = None if quiet else _say_progress
     if text_only is not None:
-        from ingest.training.train import train_texts
+        from ingest import train_texts
 
         records = opened(images.records)
         taught = train_texts(text_only, records, out, seed=seed, device=device, progress=progress)
@@ -141,6 +139,6 @@ def _shown(figures: dict[str, float]) -> str:
     return ", ".join(f"{name} {value:.4f}" for name, value in figures.items())
 
 
-def _say_progress(now: Progress) -> None:
+def _say_progress(now: TrainingProgress) -> None:
     figures = f", validation {_shown(now.validation)}" if now.validation else ""
     output.say(f"{now.stage}: {now.done} of {now.total}, loss {now.loss:.4f}{figures}")

@@ -118,8 +118,7 @@ def evaluate_prompts(
         dataset: only films of this data set.
         k: depth.
     """
-    from store import Labelled, Where
-    from store.evaluation.prompts import score_prompts
+    from store import Labelled, Where, score_prompts
 
     if split is None:
         split = "test" if "test" in gallery.facets()["split"] else "all"
@@ -299,7 +298,7 @@ def measure(
     full_ranking: bool = True,
 ) -> list[Evaluation]:
     """One evaluation per protocol; says on stderr what it left out and why."""
-    from ingest.encoders.baselines import BASELINES
+    from ingest import BASELINES
 
     splits = gallery.facets()["split"]
     if split is None:

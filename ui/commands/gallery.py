@@ -11,12 +11,12 @@ from ui.commands.options import Json, Quiet, Store
 from ui.opening import manner, open_gallery
 
 if TYPE_CHECKING:
-    from store.table.duplicate_ids import Repaired
+    from store import Repaired
 
 
 def stats(store: Store, json: Json = False) -> None:
     """What is in the gallery."""
-    from ingest.images.readers import READER
+    from ingest import READER
 
     found = open_gallery(store).stats()
     readers = found["pixel_readers"]
@@ -84,7 +84,7 @@ def check(
 
 
 def _say_repaired(done: Repaired) -> None:
-    from store.table.undo import REPAIR
+    from store import REPAIR
 
     if not done.ids:
         output.warn("no id occurs more than once: nothing to repair")

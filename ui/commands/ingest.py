@@ -271,7 +271,7 @@ def ingest(
         )
     model = _encoder(store, encoder, device)
     try:
-        with patient() as stop:
+        with patient(output.warn) as stop:
             stage = stage_of(ray, workers, gpus, model, device, stop)
             gallery = Gallery.create(store, model.stamp)
             with output.ingest_progress(quiet) as progress:
@@ -336,7 +336,7 @@ def embeddings(
             raise UsageError(f"--{columns[0].replace('_', '-')} is for a Parquet or Arrow file")
         artefacts = read_artefacts(place, **given)
     else:
-        from ingest.artefacts.table import read_table
+        from ingest import read_table
 
         artefacts = read_table(place, **given)
     _store(artefacts, store, json)

@@ -71,8 +71,7 @@ def encoder_of(gallery: Gallery, name: str | None, device: str | None) -> Encode
         EncoderUnavailable: it is not on this machine.
     """
     from ingest.encoders import load_encoder
-    from store import EncoderMismatch, EncoderUnavailable
-    from store.table.opening import mismatch
+    from store import EncoderMismatch, EncoderUnavailable, mismatch
 
     stamp = gallery.stamp
     if name is None and stamp.name.startswith("external:"):
@@ -185,8 +184,7 @@ def stage_of(
         if workers is not None or gpus:
             raise UsageError("--workers and --gpus go with --ray")
         return None
-    from ingest.distributed.stage import Pool, on_ray
-    from ingest.distributed.workers import EncoderCall
+    from ingest import EncoderCall, Pool, on_ray
 
     pool = Pool(ray, _range(workers), gpus)
     return on_ray(EncoderCall.of(encoder, device), pool, stop=stop)

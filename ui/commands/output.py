@@ -7,7 +7,6 @@ import math
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,14 +40,6 @@ def updated(rows: int, changed: Mapping[str, int]) -> str:
     """How many rows were updated, and how many of them in which column."""
     told = ", ".join(f"{name} {count:,}" for name, count in changed.items())
     return f"{rows:,} updated ({told})" if told else f"{rows:,} updated"
-
-
-def plain(extra: Mapping[str, Any]) -> dict[str, Any]:
-    """A row's own columns as JSON has them: dates as ``2024-05-01``."""
-    return {
-        name: value.isoformat() if isinstance(value, date) else value
-        for name, value in extra.items()
-    }
 
 
 def table(headings: Sequence[str], rows: Sequence[Sequence[str]], numbers: int = 0) -> None:
@@ -187,7 +178,7 @@ def say_manner(gallery: Gallery) -> None:
 
 def warn_if_synthetic(gallery: Gallery) -> None:
     """Say loudly, on stderr, that films here are invented."""
-    from ingest.sources.synthetic import DATASET, SYNTHETIC_NOTICE
+    from ingest import DATASET, SYNTHETIC_NOTICE
 
     if DATASET in gallery.facets()["dataset"]:
         warn(SYNTHETIC_NOTICE)
@@ -201,7 +192,7 @@ def tell(
     report: IngestReport, store: str, rejections: Path | None, json: bool, *, pruning: bool
 ) -> None:
     """Print a report; exits with 3 when images were refused, 1 or 130 when it was stopped."""
-    from ingest.job.journal import rejections_file, write_rejections
+    from ingest import rejections_file, write_rejections
 
     if json:
         as_json(report.as_dict())

@@ -19,10 +19,8 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from ingest import Pixels
-    from ingest.images.dicom.body_parts import Choice
-    from store import Gallery, Hit, Vectors, Where
-    from store.search.relevance_feedback import Weights
+    from ingest import Choice, Pixels
+    from store import Gallery, Hit, Vectors, Weights, Where
 
 
 def search(
@@ -69,10 +67,8 @@ def search(
     json: Json = False,
 ) -> None:
     """Show the most similar films, with labels and exact cosine scores."""
-    from ingest.images.dicom.body_parts import check_choice
-    from store import parse_where
-    from store.gallery import refined_search
-    from store.search.relevance_feedback import parse_weights
+    from ingest import check_choice
+    from store import parse_weights, parse_where, refined_search
 
     part = check_choice(body_part)
     given = 3 - [image, id, text].count(None)
@@ -147,13 +143,13 @@ def _asked(
 
 
 def _marks(like: list[str], unlike: list[str], weights: Weights | None) -> dict[str, Any]:
-    from store.search.relevance_feedback import Weights
+    from store import Weights
 
     return {"like": like, "unlike": unlike, "weights": asdict(weights or Weights())}
 
 
 def _say_how_near(gallery: Gallery, vectors: Vectors, pixels: Pixels, json: bool) -> dict[str, Any]:
-    from ingest.images.pixels import thumbnail
+    from ingest import thumbnail
 
     found = notices.nearness_of(gallery, vectors, thumbnail(pixels))
     if (warning := notices.of_image(found)) is not None:

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import streamlit as st
 
-from store.schema import Progress
+from store import Progress
 
 T = TypeVar("T")
 

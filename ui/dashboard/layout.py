@@ -58,7 +58,7 @@ def broken() -> bool:
 def warn(gallery: Gallery) -> None:
     """The loud lines over every page: films that are not real, answers that are not exact."""
     if _SYNTHETIC in shared.facets(gallery, {})["dataset"]:
-        from ingest.sources.synthetic import SYNTHETIC_NOTICE
+        from ingest import SYNTHETIC_NOTICE
 
         st.warning(f"**{html.plain(SYNTHETIC_NOTICE)}**", icon=":material/science:")
     if (said := manner(gallery.describe())) is not None:

@@ -10,9 +10,7 @@ import pyarrow as pa
 import streamlit as st
 
 from ingest.encoders import Encoder
-from store import Gallery
-from store.analysis import maps, projection
-from store.analysis.maps import Map
+from store import Gallery, Map, maps, projection
 from ui.dashboard import shared
 from ui.dashboard.components import scatter
 from ui.dashboard.components.colouring import Colouring, colouring

@@ -13,10 +13,7 @@ import numpy.typing as npt
 import streamlit as st
 
 from ingest.encoders import Encoder, load_encoder
-from store import CxrError, EncoderMismatch, EncoderStamp, Gallery
-from store.search.out_of_distribution import Nearness
-from store.table.column_stats import Range
-from store.table.opening import mismatch
+from store import CxrError, EncoderMismatch, EncoderStamp, Gallery, Nearness, Range, mismatch
 from ui import notices
 from ui.dashboard.search.ranges import AGE, Choice, Known, own
 from ui.dashboard.search.state import FACETS, Upload, where
@@ -26,7 +23,7 @@ from ui.opening import default_store, open_gallery
 DEPTHS = (1, 3, 5, 10)
 
 if TYPE_CHECKING:
-    from ingest.encoders.patch_agreement import Agreement
+    from ingest import Agreement
 
 Filters = Mapping[str, tuple[str, ...]]
 #: Names one state of one gallery; part of every cache key.
@@ -118,7 +115,7 @@ def _encoder(name: str) -> Encoder:
 
 def learnt(found: object) -> frozenset[tuple[str, str]]:
     """(data set, split) that an encoder says it learnt from; nothing of one that is not here."""
-    from ingest.encoders.locate import seen_in_training
+    from ingest import seen_in_training
 
     return seen_in_training(found.folder) if isinstance(found, Encoder) else frozenset()
 
@@ -147,8 +144,8 @@ def agreement(using: Encoder, png: bytes, vector: npt.NDArray[np.float32]) -> Ag
 def _agreement(
     fingerprint: str, png: bytes, vector: npt.NDArray[np.float32], _encoder: Encoder
 ) -> Agreement:
-    from ingest.encoders.patch_agreement import agreement as split_up
-    from ingest.images.decode import decode
+    from ingest import agreement as split_up
+    from ingest import decode
 
     return split_up(_encoder, decode(png, "the thumbnail"), vector)
 

@@ -9,11 +9,8 @@ from typing import Any
 
 import streamlit as st
 
-from ingest.encoders.baselines import BASELINES
-from store import Gallery
-from store.analysis.compare import Comparison, compare
-from store.evaluation.per_query import ByQuery
-from store.gallery import in_memory, measure, of_gallery
+from ingest import BASELINES
+from store import ByQuery, Comparison, Gallery, compare, in_memory, measure, of_gallery
 from ui.dashboard import background, shared
 from ui.report.published_results import Peer
 

@@ -16,10 +16,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ingest.artefacts import folder as artefacts
-from ingest.artefacts import write
-from store import CxrError, NothingToMeasure
-from store.table.opening import mismatch
+from ingest import folder as artefacts
+from ingest import write
+from store import CxrError, NothingToMeasure, mismatch
 from ui.report.figures import pictures
 from ui.report.findings import (
     DEPTH,

@@ -15,7 +15,7 @@ import numpy as np
 from matplotlib.patches import FancyBboxPatch, Rectangle
 from PIL import Image
 
-from ingest.record import Pixels
+from ingest import Pixels
 from ui.report.findings import slugs
 from ui.report.sheet import (
     DPI,

@@ -138,7 +138,7 @@ def setting_of(rows: Mapping[str, Row]) -> Setting:
 
 def measure(gallery: Gallery, setting: Setting, protocol: str, k: Sequence[int]) -> Evaluation:
     """Evaluate one of the setting's protocols, with raw pixels beside it."""
-    from ingest.encoders.baselines import BASELINES
+    from ingest import BASELINES
 
     return gallery.evaluate(protocol, k, split=setting.split, baselines=BASELINES)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from store.evaluation.protocols import LEAVE_ONE_OUT, SPLIT
+from store import LEAVE_ONE_OUT, SPLIT
 
 DATASET = "pneumoniamnist"
 #: Test films of the official set: elsewhere the peers' figures say nothing.

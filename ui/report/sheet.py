@@ -235,6 +235,6 @@ def provenance_of(gallery: Gallery, protocol: str) -> Provenance:
 
 def notice_of(datasets: Collection[str]) -> str | None:
     """The loud line, when some of the images were never films."""
-    from ingest.sources import synthetic
+    from ingest import synthetic
 
     return synthetic.SYNTHETIC_NOTICE if synthetic.DATASET in datasets else None

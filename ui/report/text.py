@@ -109,8 +109,7 @@ def _text_limits(facts: Facts) -> str:
 
 def credit_of(datasets: Collection[str]) -> list[str]:
     """Whose images these are, and under which licence."""
-    from ingest.sources import synthetic
-    from ingest.sources.published import medmnist
+    from ingest import medmnist, synthetic
     from store import UsageError
 
     lines = ["The software is licensed under Apache-2.0. The images are not part of it:"]

@@ -12,7 +12,7 @@ import unicodedata
 from itertools import pairwise
 from typing import Literal
 
-from store.errors import UsageError
+from store import UsageError
 
 #: The parts of Table L-1, and some older names for them, of which a film shows no chest. Spines,
 #: the shoulder girdle and the sternum are seen in films of their own.

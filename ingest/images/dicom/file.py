@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ingest.images.file_tree import MAX_BYTES
-from store.errors import BadImage
+from store import BadImage
 
 IMPLICIT, EXPLICIT, BIG_ENDIAN = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2"
 #: Groups that the first element of a film may have, file meta information among them.

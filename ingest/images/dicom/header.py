@@ -14,7 +14,7 @@ from ingest.images.dicom.body_parts import Choice, place_of, term_of
 from ingest.images.dicom.values import Notes, text
 from ingest.images.pixels import check_size
 from ingest.metadata import parse_age
-from store.errors import BadImage
+from store import BadImage
 
 MODALITIES = ("CR", "DX", "RF")
 #: What machines write for a modality of these.

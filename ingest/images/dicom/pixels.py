@@ -26,7 +26,7 @@ from ingest.images.dicom.file import (
     library,
 )
 from ingest.images.dicom.values import Notes, whole
-from store.errors import BadImage
+from store import BadImage
 
 #: The element of the pixels, little endian, as it begins.
 _PIXEL_DATA = b"\xe0\x7f\x10\x00"

@@ -28,7 +28,7 @@ from ingest.images.dicom.values import Notes, text
 from ingest.images.file_tree import open_plain
 from ingest.images.pixels import halved, large_alone
 from ingest.record import Pixels
-from store.errors import BadImage
+from store import BadImage
 
 #: Values of one pixel's three colours that differ by no more than this, of 255, are a grey that a
 #: lossy compression has been at.

@@ -26,7 +26,7 @@ from ingest.images.dicom.values import LookUp, Notes, decimal, look_up, number, 
 from ingest.images.pixels import counted, looked_up
 from ingest.images.tones import stretch, value_range
 from ingest.record import Pixels
-from store.errors import BadImage
+from store import BadImage
 
 _Values = npt.NDArray[np.float64]
 _FUNCTIONS = ("LINEAR", "LINEAR_EXACT", "SIGMOID")

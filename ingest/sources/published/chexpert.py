@@ -16,7 +16,7 @@ from ingest.images.file_tree import scan
 from ingest.sources.published.layout import Listing, age, check_splits, read_film, sheet, table
 from ingest.sources.source import Source
 from ingest.sources.tables import findings
-from store.errors import BadSource
+from store import BadSource
 
 NAME = "chexpert"
 FINDINGS = (

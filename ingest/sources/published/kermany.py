@@ -17,7 +17,7 @@ from ingest.record import Rejection
 from ingest.sources.file_listing import Described, file_source, source_of
 from ingest.sources.published.layout import check_splits
 from ingest.sources.source import Source
-from store.errors import BadSource
+from store import BadSource
 
 NAME = "kermany"
 _SPLITS = {"train": "train", "val": "val", "test": "test"}

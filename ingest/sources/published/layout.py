@@ -26,7 +26,7 @@ from ingest.sources.file_listing import (
 from ingest.sources.source import Source
 from ingest.sources.tables.csv_file import Sheet, read_sheet
 from ingest.sources.tables.matching import FileIndex, Matching
-from store.errors import BadSource, UsageError
+from store import BadSource, UsageError
 
 #: How many folders above the one that is pointed at are looked through for a table.
 _UP = 6

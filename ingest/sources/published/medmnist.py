@@ -14,7 +14,7 @@ from typing import Any
 
 from ingest.sources.published import npz
 from ingest.sources.source import Source, SourceUnavailable
-from store.errors import BadSource, UsageError
+from store import BadSource, UsageError
 
 SIZES = (28, 64, 128, 224)
 #: Seconds without an answer before a download is given up.

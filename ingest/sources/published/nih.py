@@ -17,7 +17,7 @@ from ingest.sources.published.layout import Listing, age, check_splits, read_fil
 from ingest.sources.source import Source
 from ingest.sources.tables import findings
 from ingest.sources.tables.csv_file import tidy
-from store.errors import BadSource
+from store import BadSource
 
 NAME = "nih-chestxray14"
 _COLUMNS = (

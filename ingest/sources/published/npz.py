@@ -20,7 +20,7 @@ import numpy.typing as npt
 from ingest import npy
 from ingest.images.pixels import pixels_digest
 from ingest.record import ImageRecord, Pixels
-from store.errors import BadSource, CxrError, UsageError
+from store import BadSource, CxrError, UsageError
 
 SPLITS = ("train", "val", "test")
 #: Larger arrays of images are streamed. ChestMNIST at 224 has 3.9 GB of them in one split.

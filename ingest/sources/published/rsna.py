@@ -16,7 +16,7 @@ from ingest.sources.published.layout import Listing, check_splits, read_film, sh
 from ingest.sources.source import Source
 from ingest.sources.tables import findings
 from ingest.sources.tables.matching import stem_of
-from store.errors import BadSource
+from store import BadSource
 
 NAME = "rsna-pneumonia"
 _LABELS = "stage_2_train_labels.csv"

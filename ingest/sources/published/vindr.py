@@ -19,7 +19,7 @@ from ingest.sources.published.layout import Listing, check_splits, read_film, sh
 from ingest.sources.source import Source
 from ingest.sources.tables import findings
 from ingest.sources.tables.findings import Findings
-from store.errors import BadSource
+from store import BadSource
 
 NAME = "vindr-cxr"
 _OWN = "annotations"  # PhysioNet's folder of tables, beside those of films

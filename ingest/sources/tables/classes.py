@@ -22,7 +22,7 @@ from ingest.sources.tables.findings import (
     state,
 )
 from ingest.sources.tables.headings import is_metadata
-from store.errors import UsageError
+from store import UsageError
 
 #: Headings made of these words alone name no finding: their 1 and 0 are classes without a name.
 _GENERIC = {

@@ -9,8 +9,7 @@ from typing import Any
 
 from ingest.record import METADATA, ImageFile, ImageRecord, Rejection
 from ingest.sources.source import Source
-from store.errors import BadRows, UsageError
-from store.table.custom_columns import name_of
+from store import BadRows, UsageError, name_of
 
 #: Columns of every row that may be cleared; ``labels`` clears all findings.
 CLEARABLE = ("labels", "split", "patient", "view", "sex", "age")

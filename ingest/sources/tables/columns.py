@@ -16,9 +16,7 @@ from ingest.sources.tables.csv_file import Sheet, listed
 from ingest.sources.tables.findings import BLANK, Findings
 from ingest.sources.tables.headings import is_metadata
 from ingest.sources.tables.matching import WAYS, FileIndex
-from store.errors import BadRows, BadSource, UsageError
-from store.schema import Value
-from store.table.custom_columns import LARGEST_INT, name_of
+from store import LARGEST_INT, BadRows, BadSource, UsageError, Value, name_of
 
 _TRUTH = {
     **dict.fromkeys(("true", "yes", "y"), True),

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from ingest.images.file_tree import open_plain
-from store.errors import BadImage, BadSource
+from store import BadImage, BadSource
 
 #: Largest table that is read, in bytes, unpacked.
 MAX_BYTES = 1 << 30

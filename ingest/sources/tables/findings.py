@@ -18,7 +18,7 @@ from functools import lru_cache
 from typing import Any, Literal
 
 from ingest.sources.tables import list_cell
-from store.errors import BadSource, UsageError
+from store import BadSource, UsageError
 
 UNCERTAIN_POLICIES = ("apart", "present", "absent")
 _WHOLE = re.compile(r"([+-]?)([0-9]{1,18})(?:\.0*)?", re.ASCII)

@@ -17,7 +17,7 @@ from ingest.sources.tables import headings
 from ingest.sources.tables.classes import check_names
 from ingest.sources.tables.csv_file import listed
 from ingest.sources.tables.findings import canonical
-from store.errors import BadSource, UsageError
+from store import BadSource, UsageError
 
 _MASKS = {
     *("mask", "masks", "segmentation", "segmentations", "seg", "segs", "segment", "segments"),

@@ -6,8 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from html import escape
 from typing import Any
 
-from ingest.job.journal import REJECTION, entries, mark_undone, rejections_file
-from ingest.sources.tables.csv_table import csv_bytes, rows_of
+from ingest import REJECTION, csv_bytes, entries, mark_undone, rejections_file, rows_of
 from store import Gallery, Undone
 from ui.dashboard.batches.inbox import is_inside, without_place
 

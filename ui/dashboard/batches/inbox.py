@@ -15,11 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from secrets import token_hex
 
-from ingest.images.decode import decode
-from ingest.images.dicom.file import is_dicom
-from ingest.images.pixels import pixels_digest
-from ingest.job.journal import state_folder
-from ingest.sources.tables.csv_table import csv_bytes
+from ingest import csv_bytes, decode, is_dicom, pixels_digest, state_folder
 from store import BadImage, Gallery, UsageError
 
 #: Most films in one drop, and most bytes: they pass through the server's memory.

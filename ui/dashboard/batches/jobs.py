@@ -18,7 +18,7 @@ from pathlib import Path
 from shutil import rmtree
 from typing import Any
 
-from ingest.job.journal import file_name, read_json, state_folder, write_json
+from ingest import file_name, read_json, state_folder, write_json
 from ui.dashboard.batches.inbox import inbox
 
 try:

@@ -17,7 +17,7 @@ from pathlib import Path
 from shutil import rmtree
 from typing import Any
 
-from ingest.job.journal import file_name, read_json, write_json
+from ingest import file_name, read_json, write_json
 from ui.dashboard import lifeline
 from ui.dashboard.batches import jobs
 from ui.dashboard.batches.inbox import inbox, without_place

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 import streamlit as st
 
-from ingest.sources.tables.csv_table import csv_bytes
+from ingest import csv_bytes
 from store import Gallery, Row
 from ui.dashboard.components import html
 from ui.dashboard.components.html import Labels, plain

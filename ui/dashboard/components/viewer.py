@@ -15,7 +15,7 @@ import numpy as np
 import streamlit as st
 
 if TYPE_CHECKING:
-    from ingest.encoders.patch_agreement import Agreement
+    from ingest import Agreement
 
 
 _HERE = Path(__file__).parent

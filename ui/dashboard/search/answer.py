@@ -10,8 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from store import Gallery, Hit, Row, UnknownId
-from store.gallery import refined_search
+from store import Gallery, Hit, Row, UnknownId, refined_search
 from ui.dashboard.search.state import Search, passes
 
 #: Two vectors this close are one: what is left is float32 rounding.

@@ -14,9 +14,8 @@ from typing import Any
 
 import streamlit as st
 
-from ingest.sources.tables.csv_table import csv_bytes
-from store import Gallery, Hit
-from store.search.relevance_feedback import Weights
+from ingest import csv_bytes
+from store import Gallery, Hit, Weights
 from ui.dashboard import shared
 from ui.dashboard.search.answer import Answer
 from ui.dashboard.search.ranges import column

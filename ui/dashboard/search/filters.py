@@ -7,8 +7,7 @@ from datetime import date
 
 import streamlit as st
 
-from store import Gallery
-from store.table.column_stats import Range
+from store import Gallery, Range
 from ui.dashboard import shared
 from ui.dashboard.components.html import plain
 from ui.dashboard.search import ranges, session

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from store import BadQuery
-from store.search.relevance_feedback import Weights, parse_weights
-from store.table.column_stats import Range
+from store import BadQuery, Range, Weights, parse_weights
 from ui.dashboard.search import ranges
 from ui.dashboard.search.ranges import AGE, OWN, Choice, Known, column
 from ui.dashboard.search.state import (

@@ -10,8 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import streamlit as st
 
-from store import CxrError, Gallery, PatchesUnsupported, Row, UnknownId
-from store.search.relevance_feedback import rocchio
+from store import CxrError, Gallery, PatchesUnsupported, Row, UnknownId, rocchio
 from ui.dashboard import shared
 from ui.dashboard.components.html import Labels, plain
 from ui.dashboard.components.viewer import Pane, viewer
@@ -20,7 +19,7 @@ from ui.dashboard.search.answer import Answer
 from ui.dashboard.search.state import Search
 
 if TYPE_CHECKING:
-    from ingest.encoders.patch_agreement import Agreement
+    from ingest import Agreement
 
 Vector = npt.NDArray[np.float32]
 

@@ -13,9 +13,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
-from store import BadFilter
-from store.table.column_stats import Range
-from store.table.filters import own_range, written
+from store import BadFilter, Range, own_range, written
 
 AGE = "age"
 #: Before the name of an own column, in links and among the filters of a search.

@@ -9,8 +9,7 @@ import numpy.typing as npt
 import streamlit as st
 
 from ingest.encoders import Encoder
-from store import BadQuery, CxrError, Gallery, UnknownId
-from store.search.relevance_feedback import WEIGHT_MAX, Weights
+from store import WEIGHT_MAX, BadQuery, CxrError, Gallery, UnknownId, Weights
 from ui import notices
 from ui.dashboard import layout, shared
 from ui.dashboard.components import html

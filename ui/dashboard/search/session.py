@@ -12,9 +12,7 @@ from typing import Any
 
 import streamlit as st
 
-from store import Gallery
-from store.search.relevance_feedback import Weights
-from store.table.column_stats import Range
+from store import Gallery, Range, Weights
 from ui.dashboard.search import link, ranges
 from ui.dashboard.search.link import cut, to_link
 from ui.dashboard.search.ranges import Choice, Known, column, said

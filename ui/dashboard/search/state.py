@@ -8,10 +8,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import numpy.typing as npt
 
-from store import Row, Where
-from store.search.relevance_feedback import Weights
-from store.table import filters as passing
-from store.table.filters import own_range
+from store import Row, Weights, Where, own_range
+from store import filters as passing
 from ui.dashboard.search.ranges import AGE, OWN, column
 
 #: How many hits a page has: least, most, and when nobody says.

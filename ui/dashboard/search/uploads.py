@@ -11,8 +11,8 @@ from typing import Any
 
 import streamlit as st
 
+from ingest import Pixels
 from ingest.encoders import Encoder
-from ingest.record import Pixels
 from store import BadImage, CxrError
 from ui.dashboard.search import link, session
 from ui.dashboard.search.state import Upload
@@ -95,8 +95,7 @@ def read(name: str, data: bytes, encoder: Encoder) -> Upload:
         BadImage: too large, or not an image.
         EncoderUnavailable: the model cannot be loaded.
     """
-    from ingest.images.decode import read_image
-    from ingest.images.pixels import pixels_digest, thumbnail
+    from ingest import pixels_digest, read_image, thumbnail
 
     if len(data) > FILE_MB << 20:
         raise BadImage("too_large", f"{len(data) >> 20} MB; at most {FILE_MB} MB")

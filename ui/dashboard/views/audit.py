@@ -7,11 +7,20 @@ from typing import Any, TypeVar
 
 import streamlit as st
 
-from ingest.encoders.baselines import pixel_vectors
-from store import BadQuery, Gallery
-from store.analysis import audit
-from store.analysis.audit import Doubt, Doubtful, Film, Glance, Group, Near, NearPair
-from store.schema import Progress
+from ingest import pixel_vectors
+from store import (
+    BadQuery,
+    Doubt,
+    Doubtful,
+    Film,
+    Gallery,
+    Glance,
+    Group,
+    Near,
+    NearPair,
+    Progress,
+    audit,
+)
 from ui import tables
 from ui.dashboard import background, shared
 from ui.dashboard.components import film_list, html

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from ingest.job.journal import read_status
+from ingest import read_status
 from store import CxrError, Gallery, StoreNotFound
 from ui.dashboard import shared, sign_in
 from ui.dashboard.batches import entries, form, jobs

@@ -8,8 +8,7 @@ from typing import Any
 import altair as alt
 import streamlit as st
 
-from store import BadQuery, CxrError, Gallery, NothingToMeasure
-from store.evaluation import per_query
+from store import BadQuery, CxrError, Gallery, NothingToMeasure, per_query
 from ui import tables
 from ui.dashboard import shared, studies
 from ui.dashboard.components import film_list, html

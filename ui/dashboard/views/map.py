@@ -8,8 +8,7 @@ from typing import Any
 
 import streamlit as st
 
-from store import BadQuery, CxrError, Gallery
-from store.analysis import projection
+from store import BadQuery, CxrError, Gallery, projection
 from ui import tables
 from ui.dashboard import map_points, shared
 from ui.dashboard.components import film_list, html, scatter
