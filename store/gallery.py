@@ -47,9 +47,12 @@ class Catalogue(Following):
     """The part of Gallery that looks up, counts and checks."""
 
     def rows(self, ids: Iterable[str]) -> dict[str, Row]:
-        """Metadata of the rows that are stored now, by id; unknown ids are left out."""
-        self._live.checkout_latest()
-        return lance.rows_by_id(self._live, ids)
+        """Metadata of the rows that are stored now, by id; unknown ids are left out.
+
+        Of a pinned reader, those of its version, as with all that follows.
+        """
+        wanted = list(ids)
+        return self._look_up(lambda table: lance.rows_by_id(table, wanted))
 
     def known(self, ids: Iterable[str]) -> dict[str, tuple[bytes, str]]:
         """(sha256, encoder fingerprint) of the rows that are stored now: what may be skipped."""
@@ -65,9 +68,8 @@ class Catalogue(Following):
             prefix: what stands before the path below it in ids; ``None`` where ids are not made of
                 paths.
         """
-        self._live.checkout_latest()
         names = ["id", "source", "sha256"]
-        for part in lance.scan_batches(self._live, names, filters.elsewhere(place, prefix)):
+        for part in lance.scan_batches(self.table, names, filters.elsewhere(place, prefix)):
             yield from zip(*(part[name].to_pylist() for name in names), strict=True)
 
     def holding(self, digests: Iterable[bytes]) -> dict[bytes, list[str]]:
@@ -76,9 +78,9 @@ class Catalogue(Following):
         Args:
             digests: 32 bytes each; those that no row has are left out.
         """
-        self._live.checkout_latest()
+        wanted = list(digests)
         found: dict[bytes, list[str]] = {}
-        for digest, id_ in lance.by_digest(self._live, digests):
+        for digest, id_ in self._look_up(lambda table: list(lance.by_digest(table, wanted))):
             found.setdefault(digest, []).append(id_)
         return {digest: sorted(ids) for digest, ids in found.items()}
 
@@ -105,8 +107,7 @@ class Catalogue(Following):
     def columns(self) -> dict[str, str]:
         """The user's own columns: name to ``int``, ``float``, ``bool``, ``string`` or ``date``."""
         if self._answerer is None:  # the schema is no reason to load vectors
-            self._live.checkout_latest()
-            return custom_columns.kinds(self._live.schema)
+            return custom_columns.kinds(self.table.schema)
         return self._answer(lambda now: custom_columns.kinds(now.handle.schema))
 
     def facets(self, where: Where | None = None) -> dict[str, dict[str, int]]:
@@ -148,10 +149,10 @@ class Catalogue(Following):
             One sentence for each thing that is wrong, with ids; none when all is sound.
         """
         try:
-            self.refresh()
+            if not self._pinned:
+                self.refresh()
         except StoreDamaged as error:
-            self._live.checkout_latest()
-            return problems(self._live, self.stamp.dimension) or [str(error)]
+            return problems(self.table, self.stamp.dimension) or [str(error)]
         now = self._now()
         return problems(now.handle, self.stamp.dimension, now.mirror)
 
@@ -161,9 +162,11 @@ class Catalogue(Following):
 
     def stats(self) -> dict[str, Any]:
         """What is in the store, as the command line prints it."""
-        self.refresh()
+        if not self._pinned:
+            self.refresh()
         facets = self.facets()
-        fragments, size = lance.size(self.uri, self._live)
+        table = self.table
+        fragments, size = lance.size(self.uri, table)
         return {
             **self.describe(),
             "labels": facets["labels"],
@@ -172,8 +175,8 @@ class Catalogue(Following):
             "columns": self.columns(),
             "splits": facets["split"],
             "datasets": facets["dataset"],
-            "pixel_readers": self._pixel_readers(),
-            "table_version": int(self._live.version),
+            "pixel_readers": _pixel_readers(table),
+            "table_version": int(table.version),
             "mirror_version": self.table_version,
             "fragments": fragments,
             "bytes": size,
@@ -181,14 +184,15 @@ class Catalogue(Following):
             "search": self._now().searching,
         }
 
-    def _pixel_readers(self) -> dict[str, int]:
-        """Rows by the version of what made their pixels; without those that had none."""
-        name = rows.READER.name
-        if name not in self._live.schema.names:
-            first = int(self._live.count_rows())
-            return {"1": first} if first else {}
-        counts = rows.reader_counts(lance.scan(self._live, [name])[name])
-        return {str(version): count for version, count in counts.items() if version}
+
+def _pixel_readers(table: Any) -> dict[str, int]:
+    """Rows by the version of what made their pixels; without those that had none."""
+    name = rows.READER.name
+    if name not in table.schema.names:
+        first = int(table.count_rows())
+        return {"1": first} if first else {}
+    counts = rows.reader_counts(lance.scan(table, [name])[name])
+    return {str(version): count for version, count in counts.items() if version}
 
 
 def _check_ids(ids: Sequence[str]) -> None:

@@ -27,6 +27,7 @@ class Following:
         self._lock = threading.RLock()
         self._answerer: Answerer | None = None
         self._lease: maintenance.Lease | None = None
+        self._pinned = False
 
     def refresh(self) -> bool:
         """Follow the table: load its newest version if it moved. Cheap when nothing changed.
@@ -67,7 +68,20 @@ class Following:
         self._now()
         reader = copy.copy(self)
         reader._lease = None
+        reader._pinned = True
         return reader
+
+    @property
+    def table(self) -> Any:
+        """The LanceDB table at its newest version; of a pinned reader, at the version it reads."""
+        if self._pinned:
+            return self._now().handle
+        self._live.checkout_latest()
+        return self._live
+
+    def _look_up(self, ask: Callable[[Any], T]) -> T:
+        """Ask ``table``, for which no vectors need to be in memory."""
+        return self._answer(lambda _: ask(self.table)) if self._pinned else ask(self.table)
 
     @property
     def state(self) -> tuple[str, int, str]:
