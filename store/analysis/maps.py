@@ -21,10 +21,9 @@ from store import files
 from store.analysis import projection
 from store.analysis.projection import Plane
 from store.errors import BadQuery, StoreUnwritable, UsageError
-from store.gallery import over_mirror
-from store.mirror import snapshot
 from store.mirror.snapshot import Snapshot
 from store.schema import Integers, Progress, Vectors
+from store.search import exact
 from store.table import local, rows
 
 if TYPE_CHECKING:
@@ -91,7 +90,7 @@ def make(
         gallery: with rows; it is refreshed first.
         method: ``pca`` (exact, at once) or ``umap`` (needs umap-learn).
         seed: of UMAP.
-        progress: told about rows whose nearest other row is known, done and in all.
+        progress: called with rows whose nearest other row is known, done and in all.
         neighbours: also find every row's nearest other one, which compares all with all.
 
     Raises:
@@ -104,7 +103,7 @@ def make(
     gallery.refresh()
 
     def ask(now: Snapshot) -> Map:
-        order = snapshot.by_id(now)
+        order = now.by_id
         vectors = np.ascontiguousarray(now.vectors[order])
         plane = None
         if method == projection.PCA:
@@ -114,7 +113,7 @@ def make(
             places = projection.umap(vectors, seed)
         nearest = np.full(len(order), np.nan, np.float32)
         if neighbours:
-            nearest = projection.nearest_cosine(now.vectors, progress, now)[order]
+            nearest = exact.nearest_cosines(now, progress)[order]
         ids = [now.ids[place] for place in order]
         found = Map(
             method,
@@ -128,7 +127,7 @@ def make(
         _save(gallery, now, found, plane, rows.checksums(vectors))
         return found
 
-    return over_mirror(gallery, "a map", ask)
+    return gallery.read_mirror("a map", ask)
 
 
 def kept(gallery: Gallery) -> list[str]:
@@ -137,7 +136,7 @@ def kept(gallery: Gallery) -> list[str]:
     def ask(now: Snapshot) -> list[str]:
         return [method for method in projection.METHODS if _usable(gallery, now, method)]
 
-    return over_mirror(gallery, "a map", ask)
+    return gallery.read_mirror("a map", ask)
 
 
 def load(gallery: Gallery, method: str) -> Map | None:
@@ -154,7 +153,7 @@ def load(gallery: Gallery, method: str) -> Map | None:
         saved = _usable(gallery, now, method)
         return None if saved is None else _follow(now, *saved, method)
 
-    return over_mirror(gallery, "a map", ask)
+    return gallery.read_mirror("a map", ask)
 
 
 def view(gallery: Gallery, method: str = projection.PCA) -> tuple[Map, pa.Table]:
@@ -172,8 +171,8 @@ def view(gallery: Gallery, method: str = projection.PCA) -> tuple[Map, pa.Table]
             raise BadQuery(
                 f"no {method} map of {gallery.uri}; make one with: cxr map --method {method}"
             )
-        order = snapshot.by_id(now)
-        columns = snapshot.read(now, ["id", *snapshot.names(now)]).take(order)
+        order = now.by_id
+        columns = now.columns(["id", *now.column_names]).take(order)
         if saved is not None:
             return _follow(now, *saved, method), columns
         vectors = np.ascontiguousarray(now.vectors[order])
@@ -183,7 +182,7 @@ def view(gallery: Gallery, method: str = projection.PCA) -> tuple[Map, pa.Table]
         places = plane.place(vectors)
         return Map(method, ids, places, unknown, None, plane.explained, now.version), columns
 
-    return over_mirror(gallery, "a map", ask)
+    return gallery.read_mirror("a map", ask)
 
 
 def _usable(gallery: Gallery, now: Snapshot, method: str) -> tuple[pa.Table, dict[str, Any]] | None:
@@ -195,7 +194,7 @@ def _usable(gallery: Gallery, now: Snapshot, method: str) -> tuple[pa.Table, dic
 
 
 def _follow(now: Snapshot, points: pa.Table, about: dict[str, Any], method: str) -> Map:
-    order = snapshot.by_id(now)
+    order = now.by_id
     vectors = np.ascontiguousarray(now.vectors[order])
     ids = [now.ids[place] for place in order]
     before = {id_: place for place, id_ in enumerate(points["id"].to_pylist())}
@@ -248,7 +247,7 @@ def changed(gallery: Gallery, method: str) -> float:
         except OSError:
             return 0.0
 
-    return over_mirror(gallery, "a map", ask)
+    return gallery.read_mirror("a map", ask)
 
 
 def _save(gallery: Gallery, now: Snapshot, found: Map, plane: Plane | None, crc: Any) -> None:
@@ -292,7 +291,7 @@ def _read(file: Path) -> tuple[pa.Table, dict[str, Any]] | None:
         points = pa.ipc.open_file(pa.BufferReader(file.read_bytes())).read_all()
         about = json.loads(points.schema.metadata[_KEY])
         columns = {"id", "crc32", "x", "y", "nearest"} <= set(points.column_names)
-        told = {"uuid", "version", "fingerprint", "seed", "plane"} <= set(about)
-        if about["format"] == _FORMAT and columns and told:
+        keys = {"uuid", "version", "fingerprint", "seed", "plane"} <= set(about)
+        if about["format"] == _FORMAT and columns and keys:
             return points, about
     return None

@@ -1,4 +1,4 @@
-"""Exact answers from shards on a cluster: a mirror in parts that need not fit one machine.
+"""Exact search over shards on a cluster: a mirror in parts that need not fit one machine.
 
 Vectors never come here: shards read the table themselves, and answer with ids and scores.
 """
@@ -17,10 +17,12 @@ from store.cluster import connection
 from store.cluster.shard import Identity, Neighbours, Shard
 from store.errors import ClusterUnavailable, CxrError, StoreDamaged, UsageError
 from store.schema import Hit, Vectors
-from store.search.base import Answerer, Remake, Spread
-from store.search.table_reader import Tabled
+from store.search.base import Remake, Searcher, Spread
+from store.search.table_reader import TableReader
 from store.table import lance
 from store.table.filters import Where
+
+log = logging.getLogger("store")
 
 ON_LOST = ("wait", "partial")
 #: Seconds in which a shard must answer, and in which a lost one must be back.
@@ -29,6 +31,10 @@ _ANSWER, _REBUILD = 60.0, 1800.0
 _PAUSE = 0.2
 #: Searches that one shard works at, beside loading.
 _AT_ONCE = 8
+#: Seconds that a caller waits for a new version; after that it goes on with the one it has.
+_MOMENT = 1.0
+#: Seconds that a version stays in the shards after another took its place, for running searches.
+_GRACE = 5.0
 
 
 class Shards:
@@ -186,7 +192,7 @@ class Shards:
         return None
 
     def pids(self) -> list[int]:
-        """Their processes, for who wants to see how they fare."""
+        """Process ids of the actors."""
         return [int(pid) for pid in self._ray.get([one.pid.remote() for one in self._actors])]
 
     def versions(self) -> list[list[int]]:
@@ -199,25 +205,17 @@ class Shards:
             self._ray.kill(actor)
 
 
-log = logging.getLogger("store")
-
-#: Seconds that a caller waits for a new version; after that it goes on with the one it has.
-_MOMENT = 1.0
-#: Seconds that a version stays in the shards after another took its place, for who is asking it.
-_GRACE = 5.0
-
-
-class Sharded(Tabled):
-    """One version, held by all shards; see Answerer."""
+class ShardedSearcher(TableReader):
+    """One version, held by all shards; see Searcher."""
 
     def __init__(self, handle: Any, identity: Identity, shards: Shards) -> None:
         super().__init__(handle, identity[2])
         self.identity = identity
         self._shards = shards
-        self._told = threading.local()
+        self._last = threading.local()
 
     @property
-    def searching(self) -> dict[str, Any]:
+    def index_facts(self) -> dict[str, Any]:
         """The shards' indexes together, in memory elsewhere."""
         dimension = self.handle.schema.field("embedding").type.list_size
         return {"index": "IndexFlatIP", "bytes": 4 * self.count * dimension, "second": None}
@@ -225,28 +223,28 @@ class Sharded(Tabled):
     def search(
         self, queries: Vectors, k: int, where: Where | None, exclude: Sequence[str]
     ) -> list[list[Hit]]:
-        """Hits per query: exact over the shards that answered, which ``manner`` tells."""
+        """Hits per query: exact over the shards that answered, which ``caveats`` names."""
         found = self._shards.ask(self.identity, queries, k, where, exclude)
-        self._told.missing = sorted(set(range(len(self._shards))) - set(found))
+        self._last.missing = sorted(set(range(len(self._shards))) - set(found))
         answers = [found[number] for number in sorted(found)]
         return self.hits([merge([one[q] for one in answers], k) for q in range(len(queries))])
 
     @property
-    def manner(self) -> dict[str, Any]:
-        """How many shards; and what this thread's last answer, or the next one, is only part of."""
-        missing = getattr(self._told, "missing", [])
+    def caveats(self) -> dict[str, Any]:
+        """How many shards; and those that this thread's last answer, or its next, is without."""
+        missing = getattr(self._last, "missing", [])
         if not missing and self._shards.on_lost == "partial":
             missing = self._shards.lost()
-        told: dict[str, Any] = {"shards": len(self._shards)}
+        found: dict[str, Any] = {"shards": len(self._shards)}
         if missing:
             rows = self._shards.rows
-            told["partial"] = {
+            found["partial"] = {
                 "shards": len(rows),
                 "missing": missing,
                 "rows": sum(rows),
                 "searched": sum(rows) - sum(rows[number] for number in missing),
             }
-        return told
+        return found
 
 
 def merge(found: Sequence[Neighbours], k: int) -> tuple[list[int], list[float]]:
@@ -260,30 +258,30 @@ def merge(found: Sequence[Neighbours], k: int) -> tuple[list[int], list[float]]:
     return row_ids[order].tolist(), scores[order].tolist()
 
 
-class ShardedManner:
+class ShardedBackend:
     """Shards follow the table: a new version is loaded beside the old one, then takes its place."""
 
     def __init__(self, uri: str, dimension: int, spread: Spread) -> None:
-        self._shards = Shards(uri, dimension, spread)
+        self.shards = Shards(uri, dimension, spread)
         self._lock = threading.Lock()
         self._busy = False
         self._later: threading.Timer | None = None
 
-    def follow(self, before: Answerer | None, handle: Any, remake: Remake) -> Answerer:
-        """See Manner. What takes longer than a moment comes into place when it is ready."""
-        if not isinstance(before, Sharded):
-            return self._loaded(handle)
+    def follow(self, before: Searcher | None, handle: Any, token: str, remake: Remake) -> Searcher:
+        """See Backend. What takes longer than a moment comes into place when it is ready."""
+        if not isinstance(before, ShardedSearcher):
+            return self._loaded(handle, token)
         with self._lock:
             if self._busy:
                 return before
             self._busy = True
         done = threading.Event()
-        made: list[Sharded | Exception] = []
+        made: list[ShardedSearcher | Exception] = []
         late = False
 
         def work() -> None:
             try:
-                made.append(self._loaded(handle))
+                made.append(self._loaded(handle, token))
             except Exception as error:
                 made.append(error)
             with self._lock:
@@ -306,24 +304,24 @@ class ShardedManner:
             raise made[0]
         return made[0]
 
-    def _loaded(self, handle: Any) -> Sharded:
+    def _loaded(self, handle: Any, token: str) -> ShardedSearcher:
         version = int(handle.version)
-        identity = (lance.uuid_of(handle), version, lance.token(handle, version) or "")
-        answerer, before = Sharded(handle, identity, self._shards), self._shards.current
-        rows = self._shards.load(identity)
-        if rows != answerer.count:
+        identity = (lance.uuid_of(handle), version, token)
+        searcher, before = ShardedSearcher(handle, identity, self.shards), self.shards.current
+        rows = self.shards.load(identity)
+        if rows != searcher.count:
             raise StoreDamaged(
-                f"version {version} of the gallery counts {answerer.count} rows, but its shards "
+                f"version {version} of the gallery counts {searcher.count} rows, but its shards "
                 f"found {rows}; run: cxr check"
             )
         if before is not None:
-            self._later = threading.Timer(_GRACE, self._shards.keep, [identity])
+            self._later = threading.Timer(_GRACE, self.shards.keep, [identity])
             self._later.daemon = True
             self._later.start()
-        return answerer
+        return searcher
 
     def close(self) -> None:
         """End the shards."""
         if self._later is not None:
             self._later.cancel()
-        self._shards.close()
+        self.shards.close()

@@ -66,7 +66,7 @@ _BOUNDED, _WIDE, _SETTLED = 1 / 16, 8, 0.9
 #: Queries are no rows: how far those that are measured with lie beside one.
 _BESIDE = 0.3
 _PIECE = 8192
-#: Directions come from so many rows.
+#: Rows from which directions are learnt.
 _LEARNT = 65_536
 
 

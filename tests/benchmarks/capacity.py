@@ -74,13 +74,13 @@ def measure(rows: int, dimension: int, films: Path) -> Costs:
         gallery = filled(f"{folder}/store", rows, dimension)
         gallery.optimize()
         gallery.refresh()
-        now = gallery._current()
+        now = gallery.searcher
         now.find([now.ids[0]])
         held = now.vectors.nbytes + now.keys.nbytes + now.row_ids.nbytes + now.changed_at.nbytes
         held += sum(part.nbytes for part in now.by_row_id) + now._by_id.nbytes
         # The second index that a large gallery gets once it is asked often, with its lengths left.
         held += int(1.07 * now.vectors.nbytes)
-        on_disk = gallery._live.stats()["total_bytes"]
+        on_disk = gallery.table.stats()["total_bytes"]
         new = rows_of(2000, dimension, 10**7)
         commit = seconds(lambda: gallery.upsert(new)) / len(new)
         queries = random_vectors(64, 1, dimension)

@@ -94,8 +94,8 @@ def search(folder: Path, rows: int, dimension: int) -> None:
         print(f"  top {k} of 64 queries, ids and scores equal to the bit: {equal}")
         assert equal
     two = galleries["2 shards"]
-    manner: Any = two._manner
-    kill(manner._shards.pids()[0])
+    backend: Any = two.backend
+    kill(backend.shards.pids()[0])
     begin = time.perf_counter()
     assert told(two, queries, 10) == told(one, queries, 10)
     line("a search that waits for a killed shard to be rebuilt", time.perf_counter() - begin)

@@ -71,7 +71,7 @@ class Child:
 
 def asked_often(gallery: Gallery) -> Snapshot:
     """The snapshot, once it has its second index and its metadata in memory, as a dashboard has."""
-    now = gallery._current()
+    now = gallery.searcher
     query = random_vectors(1, 7, gallery.stamp.dimension)
     for _ in range(max(second_index.ASKED, snapshot.asked_often(now.count)) + 1):
         gallery.search(query, K)

@@ -11,7 +11,6 @@ import pytest
 
 from store import BadQuery, Gallery, UnknownId, UsageError, Where
 from store.search import lance_index
-from store.search.out_of_distribution import nearness
 from tests.store.rows import STAMP, make_rows, random_vectors, unit
 
 ROWS, DIMENSION = 3000, 32
@@ -75,8 +74,8 @@ def test_recall_is_what_was_measured_and_scores_are_exact(uri: str) -> None:
 def test_it_holds_no_vectors(uri: str) -> None:
     index = Gallery.open(uri, index="lance")
     index.search(films(1, seed=3), 5)
-    assert index._now().mirror is None
-    assert not any(isinstance(value, np.ndarray) for value in vars(index._now()).values())
+    assert not index.in_memory
+    assert not any(isinstance(value, np.ndarray) for value in vars(index.searcher).values())
 
 
 def test_filters_hold_exactly_and_leave_k_hits(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -115,7 +114,7 @@ def test_what_is_looked_up_is_the_same(uri: str) -> None:
     assert index.ids(where) == exact.ids(where)
     assert index.thumbnails(some) == exact.thumbnails(some)
     assert index.row("set/test/4").labels == exact.row("set/test/4").labels
-    left, right = (nearness(one, films(1, seed=8))[0] for one in (index, exact))
+    left, right = (one.nearness(films(1, seed=8))[0] for one in (index, exact))
     assert (left.cosine, left.percentile, left.rows) == (
         right.cosine,
         right.percentile,

@@ -12,6 +12,7 @@ from matplotlib.path import Path as Outline
 
 from store import BadQuery, EncoderStamp, Gallery, Row, UsageError
 from store.analysis import maps, projection
+from store.search import exact
 
 STAMP = EncoderStamp("test", "f" * 64, 8)
 
@@ -62,8 +63,8 @@ def test_nearest_cosine_leaves_the_row_itself_out():
     rows = cloud(300)
     products = rows @ rows.T
     np.fill_diagonal(products, -2)
-    assert np.allclose(projection.nearest_cosine(rows), products.max(axis=1), atol=1e-6)
-    assert np.isnan(projection.nearest_cosine(rows[:1])).all()
+    assert np.allclose(exact.nearest_cosines(exact.Rows.of(rows)), products.max(axis=1), atol=1e-6)
+    assert np.isnan(exact.nearest_cosines(exact.Rows.of(rows[:1]))).all()
 
 
 def test_too_few_rows_and_unknown_methods_are_refused(tmp_path):

@@ -144,11 +144,11 @@ def test_made_again_by_another_encoder_is_refused(gallery: Gallery) -> None:
 def test_the_snapshot_equals_the_table(gallery: Gallery) -> None:
     gallery.upsert(make_rows(random_vectors(35, seed=2)))
     gallery.refresh()
-    snapshot = gallery._current()
+    snapshot = gallery.searcher
     assert snapshot is not None
     stored = {
         row["id"]: row["embedding"]
-        for row in gallery._live.search().select(["id", "embedding"]).limit(None).to_list()
+        for row in gallery.table.search().select(["id", "embedding"]).limit(None).to_list()
     }
     assert stored.keys() == set(snapshot.ids)
     np.testing.assert_array_equal(

@@ -320,7 +320,7 @@ def test_the_second_opening_reads_what_changed(uri: str, proxy: Proxy, tmp_path:
     third_gallery, third = open_and_ask()
     assert third < whole / 10
     assert len(third_gallery) == 4000
-    by_id = dict(zip(third_gallery._current().ids, third_gallery._current().vectors, strict=True))
+    by_id = dict(zip(third_gallery.searcher.ids, third_gallery.searcher.vectors, strict=True))
     np.testing.assert_array_equal(by_id["new/3"], vectors[3993])
     shutil.rmtree(tmp_path / "cache")
     _, without = open_and_ask()

@@ -45,7 +45,7 @@ def answers(gallery: Gallery) -> list[tuple[str, float]]:
 def test_a_saved_mirror_answers_the_same(kept: Gallery) -> None:
     again = Gallery.open(kept.uri)
     assert answers(again) == answers(kept)
-    now = again._current()
+    now = again.searcher
     assert type(now.index).__name__ == "IndexFlatIP"
     assert not now.index.codes.is_owned and not now.vectors.flags.writeable  # mapped, not read
     [path] = disk_cache.folder_of(kept.uri).glob("*.vectors")
@@ -72,7 +72,7 @@ def test_a_damaged_saved_mirror_is_never_believed(kept: Gallery, name: str, how:
     again.refresh()
     if (name, how) == ("*.vectors", "flipped"):
         for _ in range(200):  # found by the digest, behind the first answers
-            if again._current().vectors.flags.writeable:  # no longer the mapped file
+            if again.searcher.vectors.flags.writeable:  # no longer the mapped file
                 break
             time.sleep(0.02)
     assert answers(again) == expected
@@ -84,7 +84,7 @@ def test_a_saved_mirror_of_another_table_is_not_taken(kept: Gallery, tmp_path: P
     (tmp_path / "other" / "_cxr" / "mirror").mkdir(parents=True)
     for path in disk_cache.folder_of(kept.uri).iterdir():
         (disk_cache.folder_of(other.uri) / path.name).write_bytes(path.read_bytes())
-    assert disk_cache.load(other.uri, other._live, STAMP.dimension) is None
+    assert disk_cache.load(other.uri, other.table, STAMP.dimension) is None
 
 
 def at_once(work: Callable[[int], object], threads: int = 4) -> None:
@@ -122,7 +122,7 @@ def test_threads_that_replace_one_file_at_once(tmp_path: Path) -> None:
 
 
 def test_threads_that_save_one_mirror_at_once(kept: Gallery) -> None:
-    expected, snapshot = answers(kept), kept._current()
+    expected, snapshot = answers(kept), kept.searcher
     dead = disk_cache.folder_of(kept.uri) / "mirror.json.0.tmp"
     dead.write_bytes(b"what a killed saver left")
 
@@ -132,7 +132,7 @@ def test_threads_that_save_one_mirror_at_once(kept: Gallery) -> None:
 
     at_once(save)
     assert not disk_cache.damaged(kept.uri)
-    found = disk_cache.load(kept.uri, kept._live, STAMP.dimension)
+    found = disk_cache.load(kept.uri, kept.table, STAMP.dimension)
     assert found is not None
     assert (found.vectors == snapshot.vectors).all()
     assert sorted(path.suffix for path in disk_cache.folder_of(kept.uri).iterdir()) == [
@@ -156,11 +156,11 @@ def test_a_saver_whose_files_were_cleared_away_does_not_fail(
         raise FileNotFoundError(str(path))
 
     monkeypatch.setattr(local, "write_whole", cleared)
-    disk_cache.save(kept.uri, kept._current())
+    disk_cache.save(kept.uri, kept.searcher)
     monkeypatch.setattr(local, "write_whole", whole)
-    assert disk_cache.load(kept.uri, kept._live, STAMP.dimension) is None  # rebuilt, never half
-    disk_cache.save(kept.uri, kept._current())
-    assert disk_cache.load(kept.uri, kept._live, STAMP.dimension) is not None
+    assert disk_cache.load(kept.uri, kept.table, STAMP.dimension) is None  # rebuilt, never half
+    disk_cache.save(kept.uri, kept.searcher)
+    assert disk_cache.load(kept.uri, kept.table, STAMP.dimension) is not None
 
 
 def test_a_mirror_of_an_earlier_build_is_built_anew_without_a_word(
@@ -170,7 +170,7 @@ def test_a_mirror_of_an_earlier_build_is_built_anew_without_a_word(
     told = json.loads((folder / "mirror.json").read_bytes())
     [path] = folder.glob("*.vectors")
     header = bytes(64)  # its vectors began at byte 64, behind a header that was not read by name
-    path.write_bytes(header + kept._current().vectors.tobytes())
+    path.write_bytes(header + kept.searcher.vectors.tobytes())
     told |= {"format": 1, "vectors": {**told["vectors"], "bytes": path.stat().st_size}}
     (folder / "mirror.json").write_text(json.dumps(told))
     assert answers(Gallery.open(kept.uri)) == expected

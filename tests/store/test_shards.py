@@ -55,8 +55,8 @@ def test_what_is_held_needs_no_shard(two: tuple[Gallery, Gallery]) -> None:
 
 
 def pids(gallery: Gallery) -> list[int]:
-    manner: Any = gallery._manner
-    return list(manner._shards.pids())
+    backend: Any = gallery.backend
+    return list(backend.shards.pids())
 
 
 def test_answers_are_those_of_one_machine(two: tuple[Gallery, Gallery]) -> None:
@@ -127,7 +127,7 @@ def test_or_answers_say_that_they_are_partial(two: tuple[Gallery, Gallery]) -> N
     found = shards.search(queries, 12)
     said = shards.describe()["partial"]
     rows = one.search(queries, ROWS)
-    held = own(np.asarray(one._now().row_ids_of(one.ids())), 0, 2)
+    held = own(np.asarray(one.searcher.row_ids_of(one.ids())), 0, 2)
     assert said == {"shards": 2, "missing": [1], "rows": ROWS, "searched": int(held.sum())}
     mine = {id_ for id_, here in zip(one.ids(), held, strict=True) if here}
     assert [[hit.row.id for hit in row] for row in found] == [
@@ -161,9 +161,9 @@ def test_new_versions_are_followed(
         queries = np.concatenate([random_vectors(4, step), random_vectors(2, 20 + step)])
         assert told(shards.search(queries, 50)) == told(one.search(queries, 50))
     assert shards.table_version > before and len(shards) == len(one) == ROWS + 117
-    manner: Any = shards._manner
+    backend: Any = shards.backend
     # Older ones are forgotten, if not at once.
-    eventually(lambda: manner._shards.versions() == [[shards.table_version]] * 2)
+    eventually(lambda: backend.shards.versions() == [[shards.table_version]] * 2)
 
 
 def test_nobody_waits_for_a_new_version(

@@ -64,7 +64,7 @@ def apply(gallery: Gallery, batch: int) -> None:
         gallery.upsert(rows_of(batch))
     if batch % 5 == 4:
         gallery.refresh()
-        disk_cache.save(gallery.uri, gallery._current())
+        disk_cache.save(gallery.uri, gallery.searcher)
     if batch % 9 == 8:
         gallery.optimize()
 
@@ -84,7 +84,7 @@ def held(gallery: Gallery) -> State:
     """What a store holds; fails when anything in it is not whole."""
     assert gallery.check() == []
     gallery.refresh()
-    snapshot = gallery._current()
+    snapshot = gallery.searcher
     rows = gallery.rows(snapshot.ids)
     state = {id_: int(rows[id_].labels[0]) for id_ in snapshot.ids}
     for id_, vector in zip(snapshot.ids, snapshot.vectors, strict=True):

@@ -68,8 +68,8 @@ def test_a_lost_shard_is_said(
     monkeypatch.setenv("CXR_ON_LOST", "partial")
     gallery = open_gallery(str(tmp_path / "store"))
     assert manner(gallery.describe()) is None
-    holder: Any = gallery._manner
-    shards, gate = holder._shards, tmp_path / "gate"
+    backend: Any = gallery.backend
+    shards, gate = backend.shards, tmp_path / "gate"
 
     @ray.remote(num_cpus=0)
     def held(identity: Any) -> Any:

@@ -10,7 +10,7 @@ from typing import Any
 import streamlit as st
 
 from ingest import BASELINES
-from store import ByQuery, Comparison, Gallery, compare, in_memory, measure, of_gallery
+from store import ByQuery, Comparison, Gallery, compare
 from ui.dashboard import background, shared
 from ui.report.published_results import Peer
 
@@ -55,7 +55,7 @@ class Question:
 
 def by_search(of: Gallery) -> bool:
     """Whether queries are searched one by one: no mAP, no raw-pixel floor, nothing by query."""
-    return not in_memory(of)
+    return not of.in_memory
 
 
 def known(of: Gallery, asked: Question) -> bool:
@@ -74,8 +74,7 @@ def evaluation(of: Gallery, asked: Question) -> dict[str, Any]:
     return background.result(
         ("evaluation", shared.key(of), asked),
         "Every query asks the gallery",
-        lambda told: measure(
-            of,
+        lambda told: of.evaluate(
             asked.protocol,
             asked.depths,
             **asked._sides,
@@ -91,7 +90,7 @@ def by_query(of: Gallery, asked: Question) -> ByQuery:
     return background.result(
         ("by query", shared.key(of), asked),
         "Query by query",
-        lambda told: of_gallery(of, asked.protocol, asked.depths, **asked._sides, progress=told),
+        lambda told: of.by_query(asked.protocol, asked.depths, **asked._sides, progress=told),
     )
 
 
