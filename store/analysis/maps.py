@@ -1,4 +1,4 @@
-"""Maps of a gallery in the plane, kept where its mirror is: a cache that may be deleted any time.
+"""Maps of a gallery in the plane, kept where its mirror is: a cache that may be deleted.
 
 A map is one Arrow file per method: of every row its id, the checksum of its vector and its place.
 Which rows it still describes is decided by id and checksum, so a correction of a label or another
@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -103,31 +103,25 @@ def make(
     gallery.refresh()
 
     def ask(now: Snapshot) -> Map:
-        order = now.by_id
-        vectors = np.ascontiguousarray(now.vectors[order])
-        plane = None
-        if method == projection.PCA:
-            plane = projection.pca(vectors)
-            places = plane.place(vectors)
-        else:
-            places = projection.umap(vectors, seed)
-        nearest = np.full(len(order), np.nan, np.float32)
+        found, plane, vectors = _laid_out(now, method, seed)
         if neighbours:
-            nearest = exact.nearest_cosines(now, progress)[order]
-        ids = [now.ids[place] for place in order]
-        found = Map(
-            method,
-            ids,
-            places,
-            nearest,
-            None if plane else seed,
-            plane.explained if plane else None,
-            now.version,
-        )
+            found = replace(found, nearest=exact.nearest_cosines(now, progress)[now.by_id])
         _save(gallery, now, found, plane, rows.checksums(vectors))
         return found
 
     return gallery.read_mirror("a map", ask)
+
+
+def _laid_out(now: Snapshot, method: str, seed: int = 0) -> tuple[Map, Plane | None, Vectors]:
+    """A fresh map without nearest cosines, its plane if by PCA, and the vectors in its order."""
+    vectors = np.ascontiguousarray(now.vectors[now.by_id])
+    plane = projection.pca(vectors) if method == projection.PCA else None
+    places = plane.place(vectors) if plane else projection.umap(vectors, seed)
+    ids = now.keys.take(pa.array(now.by_id)).to_pylist()
+    unknown = np.full(len(ids), np.nan, np.float32)
+    explained = plane.explained if plane else None
+    made = Map(method, ids, places, unknown, None if plane else seed, explained, now.version)
+    return made, plane, vectors
 
 
 def kept(gallery: Gallery) -> list[str]:
@@ -139,27 +133,12 @@ def kept(gallery: Gallery) -> list[str]:
     return gallery.read_mirror("a map", ask)
 
 
-def load(gallery: Gallery, method: str) -> Map | None:
-    """The map that was kept, brought up to the gallery as it is now.
-
-    Rows that came since, or got another vector, are put in place where the method can do so (PCA);
-    elsewhere they have no place and are counted.
-
-    Returns:
-        None when there is none, it is of another encoder or table, or it cannot be read.
-    """
-
-    def ask(now: Snapshot) -> Map | None:
-        saved = _usable(gallery, now, method)
-        return None if saved is None else _follow(now, *saved, method)
-
-    return gallery.read_mirror("a map", ask)
-
-
 def view(gallery: Gallery, method: str = projection.PCA) -> tuple[Map, pa.Table]:
     """A map and the metadata of its rows, of one version of the table, both in the order of ids.
 
-    Without a kept map the plane of principal components is worked out on the spot.
+    A kept map is brought up to the gallery: rows that came since, or got another vector, are put
+    in place where the method can do so (PCA); elsewhere they have no place and are counted. Without
+    a kept map the plane of principal components is worked out on the spot.
 
     Raises:
         BadQuery: too few rows, or no kept map by another method.
@@ -171,16 +150,8 @@ def view(gallery: Gallery, method: str = projection.PCA) -> tuple[Map, pa.Table]
             raise BadQuery(
                 f"no {method} map of {gallery.uri}; make one with: cxr map --method {method}"
             )
-        order = now.by_id
-        columns = now.columns(["id", *now.column_names]).take(order)
-        if saved is not None:
-            return _follow(now, *saved, method), columns
-        vectors = np.ascontiguousarray(now.vectors[order])
-        plane = projection.pca(vectors)
-        unknown = np.full(len(order), np.nan, np.float32)
-        ids = columns["id"].to_pylist()
-        places = plane.place(vectors)
-        return Map(method, ids, places, unknown, None, plane.explained, now.version), columns
+        columns = now.columns(["id", *now.column_names]).take(now.by_id)
+        return (_follow(now, *saved, method) if saved else _laid_out(now, method)[0]), columns
 
     return gallery.read_mirror("a map", ask)
 
@@ -194,9 +165,8 @@ def _usable(gallery: Gallery, now: Snapshot, method: str) -> tuple[pa.Table, dic
 
 
 def _follow(now: Snapshot, points: pa.Table, about: dict[str, Any], method: str) -> Map:
-    order = now.by_id
-    vectors = np.ascontiguousarray(now.vectors[order])
-    ids = [now.ids[place] for place in order]
+    vectors = np.ascontiguousarray(now.vectors[now.by_id])
+    ids = now.keys.take(pa.array(now.by_id)).to_pylist()
     before = {id_: place for place, id_ in enumerate(points["id"].to_pylist())}
     at: Integers = np.asarray([before.get(id_, -1) for id_ in ids], np.int64)
     known = at >= 0

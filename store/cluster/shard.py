@@ -41,14 +41,7 @@ def own(row_ids: Integers, number: int, shards: int) -> npt.NDArray[np.bool_]:
 def follow(
     before: Snapshot | None, handle: Any, dimension: int, number: int, shards: int
 ) -> Snapshot:
-    """A shard's rows of the version that a handle is pinned to.
-
-    Args:
-        before: an older one of this shard to copy from, left as it is; None reads all rows.
-        handle: the table, pinned.
-        dimension: of its vectors.
-        number: which shard, from 0.
-        shards: how many.
+    """A shard's rows of the version that a handle is pinned to, copied from ``before`` if it can.
 
     Raises:
         StoreDamaged: rows are missing, or vectors are not of unit length.

@@ -59,9 +59,9 @@ def build(
     try:
         count = handle.count_rows()
         index, vectors = faiss_index.empty(count, dimension)
-        row_ids = np.empty(count, np.int64)
+        row_ids, norms = np.empty(count, np.int64), np.empty(count, np.float32)
         size = min(max(vectors.nbytes // 16, _PIECE_BYTES[0]), _PIECE_BYTES[1])
-        filled, worst = 0, _Worst()
+        filled = 0
         with ThreadPoolExecutor(1, "cxr-build") as beside:
             reading = beside.submit(_keys, handle)
             for batch in _pieces(handle, count, size // (4 * dimension) or 1):
@@ -69,7 +69,7 @@ def build(
                 row_ids[place] = batch.column("_rowid").to_numpy()
                 values = batch.column("embedding").flatten().to_numpy()
                 vectors[place] = values.reshape(-1, dimension)
-                worst.see(vectors[place], filled)  # while they are in cache
+                norms[place] = _norms(vectors[place])  # while they are in cache
                 filled += batch.num_rows
             keys, ids = reading.result()
         if not np.array_equal(row_ids, keys["_rowid"].to_numpy()):
@@ -84,7 +84,7 @@ def build(
         _blocks_kept(_DEFAULT_KEPT)
     if not filled == len(keys) == count:
         raise _miscounted(handle, count, filled)
-    worst.refuse(ids)
+    _check(ids, norms)
     older = duplicate_ids.older(ids, row_ids, changed_at)
     if older.size:
         kept = np.setdiff1d(np.arange(count), older)
@@ -116,32 +116,19 @@ def _blocks_kept(size: int) -> None:
             ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, size)
 
 
-def check(keys: pa.StringArray, vectors: Vectors, first: int = 0) -> None:
-    """Refuse vectors from position ``first`` on that are not of unit length."""
-    worst = _Worst()
-    worst.see(vectors[first:], first)
-    worst.refuse(keys)
+def _norms(vectors: Vectors) -> Vectors:
+    found: Vectors = np.sqrt(np.einsum("ij,ij->i", vectors, vectors))
+    return found
 
 
-class _Worst:
-    """Vectors seen so far that are not of unit length: how many, the first, and its norm."""
-
-    def __init__(self) -> None:
-        self.count, self.first, self.norm = 0, 0, 1.0
-
-    def see(self, vectors: Vectors, start: int) -> None:
-        norms = np.sqrt(np.einsum("ij,ij->i", vectors, vectors))
-        bad = np.flatnonzero(~(np.abs(norms - 1) <= 10 * rows.NORM_TOLERANCE))
-        if bad.size and not self.count:
-            self.first, self.norm = start + int(bad[0]), float(norms[bad[0]])
-        self.count += bad.size
-
-    def refuse(self, keys: pa.StringArray) -> None:
-        if self.count:
-            raise StoreDamaged(
-                f"{self.count} stored vectors are not of unit length, first "
-                f"{keys[self.first].as_py()!r} with norm {self.norm:.6g}; run: cxr check"
-            )
+def _check(keys: pa.StringArray, norms: Vectors) -> None:
+    """Refuse vectors that are not of unit length."""
+    bad = np.flatnonzero(~(np.abs(norms - 1) <= 10 * rows.NORM_TOLERANCE))
+    if bad.size:
+        raise StoreDamaged(
+            f"{bad.size} stored vectors are not of unit length, first {keys[bad[0]].as_py()!r} "
+            f"with norm {norms[bad[0]]:.6g}; run: cxr check"
+        )
 
 
 #: With more than this share of the rows new or changed, one scan is quicker than many takes.
@@ -157,21 +144,10 @@ def follow(
     kind: type[S] = Snapshot,  # type: ignore[assignment]
     token: str | None = None,
 ) -> S:
-    """A snapshot of the version that a handle is pinned to.
+    """The same as ``build``, copied from an older snapshot as far as that has the rows.
 
-    Args:
-        before: an older snapshot to copy from; it is left as it is. None builds anew.
-        handle: the table, pinned.
-        dimension: of its vectors.
-        kind: of snapshot.
-        token: of the version's manifest, where it is known.
-
-    Returns:
-        The same as ``build``, rows perhaps in another order; ``before`` itself when it is already
-        of this version.
-
-    Raises:
-        StoreDamaged: as ``build``.
+    Rows are perhaps in another order; ``before`` is left as it is, and is the result when it is
+    already of this version.
     """
     if before is not None and same_history(before, handle):
         if before.version == int(handle.version):
@@ -216,10 +192,7 @@ class Difference:
     def of(cls, before: Snapshot | None, handle: Any, mine: Mine | None = None) -> Difference:
         """Compare (row id, last change) of all rows.
 
-        Args:
-            before: a snapshot whose history this is; None has nothing.
-            handle: the table, pinned.
-            mine: which row ids belong to the copy, of a shard; None: all.
+        ``before`` is of the same history; None has nothing. Of a shard, ``mine`` chooses its rows.
 
         Raises:
             StoreDamaged: a scan disagrees with the row count.
@@ -299,7 +272,7 @@ def copy(
         raise _miscounted(handle, count, filled)
     whole = pa.concat_tables(parts)
     keys = pa.concat_arrays(whole["id"].chunks)
-    check(keys, vectors, len(kept))
+    _check(keys[len(kept) :], _norms(vectors[len(kept) :]))
     row_ids, changed_at = (whole[name].to_numpy() for name in COLUMNS[1:3])
     after = kind.of(handle, token, index, vectors, keys, row_ids, changed_at)
     if known is not None:
@@ -309,13 +282,7 @@ def copy(
 
 
 def fetch(handle: Any, row_ids: Integers, names: Sequence[str] = ()) -> Iterator[pa.Table]:
-    """Rows of the table with these columns and those of a snapshot, piece by piece; one at least.
-
-    Args:
-        handle: the table, pinned.
-        row_ids: of the rows.
-        names: of further columns.
-    """
+    """Rows by id with the columns of a snapshot and others, piece by piece; one piece at least."""
     size = handle.schema.field("embedding").type.list_size
     rows = max(_TAKEN_BYTES // (4 * size), 1)
     for start in range(0, max(len(row_ids), 1), rows):

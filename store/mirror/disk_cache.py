@@ -97,13 +97,8 @@ def load(
 ) -> S | None:
     """The saved snapshot, or None where there is none or it is not surely of this table.
 
-    Vectors are mapped, not read: their digest is left to ``damaged``.
-
-    Args:
-        uri: of the gallery.
-        handle: its table, pinned; the snapshot may be of an older version.
-        dimension: of its vectors.
-        kind: of snapshot.
+    It may be of an older version than the handle. Vectors are mapped, not read: their digest is
+    left to ``damaged``.
     """
     folder = folder_of(uri, lance.uuid_of(handle))
     try:

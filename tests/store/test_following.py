@@ -20,7 +20,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from store import BadQuery, Gallery, UnknownId, Where
 from store.mirror import build
 from store.mirror import build as building
-from store.table import maintenance
+from store.table import lance, local, maintenance
 from tests.store.rows import STAMP, random_vectors, small_gallery
 from tests.store.second import Second, answer, rows_of
 
@@ -318,6 +318,43 @@ def test_a_pinned_reader_whose_version_was_cleaned_away_follows(gallery: Gallery
     gallery.optimize(keep=timedelta(0))
     assert reader.rows(["x/test/1"]).keys() == {"x/test/1"}
     assert reader.table_version == Gallery.open(gallery.uri).table_version
+
+
+def test_a_refresh_opens_the_table_once_and_an_answer_after_opening_not_at_all(
+    gallery: Gallery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Opening takes ten times as long as a listing, and many requests to a bucket."""
+    opened, listed = [], []
+    connect, manifests = lance.connect, local.manifests
+
+    class Connection:
+        def __init__(self, *given: object) -> None:
+            self.inner = connect(*given)  # type: ignore[arg-type]
+
+        def open_table(self, *given: object, **named: object) -> object:
+            opened.append(1)
+            return self.inner.open_table(*given, **named)
+
+    monkeypatch.setattr(lance, "connect", Connection)
+    monkeypatch.setattr(local, "manifests", lambda *given: listed.append(1) or manifests(*given))
+
+    def counted() -> tuple[int, int]:
+        found = len(opened), len(listed)
+        opened.clear()
+        listed.clear()
+        return found
+
+    reader = Gallery.open(gallery.uri)
+    assert counted() == (1, 1)
+    assert len(reader) == 60
+    assert counted() == (0, 1)
+    assert not reader.refresh()
+    assert counted() == (0, 1)
+    for seed in range(2):
+        gallery.upsert(rows_of([f"x/test/{seed}"], seed))
+        counted()
+        assert reader.refresh()
+        assert counted() == (1, 2)
 
 
 def test_delete_refuses_what_is_not_clear(gallery: Gallery) -> None:
