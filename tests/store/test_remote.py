@@ -20,7 +20,6 @@ from store import (
     UsageError,
     Where,
 )
-from store.search.out_of_distribution import nearness
 from store.table import object_storage
 from tests.store import bucket
 from tests.store.bucket import Proxy, fresh_proxy, shared_server  # noqa: F401 - fixtures
@@ -59,7 +58,7 @@ def test_a_bucket_answers_as_a_folder_does(uri: str, tmp_path: Path) -> None:
     assert there.holding(digests) == {digests[0]: ["set/test/5"], digests[1]: ["set/test/6"]}
     assert [list(one.elsewhere("/x", "set/")) for one in both] == [[], []]  # none has pixels
     assert there.thumbnails(["set/test/5"]) == here.thumbnails(["set/test/5"])
-    assert nearness(there, queries[:1])[0].cosine == nearness(here, queries[:1])[0].cosine
+    assert there.nearness(queries[:1])[0].cosine == here.nearness(queries[:1])[0].cosine
     before = there.stats()
     for seed in range(3):
         there.upsert(make_rows(random_vectors(5, seed=seed), prefix=f"more{seed}/"))
