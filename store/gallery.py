@@ -33,10 +33,13 @@ T = TypeVar("T")
 
 
 class Gallery(Following):
-    """A LanceDB table and the FAISS snapshot that follows it.
+    """Gallery of films: a LanceDB table and the FAISS snapshot that follows it.
 
     Make one with Gallery.open or Gallery.create. Safe to share between threads: every search
     asks one snapshot; ``refresh`` swaps them whole, and shows what another process wrote.
+
+    Writing, searching, looking up and evaluating are methods; lists and pictures made of a whole
+    gallery (audit, maps, comparisons) are functions in ``store.analysis`` that take a Gallery.
     """
 
     @classmethod
@@ -55,10 +58,10 @@ class Gallery(Following):
         Args:
             uri: a folder, or an object-store location such as ``s3://bucket/gallery``.
             stamp: when given, the encoder that must have made it.
-            index: how it answers; see choose.
+            index: ``exact`` (all vectors in memory) or ``lance`` (LanceDB's index); see choose.
             shards: parts of the mirror on a cluster; 0 keeps it whole, in this process.
             ray: the cluster; see store.search.base.Spread.
-            on_lost: what becomes of a search when a shard is lost; see there.
+            on_lost: ``wait`` for a lost shard, or answer without it: ``partial``.
 
         Raises:
             StoreNotFound, StoreDamaged, EncoderMismatch: see their docstrings.
@@ -171,12 +174,16 @@ class Gallery(Following):
         """Build LanceDB's vector index, for ``Gallery.open(uri, index="lance")``.
 
         Args:
-            partitions: of the vectors; None chooses.
-            recall: recall@10 that it should reach over a sample of stored rows; None: 0.95.
+            partitions: of the vectors; None: one per 4,096 rows, at least 16.
+            recall: recall@10 that it should reach over a sample of stored rows, in (0, 1]; None:
+                0.95. Where no setting reaches it, the recall noted is below.
             progress: called with one line about each step.
 
         Returns:
-            What was measured, as answers will say it; see store.search.lance_index.IndexNote.
+            Measurements that come with every answer; see store.search.lance_index.IndexNote.
+
+        Raises:
+            UsageError: too few rows, or numbers out of range.
         """
         from store.search import lance_index
 
@@ -260,7 +267,7 @@ class Gallery(Following):
         thumbnails: Sequence[bytes] | None = None,
         describe: Baseline | None = None,
     ) -> list[Nearness]:
-        """Whether there is a good match at all: how near images are, beside how near rows are.
+        """Nearness of images, beside that of the gallery's rows: is there a good match at all?
 
         What it needs is worked out once per version of the table and kept beside a local gallery;
         only the pictures of new or changed rows are read again.
@@ -354,7 +361,7 @@ class Gallery(Following):
         dataset: str | None = None,
         progress: Progress | None = None,
     ) -> ByQuery:
-        """What each query of ``evaluate`` found; the arguments are the same.
+        """Per-query table of ``evaluate``; the arguments are the same.
 
         Raises:
             BadQuery: as ``evaluate``, or vectors are not in memory.
@@ -422,7 +429,7 @@ class Gallery(Following):
         return self._answer(lambda now: now.ids_of(where))
 
     def count(self, where: Where) -> int:
-        """How many rows pass a filter, counted by LanceDB: no metadata is read for it."""
+        """Number of rows that pass a filter, counted by LanceDB: no metadata is read for it."""
 
         def ask(now: Searcher) -> int:
             return int(now.handle.count_rows(where.to_filter(now.handle.schema)))
@@ -453,7 +460,7 @@ class Gallery(Following):
         return self._answer(lambda now: now.ranges(where))
 
     def describe(self, now: Searcher | None = None) -> dict[str, Any]:
-        """Which store an answer came from: uri, rows, table version, encoder, fingerprint.
+        """Identity of the store behind an answer: uri, rows, table version, encoder, fingerprint.
 
         Also the caveats of answers that are not exact, e.g. ``approximate``.
         """
@@ -487,7 +494,7 @@ class Gallery(Following):
         return repair(self.uri, self._live)
 
     def stats(self) -> dict[str, Any]:
-        """What is in the store, as the command line prints it."""
+        """Statistics of the store, as the command line prints them."""
         if not self._pinned:
             self.refresh()
         facets = self.facets()

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Film:
-    """One row, as the lists of an audit name it."""
+    """Row of a gallery as the lists of an audit name it."""
 
     id: str
     labels: tuple[str, ...]
@@ -34,7 +34,7 @@ class Film:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Films that are one and the same.
+    """Group of films that are one and the same.
 
     Attributes:
         kind: ``source`` (one sha256: the same file, or the same pixels) or ``vector`` (other
@@ -52,7 +52,7 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class NearPair:
-    """Two films whose pictures, or vectors, are nearly the same.
+    """Pair of films whose pictures, or vectors, are nearly the same.
 
     Attributes:
         same_source: whether they have one sha256, so that they are an exact duplicate.
@@ -68,7 +68,7 @@ class NearPair:
 
 @dataclass(frozen=True, slots=True)
 class Near:
-    """Near duplicates.
+    """List of near duplicates.
 
     Attributes:
         by: ``pictures`` or ``vectors``: what was compared.
@@ -91,7 +91,7 @@ class Near:
 
 @dataclass(frozen=True, slots=True)
 class Doubt:
-    """A film whose neighbours carry other labels; see store.analysis.label_noise for the formula.
+    """Film whose neighbours carry other labels; see store.analysis.label_noise for the formula.
 
     Attributes:
         disagreement: mean Jaccard distance to the labels of its k nearest labelled films, 0 to 1.
@@ -109,7 +109,7 @@ class Doubt:
 
 @dataclass(frozen=True, slots=True)
 class Doubtful:
-    """Films whose neighbours disagree.
+    """List of films whose neighbours disagree.
 
     Attributes:
         k: neighbours asked per film.
@@ -134,7 +134,7 @@ class Leak:
 
 @dataclass(frozen=True, slots=True)
 class Glance:
-    """Labels and metadata per split, and patients in several splits."""
+    """Overview of labels and metadata per split, and of patients in several splits."""
 
     rows: dict[str, int]
     columns: tuple[Column, ...]
@@ -322,7 +322,7 @@ def _splits(found: pa.Table) -> Integers:
 
 
 def _pictures(now: Snapshot, order: Integers, describe: Baseline) -> tuple[Integers, Vectors]:
-    """Which films have a picture, and what they look like; read piece by piece."""
+    """Places of the films with a picture, and their pictures as vectors; read piece by piece."""
     chosen: list[int] = []
     parts: list[Vectors] = []
     for start in range(0, len(order), _PIECE):

@@ -22,7 +22,7 @@ _RESAMPLES = 2000
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Two stores over the same queries and the same gallery, by id.
+    """Result of comparing two stores over the same queries and the same gallery, by id.
 
     Attributes:
         protocol: ``leave-one-out`` or ``split``.

@@ -24,7 +24,7 @@ _BLOCK = 256
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Doubts:
-    """How much the neighbours of every labelled row disagree, in the order given.
+    """Disagreement of every labelled row's neighbours, in the order given.
 
     Attributes:
         disagreement: float64 (n,), 0 (all agree) to 1.

@@ -36,7 +36,7 @@ _KEY = b"cxr.map"
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Map:
-    """Places of a gallery's rows, in the order of their ids.
+    """Map of a gallery: places of its rows, in the order of their ids.
 
     Attributes:
         method: ``pca`` or ``umap``.
@@ -64,7 +64,7 @@ class Map:
     gone: int = 0
 
     def as_dict(self) -> dict[str, Any]:
-        """What the map is, without its points, as plain JSON types."""
+        """Description of the map without its points, as plain JSON types."""
         return {
             "method": self.method,
             "rows": len(self.ids),
@@ -125,7 +125,7 @@ def _laid_out(now: Snapshot, method: str, seed: int = 0) -> tuple[Map, Plane | N
 
 
 def kept(gallery: Gallery) -> list[str]:
-    """The methods that a map of this very gallery is kept of."""
+    """Methods by which a map of this very gallery is kept."""
 
     def ask(now: Snapshot) -> list[str]:
         return [method for method in projection.METHODS if _usable(gallery, now, method)]
@@ -209,7 +209,7 @@ def _path(uri: str, uuid: str, method: str) -> Path:
 
 
 def changed(gallery: Gallery, method: str) -> float:
-    """When the map by this method was kept, in seconds since 1970; 0 when there is none."""
+    """Time at which the map by this method was kept, in seconds since 1970; 0 for no map."""
 
     def ask(now: Snapshot) -> float:
         try:
@@ -256,7 +256,7 @@ def _save(gallery: Gallery, now: Snapshot, found: Map, plane: Plane | None, crc:
 
 
 def _read(file: Path) -> tuple[pa.Table, dict[str, Any]] | None:
-    """What is in the file; None when there is none, or on any doubt."""
+    """Points and description in a file; None when there is no file, or on any doubt."""
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError, pa.ArrowException):
         points = pa.ipc.open_file(pa.BufferReader(file.read_bytes())).read_all()
         about = json.loads(points.schema.metadata[_KEY])

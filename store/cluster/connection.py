@@ -1,4 +1,4 @@
-"""The connection to Ray: a cluster that is there, or a local one of this process."""
+"""Connection to Ray: a cluster that is there, or a local one of this process."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ Neighbours = tuple[Integers, npt.NDArray[np.float32], list[str]]
 
 
 def own(row_ids: Integers, number: int, shards: int) -> npt.NDArray[np.bool_]:
-    """Which rows belong to a shard."""
+    """Mask of the rows that belong to a shard."""
     mine: npt.NDArray[np.bool_] = row_ids // BLOCK % shards == number
     return mine
 
@@ -81,11 +81,11 @@ class Shard:
         return {"rows": part.count, "bytes": part.vectors.nbytes, "seconds": spent}
 
     def pid(self) -> int:
-        """Of its process."""
+        """Id of the actor's process."""
         return os.getpid()
 
     def versions(self) -> list[int]:
-        """Which it holds."""
+        """Versions that it holds."""
         return [version for _, version, _ in self._parts]
 
     def keep(self, identity: Identity) -> None:
@@ -100,7 +100,7 @@ class Shard:
         k: int,
         where: Where | None,
     ) -> list[Neighbours] | None:
-        """The k nearest of this shard's rows per query.
+        """The k nearest rows of this shard per query.
 
         Args:
             identity: the version that is asked.

@@ -38,7 +38,7 @@ _GRACE = 5.0
 
 
 class Shards:
-    """The actors of one Gallery. Safe between threads."""
+    """Actors of one Gallery, a shard each. Safe between threads."""
 
     def __init__(self, uri: str, dimension: int, spread: Spread) -> None:
         if spread.shards < 1:
@@ -88,7 +88,7 @@ class Shards:
                 actor.keep.remote(identity)
 
     def lost(self) -> list[int]:
-        """The shards that are being rebuilt."""
+        """Numbers of the shards that are being rebuilt."""
         with self._lock:
             waiting = dict(self._loading)
         for number, (identity, ref) in waiting.items():
@@ -105,7 +105,7 @@ class Shards:
         where: Where | None,
         exclude: Sequence[str],
     ) -> dict[int, list[Neighbours]]:
-        """What each shard finds; without the lost ones where these are not waited for.
+        """Neighbours from each shard; without the lost shards where these are not waited for.
 
         Raises:
             RuntimeError: "not found", when another version has taken this one's place.
@@ -163,7 +163,7 @@ class Shards:
         )
 
     def _loaded(self, number: int, ref: Any, seconds: float) -> int | None:
-        """What came of a shard's loading, which is over then: its rows, or None."""
+        """Rows of a shard when its loading is over; None when it failed."""
         try:
             found = self._got(number, ref, seconds)
         finally:
@@ -173,7 +173,7 @@ class Shards:
         return None if found is None else int(found["rows"])
 
     def _got(self, number: int, ref: Any, seconds: float) -> Any:
-        """What a shard answers; None when it is lost, or slower than that."""
+        """Answer of a shard; None when it is lost, or slower than that."""
         errors = self._ray.exceptions
         try:
             return self._ray.get(ref, timeout=max(seconds, 0))
@@ -196,11 +196,11 @@ class Shards:
         return [int(pid) for pid in self._ray.get([one.pid.remote() for one in self._actors])]
 
     def versions(self) -> list[list[int]]:
-        """Which versions each of them holds."""
+        """Versions that each of them holds."""
         return [list(held) for held in self._ray.get([a.versions.remote() for a in self._actors])]
 
     def close(self) -> None:
-        """End them."""
+        """End the actors."""
         for actor in self._actors if self._ray.is_initialized() else ():
             self._ray.kill(actor)
 
@@ -216,7 +216,7 @@ class ShardedSearcher(TableReader):
 
     @property
     def index_facts(self) -> dict[str, Any]:
-        """The shards' indexes together, in memory elsewhere."""
+        """Sum of the shards' indexes, in memory elsewhere."""
         dimension = self.handle.schema.field("embedding").type.list_size
         return {"index": "IndexFlatIP", "bytes": 4 * self.count * dimension, "second": None}
 
@@ -231,7 +231,7 @@ class ShardedSearcher(TableReader):
 
     @property
     def caveats(self) -> dict[str, Any]:
-        """How many shards; and those that this thread's last answer, or its next, is without."""
+        """Number of shards, and the shards that this thread's last answer, or its next, lacks."""
         missing = getattr(self._last, "missing", [])
         if not missing and self._shards.on_lost == "partial":
             missing = self._shards.lost()
@@ -259,7 +259,7 @@ def merge(found: Sequence[Neighbours], k: int) -> tuple[list[int], list[float]]:
 
 
 class ShardedBackend:
-    """Shards follow the table: a new version is loaded beside the old one, then takes its place."""
+    """Shards that follow a table: a new version is loaded beside the old one, then replaces it."""
 
     def __init__(self, uri: str, dimension: int, spread: Spread) -> None:
         self.shards = Shards(uri, dimension, spread)

@@ -21,7 +21,7 @@ _RESAMPLES = 2000
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """How well neighbours share labels.
+    """Evaluation of a gallery: how well neighbours share labels.
 
     Attributes:
         protocol: ``leave-one-out`` or ``split``.

@@ -14,7 +14,7 @@ from store.schema import Floats, Integers, Progress
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ByQuery:
-    """What each query found, in the order of their ids.
+    """Per-query table of an evaluation, in the order of the queries' ids.
 
     Attributes:
         ids, labels: of the queries.
@@ -40,7 +40,7 @@ class ByQuery:
 
 @dataclass(frozen=True, slots=True)
 class Hard:
-    """A query that found little: its precision at the deepest k, and its nearest wrong cosine."""
+    """Query that found little: its precision at the deepest k, and its nearest wrong cosine."""
 
     id: str
     labels: tuple[str, ...]
@@ -54,7 +54,7 @@ def by_query(
     k: Sequence[int] = (1, 3, 5, 10),
     progress: Progress | None = None,
 ) -> ByQuery:
-    """Search for every query's deepest k; a query that is in the gallery is left out by id.
+    """Per-query table of two labelled sets; a query in the gallery is left out by id.
 
     Args:
         queries: at least one.
@@ -112,7 +112,7 @@ def measure(
 
 
 def confusion(found: ByQuery, depth: int) -> tuple[list[str], Integers]:
-    """The majority vote against the truth.
+    """Confusion matrix of the majority vote against the truth.
 
     Returns:
         Label names, and int64 (labels, labels): queries by their label (row) and vote (column).

@@ -194,7 +194,7 @@ def by_searches(now: Searcher, where: Where) -> Ranker:
 
 
 class Relevance:
-    """Which rows of a gallery are relevant to which queries."""
+    """Relevance of a gallery's rows to queries: whether they share a label."""
 
     def __init__(self, sides: Sides) -> None:
         both = [*sides.queries.labels, *sides.gallery.labels]
@@ -219,7 +219,7 @@ class Relevance:
         return np.take_along_axis(self._related(ranked.block), kinds, axis=1)
 
     def total(self, block: slice) -> Integers:
-        """How many rows are relevant to each query (b,), itself left out."""
+        """Number of rows relevant to each query (b,), itself left out."""
         related, own = self._related(block), self._own[block]
         kind = self._kind_of[np.maximum(own, 0)]
         itself = (own >= 0) & related[np.arange(len(own)), kind]

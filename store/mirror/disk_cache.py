@@ -42,7 +42,7 @@ _saving = threading.Lock()
 
 
 def folder_of(uri: str, uuid: str = "") -> Path:
-    """Where the saved mirror of a gallery is: beside a local table, else in the user's cache."""
+    """Folder of a gallery's saved mirror: beside a local table, else in the user's cache."""
     return files.folder(uri, uuid) / _FOLDER
 
 

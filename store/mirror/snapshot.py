@@ -42,7 +42,7 @@ _NOT_METADATA = ("id", "embedding", "thumbnail", "sha256", rows.CHECKSUM, rows.R
 
 @dataclass(frozen=True, eq=False)
 class Snapshot:
-    """One version of the table, in memory. Never changed after it was built.
+    """Copy of one version of the table in memory. Never changed after it was built.
 
     Positions run in any order; equal scores are ranked by id when hits are made. Of a shard's
     snapshot the rows are some of the table's.
@@ -92,12 +92,12 @@ class Snapshot:
 
     @property
     def count(self) -> int:
-        """How many rows."""
+        """Number of rows."""
         return len(self.keys)
 
     @cached_property
     def stored_rows(self) -> int:
-        """How many rows the table has; more than here where an id occurs more than once there."""
+        """Rows of the table; more than here where an id occurs more than once there."""
         return int(self.handle.count_rows())
 
     @cached_property
@@ -157,7 +157,7 @@ class Snapshot:
 
     @cached_property
     def metadata(self) -> pa.Table:
-        """What is joined to hits, but the ids, in position order. Evaluation and facets read it."""
+        """Metadata columns of hits without the ids, in position order."""
         found = self.columns(metadata_names(self.handle), encoded=True)
         memory.give_back()  # twice as much as what is kept
         return found
@@ -225,7 +225,7 @@ class Snapshot:
             log.info("metadata stays in the table: %s", error)
 
     def places(self, row_ids: Integers) -> Integers:
-        """Positions of those of a version's rows that are here."""
+        """Positions of the given rows of the table; rows that are not here are left out."""
         sorted_ids, positions = self.by_row_id
         places = np.searchsorted(sorted_ids, row_ids)
         if len(sorted_ids) != self.stored_rows:
@@ -291,7 +291,7 @@ class Snapshot:
         return np.asarray(positions, np.int64)
 
     def known_positions(self, ids: Iterable[str]) -> list[int]:
-        """Positions of those of these ids that are here."""
+        """Positions of the given ids; ids that are not here are left out."""
         found = (self._position(id_) for id_ in ids)
         return [position for position in found if position is not None]
 
@@ -311,7 +311,7 @@ class Snapshot:
         return int(order[place])
 
     def differing(self, row_ids: Integers, vectors: Vectors) -> list[int]:
-        """Which of these rows of the table are absent here, or have another vector."""
+        """Places of the given rows of the table that are absent here, or have another vector."""
         sorted_ids, positions = self.by_row_id
         if not len(sorted_ids):
             return list(range(len(row_ids)))

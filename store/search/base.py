@@ -34,7 +34,7 @@ class Sample:
 
 
 class Searcher(Protocol):
-    """One version of the table, ready to be searched. Never changed; Gallery swaps it whole.
+    """Search over one version of the table. Never changed; Gallery swaps it whole.
 
     One that has all vectors in memory is a Snapshot too.
 
@@ -60,7 +60,7 @@ class Searcher(Protocol):
 
     @property
     def count(self) -> int:
-        """How many rows."""
+        """Number of rows."""
 
     @property
     def caveats(self) -> dict[str, Any]:
@@ -77,7 +77,7 @@ class Searcher(Protocol):
 
         Args:
             queries: float32 (q, d), unit rows.
-            k: how many hits.
+            k: number of hits.
             where: only rows that pass are found.
             exclude: ids that are not found; unknown ones are ignored.
         """

@@ -68,10 +68,10 @@ class Following:
             return after is not before
 
     def pinned(self) -> Self:
-        """A reader that stays at what answers now while this one follows the table.
+        """Pinned reader: it stays at the present version while this gallery follows the table.
 
         For a page that asks several questions and must not mix versions. Should maintenance
-        clean that version away meanwhile, it follows to the newest, which ``state`` tells.
+        clean that version away meanwhile, it follows to the newest, which shows in ``state``.
         """
         reader = copy.copy(self)
         reader._searcher = self.searcher
@@ -81,7 +81,7 @@ class Following:
 
     @property
     def searcher(self) -> Searcher:
-        """The version of the table that answers now."""
+        """Searcher of the version that answers now."""
         found = self._searcher
         if found is None:
             self.refresh()
@@ -100,7 +100,7 @@ class Following:
 
     @property
     def state(self) -> tuple[str, int, str]:
-        """Identity of what answers now: of the table, its version, and that version's content."""
+        """Identity of the version that answers now: table, number, and digest of its content."""
         now = self.searcher
         return now.uuid, now.version, now.token
 

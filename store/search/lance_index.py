@@ -51,7 +51,7 @@ _WAIT = timedelta(hours=12)
 
 @dataclass(frozen=True, slots=True)
 class IndexNote:
-    """What was measured when an index was built.
+    """Measurements of an index, noted when it was built.
 
     Attributes:
         kind: as LanceDB calls it, e.g. ``IVF_RQ``.
@@ -79,7 +79,7 @@ class IndexNote:
 
 
 def note_of(handle: Any) -> IndexNote | None:
-    """What is noted of a table's vector index; None when there is no index, or none of ours."""
+    """Note of a table's vector index; None when there is no index, or none of ours."""
     noted = (handle.schema.field("embedding").metadata or {}).get(NOTE.encode())
     try:
         note = IndexNote(**json.loads(noted)) if noted else None
@@ -296,7 +296,7 @@ def _create(handle: Any, dimension: int, partitions: int) -> None:
 
 
 def _measured(handle: Any, note: IndexNote, wanted: float) -> IndexNote:
-    """The least that reaches the recall wanted, or else the most that was tried."""
+    """Note with the least settings that reach the recall wanted, or the most that were tried."""
     pinned = TableReader(handle, "")
     sample = pinned.sample(SAMPLE)
     truth = _truth(handle, sample.vectors, sample.row_ids.tolist())

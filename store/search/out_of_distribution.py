@@ -45,7 +45,7 @@ _known: WeakKeyDictionary[Searcher, dict[str, _Reference]] = WeakKeyDictionary()
 
 @dataclass(frozen=True, slots=True)
 class Nearness:
-    """How near an image is to a gallery.
+    """Nearness of an image to a gallery.
 
     Attributes:
         cosine: of its vector with the nearest row's.
@@ -186,7 +186,7 @@ def _pictures(
 
 
 def _rounded(pictures: Vectors) -> Vectors:
-    """As the gallery's own are kept: half the memory, and a cosine to four digits."""
+    """Pictures as the gallery's own are kept: half the memory, and a cosine to four digits."""
     return pictures.astype(np.float16).astype(np.float32)
 
 
@@ -204,7 +204,7 @@ def _leave_one_out(rows: FlatVectors) -> Vectors:
 
 
 def _load(path: Path, now: Searcher) -> dict[str, Any]:
-    """What was kept for this very table, of any version; nothing on any doubt."""
+    """Contents of the kept file, of any version of this very table; nothing on any doubt."""
     try:
         with np.load(path, allow_pickle=False) as file:
             saved = {name: file[name] for name in file.files}

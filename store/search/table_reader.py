@@ -27,7 +27,7 @@ _LOOKUP = 1000
 
 
 class TableReader:
-    """One version of the table; see Searcher. Subclasses add ``search`` and ``caveats``."""
+    """Reader of one table version; see Searcher. Subclasses add ``search`` and ``caveats``."""
 
     def __init__(self, handle: Any, token: str) -> None:
         self.handle = handle
@@ -37,7 +37,7 @@ class TableReader:
 
     @cached_property
     def count(self) -> int:
-        """How many rows."""
+        """Number of rows."""
         return int(self.handle.count_rows())
 
     def vectors_of(self, ids: Sequence[str]) -> Vectors:
