@@ -20,9 +20,9 @@ import numpy as np
 import numpy.typing as npt
 
 from store import files
-from store.schema import Baseline, Integers, Vectors
+from store.schema import Baseline, Vectors
 from store.search import exact
-from store.search.base import FlatVectors, Searcher
+from store.search.base import FlatVectors, Sample, Searcher
 from store.table import lance, local
 
 #: Rows that a query is compared with; larger galleries are represented by an even sample.
@@ -138,29 +138,25 @@ def _reference(uri: str, now: Searcher, describe: Baseline | None) -> _Reference
 
 def _make(uri: str, now: Searcher, describe: Baseline | None, name: str) -> _Reference:
     sample = now.sample(SAMPLE)
-    row_ids, changed_at = sample.row_ids, sample.changed_at
     rows = sample.searched or exact.Rows.of(sample.vectors)
     path = files.folder(uri, now.uuid) / _FOLDER / f"{name}.npz"
     saved = _load(path, now)
     same = bool(saved) and int(saved["version"]) == now.version and str(saved["token"]) == now.token
-    if same and np.array_equal(saved["row_ids"], row_ids):
+    if same and np.array_equal(saved["row_ids"], sample.row_ids):
         pictures = exact.Rows.of(saved["pictures"][saved["pictured"]])
         return _Reference(rows, saved["nearest"], pictures, saved["picture_nearest"])
-    kept, pictured = _pictures(now, row_ids, changed_at, describe, saved)
+    kept, pictured = _pictures(now, sample, describe, saved)
     pictures = exact.Rows.of(kept[pictured].astype(np.float32))
     found = _Reference(rows, _leave_one_out(rows), pictures, _leave_one_out(pictures))
-    _save(path, now, found, row_ids, changed_at, kept, pictured)
+    _save(path, now, found, sample, kept, pictured)
     return found
 
 
 def _pictures(
-    now: Searcher,
-    row_ids: Integers,
-    changed_at: Integers,
-    describe: Baseline | None,
-    saved: dict[str, Any],
+    now: Searcher, sample: Sample, describe: Baseline | None, saved: dict[str, Any]
 ) -> tuple[npt.NDArray[np.float16], npt.NDArray[np.bool_]]:
     """Features of the rows' thumbnails, and which rows have one; old ones are not made again."""
+    row_ids, changed_at = sample.row_ids, sample.changed_at
     if describe is None:
         return np.zeros((len(row_ids), 0), np.float16), np.zeros(len(row_ids), bool)
     before = {}
@@ -177,8 +173,8 @@ def _pictures(
     pictured = np.zeros(len(row_ids), bool)
     reused = [place for place, at in enumerate(old) if at >= 0]
     if reused:
-        kept[reused] = saved["pictures"][[old[place] for place in reused]]
-        pictured[reused] = saved["pictured"][[old[place] for place in reused]]
+        then = [old[place] for place in reused]
+        kept[reused], pictured[reused] = saved["pictures"][then], saved["pictured"][then]
     if whole:
         places = [place for place, _ in whole]
         kept[places], pictured[places] = made, True
@@ -224,8 +220,7 @@ def _save(
     path: Path,
     now: Searcher,
     found: _Reference,
-    row_ids: Integers,
-    changed_at: Integers,
+    sample: Sample,
     kept: npt.NDArray[np.float16],
     pictured: npt.NDArray[np.bool_],
 ) -> None:
@@ -237,8 +232,8 @@ def _save(
         uuid=now.uuid,
         version=now.version,
         token=now.token,
-        row_ids=row_ids,
-        changed_at=changed_at,
+        row_ids=sample.row_ids,
+        changed_at=sample.changed_at,
         pictures=kept,
         pictured=pictured,
         nearest=found.nearest,
