@@ -19,8 +19,8 @@ from store.evaluation.protocols import LEAVE_ONE_OUT, evaluate_version, sides
 from store.mirror.snapshot import Snapshot
 from store.schema import Baseline, EncoderStamp, Hit, Progress, Row, UpsertReport, Vectors
 from store.search import exact
-from store.search.base import EXACT, INDEXES, LANCE, Backend, Searcher, Spread
-from store.search.follow import Following
+from store.search.base import EXACT, INDEXES, LANCE, Backend, Searcher, Sharding
+from store.search.follow import Follower
 from store.search.out_of_distribution import Nearness, nearness
 from store.search.relevance_feedback import Weights, rocchio
 from store.table import custom_columns, filters, lance, maintenance, opening, rows, write
@@ -32,7 +32,7 @@ from store.table.undo import Undone
 T = TypeVar("T")
 
 
-class Gallery(Following):
+class Gallery(Follower):
     """Gallery of films: a LanceDB table and the FAISS snapshot that follows it.
 
     Make one with Gallery.open or Gallery.create. Safe to share between threads: every search
@@ -60,7 +60,7 @@ class Gallery(Following):
             stamp: when given, the encoder that must have made it.
             index: ``exact`` (all vectors in memory) or ``lance`` (LanceDB's index); see choose.
             shards: parts of the mirror on a cluster; 0 keeps it whole, in this process.
-            ray: the cluster; see store.search.base.Spread.
+            ray: the cluster; see store.search.base.Sharding.
             on_lost: ``wait`` for a lost shard, or answer without it: ``partial``.
 
         Raises:
@@ -68,8 +68,8 @@ class Gallery(Following):
         """
         handle = opening.open_(str(uri), stamp)
         made_by = _stamp(handle)
-        spread = Spread(shards, ray, on_lost) if shards else None
-        return cls(str(uri), handle, made_by, choose(str(uri), made_by, index, spread))
+        sharding = Sharding(shards, ray, on_lost) if shards else None
+        return cls(str(uri), handle, made_by, choose(str(uri), made_by, index, sharding))
 
     @classmethod
     def create(cls, uri: str | Path, stamp: EncoderStamp) -> Gallery:
@@ -544,7 +544,7 @@ def _stamp(handle: Any) -> EncoderStamp:
 
 
 def choose(
-    uri: str, stamp: EncoderStamp, index: str = EXACT, spread: Spread | None = None
+    uri: str, stamp: EncoderStamp, index: str = EXACT, sharding: Sharding | None = None
 ) -> Backend:
     """The backend that answers a gallery's queries.
 
@@ -554,18 +554,18 @@ def choose(
         index: ``exact``: all vectors in memory; ``lance``: LanceDB's index, see
         store.search.lance_index.
 
-        spread: keep the vectors in shards on a cluster, not in this process; exact too.
+        sharding: keep the vectors in shards on a cluster, not in this process; exact too.
 
     Raises:
         UsageError: an unknown index; shards of an index that has none; Ray is not installed.
         ClusterUnavailable: nothing answers at the address.
     """
-    if spread is not None:
+    if sharding is not None:
         if index != EXACT:
             raise UsageError(f"index {index!r} has no shards; leave out --shards, or --index")
         from store.cluster.sharded import ShardedBackend
 
-        return ShardedBackend(uri, stamp.dimension, spread)
+        return ShardedBackend(uri, stamp.dimension, sharding)
     if index == EXACT:
         from store.search.exact import ExactBackend
 

@@ -17,7 +17,7 @@ from store.cluster import connection
 from store.cluster.shard import Identity, Neighbours, Shard
 from store.errors import ClusterUnavailable, CxrError, StoreDamaged, UsageError
 from store.schema import Hit, Vectors
-from store.search.base import Remake, Searcher, Spread
+from store.search.base import Remake, Searcher, Sharding
 from store.search.table_reader import TableReader
 from store.table import lance
 from store.table.filters import Where
@@ -40,12 +40,12 @@ _GRACE = 5.0
 class Shards:
     """Actors of one Gallery, a shard each. Safe between threads."""
 
-    def __init__(self, uri: str, dimension: int, spread: Spread) -> None:
-        if spread.shards < 1:
-            raise UsageError(f"{spread.shards} shards: expected 1 or more")
-        if spread.on_lost not in ON_LOST:
-            raise UsageError(f"on_lost {spread.on_lost!r}: expected {' or '.join(ON_LOST)}")
-        self.address, self.on_lost, shards = spread.ray, spread.on_lost, spread.shards
+    def __init__(self, uri: str, dimension: int, sharding: Sharding) -> None:
+        if sharding.shards < 1:
+            raise UsageError(f"{sharding.shards} shards: expected 1 or more")
+        if sharding.on_lost not in ON_LOST:
+            raise UsageError(f"on_lost {sharding.on_lost!r}: expected {' or '.join(ON_LOST)}")
+        self.address, self.on_lost, shards = sharding.ray, sharding.on_lost, sharding.shards
         self._ray = connection.connect(self.address)
         self._given = (uri, dimension)
         self._lock = threading.Lock()
@@ -261,8 +261,8 @@ def merge(found: Sequence[Neighbours], k: int) -> tuple[list[int], list[float]]:
 class ShardedBackend:
     """Shards that follow a table: a new version is loaded beside the old one, then replaces it."""
 
-    def __init__(self, uri: str, dimension: int, spread: Spread) -> None:
-        self.shards = Shards(uri, dimension, spread)
+    def __init__(self, uri: str, dimension: int, sharding: Sharding) -> None:
+        self.shards = Shards(uri, dimension, sharding)
         self._lock = threading.Lock()
         self._busy = False
         self._later: threading.Timer | None = None

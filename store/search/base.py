@@ -130,7 +130,7 @@ class Backend(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Spread:
+class Sharding:
     """Settings of a mirror in shards, on a cluster.
 
     Attributes:

@@ -1,4 +1,4 @@
-"""Following: the Searcher of a table's newest version, swapped whole as the table moves."""
+"""Follower of a table: the Searcher of its newest version, swapped whole as the table moves."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from store.table import duplicate_ids, lance, maintenance, object_storage, openi
 T = TypeVar("T")
 
 
-class Following:
-    """A table and the Searcher of one of its versions. Safe between threads."""
+class Follower:
+    """Follower of a table: holds the Searcher of one of its versions. Safe between threads."""
 
     def __init__(self, uri: str, handle: Any, stamp: EncoderStamp, backend: Backend) -> None:
         self.uri = uri

@@ -16,7 +16,7 @@ from store import BadQuery, Gallery, Hit, NothingToMeasure, UnknownId, UsageErro
 from store.cluster.shard import BLOCK, follow, own
 from store.cluster.sharded import merge
 from store.gallery import choose
-from store.search.base import Spread
+from store.search.base import Sharding
 from store.table.lance import pin
 from tests.clusters import eventually, kill, ray  # noqa: F401 - a fixture
 from tests.store.rows import STAMP, make_rows, random_vectors
@@ -252,4 +252,4 @@ def test_without_ray_it_says_what_to_install(
 
 def test_an_index_has_no_shards() -> None:
     with pytest.raises(UsageError, match="has no shards"):
-        choose("anywhere", STAMP, "lance", Spread(2))
+        choose("anywhere", STAMP, "lance", Sharding(2))
