@@ -32,9 +32,9 @@ _PAUSE = 0.2
 #: Searches that one shard works at, beside loading.
 _AT_ONCE = 8
 #: Seconds that a caller waits for a new version; after that it goes on with the one it has.
-_MOMENT = 1.0
+MOMENT = 1.0
 #: Seconds that a version stays in the shards after another took its place, for running searches.
-_GRACE = 5.0
+GRACE = 5.0
 
 
 class Shards:
@@ -295,7 +295,7 @@ class ShardedBackend:
                 remake(lambda _: made[0])  # type: ignore[arg-type,return-value]
 
         threading.Thread(target=work, name="cxr-shards", daemon=True).start()
-        done.wait(_MOMENT)
+        done.wait(MOMENT)
         with self._lock:
             if not done.is_set():
                 late = True
@@ -315,7 +315,7 @@ class ShardedBackend:
                 f"found {rows}; run: cxr check"
             )
         if before is not None:
-            self._later = threading.Timer(_GRACE, self.shards.keep, [identity])
+            self._later = threading.Timer(GRACE, self.shards.keep, [identity])
             self._later.daemon = True
             self._later.start()
         return searcher

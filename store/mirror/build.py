@@ -132,7 +132,7 @@ def _check(keys: pa.StringArray, norms: Vectors) -> None:
 
 
 #: With more than this share of the rows new or changed, one scan is quicker than many takes.
-_LARGEST_SHARE = 0.3
+LARGEST_SHARE = 0.3
 #: Bytes of vectors taken from the table at once.
 _TAKEN_BYTES = 16 << 20
 
@@ -154,7 +154,7 @@ def follow(
             return before
         try:
             difference = Difference.of(before, handle)
-            if len(difference.wanted) <= _LARGEST_SHARE * difference.count:
+            if len(difference.wanted) <= LARGEST_SHARE * difference.count:
                 after = copy(before, difference, handle, dimension, kind, token)
                 if not duplicate_ids.any_among(after.keys):
                     return after

@@ -30,7 +30,7 @@ _REPEATING = ("split", "dataset", "view", "sex", "batch")
 _REMEMBERED = 16
 #: All metadata is loaded after max(32, rows / 2000) joins: one join costs about as much as scanning
 #: 2,000 rows.
-_ASKED, _ROWS_READ = 32, 2000
+ASKED, _ROWS_READ = 32, 2000
 #: Rows of hits that a snapshot keeps as they were made, a kilobyte each: making ten takes .3 ms,
 #: three searches of a small gallery. And how many are made at once ahead.
 _ROWS_KEPT, _ROWS_MADE = 20_000, 500
@@ -328,7 +328,7 @@ def _own(row: Row) -> Row:
 
 def asked_often(rows: int) -> int:
     """Joins after which the metadata of a snapshot with this many rows comes into memory."""
-    return max(_ASKED, rows // _ROWS_READ)
+    return max(ASKED, rows // _ROWS_READ)
 
 
 def metadata_names(handle: Any) -> list[str]:

@@ -79,7 +79,7 @@ def test_memory_follows_the_table(tmp_path_factory, rows, others, data) -> None:
     gallery.refresh()
     assert gallery.searcher.metadata.num_rows == len(rows)
     same_columns = True
-    with mock.patch.object(build, "_LARGEST_SHARE", 1.0):
+    with mock.patch.object(build, "LARGEST_SHARE", 1.0):
         for step in data.draw(
             st.lists(st.sampled_from(["upsert", "update", "delete"]), max_size=3)
         ):
@@ -125,7 +125,7 @@ def ask(gallery: Gallery, times: int) -> None:
 
 
 def test_metadata_comes_into_memory_once_asked_often(gallery: Gallery, monkeypatch) -> None:
-    ask(gallery, snapshot._ASKED)
+    ask(gallery, snapshot.ASKED)
     assert "metadata" not in gallery.searcher.__dict__
     before = gallery.search(random_vectors(1, seed=5), 4)  # one more
     ask(gallery, 0)
@@ -154,7 +154,7 @@ def test_metadata_that_cannot_be_read_whole_stays_in_the_table(gallery: Gallery,
 
     with monkeypatch.context() as patch:
         patch.setattr(lance, "scan", fails)
-        ask(gallery, snapshot._ASKED + 1)
+        ask(gallery, snapshot.ASKED + 1)
     assert "metadata" not in gallery.searcher.__dict__
     assert len(gallery.search(random_vectors(1), 3)[0]) == 3
 
@@ -199,7 +199,7 @@ def test_every_search_counts_the_same_columns(tmp_path: Path, count: int) -> Non
 def test_rows_of_hits_are_not_shared(gallery: Gallery, monkeypatch) -> None:
     gallery.upsert([replace(r, extra={"ward": 3}) for r in make_rows(random_vectors(20))])
     gallery.refresh()
-    ask(gallery, snapshot._ASKED + 1)
+    ask(gallery, snapshot.ASKED + 1)
     monkeypatch.setattr(lance, "take", None)
     query = random_vectors(1, seed=5)
     for _ in range(2):

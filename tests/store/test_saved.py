@@ -26,7 +26,7 @@ def gallery(tmp_path: Path) -> Gallery:
 
 @pytest.fixture
 def kept(gallery: Gallery, monkeypatch: pytest.MonkeyPatch) -> Gallery:
-    monkeypatch.setattr(disk_cache, "_WORTH_SAVING", 0)
+    monkeypatch.setattr(disk_cache, "WORTH_SAVING", 0)
     gallery.refresh()
     disk_cache._saving.acquire()  # until the thread that saves is done
     disk_cache._saving.release()

@@ -145,7 +145,7 @@ def test_or_answers_say_that_they_are_partial(two: tuple[Gallery, Gallery]) -> N
 def test_new_versions_are_followed(
     two: tuple[Gallery, Gallery], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("store.cluster.sharded._GRACE", 0.5)
+    monkeypatch.setattr("store.cluster.sharded.GRACE", 0.5)
     one, shards = two
     shards.search(random_vectors(1), 1)
     before = shards.table_version
@@ -172,7 +172,7 @@ def test_nobody_waits_for_a_new_version(
     one, shards = two
     shards.search(random_vectors(1), 1)
     before = shards.table_version
-    monkeypatch.setattr("store.cluster.sharded._MOMENT", 0.0)
+    monkeypatch.setattr("store.cluster.sharded.MOMENT", 0.0)
     one.upsert(make_rows(random_vectors(400, 6), prefix="set/more/"))
     assert not shards.refresh()
     assert shards.table_version == before  # answers go on from the old one
