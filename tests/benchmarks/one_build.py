@@ -181,7 +181,7 @@ def leave_one_out(vectors: str) -> float:
 
 def save(folder: str) -> None:
     """The mirror of a gallery, for the next process."""
-    disk_cache.save(folder, Gallery.open(folder).searcher)
+    disk_cache.save(folder, Gallery.open(folder).read_mirror("this", lambda now: now))
 
 
 def open_and_ask(folder: str, query: str) -> float:

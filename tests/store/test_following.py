@@ -21,7 +21,7 @@ from store import BadQuery, Gallery, UnknownId, Where
 from store.mirror import build
 from store.mirror import build as building
 from store.table import lance, local, maintenance
-from tests.store.rows import STAMP, random_vectors, small_gallery
+from tests.store.rows import STAMP, mirror_of, random_vectors, small_gallery, table_of
 from tests.store.second import Second, answer, rows_of
 
 NAMES = [f"set/test/{i}" for i in range(24)]
@@ -31,8 +31,8 @@ seeds = st.integers(0, 10_000)
 
 def by_numpy(gallery: Gallery, seed: int, k: int) -> list[list[object]]:
     """What a search must answer, from a scan of the live table."""
-    columns = gallery.table.search().select(["id", "labels", "embedding"]).limit(None).to_arrow()
-    found = columns.to_pylist()
+    scan = table_of(gallery).search().select(["id", "labels", "embedding"]).limit(None)
+    found = scan.to_arrow().to_pylist()
     query = random_vectors(1, seed)[0].astype(np.float64)
     scores = [
         float(np.float32(np.clip((np.asarray(row["embedding"]) * query).sum(), -1, 1)))
@@ -100,13 +100,13 @@ class Following(RuleBasedStateMachine):
 
     @rule()
     def remember(self) -> None:
-        self.history[int(self.gallery.table.version)] = dict(self.rows)
+        self.history[int(table_of(self.gallery).version)] = dict(self.rows)
 
     @precondition(lambda self: self.history)
     @rule(data=st.data())
     def restore(self, data: st.DataObject) -> None:
         version = data.draw(st.sampled_from(sorted(self.history)))
-        table = self.gallery.table
+        table = table_of(self.gallery)
         try:
             table.checkout(version)
             table.restore()
@@ -114,7 +114,6 @@ class Following(RuleBasedStateMachine):
             del self.history[version]
         else:
             self.rows = dict(self.history[version])
-        table.checkout_latest()
 
     @rule()
     def reopen(self) -> None:
@@ -134,7 +133,7 @@ class Following(RuleBasedStateMachine):
     @invariant()
     def both_answer_as_numpy_over_the_table(self) -> None:
         self.gallery.refresh()
-        snapshot = self.gallery.searcher
+        snapshot = mirror_of(self.gallery)
         assert sorted(snapshot.ids) == sorted(self.rows)
         if not self.rows:
             assert self.other.ask("look", 1, 1) == [0, []]
@@ -203,16 +202,16 @@ def test_merging_files_copies_nothing(gallery: Gallery, monkeypatch: pytest.Monk
     for seed in range(4):
         gallery.upsert(rows_of([f"x/test/{seed}"], seed))
     gallery.refresh()
-    before = gallery.searcher
+    before = mirror_of(gallery)
     gallery.optimize()
     assert followed(gallery, monkeypatch) == "followed"
-    np.testing.assert_array_equal(gallery.searcher.vectors, before.vectors)
+    np.testing.assert_array_equal(mirror_of(gallery).vectors, before.vectors)
 
 
 def test_tidying_on_a_busy_machine_leaves_the_version_that_a_reader_holds(
     gallery: Gallery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    held = gallery.searcher.version
+    held = mirror_of(gallery).version
     for seed in range(4):
         gallery.upsert(rows_of([f"x/test/{seed}"], seed))
     through = maintenance._until_through
@@ -223,17 +222,17 @@ def test_tidying_on_a_busy_machine_leaves_the_version_that_a_reader_holds(
 
     monkeypatch.setattr(maintenance, "_until_through", late)
     gallery.optimize()
-    assert held in {found["version"] for found in gallery.table.list_versions()}
+    assert held in {found["version"] for found in table_of(gallery).list_versions()}
     assert followed(gallery, monkeypatch) == "followed"
 
 
 def test_a_restored_version_is_built_anew(
     gallery: Gallery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    version = int(gallery.table.version)
+    table = table_of(gallery)
+    version = int(table.version)
     gallery.delete(ids=["set/test/1"])
     gallery.refresh()
-    table = gallery.table
     table.checkout(version)
     table.restore()
     assert followed(gallery, monkeypatch) == "built"
@@ -266,7 +265,7 @@ def test_maintenance_spares_versions_that_are_read(
     reader.refresh()
     gallery.refresh()
     gallery.optimize()
-    kept = [found["version"] for found in gallery.table.list_versions()]
+    kept = [found["version"] for found in table_of(gallery).list_versions()]
     assert min(kept) > version
     assert len(reader) == 100
 
