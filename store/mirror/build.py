@@ -271,7 +271,7 @@ def copy(
     if filled != count:
         raise _miscounted(handle, count, filled)
     whole = pa.concat_tables(parts)
-    keys = pa.concat_arrays(whole["id"].chunks)
+    keys = pa.concat_arrays([pa.array([], pa.string()), *whole["id"].chunks])  # of no rows too
     _check(keys[len(kept) :], _norms(vectors[len(kept) :]))
     row_ids, changed_at = (whole[name].to_numpy() for name in COLUMNS[1:3])
     after = kind.of(handle, token, index, vectors, keys, row_ids, changed_at)
