@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ingest.encoders.hub import cache_folder, fetch_pinned, first_line
+from ingest.encoders.hub import cache_folder, fetch, first_line
 from ingest.encoders.registry import OPEN_CLIP_CONFIG, OPEN_CLIP_WEIGHTS, TEXT_TOWER, Known
 from store.errors import EncoderUnavailable
 
@@ -44,12 +44,12 @@ def make(known: Known, place: Path, patterns: Sequence[str]) -> None:
             disk is full.
     """
     configs = [OPEN_CLIP_CONFIG] if known.open_clip else list(patterns)
-    source = fetch_pinned(known.repo, known.revision, [*configs, known.weights], [known.weights])
+    source = fetch(known.repo, known.revision, [*configs, known.weights])
     _check_digest(known, source / known.weights)
     text = None
     if known.open_clip:
         repo, revision = known.open_clip
-        text = fetch_pinned(repo, revision, _TEXT_FILES, ["config.json", "vocab.txt"])
+        text = fetch(repo, revision, _TEXT_FILES)
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=place.parent, prefix=".new-") as folder:

@@ -122,10 +122,10 @@ def files_of(known: Known, patterns: Sequence[str]) -> Path:
         EncoderUnavailable: in one line, why it cannot be had and what to do.
     """
     from ingest.encoders import converted
-    from ingest.encoders.hub import fetch_pinned
+    from ingest.encoders.hub import fetch
 
     if not known.pickled:
-        return fetch_pinned(known.repo, known.revision, patterns, [known.weights])
+        return fetch(known.repo, known.revision, patterns)
     place = converted.place_of(known)
     if not converted.is_whole(place):
         converted.make(known, place, patterns)
