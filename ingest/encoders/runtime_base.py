@@ -8,9 +8,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-import transformers
-from transformers.utils import logging as transformers_logging
-
 from store import EncoderUnavailable, UsageError
 
 if TYPE_CHECKING:
@@ -109,6 +106,9 @@ def cast(precision: str, device: Any) -> contextlib.AbstractContextManager[Any]:
 @contextlib.contextmanager
 def quietly() -> Iterator[None]:
     """No warnings or progress bars of transformers inside the block."""
+    import transformers
+    from transformers.utils import logging as transformers_logging
+
     verbosity = transformers.logging.get_verbosity()
     bars = transformers_logging.is_progress_bar_enabled()
     transformers.logging.set_verbosity_error()  # type: ignore[no-untyped-call]

@@ -35,7 +35,7 @@ from ingest.record import METADATA, Rejection
 from ingest.sources.source import Source
 from ingest.sources.tables.findings import Outcome as LabelOutcome
 from ingest.sources.tables.findings import outcome
-from store import Row, UsageError, changes, give_back, mismatch
+from store import Row, UsageError, changes, check_encoder, give_back
 
 #: Images handed to the encoder at once, and their bytes; whichever comes first.
 ENCODE = 128
@@ -259,9 +259,7 @@ def ingest(
         raise UsageError(f"batch {batch!r} is no text that can be stored; choose another name")
     if prune is not None and source.root is None:
         raise UsageError(f"source {source.name!r} is not a folder: there is nothing to prune")
-    mine, theirs = encoder.stamp, gallery.stamp
-    if (mine.fingerprint, mine.dimension) != (theirs.fingerprint, theirs.dimension):
-        raise mismatch(f"the gallery at {gallery.uri}", theirs, mine)
+    check_encoder(f"the gallery at {gallery.uri}", gallery.stamp, encoder.stamp)
     if clear:
         from ingest.sources.tables.clearing import cleared
 
