@@ -29,7 +29,7 @@ from ingest.sources.source import Source
 from ingest.sources.tables.classes import parse_names
 from ingest.sources.tables.columns import Plan, make_plan
 from ingest.sources.tables.csv_file import read_sheet
-from ingest.sources.tables.findings import Findings
+from ingest.sources.tables.findings import Findings, check_policy
 from ingest.sources.tables.joined import Said, joined, reader_column
 from ingest.sources.tables.levels import choose, leave_out_masks
 from ingest.sources.tables.matching import FileIndex
@@ -158,7 +158,7 @@ def _from_sheet(
     unlabelled: bool,
     read: Reader,
 ) -> Source:
-    Findings().metadata(uncertain)  # refuses an unknown policy before anything is read
+    check_policy(uncertain)
     sheet, table, masks = plan.sheet, plan.sheet.path.name, len(tree.masks)
     matching = index.match(sheet.cells(plan.file))
     reader = reader_column(plan)

@@ -60,10 +60,7 @@ class Findings:
         Args:
             policy: what becomes of uncertain findings: ``apart``, ``present`` or ``absent``.
         """
-        if policy not in UNCERTAIN_POLICIES:
-            raise UsageError(
-                f"uncertain {policy!r}: expected one of {', '.join(UNCERTAIN_POLICIES)}"
-            )
+        check_policy(policy)
         labels, absent, uncertain = self.present, self.absent, self.uncertain
         if policy == "present":
             labels, uncertain = (*labels, *uncertain), ()
@@ -75,6 +72,12 @@ class Findings:
             "uncertain": uncertain,
             "labelled": self.labelled,
         }
+
+
+def check_policy(policy: str) -> None:
+    """Refuse another policy for uncertain findings than those there are, with UsageError."""
+    if policy not in UNCERTAIN_POLICIES:
+        raise UsageError(f"uncertain {policy!r}: expected one of {', '.join(UNCERTAIN_POLICIES)}")
 
 
 #: Nothing found and not labelled are two things.
