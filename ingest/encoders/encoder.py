@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ingest.encoders.locate import DEFAULT_ENCODER, EncoderFiles, inspect, locate
-from ingest.encoders.runtime_base import split_name, with_precision
+from ingest.encoders.runtime_base import Runtime, split_name, with_precision
 from ingest.encoders.understanding import Understanding, understand
 from ingest.record import Pixels
 from store import (
@@ -26,8 +26,6 @@ from store import (
 )
 
 if TYPE_CHECKING:
-    from ingest.encoders.open_clip_runtime import OpenClipRuntime
-    from ingest.encoders.transformers_runtime import Runtime
     from store import Gallery
 
 #: Images in one forward pass, unless the caller says otherwise.
@@ -54,7 +52,7 @@ class Encoder:
         self.side = files.side
         self._files = files
         self._device = device
-        self._runtime: Runtime | OpenClipRuntime | None = None
+        self._runtime: Runtime | None = None
         self._lock = threading.Lock()
 
     def __repr__(self) -> str:
@@ -82,7 +80,7 @@ class Encoder:
         for position, image in enumerate(images):
             _check_image(position, image)
         batches = [
-            self._loaded().image_features(images[start : start + batch_size])
+            self.runtime().image_features(images[start : start + batch_size])
             for start in range(0, len(images), batch_size)
         ]
         return self._unit_rows(batches)
@@ -114,7 +112,7 @@ class Encoder:
                     "in it: expected words, e.g. 'clear lungs'"
                 )
         batches = [
-            self._loaded().text_features(texts[start : start + batch_size])
+            self.runtime().text_features(texts[start : start + batch_size])
             for start in range(0, len(texts), batch_size)
         ]
         return self._unit_rows(batches)
@@ -157,7 +155,8 @@ class Encoder:
         """Whether the encoder has grounds to understand a text; None where it cannot be known."""
         return understand(self._files.folder, text)
 
-    def _loaded(self) -> Runtime | OpenClipRuntime:
+    def runtime(self) -> Runtime:
+        """The loaded model; loads it when it is asked for first."""
         with self._lock:
             if self._runtime is None:
                 device = self._device or os.environ.get("CXR_DEVICE")
@@ -166,9 +165,9 @@ class Encoder:
 
                     self._runtime = OpenClipRuntime(self._files, device)
                 else:
-                    from ingest.encoders.transformers_runtime import Runtime
+                    from ingest.encoders.transformers_runtime import TransformersRuntime
 
-                    self._runtime = Runtime(self._files, device)
+                    self._runtime = TransformersRuntime(self._files, device)
                 self._files.contents.let_go()
             return self._runtime
 

@@ -1,4 +1,4 @@
-"""TODO."""
+"""Arithmetic on 8-bit pixels: size limits, scaling, contrast, thumbnails and digests."""
 
 from __future__ import annotations
 
@@ -197,7 +197,8 @@ def reduced(pixels: Pixels, side: int) -> Pixels:
     return pixels if factor == 1 else np.asarray(Image.fromarray(pixels).reduce(factor))
 
 
-def _factor(pixels: int) -> int:
+def halving(pixels: int) -> int:
+    """The factor, a power of two, by which the sides of an image of so many pixels are divided."""
     factor = 1
     while pixels > LARGE_PIXELS * factor**2:
         factor *= 2
@@ -206,7 +207,7 @@ def _factor(pixels: int) -> int:
 
 def halved(pixels: Pixels) -> Pixels:
     """A large image with its sides halved as often as needed; others as they are."""
-    factor = _factor(pixels.shape[0] * pixels.shape[1])
+    factor = halving(pixels.shape[0] * pixels.shape[1])
     return pixels if factor == 1 else np.asarray(Image.fromarray(pixels).reduce(factor))
 
 

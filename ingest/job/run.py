@@ -240,7 +240,7 @@ def ingest(
         threads
             of this process when ``None``.
         clear: columns to blank for the images of this source where it tells nothing else; see
-            ingest.sources.tables.clearing.
+            ingest.sources.tables.blank_columns.
         take_over: let films take the place of stored ones that came from another folder under the
             same ids and have other bytes; see ingest.job.moved_files.
 
@@ -261,9 +261,9 @@ def ingest(
         raise UsageError(f"source {source.name!r} is not a folder: there is nothing to prune")
     check_encoder(f"the gallery at {gallery.uri}", gallery.stamp, encoder.stamp)
     if clear:
-        from ingest.sources.tables.clearing import cleared
+        from ingest.sources.tables.blank_columns import with_blank_columns
 
-        source = cleared(source, clear, {**gallery.columns(), **source.columns})
+        source = with_blank_columns(source, clear, {**gallery.columns(), **source.columns})
     wrong = None if keep_going else suspicion(source.refused, source.total, source.total)
     memory = FileMemory(state_folder(gallery.uri) if source.root else None)
     hashed = 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -32,12 +31,22 @@ class Described:
 
 
 def read_image_file(
-    data: bytes, name: str, body_part: Choice = "chest"
+    data: bytes, name: str, body_part: Choice = "chest", *, header: bool = False
 ) -> tuple[Pixels, dict[str, Any]]:
-    """The pixels of an image file, which tells nothing else but the notes on a DICOM film."""
+    """The pixels of an image file, and ``notes`` on a DICOM film.
+
+    Args:
+        data: the file's bytes.
+        name: for messages.
+        body_part: ``any`` takes DICOM films whatever part of the body their headers name.
+        header: whether to add what a DICOM header tells of the film.
+
+    Raises:
+        BadImage: see ``ingest.images.decode``.
+    """
     if is_dicom(data):
         film = read.read_film(data, name, body_part)
-        return film.pixels, {"notes": film.notes}
+        return film.pixels, {**(film.told if header else {}), "notes": film.notes}
     return decode(data, name), {}
 
 
@@ -166,8 +175,3 @@ def absent_rows(missing: int, rows: int, table: str) -> list[str]:
 def odd_ages(count: int) -> list[str]:
     """A note about ages that nobody has."""
     return [f"{count:,} ages are not between 0 and 120 years; left out"] if count else []
-
-
-def repeated(counts: Counter[str]) -> int:
-    """How many things occur more than once."""
-    return sum(1 for count in counts.values() if count > 1)

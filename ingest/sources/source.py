@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ingest.record import ImageFile, ImageRecord, Rejection
-from store import BadSource
+from store import BadSource, UsageError
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +44,24 @@ class Source:
     prefix: str | None = None
     refused: Sequence[Rejection] = ()
     labelling: Mapping[str, Any] = field(default_factory=dict)
+
+
+#: The splits of most data sets.
+SPLITS = ("train", "val", "test")
+
+
+def check_splits(splits: Sequence[str] | None, allowed: Sequence[str] = SPLITS) -> tuple[str, ...]:
+    """The splits to read, each once, in the order asked; all that are allowed when ``None``.
+
+    Raises:
+        UsageError: another split, or none.
+    """
+    if splits is None:
+        return tuple(allowed)
+    if isinstance(splits, str) or not splits or not {*splits} <= {*allowed}:
+        asked = splits if isinstance(splits, str) else ", ".join(splits)
+        raise UsageError(f"splits must be some of {', '.join(allowed)}; got {asked!r}")
+    return tuple(dict.fromkeys(splits))
 
 
 class SourceUnavailable(BadSource):

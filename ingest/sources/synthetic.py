@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from ingest.record import Pixels
 from ingest.sources.published import npz
-from ingest.sources.source import Source
+from ingest.sources.source import Source, check_splits
 from store import BadSource, UsageError
 
 DATASET = "synthetic-cohort"
@@ -59,7 +59,7 @@ def records(splits: Sequence[str] | None = None, size: int = 28) -> Source:
     """
     if size != 28:
         raise UsageError(f"the synthetic cohort is 28 x 28 only, got size {size}; leave size out")
-    wanted = npz.check_splits(splits)
+    wanted = check_splits(splits)
     remedy = "install the package again"
     return Source(
         name=DATASET,

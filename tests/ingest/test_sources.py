@@ -25,6 +25,7 @@ from medmnist.dataset import MedMNIST
 from ingest import ImageRecord, SourceUnavailable, open_source
 from ingest.images.pixels import pixels_digest
 from ingest.sources.published import medmnist, npz
+from ingest.sources.source import SPLITS, check_splits
 from store import BadSource, UsageError
 from tests.ingest.fakes import write_npz
 
@@ -520,7 +521,7 @@ def test_digest_tells_shape_and_values_apart(
 
 
 def test_check_splits() -> None:
-    assert npz.check_splits(None) == ("train", "val", "test")
+    assert check_splits(None) == SPLITS == ("train", "val", "test")
 
 
 # -- the real thing --------------------------------------------------------------------------------
@@ -539,7 +540,7 @@ def test_real_pneumoniamnist(data: Path) -> None:
     for record in records:
         copies[record.sha256].append(record.id)
     by_split = [
-        {split: [i for i in ids if f"/{split}/" in i] for split in npz.SPLITS}
+        {split: [i for i in ids if f"/{split}/" in i] for split in SPLITS}
         for ids in copies.values()
     ]
     assert sum(max(len(found["train"]) - 1, 0) for found in by_split) == 18

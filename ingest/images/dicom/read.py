@@ -80,12 +80,6 @@ def read_film(data: bytes, name: str, body_part: Choice = "chest") -> Film:
     return Film(pixels, _told(header, name), notes.told(), _uid(header))
 
 
-def read(data: bytes, name: str, body_part: Choice = "chest") -> tuple[Pixels, Mapping[str, Any]]:
-    """As read_film, in the form that sources take: pixels, and what is told, ``notes`` among it."""
-    film = read_film(data, name, body_part)
-    return film.pixels, {**film.told, "notes": film.notes}
-
-
 def identify(path: Path, name: str, body_part: Choice = "chest") -> dict[str, Any]:
     """``id`` (the SOPInstanceUID, if there is a valid one) and metadata, from the header alone.
 

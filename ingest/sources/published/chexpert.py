@@ -19,11 +19,10 @@ from ingest.sources.published.layout import (
     Description,
     Listing,
     Row,
-    check_splits,
     find_table,
     read_film,
 )
-from ingest.sources.source import Source
+from ingest.sources.source import Source, check_splits
 from ingest.sources.tables import findings
 from store import BadSource
 

@@ -15,8 +15,7 @@ from pathlib import Path
 from ingest.images.file_tree import scan, shown
 from ingest.record import Rejection
 from ingest.sources.file_listing import Described, file_source, source_of
-from ingest.sources.published.layout import check_splits
-from ingest.sources.source import Source
+from ingest.sources.source import Source, check_splits
 from store import BadSource
 
 NAME = "kermany"

@@ -7,22 +7,20 @@ see ``nih.py``.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ingest.images.decode import decode
-from ingest.images.dicom import read
-from ingest.images.dicom.body_parts import Choice
-from ingest.images.dicom.file import is_dicom
 from ingest.images.file_tree import Tree, shown
 from ingest.metadata import parse_age
-from ingest.record import Pixels, Rejection
+from ingest.record import Rejection
 from ingest.sources.file_listing import (
     Described,
     absent_rows,
     contested,
     file_source,
     odd_ages,
+    read_image_file,
     several,
     source_of,
     unnamed,
@@ -30,7 +28,7 @@ from ingest.sources.file_listing import (
 from ingest.sources.source import Source
 from ingest.sources.tables.csv_file import Sheet, read_sheet
 from ingest.sources.tables.matching import FileIndex, Matching
-from store import BadSource, UsageError
+from store import BadSource
 
 #: A row of a table: heading to cell.
 Row = Mapping[str, str]
@@ -108,21 +106,8 @@ def _plain_files(place: Path, pattern: str) -> list[Path]:
         return []
 
 
-def check_splits(splits: Sequence[str] | None, allowed: Sequence[str]) -> tuple[str, ...]:
-    """The splits to read; all when None. UsageError for another."""
-    if splits is None:
-        return tuple(allowed)
-    wrong = [one for one in splits if one not in allowed]
-    if wrong or not splits or isinstance(splits, str):
-        raise UsageError(f"splits must be some of {', '.join(allowed)}; got {splits!r}")
-    return tuple(dict.fromkeys(splits))
-
-
-def read_film(data: bytes, name: str, body_part: Choice = "chest") -> tuple[Pixels, Any]:
-    """Pixels of a DICOM film with what its header tells, or of the same film as PNG or JPEG."""
-    if is_dicom(data):
-        return read.read(data, name, body_part)
-    return decode(data, name), {}
+#: Reader of films that keeps what a DICOM header tells.
+read_film = partial(read_image_file, header=True)
 
 
 class Listing:

@@ -13,7 +13,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from ingest.sources.published import npz
-from ingest.sources.source import Source, SourceUnavailable
+from ingest.sources.source import SPLITS, Source, SourceUnavailable, check_splits
 from store import BadSource, UsageError
 
 SIZES = (28, 64, 128, 224)
@@ -23,7 +23,7 @@ TIMEOUT = 15.0
 
 def records(
     name: str = "pneumoniamnist",
-    splits: Sequence[str] | None = npz.SPLITS,
+    splits: Sequence[str] | None = SPLITS,
     size: int = 28,
     root: str | Path | None = None,
     download: bool = True,
@@ -47,7 +47,7 @@ def records(
         BadSource: the file is not what it should be.
     """
     about = info(name)
-    wanted = npz.check_splits(splits)
+    wanted = check_splits(splits)
     if size not in SIZES:
         raise UsageError(f"{name} comes in sizes {', '.join(map(str, SIZES))}; got {size}")
     suffix = "" if size == 28 else f"_{size}"

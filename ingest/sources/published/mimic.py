@@ -18,11 +18,10 @@ from ingest.sources.published.layout import (
     Description,
     Listing,
     Row,
-    check_splits,
     read_film,
     table,
 )
-from ingest.sources.source import Source
+from ingest.sources.source import Source, check_splits
 from ingest.sources.tables import findings
 from ingest.sources.tables.findings import Findings
 

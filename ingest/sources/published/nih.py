@@ -18,12 +18,11 @@ from ingest.sources.published.layout import (
     Description,
     Listing,
     Row,
-    check_splits,
     find_file,
     read_film,
     table,
 )
-from ingest.sources.source import Source
+from ingest.sources.source import Source, check_splits
 from ingest.sources.tables import findings
 from ingest.sources.tables.csv_file import tidy
 from store import BadSource

@@ -20,9 +20,8 @@ import numpy.typing as npt
 from ingest import npy
 from ingest.images.pixels import pixels_digest
 from ingest.record import ImageRecord, Pixels
-from store import BadSource, CxrError, UsageError
+from store import BadSource, CxrError
 
-SPLITS = ("train", "val", "test")
 #: Larger arrays of images are streamed. ChestMNIST at 224 has 3.9 GB of them in one split.
 WHOLE_BYTES = 256 << 20
 _MAGIC = b"PK\x03\x04"
@@ -50,17 +49,6 @@ class _Header:
     def size(self) -> int:
         """Bytes of its values."""
         return math.prod(self.shape) * self.dtype.itemsize
-
-
-def check_splits(splits: Sequence[str] | None) -> tuple[str, ...]:
-    """The splits to read, each once, in the order asked; all three when ``None``."""
-    if splits is None:
-        return SPLITS
-    unknown = [split for split in splits if split not in SPLITS]
-    if unknown or not splits or isinstance(splits, str):
-        asked = splits if isinstance(splits, str) else ", ".join(splits)
-        raise UsageError(f"splits must be some of {', '.join(SPLITS)}; got {asked!r}")
-    return tuple(dict.fromkeys(splits))
 
 
 def count(path: Path, splits: Sequence[str], remedy: str) -> int:

@@ -15,8 +15,8 @@ from pathlib import Path
 from ingest.images.dicom.body_parts import check_choice
 from ingest.images.dicom.header import TELLS
 from ingest.images.file_tree import scan
-from ingest.sources.published.layout import Listing, check_splits, find_table, read_film
-from ingest.sources.source import Source
+from ingest.sources.published.layout import Listing, find_table, read_film
+from ingest.sources.source import Source, check_splits
 from ingest.sources.tables import findings
 from ingest.sources.tables.csv_file import Sheet
 from ingest.sources.tables.findings import Findings

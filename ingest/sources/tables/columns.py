@@ -11,11 +11,11 @@ from typing import Any
 
 from ingest import metadata
 from ingest.metadata import parse_age
-from ingest.sources.tables import classes, findings
+from ingest.sources.tables import findings, label_values
 from ingest.sources.tables.csv_file import Sheet, listed
 from ingest.sources.tables.findings import BLANK, Findings
-from ingest.sources.tables.headings import is_metadata
 from ingest.sources.tables.matching import WAYS, FileIndex
+from ingest.sources.tables.metadata_headings import is_metadata
 from store import LARGEST_INT, BadRows, BadSource, UsageError, Value, name_of
 
 _TRUTH = {
@@ -185,7 +185,7 @@ class Plan:
         """Headings of the columns that say what was found."""
         return self.flags if self.joined is None else (self.joined,)
 
-    def told(self) -> dict[str, Any]:
+    def chosen(self) -> dict[str, Any]:
         """Which columns were taken for what, and which were seen and not kept, as JSON has it."""
         kept = {**self.known, **{name: column.heading for name, column in self.own.items()}}
         taken = {self.file, self.id, *self.labels, *kept.values()}
@@ -321,20 +321,22 @@ def _with_labels(plan: Plan, heading: str, cells: Collection[str], named: Sequen
     """One column of labels: classes, names, findings joined, or lists in text."""
     places = _places(cells)
     joint = None if places else findings.joint_of(cells)
-    names = classes.parse_names(named)
+    names = label_values.parse_names(named)
     if places:
-        notes = classes.check_names(names, places, f"the places of {heading!r}") if names else []
+        notes = (
+            label_values.check_names(names, places, f"the places of {heading!r}") if names else []
+        )
         called = tuple(names.get(place, place) for place in places)
         told = f"the cells of column {heading!r} are lists of 0 and 1: a finding for each place"
         return replace(plan, joined=heading, places=called, notes=(*plan.notes, told, *notes))
     said = []
     if names:
         values = {part for cell in cells for part in _named(cell, joint)}
-        values = classes.to_be_named(heading, values, names)
-        said = classes.check_names(names, values, f"column {heading!r}")
-    means, notes = classes.classes(heading, cells, names)
+        values = label_values.to_be_named(heading, values, names)
+        said = label_values.check_names(names, values, f"column {heading!r}")
+    means, notes = label_values.classes(heading, cells, names)
     if not (means or names):
-        names, notes = classes.numbers(heading, cells)
+        names, notes = label_values.numbers(heading, cells)
     return replace(
         plan,
         joined=heading,

@@ -260,10 +260,6 @@ class FileIndex:
         found = self._meant(cell)
         return self._files[found[0]] if len(found) == 1 else None
 
-    def is_ambiguous(self, cell: str) -> bool:
-        """Whether several films could be meant."""
-        return len(self._meant(cell)) > 1
-
     def strength(self, cell: str, ways: Sequence[str] = WAYS) -> tuple[str | None, tuple[int, ...]]:
         """In which way a cell by itself means films, and their numbers; none when in no way."""
         path = self.cut(cell)

@@ -15,7 +15,7 @@ from store import BadRows, UsageError, name_of
 CLEARABLE = ("labels", "split", "patient", "view", "sex", "age")
 
 
-def cleared(source: Source, columns: Sequence[str], own: Collection[str]) -> Source:
+def with_blank_columns(source: Source, columns: Sequence[str], own: Collection[str]) -> Source:
     """A source that also tells that some columns are blank, wherever it tells nothing else of them.
 
     What a header tells of such a column is not taken either.

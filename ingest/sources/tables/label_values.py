@@ -21,7 +21,7 @@ from ingest.sources.tables.findings import (
     joint_of,
     state,
 )
-from ingest.sources.tables.headings import is_metadata
+from ingest.sources.tables.metadata_headings import is_metadata
 from store import UsageError
 
 #: Headings made of these words alone name no finding: their 1 and 0 are classes without a name.
