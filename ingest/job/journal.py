@@ -22,8 +22,6 @@ from store import Undone, UpsertReport
 
 #: Of a report, as an entry keeps them.
 _COUNTS = ("inserted", "updated", "unchanged", "changed", "encoded", "pruned", "seconds")
-
-
 #: Head of the CSV of what was refused.
 REJECTION = ("source", "reason", "detail")
 #: Bytes of a batch's name in a file's: file systems take 255, and there is an ending, too.
@@ -42,7 +40,7 @@ class Journal:
             "batch": report.batch,
             "source": source.name,
             "root": None if source.root is None else str(source.root),
-            "started_at": f"{now:%Y-%m-%dT%H:%M:%SZ}",
+            "started_at": _utc(now),
         }
         self._save("running")
 
@@ -74,7 +72,7 @@ class Journal:
             "seconds_left": None
             if not last or last.seconds_left is None
             else round(last.seconds_left, 1),
-            "updated_at": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
+            "updated_at": _utc(datetime.now(UTC)),
             "pid": os.getpid(),
         }
         with suppress(OSError):
@@ -85,12 +83,10 @@ class Journal:
         entry: dict[str, Any] = {**self._entry, "state": state}
         if state != "running":
             report = self._report
-            told = report.as_dict()
-            entry["ended_at"] = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
-            for key in _COUNTS:
-                entry[key] = told[key]
-            entry["refused"] = report.reasons
-            entry["stopped"] = report.stopped
+            counts = report.as_dict()
+            entry["ended_at"] = _utc(datetime.now(UTC))
+            entry |= {key: counts[key] for key in _COUNTS}
+            entry |= {"refused": report.reasons, "stopped": report.stopped}
         with suppress(OSError):
             if state != "running" and self._report.rejected:
                 path = self._folder / "rejections" / f"{name}.csv"
@@ -105,8 +101,8 @@ def note(uri: str, batch: str, place: Path, started: datetime, rows: UpsertRepor
         "batch": batch,
         "source": place.name,
         "root": str(place),
-        "started_at": f"{started:%Y-%m-%dT%H:%M:%SZ}",
-        "ended_at": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
+        "started_at": _utc(started),
+        "ended_at": _utc(datetime.now(UTC)),
         "state": "finished",
         "inserted": rows.inserted,
         "updated": rows.updated,
@@ -118,6 +114,10 @@ def note(uri: str, batch: str, place: Path, started: datetime, rows: UpsertRepor
     }
     with suppress(OSError):
         write_json(state_folder(uri) / "batches" / f"{file_name(batch)}.json", entry)
+
+
+def _utc(time: datetime) -> str:
+    return f"{time:%Y-%m-%dT%H:%M:%SZ}"
 
 
 def entries(uri: str) -> list[dict[str, Any]]:
@@ -146,7 +146,7 @@ def mark_undone(uri: str, batch: str, undone: Undone) -> None:
     """Note that a batch was taken back, and what that did."""
     path = state_folder(uri) / "batches" / f"{file_name(batch)}.json"
     entry = read_json(path) or {"batch": batch, "started_at": ""}
-    entry |= {"state": "undone", "undone_at": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"}
+    entry |= {"state": "undone", "undone_at": _utc(datetime.now(UTC))}
     entry["undone"] = asdict(undone)
     entry["undone_rows"] = undone.removed
     with suppress(OSError):

@@ -36,7 +36,7 @@ class _Pair:
     sha256: bytes
 
 
-def checked(
+def check_moved(
     source: Source,
     gallery: Target,
     memory: FileMemory,

@@ -12,9 +12,16 @@ for healthy and sick stand beside those of radiologists.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from random import Random
+
+
+def _lines(name: str) -> list[str]:
+    """The lines of a file beside this one, without blank ones and comments."""
+    text = Path(__file__).with_name(name).read_text("utf-8")
+    return [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
+
 
 #: What is short for a word of captions; WordNet has none of it.
 ABBREVIATIONS: dict[str, tuple[str, ...]] = {
@@ -24,10 +31,7 @@ ABBREVIATIONS: dict[str, tuple[str, ...]] = {
 }
 #: word -> words of captions; ``ingest.thesaurus`` makes the file.
 SYNONYMS: dict[str, tuple[str, ...]] = {
-    word: tuple(near)
-    for line in Path(__file__).with_name("synonyms.txt").read_text("utf-8").splitlines()
-    if line and not line.startswith("#")
-    for word, *near in [line.split()]
+    word: tuple(near) for line in _lines("synonyms.txt") for word, *near in [line.split()]
 }
 
 
@@ -52,12 +56,10 @@ def is_held_out(word: str) -> bool:
     return word in HELD_OUT or word.startswith(HELD_OUT_STEMS)
 
 
-def _parsed(rules: str) -> dict[str, list[str]]:
+def _parsed(lines: Iterable[str]) -> dict[str, list[str]]:
     grammar: dict[str, list[str]] = {}
     choices: list[str] = []
-    for line in rules.splitlines():
-        if line.startswith("#"):
-            continue
+    for line in lines:
         if line.endswith(" ="):
             grammar[line.removesuffix(" =")] = choices = []
         else:
@@ -66,18 +68,19 @@ def _parsed(rules: str) -> dict[str, list[str]]:
 
 
 #: The choices that each name stands for.
-GRAMMAR: Mapping[str, Sequence[str]] = _parsed(
-    Path(__file__).with_name("grammar.txt").read_text("utf-8")
-)
+GRAMMAR: Mapping[str, Sequence[str]] = _parsed(_lines("grammar.txt"))
+
+
+def words_of(text: str) -> list[str]:
+    """Its words, lower case."""
+    return re.findall(r"[a-z]+", text.lower())
 
 
 def learned_words() -> set[str]:
     """Every word that a caption of the grammar can hold, lower case."""
     texts = (re.sub(r"\{\w+\}|\S*~\S*", " ", text) for texts in GRAMMAR.values() for text in texts)
-    return {word for text in texts for word in re.findall(r"[a-z]+", text.lower())}
+    return {word for text in texts for word in words_of(text)}
 
-
-__all__ = ["SUBJECTS", "caption", "lesson", "with_typos", "words_of"]
 
 #: Shares of training texts that get another caption, and another word that does not exist.
 _JOINED, _STREWN = 0.2, 0.3
@@ -87,12 +90,7 @@ _JOINTS = (", ", "; ", ". ")
 #: Share of strange words that are English, from a list of common nouns, verbs and adjectives.
 _ENGLISH = 0.6
 #: Common English words that mostly have nothing to do with chest films.
-ENGLISH = [
-    word
-    for line in Path(__file__).with_name("words.txt").read_text("utf-8").splitlines()
-    if not line.startswith("#")
-    for word in line.split()
-]
+ENGLISH = [word for line in _lines("words.txt") for word in line.split()]
 #: Those that say nothing in any caption.
 _FILLERS = sorted({*ENGLISH} - learned_words())
 #: The grammar without words that do not exist.
@@ -102,25 +100,7 @@ _PLAIN = {
 _ONSETS = (*"bcdfghklmnprstvw", *("st", "tr", "pl", "sh", "th", "gr", "cl", "bl", "sp", "fl"))
 _VOWELS = (*"aeiouaeio", "ea", "ou", "ai")
 _CODAS = ("", "", "n", "r", "s", "d", "l", "ck", "st", "ng", "t", "m")
-_ENDINGS = (
-    "",
-    "",
-    "",
-    "",
-    "",
-    "",
-    "s",
-    "ly",
-    "ed",
-    "ing",
-    "er",
-    "al",
-    "ate",
-    "ion",
-    "ous",
-    "ive",
-    "ment",
-)
+_ENDINGS = (*[""] * 6, "s", "ly", "ed", "ing", "er", "al", "ate", "ion", "ous", "ive", "ment")
 
 
 def caption(subject: str, random: Random, *, strange: bool = False) -> str:
@@ -150,11 +130,6 @@ def lesson(subject: str, random: Random) -> str:
         text = with_typos(_strewn(text, random), random, random.choice(_TYPOS))
         if not any(map(is_held_out, words_of(text))):
             return text
-
-
-def words_of(text: str) -> list[str]:
-    """Its words, lower case."""
-    return re.findall(r"[a-z]+", text.lower())
 
 
 def with_typos(text: str, random: Random, rate: float = 0.15) -> str:

@@ -79,11 +79,7 @@ def test_no_sample_is_nearer_to_a_training_image_than_these_are_to_each_other(
     to_training = maker.nearest(flat(bundled), distinct)
     assert among.min() > 200
     assert to_training.min() > among.min()
-    assert (
-        to_training.min()
-        > np.quantile(among, 0.05)
-        == maker.privacy_limit(distinct)
-    )
+    assert to_training.min() > np.quantile(among, 0.05) == maker.privacy_limit(distinct)
 
 
 def test_cohort_is_made_again(
@@ -105,9 +101,7 @@ def test_cohort_is_made_again(
         else:
             np.testing.assert_array_equal(again[name], array)
     shuffled = np.random.default_rng(1).permutation(len(training[0]))
-    for name, array in maker.make(
-        training[0][shuffled], training[1][shuffled]
-    ).items():
+    for name, array in maker.make(training[0][shuffled], training[1][shuffled]).items():
         np.testing.assert_array_equal(array, again[name])
 
 
@@ -122,9 +116,7 @@ def test_samples_too_near_are_replaced() -> None:
     copies = training[:3].copy()
     copies[:, 0] ^= 1  # a grey level or so away
     far = rng.integers(0, 256, (4, 784), dtype=np.uint8)
-    kept = maker.take(
-        iter([np.vstack([copies, far[:2]]), far[2:]]), 4, training, 100.0
-    )
+    kept = maker.take(iter([np.vstack([copies, far[:2]]), far[2:]]), 4, training, 100.0)
     np.testing.assert_array_equal(kept, far)
 
 
@@ -137,9 +129,7 @@ def test_nearest_is_what_it_says(
     images: npt.NDArray[np.uint8], others: npt.NDArray[np.uint8]
 ) -> None:
     direct = np.linalg.norm(images[:, None].astype(float) - others[None], axis=2)
-    np.testing.assert_allclose(
-        maker.nearest(images, others), direct.min(axis=1), atol=1e-3
-    )
+    np.testing.assert_allclose(maker.nearest(images, others), direct.min(axis=1), atol=1e-3)
     among = np.linalg.norm(images[:, None].astype(float) - images[None], axis=2)
     np.fill_diagonal(among, np.inf)
     np.testing.assert_allclose(
