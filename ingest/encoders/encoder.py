@@ -1,4 +1,4 @@
-"""The encoder that everyone else holds: cheap to make, loads its model at the first vector."""
+"""Encoder: cheap to make, loads its model at the first vector."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ class Encoder:
 
     @property
     def folder(self) -> Path:
-        """Where its files are."""
+        """The folder of its files."""
         return self._files.folder
 
     @property
@@ -129,7 +129,7 @@ class Encoder:
         return sum(one.size for name, one in files.items() if name.endswith(".safetensors"))
 
     def changed(self) -> str | None:
-        """One sentence when its files are no longer those that it was read from, else None.
+        """One sentence when its files changed since it was read, else None.
 
         Its vectors and its fingerprint stay those of the bytes that were read, which are in memory.
         """

@@ -1,4 +1,4 @@
-"""Find the files of an encoder and say exactly which encoder they are. No torch in here."""
+"""Locator of encoders: finds, checks and fingerprints their files. No torch in here."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 @dataclass(frozen=True, slots=True)
 class EncoderFiles:
-    """Where an encoder's files are, and what they are.
+    """Files and identity of an encoder.
 
     Attributes:
         name: what a person calls it.
@@ -181,7 +181,7 @@ def _inspect_open_clip(name: str, contents: Contents) -> EncoderFiles:
 
 
 def _side(name: str, contents: Contents) -> int:
-    """What an image processor's configuration makes of an image's shorter edge."""
+    """Length of an image's shorter edge after preprocessing, by its configuration; 0 if unknown."""
     found = []
     for file in _CONFIGS[1:]:
         if (contents.folder / file).is_file():

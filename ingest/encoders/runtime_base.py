@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Framing:
-    """How an image becomes the model's input.
+    """Framing: the part of an image that becomes the model's input.
 
     Attributes:
         edge: which edge is scaled to ``side``: ``shortest``, ``longest`` or ``both``.
@@ -47,7 +47,7 @@ class Framing:
 
 
 def framing_of(processor: Any) -> Framing:
-    """Of a transformers image processor."""
+    """Framing by a transformers image processor."""
     size, crop = (getattr(processor, name, None) for name in ("size", "crop_size"))
     edge, side = "shortest", 0
     if getattr(processor, "do_resize", False) and size is not None:
@@ -60,7 +60,7 @@ def framing_of(processor: Any) -> Framing:
 
 
 def framed(size: int | tuple[int, int], mode: str) -> Framing:
-    """Of open_clip's preprocessing: its image size and its ``resize_mode``."""
+    """Framing by open_clip's preprocessing: its image size and its ``resize_mode``."""
     height, width = (size, size) if isinstance(size, int) else (size[0], size[-1])
     edge = "both" if mode == "squash" else mode
     return Framing(edge, min(height, width), (height, width))
@@ -93,7 +93,7 @@ def with_precision(files: EncoderFiles, precision: str) -> EncoderFiles:
 
 
 def cast(precision: str, device: Any) -> contextlib.AbstractContextManager[Any]:
-    """A context for forward passes.
+    """Context of a precision for forward passes.
 
     Raises:
         EncoderUnavailable: bf16 on anything but cuda, where it is slower or not there.

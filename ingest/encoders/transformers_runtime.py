@@ -143,7 +143,7 @@ def _rgb(image: Pixels) -> Pixels:
 
 
 def _text_length(config: Any, tokenizer: Any) -> dict[str, Any]:
-    """How the tokenizer pads and cuts: to the longest text, as far as the model has positions."""
+    """Padding and cutting of texts: to the longest, as far as the model has positions."""
     text_config = getattr(config, "text_config", None)
     if tokenizer is None or text_config is None:
         return {}

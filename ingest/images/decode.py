@@ -1,4 +1,4 @@
-"""Image files to 8-bit pixels, and pixels to thumbnails and digests.
+"""Decoder of image files: bytes of any supported format to 8-bit pixels.
 
 What a file is, its content says; its name is not asked.
 """
@@ -156,7 +156,7 @@ def _to_pixels(image: Image.Image, name: str) -> Pixels:
 
 
 def _found(found: formats.Found, name: str) -> Pixels:
-    """What one of our own decoders reads, as it is to be seen."""
+    """Pixels of one of our own decoders, scaled to 8 bits and turned as EXIF asks."""
     check_size(found.width, found.height, name)
     if found.frames > 1:
         raise BadImage("multi_frame", f"{name} holds {found.frames} images; pass a file with one")
@@ -166,7 +166,7 @@ def _found(found: formats.Found, name: str) -> Pixels:
 
 
 def unidentified(data: bytes, name: str) -> BadImage:
-    """Why Pillow did not know what a file is."""
+    """The error for a file that Pillow does not know: archive, HEIF, truncated, no image."""
     kinds = [kind for start, kind in _ARCHIVES.items() if data.startswith(start)]
     if kinds or data[257:262] == b"ustar":
         kind = kinds[0] if kinds else "tar"
@@ -192,7 +192,7 @@ def unidentified(data: bytes, name: str) -> BadImage:
 
 
 def _unknown_tiff_mode(data: bytes) -> str | None:
-    """What Pillow says of a sound TIFF with pixels that it does not know."""
+    """Pillow's complaint about a sound TIFF of an unknown kind; None for others."""
     from PIL.TiffImagePlugin import ImageFileDirectory_v2, TiffImageFile
 
     try:

@@ -1,4 +1,4 @@
-"""Decoders for the image files that Pillow does not read, or not right.
+"""Decoders of formats that Pillow does not read, or reads wrong: deep PNG, TIFF, JPEG; JPEG-LS.
 
 PNG and TIFF of more than 8 bits (Pillow takes the high byte of 16-bit colour, does not open some,
 and inverts WhiteIsZero of 8 bits only), JPEG that is lossless or of more than 8 bits, JPEG-LS, and
@@ -55,7 +55,7 @@ class Found:
 
 
 def find(data: bytes, name: str) -> Found | None:
-    """What a file is, when it is not for Pillow; None when it is, or is damaged.
+    """The decoder of a file that is not for Pillow; None when it is, or is damaged.
 
     Raises:
         BadImage: ``unsupported``: it is whole, and of a kind that nothing here reads.
@@ -250,7 +250,7 @@ def _over_black(samples: Values, *, multiply: bool = True) -> Values:
 
 
 def _orientation(exif: bytes) -> int:
-    """How EXIF says that a picture is to be turned; 1 for not at all."""
+    """Orientation by EXIF, 1 to 8; 1 for as it is."""
     if not exif:
         return 1
     from PIL import Image

@@ -1,4 +1,4 @@
-"""What came in when, from where, and how it went: one small file per batch, for people to read."""
+"""Journal of a gallery's batches: status, counts and rejections, as small files beside it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _LONGEST_NAME = 200
 
 
 class Journal:
-    """Notes of one running ingestion. Never stands in its way: a full disk costs the notes only."""
+    """Journal of one running ingestion. Never stands in its way: a full disk costs it only."""
 
     def __init__(self, uri: str, source: Source, report: IngestReport, now: datetime) -> None:
         self._folder = state_folder(uri)
@@ -51,7 +51,7 @@ class Journal:
             self._status("running")
 
     def end(self, state: str) -> None:
-        """Write how it ended, and what was refused."""
+        """Write the final state of the batch, and its rejections."""
         self._status(state)
         self._save(state)
 
@@ -96,7 +96,7 @@ class Journal:
 
 
 def note(uri: str, batch: str, place: Path, started: datetime, rows: UpsertReport) -> None:
-    """Enter a batch that no job made: rows that came with their vectors."""
+    """Enter a batch of rows that came with their vectors, without a job."""
     entry = {
         "batch": batch,
         "source": place.name,
@@ -121,7 +121,7 @@ def _utc(time: datetime) -> str:
 
 
 def entries(uri: str) -> list[dict[str, Any]]:
-    """What the journal knows of a gallery's batches, oldest first.
+    """The journal's entries of a gallery's batches, oldest first.
 
     Keys: ``batch``, ``source``, ``root``, ``started_at``, ``state``, and once it ended
     ``ended_at``, ``inserted``, ``updated``, ``unchanged``, ``changed`` (column to count),
@@ -143,7 +143,7 @@ def rejections_file(uri: str, batch: str) -> Path | None:
 
 
 def mark_undone(uri: str, batch: str, undone: Undone) -> None:
-    """Note that a batch was taken back, and what that did."""
+    """Note that a batch was taken back, and with which counts."""
     path = state_folder(uri) / "batches" / f"{file_name(batch)}.json"
     entry = read_json(path) or {"batch": batch, "started_at": ""}
     entry |= {"state": "undone", "undone_at": _utc(datetime.now(UTC))}
@@ -154,7 +154,7 @@ def mark_undone(uri: str, batch: str, undone: Undone) -> None:
 
 
 def state_folder(uri: str) -> Path:
-    """Where a gallery's ingestion state is: inside it, or in the user's data folder if remote."""
+    """The folder of a gallery's journal: inside it, or in the user's data folder if remote."""
     if "://" not in uri:
         return Path(uri) / "ingest"
     from platformdirs import user_data_path
@@ -187,7 +187,7 @@ def read_json(path: Path) -> dict[str, Any] | None:
 
 
 def read_status(uri: str) -> dict[str, Any] | None:
-    """How the newest ingestion into a gallery stands, or stood; None when there never was one.
+    """Status of the newest ingestion into a gallery; None when there never was one.
 
     Keys: ``batch``, ``source``, ``state`` (``running``, ``finished``, ``stopped``, ``failed``),
     ``stage``, ``done``, ``total``, ``encoded``, ``refused`` (reason to count),

@@ -1,4 +1,4 @@
-"""What is to be done with each image of a source: skipped, corrected, opened or refused."""
+"""Plan of a batch: which images are skipped, corrected, opened or refused."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ Item = ImageRecord | ImageFile | Rejection
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """The end of a batch of so many items."""
+    """Marker of the end of a batch, with its number of items."""
 
     items: int
 
 
 class Planner:
-    """Compares a source with what the gallery has and what is remembered of its files.
+    """Compares a source with the gallery's rows and the memory of its files.
 
     Args:
         gallery: tells which rows are there.
@@ -216,7 +216,7 @@ def prune_gone(
     *,
     delete: bool,
 ) -> None:
-    """Note in a report which rows have lost their file, and remove them if so wished."""
+    """Report the rows whose file is gone, and delete them if so wished."""
     assert source.root is not None
     report.gone = gone_ids(gallery, source.name, source.root, present)
     if delete and report.gone:

@@ -75,7 +75,7 @@ class Batch:
     _remember: list[tuple[str, Seen]] = field(default_factory=list)
 
     def take(self, found: Outcome) -> None:
-        """Sort in what came of one image; encodes when enough of them wait."""
+        """Add the outcome of one image; encodes when enough of them wait."""
         self.count += 1
         if isinstance(found, Rejection):
             self.report.rejected.append(found)
@@ -98,7 +98,7 @@ class Batch:
                 self._encode()
 
     def commit(self) -> None:
-        """Write everything and count it; what is remembered of files comes last."""
+        """Write everything and count it; the memory of files comes last."""
         self._encode()
         if self._same:
             self._correct()
@@ -393,7 +393,7 @@ class _Job:
         return Batch(self.gallery, self.encoder, self.memory, self.report, self.now)
 
     def tell(self, ahead: int = 0) -> None:
-        """Progress to the caller and to the status file."""
+        """Report progress to the caller and to the status file."""
         self._reported = time.monotonic()
         stage = "encoding" if self.report.encoded else "checking"
         now = Progress(

@@ -1,4 +1,4 @@
-"""What all sources of files share: what is said of files, and files that become ImageFiles."""
+"""Sources made of files: descriptions of files, refusals of files and rows, notes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ingest.sources.tables.matching import Matching
 
 @dataclass(frozen=True, slots=True)
 class Described:
-    """What a table says of a file.
+    """Id and metadata of a file, by a table or a folder.
 
     Attributes:
         id: of the row; ``None`` for data set and relative path, or what the file itself tells.
@@ -132,19 +132,19 @@ def _records(
 
 
 def source_of(tree: Tree, relative: str) -> str:
-    """A file's place as rows and rejections say it."""
+    """A file's place as rows and rejections name it."""
     return shown(f"{tree.root}/{relative}")
 
 
 def unnamed(tree: Tree, relative: str, table: str, matching: Matching) -> Rejection:
-    """The refusal of a file that a table says nothing of; names what was compared."""
+    """The rejection of a file without a row in a table; names what was compared."""
     whole = f"{tree.root}/{relative}"
     detail = matching.why_unnamed(relative, whole, table)
     return Rejection(source_of(tree, relative), "label_missing", detail)
 
 
 def contested(tree: Tree, relative: str, cells: tuple[str, str], table: str) -> Rejection:
-    """The refusal of a file that rows with different paths could mean."""
+    """The rejection of a file that rows with different paths could mean."""
     return Rejection(
         source_of(tree, relative),
         "ambiguous_row",
@@ -154,7 +154,7 @@ def contested(tree: Tree, relative: str, cells: tuple[str, str], table: str) -> 
 
 
 def several(tree: Tree, place: str, cell: str, films: tuple[Sequence[str], int]) -> Rejection:
-    """The refusal of a row that several files could be meant by."""
+    """The rejection of a row that could mean several files."""
     named, count = " and ".join(repr(shown(one)) for one in films[0]), films[1]
     more = f" and {count - len(films[0]):,} more" if count > len(films[0]) else ""
     return Rejection(

@@ -1,4 +1,4 @@
-"""A folder of image files, with labels from a CSV, from folder names, or none.
+"""Source of a folder of image files, with labels from a CSV, from folder names, or none.
 
 ``labels`` of a row are the findings that are present. A CSV with a column per finding holds 1, 0,
 -1 (uncertain) or nothing (not mentioned); see ``ingest.sources.tables.findings`` for what becomes
@@ -228,7 +228,7 @@ def _from_sheet(
 def _no_file(
     tree: Tree, index: FileIndex, masks_index: FileIndex, named: Collection[str], cell: str
 ) -> str:
-    """Why a line of the CSV leads to no image.
+    """The reason why a line of the CSV leads to no image.
 
     Args:
         tree: what lies there.

@@ -1,4 +1,4 @@
-"""What every source returns."""
+"""Source: the type that every kind of source returns."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from store import BadSource, UsageError
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Images on their way in, read as they are asked for.
+    """Stream of images on their way in, read as they are asked for.
 
     Attributes:
         name: a short name for batches and reports, e.g. ``pneumoniamnist``.
@@ -65,4 +65,4 @@ def check_splits(splits: Sequence[str] | None, allowed: Sequence[str] = SPLITS) 
 
 
 class SourceUnavailable(BadSource):
-    """A data set that is not on this machine and could not be fetched; nothing is damaged."""
+    """Error for a data set that is not here and could not be fetched; nothing is damaged."""

@@ -1,4 +1,4 @@
-"""A bundled cohort of images that show nobody, for machines without data and without network.
+"""Source of the bundled cohort: images that show nobody, for machines without data.
 
 ``synthetic-cohort.npz`` has MedMNIST's layout. Its images are samples of one Gaussian per label in
 the space of that label's principal components, fitted to the training split of PneumoniaMNIST
@@ -28,7 +28,7 @@ COUNTS = {"train": (93, 267), "val": (21, 59), "test": (60, 100)}
 
 
 def path() -> Path:
-    """Where the bundled file is."""
+    """The path of the bundled file."""
     return Path(__file__).with_name(f"{DATASET}.npz")
 
 

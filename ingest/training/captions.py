@@ -1,4 +1,4 @@
-"""Sentences about chest films, drawn from a small grammar; the text tower learns from them.
+"""Grammar of captions about chest films, which the text tower learns from.
 
 A caption says that a film is normal, or that it shows pneumonia; the two classes of PneumoniaMNIST.
 A lesson is what the tower is given: captions joined, misspelt, and strewn with words that do not
@@ -23,7 +23,7 @@ def _lines(name: str) -> list[str]:
     return [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
 
 
-#: What is short for a word of captions; WordNet has none of it.
+#: Abbreviations of words of captions; WordNet has none of them.
 ABBREVIATIONS: dict[str, tuple[str, ...]] = {
     "w/o": ("without",),
     "-ve": ("negative",),
@@ -35,7 +35,7 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
 }
 
 
-#: What the captions can be about, by label name.
+#: Subjects of captions, by label name.
 SUBJECTS = ("normal", "pneumonia")
 
 _HELD_OUT = """
@@ -72,7 +72,7 @@ GRAMMAR: Mapping[str, Sequence[str]] = _parsed(_lines("grammar.txt"))
 
 
 def words_of(text: str) -> list[str]:
-    """Its words, lower case."""
+    """The words of a text, lower case."""
     return re.findall(r"[a-z]+", text.lower())
 
 
@@ -91,7 +91,7 @@ _JOINTS = (", ", "; ", ". ")
 _ENGLISH = 0.6
 #: Common English words that mostly have nothing to do with chest films.
 ENGLISH = [word for line in _lines("words.txt") for word in line.split()]
-#: Those that say nothing in any caption.
+#: Words that are in no caption.
 _FILLERS = sorted({*ENGLISH} - learned_words())
 #: The grammar without words that do not exist.
 _PLAIN = {
@@ -147,7 +147,7 @@ def with_typos(text: str, random: Random, rate: float = 0.15) -> str:
 
 
 def _strewn(text: str, random: Random) -> str:
-    """Words that mean nothing here, added here and there."""
+    """A text with words added here and there that mean nothing here."""
     words = text.split()
     while random.random() < _STREWN:
         words.insert(random.randint(0, len(words)), _strange(random) + random.choice(_ENDINGS))

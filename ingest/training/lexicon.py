@@ -175,7 +175,7 @@ STRANGERS = """
 
 
 def lexicon(tokenizer: bytes) -> dict[str, object]:
-    """What ``save_lexicon`` writes.
+    """The content of ``lexicon.json``.
 
     Args:
         tokenizer: content of the checkpoint's tokenizer.json, which ties the two together.

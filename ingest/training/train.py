@@ -1,4 +1,4 @@
-"""Make the bundled encoder: learn from the training split alone, choose by validation alone."""
+"""Training runs of the bundled encoder: learnt from the training split, chosen by validation."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _SHIFTED = Augmentation(flip=0.0, erase=0.0, spare=0.0)
 
 @dataclass(frozen=True, slots=True)
 class TrainingProgress:
-    """Where a training run is.
+    """Progress of a training run.
 
     Attributes:
         stage: ``images`` or ``text``.
@@ -58,7 +58,7 @@ class TrainingProgress:
 
 @dataclass(frozen=True, slots=True)
 class TrainReport:
-    """What a training run made.
+    """Result of a training run.
 
     Attributes:
         folder: a checkpoint that ``load_encoder`` takes.
@@ -77,7 +77,7 @@ class TrainReport:
 
 @dataclass(frozen=True, slots=True)
 class TextReport:
-    """What teaching the text tower made.
+    """Result of training the text tower.
 
     Attributes:
         folder: a checkpoint that ``load_encoder`` takes.
@@ -308,7 +308,7 @@ def text_entry(now: TextProgress) -> dict[str, Any]:
 def text_report(
     recipe: Recipe, curve: list[dict[str, Any]], progress: Callable[[TrainingProgress], None]
 ) -> Callable[[TextProgress], None]:
-    """What ``learn_texts`` reports to: adds to a curve, and passes it on."""
+    """A callback for ``learn_texts`` that adds to a curve and reports progress."""
 
     def report(now: TextProgress) -> None:
         curve.append(text_entry(now))
@@ -322,7 +322,7 @@ def text_report(
 def labelled_films(
     records: Iterable[ImageRecord | ImageFile | Rejection], where: torch.device
 ) -> tuple[Films, Films]:
-    """Training and validation films; validation films that are also trained on are left out."""
+    """Films to train on and to validate with; those also trained on are left out of the second."""
     splits: dict[str, dict[bytes, list[ImageRecord]]] = {"train": {}, "val": {}}
     for record in records:
         if isinstance(record, ImageFile):
@@ -373,5 +373,5 @@ def _of_images(settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def _digest(*films: Films) -> list[list[float]]:
-    """Enough of the data to notice that a saved run was made from another set."""
+    """Checksums of the films, to notice that a saved run was made from another set."""
     return [[len(f.labels), float(f.labels.sum()), float(f.images.double().sum())] for f in films]

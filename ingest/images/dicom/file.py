@@ -1,4 +1,4 @@
-"""The data set of a DICOM file, also where the parts that should come before it are missing.
+"""Reader of a DICOM file's data set, also where the parts before it are missing.
 
 A whole file has 128 bytes of anything, ``DICM``, and file meta information that names the transfer
 syntax (PS3.10, 7.1). Old archives and export programs leave out some of it, or all: the data set
@@ -32,13 +32,13 @@ _VRS = frozenset(
 )
 #: Longer than any value that comes first in a data set.
 _LONGEST_FIRST = 1 << 12
-#: What shows that elements which parse are an image: asked for where there is no ``DICM``.
+#: Elements that prove an image; asked for where there is no ``DICM``.
 _EVIDENCE = ("Rows", "Columns", "PhotometricInterpretation", "BitsAllocated")
 
 
 @cache
 def library() -> Any:
-    """pydicom, told to keep quiet: its warnings and log lines quote values of headers."""
+    """pydicom, with warnings and log lines off: they quote values of headers."""
     import pydicom
 
     pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE

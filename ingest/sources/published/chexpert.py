@@ -1,4 +1,4 @@
-"""CheXpert (Irvin et al. 2019): ``train.csv``, ``valid.csv`` and, where given out, ``test.csv``.
+"""Source of CheXpert (Irvin et al. 2019): ``train.csv``, ``valid.csv`` and perhaps ``test.csv``.
 
 A column per finding with 1, 0, -1 (uncertain) or nothing (not mentioned). Patient and study are in
 the path alone. Side views have no AP/PA. Sex Unknown and age 0 mean not known: the hospital treats

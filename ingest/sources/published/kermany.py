@@ -1,4 +1,4 @@
-"""Kermany et al. 2018, paediatric films: ``train/NORMAL``, ``train/PNEUMONIA``, ``val``, ``test``.
+"""Source of Kermany et al. 2018, paediatric films: ``train/NORMAL``, ``train/PNEUMONIA`` ...
 
 Patients are in the names (``person12_bacteria_3``, ``IM-0115-0001``, ``NORMAL2-IM-1438-0001``).
 Numbers are used again in other splits; whether for the same child is not published, so the same

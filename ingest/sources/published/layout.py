@@ -179,7 +179,7 @@ class Listing:
             self.add(cell, said, odd, place)
 
     def here(self, cell: str, place: str = "") -> bool:
-        """Count a row; whether its image is here, so that the rest of it need be read.
+        """Count a row; whether its image is here, so that the rest of the row need be read.
 
         Args:
             cell: the image, as it was expected.
@@ -202,7 +202,7 @@ class Listing:
     def add(
         self, cell: str, metadata: dict[str, Any], odd_age: bool = False, place: str = ""
     ) -> None:
-        """Note what the table says of an image that is here.
+        """Describe an image that is here.
 
         Args:
             cell: the image, as it was expected.
@@ -225,11 +225,11 @@ class Listing:
             )
 
     def put(self, film: str, metadata: dict[str, Any]) -> None:
-        """Note what is known of a film by its place below the source."""
+        """Describe a film by its place below the source."""
         self.described[film] = Described(f"{self.name}/{shown(self._below + film)}", metadata)
 
     def refuse(self, cell: str, reason: str, detail: str) -> None:
-        """Note why an image that is here is refused."""
+        """Refuse an image that is here."""
         found = self._matching.films[self._matching.path(cell)]
         self.described[found] = Rejection(source_of(self.tree, found), reason, detail)
 
@@ -277,7 +277,7 @@ class Listing:
 
 
 def _below(root: Path, tables: Sequence[Path]) -> str:
-    """What ids begin with where a part of a data set is pointed at: its place in the whole.
+    """The beginning of ids where a part of a data set is pointed at: its place in the whole.
 
     So a film has the same id whichever folder it is reached through.
     """

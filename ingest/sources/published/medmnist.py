@@ -1,4 +1,4 @@
-"""The 2-D MedMNIST data sets (Yang et al. 2023), from a local npz or MedMNIST's own download."""
+"""Source of the 2-D MedMNIST sets (Yang et al. 2023), local or by MedMNIST's own download."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def records(
 
 
 def info(name: str) -> dict[str, Any]:
-    """What medmnist publishes about a 2-D set: label names, task, channels, addresses, digests.
+    """MedMNIST's entry of a 2-D set: label names, task, channels, addresses, digests.
 
     Raises:
         UsageError: no such set, or a 3-D one.

@@ -1,4 +1,4 @@
-"""MIMIC-CXR-JPG (Johnson et al. 2019): metadata, split and chexpert tables, ``files/p10/...``.
+"""Source of MIMIC-CXR-JPG (Johnson et al. 2019): three tables, and ``files/p10/...``.
 
 Views and splits are per image, labels per study: every image of a study carries the study's
 findings. The tables come packed with gzip and are read so. Access is credentialed: films,
@@ -93,7 +93,7 @@ def records(
 
 
 def _path(row: Row) -> str:
-    """Where the publisher puts an image."""
+    """The publisher's path of an image."""
     subject, study, image = row["subject_id"], row["study_id"], row["dicom_id"]
     return f"files/p{subject[:2]}/p{subject}/s{study}/{image}.jpg"
 

@@ -1,4 +1,4 @@
-"""NIH ChestX-ray14 (Wang et al. 2017): ``Data_Entry_2017*.csv`` and ``images*/``.
+"""Source of NIH ChestX-ray14 (Wang et al. 2017): ``Data_Entry_2017*.csv`` and ``images*/``.
 
 Labels are joined by bars; No Finding is a label. The published split by patient is
 ``train_val_list.txt`` (here ``train``) and ``test_list.txt``. The heading of the last columns holds

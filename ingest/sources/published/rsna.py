@@ -1,4 +1,4 @@
-"""RSNA Pneumonia Detection Challenge (Shih et al. 2019): ``stage_2_*`` tables and DICOM films.
+"""Source of the RSNA Pneumonia Detection Challenge (Shih et al. 2019): tables and DICOM films.
 
 A table has a row per box, so an image has several. Labels are the three published classes: normal,
 lung opacity, and "no lung opacity / not normal"; without their table, lung opacity or none. The
@@ -23,7 +23,7 @@ _LABELS = "stage_2_train_labels.csv"
 _CLASSES = "stage_2_detailed_class_info.csv"
 _TRAIN, _TEST = "stage_2_train_images", "stage_2_test_images"
 _TRAIN_AND_TEST = frozenset((_TRAIN, _TEST))
-#: What Target 0 says of a film where the three classes are not there.
+#: Label of Target 0 where the three classes are not there.
 _OTHER = "no lung opacity"
 
 

@@ -1,4 +1,4 @@
-"""VinDr-CXR (Nguyen et al. 2022): DICOM films, each of the training set read by three radiologists.
+"""Source of VinDr-CXR (Nguyen et al. 2022): DICOM films, training films read three times.
 
 A finding is present when more than half of an image's readers drew or ticked it, uncertain when
 some did, absent when a table of ticks says that none did. Boxes (``train.csv`` of Kaggle,
@@ -79,7 +79,7 @@ def records(
 
 
 def _boxes(rows: Sheet) -> dict[str, Findings]:
-    """Image to what its readers drew: rows of image_id, class_name, rad_id and a box."""
+    """Findings of images by their readers' boxes: rows of image_id, class_name, rad_id, a box."""
     if "class_name" not in rows.headings:
         return {row["image_id"]: Findings() for _, row in rows.rows()}
     readers: dict[str, set[str]] = defaultdict(set)
@@ -97,7 +97,7 @@ def _boxes(rows: Sheet) -> dict[str, Findings]:
 
 
 def _ticks(rows: Sheet) -> dict[str, Findings]:
-    """Image to what its readers ticked: a column of 0 and 1 per finding, a row per reader."""
+    """Findings of images by their readers' ticks: a 0/1 column per finding, a row per reader."""
     columns = [h for h in rows.headings if h not in ("image_id", "rad_id", "rad_ID")]
     names = findings.named(columns, rows.path.name)
     readers: dict[str, int] = {}

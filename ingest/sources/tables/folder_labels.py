@@ -1,4 +1,4 @@
-"""Labels from the names of folders: which level holds them, and which files are masks, no films.
+"""Labels from folder names: the level that holds them, and files that are masks, no films.
 
 A level is a depth below the source: 1 is the first folder. Folders named after a split or after
 what they contain (``train``, ``images``) are no labels, whatever their depth.
@@ -66,7 +66,7 @@ def _words(name: str) -> tuple[str, ...]:
 
 @lru_cache(4096)
 def _split(name: str) -> str | None:
-    """The split that a folder is, None for another."""
+    """The split that a folder is named after; None for another folder."""
     found = _words(name)
     kinds = {_SPLITS[word] for word in found if word in _SPLITS}
     if kinds == {"train", "val"}:
@@ -151,7 +151,7 @@ def _holds_images(name: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class FolderLabels:
-    """Which folder of a file's path is its label.
+    """Label and split of each file of a tree, by its folders.
 
     Attributes:
         of: relative path to label, of the files that have one.
@@ -167,7 +167,7 @@ class FolderLabels:
 
 
 def folder_labels(tree: Tree, level: int | None, names: Mapping[str, str]) -> FolderLabels:
-    """Labels of a tree's files.
+    """Choose the level of folders that are labels, and label a tree's files.
 
     Args:
         tree: without masks.
@@ -231,7 +231,7 @@ def _asked(folders: Mapping[str, Sequence[str]], level: int) -> dict[str, int]:
 
 
 def _guessed(tree: Tree, folders: Mapping[str, Sequence[str]]) -> dict[str, int]:
-    """Each file's place of the label; the strictest reading of containers that leaves labels."""
+    """Depth of each file's label; by the strictest reading of containers that leaves labels."""
     refused = None
     splits = _sibling_splits(folders.values())
     for loosely in (True, False):

@@ -1,4 +1,4 @@
-"""Several rows of one film become one: tables have a row per finding, per box or per reader."""
+"""Merging of a film's rows: tables have a row per finding, per box or per reader."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _READERS = (
 
 @dataclass(slots=True)
 class FilmRow:
-    """What one row says of a film.
+    """One row of a film.
 
     Attributes:
         line: of the table.
@@ -51,7 +51,7 @@ def reader_column(plan: Plan) -> str | None:
 def merge_rows(
     said: Sequence[FilmRow], plan: Plan, tree: Tree, film: str, uncertain: str
 ) -> Described | Rejection:
-    """One film's rows as one, or why they cannot be.
+    """Description of a film by all its rows, or the rejection where they contradict each other.
 
     They must agree in every column that is kept, where a blank cell says nothing. With readers, a
     finding is present when the majority saw it; else when any row says so.
