@@ -210,16 +210,16 @@ def check_complete(files: EncoderFiles, absent: Sequence[str]) -> None:
 @contextlib.contextmanager
 def quietly() -> Iterator[None]:
     """No warnings or progress bars of transformers inside the block."""
-    import transformers
+    # A second of imports: an encoder is located without them.
     from transformers.utils import logging as transformers_logging
 
-    verbosity = transformers.logging.get_verbosity()
+    verbosity = transformers_logging.get_verbosity()
     bars = transformers_logging.is_progress_bar_enabled()
-    transformers.logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+    transformers_logging.set_verbosity_error()  # type: ignore[no-untyped-call]
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
         yield
     finally:
-        transformers.logging.set_verbosity(verbosity)
+        transformers_logging.set_verbosity(verbosity)
         if bars:
             transformers_logging.enable_progress_bar()  # type: ignore[no-untyped-call]
