@@ -17,13 +17,9 @@ import numpy.typing as npt
 
 from ingest.record import Pixels
 from ingest.sources.published import npz
-from ingest.sources.synthetic import COUNTS, LABELS, SYNTHETIC_NOTICE
+from ingest.sources.synthetic import COUNTS, CREDIT, LABELS, SYNTHETIC_NOTICE
 from store import BadSource, UsageError
 
-CREDIT = (
-    "Derived from PneumoniaMNIST (MedMNIST v2, Yang et al. 2023, doi 10.1038/s41597-022-01721-8; "
-    "Kermany et al. 2018), CC BY 4.0."
-)
 COMPONENTS = 120
 SEED = 20
 #: A sample must be farther from every training image than this share of the training images is

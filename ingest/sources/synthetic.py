@@ -22,6 +22,10 @@ SYNTHETIC_NOTICE = (
     "SYNTHETIC DATA: these images are random samples of a statistical model, not films of "
     "patients; scores on them show that the software runs and say nothing about medicine."
 )
+CREDIT = (
+    "Derived from PneumoniaMNIST (MedMNIST v2, Yang et al. 2023, doi 10.1038/s41597-022-01721-8; "
+    "Kermany et al. 2018), CC BY 4.0."
+)
 
 #: Images per split and label (normal, pneumonia): the shares of PneumoniaMNIST.
 COUNTS = {"train": (93, 267), "val": (21, 59), "test": (60, 100)}
