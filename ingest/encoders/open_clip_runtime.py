@@ -78,13 +78,11 @@ class OpenClipRuntime(Runtime):
         found: torch.Tensor = self.model.encode_image(pixels)
         return found
 
-    def tokens(self, texts: Sequence[str]) -> torch.Tensor:
-        """Texts as the model takes them, on its device."""
+    def _tokens(self, texts: Sequence[str]) -> torch.Tensor:
         found: torch.Tensor = self._tokenizer([" ".join(text.split()) for text in texts])
         return found.to(self.device)
 
-    def read(self, tokens: torch.Tensor) -> torch.Tensor:
-        """Raw features of tokenized texts, (n, dimension), in the model's own precision."""
+    def _read(self, tokens: torch.Tensor) -> torch.Tensor:
         found: torch.Tensor = self.model.encode_text(tokens)
         return found
 

@@ -161,11 +161,11 @@ class Runtime:
         """Raw features of prepared images, (n, dimension), in the model's own precision."""
         raise NotImplementedError
 
-    def tokens(self, texts: Sequence[str]) -> Any:
+    def _tokens(self, texts: Sequence[str]) -> Any:
         """Texts as the model takes them, on its device."""
         raise NotImplementedError
 
-    def read(self, tokens: Any) -> torch.Tensor:
+    def _read(self, tokens: Any) -> torch.Tensor:
         """Raw features of tokenized texts, (n, dimension), in the model's own precision."""
         raise NotImplementedError
 
@@ -182,9 +182,9 @@ class Runtime:
         import torch
 
         with self._tokenizing:
-            tokens = self.tokens(texts)
+            tokens = self._tokens(texts)
         with torch.inference_mode(), cast(self._files.precision, self.device):
-            return self._array(self.read(tokens))
+            return self._array(self._read(tokens))
 
     def _array(self, features: torch.Tensor) -> Vectors:
         array: Vectors = features.float().cpu().numpy()

@@ -88,16 +88,14 @@ class TransformersRuntime(Runtime):
             return _tensor(self.model.get_image_features(pixel_values=pixels))
         return _tensor(self.model(pixel_values=pixels))
 
-    def tokens(self, texts: Sequence[str]) -> Any:
-        """Texts as the model takes them, on its device."""
+    def _tokens(self, texts: Sequence[str]) -> Any:
         assert self._tokenizer is not None
         rows = self._tokenizer(
             list(texts), truncation=True, return_tensors="pt", **self._text_length
         )
         return rows.to(self.device)
 
-    def read(self, tokens: Any) -> torch.Tensor:
-        """Raw features of tokenized texts, (n, dimension), in the model's own precision."""
+    def _read(self, tokens: Any) -> torch.Tensor:
         return _tensor(self.model.get_text_features(**tokens))
 
 

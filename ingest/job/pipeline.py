@@ -162,15 +162,27 @@ def open_file(
             height, width = pixels.shape[:2]
             pixels = reduced(pixels, side)
             picture = thumbnail(pixels)
-    except BadImage as error:
-        return Rejection(file.source, error.reason, str(error))
-    except OSError as error:
-        return Rejection(
-            file.source, "unreadable", f"{file.source} cannot be read ({error.strerror})"
-        )
+    except (BadImage, OSError) as error:
+        return _refused(file, error)
     said = told({**file.metadata, **_from_header(file, header, row if again else None)})
     size, notes = (width, height), tuple(header.get("notes", ()))
     return Opened(id_, pixels, sha256, said, picture, seen, size, notes=notes, again=again)
+
+
+def identify(file: ImageFile) -> Mapping[str, Any] | Rejection:
+    """Id and metadata by the header of a file that has its id there, or why it is refused."""
+    assert file.identify is not None
+    try:
+        return file.identify(file.path, file.source)
+    except (BadImage, OSError) as error:
+        return _refused(file, error)
+
+
+def _refused(file: ImageFile, error: BadImage | OSError) -> Rejection:
+    if isinstance(error, BadImage):
+        return Rejection(file.source, error.reason, str(error))
+    detail = f"{file.source} cannot be read ({error.strerror})"
+    return Rejection(file.source, "unreadable", detail)
 
 
 def _from_header(file: ImageFile, header: Mapping[str, Any], row: Row | None) -> dict[str, Any]:
@@ -196,12 +208,11 @@ def opened(
             continue
         id_ = item.id
         if id_ is None and item.identify is not None:
-            try:
-                found_id = item.identify(item.path, item.source).get("id")
-                id_ = str(found_id or item.otherwise)
-            except BadImage as error:
-                yield Rejection(item.source, error.reason, str(error))
+            header = identify(item)
+            if isinstance(header, Rejection):
+                yield header
                 continue
+            id_ = str(header.get("id") or item.otherwise)
         found = open_file(item, id_ or "", None)
         if isinstance(found, Opened):
             yield ImageRecord(found.id, found.pixels, found.sha256, **found.metadata)
