@@ -29,7 +29,7 @@ ABBREVIATIONS: dict[str, tuple[str, ...]] = {
     "-ve": ("negative",),
     "+ve": ("positive",),
 }
-#: word -> words of captions; ``ingest.thesaurus`` makes the file.
+#: word -> words of captions; ``make synonyms`` makes the file.
 SYNONYMS: dict[str, tuple[str, ...]] = {
     word: tuple(near) for line in _lines("synonyms.txt") for word, *near in [line.split()]
 }

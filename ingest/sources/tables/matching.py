@@ -257,7 +257,7 @@ class FileIndex:
 
         The cell is only ever compared with the paths that were listed, never opened.
         """
-        found = self._meant(cell)
+        _, found = self.strength(cell)
         return self._files[found[0]] if len(found) == 1 else None
 
     def strength(self, cell: str, ways: Sequence[str] = WAYS) -> tuple[str | None, tuple[int, ...]]:
@@ -272,9 +272,6 @@ class FileIndex:
             if asked and (found := self._all_ends(way).meant(asked)):
                 return way, tuple(found)
         return None, ()
-
-    def _meant(self, cell: str) -> tuple[int, ...]:
-        return self.strength(cell)[1]
 
     def cut(self, cell: str) -> str:
         """A cell's path without the folders that it begins with on another machine."""
