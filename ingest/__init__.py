@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from ingest.distributed.stage import Pool, on_ray
     from ingest.distributed.workers import EncoderCall
     from ingest.encoders.baselines import BASELINES, pixel_vectors
-    from ingest.encoders.converted import is_here
+    from ingest.encoders.download import is_here
     from ingest.encoders.locate import bundled_names, seen_in_training
     from ingest.encoders.patch_agreement import Agreement, agreement
     from ingest.encoders.registry import KNOWN
@@ -52,7 +52,7 @@ _HOMES = {
     "ingest.distributed.stage": "Pool on_ray",
     "ingest.distributed.workers": "EncoderCall",
     "ingest.encoders.baselines": "BASELINES pixel_vectors",
-    "ingest.encoders.converted": "is_here",
+    "ingest.encoders.download": "is_here",
     "ingest.encoders.locate": "bundled_names seen_in_training",
     "ingest.encoders.patch_agreement": "Agreement agreement",
     "ingest.encoders.registry": "KNOWN",

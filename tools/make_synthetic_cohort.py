@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ingest.record import Pixels
-from ingest.sources.published import npz
+from ingest.sources.published.npz import NpzFile
 from ingest.sources.synthetic import COUNTS, CREDIT, LABELS, SYNTHETIC_NOTICE
 from store import BadSource, UsageError
 
@@ -127,18 +127,7 @@ def main(arguments: Sequence[str]) -> None:
         raise UsageError("usage: python -m tools.make_synthetic_cohort PNEUMONIAMNIST.npz OUT.npz")
     source, out = map(Path, arguments)
     remedy = "pass the npz file of PneumoniaMNIST, 28 x 28"
-    training = list(
-        npz.read(
-            source,
-            "pneumoniamnist",
-            ["train"],
-            label_names=LABELS,
-            multi_label=False,
-            side=28,
-            channels=1,
-            remedy=remedy,
-        )
-    )
+    training = list(NpzFile(source, "pneumoniamnist", LABELS, remedy).read(["train"]))
     if not training:
         raise BadSource(f"{source} has no training images; {remedy}")
     images = np.stack([record.pixels for record in training])

@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ingest.encoders.contents import Contents
-from ingest.encoders.converted import files_of
-from ingest.encoders.download import fetch, first_line
+from ingest.encoders.download import fetch, files_of, first_line
 from ingest.encoders.registry import KNOWN, OPEN_CLIP_CONFIG, OPEN_CLIP_WEIGHTS, TEXT_TOWER
 from ingest.encoders.weights import header
 from store import EncoderUnavailable

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from ingest.sources.published import npz
+from ingest.sources.published.npz import NpzFile
 from ingest.sources.source import Source, check_splits
 from store import UsageError
 
@@ -46,19 +46,5 @@ def records(splits: Sequence[str] | None = None, size: int = 28) -> Source:
     if size != 28:
         raise UsageError(f"the synthetic cohort is 28 x 28 only, got size {size}; leave size out")
     wanted = check_splits(splits)
-    remedy = "install the package again"
-    return Source(
-        name=DATASET,
-        total=npz.count(path(), wanted, remedy),
-        records=npz.read(
-            path(),
-            DATASET,
-            wanted,
-            label_names=LABELS,
-            multi_label=False,
-            side=28,
-            channels=1,
-            remedy=remedy,
-        ),
-        note=SYNTHETIC_NOTICE,
-    )
+    file = NpzFile(path(), DATASET, LABELS, "install the package again")
+    return Source(DATASET, file.count(wanted), file.read(wanted), SYNTHETIC_NOTICE)

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from ingest.sources.published import npz
+from ingest.sources.published.npz import NpzFile
 from ingest.sources.source import SPLITS, Source, SourceUnavailable, check_splits
 from store import BadSource, UsageError
 
@@ -55,22 +55,10 @@ def records(
     remedy = (
         f"move the file away to have it downloaded again, or fetch it from {about['url' + suffix]}"
     )
-    total = npz.count(path, wanted, remedy)
-    return Source(
-        name=name,
-        total=total,
-        records=npz.read(
-            path,
-            name,
-            wanted,
-            label_names=label_names(name),
-            multi_label="multi-label" in about["task"],
-            side=size,
-            channels=about["n_channels"],
-            remedy=remedy,
-        ),
-        note=_md5_note(path, about["MD5" + suffix]),
-    )
+    multi_label = "multi-label" in about["task"]
+    file = NpzFile(path, name, label_names(name), remedy, multi_label, size, about["n_channels"])
+    note = _md5_note(path, about["MD5" + suffix])
+    return Source(name, file.count(wanted), file.read(wanted), note)
 
 
 def info(name: str) -> dict[str, Any]:
