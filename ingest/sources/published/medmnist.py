@@ -57,8 +57,8 @@ def records(
     )
     multi_label = "multi-label" in about["task"]
     file = NpzFile(path, name, label_names(name), remedy, multi_label, size, about["n_channels"])
-    note = _md5_note(path, about["MD5" + suffix])
-    return Source(name, file.count(wanted), file.read(wanted), note)
+    total = file.count(wanted)  # says what is wrong with a file that cannot be read
+    return Source(name, total, file.read(wanted), _md5_note(path, about["MD5" + suffix]))
 
 
 def info(name: str) -> dict[str, Any]:
