@@ -79,7 +79,7 @@ if TYPE_CHECKING:
     from store.table.filters import own_range as own_range
     from store.table.filters import parse_where as parse_where
     from store.table.filters import written as written
-    from store.table.opening import mismatch as mismatch
+    from store.table.opening import check_encoder as check_encoder
     from store.table.rows import changes as changes
     from store.table.rows import storable as storable
     from store.table.undo import REPAIR as REPAIR
@@ -114,7 +114,7 @@ _HOMES = {
     "store.table.custom_columns": "LARGEST_INT kind_of name_of",
     "store.table.duplicate_ids": "Repaired",
     "store.table.filters": "Where own_range parse_where written",
-    "store.table.opening": "mismatch",
+    "store.table.opening": "check_encoder",
     "store.table.rows": "changes storable",
     "store.table.undo": "REPAIR Undone",
 }

@@ -20,7 +20,7 @@ from ingest.distributed import workers
 
 if TYPE_CHECKING:
     from ingest.distributed.workers import Block
-    from ingest.job.run import ImageEncoder
+    from ingest.job.protocols import ImageEncoder
 
 #: Seconds in which a round that is left must have let its workers go.
 _LEAVE = 10.0

@@ -23,7 +23,7 @@ from store import ClusterUnavailable, EncoderMismatch
 
 if TYPE_CHECKING:
     from ingest.encoders import Encoder
-    from ingest.job.run import ImageEncoder
+    from ingest.job.protocols import ImageEncoder
 
 #: Images per chunk, and bytes of pixels that one worker encodes at once.
 CHUNK = 128

@@ -124,17 +124,17 @@ def _asked(
         return {"id": id_}, None, None
     if image is None and text is None:
         return {}, None, None
-    from ui.commands.options import encoder_of
+    from ingest.encoders import encoder_for
 
     if image is not None:
         from ingest import read_image
 
         pixels = read_image(image, body_part)
-        vectors = encoder_of(gallery, encoder, device).encode_images([pixels])
+        vectors = encoder_for(gallery, encoder, device=device).encode_images([pixels])
         near = _say_how_near(gallery, vectors, pixels, json)
         return {"image": str(image), "nearness": near}, pixels, vectors[0]
     text = text or ""
-    loaded = encoder_of(gallery, encoder, device)
+    loaded = encoder_for(gallery, encoder, device=device)
     vectors = loaded.encode_texts([text])
     found = loaded.understands(text)
     if (warning := notices.of_text(found)) is not None:
