@@ -63,8 +63,12 @@ def python(search: Search, uri: str, encoder: str) -> str:
         uri: of the gallery.
         encoder: name of the one that made it.
     """
-    names = ["Gallery", *(["Where"] if search.filters else [])]
-    lines = [f"from store import {', '.join(names)}"]
+    names = [
+        "Gallery",
+        *(["Weights"] if search.marks else []),
+        *(["Where"] if search.filters else []),
+    ]
+    lines = [f"from store import {', '.join([*names, 'refined_search'])}"]
     query = repr(search.id)
     steps = []
     if search.text is not None or search.upload is not None:
@@ -81,11 +85,9 @@ def python(search: Search, uri: str, encoder: str) -> str:
         given.append(f"like={list(search.like)!r}")
     if search.unlike:
         given.append(f"unlike={list(search.unlike)!r}")
-    called = "refined_search"
     if search.marks:
         weights = search.weights
         given.append(f"weights=Weights({weights.query:g}, {weights.like:g}, {weights.unlike:g})")
-        called = "Weights, refined_search"
     if (where := search.where) is not None:
         asked = {one.name: getattr(where, one.name) for one in fields(where)}
         filters = ", ".join(
@@ -96,7 +98,6 @@ def python(search: Search, uri: str, encoder: str) -> str:
     return "\n".join(
         [
             *lines,
-            f"from store.search.relevance_feedback import {called}",
             "",
             f"gallery = Gallery.open({uri!r})",
             *steps,
