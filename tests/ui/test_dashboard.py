@@ -16,7 +16,7 @@ from tests.ui import films
 from tests.ui.page import APP, opened
 from ui import tables
 from ui.dashboard.components import html as markup
-from ui.dashboard.search import answer, link
+from ui.dashboard.search import answer, link, state
 
 NASTY = "<script>alert(1)</script> ![x](http://evil.example/x.png) ' OR 1=1 -- \x00 😀"
 
@@ -465,15 +465,15 @@ def test_store_page_tells_what_is_loaded(app, made):
 
 def test_links_survive_the_round_trip():
     known = {"label": ["a b", "ü&=?#"], "split": ["test"], "dataset": ["d"]}
-    search = link.Search(text="x & y=1 #2 + 3", k=33)
+    search = state.Search(text="x & y=1 #2 + 3", k=33)
     search = search.choose("label", ["ü&=?#", "a b"]).choose("split", ["test"])
     again, notes = link.from_link(link.to_link(search), known)
     assert (again, notes) == (search, [])
 
 
 def test_upload_is_not_in_the_link():
-    upload = link.Upload("n", b"", (b"", b""), 1, 1, np.ones(1, np.float32), "f")
-    assert link.to_link(link.Search(upload=upload)) == {}
+    upload = state.Upload("n", b"", (b"", b""), 1, 1, np.ones(1, np.float32), "f")
+    assert link.to_link(state.Search(upload=upload)) == {}
 
 
 def test_markup_escapes_everything():
@@ -486,7 +486,7 @@ def test_markup_escapes_everything():
         markup.hit(Hit(1, 0.5, row), b"png", labels, markup.IMAGE_SCALE, [evil]),
         markup.film_card(row, None, labels),
         markup.query_card(evil, evil, evil),
-        markup.neighbours([answer.Label(evil, 1, 2, 0.5, 0.1, 0.9)], evil, evil, labels),
+        markup.neighbours([markup.LabelShare(evil, 1, 2, 0.5, 0.1, 0.9)], evil, evil, labels),
         markup.mark_card(row, None, labels, "+"),
         markup.status([evil, evil]),
         markup.table([evil], [[evil + "\n" + evil]]),

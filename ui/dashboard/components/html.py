@@ -8,12 +8,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from store import Hit, Row
-from ui.dashboard.search.answer import Label
 
 STYLE = Path(__file__).with_name("board.css")
 #: Favicon. Streamlit would fetch an emoji or a Material icon from another site.
@@ -50,6 +50,26 @@ class Scale:
 #: own, in its own colour.
 IMAGE_SCALE, TEXT_SCALE = Scale(0.0, 1.0, "image"), Scale(0.0, 1.0, "text")
 COMBINED_SCALE = Scale(0.0, 1.0, "combined")
+
+
+class LabelShare(NamedTuple):
+    """Share of a label among some hits, against its share of all films.
+
+    Attributes:
+        name: the label.
+        found: hits with it.
+        total: hits.
+        base: its share of what was searched, 0 to 1; None when nothing was.
+        low, high: 95 % interval of its share among such hits.
+    """
+
+    name: str
+    found: int
+    total: int
+    base: float | None
+    low: float
+    high: float
+
 
 #: Own columns on a card; more are folded.
 _OWN_SHOWN = 3
@@ -95,6 +115,17 @@ def plain(text: str) -> str:
     invisible word joiner does.
     """
     return _MARKDOWN.sub(r"\\\1", _ADDRESS.sub("\\g<0>\u2060", " ".join(text.split())))
+
+
+def clean(text: str) -> str:
+    """One line without control characters."""
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+
+
+def cut(text: str, most: int = 60) -> str:
+    """The beginning of a text, on one line, for a message."""
+    text = clean(text)
+    return text if len(text) <= most else text[: most - 1] + "…"
 
 
 def films(count: int) -> str:
@@ -181,7 +212,7 @@ def query_card(kind: str, title: str, detail: str, picture: str = "", chips: str
     )
 
 
-def neighbours(lines: Sequence[Label], title: str, legend: str, labels: Labels) -> str:
+def neighbours(lines: Sequence[LabelShare], title: str, legend: str, labels: Labels) -> str:
     """Labels among the hits against how common they are.
 
     Args:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from store import Gallery, Hit, Row, UnknownId, refined_search
+from ui.dashboard.components.html import LabelShare
 from ui.dashboard.search.state import Search, passes
 
 #: Two vectors this close are one: what is left is float32 rounding.
@@ -36,25 +36,6 @@ class Answer:
     marked: dict[str, Row]
     asked: list[Row]
     candidates: int
-
-
-class Label(NamedTuple):
-    """How often a label occurs among some hits.
-
-    Attributes:
-        name: the label.
-        found: hits with it.
-        total: hits.
-        base: its share of what was searched, 0 to 1; None when nothing was.
-        low, high: 95 % interval of its share among such hits.
-    """
-
-    name: str
-    found: int
-    total: int
-    base: float | None
-    low: float
-    high: float
 
 
 def answer(
@@ -83,10 +64,7 @@ def answer(
         gallery,
         search.id if vector is None else vector,
         min(search.depth, len(gallery)),
-        like=search.like,
-        unlike=search.unlike,
-        weights=search.weights,
-        where=search.where,
+        **search.arguments,
     )[search.k * (search.page - 1) :]
     return Answer(
         hits=hits,
@@ -149,7 +127,7 @@ def badges(
 
 def neighbour_labels(
     hits: Sequence[Hit], counts: Mapping[str, int], searched: int, most: int = 6
-) -> list[Label]:
+) -> list[LabelShare]:
     """How often each label occurs among the hits, against its share of what was searched.
 
     Args:
@@ -167,7 +145,7 @@ def neighbour_labels(
             found[label] = found.get(label, 0) + 1
     ranked = sorted(found, key=lambda label: (-found[label], -counts.get(label, 0), label))[:most]
     return [
-        Label(
+        LabelShare(
             label,
             found[label],
             len(hits),

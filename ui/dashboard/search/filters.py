@@ -9,9 +9,8 @@ import streamlit as st
 
 from store import Gallery, Range
 from ui.dashboard import shared
-from ui.dashboard.components.html import plain
+from ui.dashboard.components.html import cut, plain
 from ui.dashboard.search import ranges, session
-from ui.dashboard.search.link import cut
 from ui.dashboard.search.ranges import AGE, OWN, Choice, Known, column
 from ui.dashboard.search.state import FACETS, Search
 

@@ -6,10 +6,9 @@ import streamlit as st
 
 from store import Row
 from ui.dashboard.components import html
-from ui.dashboard.components.html import Labels, Scale, films, plain
+from ui.dashboard.components.html import Labels, Scale, cut, films, plain
 from ui.dashboard.search import session
 from ui.dashboard.search.answer import Answer, badges
-from ui.dashboard.search.link import cut
 from ui.dashboard.search.ranges import column, said
 from ui.dashboard.search.state import Search, pages
 

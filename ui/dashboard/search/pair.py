@@ -12,9 +12,9 @@ import streamlit as st
 
 from store import CxrError, Gallery, PatchesUnsupported, Row, UnknownId, rocchio
 from ui.dashboard import shared
-from ui.dashboard.components.html import Labels, plain
+from ui.dashboard.components.html import Labels, cut, plain
 from ui.dashboard.components.viewer import Pane, viewer
-from ui.dashboard.search import link, session
+from ui.dashboard.search import session
 from ui.dashboard.search.answer import Answer
 from ui.dashboard.search.state import Search
 
@@ -55,7 +55,7 @@ def look(
     try:
         pair = _pair(gallery, search, found, vector)
     except UnknownId:
-        st.info(plain(f"No film {link.cut(search.pair)!r} in this gallery to look at."))
+        st.info(plain(f"No film {cut(search.pair)!r} in this gallery to look at."))
         return
     _dialog(gallery, search, pair, labels)
 

@@ -13,7 +13,7 @@ from store import WEIGHT_MAX, BadQuery, CxrError, Gallery, UnknownId, Weights
 from ui import notices
 from ui.dashboard import layout, shared
 from ui.dashboard.components import html
-from ui.dashboard.components.html import Labels, films, plain
+from ui.dashboard.components.html import Labels, cut, films, plain
 from ui.dashboard.search import download, hits, link, pair, session
 from ui.dashboard.search.answer import (
     Answer,
@@ -133,7 +133,7 @@ def unknown(gallery: Gallery, search: Search) -> None:
     """An id that is not in the gallery, with the ones that may have been meant."""
     assert search.id is not None
     st.warning(
-        f"No film has the id {plain(repr(link.cut(search.id, 100)))} in this gallery.",
+        f"No film has the id {plain(repr(cut(search.id, 100)))} in this gallery.",
         icon=":material/search_off:",
     )
     close = similar_ids(search.id, gallery.ids())
@@ -146,7 +146,7 @@ def unknown(gallery: Gallery, search: Search) -> None:
 def nothing(gallery: Gallery, search: Search) -> None:
     """No film passes the filters: say which one empties the set."""
     chosen = " and ".join(
-        f"{_name(facet)} {' or '.join(plain(link.cut(said(facet, value))) for value in values)}"
+        f"{_name(facet)} {' or '.join(plain(cut(said(facet, value))) for value in values)}"
         for facet, values in search.filters.items()
     )
     if not search.filters:
@@ -171,7 +171,7 @@ def nothing(gallery: Gallery, search: Search) -> None:
 
 
 def _name(facet: str) -> str:
-    return plain(link.cut(column(facet), 40))
+    return plain(cut(column(facet), 40))
 
 
 _STARTERS = 10
@@ -250,7 +250,7 @@ def _without_missing(gallery: Gallery, search: Search) -> Search:
     """Leave out marked films that are not stored, and say so."""
     kept, missing = present(gallery, search)
     if missing:
-        said = ", ".join(repr(link.cut(id_)) for id_ in missing[:3])
+        said = ", ".join(repr(cut(id_)) for id_ in missing[:3])
         more = " and others" if len(missing) > 3 else ""
         st.info(plain(f"Not in this gallery, so left out of the query: {said}{more}."))
         session.correct(kept)

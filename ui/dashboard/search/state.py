@@ -1,9 +1,15 @@
-"""What a visitor asked: everything that decides what the search page shows. No Streamlit here."""
+"""The search: a query, filters, marks and a page, as the search page shows it. No Streamlit here.
+
+A search is written down in many ways: as an address, as a title in the history, as a command line,
+as a script, as JSON. ``NAMES`` says what each of its fields is called there, and ``Search.given``
+which fields there is something to write of.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -14,12 +20,12 @@ from ui.dashboard.search.ranges import AGE, OWN, column
 
 #: How many hits a page has: least, most, and when nobody says.
 K_MIN, K_MAX, K_DEFAULT = 1, 50, 10
-#: So many hits can be turned to; who wants more takes the command line.
+#: Depth of the last page, in hits; the command line goes deeper.
 DEPTH_MAX = 1000
-#: Films that can be marked + or −, of each.
+#: Most films marked +, and most films marked −.
 MARKS_MAX = 20
-#: Filters on values that a link carries: link key -> what a person calls it. After them come AGE
-#: and, under a prefix, own columns; see ranges.
+#: Filters on values: key in an address -> what a person calls it. After them come AGE and, under a
+#: prefix, own columns; see ranges.
 FACETS = {
     "label": "Label",
     "uncertain": "Uncertain",
@@ -31,6 +37,33 @@ FACETS = {
 }
 
 Filters = Mapping[str, tuple[str, ...]]
+
+
+class Names(NamedTuple):
+    """Names of one field of a search; "" where it is not written.
+
+    Attributes:
+        address: key in an address.
+        option: of ``cxr search``.
+    """
+
+    address: str
+    option: str
+
+
+#: Fields of a search in the order they are written. In an address every filter has its own key.
+NAMES = {
+    "id": Names("id", "--id"),
+    "text": Names("text", "--text"),
+    "upload": Names("", "--image"),
+    "filters": Names("", "--where"),
+    "k": Names("k", "-k"),
+    "page": Names("page", "--page"),
+    "like": Names("like", "--like"),
+    "unlike": Names("unlike", "--unlike"),
+    "weights": Names("weights", "--weights"),
+    "pair": Names("with", ""),
+}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -59,7 +92,7 @@ class Upload:
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """Everything that decides what the search page shows.
+    """A search: everything that decides what the search page shows.
 
     At most one of ``id``, ``text`` and ``upload`` is set.
 
@@ -93,6 +126,38 @@ class Search:
     def has_query(self) -> bool:
         """Whether there is a film, an upload or a sentence, marks aside."""
         return self.id is not None or self.text is not None or self.upload is not None
+
+    @property
+    def given(self) -> dict[str, Any]:
+        """Fields that are not at their default, by name; weights only where films are marked."""
+        found = {name: getattr(self, name) for name in NAMES}
+        return {
+            name: value
+            for name, value in found.items()
+            if value != getattr(_DEFAULT, name) and (name != "weights" or self.marks)
+        }
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """Arguments of ``store.refined_search`` that are not at their default, but query and k."""
+        given = self.given
+        found = {name: given[name] for name in ("like", "unlike") if name in given}
+        if self.marks:
+            found["weights"] = self.weights
+        return found if self.where is None else {**found, "where": self.where}
+
+    @property
+    def identity(self) -> tuple[object, ...]:
+        """Equal for searches that differ in no more than their page and the pair looked at."""
+        given = {**self.given, "page": 1, "pair": None, "upload": None}
+        return str(given), self.upload and self.upload.digests
+
+    @property
+    def subject(self) -> str:
+        """What is looked for, in words, without marks and filters."""
+        if self.text is not None:
+            return f"“{self.text}”"
+        return self.id or ("the marked films" if self.upload is None else self.upload.name)
 
     @property
     def marks(self) -> tuple[str, ...]:
@@ -145,6 +210,9 @@ class Search:
     def unmarked(self) -> Search:
         """The same query without marks."""
         return replace(self, like=(), unlike=(), weights=Weights(), page=1, pair=None)
+
+
+_DEFAULT = Search()
 
 
 def _order(facet: str) -> tuple[int, str]:

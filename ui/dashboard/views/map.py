@@ -15,7 +15,7 @@ from ui.dashboard.components import film_list, html, scatter
 from ui.dashboard.components.colouring import Colouring
 from ui.dashboard.components.html import Labels, plain
 from ui.dashboard.map_points import Drawn
-from ui.dashboard.search import link
+from ui.dashboard.search import link, session
 from ui.dashboard.search.state import Search
 
 _CALLED = {projection.PCA: "PCA", projection.UMAP: "UMAP"}
@@ -88,10 +88,9 @@ def state(gallery: Gallery, of: Drawn) -> None:
 
 def marked(gallery: Gallery, of: Drawn) -> tuple[Search | None, list[tuple[int, str]]]:
     """The search to mark on the map: of the link, else this visit's last one."""
-    params = {name: st.query_params.get_all(name) for name in st.query_params}
-    search, _ = link.from_link(params, shared.known(gallery))
+    search, _ = link.from_link(session.address(), shared.known(gallery))
     if not search.asked:
-        search = st.session_state.get("search-now") or Search()
+        search = session.last()
     if not search.asked:
         return None, []
     try:
@@ -137,7 +136,7 @@ def explore(
     with right:
         peek(gallery, of, shown.get("peek"), labels)
         if search is not None:
-            st.caption(plain(f"Marked: {_asked(search)} (?) and its hits by rank."))
+            st.caption(plain(f"Marked: {search.subject} (?) and its hits by rank."))
     selection(gallery, of, map_points.surrounded(of, outline), labels)
 
 
@@ -166,14 +165,6 @@ def _spoken(of: Drawn, by: str, colours: Colouring) -> str:
     if colours.legend:
         said += ": " + ", ".join(f"{entry.name} {entry.count}" for entry in colours.legend)
     return said
-
-
-def _asked(search: Search) -> str:
-    if search.id is not None:
-        return search.id
-    if search.text is not None:
-        return f"“{search.text}”"
-    return search.upload.name if search.upload is not None else "the marked films"
 
 
 def legend(by: str, colours: Colouring) -> None:

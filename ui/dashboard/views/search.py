@@ -9,8 +9,8 @@ from store import CxrError, Gallery
 from ui.dashboard import layout, shared
 from ui.dashboard.components.html import Labels, plain
 from ui.dashboard.search import filters, link, results, session, uploads
-from ui.dashboard.search.link import Search
 from ui.dashboard.search.ranges import Known
+from ui.dashboard.search.state import K_MAX, K_MIN, Search
 
 PROMPTS = (
     "pneumonia opacity in lungs",
@@ -132,9 +132,7 @@ def side(gallery: Gallery, search: Search, known: Known) -> None:
         st.subheader("Filters")
         st.caption("Applied before the search: k hits are the k best that pass.")
         filters.draw(gallery, search, known)
-        st.slider(
-            "Hits on a page", link.K_MIN, link.K_MAX, key=session.K_BOX, on_change=session.choose_k
-        )
+        st.slider("Hits on a page", K_MIN, K_MAX, key=session.K_BOX, on_change=session.choose_k)
         if search.filters:
             st.button("Clear filters", icon=":material/filter_alt_off:", on_click=session.drop_all)
         past()
@@ -142,7 +140,7 @@ def side(gallery: Gallery, search: Search, known: Known) -> None:
 
 def past() -> None:
     """The searches of this visit, each a click away."""
-    entries = session.entries()
+    entries = session.history()
     if not entries:
         return
     st.subheader("History of this visit")

@@ -10,7 +10,7 @@ from store import CxrError, Gallery
 from ui.dashboard import layout, shared
 from ui.dashboard.components import html
 from ui.dashboard.components.html import Labels, plain
-from ui.dashboard.search import link
+from ui.dashboard.search.state import K_MAX, K_MIN
 
 
 def main() -> None:
@@ -108,7 +108,7 @@ def about() -> None:
 - **Search is exact**: every film that passes the filters is compared with the query.
 - **Uploads** stay in this visit's memory. They are not saved, not added to the gallery, and not
   in links. What you write as a sentence or an id does go into the page's address.
-- Between {link.K_MIN} and {link.K_MAX} hits are shown; the command line gives any number.
+- Between {K_MIN} and {K_MAX} hits are shown; the command line gives any number.
 """
     )
 
