@@ -1,4 +1,4 @@
-"""The sign-in file of ``cxr serve --sign-in``, and who it lets in. No Streamlit here.
+"""Sign-in: the file of ``cxr serve --sign-in``, admission of visitors, and the right to write.
 
 It is Streamlit's ``secrets.toml``: ``[auth]`` names the OpenID Connect provider. ``[visitors]`` is
 ours: ``emails`` (who may enter; everyone whom the provider knows when absent) and ``curators`` (who

@@ -1,4 +1,4 @@
-"""The upper half of the batches page: which films, which labels, go."""
+"""The form of the batches page: films, labels, start."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def _drop(uri: str, gallery: Gallery | None, usable: bool) -> None:
 
 
 def _known(uri: str, gallery: Gallery | None, files: Sequence[Any]) -> dict[int, str]:
-    """Which of the dropped films are known, by their place, and what they equal."""
+    """Dropped films that are known: place in the drop -> the film that they equal."""
     films = [(file.name, _digests(file)) for file in files]
     try:
         return inbox.already_here(gallery, films, jobs.awaited(uri))

@@ -59,7 +59,7 @@ class Job:
 
 
 def folder(uri: str) -> Path:
-    """Where a gallery's jobs are noted."""
+    """Folder of the notes of a gallery's jobs."""
     return state_folder(uri) / "jobs"
 
 
@@ -97,7 +97,7 @@ def start(
 
 
 def all_of(uri: str) -> list[Job]:
-    """The jobs of a gallery, newest first; those that were killed are told apart."""
+    """The jobs of a gallery, newest first; killed ones have a state of their own."""
     found = []
     for path in folder(uri).glob("*.json"):
         note = read_json(path)

@@ -1,4 +1,4 @@
-"""What a search finds and what can be said about it. No Streamlit here."""
+"""Answers: the hits of a search, their badges and the labels among them. No Streamlit here."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def answer(
     )
 
 
-def present(gallery: Gallery, search: Search) -> tuple[Search, list[str]]:
+def without_missing(gallery: Gallery, search: Search) -> tuple[Search, list[str]]:
     """A search without the marks of films that are not stored, and the ids of those."""
     missing = []
     for id_ in search.marks:
@@ -95,7 +95,7 @@ def badges(
     learnt: Collection[tuple[str, str]] = (),
     alone: bool = True,
 ) -> list[list[str]]:
-    """What makes a hit less of a finding than it looks, per hit.
+    """Badges of each hit: reasons why it is less of a finding than it looks.
 
     Args:
         hits: best first.
@@ -128,7 +128,7 @@ def badges(
 def neighbour_labels(
     hits: Sequence[Hit], counts: Mapping[str, int], searched: int, most: int = 6
 ) -> list[LabelShare]:
-    """How often each label occurs among the hits, against its share of what was searched.
+    """Frequency of each label among the hits, against its share of the films searched.
 
     Args:
         hits: at least one.
@@ -157,7 +157,7 @@ def neighbour_labels(
 
 
 def wilson(count: int, total: int, z: float = 1.959964) -> tuple[float, float]:
-    """Interval of a share, 95 % unless told: Wilson's score interval.
+    """Wilson's score interval of a share, 95 % by default.
 
     Wilson, "Probable inference, the law of succession, and statistical inference", JASA 22, 1927.
     """
@@ -172,7 +172,7 @@ def ways_out(
     filters: Mapping[str, tuple[str, ...]],
     count: Callable[[Mapping[str, tuple[str, ...]]], int],
 ) -> dict[str, int]:
-    """Which single filter empties a set: facet -> films that pass without it, if any do."""
+    """Filters that, removed alone, let films through again: facet -> how many films."""
     without = {
         facet: count({name: values for name, values in filters.items() if name != facet})
         for facet in filters

@@ -17,6 +17,7 @@ import streamlit as st
 from ingest import csv_bytes
 from store import Gallery, Hit
 from ui.dashboard import shared
+from ui.dashboard.components import film_list
 from ui.dashboard.components.html import films
 from ui.dashboard.search.answer import Answer
 from ui.dashboard.search.link import written
@@ -38,7 +39,7 @@ def command(search: Search, uri: str, encoder: str | None = None) -> str:
     """
     parts = ["cxr", "search"]
     for name, value in {**search.given, "k": search.k}.items():
-        if option := NAMES[name].option:
+        if option := NAMES[name][1]:
             parts += [part for text in _texts(name, value) for part in (option, text)]
     parts += ["--store", uri]
     if encoder is not None and (search.text is not None or search.upload is not None):
@@ -217,33 +218,13 @@ def takeaway(gallery: Gallery, search: Search, found: Answer) -> None:
 
 
 def _files(gallery: Gallery, search: Search, found: Answer) -> None:
-    store = gallery.describe()
+    zipped = partial(archive, search, found, gallery.describe())
+    sheet = partial(contact_sheet, gallery, search, found)
     with st.container(horizontal=True):
-        for label, kind, data, icon in (
-            ("CSV", "text/csv", partial(hits_csv, found.hits), "table"),
-            (
-                "ZIP with thumbnails",
-                "application/zip",
-                partial(archive, search, found, store),
-                "folder_zip",
-            ),
-            (
-                "Contact sheet (PDF)",
-                "application/pdf",
-                partial(contact_sheet, gallery, search, found),
-                "picture_as_pdf",
-            ),
-        ):
-            ending = kind.rpartition("/")[2]
-            st.download_button(
-                label,
-                data=data,
-                file_name=f"hits.{ending}",
-                mime=kind,
-                on_click="ignore",
-                icon=f":material/{icon}:",
-                key=f"take-{ending}",
-            )
+        offer = film_list.download
+        offer("CSV", "hits.csv", partial(hits_csv, found.hits), "take-csv", "table")
+        offer("ZIP with thumbnails", "hits.zip", zipped, "take-zip", "folder_zip")
+        offer("Contact sheet (PDF)", "hits.pdf", sheet, "take-pdf", "picture_as_pdf")
     st.caption(
         "Thumbnails are copies of the films: what their licence allows with those is allowed here."
     )

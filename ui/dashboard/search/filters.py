@@ -25,7 +25,7 @@ _NAME_MAX, _VALUE_MAX = 40, 60
 
 
 def draw(gallery: Gallery, search: Search, known: Known) -> None:
-    """Every filter that this gallery has a use for."""
+    """The filters that tell films of this gallery apart."""
     used = {facet: one for facet, one in known.items() if _useful(gallery, facet, one)}
     for facet, choice in used.items():
         if not facet.startswith(OWN):

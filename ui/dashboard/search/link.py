@@ -34,7 +34,7 @@ def to_link(search: Search) -> dict[str, list[str]]:
         given = {name: value for name, value in given.items() if name in ("filters", "k")}
     link: dict[str, list[str]] = {}
     for name, value in given.items():
-        parts = value if name == "filters" else {NAMES[name].address: value}
+        parts = value if name == "filters" else {NAMES[name][0]: value}
         link.update({key: written(part) for key, part in parts.items()})
     return link
 

@@ -1,4 +1,4 @@
-"""Why these two: query and hit side by side, and a map of where they agree."""
+"""The dialog "Why these two": query and hit side by side, with maps of their agreement."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ def _maps(
 def plain_words(
     score: float, left: Agreement | None, right: Agreement, *, combined: bool = False
 ) -> str:
-    """How a map is read, and its relation to the score, in Markdown."""
+    """An explanation of the maps and of their relation to the score, in Markdown."""
     shown = f"{right.score:.3f}" if left is None else f"{right.score:.3f} and {left.score:.3f}"
     which = "The map's mean is" if left is None else "The means of the two maps are"
     parts = [

@@ -15,7 +15,7 @@ import streamlit as st
 from store import Gallery, Range, Weights
 from ui.dashboard.components.html import clean, cut
 from ui.dashboard.search import link, ranges
-from ui.dashboard.search.ranges import Choice, Known, column, said
+from ui.dashboard.search.ranges import Choice, Known, column, in_words
 from ui.dashboard.search.state import FACETS, Search, Upload
 
 _SEARCH, _NOTES, _LINK, _DRAWN, _ASKED, _ARRIVED, _HISTORY = (
@@ -176,7 +176,7 @@ def title(search: Search) -> str:
     parts += [f"+{len(search.like)}"] if search.like else []
     parts += [f"−{len(search.unlike)}"] if search.unlike else []
     for facet, values in search.filters.items():
-        words = ", ".join(said(facet, value) for value in values)
+        words = ", ".join(in_words(facet, value) for value in values)
         parts.append(cut(words if facet in FACETS else f"{cut(column(facet), 20)} {words}", 30))
     return " · ".join(parts)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -39,30 +39,19 @@ FACETS = {
 Filters = Mapping[str, tuple[str, ...]]
 
 
-class Names(NamedTuple):
-    """Names of one field of a search; "" where it is not written.
-
-    Attributes:
-        address: key in an address.
-        option: of ``cxr search``.
-    """
-
-    address: str
-    option: str
-
-
-#: Fields of a search in the order they are written. In an address every filter has its own key.
+#: Fields of a search in the order they are written: name -> key in an address, option of
+#: ``cxr search``; "" where it has none. In an address every filter has its own key.
 NAMES = {
-    "id": Names("id", "--id"),
-    "text": Names("text", "--text"),
-    "upload": Names("", "--image"),
-    "filters": Names("", "--where"),
-    "k": Names("k", "-k"),
-    "page": Names("page", "--page"),
-    "like": Names("like", "--like"),
-    "unlike": Names("unlike", "--unlike"),
-    "weights": Names("weights", "--weights"),
-    "pair": Names("with", ""),
+    "id": ("id", "--id"),
+    "text": ("text", "--text"),
+    "upload": ("", "--image"),
+    "filters": ("", "--where"),
+    "k": ("k", "-k"),
+    "page": ("page", "--page"),
+    "like": ("like", "--like"),
+    "unlike": ("unlike", "--unlike"),
+    "weights": ("weights", "--weights"),
+    "pair": ("with", ""),
 }
 
 
@@ -140,11 +129,9 @@ class Search:
     @property
     def arguments(self) -> dict[str, Any]:
         """Arguments of ``store.refined_search`` that are not at their default, but query and k."""
-        given = self.given
-        found = {name: given[name] for name in ("like", "unlike") if name in given}
-        if self.marks:
-            found["weights"] = self.weights
-        return found if self.where is None else {**found, "where": self.where}
+        found = {"like": self.like, "unlike": self.unlike, "where": self.where}
+        given = {name: value for name, value in found.items() if value}
+        return {**given, "weights": self.weights} if self.marks else given
 
     @property
     def identity(self) -> tuple[object, ...]:
@@ -154,7 +141,7 @@ class Search:
 
     @property
     def subject(self) -> str:
-        """What is looked for, in words, without marks and filters."""
+        """The query in words, without marks and filters."""
         if self.text is not None:
             return f"“{self.text}”"
         return self.id or ("the marked films" if self.upload is None else self.upload.name)
@@ -225,22 +212,12 @@ def where(filters: Filters) -> Where | None:
     if not filters:
         return None
     low, high = own_range(AGE, "float", filters[AGE][0]) if AGE in filters else (None, None)
+    own = [(column(facet), values) for facet, values in filters.items() if facet.startswith(OWN)]
     return Where(
-        label=filters.get("label", ()),
-        uncertain=filters.get("uncertain", ()),
-        absent=filters.get("absent", ()),
-        split=filters.get("split", ()),
-        dataset=filters.get("dataset", ()),
-        view=filters.get("view", ()),
-        sex=filters.get("sex", ()),
+        **{facet: values for facet, values in filters.items() if facet in FACETS},
         age_min=low,
         age_max=high,
-        extra=tuple(
-            (column(facet), value)
-            for facet, values in filters.items()
-            if facet.startswith(OWN)
-            for value in values
-        ),
+        extra=tuple((name, value) for name, values in own for value in values),
     )
 
 
@@ -250,5 +227,5 @@ def passes(row: Row, filters: Filters) -> bool:
 
 
 def pages(films: int, k: int) -> int:
-    """How many pages of k hits some films fill, at least 1, as far as the page goes."""
+    """Number of pages of k hits that some films fill, from 1 to the last one there is."""
     return max(1, min(-(-films // k), DEPTH_MAX // k))

@@ -1,4 +1,4 @@
-"""Films that a visitor brings: from a file, or from the clipboard. Memory only."""
+"""Uploads: films of a visitor from a file or from the clipboard, in memory only."""
 
 from __future__ import annotations
 

@@ -6,9 +6,9 @@ import streamlit as st
 
 from ingest import read_status
 from store import CxrError, Gallery, StoreNotFound
-from ui.dashboard import shared, sign_in
+from ui.dashboard import layout, shared, sign_in
 from ui.dashboard.batches import entries, form, jobs
-from ui.dashboard.components import html
+from ui.dashboard.components import film_list, html
 from ui.dashboard.components.html import plain
 
 _OPEN, _UNDO = "open-jobs", "undo-asked"
@@ -73,7 +73,7 @@ def _one(uri: str, job: jobs.Job, far: tuple[float, str] | None) -> None:
 
 
 def listing(gallery: Gallery) -> None:
-    """What came when, from where, how many; one of them in detail."""
+    """The newest batches, and one of them in detail."""
     st.subheader("What came in")
     found = entries.newest(gallery.uri)
     if not found:
@@ -96,14 +96,9 @@ def listing(gallery: Gallery) -> None:
         st.write(f"Refused: {plain(reasons)}.")
         rows, table = entries.refusals(gallery.uri, batch)
         if table is not None:
-            st.html(entries.refusal_table(rows))
-            st.download_button(
-                "All refusals as CSV",
-                table,
-                file_name="refusals.csv",
-                mime="text/csv",
-                icon=":material/download:",
-                on_click="ignore",
+            st.html(html.table(["file", "reason", "why"], rows, kind="refused"))
+            film_list.download(
+                "All refusals as CSV", "refusals.csv", lambda: table, "csv-refusals", "download"
             )
     else:
         st.caption("Nothing of this batch was refused.")
@@ -141,7 +136,7 @@ def undo(gallery: Gallery, batch: str) -> None:
                 try:
                     found = entries.undo(gallery.uri, batch)
                 except CxrError as error:
-                    st.error(plain(str(error)), icon=":material/error:")
+                    layout.say(error, broken=True)
                     return
                 st.toast(f"{entries.undo_sentence(found, done=True)}.", icon=":material/undo:")
             _ask_undo()
@@ -151,14 +146,10 @@ def undo(gallery: Gallery, batch: str) -> None:
             st.rerun()
 
 
+@st.cache_data(max_entries=1024, show_spinner=False, hash_funcs=shared.HASHES)
 def _films(gallery: Gallery, batch: str) -> int:
     """Films that a batch wrote last and that are still there."""
-    return _counted(shared.key(gallery), batch, gallery)
-
-
-@st.cache_data(max_entries=1024, show_spinner=False)
-def _counted(key: shared.Key, batch: str, _gallery: Gallery) -> int:
-    return _gallery.delete(batch=batch, dry_run=True)
+    return gallery.delete(batch=batch, dry_run=True)
 
 
 if sign_in.may_write():

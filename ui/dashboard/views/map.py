@@ -10,7 +10,7 @@ import streamlit as st
 
 from store import BadQuery, CxrError, Gallery, projection
 from ui import tables
-from ui.dashboard import map_points, shared
+from ui.dashboard import layout, map_points, shared
 from ui.dashboard.components import film_list, html, scatter
 from ui.dashboard.components.colouring import Colouring
 from ui.dashboard.components.html import Labels, plain
@@ -28,13 +28,12 @@ _HELP = (
 def main() -> None:
     """Draw the page."""
     gallery = shared.gallery()
-    labels = Labels(shared.facets(gallery, {})["label"])
-    st.html(html.STUDY_STYLE)
+    labels = shared.labels(gallery)
     st.title("Map of the gallery")
     try:
         of, by = choose(gallery)
     except BadQuery as error:
-        st.info(f"{plain(str(error))}.", icon=":material/info:")
+        layout.say(error)
         return
     if not len(of.on_map):
         st.info("No film is on this map.", icon=":material/info:")
@@ -45,7 +44,7 @@ def main() -> None:
 
 
 def choose(gallery: Gallery) -> tuple[Drawn, str]:
-    """Which map, and what colours it."""
+    """The chosen map, and the column that colours it."""
     methods = map_points.methods(gallery)
     with st.container(horizontal=True, vertical_alignment="bottom"):
         method = st.segmented_control(
@@ -58,13 +57,12 @@ def choose(gallery: Gallery) -> tuple[Drawn, str]:
             help=_HELP,
         )
         of = map_points.drawn(gallery, str(method))
-        choices = map_points.choices(of)
-        by = st.selectbox("Coloured by", choices, key="map-by", width=240) or choices[0]
-    return of, by
+        by = st.selectbox("Coloured by", of.choices, key="map-by", width=240)
+    return of, by or of.choices[0]
 
 
 def state(gallery: Gallery, of: Drawn) -> None:
-    """How old the map is, and which films are not on it."""
+    """Age of the map, and the films that are not on it."""
     found = of.map
     again = ["cxr", "map", "--method", found.method, "--store", gallery.uri]
     if found.missing:
@@ -205,13 +203,13 @@ def selection(gallery: Gallery, of: Drawn, ids: list[str], labels: Labels) -> No
         return
     with st.container(horizontal=True, vertical_alignment="center"):
         st.subheader(f"{html.films(len(ids))} selected", width="content")
-        film_list.download("selection", lambda: chosen_sheet(of, ids), "map-csv")
+        film_list.download_list("selection", lambda: chosen_sheet(of, ids), "map-csv")
     st.html(html.table(*shares(of, ids)))
     film_list.films(gallery, ids, labels, "map-selected")
 
 
 def shares(of: Drawn, ids: list[str], most: int = 12) -> tuple[list[str], list[list[str]]]:
-    """How often each label occurs in a selection, against the whole map."""
+    """Share of each label in a selection, against the whole map."""
     cells = of.columns["labels"].to_pylist()
     inside = set(ids)
     everywhere = Counter(name for row in cells for name in row or ())

@@ -7,7 +7,7 @@ import streamlit as st
 from ingest.encoders import Encoder
 from store import CxrError, Gallery
 from ui.dashboard import layout, shared
-from ui.dashboard.components.html import Labels, plain
+from ui.dashboard.components.html import plain
 from ui.dashboard.search import filters, link, results, session, uploads
 from ui.dashboard.search.ranges import Known
 from ui.dashboard.search.state import K_MAX, K_MIN, Search
@@ -23,7 +23,7 @@ PROMPTS = (
 def main() -> None:
     """Draw the page."""
     gallery = shared.gallery()
-    labels = Labels(shared.facets(gallery, {})["label"])
+    labels = shared.labels(gallery)
     known = shared.known(gallery)
     search = session.now(known)
     st.title("Find similar chest films")
@@ -102,7 +102,7 @@ def ways_in(gallery: Gallery, encoder: Encoder | CxrError | None) -> None:
             st.text_input(
                 "Id of a film in the gallery",
                 key=session.ID_BOX,
-                placeholder=gallery.ids()[0],
+                placeholder=shared.starters(gallery, {})[1][0],
                 label_visibility="collapsed",
                 max_chars=link.ID_MAX,
             )

@@ -1,4 +1,4 @@
-"""The store page: what is loaded, and how to add to it."""
+"""The store page: the gallery, its encoder, and commands that add to it."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def main() -> None:
 
 
 def facts(gallery: Gallery) -> None:
-    """Where the films are and what made their vectors."""
+    """Address of the gallery, and the encoder of its vectors."""
     stamp = gallery.stamp
     rows = [
         ("Gallery", gallery.uri),
@@ -82,7 +82,7 @@ def films(gallery: Gallery, labels: Labels) -> None:
 
 
 def commands(gallery: Gallery) -> None:
-    """What to run in a terminal."""
+    """Commands to run in a terminal."""
     st.subheader("Add films")
     st.write(
         "Run this in another terminal. Every open page follows within seconds; "
@@ -98,7 +98,7 @@ def commands(gallery: Gallery) -> None:
 
 
 def about() -> None:
-    """How to read what the dashboard shows."""
+    """Notes on reading scores and labels."""
     st.subheader("How to read it")
     st.markdown(
         f"""
