@@ -414,6 +414,22 @@ def test_a_new_batch_is_found_without_a_restart(app, made, tmp_path):
     assert "drawn: 7 films" in html(test)
 
 
+@pytest.mark.parametrize(
+    "asked", [{}, {"split": "test"}, {"id": "drawn/test/103", "split": "test"}]
+)
+def test_the_search_page_lists_all_ids_once_a_version(app, asked, monkeypatch):
+    """A million ids take a quarter of a second to sort; a click must not."""
+    test = app(asked)
+    listed = []
+    ids = Gallery.ids
+    monkeypatch.setattr(
+        Gallery, "ids", lambda self, where=None: [listed.append(where), ids(self, where)][1]
+    )
+    test.run()
+    assert test.text_input(key="box-id").placeholder == "drawn/test/100"
+    assert listed == []
+
+
 def test_evaluation_page_shows_the_library_s_figures(app, made):
     from ingest.encoders.baselines import pixel_vectors
 

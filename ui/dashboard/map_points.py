@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import streamlit as st
 
@@ -18,6 +19,7 @@ from ui.dashboard.components.html import Labels
 from ui.dashboard.search.answer import answer
 from ui.dashboard.search.state import Search
 
+Places = npt.NDArray[np.int64]
 NEAREST = "nearest cosine"
 #: Columns that tell nothing as a colour: nearly every film has a value of its own.
 _PLAIN = ("source", "ingested_at")
@@ -41,8 +43,8 @@ class Drawn:
     columns: pa.Table
     ids: list[str]
     choices: list[str]
-    on_map: np.ndarray[Any, np.dtype[np.int64]]
-    grid: np.ndarray[Any, np.dtype[np.uint16]]
+    on_map: Places
+    grid: npt.NDArray[np.uint16]
     version: str
 
 
@@ -129,7 +131,7 @@ def marks(of: Drawn, search: Search, found: list[str]) -> list[tuple[int, str]]:
     ]
 
 
-def surrounded(of: Drawn, outline: Any) -> list[str]:
-    """Ids of the films inside a line that a browser sent."""
-    line = scatter.outline_of(outline)
-    return [of.ids[at] for at in np.flatnonzero(projection.inside(of.grid, line))]
+def surrounded(of: Drawn, outline: Any) -> Places:
+    """The films inside a line that a browser sent: their positions among those on the map."""
+    inside = projection.inside(of.grid, scatter.outline_of(outline))
+    return np.flatnonzero(inside).astype(np.int64)

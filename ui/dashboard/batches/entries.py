@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from ingest import REJECTION, csv_bytes, entries, mark_undone, rejections_file, rows_of
@@ -117,11 +117,6 @@ def progress(status: Mapping[str, Any] | None, batch: str) -> tuple[float, str] 
     if refused := _counts(status.get("refused")):
         said.append(f"{sum(refused.values()):,} refused")
     return (min(max(done / total, 0.0), 1.0) if total else 0.0), ", ".join(said)
-
-
-def rest(gallery: Gallery, found: Sequence[Any], films: Callable[[str], int]) -> int:
-    """Films that belong to none of some batches."""
-    return len(gallery) - sum(films(one["batch"]) for one in found)
 
 
 def _counts(value: Any) -> dict[str, int]:

@@ -42,11 +42,6 @@ def card(
     search_button(row.id, key, filters=link)
 
 
-def rows_of(gallery: Gallery, ids: Sequence[str]) -> dict[str, Row]:
-    """Rows by id, without those that have gone meanwhile."""
-    return gallery.rows(dict.fromkeys(ids))
-
-
 def page_of(items: Sequence[T], size: int, key: str) -> Sequence[T]:
     """The items of the page that the visitor turned to."""
     count = max(-(-len(items) // size), 1)
@@ -74,7 +69,7 @@ def films(
 ) -> None:
     """Films in a grid that reflows, some at a time; a click searches under the filters ``link``."""
     shown = page_of(ids, size, f"{key}-page")
-    rows = rows_of(gallery, shown)
+    rows = gallery.rows(shown)
     here = [id_ for id_ in shown if id_ in rows]
     pictures = gallery.thumbnails(here)
     grid = st.grid("auto", min_column_width=FILM_WIDTH, border=True, key=f"{key}-grid")

@@ -208,12 +208,10 @@ def show(
     except UnknownId:
         unknown(gallery, search)
         return
-    except BadQuery as error:
-        layout.encoder_problem(error, gallery)
-        st.button("Take all marks off", key="unmark", on_click=session.unmark)
-        return
     except CxrError as error:
         layout.encoder_problem(error, gallery)
+        if isinstance(error, BadQuery):
+            st.button("Take all marks off", key="unmark", on_click=session.unmark)
         return
     cautions(gallery, encoder, search)
     left, right = st.columns([3, 2])

@@ -103,7 +103,7 @@ def _set(search: Search, *messages: str) -> None:
     st.session_state[_SEARCH] = search
     st.session_state[_NOTES] = list(messages)
     if search.asked:
-        others = [one for one in history() if one.identity != search.identity]
+        others = [one for one in history() if identity(one) != identity(search)]
         st.session_state[_HISTORY] = [search, *others][:_HISTORY_MAX]
 
 
@@ -154,6 +154,12 @@ def history() -> list[Search]:
     """The searches of this visit, newest first, each in its last state."""
     found: list[Search] = st.session_state.get(_HISTORY, [])
     return found
+
+
+def identity(search: Search) -> tuple[object, ...]:
+    """Key of a search in the history: equal for those that differ in page and opened pair only."""
+    given = {**search.given, "page": 1, "pair": None, "upload": None}
+    return str(given), search.upload and search.upload.digests
 
 
 def forget() -> None:

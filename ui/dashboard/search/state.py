@@ -134,12 +134,6 @@ class Search:
         return {**given, "weights": self.weights} if self.marks else given
 
     @property
-    def identity(self) -> tuple[object, ...]:
-        """Equal for searches that differ in no more than their page and the pair looked at."""
-        given = {**self.given, "page": 1, "pair": None, "upload": None}
-        return str(given), self.upload and self.upload.digests
-
-    @property
     def subject(self) -> str:
         """The query in words, without marks and filters."""
         if self.text is not None:

@@ -257,7 +257,7 @@ def _cards(
         st.success("Nothing to show.", icon=":material/check:")
         return
     shown = film_list.page_of(items, _SIZE, f"{key}-page")
-    rows = film_list.rows_of(gallery, [film.id for one in shown for film in films(one)])
+    rows = gallery.rows({film.id: None for one in shown for film in films(one)})
     pictures = gallery.thumbnails(list(rows))
     grid = st.grid("auto", min_column_width=_WIDE, border=True, key=f"{key}-grid")
     for at, one in enumerate(shown):

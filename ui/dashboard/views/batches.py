@@ -81,7 +81,7 @@ def listing(gallery: Gallery) -> None:
         return
     lines = [entries.line(one, _films(gallery, one["batch"]), gallery.uri) for one in found]
     st.html(html.table(entries.HEAD, lines))
-    others = entries.rest(gallery, found, lambda batch: _films(gallery, batch))
+    others = len(gallery) - sum(_films(gallery, one["batch"]) for one in found)
     if others > 0:
         st.caption(f"{others:,} films came before these batches, or with none that left notes.")
     # A choice of its own for every newest batch, so that what just came in is looked at.
