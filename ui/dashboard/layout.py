@@ -19,7 +19,7 @@ from store import (
 )
 from ui.dashboard import shared
 from ui.dashboard.components import html
-from ui.opening import manner
+from ui.opening import default_store, manner
 
 CARE = "Research and education only, not for diagnosis"
 #: How often an open window looks whether the table moved: it is drawn anew within two seconds.
@@ -123,7 +123,7 @@ def serve_command(uri: str, encoder: str) -> str:
 
 def problem(error: CxrError) -> None:
     """A page in place of the gallery: what is wrong, in full, and what to run."""
-    uri = shared.store_uri()
+    uri = default_store()
     if isinstance(error, StoreNotFound):
         st.header("No gallery here yet")
         st.write("Make one from another terminal. This page follows by itself.")

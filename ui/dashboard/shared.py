@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,11 +36,6 @@ FILE_MB = 20
 _run = threading.local()
 
 
-def store_uri() -> str:
-    """Address of the gallery: ``$CXR_STORE``, else the command line's default."""
-    return default_store()
-
-
 def gallery() -> Gallery:
     """The gallery as this run of the page sees it: one version, whatever comes in meanwhile.
 
@@ -53,13 +47,13 @@ def gallery() -> Gallery:
 
 
 def newest() -> Gallery:
-    """The newest version of the process's one gallery, which this run of the page sees from now on.
+    """The newest version of the process's gallery; this run of the page stays at it.
 
     Raises:
         StoreNotFound, StoreDamaged: there is none, or it cannot be read.
     """
     _run.gallery = None
-    uri = store_uri()
+    uri = default_store()
     opened = _open(uri)
     try:
         opened.refresh()
@@ -131,7 +125,6 @@ HASHES: dict[str | type, Callable[[Any], Any]] = {
     Encoder: lambda found: found.fingerprint,
     Upload: lambda found: found.digests,
 }
-_kept = partial(st.cache_data, max_entries=256, show_spinner=False, hash_funcs=HASHES)
 
 
 @st.cache_data(max_entries=512, show_spinner="Reading the sentence …", hash_funcs=HASHES)
@@ -160,14 +153,14 @@ def nearness(of: Gallery, upload: Upload) -> Nearness:
     return notices.nearness_of(of, upload.vector[None], upload.thumbnail)
 
 
-@_kept()
+@st.cache_data(max_entries=256, show_spinner=False, hash_funcs=HASHES)
 def facets(of: Gallery, filters: Filters) -> dict[str, dict[str, int]]:
     """Counts of the films that pass the filters: facet -> value -> films."""
     found = of.facets(where(filters))
     return {**found, "label": found["labels"]}
 
 
-@_kept()
+@st.cache_data(max_entries=256, show_spinner=False, hash_funcs=HASHES)
 def ranges(of: Gallery, filters: Filters) -> dict[str, Range]:
     """Ages, own numbers and days of the films that pass the filters: column -> range."""
     return of.ranges(where(filters))
@@ -192,7 +185,7 @@ def labels(of: Gallery) -> Labels:
     return Labels(facets(of, {})["label"])
 
 
-@_kept()
+@st.cache_data(max_entries=256, show_spinner=False, hash_funcs=HASHES)
 def starters(of: Gallery, filters: Filters, most: int = 10) -> tuple[int, list[str]]:
     """Number of films that pass the filters, and a few of their ids, evenly spread.
 

@@ -129,8 +129,8 @@ class VisitorLimit:
 
     def _log_full(self) -> None:
         _log.warning(
-            "no room: %s windows are open of %s that may be, and files up to number %s; newcomers "
-            "are told",
+            "no room: %s of %s windows are open, and files up to number %s; newcomers get a page "
+            "that says so",
             self._inside,
             self._most,
             self._files,

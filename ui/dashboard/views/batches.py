@@ -10,13 +10,14 @@ from ui.dashboard import layout, shared, sign_in
 from ui.dashboard.batches import entries, form, jobs
 from ui.dashboard.components import film_list, html
 from ui.dashboard.components.html import plain
+from ui.opening import default_store
 
 _OPEN, _UNDO = "open-jobs", "undo-asked"
 
 
 def main() -> None:
     """Draw the page."""
-    uri = shared.store_uri()
+    uri = default_store()
     try:
         gallery = shared.gallery()
     except StoreNotFound:
