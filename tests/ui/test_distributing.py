@@ -13,7 +13,8 @@ from tests.clusters import eventually, kill, ray  # noqa: F401 - a fixture
 from tests.ingest.fakes import picture
 from tests.ingest.films import png, write
 from tests.ui.running import invoked
-from ui.opening import manner, open_gallery
+from ui import notices
+from ui.opening import open_gallery
 
 
 @pytest.fixture
@@ -67,7 +68,7 @@ def test_a_lost_shard_is_said(
     monkeypatch.setenv("CXR_SHARDS", "2")
     monkeypatch.setenv("CXR_ON_LOST", "partial")
     gallery = open_gallery(str(tmp_path / "store"))
-    assert manner(gallery.describe()) is None
+    assert notices.of_results(gallery.describe()) is None
     holder: Any = gallery._manner
     shards, gate = holder._shards, tmp_path / "gate"
 
@@ -85,11 +86,11 @@ def test_a_lost_shard_is_said(
     monkeypatch.setattr(shards, "_begin", begin)  # it is rebuilt when the gate is there
     kill(shards.pids()[0])  # the one with all the rows: they are few
     assert gallery.search_by_id("films/03.png", 3) == []
-    said = manner(gallery.describe())
+    said = notices.of_results(gallery.describe())
     assert said == "partial: 1 of 2 shards lost and being rebuilt; 0 of 12 rows were searched"
     gate.touch()
     assert len(eventually(lambda: gallery.search_by_id("films/03.png", 3))) == 3
-    assert manner(gallery.describe()) is None
+    assert notices.of_results(gallery.describe()) is None
     gallery.close()
 
 
