@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 DEV_READY := $(VENV)/.ready-dev
 
-.PHONY: demo test slow lint format types imports bench peers torture fuzz screenshots synonyms clean
+.PHONY: demo test slow lint format types imports bench peers torture fuzz screenshots architecture synonyms clean
 
 demo: $(READY)
 	$(BIN)/cxr demo $(ARGS)
@@ -53,6 +53,10 @@ fuzz: $(DEV_READY)
 
 screenshots: $(DEV_READY)
 	$(BIN)/python -m docs.screenshots $(ARGS)
+
+# The picture of docs/architecture.md, drawn from the imports of the code.
+architecture: $(DEV_READY)
+	$(BIN)/python -m docs.architecture_picture
 
 # Makes ingest/training/synonyms.txt anew, after the grammar. WORDNET: a folder of WordNet 3 (Debian: wordnet-base);
 # MINILM: one of all-MiniLM-L6-v2 in the transformers layout.

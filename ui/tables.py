@@ -162,7 +162,7 @@ def as_dict(
                 "split": hit.row.split,
                 "dataset": hit.row.dataset,
                 "source": hit.row.source,
-                "extra": _plain(hit.row.extra),
+                "extra": plain(hit.row.extra),
             }
             for hit in hits
         ],
@@ -258,7 +258,7 @@ def hardest(found: Sequence[Hard], k: int) -> Sheet:
     return ["rank", "id", "labels", f"P@{k}", "nearest wrong cosine"], rows
 
 
-def _plain(extra: Mapping[str, Any]) -> dict[str, Any]:
+def plain(extra: Mapping[str, Any]) -> dict[str, Any]:
     """Own columns of a row as JSON has them: dates as ``2024-05-01``."""
     return {
         name: value.isoformat() if isinstance(value, date) else value
