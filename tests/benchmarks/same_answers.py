@@ -31,11 +31,12 @@ _RUN = "from ui.cli import main; main()"
 _ROOT = Path(__file__).parents[2]
 #: What is never the same twice, and what stands for it.
 _MASKS = (
-    (r"\d{4}-\d\d-\d\dT\d\d[:-]?\d\d[:-]?\d\d(\.\d+)?Z?", "TIME"),
+    (r"\d{4}-\d\d-\d\dT\d\d[:_-]?\d\d[:_-]?\d\d(\.\d+)?Z?", "TIME"),
     (r"\b[\d,.]+ (images/s|s\b|minutes)", r"N \1"),
     (r"\b[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\b|\b[0-9a-f]{32}\b", "UUID"),
     (r"recall@10 [\d.]+", "recall@10 N"),
     (r"ingest: .*\n", ""),
+    (r"-[0-9a-f]{8}\.csv", "-UUID.csv"),
     (r"bytes +[\d,]+( -> [\d,]+)?", "bytes N"),
 )
 _UNSTEADY = {"seconds", "images_per_second", "bytes", "recall_at_10", "probes"}

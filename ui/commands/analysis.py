@@ -110,11 +110,7 @@ def audit(
 
 
 def _write(
-    folder: Path,
-    exact: tuple[Group, ...],
-    near: Near,
-    doubtful: Doubtful | None,
-    glance: Glance,
+    folder: Path, exact: tuple[Group, ...], near: Near, doubtful: Doubtful | None, glance: Glance
 ) -> None:
     from ingest import csv_bytes
     from ui import tables

@@ -51,9 +51,7 @@ def serve(
     ] = False,
     ingest_root: Annotated[
         list[Path] | None,
-        _visitors(
-            help="A folder of this machine that the Batches page may read from; repeatable.",
-        ),
+        _visitors(help="A folder of this machine that the Batches page may read from; repeatable."),
     ] = None,
     sign_in: Annotated[
         Path | None,
@@ -72,9 +70,7 @@ def serve(
     ] = None,
     public_url: Annotated[
         str | None,
-        _visitors(
-            help="The address behind a proxy, e.g. https://films.example.org/cxr.",
-        ),
+        _visitors(help="The address behind a proxy, e.g. https://films.example.org/cxr."),
     ] = None,
 ) -> None:
     """Serve the dashboard on 127.0.0.1 until Ctrl-C."""

@@ -251,9 +251,8 @@ def _draw_prompt(axes: Axes, text: str, x: float, y: float) -> None:
         lines = lines_of(f"“{clean(text)}”", room, size, most=most)
         if not any(line.endswith("…") for line in lines):
             break
-    middle = _QUERY / 2
-    centred: dict[str, Any] = {"ha": "center", "va": "center", "gid": "prompt"}
-    write(axes, x + middle, y + middle, "\n".join(lines), size, **centred)
+    middle, prompt = _QUERY / 2, "\n".join(lines)
+    write(axes, x + middle, y + middle, prompt, size, ha="center", va="center", gid="prompt")
 
 
 def _draw_hit(
@@ -283,21 +282,16 @@ def _draw_hit(
 def _frame(
     axes: Axes, x: float, y: float, side: float, colour: str, style: Any, width: float, gid: str
 ) -> None:
-    look: dict[str, Any] = {
-        "fill": False,
-        "edgecolor": colour,
-        "linestyle": style,
-        "linewidth": width,
-    }
-    axes.add_patch(Rectangle((x, y), side, side, gid=gid, zorder=3, **look))
+    look: dict[str, Any] = {"edgecolor": colour, "linestyle": style, "linewidth": width}
+    axes.add_patch(Rectangle((x, y), side, side, fill=False, gid=gid, zorder=3, **look))
 
 
 def _draw_image(axes: Axes, image: bytes | Pixels | None, x: float, y: float, side: float) -> None:
     ground = PAPER if image is None else "#101010"
     axes.add_patch(Rectangle((x, y), side, side, facecolor=ground, edgecolor="none"))
     if image is None:
-        centred: dict[str, Any] = {"ha": "center", "va": "center", "gid": "no image"}
-        write(axes, x + side / 2, y + side / 2, "no image", 8, colour=MUTED, **centred)
+        look: dict[str, Any] = {"ha": "center", "va": "center", "gid": "no image"}
+        write(axes, x + side / 2, y + side / 2, "no image", 8, colour=MUTED, **look)
         return
     picture = Image.open(io.BytesIO(image)) if isinstance(image, bytes) else Image.fromarray(image)
     picture = picture.convert("L" if picture.mode in ("1", "L", "LA") else "RGB")
