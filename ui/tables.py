@@ -8,10 +8,8 @@ from datetime import date
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Literal
 
-from store import Comparison, Doubt, Film, Glance, Group, Hard, Leak, NearPair
-
 if TYPE_CHECKING:
-    from store import Hit, Where
+    from store import Comparison, Doubt, Film, Glance, Group, Hard, Hit, Leak, NearPair, Where
 
 #: Baselines in the order of a page, with their names for a person.
 FLOORS = {"raw pixels": "raw pixels", "random": "chance"}

@@ -116,7 +116,7 @@ def export(
         found = findings(gallery, rows, setting)
         text_tower = encoder.supports_text if encoder else None
         asked = []
-        if encoder is not None and text_tower and prompts:
+        if encoder is not None and encoder.supports_text and prompts:
             asked = prompted(gallery, encoder, prompts, setting)
         say("drawing figures")
         figures = pictures(gallery, setting, found, asked, measured)
