@@ -102,7 +102,6 @@ LINES = (
     Line("index build --store gallery --quiet"),
     Line("index show --store gallery --json"),
     Line("search --store gallery --id {id} --index lance"),
-    Line("stats --store gallery --index"),
     Line("index drop --store gallery"),
     Line("optimize --store gallery"),
     Line("encoders"),

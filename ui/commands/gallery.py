@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def stats(store: Store, json: Json = False) -> None:
-    """What is in the gallery."""
+    """Counts, data sets, labels and versions of the gallery."""
     from ingest import READER
 
     found = open_gallery(store).stats()
@@ -186,7 +186,7 @@ def build(
 
 @index.command()
 def show(store: Store, json: Json = False) -> None:
-    """What the index is and what was measured when it was built."""
+    """The index and the measurements at its building."""
     gallery = open_gallery(store, "lance")
     found = gallery.describe()
     if json:
