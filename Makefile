@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 DEV_READY := $(VENV)/.ready-dev
 
-.PHONY: demo test slow lint format types imports bench peers torture fuzz screenshots architecture synonyms clean
+.PHONY: demo test slow lint format types imports bench peers torture fuzz screenshots synonyms clean
 
 demo: $(READY)
 	$(BIN)/cxr demo $(ARGS)
@@ -55,6 +55,7 @@ screenshots: $(DEV_READY)
 	$(BIN)/python -m docs.screenshots $(ARGS)
 
 # The picture of docs/architecture.md, drawn from the imports of the code.
+.PHONY: architecture
 architecture: $(DEV_READY)
 	$(BIN)/python -m docs.architecture_picture
 

@@ -248,7 +248,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--peer", type=Path, required=True, help="a checkout of the earlier build")
     parser.add_argument("--source", default="synthetic", help="of the gallery")
-    parser.add_argument("--only", default="", help="command lines that contain this")
+    parser.add_argument("--only", default="", help="command lines that match this pattern")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         peer = Build(options.peer.resolve(), Path(folder) / "peer")
@@ -266,7 +266,7 @@ def main() -> int:
         wrong = 0
         with ThreadPoolExecutor(2) as both:
             for line in LINES:
-                if options.only not in line.text:
+                if not re.search(options.only, line.text):
                     continue
                 old, new = both.map(lambda build, line=line: build.answer(line, ids), (peer, ours))
                 seen = list(differences(line, old, new))
