@@ -17,7 +17,7 @@ DOCUMENTS = ("docs/architecture.md", "CONTRIBUTING.md", "SECURITY.md", "README.m
 @pytest.mark.parametrize("document", DOCUMENTS)
 def test_files_that_a_document_names_exist(document: str) -> None:
     text = (ROOT / document).read_text("utf-8")
-    named = set(re.findall(r"`((?:ingest|store|ui|tests|docs)/[\w./-]*?)`", text))
+    named = set(re.findall(r"`((?:ingest|store|ui|tests|docs|tools)/[\w./-]*?)`", text))
     linked = set(re.findall(r"\]\((?!https?:|#)([^)#]+)", text))
     places = {ROOT / name for name in named} | {(ROOT / document).parent / link for link in linked}
     missing = sorted(str(place.relative_to(ROOT)) for place in places if not place.exists())
