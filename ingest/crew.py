@@ -99,35 +99,35 @@ class Crew:
     ) -> None:
         self._ray, self._start, self._call = ray, start, call
         self._fewest, self._most = fewest, most
-        self._members: list[Member] = []
+        self.members: list[Member] = []
         self.queue: deque[Part] = deque()
         self.deaths = 0  # in a row, of workers that had not started
 
     @property
     def ready(self) -> int:
         """How many workers have started."""
-        return sum(bool(member.node) for member in self._members)
+        return sum(bool(member.node) for member in self.members)
 
     @property
     def held(self) -> int:
         """How many parts the workers have."""
-        return sum(len(member.calls) for member in self._members)
+        return sum(len(member.calls) for member in self.members)
 
     def fit(self, parts: int) -> None:
         """Have a worker for each of so many parts, between the fewest and the most."""
         wanted = min(max(parts, self._fewest), self._most)
-        for _ in range(len(self._members), wanted):
+        for _ in range(len(self.members), wanted):
             actor = self._start()
-            self._members.append(Member(actor, actor.node.remote()))
+            self.members.append(Member(actor, actor.node.remote()))
         now = time.monotonic()
-        idle = [m for m in self._members if m.node and not m.calls and now - m.since > _IDLE]
-        for member in idle[: len(self._members) - wanted]:
-            self.end(member)
+        idle = [m for m in self.members if m.node and not m.calls and now - m.since > _IDLE]
+        for member in idle[: len(self.members) - wanted]:
+            self._end(member)
 
     def give(self, most: int) -> None:
         """Give what waits to those who have least, until all together have so many parts."""
         while self.queue and self.held < most:
-            free = [m for m in self._members if m.node and len(m.calls) < _DEPTH]
+            free = [m for m in self.members if m.node and len(m.calls) < _DEPTH]
             if not free:
                 return
             member = min(free, key=lambda one: len(one.calls))
@@ -137,7 +137,7 @@ class Crew:
 
     def awaited(self) -> Iterator[tuple[Any, Member]]:
         """What comes next from each member: that it has started, or its first answer."""
-        for member in self._members:
+        for member in self.members:
             if not member.node:
                 yield member.started, member
             elif member.calls:
@@ -152,14 +152,20 @@ class Crew:
         member.since = time.monotonic()
         return member.calls.pop(next(iter(member.calls)))
 
-    def end(self, member: Member) -> list[Part]:
-        """Let a worker go, whatever it does; the parts that it had, the one in hand first."""
-        self._members.remove(member)
+    def lose(self, member: Member) -> list[Part]:
+        """A worker died; the parts that it had. It died over the first, the others only waited."""
         self.deaths += not member.node
-        self._ray.kill(member.actor)
-        return list(member.calls.values())
+        parts = list(member.calls.values())
+        for part in parts[:1]:
+            part.tries += 1
+        self._end(member)
+        return parts
 
     def close(self) -> None:
-        """Let all workers go."""
-        for member in list(self._members):
-            self.end(member)
+        """Let all workers go, whatever they do."""
+        for member in list(self.members):
+            self._end(member)
+
+    def _end(self, member: Member) -> None:
+        self.members.remove(member)
+        self._ray.kill(member.actor)

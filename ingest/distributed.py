@@ -263,11 +263,10 @@ class _Run:
         """Put parts before all that wait, to be opened."""
         for part in reversed(parts):
             if part.tries >= TRIES:
-                task = self._ray.get(part.tasks)[part.first]
+                source = _given(self._ray.get(part.tasks)[part.first], "source") or "?"
                 raise ClusterUnavailable(
                     f"{TRIES} workers died over the same {len(part.slots)} images, the first of "
-                    f"them {_given(task, 'source')}; look at the memory of the nodes, and at these "
-                    "files"
+                    f"them {source}; look at the memory of the nodes, and at these files"
                 )
             part.opened = None
             self._crews[0].queue.appendleft(part)
@@ -287,29 +286,35 @@ class _Run:
         errors = self._ray.exceptions
         if isinstance(error, errors.ObjectLostError):  # pixels or outcomes went with a node
             parts = [crew.answered(member)]
+            parts[0].tries += 1
         elif isinstance(error, (errors.RayActorError, errors.OutOfMemoryError)):
-            parts = crew.end(member)
+            parts = self._ended(crew, member, error)
             if crew.deaths >= TRIES:
                 raise ClusterUnavailable(
                     f"{TRIES} workers on Ray died before they ran: {_last_line(error)}; {_KEPT}"
                 ) from error
-            # A node tells of a process that died; one that is silent and unreachable went with it.
-            dead = {node["NodeID"] for node in self._ray.nodes() if not node["Alive"]}
-            gone = member.node in dead or isinstance(error, errors.ActorUnavailableError)
-            if member.node and member.node not in self._lost:
-                log.warning(
-                    "a %s of the Ray cluster was lost; what was worked on there is done again",
-                    "node" if gone else "worker",
-                )
-            if gone:
-                self._lost.add(member.node)
         else:
             raise ClusterUnavailable(
                 f"the work on Ray failed: {_last_line(error)}; {_KEPT}"
             ) from error
-        for part in parts[:1]:  # the others only waited behind it
-            part.tries += 1
         return parts
+
+    def _ended(self, crew: Crew, member: Member, error: Exception) -> list[Part]:
+        """A worker is dead, or its whole node; the parts that are to be done again."""
+        if not member.node:
+            return crew.lose(member)
+        dead = {node["NodeID"] for node in self._ray.nodes() if not node["Alive"]}
+        # A node tells of a process that died; one that is silent and unreachable went with it.
+        gone = member.node in dead or isinstance(error, self._ray.exceptions.ActorUnavailableError)
+        log.warning(
+            "a %s of the Ray cluster was lost; what was worked on there is done again",
+            "node" if gone else "worker",
+        )
+        if not gone:
+            return crew.lose(member)
+        self._lost.add(member.node)
+        there = [(c, m) for c in self._crews for m in c.members if m.node == member.node]
+        return [part for c, m in there for part in c.lose(m)]
 
     def _look(self) -> None:
         """Nothing came for a moment.
