@@ -101,7 +101,7 @@ def test_split_protocol(films):
 
 def test_the_readme_says_what_evaluate_says(films):
     from store import Labelled
-    from store.evaluation import evaluate
+    from store.evaluation.metrics import evaluate
 
     def labelled(split: str) -> Labelled:
         vectors, labels = films[split]
@@ -145,7 +145,7 @@ def test_sentences_find_their_films(encoder, films, prompt, label):
 @pytest.mark.parametrize("kind", ["unheard", "denial", "search", "asked"])
 def test_sentences_of_other_writers_are_read(encoder, kind):
     """On validation films, so that test stays untouched."""
-    from ingest.sentences import read_sentences
+    from ingest.training.sentences import read_sentences
 
     if not DATA.is_file():
         pytest.skip("needs ../shared/data/pneumoniamnist.npz")
@@ -163,8 +163,8 @@ def test_sentences_of_other_writers_are_read(encoder, kind):
 def test_held_out_prompts_find_their_films(encoder, films):
     """Each has a word that no training text held; ``cxr evaluate --prompts bundled`` prints it."""
     from store import Labelled
-    from store.prompts import score_prompts
-    from ui.commands.prompting import read_prompts
+    from store.evaluation.prompts import score_prompts
+    from ui.commands.evaluate import read_prompts
 
     prompts = [one for one in read_prompts("bundled") if one.held_out]
     vectors, labels = films["test"]

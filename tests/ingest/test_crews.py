@@ -11,9 +11,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ingest import workers
-from ingest.distributed import Pool, on_ray
-from ingest.pipeline import Opened, Outcome, Stopped, open_record
+from ingest.distributed import workers
+from ingest.distributed.stage import Pool, on_ray
+from ingest.job.pipeline import Opened, Outcome, Stopped, open_record
 from store import ClusterUnavailable
 from tests.ingest.fakes import FakeEncoder, record, vector_of
 from tests.ingest.toy_ray import (
@@ -153,7 +153,7 @@ def test_no_more_pixels_wait_than_the_encoders_can_use(
 def test_no_more_bytes_of_pixels_travel_than_a_store_holds(
     small: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ingest.distributed._SENT_BYTES", 10 * record(0).pixels.nbytes)
+    monkeypatch.setattr("ingest.distributed.stage._SENT_BYTES", 10 * record(0).pixels.nbytes)
     toy = ToyRay(monkeypatch, 9)
     read = [0]
 

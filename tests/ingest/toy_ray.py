@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from ingest import distributed
+from ingest.distributed import stage
 
 
 class RayError(Exception):
@@ -143,9 +143,9 @@ class ToyRay:
         self.meanwhile: Callable[[], None] = lambda: None
         self.quick = False
         self.opened = self.most_opened = 0  # parts whose pixels wait to be encoded
-        monkeypatch.setattr(distributed.cluster, "probe", lambda address: None)
-        monkeypatch.setattr(distributed.cluster, "connect", lambda address: self)
-        monkeypatch.setattr(distributed.time, "monotonic", lambda: self.now)
+        monkeypatch.setattr(stage.connection, "probe", lambda address: None)
+        monkeypatch.setattr(stage.connection, "connect", lambda address: self)
+        monkeypatch.setattr(stage.time, "monotonic", lambda: self.now)
 
     # -- what Ray has --------------------------------------------------------------------------
 

@@ -19,14 +19,15 @@ from hypothesis import strategies as st
 
 from ingest import ingest, open_source
 from ingest.encoders import load_encoder
-from ingest.journal import entries
+from ingest.job.journal import entries, file_name, state_folder, write_json, write_rejections
 from ingest.record import Rejection
-from ingest.state import file_name, state_folder, write_json, write_rejections
 from store import Gallery, UsageError
 from tests.ui import browser, films
 from tests.ui.page import opened
 from tests.ui.visitor import Visitor
-from ui.board import access, batches, inbox, jobs
+from ui.dashboard import sign_in
+from ui.dashboard.batches import entries as batches
+from ui.dashboard.batches import inbox, jobs
 
 NAMES = [
     "../../etc/passwd",
@@ -147,7 +148,7 @@ def test_no_page_through_a_proxy_or_without_the_option(served, monkeypatch, tmp_
     assert "Batches" not in through.pages
     through.close()
     monkeypatch.delenv("CXR_ALLOW_INGEST", raising=False)
-    assert not access.may_write()
+    assert not sign_in.may_write()
 
 
 def test_a_job_that_fails_says_why_and_leaves_no_film_behind(served, tmp_path):

@@ -16,7 +16,7 @@ import pytest
 
 from tests.ingest.films import film as dicom_film
 from tests.ui import browser, films
-from ui.board import batches, inbox, jobs
+from ui.dashboard.batches import entries, inbox, jobs
 
 pytest.importorskip("playwright", reason="playwright is not installed")
 pytestmark = [
@@ -160,7 +160,7 @@ def test_nothing_of_a_patient_leaves_the_header_of_a_dropped_film(board, page, t
         time.sleep(0.2)
     [job] = jobs.all_of(uri)
     assert job.state == "finished", job
-    assert [line[1] for line in batches.refusals(uri, "ward")[0]] == ["truncated"]
+    assert [line[1] for line in entries.refusals(uri, "ward")[0]] == ["truncated"]
     page.goto(f"{served.url}/batches")
     page.get_by_text("Refused: 1 truncated").wait_for()
     inert(page)

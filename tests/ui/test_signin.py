@@ -9,7 +9,7 @@ import pytest
 from store import UsageError
 from tests.ui import browser, films
 from tests.ui.visitor import Visitor
-from ui import signin
+from ui.dashboard import sign_in as signin
 
 pytest.importorskip("authlib", reason="the extra sign-in is not installed")
 pytest.importorskip("playwright")
