@@ -66,6 +66,7 @@ class Member:
 
     Attributes:
         actor: its handle.
+        number: how many were started before it.
         started: the call that returns the id of its node as soon as it runs.
         node: that id; empty until then.
         calls: answers that are to come, in the order in which they come, and of which parts.
@@ -73,6 +74,7 @@ class Member:
     """
 
     actor: Any
+    number: int
     started: Any
     node: str = ""
     calls: dict[Any, Part] = field(default_factory=dict)
@@ -101,6 +103,7 @@ class Crew:
         self._fewest, self._most = fewest, most
         self.members: list[Member] = []
         self.queue: deque[Part] = deque()
+        self._born = self._known = 0  # workers ever started, and those before the last such death
         self.deaths = 0  # in a row, of workers that had not started
 
     @property
@@ -118,7 +121,8 @@ class Crew:
         wanted = min(max(parts, self._fewest), self._most)
         for _ in range(len(self.members), wanted):
             actor = self._start()
-            self.members.append(Member(actor, actor.node.remote()))
+            self.members.append(Member(actor, self._born, actor.node.remote()))
+            self._born += 1
         now = time.monotonic()
         idle = [m for m in self.members if m.node and not m.calls and now - m.since > _IDLE]
         for member in idle[: len(self.members) - wanted]:
@@ -154,7 +158,8 @@ class Crew:
 
     def lose(self, member: Member) -> list[Part]:
         """A worker died; the parts that it had. It died over the first, the others only waited."""
-        self.deaths += not member.node
+        if not member.node and member.number >= self._known:  # of those that wait together, many
+            self.deaths, self._known = self.deaths + 1, self._born  # may go with one node
         parts = list(member.calls.values())
         for part in parts[:1]:
             part.tries += 1

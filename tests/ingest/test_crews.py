@@ -232,6 +232,24 @@ def test_images_that_kill_every_worker_are_named_and_not_those_behind_them(
     )
 
 
+def test_workers_that_wait_for_a_node_may_go_with_it(
+    small: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    toy = ToyRay(monkeypatch, 1, 1)
+    lost = []
+
+    def before(actor: Actor, name: str) -> None:
+        if name == "work" and len(toy.actors) == 9 and not lost:
+            toy.lose(1)
+            lost.extend(one for one in toy.actors if one is not actor)
+            for one in lost:
+                one.lose(RayActorError("it was cancelled before it ran"))
+
+    toy.before = before
+    assert outcomes(list(range(400)), Pool(workers=(1, 9))) == list(range(400))
+    assert len(lost) > 5
+
+
 def test_an_error_that_is_not_ours_is_told_by_its_last_line(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
