@@ -154,7 +154,9 @@ def test_what_a_run_is_not_told_stays_there_too(tmp_path: Path) -> None:
 
 
 @needs_ray
-def test_killed_workers_lose_nothing_and_double_nothing(gallery: Gallery, tmp_path: Path) -> None:
+def test_killed_workers_lose_nothing_and_double_nothing(
+    gallery: Gallery, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     encoder = Noting(tmp_path, fatal=(4, 13))
     items = some(30 * CHUNK)
     report = ingest(
@@ -172,6 +174,7 @@ def test_killed_workers_lose_nothing_and_double_nothing(gallery: Gallery, tmp_pa
     ingest(source(items), other, FakeEncoder())
     assert contents(gallery) == contents(other)
     assert gallery.vectors(other.ids()).tobytes() == other.vectors(other.ids()).tobytes()
+    assert capfd.readouterr().out == ""  # Ray would print it where a command's JSON goes
 
 
 @pytest.mark.slow
