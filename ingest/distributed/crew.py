@@ -62,7 +62,7 @@ class Part:
 
 @dataclass(slots=True, eq=False)
 class Member:
-    """A member: its actor, and what it was given.
+    """A worker of a crew: its actor, and what it was given.
 
     Attributes:
         actor: its handle.
@@ -116,7 +116,7 @@ class Crew:
         """How many parts the workers have."""
         return sum(len(member.calls) for member in self.members)
 
-    def fit(self, parts: int) -> None:
+    def resize(self, parts: int) -> None:
         """Have a worker for each of so many parts, between the fewest and the most."""
         wanted = min(max(parts, self._fewest), self._most)
         for _ in range(len(self.members), wanted):
@@ -128,8 +128,8 @@ class Crew:
         for member in idle[: len(self.members) - wanted]:
             self._end(member)
 
-    def give(self, most: int) -> None:
-        """Give what waits to those who have least, until all together have so many parts."""
+    def assign(self, most: int) -> None:
+        """Give parts to the workers that have least, until all together have so many."""
         while self.queue and self.held < most:
             free = [m for m in self.members if m.node and len(m.calls) < _DEPTH]
             if not free:
@@ -140,24 +140,24 @@ class Crew:
             member.since = time.monotonic()
 
     def awaited(self) -> Iterator[tuple[Any, Member]]:
-        """What comes next from each member: that it has started, or its first answer."""
+        """The next answer of each worker: that it has started, or that of its oldest part."""
         for member in self.members:
             if not member.node:
                 yield member.started, member
             elif member.calls:
                 yield next(iter(member.calls)), member
 
-    def began(self, member: Member, node: str) -> None:
-        """A worker has started."""
+    def started(self, member: Member, node: str) -> None:
+        """Note that a worker runs, and on which node."""
         member.node, member.since, self.deaths = node, time.monotonic(), 0
 
-    def answered(self, member: Member) -> Part:
-        """The part of a worker's first answer, which came."""
+    def pop_answered(self, member: Member) -> Part:
+        """The oldest part of a worker, whose answer came."""
         member.since = time.monotonic()
         return member.calls.pop(next(iter(member.calls)))
 
     def lose(self, member: Member) -> list[Part]:
-        """A worker died; the parts that it had. It died over the first, the others only waited."""
+        """The parts that a dead worker had. It died over the first; the others only waited."""
         if not member.node and member.number >= self._known:  # of those that wait together, many
             self.deaths, self._known = self.deaths + 1, self._born  # may go with one node
         parts = list(member.calls.values())

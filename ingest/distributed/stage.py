@@ -30,14 +30,14 @@ _WINDOW = 16384
 _SENT_BYTES = 3 << 28
 #: How often images are tried, for a film may kill the process that decodes it, every time; and how
 #: many workers in a row may die before they run.
-TRIES = 5
+_TRIES = 5
 #: Seconds to wait for a node with room: where the number of workers is fixed, and where it is a
 #: range, for then an autoscaler may have to start one.
 _PATIENCE, _GROWING = 60.0, 600.0
 #: Seconds without a worker that runs until that is said.
 _QUIET = 10.0
 #: Seconds without an outcome in which a job that is to stop finishes the batch in hand.
-_LAST = 3.0
+_FINISH = 3.0
 #: Seconds between two looks at the cluster while nothing comes.
 _LOOK = 0.5
 #: How a job that ends early is told.
@@ -119,10 +119,10 @@ class _Run:
         self._untaken = 0  # images sent, or about to be, whose outcomes are not taken
         self._away = 0  # images sent whose outcomes have not come
         self._bytes = 0  # of pixels that travel with those, or with the chunk that is being filled
-        self._since = 0.0  # when something last came
+        self._last = 0.0  # when something last came
         self._stopping: float | None = None
         self._said = False
-        self._lost: set[str] = set()  # nodes that went while a worker was on them
+        self._lost_nodes: set[str] = set()  # nodes that went while a worker was on them
 
     def outcomes(self, tasks: Iterator[Task | Any]) -> Generator[Any, None, None]:
         """Outcomes in the order of their tasks; what the tasks raise is raised after the rest."""
@@ -138,7 +138,7 @@ class _Run:
                     except Exception as error:
                         more, broken = False, error
                     else:
-                        window.append(self._planned(item))
+                        window.append(self._slot_of(item))
                 if self._slots and not (more and self._away):
                     self._send()
                 if window and window[0].done:
@@ -146,8 +146,8 @@ class _Run:
                     self._untaken -= slot.sent
                     yield slot.found
                 elif window:
-                    if not self._come(_LOOK):
-                        self._look()
+                    if not self._receive(_LOOK):
+                        self._check_quiet()
                 elif broken is not None:
                     raise broken
                 else:
@@ -162,11 +162,11 @@ class _Run:
         few = self._untaken < self._parts * workers.CHUNK and len(window) < _WINDOW
         return few and self._bytes < _SENT_BYTES
 
-    def _planned(self, item: Task | Any) -> Slot:
+    def _slot_of(self, item: Task | Any) -> Slot:
         """The slot of one more item of the plan."""
         if not callable(item):
             return Slot(item, done=True)
-        pixels = _given(item, "pixels")  # a file's stay where they are
+        pixels = _attribute(item, "pixels")  # a file's stay where they are
         slot = Slot(sent=True, size=0 if pixels is None else pixels.nbytes)
         self._untaken += 1
         self._bytes += slot.size
@@ -185,7 +185,7 @@ class _Run:
         self._crews[0].queue.append(Part(self._ray.put(self._tasks), 0, self._slots))
         self._away += len(self._slots)
         self._tasks, self._slots = [], []
-        while self._come(0):  # whoever is free begins at once, also while a batch is written
+        while self._receive(0):  # whoever is free begins at once, also while a batch is written
             pass
 
     def _connect(self) -> None:
@@ -208,7 +208,7 @@ class _Run:
             self._crews = [crew(_open, 1, self._parts, num_cpus=1), encoders]
         else:
             self._crews = [crew(_work, fewest, most, num_cpus=cores, num_gpus=gpus)]
-        self._since = time.monotonic()
+        self._last = time.monotonic()
 
     def _fitting(self) -> int:
         """How many workers the cluster has room for."""
@@ -218,62 +218,62 @@ class _Run:
 
     # -- receiving -----------------------------------------------------------------------------
 
-    def _come(self, seconds: float) -> bool:
-        """Give out what there is, then take what comes first; whether something came in time."""
+    def _receive(self, seconds: float) -> bool:
+        """Hand out parts, then take the answer that comes first; whether one came in time."""
         parts, room = 0, self._parts
         for crew in self._crews:
             parts += len(crew.queue) + crew.held
-            crew.fit(parts)
+            crew.resize(parts)
         for crew in reversed(self._crews):
-            crew.give(room)
+            crew.assign(room)
             room -= len(crew.queue) + crew.held
         awaited = {ref: (crew, one) for crew in self._crews for ref, one in crew.awaited()}
         came, _ = self._ray.wait(list(awaited), timeout=seconds) if awaited else ([], [])
         if not came:
             return False
-        self._since = time.monotonic()
+        self._last = time.monotonic()
         crew, member = awaited[came[0]]
         try:
             found = self._ray.get(came[0])
         except Exception as error:
-            self._again(self._failed(crew, member, error))
+            self._requeue(self._recovered(crew, member, error))
             return True
         if not member.node:
-            crew.began(member, found)
+            crew.started(member, found)
         elif crew is self._crews[-1]:
-            part, rest = crew.answered(member).split(len(found))
-            self._arrived(part, found)
-            self._again(rest)
+            part, rest = crew.pop_answered(member).split(len(found))
+            self._fill(part, found)
+            self._requeue(rest)
         else:
-            whole = crew.answered(member)
+            whole = crew.pop_answered(member)
             part, rest = whole.split(found)
             part.opened = whole.opened
             self._crews[-1].queue.append(part)
-            self._again(rest)
+            self._requeue(rest)
         return True
 
-    def _arrived(self, part: Part, found: list[Outcome]) -> None:
+    def _fill(self, part: Part, found: list[Outcome]) -> None:
         self._away -= len(found)
         for slot, outcome in zip(part.slots, found, strict=True):
             slot.found, slot.done = outcome, True
             self._bytes -= slot.size
 
-    def _again(self, parts: list[Part]) -> None:
-        """Put parts before all that wait, to be opened."""
+    def _requeue(self, parts: list[Part]) -> None:
+        """Put parts first in the queue of those that are to be opened."""
         for part in reversed(parts):
-            if part.tries >= TRIES:
-                source = _given(self._ray.get(part.tasks)[part.first], "source") or "?"
+            if part.tries >= _TRIES:
+                source = _attribute(self._ray.get(part.tasks)[part.first], "source") or "?"
                 raise ClusterUnavailable(
-                    f"{TRIES} workers died over the same {len(part.slots)} images, the first of "
+                    f"{_TRIES} workers died over the same {len(part.slots)} images, the first of "
                     f"them {source}; look at the memory of the nodes, and at these files"
                 )
             part.opened = None
             self._crews[0].queue.appendleft(part)
 
-    # -- when nothing comes --------------------------------------------------------------------
+    # -- losses, no room, and a stop -------------------------------------------------------------
 
-    def _failed(self, crew: Crew, member: Member, error: Exception) -> list[Part]:
-        """The parts that are to be done again, for they, or who did them, were lost.
+    def _recovered(self, crew: Crew, member: Member, error: Exception) -> list[Part]:
+        """The parts to be done again after a call failed, because a worker or its data was lost.
 
         Raises:
             CxrError: what a worker said.
@@ -284,13 +284,13 @@ class _Run:
             raise told from error
         errors = self._ray.exceptions
         if isinstance(error, errors.ObjectLostError):  # pixels or outcomes went with a node
-            parts = [crew.answered(member)]
+            parts = [crew.pop_answered(member)]
             parts[0].tries += 1
         elif isinstance(error, (errors.RayActorError, errors.OutOfMemoryError)):
-            parts = self._ended(crew, member, error)
-            if crew.deaths >= TRIES:
+            parts = self._lost_with(crew, member, error)
+            if crew.deaths >= _TRIES:
                 raise ClusterUnavailable(
-                    f"{TRIES} workers on Ray died before they ran: {_last_line(error)}; {_KEPT}"
+                    f"{_TRIES} workers on Ray died before they ran: {_last_line(error)}; {_KEPT}"
                 ) from error
         else:
             raise ClusterUnavailable(
@@ -298,8 +298,8 @@ class _Run:
             ) from error
         return parts
 
-    def _ended(self, crew: Crew, member: Member, error: Exception) -> list[Part]:
-        """A worker is dead, or its whole node; the parts that are to be done again."""
+    def _lost_with(self, crew: Crew, member: Member, error: Exception) -> list[Part]:
+        """The parts that a dead worker had, and where its node is gone, all workers there."""
         if not member.node:
             return crew.lose(member)
         dead = {node["NodeID"] for node in self._ray.nodes() if not node["Alive"]}
@@ -311,12 +311,12 @@ class _Run:
         )
         if not gone:
             return crew.lose(member)
-        self._lost.add(member.node)
+        self._lost_nodes.add(member.node)
         there = [(c, m) for c in self._crews for m in c.members if m.node == member.node]
         return [part for c, m in there for part in c.lose(m)]
 
-    def _look(self) -> None:
-        """Nothing came for a moment.
+    def _check_quiet(self) -> None:
+        """Called when nothing came for a moment: is there room, is the job to stop?
 
         Raises:
             Stopped: the job is to stop, and nobody works at its batch in hand.
@@ -326,9 +326,9 @@ class _Run:
         ready = all(crew.ready for crew in self._crews)
         if self._stop is not None and self._stop.is_set():
             self._stopping = self._stopping or now
-            if not ready or now - max(self._since, self._stopping) >= _LAST:
+            if not ready or now - max(self._last, self._stopping) >= _FINISH:
                 raise Stopped
-        quiet = now - self._since
+        quiet = now - self._last
         if ready or quiet < _QUIET:
             return
         gpus, (fewest, most) = self._pool.gpus, self._pool.workers or (1, 1)
@@ -336,7 +336,7 @@ class _Run:
         room = f"no node of the Ray cluster has room for a worker ({need})"
         patience = _GROWING if fewest < most else _PATIENCE
         if quiet >= patience:
-            count = len(self._lost)
+            count = len(self._lost_nodes)
             lost = f", {count} {'was' if count == 1 else 'were'} lost during the work"
             raise ClusterUnavailable(
                 f"{room} since {quiet:.0f} s{lost if count else ''}; {_KEPT} when there is a node; "
@@ -360,8 +360,8 @@ def _encode(actor: Any, part: Part) -> Any:
     return actor.encode.remote(part.opened)
 
 
-def _given(task: Task, name: str) -> Any:
-    """What the image of a task has by a name: its source, or pixels that travel with it."""
+def _attribute(task: Task, name: str) -> Any:
+    """An attribute of the image that a task opens: its source, or pixels that travel with it."""
     found = (getattr(argument, name, None) for argument in getattr(task, "args", ()))
     return next((value for value in found if value is not None), None)
 
