@@ -168,6 +168,22 @@ def test_no_more_bytes_of_pixels_travel_than_a_store_holds(
     assert taken == 100 and toy.actors == []
 
 
+@pytest.mark.parametrize("apart", [False, True])
+def test_a_worker_loads_the_encoder_once_and_only_where_it_encodes(
+    apart: bool, small: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ToyRay(monkeypatch, 9)
+    loaded: list[FakeEncoder] = []
+
+    def load() -> FakeEncoder:
+        loaded.append(FakeEncoder())
+        return loaded[-1]
+
+    stage = on_ray(load, Pool(workers=(2, 2)), apart=apart)
+    assert len(list(stage(iter([task(number) for number in range(200)])))) == 200
+    assert len(loaded) == 2 and sum(encoder.encoded for encoder in loaded) == 200
+
+
 def test_the_crew_follows_the_work(small: None, monkeypatch: pytest.MonkeyPatch) -> None:
     toy = ToyRay(monkeypatch, 9)
     assert outcomes([1, 2, 3], Pool(workers=(2, 8))) == [1, 2, 3]
