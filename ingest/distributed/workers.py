@@ -18,7 +18,7 @@ from store import EncoderMismatch
 
 if TYPE_CHECKING:
     from ingest.encoders import Encoder
-    from ingest.job.run import ImageEncoder
+    from ingest.job.protocols import ImageEncoder
 
 #: Images per chunk, and bytes of pixels that a worker holds or encodes at once.
 CHUNK = 128

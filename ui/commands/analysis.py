@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -42,7 +43,7 @@ def audit(
     A film's disagreement is the mean Jaccard distance of its labels to those of its k nearest
     labelled films: with one label a film, the share of neighbours that carry another one.
     """
-    from store import BadQuery, Gallery, UsageError, plain
+    from store import BadQuery, Gallery, UsageError
     from store import audit as audits
 
     if compare not in ("pictures", "vectors"):
@@ -63,10 +64,10 @@ def audit(
     except BadQuery as error:
         output.say(f"no disagreement: {error}")
     found = {
-        "exact": plain(exact),
-        "near": plain(near),
-        "doubtful": None if doubtful is None else plain(doubtful),
-        "overview": plain(glance),
+        "exact": [asdict(group) for group in exact],
+        "near": asdict(near),
+        "doubtful": None if doubtful is None else asdict(doubtful),
+        "overview": asdict(glance),
         "store": gallery.describe(),
     }
     if csv is not None:

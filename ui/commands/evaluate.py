@@ -267,13 +267,13 @@ def evaluate(
     output.warn_if_synthetic(gallery)
     output.say_manner(gallery)
     if prompts is not None:
-        from ui.commands.options import encoder_of
+        from ingest.encoders import encoder_for
 
         asked = read_prompts(prompts)
         if prompts == CHOOSING and split is None:
             split = "val"  # where they chose; scoring them on test would be one more look at it
         scored = evaluate_prompts(
-            gallery, encoder_of(gallery, encoder, device), asked, split, dataset
+            gallery, encoder_for(gallery, encoder, device=device), asked, split, dataset
         )
         if json:
             output.as_json(scored)
@@ -333,14 +333,14 @@ def export(
     quiet: Quiet = False,
 ) -> None:
     """Write embeddings, labels, ids, the FAISS index, figures and the report."""
+    from ingest.encoders import encoder_for
     from store import EncoderMismatch, EncoderUnavailable, Gallery
-    from ui.commands.options import encoder_of
 
     gallery = Gallery.open(store)
     output.warn_if_synthetic(gallery)
     model = None
     try:
-        model = encoder_of(gallery, encoder, device)
+        model = encoder_for(gallery, encoder, device=device)
     except (EncoderMismatch, EncoderUnavailable) as error:
         if encoder is not None:
             raise

@@ -25,6 +25,7 @@ from ui.process import NICE, Nice, give_way, patient
 if TYPE_CHECKING:
     from ingest import Artefacts
     from ingest.encoders import Encoder
+    from store import Gallery
 
 
 _LABELS, _PUBLISHED, _RUN = "Labels of a folder", "Data sets", "The run"
@@ -269,11 +270,12 @@ def ingest(
             f"nothing to ingest in {path}: it holds no files that {source!r} reads; "
             "check the path, or see docs/sources.md"
         )
-    model = _encoder(store, encoder, device)
+    model, gallery = _target(store, encoder, device)
     try:
         with patient(output.warn) as stop:
             stage = stage_of(ray, workers, gpus, model, device, stop)
-            gallery = Gallery.create(store, model.stamp)
+            if gallery is None:
+                gallery = Gallery.create(store, model.stamp)
             with output.ingest_progress(quiet) as progress:
                 report = run(
                     images,
@@ -293,19 +295,18 @@ def ingest(
     tell(report, store, rejections, json, pruning=prune)
 
 
-def _encoder(store: str, name: str | None, device: str | None) -> Encoder:
-    """The one asked for, else the one that made the gallery, else the bundled one."""
-    from ingest.encoders import DEFAULT_ENCODER, load_encoder
+def _target(store: str, name: str | None, device: str | None) -> tuple[Encoder, Gallery | None]:
+    """The encoder asked for, else the gallery's, else the bundled one; the gallery, if opened."""
+    from ingest.encoders import DEFAULT_ENCODER, encoder_for, load_encoder
     from store import Gallery, StoreNotFound
-    from ui.commands.options import encoder_of
 
     if name is not None:
-        return load_encoder(name, device=device)
+        return load_encoder(name, device=device), None
     try:
         gallery = Gallery.open(store)
     except StoreNotFound:
-        return load_encoder(DEFAULT_ENCODER, device=device)
-    return encoder_of(gallery, None, device)
+        return load_encoder(DEFAULT_ENCODER, device=device), None
+    return encoder_for(gallery, device=device), gallery
 
 
 def embeddings(

@@ -13,7 +13,6 @@ from ui.opening import default_store
 
 if TYPE_CHECKING:
     from ingest.encoders import Encoder
-    from store import Gallery
 
 
 Store = Annotated[
@@ -60,38 +59,6 @@ def depths(text: str) -> list[int]:
         return [int(part) for part in text.split(",")]
     except ValueError:
         raise BadQuery(f"--k {text!r}: expected numbers such as 1,3,5,10") from None
-
-
-def encoder_of(gallery: Gallery, name: str | None, device: str | None) -> Encoder:
-    """The encoder that made a gallery, found by its name and checked by its fingerprint.
-
-    Raises:
-        EncoderMismatch: the encoder asked for, or the one of that name here, is another one, or
-            the vectors came from outside and no encoder was named.
-        EncoderUnavailable: it is not on this machine.
-    """
-    from ingest.encoders import load_encoder
-    from store import EncoderMismatch, EncoderUnavailable, mismatch
-
-    stamp = gallery.stamp
-    if name is None and stamp.name.startswith("external:"):
-        raise EncoderMismatch(
-            f"the vectors of {gallery.uri} were imported without saying which encoder made them; "
-            "images and texts can be searched only with that very encoder. Search by --id, or "
-            "import again with a meta.json that names encoder, fingerprint and dimension"
-        )
-    try:
-        encoder = load_encoder(name or stamp.name, device=device)
-    except EncoderUnavailable as error:
-        if name is not None:
-            raise
-        raise EncoderUnavailable(
-            f"the gallery at {gallery.uri} was made by encoder {stamp}, which is not found by its "
-            f"name here ({error}); pass --encoder with its folder or hub id, or search by --id"
-        ) from error
-    if encoder.stamp.fingerprint != stamp.fingerprint:
-        raise mismatch(f"the gallery at {gallery.uri}", stamp, encoder.stamp)
-    return encoder
 
 
 _CLUSTER = "A cluster (pip install 'cxr-retrieval[ray]'; see docs/deploy)"

@@ -179,8 +179,9 @@ def say_manner(gallery: Gallery) -> None:
 def warn_if_synthetic(gallery: Gallery) -> None:
     """Say loudly, on stderr, that films here are invented."""
     from ingest import DATASET, SYNTHETIC_NOTICE
+    from store import Where
 
-    if DATASET in gallery.facets()["dataset"]:
+    if gallery.count(Where(dataset=(DATASET,))):
         warn(SYNTHETIC_NOTICE)
 
 

@@ -13,7 +13,6 @@ from ui import notices
 from ui.commands import output
 from ui.commands.options import Device, EncoderName, Index, Json, OnLost, Shards, ShardsRay, Store
 from ui.opening import open_gallery
-from ui.tables import as_dict
 
 if TYPE_CHECKING:
     import numpy as np
@@ -101,6 +100,8 @@ def search(
         output.say(f"{len(hits)} of the {k} asked for: no other row passes [{condition}]")
     output.say_manner(gallery)
     if json:
+        from ui.tables import as_dict
+
         output.as_json({**as_dict(query, k, condition, hits, page), "store": gallery.describe()})
     else:
         output.hits(hits)
@@ -123,17 +124,17 @@ def _asked(
         return {"id": id_}, None, None
     if image is None and text is None:
         return {}, None, None
-    from ui.commands.options import encoder_of
+    from ingest.encoders import encoder_for
 
     if image is not None:
         from ingest import read_image
 
         pixels = read_image(image, body_part)
-        vectors = encoder_of(gallery, encoder, device).encode_images([pixels])
+        vectors = encoder_for(gallery, encoder, device=device).encode_images([pixels])
         near = _say_how_near(gallery, vectors, pixels, json)
         return {"image": str(image), "nearness": near}, pixels, vectors[0]
     text = text or ""
-    loaded = encoder_of(gallery, encoder, device)
+    loaded = encoder_for(gallery, encoder, device=device)
     vectors = loaded.encode_texts([text])
     found = loaded.understands(text)
     if (warning := notices.of_text(found)) is not None:

@@ -14,7 +14,7 @@ import typer
 
 from ui.commands import output
 from ui.commands.options import Device, EncoderName, Index, OnLost, Shards, ShardsRay, Store
-from ui.dashboard import lifeline
+from ui.dashboard import child_process
 from ui.opening import HOST, PORT
 
 Port = Annotated[int, typer.Option(min=1, max=65535, help="Port on 127.0.0.1.")]
@@ -190,10 +190,10 @@ def run(
         **{name: value for name, value in chosen.items() if value},
         **(visitors or {}),
     }
-    app = Path(__file__).parents[1] / "dashboard" / "served.py"
+    app = Path(__file__).parents[1] / "dashboard" / "asgi.py"
     arguments = ["run", str(app), "--server.address", HOST, "--server.port", str(port)]
     output.say(f"dashboard on http://{HOST}:{port}, Ctrl-C ends it")
-    child = lifeline.start(
+    child = child_process.start(
         "ui.dashboard.server",
         [*arguments, *(options or ())],
         env=environment,

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from ingest import folder as artefacts
 from ingest import write
-from store import CxrError, NothingToMeasure, mismatch
+from store import CxrError, NothingToMeasure, check_encoder
 from ui.report.figures import pictures
 from ui.report.findings import (
     DEPTH,
@@ -101,8 +101,8 @@ def export(
     say = progress or (lambda _: None)
     depths = check_depths(k)
     target = Path(out_dir).expanduser()
-    if encoder is not None and encoder.stamp.fingerprint != gallery.stamp.fingerprint:
-        raise mismatch(f"the gallery at {gallery.uri}", gallery.stamp, encoder.stamp)
+    if encoder is not None:
+        check_encoder(f"the gallery at {gallery.uri}", gallery.stamp, encoder.stamp)
     with staging(target) as aside:
         say("reading rows")
         rows = write.rows_in_order(gallery)

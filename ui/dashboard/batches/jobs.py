@@ -7,7 +7,6 @@ page that is closed or a server that ends takes no batch with it.
 from __future__ import annotations
 
 import math
-import os
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -16,15 +15,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from shutil import rmtree
-from typing import Any
+
+from filelock import FileLock
 
 from ingest import file_name, read_json, state_folder, write_json
 from ui.dashboard.batches.inbox import inbox
-
-try:
-    import fcntl
-except ImportError:  # Windows: a job that was cut off looks as if it ran on
-    fcntl = None  # type: ignore[assignment]
 
 #: How many notes of ended jobs are kept.
 _KEEP = 20
@@ -59,8 +54,12 @@ class Job:
 
 
 def folder(uri: str) -> Path:
-    """Where a gallery's jobs are noted."""
+    """Folder of the notes of a gallery's jobs."""
     return state_folder(uri) / "jobs"
+
+
+def _note(uri: str, batch: str) -> Path:
+    return folder(uri) / f"{file_name(batch)}.json"
 
 
 def start(
@@ -84,7 +83,7 @@ def start(
         "films": [digest.hex() for digest in films],
         "asked_at": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
     }
-    path = folder(uri) / f"{file_name(batch)}.json"
+    path = _note(uri, batch)
     write_json(path, note)
     # Spawned, with a session of its own: Ctrl-C in the server's terminal does not reach it.
     subprocess.Popen(  # noqa: S603
@@ -97,14 +96,14 @@ def start(
 
 
 def all_of(uri: str) -> list[Job]:
-    """The jobs of a gallery, newest first; those that were killed are told apart."""
+    """The jobs of a gallery, newest first; killed ones have a state of their own."""
     found = []
     for path in folder(uri).glob("*.json"):
         note = read_json(path)
         if note is None or not isinstance(note.get("batch"), str):
             continue
         state = str(note.get("state", ""))
-        if state in (WAITING, RUNNING) and _left(path, note):
+        if state in (WAITING, RUNNING) and _left(path):
             state = "cut off"
         found.append(
             Job(
@@ -123,7 +122,7 @@ def awaited(uri: str) -> dict[bytes, str]:
     found: dict[bytes, str] = {}
     for job in all_of(uri):
         if job.open:
-            note = read_json(folder(uri) / f"{file_name(job.batch)}.json") or {}
+            note = read_json(_note(uri, job.batch)) or {}
             films = note.get("films")
             for digest in films if isinstance(films, list) else ():
                 with suppress(TypeError, ValueError):
@@ -134,12 +133,12 @@ def awaited(uri: str) -> dict[bytes, str]:
 def stop(uri: str, batch: str) -> None:
     """Ask a job to end after the portion in hand."""
     with suppress(OSError):
-        stop_file(folder(uri) / f"{file_name(batch)}.json").touch()
+        stop_file(_note(uri, batch)).touch()
 
 
 def forget(uri: str, batch: str) -> None:
     """Take the note of an ended job away."""
-    note = folder(uri) / f"{file_name(batch)}.json"
+    note = _note(uri, batch)
     for ending in (".json", ".stop", ".lock"):  # not "name.*": another may be called name.2
         note.with_suffix(ending).unlink(missing_ok=True)
 
@@ -160,27 +159,21 @@ def tidy(uri: str) -> None:
         forget(uri, job.batch)
 
 
-def lock(note: Path) -> int | None:
-    """Hold a job's lock for as long as this process lives; None when another one holds it."""
-    note.parent.mkdir(parents=True, exist_ok=True)
-    handle = os.open(note.with_suffix(".lock"), os.O_RDWR | os.O_CREAT, 0o600)
-    if fcntl is not None:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            os.close(handle)
-            return None
-    return handle
+def lock(note: Path) -> FileLock | None:
+    """A job's lock, held until it or its process ends; None when another one holds it."""
+    held = FileLock(note.with_suffix(".lock"), mode=0o600, blocking=False, preserve_lock_file=True)
+    try:
+        held.acquire()
+    except OSError:  # a time-out, or a file system without locks
+        return None
+    return held
 
 
-def _left(path: Path, note: dict[str, Any]) -> bool:
+def _left(path: Path) -> bool:
     """Whether nobody works on an open job any more; a young one may not have begun."""
-    if fcntl is None or _age(path) < 20:
+    if _age(path) < 20 or (held := lock(path)) is None:
         return False
-    handle = lock(path)
-    if handle is None:
-        return False
-    os.close(handle)
+    held.release()
     return True
 
 

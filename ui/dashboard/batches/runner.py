@@ -1,4 +1,4 @@
-"""The process of one ingestion that the dashboard asked for.
+"""Process of one ingestion that the dashboard asked for.
 
 ``python -m ui.dashboard.batches.runner NOTE``
 
@@ -17,8 +17,10 @@ from pathlib import Path
 from shutil import rmtree
 from typing import Any
 
+from filelock import FileLock
+
 from ingest import file_name, read_json, write_json
-from ui.dashboard import lifeline
+from ui.dashboard import child_process
 from ui.dashboard.batches import jobs
 from ui.dashboard.batches.inbox import inbox, without_place
 from ui.process import give_way
@@ -32,41 +34,47 @@ def main() -> None:
     """Run the job of a note."""
     path = Path(sys.argv[1])
     note = read_json(path)
-    if note is None or jobs.lock(path) is None:
+    if note is None or (own := jobs.lock(path)) is None:
         return
     home = inbox(note["uri"]) / file_name(note["batch"])
     signal.signal(signal.SIGTERM, _end)
     give_way()  # whoever searches meanwhile comes first
     note["state"], note["message"] = "failed", "it was ended from outside"
+    turn = None
     try:
-        _wait(path)
+        turn = _turn(path)
         note["state"], note["message"] = _run(path, note)
     finally:
         rmtree(home, ignore_errors=True)
         write_json(path, note)
         jobs.stop_file(path).unlink(missing_ok=True)
+        for held in (turn, own):
+            if held is not None:
+                held.release()
 
 
 def _end(*_: object) -> None:
     raise SystemExit(143)
 
 
-def _wait(path: Path) -> None:
-    """Until no other job of this gallery runs."""
-    turn = path.with_name("turn")
-    while jobs.lock(turn) is None and not jobs.stop_file(path).exists():
+def _turn(path: Path) -> FileLock | None:
+    """The lock of the one job of this gallery that runs; None when this one was stopped before."""
+    while not jobs.stop_file(path).exists():
+        if (turn := jobs.lock(path.with_name("turn"))) is not None:
+            return turn
         time.sleep(_POLL_S)
+    return None
 
 
 def _run(path: Path, note: dict[str, Any]) -> tuple[str, str]:
-    """How it ended, and what it said last."""
+    """State in which the ingestion ended, and its last message."""
     if jobs.stop_file(path).exists():
         return "stopped", "it had not begun"
     write_json(path, {**note, "state": jobs.RUNNING, "message": ""})
-    with tempfile.TemporaryFile() as said:
+    with tempfile.TemporaryFile() as messages:
         # A runner that is killed takes the ingestion along: nobody would tell of it any more.
-        child = lifeline.start(
-            "ui.cli", ["ingest", *note["options"]], stdout=subprocess.DEVNULL, stderr=said
+        child = child_process.start(
+            "ui.cli", ["ingest", *note["options"]], stdout=subprocess.DEVNULL, stderr=messages
         )
         asked = False
         try:
@@ -79,8 +87,8 @@ def _run(path: Path, note: dict[str, Any]) -> tuple[str, str]:
             if child.poll() is None:
                 child.terminate()
                 child.wait()
-        said.seek(0)
-        lines = said.read().decode("utf-8", "replace").splitlines()
+        messages.seek(0)
+        lines = messages.read().decode("utf-8", "replace").splitlines()
     state = _STATES.get(child.returncode, "failed")
     last = next((line for line in reversed(lines) if line.strip()), "it said nothing")
     words = without_place(last.removeprefix("cxr: "), note["uri"], note["batch"])
