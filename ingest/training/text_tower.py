@@ -139,7 +139,7 @@ def _learn(
 
 
 def _finished(pupil: Pupil, bank: Films, tokenizer: Any) -> tuple[Any, Any]:
-    """A copy of a model as it would be kept, aimed and told of synonyms; and its tokenizer."""
+    """A copy of a model as it would be kept, aimed, with synonyms; and its tokenizer."""
     model = copy.deepcopy(pupil.model).eval()
     aim(model.text_projection.weight, bank)
     return model, learn_synonyms(model, tokenizer)

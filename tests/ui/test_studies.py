@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from streamlit.testing.v1 import AppTest
 from typer.testing import CliRunner
 
-from ingest.sources.tables.csv_table import csv_bytes
+from ingest.sources.tables.safe_csv import csv_bytes
 from store import Gallery
 from store.analysis import maps
 from tests.ui import films
