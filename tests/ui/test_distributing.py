@@ -16,7 +16,8 @@ from tests.clusters import eventually, kill, ray  # noqa: F401 - a fixture
 from tests.ingest.fakes import picture
 from tests.ingest.films import png, write
 from tests.ui.running import invoked
-from ui.opening import manner, open_gallery
+from ui import notices
+from ui.opening import open_gallery
 
 
 @pytest.fixture
@@ -70,7 +71,7 @@ def test_a_lost_shard_is_said(
     monkeypatch.setenv("CXR_SHARDS", "2")
     monkeypatch.setenv("CXR_ON_LOST", "partial")
     gallery = open_gallery(str(tmp_path / "store"))
-    assert manner(gallery.describe()) is None
+    assert notices.of_results(gallery.describe()) is None
     gallery.close()
     spread = Sharding(2, on_lost="partial")
     shards = ShardedBackend(gallery.uri, gallery.stamp.dimension, spread)
@@ -78,10 +79,10 @@ def test_a_lost_shard_is_said(
     assert len(gallery.search_by_id("films/03.png", 3)) == 3
     kill(shards.shards.pids()[0])  # the one with all the rows: they are few
     assert gallery.search_by_id("films/03.png", 3) == []
-    said = manner(gallery.describe())
+    said = notices.of_results(gallery.describe())
     assert said == "partial: 1 of 2 shards lost and being rebuilt; 0 of 12 rows were searched"
     assert len(eventually(lambda: gallery.search_by_id("films/03.png", 3))) == 3
-    assert manner(gallery.describe()) is None
+    assert notices.of_results(gallery.describe()) is None
     gallery.close()
 
 

@@ -1,4 +1,4 @@
-"""``cxr search``: by image, by id or by text."""
+"""``cxr search``: the nearest films to an image, a stored film or a sentence."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def search(
     hits = found[k * (page - 1) :]
     if len(hits) < k:
         output.say(f"{len(hits)} of the {k} asked for: no other row passes [{condition}]")
-    output.say_manner(gallery)
+    output.say_if_inexact(gallery)
     if json:
         from ui.tables import as_dict
 
@@ -119,7 +119,7 @@ def _asked(
     json: bool,
     body_part: Choice,
 ) -> tuple[dict[str, Any], Pixels | None, npt.NDArray[np.float32] | None]:
-    """What was asked with, as it is printed; its pixels and its vector where it has any."""
+    """The query as it is printed; its pixels and its vector where it has any."""
     if id_ is not None:
         return {"id": id_}, None, None
     if image is None and text is None:
@@ -168,7 +168,8 @@ def _draw(
     where: Where,
     hits: list[Hit],
 ) -> None:
-    from ui.report.figures import Query, png_bytes, provenance_of, retrieval_figure
+    from ui.report.figures import Query, retrieval_figure
+    from ui.report.sheet import png_bytes, provenance_of
 
     ids = [hit.row.id for hit in hits]
     if "id" in query:
