@@ -544,6 +544,9 @@ def test_precision_table_without_floors_or_intervals():
         "ci95": {},
         "map": 0.25,
         "baselines": {"random": {"precision": {"1": 0.1}}},
+        "per_label": {},
+        "vote": {},
+        "hit_rate": {"1": 0.5},
     }
     head, rows = tables.precision_table(found, "e")
     assert head == ["", "P@1", "mAP"]

@@ -17,9 +17,10 @@ from store import (
     StoreNotFound,
     TextUnsupported,
 )
+from ui import notices
 from ui.dashboard import shared
 from ui.dashboard.components import html
-from ui.opening import default_store, manner
+from ui.opening import default_store
 
 CARE = "Research and education only, not for diagnosis"
 #: How often an open window looks whether the table moved: it is drawn anew within two seconds.
@@ -65,7 +66,7 @@ def warn(gallery: Gallery) -> None:
         from ingest import SYNTHETIC_NOTICE
 
         st.warning(f"**{html.plain(SYNTHETIC_NOTICE)}**", icon=":material/science:")
-    if (notice := manner(gallery.describe())) is not None:
+    if (notice := notices.of_results(gallery.describe())) is not None:
         st.info(sentence(notice), icon=":material/speed:")
 
 

@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 import streamlit as st
 
-from ingest.encoders import Encoder, load_encoder
-from store import CxrError, EncoderMismatch, EncoderStamp, Gallery, Nearness, Range, mismatch
+from ingest.encoders import Encoder, encoder_for, load_encoder
+from store import CxrError, EncoderStamp, Gallery, Nearness, Range
 from ui import notices
 from ui.dashboard.components.html import Labels
 from ui.dashboard.search.ranges import AGE, Choice, Known, own
@@ -97,18 +97,11 @@ def encoder(stamp: EncoderStamp) -> Encoder:
         EncoderMismatch: it is another one; its vectors would mean nothing in this gallery.
     """
     name = encoder_name(stamp)
-    if name.startswith("external:"):
-        raise EncoderMismatch(
-            "the vectors of this gallery were imported without saying which encoder made them"
-        )
-    found = _encoder(name)
-    if (found.fingerprint, found.dimension) != (stamp.fingerprint, stamp.dimension):
-        raise mismatch("this gallery", stamp, found.stamp)
-    return found
+    return encoder_for(stamp, None if name == stamp.name else name, load=_encoder)
 
 
 @st.cache_resource(max_entries=2, show_spinner=False)
-def _encoder(name: str) -> Encoder:
+def _encoder(name: str | Path) -> Encoder:
     return load_encoder(name)
 
 

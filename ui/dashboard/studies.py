@@ -10,7 +10,7 @@ from typing import Any
 import streamlit as st
 
 from ingest import BASELINES
-from store import ByQuery, Comparison, Gallery, compare, in_memory, measure, of_gallery
+from store import ByQuery, Comparison, Gallery, compare
 from ui.dashboard import background, shared
 from ui.report.published_results import Peer
 
@@ -56,7 +56,7 @@ class Question:
 
 def by_search(of: Gallery) -> bool:
     """Whether queries are searched one by one: no mAP, no raw-pixel floor, nothing by query."""
-    return not in_memory(of)
+    return not of.in_memory
 
 
 def known(of: Gallery, asked: Question) -> bool:
@@ -75,8 +75,7 @@ def evaluation(of: Gallery, asked: Question) -> dict[str, Any]:
     return background.result(
         ("evaluation", shared.key(of), asked),
         "Every query asks the gallery",
-        lambda progress: measure(
-            of,
+        lambda progress: of.evaluate(
             asked.protocol,
             asked.depths,
             **asked.sides,
@@ -92,8 +91,8 @@ def by_query(of: Gallery, asked: Question) -> ByQuery:
     return background.result(
         ("by query", shared.key(of), asked),
         "Query by query",
-        lambda progress: of_gallery(
-            of, asked.protocol, asked.depths, **asked.sides, progress=progress
+        lambda progress: of.by_query(
+            asked.protocol, asked.depths, **asked.sides, progress=progress
         ),
     )
 

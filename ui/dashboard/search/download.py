@@ -166,7 +166,8 @@ def _pictures(search: Search, found: Answer) -> list[tuple[str, bytes]]:
 
 def contact_sheet(gallery: Gallery, search: Search, found: Answer) -> bytes:
     """A PDF of one page: the query and its hits, with ranks, cosines and labels."""
-    from ui.report.figures import pdf_bytes, provenance_of, retrieval_figure
+    from ui.report.figures import retrieval_figure
+    from ui.report.sheet import pdf_bytes, provenance_of
 
     searched = f"searched: {search.where}" if search.filters else "searched: all rows"
     figure = retrieval_figure(
