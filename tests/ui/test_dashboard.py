@@ -22,13 +22,10 @@ from ui.board import answer, link, markup, tables  # noqa: E402
 NASTY = "<script>alert(1)</script> ![x](http://evil.example/x.png) ' OR 1=1 -- \x00 😀"
 
 
-@pytest.fixture(scope="module")
-def made(tmp_path_factory):
+@pytest.fixture
+def made(drawn):
     """(gallery, encoder folder), shared and never written to."""
-    root = tmp_path_factory.mktemp("dashboard")
-    encoder = films.tiny_clip(root / "tiny-clip")
-    films.add(root / "gallery", encoder, films.films())
-    return root / "gallery", encoder
+    return drawn
 
 
 @pytest.fixture
