@@ -11,11 +11,12 @@ demo: $(READY)
 	$(BIN)/cxr demo $(ARGS)
 
 PYTEST := $(BIN)/python -m pytest -n 2 --dist worksteal -q
+AGAIN := $(MAKE) --no-print-directory --keep-going
 
 # Lint, types and import directions run beside the tests; what they say comes after what those say.
 test: $(DEV_READY)
 	@said=$$(mktemp); \
-	$(MAKE) --no-print-directory --keep-going lint types imports >$$said 2>&1 & \
+	$(AGAIN) lint types imports >$$said 2>&1 & \
 	beside=$$!; \
 	$(PYTEST) $(ARGS); tests=$$?; \
 	wait $$beside; checks=$$?; \
