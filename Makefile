@@ -71,7 +71,7 @@ fuzz: $(DEV_READY)
 screenshots: $(DEV_READY)
 	$(BIN)/python -m docs.screenshots $(ARGS)
 
-# Makes ingest/synonyms.txt anew, after the grammar. WORDNET: a folder of WordNet 3 (Debian: wordnet-base);
+# Makes ingest/training/synonyms.txt anew, after the grammar. WORDNET: a folder of WordNet 3 (Debian: wordnet-base);
 # MINILM: one of all-MiniLM-L6-v2 in the transformers layout.
 WORDNET ?= /usr/share/wordnet
 synonyms: $(DEV_READY)

@@ -21,7 +21,7 @@ from PIL import Image
 from playwright.sync_api import Browser
 
 from tests.ui.browser import chromium, serving
-from ui.board import inbox, jobs
+from ui.dashboard.batches import inbox, jobs
 
 if TYPE_CHECKING:
     from store import Gallery
@@ -79,7 +79,7 @@ def _drop(home: str, ids: list[str], gallery: Gallery, encoder: str | None) -> N
 def retrieval(gallery: Gallery, out: Path) -> None:
     """Draw the first test film, by id, with both right and wrong films among its neighbours."""
     from store import Where
-    from ui.figures import Query, png_bytes, provenance_of, retrieval_figure
+    from ui.report.figures import Query, png_bytes, provenance_of, retrieval_figure
 
     for id_ in gallery.ids(Where(split=("test",))):
         row = gallery.row(id_)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from store.schema import Value
+from store import Value
 
 #: 8-bit pixels, grey (height, width) or RGB (height, width, 3).
 Pixels = npt.NDArray[np.uint8]

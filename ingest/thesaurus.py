@@ -19,9 +19,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from ingest.grammar import learned_words
+from ingest.training.captions import learned_words
 
-FILE = Path(__file__).with_name("synonyms.txt")
+FILE = Path(__file__).parent / "training" / "synonyms.txt"
 #: Least cosine of two synonyms, and how many of them a word gets.
 _NEAR, _MOST = 0.5, 3
 #: How common two senses must be together: the sum of their ranks among the senses of their words.

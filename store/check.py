@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from store import conditions, heal, table, twins
-from store.arrow import CHECKSUM, NORM_TOLERANCE, checksums, joined
+from store.table import duplicate_ids, lance
+from store.table.repair import _not_found_by_id, _pictures
+from store.table.rows import CHECKSUM, NORM_TOLERANCE, checksums
 
 if TYPE_CHECKING:
-    from store.mirror import Snapshot
+    from store.mirror.snapshot import Snapshot
 
 #: Ids named per problem; the rest are counted.
 _NAMED = 5
-_CHUNK = 5000
 _NEWER = "; keep the newer row of each with: cxr check --repair"
 _AGAIN = "; remove them with: cxr delete --id ID, then ingest them again"
 
@@ -30,16 +29,16 @@ def problems(handle: Any, dimension: int, snapshot: Snapshot | None = None) -> l
         snapshot: a mirror of the same version, compared with the table.
     """
     try:
-        keys = table.scan(handle, ["id", "sha256", "_rowid", table.CHANGED_AT])
+        keys = lance.scan(handle, ["id", "sha256", "_rowid", lance.CHANGED_AT])
         ids = keys["id"].to_pylist()
         row_ids_, changed_at = (
-            keys[name].to_numpy().astype(np.int64) for name in ("_rowid", table.CHANGED_AT)
+            keys[name].to_numpy().astype(np.int64) for name in ("_rowid", lance.CHANGED_AT)
         )
-        places = twins.older(keys["id"].combine_chunks(), row_ids_, changed_at)
+        places = duplicate_ids.older(keys["id"].combine_chunks(), row_ids_, changed_at)
         older = row_ids_[places]
         bad_vectors, altered, differing = [], [], []
         read = 0
-        for batch in table.scan_batches(handle, ["id", "_rowid", "embedding", CHECKSUM]):
+        for batch in lance.scan_batches(handle, ["id", "_rowid", "embedding", CHECKSUM]):
             flat = batch.column("embedding").flatten().to_numpy(zero_copy_only=False)
             vectors = flat.reshape(-1, dimension)
             norms = np.linalg.norm(vectors.astype(np.float64), axis=1)
@@ -81,41 +80,3 @@ def problems(handle: Any, dimension: int, snapshot: Snapshot | None = None) -> l
             more = " ..." if len(which) > _NAMED else ""
             found.append(f"{len(which)} {what}: {', '.join(which[:_NAMED])}{more}{remedy}")
     return found
-
-
-def unreadable(handle: Any) -> str | None:
-    """Why a table cannot be read back whole and as written, in a few words; None when it can."""
-    try:
-        keys = table.scan(handle, [*joined(handle.schema), "_rowid"])
-        read = 0
-        for batch in table.scan_batches(handle, ["embedding", CHECKSUM]):
-            flat = batch.column("embedding").flatten().to_numpy(zero_copy_only=False)
-            vectors = flat.reshape(batch.num_rows, -1)
-            if (checksums(vectors) != batch.column(CHECKSUM).to_numpy()).any():
-                return "vectors are not the ones that were written"
-            read += batch.num_rows
-        for _ in _pictures(handle, keys["_rowid"].to_pylist()):
-            pass
-        ids = keys["id"].to_pylist()
-        if not read == len(ids) == handle.count_rows() or _not_found_by_id(handle, ids):
-            return "the rows are not all there"
-    except (RuntimeError, OSError, ValueError) as error:
-        return heal.brief(error)
-    return None
-
-
-def _pictures(handle: Any, row_ids: list[int]) -> Iterable[bytes | None]:
-    for start in range(0, len(row_ids), _CHUNK):
-        yield from table.thumbnails(handle, row_ids[start : start + _CHUNK])
-
-
-def _not_found_by_id(handle: Any, ids: list[str]) -> list[str]:
-    """Ids that the index does not lead to."""
-    if not handle.list_indices():
-        return []
-    lost: list[str] = []
-    for start in range(0, len(ids), _CHUNK):
-        wanted = ids[start : start + _CHUNK]
-        found = table.scan(handle, ["id"], conditions.among(wanted))["id"].to_pylist()
-        lost += sorted(set(wanted) - set(found))
-    return lost

@@ -2,28 +2,204 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from store import arrow, maintain, search, table, writing
-from store.answering import EXACT, Answerer, Spread, choose
-from store.by_search import evaluate_by_search
-from store.catalogue import Catalogue
-from store.errors import BadQuery, StoreDamaged
-from store.evaluation import Evaluation
-from store.filters import Where
-from store.protocols import Baseline, evaluate_snapshot
-from store.replaced import Undone
-from store.schema import EncoderStamp, Hit, Row, UpsertReport
+from store.check import problems
+from store.errors import BadQuery, StoreDamaged, UnknownId, UsageError
+from store.evaluation.metrics import Evaluation
+from store.evaluation.per_query import ByQuery, by_query
+from store.evaluation.protocols import LEAVE_ONE_OUT, evaluate_by_search, evaluate_snapshot, sides
+from store.mirror.snapshot import Snapshot
+from store.schema import (
+    Baseline,
+    EncoderStamp,
+    Hit,
+    Progress,
+    Row,
+    UpsertReport,
+    Vectors,
+)
+from store.search import exact
+from store.search.base import EXACT, INDEXES, LANCE, Answerer, Manner, Spread
+from store.search.follow import Following
+from store.search.relevance_feedback import Weights, rocchio
+from store.table import custom_columns, filters, lance, maintenance, opening, rows, write
+from store.table.column_stats import Range
+from store.table.duplicate_ids import Repaired, repair
+from store.table.filters import Where
+from store.table.undo import Undone
 
 if TYPE_CHECKING:
-    from store.nearness import Nearness
+    from store.mirror.snapshot import Snapshot
+    from store.schema import Hit
+    from store.search.out_of_distribution import Nearness
+    from store.table.filters import Where
+
+
+class Catalogue(Following):
+    """The part of Gallery that looks up, counts and checks."""
+
+    def rows(self, ids: Iterable[str]) -> dict[str, Row]:
+        """Metadata of the rows that are stored now, by id; unknown ids are left out."""
+        self._live.checkout_latest()
+        return lance.rows_by_id(self._live, ids)
+
+    def known(self, ids: Iterable[str]) -> dict[str, tuple[bytes, str]]:
+        """(sha256, encoder fingerprint) of the rows that are stored now: what may be skipped."""
+        return {id_: (row.sha256, self.stamp.fingerprint) for id_, row in self.rows(ids).items()}
+
+    def elsewhere(self, place: str, prefix: str | None) -> Iterator[tuple[str, str, bytes]]:
+        """Id, source and sha256 of rows whose file is not where a folder would have it.
+
+        Read as a stream, from the table as it is now.
+
+        Args:
+            place: the folder.
+            prefix: what stands before the path below it in ids; ``None`` where ids are not made of
+                paths.
+        """
+        self._live.checkout_latest()
+        names = ["id", "source", "sha256"]
+        for part in lance.scan_batches(self._live, names, filters.elsewhere(place, prefix)):
+            yield from zip(*(part[name].to_pylist() for name in names), strict=True)
+
+    def holding(self, digests: Iterable[bytes]) -> dict[bytes, list[str]]:
+        """Ids of the rows that are stored now, by the sha256 of their source.
+
+        Args:
+            digests: 32 bytes each; those that no row has are left out.
+        """
+        self._live.checkout_latest()
+        found: dict[bytes, list[str]] = {}
+        for digest, id_ in lance.by_digest(self._live, digests):
+            found.setdefault(digest, []).append(id_)
+        return {digest: sorted(ids) for digest, ids in found.items()}
+
+    def row(self, id_: str) -> Row:
+        """Metadata of one row. UnknownId when there is none."""
+        _check_ids([id_])
+        return self._answer(lambda now: now.rows_of([id_]))[0]
+
+    def vectors(self, ids: Sequence[str]) -> Vectors:
+        """Embeddings, float32 (n, d), in the order asked. UnknownId when one is missing."""
+        _check_ids(ids)
+        return self._answer(lambda now: now.vectors_of(ids))
+
+    def thumbnails(self, ids: Sequence[str]) -> dict[str, bytes | None]:
+        """PNG bytes by id; None where a row has no picture. UnknownId when one is missing."""
+        _check_ids(ids)
+        pictures = self._answer(lambda now: lance.thumbnails(now.handle, now.row_ids_of(ids)))
+        return dict(zip(ids, pictures, strict=True))
+
+    def ids(self, where: Where | None = None) -> list[str]:
+        """The ids that pass a filter, sorted."""
+        return self._answer(lambda now: now.ids_of(where))
+
+    def columns(self) -> dict[str, str]:
+        """The user's own columns: name to ``int``, ``float``, ``bool``, ``string`` or ``date``."""
+        if self._answerer is None:  # the schema is no reason to load vectors
+            self._live.checkout_latest()
+            return custom_columns.kinds(self._live.schema)
+        return self._answer(lambda now: custom_columns.kinds(now.handle.schema))
+
+    def facets(self, where: Where | None = None) -> dict[str, dict[str, int]]:
+        """How many rows carry each value of a column, by column.
+
+        Columns are labels, uncertain, absent, split, dataset, view and sex, and those of the
+        user's own that hold strings or bools and not too many different ones. Rows without a
+        value are not counted there.
+        """
+        return self._answer(lambda now: now.facets(where))
+
+    def ranges(self, where: Where | None = None) -> dict[str, Range]:
+        """Least and greatest value of every column of numbers or dates, among rows that pass.
+
+        Columns are age, in years, and the user's own ints, floats and dates. Where no row has a
+        value, the column is left out.
+        """
+        return self._answer(lambda now: now.ranges(where))
+
+    def describe(self, now: Answerer | None = None) -> dict[str, Any]:
+        """Which store an answer came from: uri, rows, table version, encoder, fingerprint.
+
+        Also what must be said of answers that are not exact, e.g. ``approximate``.
+        """
+        now = now or self._now()
+        return {
+            "uri": self.uri,
+            "rows": now.count,
+            "table_version": now.version,
+            "encoder": self.stamp.name,
+            "fingerprint": self.stamp.fingerprint,
+            **now.manner,
+        }
+
+    def check(self) -> list[str]:
+        """Read everything back and compare it with its checksums and with the mirror.
+
+        Returns:
+            One sentence for each thing that is wrong, with ids; none when all is sound.
+        """
+        try:
+            self.refresh()
+        except StoreDamaged as error:
+            self._live.checkout_latest()
+            return problems(self._live, self.stamp.dimension) or [str(error)]
+        now = self._now()
+        return problems(now.handle, self.stamp.dimension, now.mirror)
+
+    def repair(self) -> Repaired:
+        """Of each id that occurs more than once keep the newest row."""
+        return repair(self.uri, self._live)
+
+    def stats(self) -> dict[str, Any]:
+        """What is in the store, as the command line prints it."""
+        self.refresh()
+        facets = self.facets()
+        fragments, size = lance.size(self.uri, self._live)
+        return {
+            **self.describe(),
+            "labels": facets["labels"],
+            "uncertain": facets["uncertain"],
+            "absent": facets["absent"],
+            "columns": self.columns(),
+            "splits": facets["split"],
+            "datasets": facets["dataset"],
+            "pixel_readers": self._pixel_readers(),
+            "table_version": int(self._live.version),
+            "mirror_version": self.table_version,
+            "fragments": fragments,
+            "bytes": size,
+            "dimension": self.stamp.dimension,
+            "search": self._now().searching,
+        }
+
+    def _pixel_readers(self) -> dict[str, int]:
+        """Rows by the version of what made their pixels; without those that had none."""
+        name = rows.READER.name
+        if name not in self._live.schema.names:
+            first = int(self._live.count_rows())
+            return {"1": first} if first else {}
+        counts = rows.reader_counts(lance.scan(self._live, [name])[name])
+        return {str(version): count for version, count in counts.items() if version}
+
+
+def _check_ids(ids: Sequence[str]) -> None:
+    if isinstance(ids, str | bytes):
+        raise BadQuery(f"ids {ids!r}: expected a list of ids, not one")
+    for id_ in ids:
+        if not isinstance(id_, str):
+            raise UnknownId(f"no row {id_!r}: ids are texts, this is of type {type(id_).__name__}")
+
+
+T = TypeVar("T")
 
 
 class Gallery(Catalogue):
@@ -49,15 +225,15 @@ class Gallery(Catalogue):
         Args:
             uri: a folder, or an object-store location such as ``s3://bucket/gallery``.
             stamp: when given, the encoder that must have made it.
-            index: how it answers; see store.answering.choose.
+            index: how it answers; see choose.
             shards: parts of the mirror on a cluster; 0 keeps it whole, in this process.
-            ray: the cluster; see store.answering.Spread.
+            ray: the cluster; see store.search.base.Spread.
             on_lost: what becomes of a search when a shard is lost; see there.
 
         Raises:
             StoreNotFound, StoreDamaged, EncoderMismatch: see their docstrings.
         """
-        handle = table.open_(str(uri), stamp)
+        handle = opening.open_(str(uri), stamp)
         made_by = _stamp(handle)
         spread = Spread(shards, ray, on_lost) if shards else None
         return cls(str(uri), handle, made_by, choose(str(uri), made_by, index, spread))
@@ -65,7 +241,7 @@ class Gallery(Catalogue):
     @classmethod
     def create(cls, uri: str | Path, stamp: EncoderStamp) -> Gallery:
         """Make an empty gallery for one encoder, or open the one that is there."""
-        return cls(str(uri), table.create(str(uri), stamp), stamp, choose(str(uri), stamp))
+        return cls(str(uri), opening.create(str(uri), stamp), stamp, choose(str(uri), stamp))
 
     # -- writing -------------------------------------------------------------------------------
 
@@ -78,7 +254,7 @@ class Gallery(Catalogue):
             BadRows: a repeated id, or a vector that is not finite, of unit length and of this
                 gallery's dimension. Nothing is written then.
         """
-        return writing.upsert(self.uri, self._live, rows, self.stamp.dimension)
+        return write.upsert(self.uri, self._live, rows, self.stamp.dimension)
 
     def update_metadata(self, rows: Sequence[Row]) -> int:
         """Correct labels and other metadata of stored rows, keeping their vectors.
@@ -88,7 +264,7 @@ class Gallery(Catalogue):
         Returns:
             How many rows changed; ids that are not stored are ignored.
         """
-        return writing.update_metadata(self.uri, self._live, rows)
+        return write.update_metadata(self.uri, self._live, rows)
 
     def set_readers(self, readers: Mapping[str, int]) -> None:
         """Note by which version of the pixel reader stored rows are right, and change nothing else.
@@ -96,7 +272,7 @@ class Gallery(Catalogue):
         Args:
             readers: id to version; ids that are not stored are ignored.
         """
-        writing.set_readers(self.uri, self._live, readers)
+        write.set_readers(self.uri, self._live, readers)
 
     def make_room(self, columns: Mapping[str, str]) -> None:
         """Add columns of the user's own, so that a disagreement shows before anything is encoded.
@@ -108,7 +284,7 @@ class Gallery(Catalogue):
         Raises:
             BadRows: a column of this name has another type.
         """
-        writing.make_room(self.uri, self._live, columns)
+        write.make_room(self.uri, self._live, columns)
 
     def delete(
         self,
@@ -133,7 +309,7 @@ class Gallery(Catalogue):
             BadQuery: no condition at all.
             UnknownId: one of ``ids`` is not stored. Nothing is deleted then.
         """
-        return writing.delete(self.uri, self._live, where, ids, batch, dry_run)
+        return write.delete(self.uri, self._live, where, ids, batch, dry_run)
 
     def undo(self, batch: str, *, dry_run: bool = False) -> Undone:
         """Take back what an ingestion did: remove the rows it brought, restore those it changed.
@@ -145,7 +321,7 @@ class Gallery(Catalogue):
             batch: name of the ingestion.
             dry_run: tell only.
         """
-        return writing.undo(self.uri, self._live, batch, self.stamp.dimension, dry_run)
+        return write.undo(self.uri, self._live, batch, self.stamp.dimension, dry_run)
 
     def optimize(self, keep: timedelta | None = None) -> None:
         """Merge small fragments and forget old versions. Writing does this by itself now and then.
@@ -154,7 +330,7 @@ class Gallery(Catalogue):
             keep: forget versions older than this, even those in use: their readers then follow
                 to the newest. None forgets only what no reader on this machine uses.
         """
-        maintain.run(self.uri, self._live, keep)
+        maintenance.run(self.uri, self._live, keep)
 
     def build_index(
         self,
@@ -170,25 +346,25 @@ class Gallery(Catalogue):
             progress: told what is going on.
 
         Returns:
-            What was measured, as answers will say it; see store.indexed.IndexNote.
+            What was measured, as answers will say it; see store.search.lance_index.IndexNote.
         """
-        from store import indexing
+        from store.search import lance_index
 
-        note = indexing.build(
+        note = lance_index.build(
             self.uri,
             self._live,
             self.stamp.dimension,
             partitions,
-            indexing.RECALL if recall is None else recall,
+            lance_index.RECALL if recall is None else recall,
             progress,
         )
         return asdict(note)
 
     def drop_index(self) -> bool:
         """Remove LanceDB's vector index. Whether there was one."""
-        from store import indexing
+        from store.search import lance_index
 
-        return indexing.drop(self.uri, self._live)
+        return lance_index.drop(self.uri, self._live)
 
     # -- searching -----------------------------------------------------------------------------
 
@@ -213,7 +389,7 @@ class Gallery(Catalogue):
         Raises:
             BadQuery: k out of range; vectors of another dimension, not finite or not unit.
         """
-        queries = search.check_queries(vectors, self.stamp)
+        queries = exact.check_queries(vectors, self.stamp)
         self.check_k(k)
         if isinstance(exclude, str | bytes):
             raise BadQuery(f"exclude {exclude!r}: expected a list of ids, not one")
@@ -254,8 +430,8 @@ class Gallery(Catalogue):
         thumbnails: Sequence[bytes] | None = None,
         describe: Baseline | None = None,
     ) -> list[Nearness]:
-        """Whether there is a good match at all for each image; see store.nearness."""
-        from store.nearness import nearness
+        """Whether there is a good match at all for each image."""
+        from store.search.out_of_distribution import nearness
 
         return nearness(self, vectors, thumbnails, describe)
 
@@ -312,7 +488,159 @@ class Gallery(Catalogue):
 
 
 def _stamp(handle: Any) -> EncoderStamp:
-    stamp = arrow.stamp_of(handle.schema.metadata)
+    stamp = rows.stamp_of(handle.schema.metadata)
     if stamp is None:
         raise StoreDamaged("the table lost its encoder stamp; restore it from a copy")
     return stamp
+
+
+def measure(
+    gallery: Gallery,
+    protocol: str = LEAVE_ONE_OUT,
+    k: Sequence[int] = (1, 3, 5, 10),
+    *,
+    split: str | None = "test",
+    gallery_split: str = "train",
+    baselines: Mapping[str, Baseline] | None = None,
+    full_ranking: bool = True,
+    progress: Progress | None = None,
+) -> Evaluation:
+    """Gallery.evaluate, telling how many queries are done."""
+    if not in_memory(gallery):  # one search a query, which tells nobody how far it is
+        return gallery.evaluate(protocol, k, split=split, gallery_split=gallery_split)
+
+    def ask(now: Snapshot) -> Evaluation:
+        return evaluate_snapshot(
+            now,
+            protocol,
+            k,
+            split,
+            gallery_split,
+            None,
+            baselines or {},
+            full_ranking,
+            progress,
+        )
+
+    return replace(over_mirror(gallery, "an evaluation", ask), store=gallery.describe())
+
+
+def of_gallery(
+    gallery: Gallery,
+    protocol: str = LEAVE_ONE_OUT,
+    k: Sequence[int] = (1, 3, 5, 10),
+    *,
+    split: str | None = "test",
+    gallery_split: str = "train",
+    dataset: str | None = None,
+    progress: Progress | None = None,
+) -> ByQuery:
+    """by_query over a protocol of Gallery.evaluate; the arguments are the same."""
+
+    def ask(now: Snapshot) -> ByQuery:
+        queries, searched = sides(now, protocol, split, gallery_split, dataset)
+        return by_query(queries, searched, k, progress)
+
+    return over_mirror(gallery, "this study", ask)
+
+
+def over_mirror(gallery: Gallery, what: str, ask: Callable[[Snapshot], T]) -> T:
+    """Ask one version of a gallery for something that needs all its vectors in memory.
+
+    Raises:
+        BadQuery: this gallery was opened to answer without them.
+    """
+
+    def asked(now: Any) -> T:
+        if now.mirror is None:
+            raise BadQuery(
+                f"{what} needs all vectors of {gallery.uri} in memory; open it with --index exact, "
+                "without --shards"
+            )
+        return ask(now.mirror)
+
+    return gallery._answer(asked)
+
+
+def in_memory(gallery: Gallery) -> bool:
+    """Whether this gallery answers with all its vectors in memory."""
+    return gallery._answer(lambda now: getattr(now, "mirror", None) is not None)
+
+
+def choose(
+    uri: str, stamp: EncoderStamp, index: str = EXACT, spread: Spread | None = None
+) -> Manner:
+    """How a gallery answers, as its caller wished.
+
+    Args:
+        uri: of the gallery.
+        stamp: its encoder.
+        index: ``exact``: all vectors in memory; ``lance``: LanceDB's index, see
+        store.search.lance_index.
+
+        spread: keep the vectors in shards on a cluster, not in this process; exact too.
+
+    Raises:
+        UsageError: an unknown index; shards of an index that has none; Ray is not installed.
+        ClusterUnavailable: nothing answers at the address.
+    """
+    if spread is not None:
+        if index != EXACT:
+            raise UsageError(f"index {index!r} has no shards; leave out --shards, or --index")
+        from store.cluster.sharded import ShardedManner
+
+        return ShardedManner(uri, stamp.dimension, spread)
+    if index == EXACT:
+        from store.search.exact import ExactManner
+
+        return ExactManner(uri, stamp.dimension)
+    if index == LANCE:
+        from store.search.lance_index import IndexedManner
+
+        return IndexedManner(uri)
+    raise UsageError(f"index {index!r}: expected {' or '.join(INDEXES)}")
+
+
+def refined_search(
+    gallery: Gallery,
+    query: npt.ArrayLike | str | None,
+    k: int = 10,
+    *,
+    like: Sequence[str] = (),
+    unlike: Sequence[str] = (),
+    weights: Weights | None = None,
+    where: Where | None = None,
+) -> list[Hit]:
+    """The k films most similar to a query and to some stored films, and unlike others.
+
+    The films that are part of the query are never among its hits.
+
+    Args:
+        gallery: what to search.
+        query: a unit vector of the gallery's encoder, float (d,); or the id of a stored film; or
+            None.
+        k: how many, from 1 to the number of rows.
+        like: ids of films to be like.
+        unlike: ids of films to be unlike.
+        weights: the usual ones when None; without ``like`` and ``unlike`` they play no part.
+        where: only rows that pass take part.
+
+    Returns:
+        Hits, best first; fewer than k when fewer pass.
+
+    Raises:
+        UnknownId: one of the films is not stored.
+        BadQuery: k out of range, nothing to be like, or parts that cancel each other out.
+    """
+    if not like and not unlike:
+        if query is None:
+            raise BadQuery("nothing to search for: give a query, or a film to be like")
+        if isinstance(query, str):
+            return gallery.search_by_id(query, k, where)
+        return gallery.search(query, k, where)[0]
+    gallery.check_k(k)
+    own = [query] if isinstance(query, str) else []
+    vector = gallery.vectors(own)[0] if isinstance(query, str) else query
+    towards, away = list(dict.fromkeys(like)), list(dict.fromkeys(unlike))
+    combined = rocchio(vector, gallery.vectors(towards), gallery.vectors(away), weights)
+    return gallery.search(combined, k, where, exclude=[*own, *towards, *away])[0]

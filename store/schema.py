@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
 
@@ -15,6 +15,17 @@ Vectors = npt.NDArray[np.float32]
 Integers = npt.NDArray[np.int64]
 #: What a free column may hold.
 Value = str | int | float | bool | date
+
+
+#: Called with what is done and what there is to do, in the same unit.
+Progress = Callable[[int, int], None]
+
+
+#: Thumbnails (PNG bytes) to float32 (n, m) unit rows: a floor to compare an encoder with.
+Baseline = Callable[[list[bytes]], Vectors]
+
+
+Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +60,8 @@ class Row:
             is not mentioned.
         age: years.
         source: where the pixels came from.
-        extra: the user's own columns by name, without those that are blank; see store.columns.
+        extra: the user's own columns by name, without those that are blank; see
+            store.table.custom_columns.
         width, height: of the source, in pixels; 0 when there never were pixels.
         thumbnail: 8-bit PNG, longest side 256 or less; ``None`` in rows joined to hits.
         batch: name of the ingestion that wrote the row.
@@ -105,7 +117,7 @@ class UpsertReport:
     """What one upsert did, in rows, and the table version after it.
 
     Attributes:
-        changed: of the rows updated, how many in which column; see store.arrow.changes.
+        changed: of the rows updated, how many in which column; see store.table.rows.changes.
     """
 
     inserted: int

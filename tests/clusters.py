@@ -22,9 +22,9 @@ def ray() -> Iterator[Any]:
     """Two cores of Ray, on loopback; shared by a module's tests, for it starts slowly."""
     if find_spec("ray") is None:
         pytest.skip("Ray is not installed: pip install 'cxr-retrieval[ray]'")
-    from store import cluster
+    from store.cluster import connection
 
-    module = cluster.connect()
+    module = connection.connect()
     yield module
     module.shutdown()
 
@@ -36,7 +36,7 @@ class Nodes:
     def __init__(self, count: int) -> None:
         from ray.cluster_utils import Cluster
 
-        from store import cluster
+        from store.cluster import connection
 
         # A lost node is noticed after 15 s where Ray's own settings are kept.
         noticing = {"health_check_period_ms": 300, "health_check_failure_threshold": 3}
@@ -45,7 +45,7 @@ class Nodes:
         self._cluster = Cluster(initialize_head=True, head_node_args=head)
         self.address: str = self._cluster.address
         self._nodes: list[Any] = []
-        self.ray = cluster.connect(self.address)
+        self.ray = connection.connect(self.address)
         self.have(count)
 
     def have(self, count: int) -> None:

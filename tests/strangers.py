@@ -137,7 +137,7 @@ def _full_range(values: np.ndarray) -> np.ndarray:
 
 def png(image: np.ndarray) -> bytes:
     """An image as the store keeps it."""
-    from ingest.images import thumbnail
+    from ingest.images.pixels import thumbnail
 
     return thumbnail(np.ascontiguousarray(image))
 

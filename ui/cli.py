@@ -8,21 +8,9 @@ from typing import Annotated
 
 import typer
 
-from store.errors import CxrError, EncoderMismatch, StoreDamaged, UsageError
-from ui.commands import (
-    batches,
-    demonstrating,
-    encoding,
-    evaluating,
-    importing,
-    indexing,
-    ingesting,
-    keeping,
-    searching,
-    serving,
-    studying,
-)
-from ui.commands.distributing import OnRay
+from store import CxrError, EncoderMismatch, StoreDamaged, UsageError
+from ui.commands import analysis, batches, demo, encoders, evaluate, gallery, ingest, search, serve
+from ui.commands.options import OnRay
 
 app = typer.Typer(
     name="cxr",
@@ -35,24 +23,24 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command()(demonstrating.demo)
-app.command(cls=OnRay)(ingesting.ingest)
+app.command()(demo.demo)
+app.command(cls=OnRay)(ingest.ingest)
 app.command()(batches.batches)
-app.command(cls=OnRay)(searching.search)
-app.command(cls=OnRay)(evaluating.evaluate)
-app.command()(studying.compare)
-app.command()(studying.audit)
-app.command("map")(studying.map_)
-app.command()(evaluating.export)
-app.command("import")(importing.import_)
-app.command()(keeping.stats)
-app.command()(keeping.check)
-app.command()(keeping.optimize)
-app.command()(keeping.delete)
-app.add_typer(indexing.app, name="index")
-app.command()(encoding.encoders)
-app.command()(encoding.train)
-app.command(cls=OnRay)(serving.serve)
+app.command(cls=OnRay)(search.search)
+app.command(cls=OnRay)(evaluate.evaluate)
+app.command()(analysis.compare)
+app.command()(analysis.audit)
+app.command("map")(analysis.map_)
+app.command()(evaluate.export)
+app.command("import")(ingest.import_)
+app.command()(gallery.stats)
+app.command()(gallery.check)
+app.command()(gallery.optimize)
+app.command()(gallery.delete)
+app.add_typer(gallery.app, name="index")
+app.command()(encoders.encoders)
+app.command()(encoders.train)
+app.command(cls=OnRay)(serve.serve)
 
 
 def _version(wanted: bool) -> None:

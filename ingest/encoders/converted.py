@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ingest.encoders.hub import cache_folder, fetch_pinned, first_line
+from ingest.encoders.download import cache_folder, fetch_pinned, first_line
 from ingest.encoders.registry import OPEN_CLIP_CONFIG, OPEN_CLIP_WEIGHTS, TEXT_TOWER, Known
-from store.errors import EncoderUnavailable
+from store import EncoderUnavailable
 
 _WEIGHTS = "model.safetensors"
 _TEXT_FILES = (
@@ -106,3 +106,34 @@ def _convert(known: Known, source: Path, target: Path) -> None:
             "delete it and try again"
         ) from error
     save_file(tensors, target, metadata={"format": "pt"})
+
+
+def files_of(known: Known, patterns: Sequence[str]) -> Path:
+    """The folder that holds a known encoder's files, fetched unless they are here already.
+
+    Args:
+        known: which.
+        patterns: configuration, tokenizer and safetensors files of the transformers layout.
+
+    Raises:
+        EncoderUnavailable: in one line, why it cannot be had and what to do.
+    """
+    from ingest.encoders.download import fetch_pinned
+
+    if not known.pickled:
+        return fetch_pinned(known.repo, known.revision, patterns, [known.weights])
+    place = place_of(known)
+    if not is_whole(place):
+        make(known, place, patterns)
+    return place
+
+
+def is_here(known: Known) -> bool:
+    """Whether a known encoder is on this disk, so that it needs no network."""
+    from huggingface_hub import try_to_load_from_cache
+
+    if known.pickled:
+        return is_whole(place_of(known))
+    names = ("config.json", known.weights)
+    found = [try_to_load_from_cache(known.repo, n, revision=known.revision) for n in names]
+    return all(isinstance(path, str) for path in found)

@@ -11,15 +11,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ingest.encoders.locate import DEFAULT_ENCODER, EncoderFiles, inspect, locate
-from ingest.encoders.precision import split_name, with_precision
+from ingest.encoders.runtime_base import split_name, with_precision
 from ingest.encoders.understanding import Understanding, understand
 from ingest.record import Pixels
-from store.errors import BadImage, BadQuery, EncoderUnavailable, TextUnsupported
-from store.schema import EncoderStamp, Vectors
+from store import BadImage, BadQuery, EncoderStamp, EncoderUnavailable, TextUnsupported, Vectors
 
 if TYPE_CHECKING:
     from ingest.encoders.open_clip_runtime import OpenClipRuntime
-    from ingest.encoders.runtime import Runtime
+    from ingest.encoders.transformers_runtime import Runtime
 
 #: Images in one forward pass, unless the caller says otherwise.
 BATCH_SIZE = 256
@@ -34,7 +33,7 @@ class Encoder:
         dimension: length of its vectors.
         supports_text: whether ``encode_texts`` works.
         side: of what it sees of an image, in pixels; 0 where that is not known. Images that are
-            much larger are averaged over blocks first, see ``ingest.images.reduction``.
+            much larger are averaged over blocks first, see ``ingest.images.pixels.reduction``.
     """
 
     def __init__(self, files: EncoderFiles, device: str | None = None) -> None:
@@ -157,7 +156,7 @@ class Encoder:
 
                     self._runtime = OpenClipRuntime(self._files, device)
                 else:
-                    from ingest.encoders.runtime import Runtime
+                    from ingest.encoders.transformers_runtime import Runtime
 
                     self._runtime = Runtime(self._files, device)
                 self._files.contents.let_go()

@@ -17,18 +17,15 @@ from typing import Any
 import numpy as np
 import torch
 
-from ingest.encoders.framing import framed
-from ingest.encoders.hub import first_line
+from ingest.encoders.download import first_line
 from ingest.encoders.locate import EncoderFiles
-from ingest.encoders.precision import cast
-from ingest.encoders.quiet import quietly
 from ingest.encoders.registry import OPEN_CLIP_CONFIG, OPEN_CLIP_WEIGHTS, TEXT_TOWER
-from ingest.encoders.runtime import pick_device, to_vectors
+from ingest.encoders.runtime_base import cast, framed, quietly
+from ingest.encoders.transformers_runtime import pick_device, to_vectors
 from ingest.encoders.weights import tensors
-from ingest.images import reduced
+from ingest.images.pixels import reduced
 from ingest.record import Pixels
-from store.errors import EncoderUnavailable
-from store.schema import Vectors
+from store import EncoderUnavailable, Vectors
 
 #: Longest text where the configuration does not say: open_clip's own default.
 _CONTEXT = 77

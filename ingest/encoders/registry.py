@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 #: The open_clip layout: configuration, weights, folder of the text tower's own files.
 OPEN_CLIP_CONFIG = "open_clip_config.json"
@@ -109,37 +108,3 @@ _ALL = (
 
 #: Short name -> encoder.
 KNOWN: Mapping[str, Known] = {known.name: known for known in _ALL}
-
-
-def files_of(known: Known, patterns: Sequence[str]) -> Path:
-    """The folder that holds a known encoder's files, fetched unless they are here already.
-
-    Args:
-        known: which.
-        patterns: configuration, tokenizer and safetensors files of the transformers layout.
-
-    Raises:
-        EncoderUnavailable: in one line, why it cannot be had and what to do.
-    """
-    from ingest.encoders import converted
-    from ingest.encoders.hub import fetch_pinned
-
-    if not known.pickled:
-        return fetch_pinned(known.repo, known.revision, patterns, [known.weights])
-    place = converted.place_of(known)
-    if not converted.is_whole(place):
-        converted.make(known, place, patterns)
-    return place
-
-
-def is_here(known: Known) -> bool:
-    """Whether a known encoder is on this disk, so that it needs no network."""
-    from huggingface_hub import try_to_load_from_cache
-
-    from ingest.encoders import converted
-
-    if known.pickled:
-        return converted.is_whole(converted.place_of(known))
-    names = ("config.json", known.weights)
-    found = [try_to_load_from_cache(known.repo, n, revision=known.revision) for n in names]
-    return all(isinstance(path, str) for path in found)

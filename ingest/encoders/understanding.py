@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-#: The file that a checkpoint may bring; ``ingest.lexicon`` writes it.
+#: The file that a checkpoint may bring; ``ingest.training.lexicon`` writes it.
 FILE = "lexicon.json"
 #: The second has words that turn a finding around.
 _FORMATS = (1, 2)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ingest.sources.source import Source, SourceUnavailable
-from store.errors import UsageError
+from store import UsageError
 
 __all__ = ["SOURCES", "Source", "SourceUnavailable", "open_source"]
 
@@ -36,16 +36,20 @@ class Kind:
 
 #: Kind of source (what stands before the colon) to where it is read.
 SOURCES = {
-    "medmnist": Kind("medmnist", "NAME", "a 2-D MedMNIST set, e.g. medmnist:pneumoniamnist"),
+    "medmnist": Kind(
+        "published.medmnist", "NAME", "a 2-D MedMNIST set, e.g. medmnist:pneumoniamnist"
+    ),
     "synthetic": Kind("synthetic", "", "the bundled cohort of invented images"),
     "folder": Kind("folder", "PATH", "image files, labels from a CSV or from folder names"),
     "dicom": Kind("dicom", "PATH", "DICOM films, with extensions or without"),
-    "nih": Kind("nih", "PATH", "NIH ChestX-ray14 as published"),
-    "chexpert": Kind("chexpert", "PATH", "CheXpert as published"),
-    "mimic-cxr-jpg": Kind("mimic", "PATH", "MIMIC-CXR-JPG as published"),
-    "vindr": Kind("vindr", "PATH", "VinDr-CXR as published"),
-    "rsna": Kind("rsna", "PATH", "RSNA Pneumonia Detection Challenge as published"),
-    "kermany": Kind("kermany", "PATH", "the paediatric films of Kermany et al. as published"),
+    "nih": Kind("published.nih", "PATH", "NIH ChestX-ray14 as published"),
+    "chexpert": Kind("published.chexpert", "PATH", "CheXpert as published"),
+    "mimic-cxr-jpg": Kind("published.mimic", "PATH", "MIMIC-CXR-JPG as published"),
+    "vindr": Kind("published.vindr", "PATH", "VinDr-CXR as published"),
+    "rsna": Kind("published.rsna", "PATH", "RSNA Pneumonia Detection Challenge as published"),
+    "kermany": Kind(
+        "published.kermany", "PATH", "the paediatric films of Kermany et al. as published"
+    ),
 }
 
 

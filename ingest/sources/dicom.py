@@ -1,4 +1,4 @@
-"""DICOM films: files and trees, with extensions or without; see ``ingest.dicom`` for the reading.
+"""DICOM films: files and trees, with extensions or without; ``ingest.images.dicom`` reads them.
 
 The id is the SOPInstanceUID, so a moved file keeps its row; where a film has none, data set and
 path. Of the header only view, age, sex and a salted hash of the patient number are kept.
@@ -11,13 +11,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ingest import dicom
-from ingest.body_parts import Choice, check_choice
-from ingest.dicom_header import TELLS
+from ingest.images.dicom import read
+from ingest.images.dicom.body_parts import Choice, check_choice
+from ingest.images.dicom.header import TELLS
+from ingest.images.file_tree import scan, shown
 from ingest.record import Pixels
-from ingest.sources.listed import Described, file_source
+from ingest.sources.file_listing import Described, file_source
 from ingest.sources.source import Source
-from ingest.tree import scan, shown
 
 
 def records(
@@ -40,7 +40,7 @@ def records(
         BadSource: the folder cannot be read.
         UsageError: another body part; the salt for patient numbers cannot be read or made.
     """
-    from ingest.pseudonym import pseudonym
+    from ingest.images.pseudonym import pseudonym
 
     part = check_choice(body_part)
     pseudonym("check", "")  # a salt that is out of reach is told now, not in the middle
@@ -52,13 +52,13 @@ def records(
         lambda _: Described(),
         notes=[] if tree.files else [f"{tree.root} holds no files to read"],
         read=partial(_read, body_part=part),
-        identify=partial(dicom.identify, body_part=part),
+        identify=partial(read.identify, body_part=part),
         tells=TELLS,
         prefix=f"{name}/",  # of films without an id of their own
     )
 
 
 def _read(data: bytes, name: str, body_part: Choice) -> tuple[Pixels, Mapping[str, Any]]:
-    film = dicom.read_film(data, name, body_part)
+    film = read.read_film(data, name, body_part)
     unnamed = () if film.uid else ("there is no valid SOPInstanceUID; the path is the id",)
     return film.pixels, {**film.told, "notes": (*film.notes, *unnamed)}

@@ -1,7 +1,8 @@
 """A folder of image files, with labels from a CSV, from folder names, or none.
 
 ``labels`` of a row are the findings that are present. A CSV with a column per finding holds 1, 0,
--1 (uncertain) or nothing (not mentioned); see ``ingest.findings`` for what becomes of each.
+-1 (uncertain) or nothing (not mentioned); see ``ingest.sources.tables.findings`` for what becomes
+of each.
 """
 
 from __future__ import annotations
@@ -11,16 +12,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ingest.body_parts import check_choice
-from ingest.classes import parse_names
-from ingest.csvfile import read_sheet
-from ingest.findings import Findings
+from ingest.images.dicom.body_parts import check_choice
+from ingest.images.file_tree import Tree, confined, scan, shown
 from ingest.record import Reader, Rejection
-from ingest.sources import listed as files
-from ingest.sources.columns import Plan, make_plan
-from ingest.sources.joined import Said, joined, reader_column
-from ingest.sources.levels import choose, leave_out_masks
-from ingest.sources.listed import (
+from ingest.sources import file_listing as files
+from ingest.sources.file_listing import (
     Described,
     contested,
     file_source,
@@ -29,10 +25,15 @@ from ingest.sources.listed import (
     source_of,
     unnamed,
 )
-from ingest.sources.matching import FileIndex
 from ingest.sources.source import Source
-from ingest.tree import Tree, confined, scan, shown
-from store.errors import UsageError
+from ingest.sources.tables.classes import parse_names
+from ingest.sources.tables.columns import Plan, make_plan
+from ingest.sources.tables.csv_file import read_sheet
+from ingest.sources.tables.findings import Findings
+from ingest.sources.tables.joined import Said, joined, reader_column
+from ingest.sources.tables.levels import choose, leave_out_masks
+from ingest.sources.tables.matching import FileIndex
+from store import UsageError
 
 _OWN_ROW = "differs in its ending alone, and has a row of its own"
 
@@ -61,7 +62,7 @@ def records(
         place: the folder.
         labels: a CSV with a row per image, or several: a row per finding, or per reader.
         file_column: names the file: its path or the end of it, with or without ending; see
-            ``ingest.sources.matching``. Told by itself when ``None``.
+            ``ingest.sources.tables.matching``. Told by itself when ``None``.
         id_column: ids of rows, so that a moved file keeps its row. Data set and relative path when
             ``None``.
         label_column: one column of findings joined by | ; or a comma, or one column for each

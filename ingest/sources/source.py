@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ingest.record import ImageFile, ImageRecord, Rejection
-from store.errors import BadSource
+from store import BadSource
 
 
 @dataclass(frozen=True, slots=True)

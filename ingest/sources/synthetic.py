@@ -18,9 +18,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ingest.record import Pixels
-from ingest.sources import npz
+from ingest.sources.published import npz
 from ingest.sources.source import Source
-from store.errors import BadSource, UsageError
+from store import BadSource, UsageError
 
 DATASET = "synthetic-cohort"
 LABELS = ("normal", "pneumonia")

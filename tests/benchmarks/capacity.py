@@ -19,7 +19,9 @@ from typing import Any
 
 import numpy as np
 
-from store import Gallery, cluster, shard, table
+from store import Gallery
+from store.cluster import connection, shard
+from store.table import lance
 from tests.benchmarks.timing import best_of, filled, in_turns, rows_of, seconds
 from tests.store.rows import random_vectors
 
@@ -64,7 +66,8 @@ def measure(rows: int, dimension: int, films: Path) -> Costs:
     import torch
 
     from ingest.encoders import load_encoder
-    from ingest.images import read_image, thumbnail
+    from ingest.images.decode import read_image
+    from ingest.images.pixels import thumbnail
 
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
@@ -84,12 +87,12 @@ def measure(rows: int, dimension: int, films: Path) -> Costs:
         faiss.omp_set_num_threads(1)
         scan = best_of(lambda: now.index.search(queries[:1], 10), 9)
         batch = best_of(lambda: queries @ now.vectors.T, 3)
-        handle = table.pin(gallery.uri, now.version)
+        handle = lance.pin(gallery.uri, now.version)
         begin = time.perf_counter()
         part = shard.follow(None, handle, dimension, 0, 1)
         load = time.perf_counter() - begin
         columns = ["_rowid", "_row_last_updated_at_version"]
-        ids = best_of(lambda: table.scan(handle, columns), 3)
+        ids = best_of(lambda: lance.scan(handle, columns), 3)
         follow = best_of(lambda: shard.follow(part, handle, dimension, 0, 1), 3)
         overhead = over_shards(folder)
         gallery.close()
@@ -265,7 +268,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=64, help="cores that encode")
     parser.add_argument("--write", action="store_true", help=f"write {PAGE.name}")
     chosen = parser.parse_args()
-    cluster.connect()
+    connection.connect()
     cost = measure(chosen.rows, chosen.dimension, chosen.films)
     sizes = [path.stat().st_size for path in film_files(chosen.films)]
     given = Assumed(

@@ -64,7 +64,7 @@ def against_the_forward_pass(count: int = 64, repeats: int = 5) -> float:
     import torch
 
     from ingest.encoders import load_encoder
-    from ingest.images import read_image
+    from ingest.images.decode import read_image
 
     with tempfile.TemporaryDirectory() as folder:
         vit_b_32(Path(folder))

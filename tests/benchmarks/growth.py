@@ -8,7 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from store import Gallery, saved, search
+from store import Gallery
+from store.mirror import disk_cache
+from store.search import exact
 from tests.benchmarks import peers
 from tests.benchmarks.keeping import in_child
 from tests.benchmarks.searching import asked_often
@@ -31,7 +33,7 @@ _SIZES = (10_000, 30_000, 100_000, 300_000, 1_000_000)
 def run(folder: str, most: int, dimension: int = 128) -> None:
     """Grow one gallery, which is left in the folder, and measure at every size."""
     heading(f"Growth to {most:,} rows of {dimension} dimensions")
-    saved._WORTH_SAVING = 1 << 60
+    disk_cache._WORTH_SAVING = 1 << 60
     sizes = [size for size in _SIZES if size <= most]
     found: list[dict[str, Any]] = []
     before = 0
@@ -65,7 +67,7 @@ def grown(folder: str) -> dict[str, Any]:
     """In a process of its own: seconds of one query and of 64, peers' too, and MiB it takes."""
     import faiss
 
-    saved._WORTH_SAVING = 1 << 60
+    disk_cache._WORTH_SAVING = 1 << 60
     faiss.IndexFlatIP(2)
     gallery = Gallery.open(folder)
     before = memory_mib()
@@ -74,7 +76,7 @@ def grown(folder: str) -> dict[str, Any]:
     taken = memory_mib() - before
     queries = low_rank(64, 1, gallery.stamp.dimension)
     asked: dict[str, peers.Search] = {
-        "ours": lambda some: search.nearest(now, some, peers.K),
+        "ours": lambda some: exact.nearest(now, some, peers.K),
         "numpy": peers.numpy_matmul(now.vectors),
         "FAISS as shipped": peers.faiss_flat(now.vectors),
     }

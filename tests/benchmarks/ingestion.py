@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 
 from ingest import ImageFile, ingest, open_source
-from ingest.batching import ENCODE, ENCODE_BYTES
-from ingest.pipeline import Opened, open_file
+from ingest.job.pipeline import Opened, open_file
+from ingest.job.run import ENCODE, ENCODE_BYTES
 from store import CxrError, Gallery
 from tests.benchmarks.encoding import vit_b_32
 from tests.benchmarks.timing import heading, judge, line, memory_mib, verdicts

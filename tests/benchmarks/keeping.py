@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from store import Gallery, Labelled, saved
-from store.evaluation import evaluate
+from store import Gallery, Labelled
+from store.evaluation.metrics import evaluate
+from store.mirror import disk_cache
 from tests.benchmarks.timing import (
     best_of,
     filled,
@@ -56,12 +57,13 @@ def memory(folder: str) -> dict[str, float]:
     """Build a mirror in a process of its own: how much memory it took at most, MiB."""
     import faiss
 
-    from store import building, table
+    from store.mirror import build
+    from store.table import opening
 
-    handle = table.open_(folder)
+    handle = opening.open_(folder)
     faiss.IndexFlatIP(2)  # loads the library
     before = memory_mib()
-    made = building.build(handle, Gallery.open(folder).stamp.dimension)
+    made = build.build(handle, Gallery.open(folder).stamp.dimension)
     peak = memory_mib(peak=True) - before
     return {"peak": peak, "vectors": made.vectors.nbytes / 2**20, "rows": made.count}
 
@@ -74,11 +76,11 @@ def opening(folder: str) -> None:
     gallery.optimize()
     gallery.refresh()
     snapshot = gallery._current()
-    saved.save(folder, snapshot)
+    disk_cache.save(folder, snapshot)
     del gallery, snapshot
     times = [in_child("first_search", folder)["seconds"] for _ in range(3)]
     judge("open with saved mirror, first search", min(times), 0.3, "s")
-    saved.discard(folder)
+    disk_cache.discard(folder)
     found = [in_child("rebuild", folder) for _ in range(3)]
     took, bare = (min(one[name] for one in found) for name in ("ours", "bare"))
     judge("mirror built from the table", took / bare, 2, "x bare column scan", took)
@@ -97,7 +99,7 @@ def first_search(folder: str) -> dict[str, float]:
 
 def rebuild(folder: str) -> dict[str, float]:
     """Build without the saved mirror beside a bare scan of the column, in turns."""
-    from store import building
+    from store.mirror import build
 
     gallery = Gallery.open(folder)
     live = gallery._live
@@ -106,9 +108,7 @@ def rebuild(folder: str) -> dict[str, float]:
         for _ in live.search().select(["embedding"]).limit(None).to_batches():
             pass
 
-    return in_turns(
-        {"bare": scan, "ours": lambda: building.build(live, gallery.stamp.dimension)}, 3
-    )
+    return in_turns({"bare": scan, "ours": lambda: build.build(live, gallery.stamp.dimension)}, 3)
 
 
 def small_batches(count: int = 500, size: int = 20, dimension: int = 512) -> None:

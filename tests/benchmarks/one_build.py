@@ -19,9 +19,11 @@ import numpy as np
 import pyarrow as pa
 
 import store
-from store import Gallery, Labelled, mirror, saved, search
-from store.evaluation import evaluate
-from store.mirror import Snapshot
+from store import Gallery, Labelled
+from store.evaluation.metrics import evaluate
+from store.mirror import disk_cache, snapshot
+from store.mirror.snapshot import Snapshot
+from store.search import exact as search
 
 K = 10
 #: Queries after which either build has all that it keeps for a gallery that is asked often.
@@ -57,7 +59,7 @@ def load(vectors: str, queries: str) -> dict[str, float]:
     """A snapshot of vectors in a file, without a table; bytes that it takes."""
     mapped = np.load(vectors, mmap_mode="r")
     try:
-        from store.faiss_index import empty
+        from store.mirror.faiss_index import empty
     except ImportError:
         from store.flat import fresh as empty  # type: ignore[import-not-found,no-redef]
     # Libraries loaded, with the memory that they work in.
@@ -139,7 +141,7 @@ def gallery(folder: str, queries: str) -> None:
     """A gallery, asked often."""
     _now["gallery"], _now["queries"] = Gallery.open(folder), np.load(queries)
     now = _now["gallery"]
-    for number in range(max(_OFTEN, mirror.asked_often(len(now)) + 1)):
+    for number in range(max(_OFTEN, snapshot.asked_often(len(now)) + 1)):
         now.search(_now["queries"][number % 64], K)
     _settled()
 
@@ -179,7 +181,7 @@ def leave_one_out(vectors: str) -> float:
 
 def save(folder: str) -> None:
     """The mirror of a gallery, for the next process."""
-    saved.save(folder, Gallery.open(folder)._current())
+    disk_cache.save(folder, Gallery.open(folder)._current())
 
 
 def open_and_ask(folder: str, query: str) -> float:
@@ -211,7 +213,7 @@ def refresh(folder: str, batch: int) -> float:
 def used() -> dict[str, Any]:
     """Which second index answers, if this build can say so."""
     try:
-        from store import second_index
+        from store.mirror import second_index
     except ImportError:
         return {}
     made = second_index.known(_now["snapshot"])

@@ -16,10 +16,11 @@ from typing import Any
 import numpy as np
 
 from ingest import Source, ingest, open_source
-from ingest.distributed import Pool, on_ray
+from ingest.distributed.stage import Pool, on_ray
+from ingest.distributed.workers import EncoderCall
 from ingest.encoders import load_encoder
-from ingest.workers import EncoderCall
-from store import Gallery, cluster
+from store import Gallery
+from store.cluster import connection
 from tests.benchmarks.timing import filled, heading, in_turns, line
 from tests.clusters import kill
 from tests.store.rows import random_vectors
@@ -112,7 +113,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=100_000)
     parser.add_argument("--dimension", type=int, default=512)
     chosen = parser.parse_args()
-    cluster.connect()
+    connection.connect()
     with tempfile.TemporaryDirectory() as folder:
         heading("Ingestion on Ray")
         ingestion(Path(folder), chosen.medmnist)

@@ -12,7 +12,7 @@ from dataclasses import replace
 from store import Gallery
 from tests.benchmarks.timing import filled, heading, judge, rows_of
 from tests.store.rows import random_vectors
-from ui.commands.politeness import give_way
+from ui.process import give_way
 
 _BATCHES = 50
 

@@ -20,8 +20,10 @@ from typing import Any
 
 import numpy as np
 
-from store import Gallery, Vectors, faiss_index, mirror, search, second_index
-from store.mirror import Snapshot
+from store import Gallery, Vectors
+from store.mirror import faiss_index, second_index, snapshot
+from store.mirror.snapshot import Snapshot
+from store.search import exact as nearest
 from tests.benchmarks import peers
 from tests.benchmarks.timing import best_of, heading, in_turns, judge, line, low_rank
 from tests.store.rows import random_vectors, unit
@@ -71,7 +73,7 @@ def asked_often(gallery: Gallery) -> Snapshot:
     """The snapshot, once it has its second index and its metadata in memory, as a dashboard has."""
     now = gallery._current()
     query = random_vectors(1, 7, gallery.stamp.dimension)
-    for _ in range(max(second_index.ASKED, mirror.asked_often(now.count)) + 1):
+    for _ in range(max(second_index.ASKED, snapshot.asked_often(now.count)) + 1):
         gallery.search(query, K)
     for thread in threading.enumerate():
         if thread.name in ("cxr-second-index", "cxr-metadata"):
@@ -257,16 +259,16 @@ def _largest(builds: dict[str, Path], place: Path, rows: int) -> None:
 
 def _random(place: Path) -> None:
     heading("Random vectors of full rank, 100,000 x 128: the second index stands back")
-    rows = search.Rows.of(random_vectors(100_000, 4, 128))
+    rows = nearest.Rows.of(random_vectors(100_000, 4, 128))
     query = random_vectors(1, 5, 128)
     for _ in range(second_index.ASKED + 1):
-        search.nearest(rows, query, K)
+        nearest.nearest(rows, query, K)
     for thread in threading.enumerate():
         if thread.name == "cxr-second-index":
             thread.join()
     took = in_turns(
         {
-            "ours": lambda: search.nearest(rows, query, K),
+            "ours": lambda: nearest.nearest(rows, query, K),
             "flat": lambda: rows.index.search(query, K),
         },
         5,
@@ -342,11 +344,11 @@ def _readers(builds: dict[str, Path], place: Path) -> None:
 
 def _others(place: Path, files: tuple[Path, Path], quick: bool) -> None:
     """Every peer on the same vectors."""
-    rows = search.Rows.of(np.load(files[0]))
+    rows = nearest.Rows.of(np.load(files[0]))
     queries = np.load(files[1])
     second_index.give(rows, second_index.make(rows.index))
-    one = best_of(lambda: search.nearest(rows, queries[:1], K), 9)
-    many = best_of(lambda: search.nearest(rows, queries, K), 5)
+    one = best_of(lambda: nearest.nearest(rows, queries[:1], K), 9)
+    many = best_of(lambda: nearest.nearest(rows, queries, K), 5)
     truth = peers.numpy_matmul(rows.vectors)(queries)
     heading(f"Peers on the same vectors; ours takes {1e3 * one:.2f} ms, for 64 {1e3 * many:.1f} ms")
     print(f"  {'':<36} {'one query':>20} {'64 queries':>22}  recall@10  ready in")
@@ -357,7 +359,7 @@ def _others(place: Path, files: tuple[Path, Path], quick: bool) -> None:
             continue
         took = in_turns(
             {
-                "ours": lambda: search.nearest(rows, queries, K),
+                "ours": lambda: nearest.nearest(rows, queries, K),
                 "peer": lambda peer=peer: peer(queries),
             },
             3,
@@ -376,7 +378,7 @@ def _others(place: Path, files: tuple[Path, Path], quick: bool) -> None:
     for name, ratio in exact.items():
         judge(f"64 queries beside {name}", ratio, 1.0, "x its time")
     for name, asked in (("64 at once", [queries]), ("one by one", queries[:, None])):
-        found = [row[0] for part in asked for row in search.nearest(rows, part, K)]
+        found = [row[0] for part in asked for row in nearest.nearest(rows, part, K)]
         judge(f"recall@10, {name}", recall(np.asarray(found), truth), 1, "", least=True)
 
 

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ingest import ImageRecord, Rejection, Source
-from ingest.images import pixels_digest
+from ingest.images.pixels import pixels_digest
 from store import EncoderStamp, Gallery
 
 DIMENSION = 12

@@ -25,8 +25,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from ingest import open_source, read_image
-from ingest.csvfile import read_sheet
-from ingest.dicom import identify
+from ingest.images.dicom.read import identify
+from ingest.sources.tables.csv_file import read_sheet
 from store import CxrError
 from tests.ingest.films import chest, encoded, film, png, png_bomb, write
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from ingest import ingest, open_source
-from ingest.artefacts import import_artefacts
+from ingest.artefacts.folder import import_artefacts
 from store import Gallery, Where
 from tests.ingest.fakes import FakeEncoder
 from tests.ingest.films import png, write

@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ingest.artefact_table import read_table
-from ingest.artefacts import Artefacts, store_artefacts
+from ingest.artefacts.folder import Artefacts, store_artefacts
+from ingest.artefacts.table import read_table
 from store import BadArtefacts, UsageError
 
 NAMES = ("normal", "effusion", "mass")

@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from ingest.artefact_table import read_table
-from ingest.artefacts import store_artefacts
+from ingest.artefacts.folder import store_artefacts
+from ingest.artefacts.table import read_table
 from store import BadArtefacts
 
 

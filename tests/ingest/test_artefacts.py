@@ -16,8 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ingest import ingest
-from ingest.artefacts import import_artefacts, read_artefacts
-from ingest.faiss_file import read_flat_index
+from ingest.artefacts.files import read_flat_index
+from ingest.artefacts.folder import import_artefacts, read_artefacts
 from store import BadArtefacts, EncoderMismatch, EncoderStamp, Gallery, UsageError
 from tests.ingest.fakes import FakeEncoder, record, source
 

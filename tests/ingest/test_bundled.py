@@ -127,7 +127,7 @@ def labelled(films, split: str):
 
 @pytest.mark.slow
 def test_the_readme_says_what_evaluate_says(whole):
-    from store.evaluation import evaluate
+    from store.evaluation.metrics import evaluate
 
     readme = README.read_text("utf-8")
     test, train = labelled(whole, "test"), labelled(whole, "train")
@@ -145,7 +145,7 @@ def test_the_readme_says_what_evaluate_says(whole):
 
 def test_the_readme_says_what_a_few_films_do_not_contradict(few):
     """All of them, to the last digit, where there is time."""
-    from store.evaluation import evaluate
+    from store.evaluation.metrics import evaluate
 
     rows = re.findall(
         rf"\| leave-one-out \| \*\*{DEFAULT_ENCODER}\*\* \| (0\.\d{{4}}) ", README.read_text()
@@ -178,7 +178,7 @@ def test_sentences_find_their_films(encoder, films, prompt, label):
 @pytest.mark.parametrize("kind", ["unheard", "denial", "search", "asked"])
 def test_sentences_of_other_writers_are_read(encoder, films, kind):
     """On validation films, so that test stays untouched."""
-    from ingest.sentences import read_sentences
+    from ingest.training.sentences import read_sentences
 
     sentences = [one for one in read_sentences() if one.kind == kind]
     vectors, labels = films["val"]
@@ -189,8 +189,8 @@ def test_sentences_of_other_writers_are_read(encoder, films, kind):
 
 def test_held_out_prompts_find_their_films(encoder, films):
     """Each has a word that no training text held; ``cxr evaluate --prompts bundled`` prints it."""
-    from store.prompts import score_prompts
-    from ui.commands.prompting import read_prompts
+    from store.evaluation.prompts import score_prompts
+    from ui.commands.evaluate import read_prompts
 
     prompts = [one for one in read_prompts("bundled") if one.held_out]
     gallery = labelled(films, "test")

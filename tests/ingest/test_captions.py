@@ -7,9 +7,18 @@ from random import Random
 
 import pytest
 
-from ingest import captions
-from ingest.captions import SUBJECTS, caption, lesson, with_typos, words_of
-from ingest.grammar import GRAMMAR, HELD_OUT, is_held_out, learned_words
+from ingest.training import captions
+from ingest.training.captions import (
+    GRAMMAR,
+    HELD_OUT,
+    SUBJECTS,
+    caption,
+    is_held_out,
+    learned_words,
+    lesson,
+    with_typos,
+    words_of,
+)
 
 
 def many(subject: str, count: int = 4000) -> list[str]:

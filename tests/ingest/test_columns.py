@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ingest import ingest, open_source
-from ingest.typed import infer
+from ingest.sources.tables.columns import infer
 from store import BadRows, Gallery, UsageError, parse_where
 from tests.ingest.fakes import FakeEncoder
 from tests.ingest.test_folder import films, write

@@ -17,7 +17,7 @@ from PIL import Image
 
 from ingest import read_image
 from ingest.encoders import load_encoder
-from ingest.images import decode
+from ingest.images.decode import decode
 from store import BadImage
 from tests.ingest.films import chest, encoded, png_chunk
 from tests.ingest.films import film as dcm

@@ -18,11 +18,13 @@ from hypothesis import strategies as st
 from PIL import Image
 from pydicom.encaps import encapsulate
 
-from ingest import dicom, ingest, open_source, read_image
-from ingest.dicom_header import parse_age
-from ingest.encoders.pixels import pixel_vectors
-from ingest.images import decode, thumbnail
-from ingest.pseudonym import pseudonym, salt_file
+from ingest import ingest, open_source, read_image
+from ingest.encoders.baselines import pixel_vectors
+from ingest.images.decode import decode
+from ingest.images.dicom import read
+from ingest.images.pixels import thumbnail
+from ingest.images.pseudonym import pseudonym, salt_file
+from ingest.metadata import parse_age
 from store import BadImage, Gallery, UsageError
 from tests.ingest import fuzz
 from tests.ingest.fakes import FakeEncoder
@@ -247,19 +249,19 @@ def test_header(tmp_path: Path, gallery: Gallery) -> None:
 
 
 def test_again_and_moved(tmp_path: Path, gallery: Gallery, monkeypatch: pytest.MonkeyPatch) -> None:
-    from ingest import state
+    from ingest.job import file_memory
 
-    monkeypatch.setattr(state, "_SETTLED_NS", 0)
+    monkeypatch.setattr(file_memory, "_SETTLED_NS", 0)
     root = tmp_path / "d"
     for number in range(4):
         write(root, f"a/{number}", film(deep(number, 32), SOPInstanceUID=f"1.{number}"))
     assert ingest(open_source("dicom", root), gallery, FakeEncoder()).inserted == 4
     # Not even headers are read.
-    monkeypatch.setattr(dicom, "identify", lambda *_: pytest.fail("a header was read"))
+    monkeypatch.setattr(read, "identify", lambda *_: pytest.fail("a header was read"))
     again = ingest(open_source("dicom", root), gallery, FakeEncoder())
     assert (again.unchanged, again.hashed, again.encoded) == (4, 0, 0)
     monkeypatch.undo()
-    monkeypatch.setattr(state, "_SETTLED_NS", 0)
+    monkeypatch.setattr(file_memory, "_SETTLED_NS", 0)
     (root / "a").rename(root / "b")
     moved = ingest(open_source("dicom", root), gallery, FakeEncoder(), prune="list")
     assert (moved.updated, moved.hashed, moved.encoded, moved.gone) == (4, 4, 0, [])
@@ -395,8 +397,8 @@ def test_a_header_whose_element_cannot_be_parsed_is_damaged(tmp_path: Path, tag:
     # A sequence of one byte: known only when the element is asked for.
     data = fuzz.header({place: (b"SQ", b"0")}, True, b"1.2.840.10008.1.2.1")
     for ask in (
-        lambda: dicom.identify(write(tmp_path, "x", data).resolve(), "x"),
-        lambda: dicom.read(data, "x"),
+        lambda: read.identify(write(tmp_path, "x", data).resolve(), "x"),
+        lambda: read.read(data, "x"),
     ):
         with pytest.raises(BadImage) as caught:
             ask()

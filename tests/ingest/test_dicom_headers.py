@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 from PIL import Image
 from typer.testing import CliRunner
 
-from ingest import dicom, ingest, open_source, read_image
-from ingest.body_parts import place_of
-from ingest.dicom_file import is_dicom
-from ingest.sources.listed import read_image_file
+from ingest import ingest, open_source, read_image
+from ingest.images.dicom import read
+from ingest.images.dicom.body_parts import place_of
+from ingest.images.dicom.file import is_dicom
+from ingest.sources.file_listing import read_image_file
 from store import BadImage, Gallery, UsageError
 from tests.conftest import DATA
 from tests.ingest import judges
@@ -25,7 +26,7 @@ from tests.ingest.fakes import FakeEncoder
 from tests.ingest.films import chest, encoded, film, write
 from tests.ingest.kinds import SYNTAXES, Kind, saved
 from ui.cli import app
-from ui.commands.outcome import tell
+from ui.commands.output import tell
 
 CR, DX = "1.2.840.10008.5.1.4.1.1.1", "1.2.840.10008.5.1.4.1.1.1.1"
 DX_RAW, CAPTURE = "1.2.840.10008.5.1.4.1.1.1.1.1", "1.2.840.10008.5.1.4.1.1.7"
@@ -45,7 +46,7 @@ def reason(data: bytes) -> str:
 
 
 def notes(data: bytes) -> tuple[str, ...]:
-    found: tuple[str, ...] = dicom.read_film(data, "x").notes
+    found: tuple[str, ...] = read.read_film(data, "x").notes
     return found
 
 
@@ -266,7 +267,7 @@ def test_a_file_without_its_first_parts(syntax: str, cut: str, tmp_path: Path) -
     np.testing.assert_array_equal(read_image(data), read_image(whole))
     write(tmp_path, "films/a", data)
     path = (tmp_path / "films" / "a").resolve()
-    assert dicom.identify(path, "a")["id"] == "1.2.7"
+    assert read.identify(path, "a")["id"] == "1.2.7"
     for source in ("dicom", "folder") if cut == "no meta" else ():
         gallery = Gallery.create(tmp_path / source, FakeEncoder().stamp)
         report = ingest(open_source(source, tmp_path / "films"), gallery, FakeEncoder())

@@ -17,11 +17,12 @@ import pytest
 from PIL import Image
 
 from ingest import ImageRecord, Rejection, Source, ingest, open_source
-from ingest.distributed import Pool, on_ray
+from ingest.distributed.stage import Pool, on_ray
+from ingest.distributed.workers import CHUNK, TRIES, EncoderCall, Plan
 from ingest.encoders import load_encoder
-from ingest.pipeline import Opened
-from ingest.workers import CHUNK, TRIES, EncoderCall, Plan
-from store import ClusterUnavailable, EncoderMismatch, Gallery, UsageError, table
+from ingest.job.pipeline import Opened
+from store import ClusterUnavailable, EncoderMismatch, Gallery, UsageError
+from store.table import lance
 from tests.clusters import eventually, kill, ray  # noqa: F401 - a fixture
 from tests.ingest.fakes import FakeEncoder, Noting, contents, picture, record, source
 from tests.ingest.films import chest, encoded, png, write
@@ -61,7 +62,7 @@ def test_films_of_an_older_reader_are_read_again_there_too(tmp_path: Path) -> No
     for name, stage in (("one", None), ("ray", on_cluster)):
         uri = str(tmp_path / name)
         ingest(open_source("folder", root), Gallery.create(uri, encoder.stamp), encoder, batch="a")
-        lancedb.connect(uri).open_table(table.NAME).drop_columns(["pixel_reader"])
+        lancedb.connect(uri).open_table(lance.NAME).drop_columns(["pixel_reader"])
         gallery = Gallery.open(uri)
         report = ingest(open_source("folder", root), gallery, encoder, batch="b", stage=stage)
         gallery.refresh()
@@ -337,7 +338,7 @@ def test_a_plan_gives_out_anew_what_has_not_arrived() -> None:
 
 
 def test_who_waits_makes_way_for_a_chunk_that_is_late(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ingest.workers.WAY", 0.2)
+    monkeypatch.setattr("ingest.distributed.workers.WAY", 0.2)
 
     async def use() -> None:
         plan = Plan()

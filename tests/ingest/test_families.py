@@ -12,7 +12,7 @@ import pytest
 
 from ingest.encoders import load_encoder
 from ingest.encoders.registry import KNOWN
-from ingest.images import read_image
+from ingest.images.decode import read_image
 from store.errors import EncoderUnavailable, TextUnsupported, UsageError
 from tests.ingest.test_encoders import TEXT, TEXTS, save_tokenizer, tiny_model
 

@@ -14,10 +14,10 @@ import pydicom
 import pytest
 
 from ingest import read_image
-from ingest.dicom import is_read_anew, read_film
-from ingest.dicom_pixels import Cells
-from ingest.dicom_tones import read_tones, shown
-from ingest.dicom_values import Notes
+from ingest.images.dicom.pixels import Cells
+from ingest.images.dicom.read import is_read_anew, read_film
+from ingest.images.dicom.tones import read_tones, shown
+from ingest.images.dicom.values import Notes
 from tests.ingest import judges
 from tests.ingest.films import chest, film
 from tests.ingest.judges import by_dcmtk, by_highdicom, by_simpleitk, correlation

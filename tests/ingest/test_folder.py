@@ -20,10 +20,10 @@ from ingest import (
     opened,
     read_image,
 )
-from ingest.csvfile import read_sheet
-from ingest.findings import Findings, from_cell, joint_of, state
-from ingest.sources.matching import FileIndex
-from ingest.tree import read_plain
+from ingest.images.file_tree import read_plain
+from ingest.sources.tables.csv_file import read_sheet
+from ingest.sources.tables.findings import Findings, from_cell, joint_of, state
+from ingest.sources.tables.matching import FileIndex
 from store import BadImage, BadSource, Gallery, UsageError
 from tests.ingest.fakes import FakeEncoder
 from tests.ingest.films import png, write
@@ -308,9 +308,9 @@ def _settle(root: Path) -> None:
 def test_unchanged_files_are_not_read(
     tmp_path: Path, gallery: Gallery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from ingest import state
+    from ingest.job import file_memory
 
-    monkeypatch.setattr(state, "_SETTLED_NS", 0)
+    monkeypatch.setattr(file_memory, "_SETTLED_NS", 0)
     root = films(tmp_path / "s", *(f"{i}.png" for i in range(8)))
     assert run(root, gallery).inserted == 8
     again = run(root, gallery)

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ingest.tree import scan, shown
+from ingest.images.file_tree import scan, shown
 from tests.ingest import fuzz
 from tests.ingest.films import png
 

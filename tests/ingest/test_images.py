@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from PIL import Image
 
-from ingest import images
-from ingest.images import MAX_PIXELS, decode, read_image, thumbnail
+from ingest.images import decode as images
+from ingest.images.decode import decode, read_image
+from ingest.images.pixels import MAX_PIXELS, thumbnail
 from store import BadImage
 
 # Decoders grumble about the damaged files that these tests feed them.

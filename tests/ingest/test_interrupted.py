@@ -19,8 +19,7 @@ import numpy as np
 import pytest
 
 from ingest import ingest, open_source, read_status
-from ingest.journal import entries, rejections_file
-from ingest.state import state_folder, write_json
+from ingest.job.journal import entries, rejections_file, state_folder, write_json
 from store import Gallery
 from tests.ingest.fakes import FakeEncoder
 from tests.ingest.films import png, write
@@ -124,10 +123,11 @@ def test_stop_finishes_the_batch_in_hand(tmp_path: Path) -> None:
 
 
 def test_ctrl_c_once_and_twice(capsys: pytest.CaptureFixture[str]) -> None:
-    from ui.commands.patience import patient
+    from ui.commands.output import warn
+    from ui.process import patient
 
     before = signal.getsignal(signal.SIGINT)
-    with patient() as stop:
+    with patient(warn) as stop:
         assert not stop.is_set()
         signal.raise_signal(signal.SIGINT)
         assert stop.is_set()
@@ -185,7 +185,7 @@ def test_the_notes_of_a_full_disk_are_given_up(
     def full(*_: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("ingest.journal.write_json", full)
+    monkeypatch.setattr("ingest.job.journal.write_json", full)
     gallery = Gallery.create(tmp_path / "store", FakeEncoder().stamp)
     report = ingest(open_source("folder", folder(tmp_path / "f", 5)), gallery, FakeEncoder())
     assert report.inserted == 5 and read_status(gallery.uri) is None

@@ -23,8 +23,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ingest import ImageRecord, Progress, Rejection, Source, ingest, open_source
-from ingest.images import read_image
-from ingest.job import IngestReport
+from ingest.images.decode import read_image
+from ingest.job.run import IngestReport
 from store import BadSource, EncoderMismatch, Gallery, Row, UpsertReport, UsageError
 from tests.ingest.fakes import FakeEncoder, picture, record, source, vector_of, write_npz
 

@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ingest import ImageFile, ImageRecord, Rejection, Source, ingest, open_source, opened
-from ingest.findings import outcome
-from ingest.headings import is_metadata
-from ingest.listcell import items
+from ingest.sources.tables.findings import outcome
+from ingest.sources.tables.headings import is_metadata
+from ingest.sources.tables.list_cell import items
 from store import BadSource, Gallery, UsageError
 from tests.conftest import DATA
 from tests.ingest.fakes import FakeEncoder, write_npz

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from ingest import IngestReport, Progress, ingest
-from ingest.distributed import Pool, on_ray
-from ingest.workers import CHUNK
+from ingest.distributed.stage import Pool, on_ray
+from ingest.distributed.workers import CHUNK
 from store import ClusterUnavailable, Gallery
 from tests.clusters import Nodes, eventually
 from tests.ingest.fakes import FakeEncoder, Noting, contents, record, source
@@ -94,8 +94,8 @@ def test_where_no_node_is_left_it_ends_and_the_same_command_goes_on(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr("ingest.distributed._PATIENCE", 15.0)
-    monkeypatch.setattr("ingest.watch.QUIET", 1.0)
+    monkeypatch.setattr("ingest.distributed.stage._PATIENCE", 15.0)
+    monkeypatch.setattr("ingest.distributed.watch.QUIET", 1.0)
     nodes.have(1)
     encoder = Noting(tmp_path)
 

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ingest import ImageFile, Rejection, ingest, open_source
-from ingest.sources.matching import FileIndex, path_of
+from ingest.sources.tables.matching import FileIndex, path_of
 from store import Gallery
 from tests.ingest.fakes import FakeEncoder
 from tests.ingest.films import png, write
@@ -508,7 +508,7 @@ def test_what_another_run_wrote_under_the_same_name_is_not_taken_back(
 def test_a_table_is_parsed_as_often_for_many_columns_as_for_few(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from ingest import csvfile
+    from ingest.sources.tables import csv_file
 
     parsed = 0
 
@@ -523,7 +523,7 @@ def test_a_table_is_parsed_as_often_for_many_columns_as_for_few(
 
     root = films(tmp_path / "s", "a.png", "b.png")
     counts = []
-    monkeypatch.setattr(csvfile, "csv", Module)
+    monkeypatch.setattr(csv_file, "csv", Module)
     for width in (2, 90):
         flags = [f"finding {number}" for number in range(width)]
         own = [f"own {number}" for number in range(width)]

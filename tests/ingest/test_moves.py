@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ingest import Progress, ingest, open_source, state
-from ingest.job import IngestReport
+from ingest import Progress, ingest, open_source
+from ingest.job import file_memory
+from ingest.job.run import IngestReport
 from store import Gallery, UsageError
 from tests.ingest.fakes import FakeEncoder, contents
 from tests.ingest.films import film, png, write
@@ -76,7 +77,7 @@ def test_whoever_wants_takes_their_place(tmp_path: Path, gallery: Gallery) -> No
 def test_a_moved_folder_is_followed(
     tmp_path: Path, gallery: Gallery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(state, "_SETTLED_NS", 0)
+    monkeypatch.setattr(file_memory, "_SETTLED_NS", 0)
     run(films(tmp_path / "2024" / "films"), gallery)
     (tmp_path / "2024").rename(tmp_path / "archive")
     told: list[Progress] = []

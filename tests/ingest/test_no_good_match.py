@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 
-from ingest.encoders.pixels import pixel_vectors
+from ingest.encoders.baselines import pixel_vectors
 from store import EncoderStamp, Gallery, Row
 from tests.strangers import png, strangers
 
@@ -84,7 +84,7 @@ def test_films_are_told_from_everything_else(gallery, films, capsys):
 
 
 def test_films_of_other_sizes_are_films(gallery, data):
-    from ingest.images import read_image
+    from ingest.images.decode import read_image
 
     folder = data / "radiographs"
     real = [read_image(path) for path in sorted(folder.iterdir()) if "Fake" not in path.name]

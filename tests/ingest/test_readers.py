@@ -13,11 +13,15 @@ import pytest
 import tifffile
 from PIL import Image
 
-from ingest import ImageRecord, images, ingest, open_source, state
-from ingest.images import pixels_digest, read_image, reduced, thumbnail
-from ingest.readers import READER
+from ingest import ImageRecord, ingest, open_source
+from ingest.images import decode
+from ingest.images.decode import read_image
+from ingest.images.pixels import pixels_digest, reduced, thumbnail
+from ingest.images.readers import READER
+from ingest.job import file_memory
 from ingest.sources.source import Source
-from store import Gallery, table
+from store import Gallery
+from store.table import lance
 from tests.ingest.fakes import FakeEncoder, vector_of
 from tests.ingest.films import chest, encoded, film, png, write
 
@@ -37,7 +41,9 @@ class Encoder(FakeEncoder):
 
 @pytest.fixture
 def films(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(state, "_SETTLED_NS", 0)  # the stat of files this young is trusted, too
+    monkeypatch.setattr(
+        file_memory, "_SETTLED_NS", 0
+    )  # the stat of files this young is trusted, too
     root = tmp_path / "films"
     deep = chest(1).astype(np.uint16) * 100
     file, big = io.BytesIO(), io.BytesIO()
@@ -64,13 +70,15 @@ def older(films: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Galle
     uri = str(tmp_path / "store")
     gallery = Gallery.create(uri, Encoder().stamp)
     with monkeypatch.context() as patch:
-        patch.setattr(images, "value_range", lambda values, counts: (0.0, 65535.0))
+        patch.setattr(decode, "value_range", lambda values, counts: (0.0, 65535.0))
         patch.setattr(
-            "ingest.dicom.stretch", lambda values, low, high: values // 256, raising=False
+            "ingest.images.dicom.read.stretch",
+            lambda values, low, high: values // 256,
+            raising=False,
         )
-        patch.setattr("ingest.pipeline.reduced", lambda pixels, side: pixels)
+        patch.setattr("ingest.job.pipeline.reduced", lambda pixels, side: pixels)
         run(gallery, films, batch="then")
-    lancedb.connect(uri).open_table(table.NAME).drop_columns(["pixel_reader"])
+    lancedb.connect(uri).open_table(lance.NAME).drop_columns(["pixel_reader"])
     return Gallery.open(uri)
 
 
@@ -176,7 +184,7 @@ def test_arrays_have_no_header_but_a_size(tmp_path: Path) -> None:
     uri = str(tmp_path / "store")
     gallery = Gallery.create(uri, Encoder().stamp)
     ingest(arrays(), gallery, Encoder())
-    lancedb.connect(uri).open_table(table.NAME).drop_columns(["pixel_reader"])
+    lancedb.connect(uri).open_table(lance.NAME).drop_columns(["pixel_reader"])
     gallery = Gallery.open(uri)
     report = ingest(arrays(), gallery, Encoder())
     assert (report.unchanged, report.encoded, report.reread) == (2, 1, 1)

@@ -13,7 +13,7 @@ from PIL import Image
 
 from ingest import ImageRecord, Source, ingest
 from ingest.encoders import load_encoder
-from ingest.images import pixels_digest, reduced, reduction, thumbnail
+from ingest.images.pixels import pixels_digest, reduced, reduction, thumbnail
 from store import Gallery
 from tests.ingest.films import chest
 from tests.ingest.test_encoders import save_processor, save_tokenizer, tiny_model

@@ -6,8 +6,7 @@ import json
 
 import pytest
 
-from ingest.encoders.locate import DEFAULT_ENCODER, locate
-from ingest.encoders.seen import FILE, KEY, as_entries, seen_in_training
+from ingest.encoders.locate import DEFAULT_ENCODER, FILE, KEY, as_entries, locate, seen_in_training
 
 
 def test_the_bundled_encoder_learnt_from_the_training_split_alone():

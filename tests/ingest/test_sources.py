@@ -23,8 +23,8 @@ from medmnist import INFO
 from medmnist.dataset import MedMNIST
 
 from ingest import ImageRecord, SourceUnavailable, open_source
-from ingest.images import pixels_digest
-from ingest.sources import medmnist, npz
+from ingest.images.pixels import pixels_digest
+from ingest.sources.published import medmnist, npz
 from store import BadSource, UsageError
 from tests.ingest.fakes import write_npz
 

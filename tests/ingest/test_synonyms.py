@@ -8,15 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ingest.captions import SUBJECTS
-from ingest.grammar import is_held_out, learned_words
-from ingest.synonyms import SYNONYMS
+from ingest.training.captions import SUBJECTS, SYNONYMS, is_held_out, learned_words
 
 torch = pytest.importorskip("torch")
 
 from ingest import thesaurus  # noqa: E402
-from ingest.blueprint import new_model, new_tokenizer  # noqa: E402
-from ingest.vocabulary import learn_synonyms  # noqa: E402
+from ingest.training.model import new_model, new_tokenizer  # noqa: E402
+from ingest.training.vocabulary import learn_synonyms  # noqa: E402
 
 
 def test_synonyms_are_words_of_captions_of_words_that_are_not():

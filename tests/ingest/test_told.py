@@ -10,9 +10,8 @@ import numpy as np
 import pytest
 
 from ingest import ImageRecord, Source, ingest, open_source
-from ingest.artefact_columns import OWN
-from ingest.artefacts import import_artefacts
-from ingest.job import IngestReport
+from ingest.artefacts.folder import OWN, import_artefacts
+from ingest.job.run import IngestReport
 from store import Gallery, UsageError
 from tests.ingest.fakes import FakeEncoder, contents, record, source, write_npz
 from tests.ingest.films import film, png, write

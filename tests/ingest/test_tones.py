@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingest.tones import stretch, value_range
+from ingest.images.tones import stretch, value_range
 from tests.ingest.films import chest
 
 

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from ingest.tree import shown
+from ingest.images.file_tree import shown
 from store import Gallery
 from tests.ingest import torture
 from tests.ingest.test_encoders import save_processor, save_tokenizer, tiny_model

@@ -8,21 +8,22 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from ingest.encoders import load_encoder
 from ingest.record import ImageRecord, Rejection
+from ingest.training import text_tower
+from ingest.training.augment import Augmentation, augment
+from ingest.training.image_tower import Films, Pupil, pooled_of, vectors_of
+from ingest.training.model import new_model, slim
+from ingest.training.sentences import read_sentences
+from ingest.training.train import (
+    Recipe,
+    train,
+    train_texts,
+)
+from ingest.training.whitening import whitened
 from store.errors import BadSource, UsageError
-
-torch = pytest.importorskip("torch")
-
-from ingest import learn_text  # noqa: E402
-from ingest.augment import Augmentation, augment  # noqa: E402
-from ingest.blueprint import new_model, slim  # noqa: E402
-from ingest.learn import Films, Pupil, pooled_of, vectors_of  # noqa: E402
-from ingest.sentences import read_sentences  # noqa: E402
-from ingest.train import Recipe, train  # noqa: E402
-from ingest.train_text import train_texts  # noqa: E402
-from ingest.whitening import whitened  # noqa: E402
 
 TINY = Recipe(epochs=2, batch=16, look_every=1, text_steps=2, text_batch=8, text_tries=1)
 
@@ -52,12 +53,12 @@ def weights(folder):
 @pytest.fixture(scope="module", autouse=True)
 def light():
     """One thread, so that a busy machine is no hindrance, and few captions for the tokenizer."""
-    threads, corpus = torch.get_num_threads(), learn_text._CORPUS
+    threads, corpus = torch.get_num_threads(), text_tower._CORPUS
     torch.set_num_threads(1)
-    learn_text._CORPUS = 1000
+    text_tower._CORPUS = 1000
     yield
     torch.set_num_threads(threads)
-    learn_text._CORPUS = corpus
+    text_tower._CORPUS = corpus
 
 
 @pytest.fixture(scope="module")
@@ -111,7 +112,7 @@ def test_zeros_take_less_room_and_nothing_is_lost(trained):
 
 
 def test_the_image_tower_hangs_on_nothing_of_the_text_tower(trained, tmp_path, monkeypatch):
-    monkeypatch.setattr(learn_text, "_CORPUS", 100)
+    monkeypatch.setattr(text_tower, "_CORPUS", 100)
     other = replace(TINY, text_steps=1, text_batch=4, text_tries=2)
     train(films(), tmp_path, recipe=other, device="cpu")
     once, twice = weights(trained[0].folder), weights(tmp_path)
@@ -190,7 +191,7 @@ def test_of_several_text_towers_the_best_look_is_kept(trained, tmp_path, monkeyp
         read.append(texts.numpy())
         return {"p10": next(looks), "ap": 0.0}
 
-    monkeypatch.setattr(learn_text, "figures", figures)
+    monkeypatch.setattr(text_tower, "figures", figures)
     kept = replace(TINY, text_steps=3, text_tries=2, text_look_every=1)
     seen = []
     report = train_texts(
@@ -207,7 +208,7 @@ def test_of_several_text_towers_the_best_look_is_kept(trained, tmp_path, monkeyp
 
 
 def test_sentences_find_films():
-    from ingest.sentences import Sentence, figures
+    from ingest.training.sentences import Sentence, figures
 
     films_ = torch.nn.functional.normalize(torch.tensor([[1.0, 0.1], [1.0, 0.0], [0.0, 1.0]]))
     texts = torch.eye(2)
@@ -228,7 +229,9 @@ def test_no_sentence_is_a_held_out_prompt_or_stands_twice():
     texts = [one.text.lower() for one in sentences]
     assert len(set(texts)) == len(texts) > 400
     assert {one.label for one in sentences} == {"normal", "pneumonia"}
-    with (Path(ingest.__file__).parent / "prompts.csv").open(encoding="utf-8", newline="") as file:
+    with (Path(ingest.__file__).parent / "training" / "prompts.csv").open(
+        encoding="utf-8", newline=""
+    ) as file:
         held_out = {r["text"].lower() for r in csv.DictReader(file) if r["held_out"] == "yes"}
     assert len(held_out) >= 30 and not held_out & set(texts)
 
@@ -247,7 +250,7 @@ def test_the_text_tower_of_something_else(tmp_path):
 
 
 def test_other_settings_are_refused(tmp_path):
-    from ingest.training_state import Snapshot
+    from ingest.training.checkpoint import Snapshot
 
     module = torch.nn.Linear(2, 2)
     optimizer = torch.optim.AdamW(module.parameters())
@@ -260,7 +263,7 @@ def test_other_settings_are_refused(tmp_path):
 
 
 def test_validation_films_that_were_trained_on_do_not_choose():
-    from ingest.train import labelled_films
+    from ingest.training.train import labelled_films
 
     records = [r for r in films() if isinstance(r, ImageRecord)]
     copies = [replace(r, id=f"copy/{r.id}", split="val") for r in records if r.split == "train"]
@@ -269,7 +272,7 @@ def test_validation_films_that_were_trained_on_do_not_choose():
 
 
 def test_the_test_split_is_never_read():
-    from ingest.train import labelled_films
+    from ingest.training.train import labelled_films
 
     spy = ImageRecord("t", np.zeros((5, 5), np.uint8), b"", ("something else",), split="test")
     gallery, validation = labelled_films([spy, *films()], torch.device("cpu"))
@@ -412,7 +415,7 @@ def test_sentences_are_aimed_at_what_tells_films_apart():
     )
     projection = torch.randn(8, 5, generator=generator)
     before, apart = projection.clone(), (pneumonia - normal) @ projection
-    learn_text.aim(projection, bank)
+    text_tower.aim(projection, bank)
     assert torch.allclose((pneumonia - normal) @ projection, apart, atol=1e-5)
     other = torch.linalg.svd((pneumonia - normal)[None])[2][1:]  # tells nothing
-    assert torch.allclose(other @ projection, learn_text._KEPT * (other @ before), atol=1e-5)
+    assert torch.allclose(other @ projection, text_tower._KEPT * (other @ before), atol=1e-5)

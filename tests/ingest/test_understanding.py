@@ -11,14 +11,19 @@ from pathlib import Path
 import pytest
 
 import ingest
-from ingest.captions import caption, words_of
 from ingest.encoders.understanding import Understanding, understand
-from ingest.grammar import GRAMMAR, is_held_out, learned_words
-from ingest.lexicon import WORDS, save_lexicon
-from ingest.sentences import read_sentences
-from ingest.synonyms import SYNONYMS
+from ingest.training.captions import (
+    GRAMMAR,
+    SYNONYMS,
+    caption,
+    is_held_out,
+    learned_words,
+    words_of,
+)
+from ingest.training.lexicon import WORDS, save_lexicon
+from ingest.training.sentences import read_sentences
 
-PROMPTS = Path(ingest.__file__).parent / "prompts.csv"
+PROMPTS = Path(ingest.__file__).parent / "training" / "prompts.csv"
 
 OFF_TOPIC = """
 carburettor gasket

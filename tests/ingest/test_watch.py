@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from ingest import watch
-from ingest.pipeline import Stopped
-from ingest.watch import Watch
+from ingest.distributed import watch
+from ingest.distributed.watch import Watch
+from ingest.job.pipeline import Stopped
 from store import ClusterUnavailable
 
 ALIVE, LOST, IDLE = {"Alive": True}, {"Alive": False, "DeathReason": 2}, {"Alive": False}
@@ -23,7 +23,7 @@ class Cluster:
         self.states = list(states)
         self.now, self.begun = 1000.0, True
         self.stop = threading.Event()
-        monkeypatch.setattr("ingest.watch.time.monotonic", lambda: self.now)
+        monkeypatch.setattr("ingest.distributed.watch.time.monotonic", lambda: self.now)
 
     def nodes(self) -> list[dict[str, Any]]:
         return [{"NodeID": str(n)} | state for n, state in enumerate(self.states)]

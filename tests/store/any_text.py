@@ -20,7 +20,7 @@ import numpy as np
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from ingest.prune import prune_gone
+from ingest.job.plan import prune_gone
 from store import Gallery, Row, UnknownId, UsageError, Where
 from tests.store.rows import STAMP, random_vectors
 

@@ -11,11 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from store import BadQuery, EncoderStamp, Gallery, Row, audit
-from store.audited import plain
-from store.doubts import doubts
-from store.duplicates import connected, near_pairs, same
-from store.overview import overview
+from store import BadQuery, EncoderStamp, Gallery, Row
+from store.analysis import audit
+from store.analysis.audit import plain
+from store.analysis.label_noise import doubts
+from store.search.near_pairs import connected, near_pairs, same
+from store.table.column_stats import overview
 
 STAMP = EncoderStamp("test", "f" * 64, 8)
 

@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from store import Gallery, UsageError, durable, maintain
+from store import Gallery, UsageError
+from store.table import local, maintenance
 from tests.store.rows import STAMP, make_rows, random_vectors, small_gallery
 
 FAKETIME = shutil.which("faketime")
@@ -103,27 +104,27 @@ class _Versions(SimpleNamespace):
 def test_ages_are_never_negative() -> None:
     now = datetime.now(UTC)
     for made in (now + timedelta(hours=2), datetime(2038, 2, 1, tzinfo=UTC)):
-        assert maintain._age(made) == timedelta()
-    assert maintain._age(now - timedelta(hours=1)) >= timedelta(hours=1)
+        assert maintenance._age(made) == timedelta()
+    assert maintenance._age(now - timedelta(hours=1)) >= timedelta(hours=1)
 
 
 def test_all_versions_from_the_oldest_in_use_on_are_kept() -> None:
     now = datetime.now(UTC).replace(microsecond=0)
     made = [now - timedelta(days=2), now + timedelta(hours=1), now - timedelta(minutes=5), now]
-    assert maintain._made(_Versions(made=made), 2) == now - timedelta(minutes=5)
-    assert maintain._made(_Versions(made=made), 0) is None
+    assert maintenance._made(_Versions(made=made), 2) == now - timedelta(minutes=5)
+    assert maintenance._made(_Versions(made=made), 0) is None
 
 
 def test_tidying_that_fails_fails_no_upsert(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     gallery = small_gallery(tmp_path)
-    monkeypatch.setattr(maintain, "due", lambda _: True)
+    monkeypatch.setattr(maintenance, "due", lambda _: True)
 
     def fails(*_: object) -> None:
         raise OverflowError("can't convert negative int to unsigned")
 
-    monkeypatch.setattr(maintain, "run", fails)
+    monkeypatch.setattr(maintenance, "run", fails)
     assert gallery.upsert(make_rows(random_vectors(1, 5), prefix="new/")).inserted == 1
     assert gallery.delete(ids=["new/0"]) == 1
     assert "is tried again later" in caplog.text
@@ -138,11 +139,11 @@ def test_what_was_just_written_is_forced_to_disk_though_the_clock_was_set_forwar
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     forced: list[str] = []
-    monkeypatch.setattr(durable, "_fsync", lambda path: forced.append(path.name))
+    monkeypatch.setattr(local, "_fsync", lambda path: forced.append(path.name))
     for name, age in (("old", 10_000), ("new", 0)):
         (tmp_path / name).write_bytes(b"x")
         os.utime(tmp_path / name, (10**9 - age, 10**9 - age))
-    durable.sync(tmp_path)
+    local.sync(tmp_path)
     assert "new" in forced and "old" not in forced
 
 
@@ -150,12 +151,12 @@ def test_what_was_written_since_the_last_acknowledged_commit_is_forced_whatever_
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     forced: list[str] = []
-    durable.write_whole(tmp_path / "_cxr_acknowledged.json", b'{"version": 1}')
-    monkeypatch.setattr(durable, "_fsync", lambda path: forced.append(path.name))
+    local.write_whole(tmp_path / "_cxr_acknowledged.json", b'{"version": 1}')
+    monkeypatch.setattr(local, "_fsync", lambda path: forced.append(path.name))
     # A day passes on the clock between the rows and the manifest of one commit.
     for name, age in (("old", 200_000), ("_cxr_acknowledged.json", 100_000), ("rows", 90_000)):
         (tmp_path / name).write_bytes(b"x")
         os.utime(tmp_path / name, (10**9 - age, 10**9 - age))
     (tmp_path / "manifest").write_bytes(b"x")
-    durable.sync(tmp_path)
+    local.sync(tmp_path)
     assert {"rows", "manifest"} <= set(forced) and "old" not in forced

@@ -11,7 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from store import BadFilter, BadRows, Gallery, Row, Where, arrow, columns, parse_where, table
+from store import BadFilter, BadRows, Gallery, Row, Where, parse_where
+from store.table import custom_columns, lance
+from store.table import rows as arrow
 from tests.store.rows import DIMENSION, STAMP, make_rows, random_vectors
 
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -33,7 +35,7 @@ def older(uri: str, rows: list[Row]) -> None:
     metadata = {**schema.metadata, b"cxr.schema_version": b"2"}
     plain = pa.schema(fields).with_metadata(metadata)
     made = lancedb.connect(uri).create_table(
-        table.NAME, schema=plain, storage_options={"new_table_enable_stable_row_ids": "true"}
+        lance.NAME, schema=plain, storage_options={"new_table_enable_stable_row_ids": "true"}
     )
     made.set_unenforced_primary_key("id")
     made.merge_insert("id").when_not_matched_insert_all().execute(
@@ -221,13 +223,13 @@ def test_two_types_in_one_batch(gallery: Gallery) -> None:
 
 
 def test_names_of_columns() -> None:
-    assert columns.name_of("Follow-up #") == "follow_up"
-    assert columns.name_of("Größe (cm)") == "größe_cm"
+    assert custom_columns.name_of("Follow-up #") == "follow_up"
+    assert custom_columns.name_of("Größe (cm)") == "größe_cm"
     for heading in ("Width", "###", "label", "1st", "AGE"):
         with pytest.raises(BadRows, match="column"):
-            columns.name_of(heading)
+            custom_columns.name_of(heading)
     own = {field.name for field in arrow.table_schema(STAMP)}
-    assert own <= columns.RESERVED
+    assert own <= custom_columns.RESERVED
 
 
 values = st.one_of(
@@ -253,7 +255,7 @@ def test_any_values_come_back_or_are_refused(tmp_path_factory, given_values) -> 
         )
     ]
     try:
-        kinds = columns.needed(rows)
+        kinds = custom_columns.needed(rows)
     except BadRows:
         with pytest.raises(BadRows):
             gallery.upsert(rows)
@@ -261,5 +263,5 @@ def test_any_values_come_back_or_are_refused(tmp_path_factory, given_values) -> 
     gallery.upsert(rows)
     assert gallery.columns() == kinds
     for row in rows:
-        assert gallery.row(row.id).extra == columns.known(row.extra)
+        assert gallery.row(row.id).extra == custom_columns.known(row.extra)
     assert gallery.upsert(rows).inserted == 0

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from store import conditions
+from store.table import filters
 from tests.store.any_text import names
 
 ROOT = Path(__file__).parent.parent.parent
@@ -41,17 +41,17 @@ def test_texts_mean_themselves(texts: list[str], other: str) -> None:
     table = _table({"n": rows, "id": texts, "labels": lists})
     for asked in ([texts[0]], texts, [other], [texts[-1], other]):
         expected = [n for n in rows if texts[n] in asked]
-        assert _met(table, conditions.among(asked)) == expected
-        assert _met(table, conditions.equal("id", asked)) == expected
-        assert table.count_rows(conditions.equal("id", asked)) == len(expected)
-        assert _met(table, conditions.holds("labels", asked)) == [
+        assert _met(table, filters.among(asked)) == expected
+        assert _met(table, filters.equal("id", asked)) == expected
+        assert table.count_rows(filters.equal("id", asked)) == len(expected)
+        assert _met(table, filters.holds("labels", asked)) == [
             n for n in rows if {texts[n], "x"} & {*asked}
         ]
     low, high = sorted([texts[0], other])
-    assert _met(table, conditions.between("id", low, high)) == [
+    assert _met(table, filters.between("id", low, high)) == [
         n for n in rows if low <= texts[n] <= high
     ]
-    gone = table.delete(conditions.equal("id", [texts[0]])).num_deleted_rows
+    gone = table.delete(filters.equal("id", [texts[0]])).num_deleted_rows
     assert (gone, table.count_rows()) == (1, len(texts) - 1)
 
 
@@ -61,29 +61,29 @@ def test_numbers_are_the_same_numbers(values: list[float]) -> None:
     table = _table({"n": range(len(values)), "x": pa.array(values, pa.float64())})
     for value in values:
         same = [n for n, other in enumerate(values) if other == value]
-        assert _met(table, conditions.between("x", value, value)) == same
+        assert _met(table, filters.between("x", value, value)) == same
 
 
 def test_dates_bools_and_odd_columns() -> None:
     days = [date(1, 1, 1), date(2024, 2, 29), date(9999, 12, 31)]
     columns = {"n": range(3), "select": ["a", "b", "c"], "größe": ["'", "''", ""], "on": days}
     table = _table(columns | {"to": [True, False, None]})
-    assert _met(table, conditions.between("on", days[1], None)) == [1, 2]
-    assert _met(table, conditions.between("on", None, days[0])) == [0]
-    assert _met(table, conditions.equal("select", ["b"])) == [1]
-    assert _met(table, conditions.equal("größe", ["''"])) == [1]
-    assert _met(table, conditions.is_true("to", False)) == [1]
-    assert _met(table, conditions.equal("select", [])) == []
-    assert conditions.between("on", None, None) is None
-    assert conditions.both([]) is None
+    assert _met(table, filters.between("on", days[1], None)) == [1, 2]
+    assert _met(table, filters.between("on", None, days[0])) == [0]
+    assert _met(table, filters.equal("select", ["b"])) == [1]
+    assert _met(table, filters.equal("größe", ["''"])) == [1]
+    assert _met(table, filters.is_true("to", False)) == [1]
+    assert _met(table, filters.equal("select", [])) == []
+    assert filters.between("on", None, None) is None
+    assert filters.both([]) is None
 
 
 def test_many_and_long() -> None:
     table = _table({"n": range(3), "id": ["a", "'" * 100_000, "c"]})
-    assert _met(table, conditions.equal("id", ["'" * 100_000])) == [1]
+    assert _met(table, filters.equal("id", ["'" * 100_000])) == [1]
     many = [f"{n}'" for n in range(20_000)]
-    assert _met(table, conditions.equal("id", [*many, "c"])) == [2]
-    assert table.delete(conditions.rows(range(1, 50_000))).num_deleted_rows == 2
+    assert _met(table, filters.equal("id", [*many, "c"])) == [2]
+    assert table.delete(filters.rows(range(1, 50_000))).num_deleted_rows == 2
 
 
 # -- nothing else writes it ------------------------------------------------------------------------
@@ -130,7 +130,10 @@ def _text_in(node: ast.AST) -> str:
 
 
 def test_nothing_else_writes_a_condition() -> None:
-    allowed = {"store/conditions.py", "ingest/state.py"}  # the other is SQLite's, with marks
+    allowed = {
+        "store/table/filters.py",
+        "ingest/job/file_memory.py",
+    }  # the other is SQLite's, with marks
     found = [one for name, tree in _modules() if name not in allowed for one in written(name, tree)]
     assert found == []
 

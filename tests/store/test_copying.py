@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from store import Gallery, remote
+from store import Gallery
+from store.table import object_storage
 from tests.store import bucket, mixed
 from tests.store.bucket import Proxy, fresh_proxy, shared_server  # noqa: F401 - fixtures
 from tests.store.rows import STAMP, make_rows, random_vectors
@@ -56,7 +57,7 @@ def test_a_bucket_while_it_is_written(server: int, proxy: Proxy) -> None:
     here, there = bucket.make_bucket(server), bucket.make_bucket(server)
     gallery = Gallery.create(here, STAMP)
     gallery.upsert(make_rows(random_vectors(6), thumbnail=None))
-    source, target = (remote._client(uri) for uri in (here, there))
+    source, target = (object_storage._client(uri) for uri in (here, there))
 
     def copy(versions: bool) -> None:
         for batch in obstore.list(source):

@@ -11,7 +11,8 @@ import pytest
 from lancedb.merge import LanceMergeInsertBuilder
 from lancedb.table import LanceTable
 
-from store import Gallery, Row, StoreDamaged, Where, counted, parse_where
+from store import Gallery, Row, StoreDamaged, Where, parse_where
+from store.table import counted
 from tests.store import bucket
 from tests.store.bucket import Proxy, fresh_proxy, shared_server  # noqa: F401 - fixtures
 from tests.store.rows import STAMP, make_rows, random_vectors

@@ -15,8 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from store import Gallery, StoreDamaged, StoreNotFound, StoreUnwritable, durable, heal
-from store import table as tables
+from store import Gallery, StoreDamaged, StoreNotFound, StoreUnwritable
+from store.table import lance as tables
+from store.table import local
 from tests.store.rows import STAMP, make_rows, random_vectors
 
 
@@ -32,7 +33,7 @@ def folder(gallery: Gallery) -> Path:
 
 
 def newest_manifest(gallery: Gallery) -> Path:
-    return heal.manifests(folder(gallery))[0][1]
+    return local.manifests(folder(gallery))[0][1]
 
 
 @pytest.mark.parametrize("damage", [b"", b"\0" * 400, b"LANC", 0.1, 0.5, 0.9])
@@ -60,7 +61,7 @@ def test_a_damaged_head_is_quarantined_with_one_loud_line(
 def test_several_damaged_versions_are_walked_back(gallery: Gallery) -> None:
     for generation in range(3):
         gallery.upsert(make_rows(random_vectors(2), prefix=f"g{generation}/test/"))
-    for _, path in heal.manifests(folder(gallery))[:2]:
+    for _, path in local.manifests(folder(gallery))[:2]:
         path.write_bytes(b"")
     assert len(Gallery.open(gallery.uri)) == 22
 
@@ -71,7 +72,7 @@ def test_a_damaged_older_version_does_not_keep_the_table_from_being_tidied(
 ) -> None:
     for generation in range(3):
         gallery.upsert(make_rows(random_vectors(2), prefix=f"g{generation}/test/"))
-    _, path = heal.manifests(folder(gallery))[1]
+    _, path = local.manifests(folder(gallery))[1]
     data = path.read_bytes()
     damaged = {
         "empty": b"",
@@ -87,12 +88,12 @@ def test_a_damaged_older_version_does_not_keep_the_table_from_being_tidied(
     assert [record.getMessage() for record in caplog.records if path.name in record.getMessage()]
     assert path.with_name(path.name + ".corrupt").exists()
     assert len(Gallery.open(gallery.uri)) == 26
-    assert len(heal.manifests(folder(gallery))) == 1  # older ones were forgotten
+    assert len(local.manifests(folder(gallery))) == 1  # older ones were forgotten
 
 
 def test_when_nothing_can_be_read_every_name_stays(gallery: Gallery) -> None:
     before = sorted(folder(gallery).rglob("*"))
-    for _, path in heal.manifests(folder(gallery)):
+    for _, path in local.manifests(folder(gallery)):
         path.write_bytes(b"")
     with pytest.raises(StoreDamaged, match="cannot be opened"):
         Gallery.open(gallery.uri)
@@ -125,7 +126,7 @@ def test_what_a_dead_writer_left_half_is_given_up(gallery: Gallery) -> None:
     newest = max(folder(gallery).glob("data/*.lance"), key=lambda path: path.stat().st_mtime_ns)
     newest.write_bytes(b"\0" * newest.stat().st_size)
     assert len(Gallery.open(gallery.uri)) == 20
-    assert durable.acknowledged(folder(gallery)) == Gallery.open(gallery.uri).table_version
+    assert local.acknowledged(folder(gallery)) == Gallery.open(gallery.uri).table_version
 
 
 def test_a_number_used_again_after_a_quarantine_is_another_version(gallery: Gallery) -> None:
@@ -147,8 +148,8 @@ def test_every_file_is_forced_to_disk_before_the_answer(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     forced: set[Path] = set()
-    fsync = durable._fsync
-    monkeypatch.setattr(durable, "_fsync", lambda path: (forced.add(path), fsync(path)))
+    fsync = local._fsync
+    monkeypatch.setattr(local, "_fsync", lambda path: (forced.add(path), fsync(path)))
     gallery = Gallery.create(tmp_path / "store", STAMP)
     for generation in range(3):
         gallery.upsert(make_rows(random_vectors(20, seed=generation)))
@@ -159,8 +160,8 @@ def test_every_file_is_forced_to_disk_before_the_answer(
 
 def test_new_folders_last_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     forced: set[Path] = set()
-    fsync = durable._fsync
-    monkeypatch.setattr(durable, "_fsync", lambda path: (forced.add(path), fsync(path)))
+    fsync = local._fsync
+    monkeypatch.setattr(local, "_fsync", lambda path: (forced.add(path), fsync(path)))
     place = tmp_path / "new" / "store"
     gallery = Gallery.create(place, STAMP)
     assert {tmp_path, tmp_path / "new"} <= forced
@@ -258,7 +259,7 @@ def test_a_device_error_while_forcing_to_disk(
     again.upsert(rows)
     again.refresh()
     assert len(again) == 26
-    assert durable.acknowledged(folder(gallery)) == again.table_version
+    assert local.acknowledged(folder(gallery)) == again.table_version
 
 
 def test_a_folder_that_may_not_be_written(gallery: Gallery) -> None:
@@ -273,8 +274,8 @@ def test_a_killed_writer_frees_the_lock(gallery: Gallery) -> None:
     script = textwrap.dedent(
         """
         import sys, time
-        from store import durable
-        with durable.writer(sys.argv[1]):
+        from store.table import local
+        with local.writer(sys.argv[1]):
             print("held", flush=True)
             time.sleep(60)
         """
@@ -282,7 +283,7 @@ def test_a_killed_writer_frees_the_lock(gallery: Gallery) -> None:
     holder = subprocess.Popen([sys.executable, "-c", script, gallery.uri], stdout=subprocess.PIPE)
     assert holder.stdout is not None
     assert holder.stdout.readline() == b"held\n"
-    with durable.writer(gallery.uri, wait=False) as held:
+    with local.writer(gallery.uri, wait=False) as held:
         assert not held
     holder.send_signal(signal.SIGKILL)
     holder.wait()

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from threadpoolctl import threadpool_limits
 
 from store import BadQuery, Gallery, Labelled, NothingToMeasure, evaluate_vectors
-from store.evaluation import evaluate
+from store.evaluation.metrics import evaluate
 from tests.store.rows import STAMP, make_rows, random_vectors
 
 

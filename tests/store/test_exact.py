@@ -16,24 +16,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from store import (
-    Gallery,
-    Labelled,
-    StoreDamaged,
-    Where,
-    audit,
-    evaluate_vectors,
-    faiss_index,
-    layout,
-    search,
-    second_index,
-    study,
-)
-from store.doubts import doubts
-from store.duplicates import near_pairs
-from store.evaluation import evaluate
-from store.mirror import Snapshot
-from store.shard import Part
+from store import Gallery, Labelled, StoreDamaged, Where, evaluate_vectors
+from store.analysis import audit, projection
+from store.analysis.label_noise import doubts
+from store.cluster.shard import Part
+from store.evaluation.metrics import evaluate
+from store.gallery import of_gallery
+from store.mirror import faiss_index, second_index
+from store.mirror.snapshot import Snapshot
+from store.search import exact as nearest
+from store.search.near_pairs import near_pairs
 from tests.store.rows import STAMP, make_rows, random_vectors, small_gallery, unit
 
 pytestmark = pytest.mark.usefixtures("all_cores")
@@ -55,7 +47,7 @@ def by_numpy(snapshot: Snapshot, query, k: int, allowed=None, excluded=()) -> li
     return [(i, -score) for score, _, i in ranked[:k]]
 
 
-def listed(found: list[search.Found]) -> list[list[tuple[int, float]]]:
+def listed(found: list[nearest.Found]) -> list[list[tuple[int, float]]]:
     return [list(zip(p.tolist(), s.tolist(), strict=True)) for p, s in found]
 
 
@@ -114,7 +106,7 @@ def test_the_answer_is_that_of_numpy(vectors, data) -> None:
     expected = [by_numpy(snapshot, query, k, allowed, excluded) for query in queries]
 
     def answers(asked) -> list:
-        return listed(search.nearest(snapshot, asked, k, allowed, excluded))
+        return listed(nearest.nearest(snapshot, asked, k, allowed, excluded))
 
     assert answers(queries) == expected
     with as_if_large():
@@ -132,7 +124,7 @@ def test_the_answer_is_that_of_numpy(vectors, data) -> None:
 @settings(max_examples=40, deadline=None)
 @given(collections(), st.data())
 def test_a_row_of_its_own_is_left_out_of_each_answer(vectors, data) -> None:
-    rows = search.Rows.of(vectors)
+    rows = nearest.Rows.of(vectors)
     k = data.draw(st.integers(1, min(20, len(vectors) - 1)))
     own = np.asarray([0, 1, -1, len(vectors) - 1])
     queries = vectors[own]
@@ -141,7 +133,7 @@ def test_a_row_of_its_own_is_left_out_of_each_answer(vectors, data) -> None:
     for made in (None, built, by_bounds(built)):
         second_index.give(rows, made)
         with as_if_large():
-            found = search.nearest(rows, queries, k, own=own)
+            found = nearest.nearest(rows, queries, k, own=own)
         for query, mine, (places, scores) in zip(queries, own, found, strict=True):
             exact = (wide * query.astype(np.float64)).sum(axis=1).clip(-1, 1).astype(np.float32)
             order = np.lexsort((np.arange(len(exact)), -exact))
@@ -162,7 +154,7 @@ def test_lengths_that_rounded_beyond_one_rank_as_one(sign, second) -> None:
     second_index.give(snapshot, made)
     with as_if_large():
         for query in (unit(np.ones((1, 8))), unit(np.ones((8, 8)))):
-            for places, scores in search.nearest(snapshot, query, 5):
+            for places, scores in nearest.nearest(snapshot, query, 5):
                 found = [snapshot.ids[place] for place in places]
                 assert found == [f"{place:05d}" for place in range(5)]
                 assert scores.tolist() == [sign] * 5
@@ -171,7 +163,7 @@ def test_lengths_that_rounded_beyond_one_rank_as_one(sign, second) -> None:
 def test_no_row_that_bounds_leave_out_is_above_the_last_score() -> None:
     vectors, dimension = low_rank(3000, 64), 64
     made = by_bounds(second_index.build(vectors))
-    bound = second_index.rounding(search.rounding(dimension))
+    bound = second_index.rounding(nearest.rounding(dimension))
     queries = np.concatenate([vectors[:20], random_vectors(20, 3, dimension)])
     exact = queries.astype(np.float64) @ vectors.astype(np.float64).T
     for count in (1, 26, 400, 1024):
@@ -187,7 +179,7 @@ def test_no_row_that_bounds_leave_out_is_above_the_last_score() -> None:
 def test_a_turned_vector_is_off_by_no_more_than_the_bound() -> None:
     vectors, dimension = low_rank(3000, 64), 64
     made = second_index.build(vectors)
-    bound = second_index.rounding(search.rounding(dimension))
+    bound = second_index.rounding(nearest.rounding(dimension))
     queries = np.concatenate([vectors[:20], random_vectors(20, 3, dimension)])
     scores, places = made.search(queries, 1024)
     exact = np.take_along_axis(
@@ -205,9 +197,9 @@ def test_one_query_that_most_rows_equal_takes_no_memory_for_all() -> None:
     queries = random_vectors(400, 2, 8)
     queries = unit(queries - 0.9 * np.outer(queries @ vectors[0], vectors[0]))
     queries[0] = vectors[0]
-    rows = search.Rows.of(vectors)
+    rows = nearest.Rows.of(vectors)
     tracemalloc.start()
-    found = search.nearest(rows, queries, 10)
+    found = nearest.nearest(rows, queries, 10)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert found[0][0].tolist() == [0, *range(20_000, 20_009)]
@@ -220,7 +212,7 @@ def test_more_than_panorama_gives(k) -> None:
     snapshot = snapshot_of(vectors)
     second_index.give(snapshot, second_index.build(vectors))
     with as_if_large():
-        found = listed(search.nearest(snapshot, vectors[5:6], k))
+        found = listed(nearest.nearest(snapshot, vectors[5:6], k))
     assert found == [by_numpy(snapshot, vectors[5], k)]
 
 
@@ -239,7 +231,7 @@ def plain_rows(gallery: Gallery) -> Labelled:
 
 def part_of_a_shard(gallery: Gallery) -> object:
     part = snapshot_of(gallery.vectors(gallery.ids()), Part)
-    return search.nearest(part, random_vectors(2), 3)
+    return nearest.nearest(part, random_vectors(2), 3)
 
 
 QUERY = random_vectors(1, 3)
@@ -251,7 +243,7 @@ PATHS: dict[str, Callable[[Gallery], object]] = {
     "by id": lambda g: g.search_by_id("set/test/3", 3),
     "evaluate": lambda g: g.evaluate(k=[3], full_ranking=False),
     "evaluate, with mAP": lambda g: g.evaluate(k=[3]),
-    "query by query": study.of_gallery,
+    "query by query": of_gallery,
     "near pairs": lambda g: audit.near(g, 0.9),
     "out of distribution": lambda g: g.nearness(QUERY),
 }
@@ -263,7 +255,7 @@ ELSEWHERE: dict[str, Callable[[Gallery], object]] = {
     "evaluate vectors": lambda g: evaluate_vectors(random_vectors(30), [1, 2] * 15),
     "evaluate rows": lambda g: evaluate("x", plain_rows(g), plain_rows(g), full_ranking=False),
     "near pairs of vectors": lambda g: near_pairs(random_vectors(50), 0.9),
-    "nearest of a map": lambda g: layout.nearest_cosine(random_vectors(30)),
+    "nearest of a map": lambda g: projection.nearest_cosine(random_vectors(30)),
 }
 
 
@@ -326,7 +318,7 @@ def test_the_second_index_is_asked_too(monkeypatch) -> None:
     second_index.give(snapshot, second_index.build(vectors, parts=2))
     asked = faiss_calls(monkeypatch)
     with as_if_large():
-        search.nearest(snapshot, vectors[:1], 3)
+        nearest.nearest(snapshot, vectors[:1], 3)
     assert asked == ["IndexFlatIPPanorama.search"] * 2
 
 
@@ -334,7 +326,7 @@ def test_a_crowd_of_ties_is_found_by_a_range_search(monkeypatch) -> None:
     snapshot = snapshot_of(unit(np.ones(8) + 1e-7 * random_vectors(600, 2)))
     query = unit(np.ones((1, 8)))
     asked = faiss_calls(monkeypatch)
-    assert listed(search.nearest(snapshot, query, 5)) == [by_numpy(snapshot, query[0], 5)]
+    assert listed(nearest.nearest(snapshot, query, 5)) == [by_numpy(snapshot, query[0], 5)]
     assert asked == ["IndexFlatIP.search", "IndexFlatIP.search", "IndexFlatIP.range_search"]
 
 
@@ -422,7 +414,7 @@ def test_vectors_that_lie_in_few_directions_get_one_and_random_ones_do_not() -> 
 def test_small_galleries_have_no_second_index() -> None:
     snapshot = snapshot_of(low_rank(1000, 8))
     for _ in range(2 * second_index.ASKED):
-        search.nearest(snapshot, random_vectors(1), 3)
+        nearest.nearest(snapshot, random_vectors(1), 3)
     made_behind()
     assert second_index.known(snapshot) is None
 
@@ -462,7 +454,7 @@ def test_an_index_and_its_memory_keep_each_other(tmp_path) -> None:
 def test_an_empty_index_has_no_vectors() -> None:
     index, memory = faiss_index.empty(0, 8)
     assert index.ntotal == 0 and memory.shape == (0, 8)
-    assert search.nearest(search.Rows(index, memory), random_vectors(2), 3)[1][0].size == 0
+    assert nearest.nearest(nearest.Rows(index, memory), random_vectors(2), 3)[1][0].size == 0
 
 
 def test_a_file_that_cannot_be_written_is_an_oserror(tmp_path) -> None:

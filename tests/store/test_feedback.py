@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from store import BadQuery, EncoderStamp, Gallery, Row, UnknownId, Where
-from store.feedback import Weights, parse_weights, refined_search, rocchio
+from store.gallery import refined_search
+from store.search.relevance_feedback import Weights, parse_weights, rocchio
 
 D = 6
 

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from store import BadFilter, Gallery, Where, parse_where, passing
-from store.arrow import FINDINGS, table_schema
+from store import BadFilter, Gallery, Where, parse_where
+from store.table import filters
+from store.table.rows import FINDINGS, table_schema
 from tests.store.rows import STAMP, make_rows, random_vectors
 
 VALUES = ["a", "b", "it's", "x' OR '1'='1", '"', "--", "a\\b", "a\nb", "ä", "%", "1=1) --", "A"]
@@ -68,7 +69,7 @@ def test_filter_equals_plain_python(tmp_path_factory, columns, conditions) -> No
     for where in conditions:
         expected = sorted(row.id for row in rows if passes(row, where))
         assert gallery.ids(where) == expected
-        assert sorted(row.id for row in rows if passing.passes(row, where)) == expected
+        assert sorted(row.id for row in rows if filters.passes(row, where)) == expected
         hits = gallery.search(vectors[0], len(rows), where)[0]
         assert sorted(hit.row.id for hit in hits) == expected
 

@@ -16,7 +16,10 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from store import BadQuery, Gallery, UnknownId, Where, building, maintain, sync
+from store import BadQuery, Gallery, UnknownId, Where
+from store.mirror import build
+from store.mirror import build as building
+from store.table import maintenance
 from tests.store.rows import STAMP, random_vectors, small_gallery
 from tests.store.second import Second, answer, rows_of
 
@@ -188,8 +191,8 @@ def test_only_what_changed_is_copied(gallery: Gallery, monkeypatch: pytest.Monke
     gallery.upsert(rows_of(["set/test/3", "x/test/1"], 4))
     gallery.delete(ids=["set/test/9"])
     fetched = []
-    fetch = sync._fetch
-    monkeypatch.setattr(sync, "_fetch", lambda *a: fetched.append(len(a[1])) or fetch(*a))
+    fetch = build._fetch
+    monkeypatch.setattr(build, "_fetch", lambda *a: fetched.append(len(a[1])) or fetch(*a))
     assert followed(gallery, monkeypatch) == "followed"
     assert fetched == [2]
     assert len(gallery) == 60
@@ -211,13 +214,13 @@ def test_tidying_on_a_busy_machine_leaves_the_version_that_a_reader_holds(
     held = gallery._current().version
     for seed in range(4):
         gallery.upsert(rows_of([f"x/test/{seed}"], seed))
-    through = maintain._until_through
+    through = maintenance._until_through
 
     def late(handle: object, work: Callable[[], None]) -> None:
         time.sleep(0.1)
         through(handle, work)
 
-    monkeypatch.setattr(maintain, "_until_through", late)
+    monkeypatch.setattr(maintenance, "_until_through", late)
     gallery.optimize()
     assert held in {found["version"] for found in gallery._live.list_versions()}
     assert followed(gallery, monkeypatch) == "followed"
@@ -250,7 +253,7 @@ def test_maintenance_spares_versions_that_are_read(
     gallery: Gallery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # All versions here are made within half a second.
-    monkeypatch.setattr(maintain, "_MARGIN_READ", timedelta(milliseconds=20))
+    monkeypatch.setattr(maintenance, "_MARGIN_READ", timedelta(milliseconds=20))
     reader = Gallery.open(gallery.uri)
     assert len(reader) == 60
     version = reader.table_version

@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from store import BadQuery, Gallery, UnknownId, UsageError, Where, indexed
-from store.nearness import nearness
+from store import BadQuery, Gallery, UnknownId, UsageError, Where
+from store.search import lance_index
+from store.search.out_of_distribution import nearness
 from tests.store.rows import STAMP, make_rows, random_vectors, unit
 
 ROWS, DIMENSION = 3000, 32
@@ -83,7 +84,7 @@ def test_filters_hold_exactly_and_leave_k_hits(uri: str, monkeypatch: pytest.Mon
     query = films(1, seed=11)
     where = Where(label=("effusion",), split=("test",))
     assert ids(index.search(query, 20, where)[0]) == ids(exact.search(query, 20, where)[0])
-    monkeypatch.setattr(indexed, "FEW", 0)  # through the index, filtered first
+    monkeypatch.setattr(lance_index, "FEW", 0)  # through the index, filtered first
     found = index.search(query, 20, where)[0]
     assert len(found) == 20
     assert all(h.row.labels == ("effusion",) and h.row.split == "test" for h in found)

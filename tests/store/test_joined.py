@@ -13,7 +13,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from store import Gallery, Row, arrow, mirror, search, sync, table, tabled
+from store import Gallery, Row
+from store.mirror import build, snapshot
+from store.search import exact, table_reader
+from store.table import lance
+from store.table import rows as arrow
 from tests.store.rows import STAMP, make_rows, random_vectors, small_gallery
 
 words = st.none() | st.text(max_size=4)
@@ -60,10 +64,10 @@ def test_memory_tells_what_the_table_tells(tmp_path_factory, rows, data) -> None
     now = gallery._current()
     asked = data.draw(st.lists(st.sampled_from(range(len(rows))), max_size=6))
     positions = now.find(rows[place].id for place in asked)
-    from_table = search.join(now, positions)
+    from_table = exact.join(now, positions)
     assert "metadata" not in now.__dict__
     assert now.metadata.num_rows == len(rows)
-    assert [asdict(row) for row in search.join(now, positions)] == [asdict(r) for r in from_table]
+    assert [asdict(row) for row in exact.join(now, positions)] == [asdict(r) for r in from_table]
     assert [row.id for row in from_table] == [rows[place].id for place in asked]
 
 
@@ -75,7 +79,7 @@ def test_memory_follows_the_table(tmp_path_factory, rows, others, data) -> None:
     gallery.refresh()
     assert gallery._current().metadata.num_rows == len(rows)
     same_columns = True
-    with mock.patch.object(sync, "_LARGEST_SHARE", 1.0):
+    with mock.patch.object(build, "_LARGEST_SHARE", 1.0):
         for step in data.draw(
             st.lists(st.sampled_from(["upsert", "update", "delete"]), max_size=3)
         ):
@@ -99,10 +103,10 @@ def test_memory_follows_the_table(tmp_path_factory, rows, others, data) -> None:
     ids = sorted(now.ids)
     assert ids == sorted(fresh.ids)
     told = [asdict(row) for row in arrow.from_arrow(with_ids(now, ids))]
-    assert told == [asdict(row) for row in search.join(fresh, fresh.find(ids))]
+    assert told == [asdict(row) for row in exact.join(fresh, fresh.find(ids))]
 
 
-def with_ids(now: mirror.Snapshot, ids: list[str]) -> pa.Table:
+def with_ids(now: snapshot.Snapshot, ids: list[str]) -> pa.Table:
     places = pa.array(now.find(ids))
     return now.metadata.take(places).append_column("id", now.keys.take(places))
 
@@ -121,12 +125,12 @@ def ask(gallery: Gallery, times: int) -> None:
 
 
 def test_metadata_comes_into_memory_once_asked_often(gallery: Gallery, monkeypatch) -> None:
-    ask(gallery, mirror._ASKED)
+    ask(gallery, snapshot._ASKED)
     assert "metadata" not in gallery._current().__dict__
     before = gallery.search(random_vectors(1, seed=5), 4)  # one more
     ask(gallery, 0)
     with monkeypatch.context() as patch:
-        patch.setattr(table, "take", None)
+        patch.setattr(lance, "take", None)
         again = gallery.search(random_vectors(1, seed=5), 4)
         assert [[asdict(hit) for hit in row] for row in again] == [
             [asdict(hit) for hit in row] for row in before
@@ -138,7 +142,7 @@ def test_metadata_comes_into_memory_once_asked_often(gallery: Gallery, monkeypat
     gallery.refresh()
     assert gallery.row("set/test/3").labels == ("edema",)
     with monkeypatch.context() as patch:  # and has it in memory, too
-        patch.setattr(table, "take", None)
+        patch.setattr(lance, "take", None)
         ask(gallery, 1)
     assert gallery.row("set/test/3").labels == ("edema",)
     assert gallery.facets()["labels"] == {"edema": 1, "normal": 10, "pneumonia": 9}
@@ -149,15 +153,15 @@ def test_metadata_that_cannot_be_read_whole_stays_in_the_table(gallery: Gallery,
         raise RuntimeError("not found: it was cleaned away")
 
     with monkeypatch.context() as patch:
-        patch.setattr(table, "scan", fails)
-        ask(gallery, mirror._ASKED + 1)
+        patch.setattr(lance, "scan", fails)
+        ask(gallery, snapshot._ASKED + 1)
     assert "metadata" not in gallery._current().__dict__
     assert len(gallery.search(random_vectors(1), 3)[0]) == 3
 
 
 def test_seeing_that_nothing_changed_opens_nothing(gallery: Gallery, monkeypatch) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(table, "open_", None)
+        patch.setattr(lance, "open_", None)
         assert not gallery.refresh()
     writer = Gallery.open(gallery.uri)
     for seed in range(5):  # whatever is acknowledged is seen by the next refresh
@@ -170,12 +174,12 @@ def test_seeing_that_nothing_changed_opens_nothing(gallery: Gallery, monkeypatch
 def test_a_version_that_nobody_acknowledged_is_settled_by_the_next_refresh(
     gallery: Gallery,
 ) -> None:
-    mark = table.folder(gallery.uri) / "_cxr_acknowledged.json"
+    mark = lance.folder(gallery.uri) / "_cxr_acknowledged.json"
     mark.unlink()
-    assert table.newest(gallery.uri) is None
+    assert lance.newest(gallery.uri) is None
     assert not gallery.refresh()  # the same rows, and now surely on disk
     assert mark.exists()
-    assert table.newest(gallery.uri) == gallery.state[1:]
+    assert lance.newest(gallery.uri) == gallery.state[1:]
 
 
 @pytest.mark.parametrize("count", [99, 100, 101])
@@ -189,14 +193,14 @@ def test_every_search_counts_the_same_columns(tmp_path: Path, count: int) -> Non
     gallery.refresh()
     in_memory = gallery.facets()
     assert ("ward" in in_memory) == (count <= 100)
-    assert tabled.Tabled(gallery._live, "").facets(None) == in_memory
+    assert table_reader.Tabled(gallery._live, "").facets(None) == in_memory
 
 
 def test_rows_of_hits_are_not_shared(gallery: Gallery, monkeypatch) -> None:
     gallery.upsert([replace(r, extra={"ward": 3}) for r in make_rows(random_vectors(20))])
     gallery.refresh()
-    ask(gallery, mirror._ASKED + 1)
-    monkeypatch.setattr(table, "take", None)
+    ask(gallery, snapshot._ASKED + 1)
+    monkeypatch.setattr(lance, "take", None)
     query = random_vectors(1, seed=5)
     for _ in range(2):
         hits = gallery.search(query, 4)[0]

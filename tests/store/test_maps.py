@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from matplotlib.path import Path as Outline
 
-from store import BadQuery, EncoderStamp, Gallery, Row, UsageError, layout, maps
+from store import BadQuery, EncoderStamp, Gallery, Row, UsageError
+from store.analysis import maps, projection
 
 STAMP = EncoderStamp("test", "f" * 64, 8)
 
@@ -24,7 +25,7 @@ def cloud(count, dimension=8, seed=0):
 @settings(max_examples=40, deadline=None)
 def test_pca_is_the_plane_of_largest_variance(count, dimension, seed):
     rows = cloud(count, dimension, seed).astype(np.float64)
-    plane = layout.pca(rows.astype(np.float32))
+    plane = projection.pca(rows.astype(np.float32))
     places = plane.place(rows.astype(np.float32)).astype(np.float64)
     _, sizes, _ = np.linalg.svd(rows - rows.mean(axis=0), full_matrices=False)
     assert np.allclose(plane.axes @ plane.axes.T, np.eye(2), atol=1e-6)
@@ -41,7 +42,7 @@ def test_inside_agrees_with_matplotlib(corners):
     points = np.random.default_rng(1).uniform(-10, 10, (300, 2))
     close = np.append(corners, corners[:1], axis=0)
     by_winding = Outline(close).contains_points(points)
-    ours = layout.inside(points, corners)
+    ours = projection.inside(points, corners)
     crossings = np.zeros(300, int)
     for (x0, y0), (x1, y1) in pairwise(close):
         for at, (x, y) in enumerate(points):
@@ -53,23 +54,23 @@ def test_inside_agrees_with_matplotlib(corners):
 
 
 def test_fewer_than_three_corners_surround_nothing():
-    assert not layout.inside([[0, 0]], [[-1, -1], [1, 1]]).any()
-    assert not layout.inside([[0, 0]], np.zeros((0, 2))).any()
+    assert not projection.inside([[0, 0]], [[-1, -1], [1, 1]]).any()
+    assert not projection.inside([[0, 0]], np.zeros((0, 2))).any()
 
 
 def test_nearest_cosine_leaves_the_row_itself_out():
     rows = cloud(300)
     products = rows @ rows.T
     np.fill_diagonal(products, -2)
-    assert np.allclose(layout.nearest_cosine(rows), products.max(axis=1), atol=1e-6)
-    assert np.isnan(layout.nearest_cosine(rows[:1])).all()
+    assert np.allclose(projection.nearest_cosine(rows), products.max(axis=1), atol=1e-6)
+    assert np.isnan(projection.nearest_cosine(rows[:1])).all()
 
 
 def test_too_few_rows_and_unknown_methods_are_refused(tmp_path):
     with pytest.raises(BadQuery, match="needs two"):
-        layout.pca(cloud(1))
+        projection.pca(cloud(1))
     with pytest.raises(BadQuery, match="three or more"):
-        layout.umap(cloud(2))
+        projection.umap(cloud(2))
     with pytest.raises(UsageError, match="pca or umap"):
         maps.make(Gallery.create(tmp_path / "gallery", STAMP), "tsne")
 
@@ -99,7 +100,7 @@ def test_a_kept_map_comes_back_as_it_was(gallery):
     assert np.array_equal(found.nearest, made.nearest)
     assert found.as_dict() == made.as_dict()
     assert np.array_equal(
-        made.places, layout.pca(gallery.vectors(made.ids)).place(gallery.vectors(made.ids))
+        made.places, projection.pca(gallery.vectors(made.ids)).place(gallery.vectors(made.ids))
     )
 
 
@@ -115,7 +116,7 @@ def test_new_and_changed_rows_are_put_in_place_by_pca_and_counted(gallery):
     assert found.ids == gallery.ids()
     now = dict(zip(found.ids, found.places.tolist(), strict=True))
     assert all(now[id_] == before[id_] for id_ in found.ids[:47])
-    plane = layout.pca(cloud(50))
+    plane = projection.pca(cloud(50))
     assert np.allclose(
         [now[f"film/{at:04d}"] for at in range(48, 53)], plane.place(cloud(5, seed=9)), atol=1e-5
     )
@@ -123,7 +124,9 @@ def test_new_and_changed_rows_are_put_in_place_by_pca_and_counted(gallery):
 
 
 def test_new_rows_have_no_place_on_a_umap(gallery, monkeypatch):
-    monkeypatch.setattr(layout, "umap", lambda vectors, seed: layout.pca(vectors).place(vectors))
+    monkeypatch.setattr(
+        projection, "umap", lambda vectors, seed: projection.pca(vectors).place(vectors)
+    )
     maps.make(gallery, "umap", seed=3)
     gallery.upsert(rows_of(cloud(4, seed=9), first=50))
     gallery.refresh()
@@ -150,4 +153,4 @@ def test_a_map_of_another_table_or_a_damaged_one_is_not_used(gallery, tmp_path):
 def test_umap_is_the_same_for_the_same_seed():
     pytest.importorskip("umap", reason="umap-learn is not installed")
     rows = cloud(40)
-    assert np.array_equal(layout.umap(rows, 1, 5), layout.umap(rows, 1, 5))
+    assert np.array_equal(projection.umap(rows, 1, 5), projection.umap(rows, 1, 5))

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from store import BadQuery, Gallery
-from store import nearness as module
-from store.nearness import nearness
+from store.search import out_of_distribution as module
+from store.search.out_of_distribution import nearness
 from tests.store.rows import DIMENSION, STAMP, make_rows, random_vectors, unit
 
 FEW = 120

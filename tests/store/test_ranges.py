@@ -11,10 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from store import BadFilter, Gallery, Row, Where, arrow, parse_where
-from store.passing import passes
-from store.ranges import Range
-from store.tabled import Tabled
+from store import BadFilter, Gallery, Row, Where, parse_where
+from store.search.table_reader import Tabled
+from store.table import rows
+from store.table.column_stats import Range
+from store.table.filters import passes
 from tests.store.rows import STAMP, make_rows, random_vectors
 
 EXTRAS: list[dict[str, Any]] = [
@@ -76,7 +77,7 @@ def test_parts_of_a_table_make_the_ranges_of_the_whole(gallery: Gallery) -> None
 
 
 def test_an_age_that_is_no_number_is_no_value(gallery: Gallery, monkeypatch) -> None:
-    monkeypatch.setattr(arrow, "check_metadata", lambda rows: None)  # as galleries once were
+    monkeypatch.setattr(rows, "check_metadata", lambda rows: None)  # as galleries once were
     gallery.upsert([replace(rows_of([{}], [float("nan")])[0], id="later")])
     gallery.refresh()
     assert gallery.ranges()["age"] == Range("float", 0.0, 61.5, 3)

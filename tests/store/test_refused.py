@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ingest.state import file_name
+from ingest.job.journal import file_name
 from store import (
     BadFilter,
     BadQuery,

@@ -19,9 +19,9 @@ from store import (
     StoreUnsafe,
     UsageError,
     Where,
-    remote,
 )
-from store.nearness import nearness
+from store.search.out_of_distribution import nearness
+from store.table import object_storage
 from tests.store import bucket
 from tests.store.bucket import Proxy, fresh_proxy, shared_server  # noqa: F401 - fixtures
 from tests.store.rows import OTHER, STAMP, make_rows, random_vectors
@@ -94,7 +94,7 @@ def test_made_again_in_the_same_place_is_seen(uri: str, proxy: Proxy) -> None:
     gallery = Gallery.create(uri, STAMP)
     gallery.upsert(make_rows(random_vectors(20)))
     assert len(gallery) == 20
-    client = remote._client(uri)
+    client = object_storage._client(uri)
     for listed in obstore.list(client, prefix="gallery.lance").collect():
         obstore.delete(client, listed["path"])
     with pytest.raises(StoreNotFound, match="no gallery at s3://"):
@@ -239,7 +239,7 @@ def test_where_conditions_are_ignored_nothing_is_written(uri: str, proxy: Proxy)
     gallery = Gallery.create(uri, STAMP)
     gallery.upsert(make_rows(random_vectors(3)))
     proxy.plan = lambda method, path: bucket.FORGET_CONDITION
-    remote._probe.cache_clear()
+    object_storage._probe.cache_clear()
     with pytest.raises(StoreUnsafe, match="ignores conditional writes"):
         gallery.upsert(make_rows(random_vectors(4)))
     for write in (
@@ -254,7 +254,7 @@ def test_where_conditions_are_ignored_nothing_is_written(uri: str, proxy: Proxy)
 
 def test_the_probe_matters(uri: str, proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without it, a server that ignores the condition loses acknowledged rows."""
-    monkeypatch.setattr(remote, "check_writable", lambda uri: None)
+    monkeypatch.setattr(object_storage, "check_writable", lambda uri: None)
     gallery = Gallery.create(uri, STAMP)
     proxy.plan = lambda method, path: bucket.FORGET_CONDITION
     stale = Gallery.open(uri)
@@ -284,7 +284,7 @@ def test_the_probe_is_asked_once(uri: str, proxy: Proxy) -> None:
     for seed in range(3):
         gallery.upsert(make_rows(random_vectors(2, seed=seed), prefix=f"{seed}/"))
     assert len(proxy.seen("PUT", "conditional-writes")) == 2
-    remote._probe.cache_clear()  # as another process
+    object_storage._probe.cache_clear()  # as another process
     Gallery.create(uri, STAMP)
     assert len(proxy.seen("PUT", "conditional-writes")) == 3
 
@@ -337,7 +337,7 @@ def test_what_is_wrong_is_named(
     for wrong in ("s3+ddb://bucket/x", "http://host/x", "memory://x", "file:///x", "s3://"):
         with pytest.raises(UsageError):
             Gallery.open(wrong)
-    monkeypatch.setattr(remote, "_TRIES", 0)
+    monkeypatch.setattr(object_storage, "_TRIES", 0)
     gallery = Gallery.create(uri, STAMP)
     gallery.upsert(make_rows(random_vectors(3)))
     assert len(gallery) == 3
@@ -356,16 +356,16 @@ def test_without_the_extra_it_says_what_to_install(
 ) -> None:
     import sys
 
-    remote._made.cache_clear()
+    object_storage._made.cache_clear()
     monkeypatch.setitem(sys.modules, "obstore.store", None)
     with pytest.raises(UsageError, match=r"pip install 'cxr-retrieval\[s3\]'"):
         Gallery.create(uri, STAMP)
 
 
 def test_what_nobody_tried_is_said(caplog: pytest.LogCaptureFixture) -> None:
-    remote._say_untried.cache_clear()
+    object_storage._say_untried.cache_clear()
     for _ in range(2):
-        remote.check_location("gs://bucket/gallery")
+        object_storage.check_location("gs://bucket/gallery")
     assert [record.message for record in caplog.records] == [
         "gs:// is handed to LanceDB as it is; nobody here has tried it"
     ]
@@ -375,11 +375,11 @@ def test_endpoint_and_region_come_from_the_environment(monkeypatch: pytest.Monke
     for name in ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT", "AWS_REGION"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-central-2")
-    assert remote.options("s3://b/g")["aws_region"] == "eu-central-2"
-    assert "aws_endpoint" not in remote.options("s3://b/g")
+    assert object_storage.options("s3://b/g")["aws_region"] == "eu-central-2"
+    assert "aws_endpoint" not in object_storage.options("s3://b/g")
     monkeypatch.setenv("AWS_ENDPOINT", "http://127.0.0.1:1")
-    assert remote.options("s3://b/g")["allow_http"] == "true"
+    assert object_storage.options("s3://b/g")["allow_http"] == "true"
     monkeypatch.setenv("AWS_ENDPOINT_URL", "https://minio.example")
-    found = remote.options("s3://b/g")
+    found = object_storage.options("s3://b/g")
     assert (found["aws_endpoint"], found.get("allow_http")) == ("https://minio.example", None)
-    assert json.dumps(remote.options("gs://b/g")).count("aws") == 0
+    assert json.dumps(object_storage.options("gs://b/g")).count("aws") == 0

@@ -11,7 +11,9 @@ from pathlib import Path
 import faiss
 import pytest
 
-from store import Gallery, durable, saved
+from store import Gallery
+from store.mirror import disk_cache
+from store.table import local
 from tests.store.rows import STAMP, make_rows, random_vectors
 
 
@@ -24,11 +26,11 @@ def gallery(tmp_path: Path) -> Gallery:
 
 @pytest.fixture
 def kept(gallery: Gallery, monkeypatch: pytest.MonkeyPatch) -> Gallery:
-    monkeypatch.setattr(saved, "_WORTH_SAVING", 0)
+    monkeypatch.setattr(disk_cache, "_WORTH_SAVING", 0)
     gallery.refresh()
-    saved._saving.acquire()  # until the thread that saves is done
-    saved._saving.release()
-    assert list(saved.folder_of(gallery.uri).glob("*.vectors"))
+    disk_cache._saving.acquire()  # until the thread that saves is done
+    disk_cache._saving.release()
+    assert list(disk_cache.folder_of(gallery.uri).glob("*.vectors"))
     return gallery
 
 
@@ -46,7 +48,7 @@ def test_a_saved_mirror_answers_the_same(kept: Gallery) -> None:
     now = again._current()
     assert type(now.index).__name__ == "IndexFlatIP"
     assert not now.index.codes.is_owned and not now.vectors.flags.writeable  # mapped, not read
-    [path] = saved.folder_of(kept.uri).glob("*.vectors")
+    [path] = disk_cache.folder_of(kept.uri).glob("*.vectors")
     assert faiss.read_index(str(path)).ntotal == len(again)  # a file of FAISS's own
     again.upsert(make_rows(random_vectors(4, seed=5), prefix="new/test/"))
     third = Gallery.open(kept.uri)  # an older saved mirror, followed from there
@@ -58,7 +60,7 @@ def test_a_saved_mirror_answers_the_same(kept: Gallery) -> None:
 @pytest.mark.parametrize("how", ["gone", "empty", "cut", "flipped", "longer"])
 def test_a_damaged_saved_mirror_is_never_believed(kept: Gallery, name: str, how: str) -> None:
     expected = answers(kept)
-    path = next(saved.folder_of(kept.uri).glob(name))
+    path = next(disk_cache.folder_of(kept.uri).glob(name))
     data = path.read_bytes()
     path.unlink()
     if how != "gone":
@@ -80,9 +82,9 @@ def test_a_saved_mirror_of_another_table_is_not_taken(kept: Gallery, tmp_path: P
     other = Gallery.create(tmp_path / "other", STAMP)
     other.upsert(make_rows(random_vectors(20, seed=9)))
     (tmp_path / "other" / "_cxr" / "mirror").mkdir(parents=True)
-    for path in saved.folder_of(kept.uri).iterdir():
-        (saved.folder_of(other.uri) / path.name).write_bytes(path.read_bytes())
-    assert saved.load(other.uri, other._live, STAMP.dimension) is None
+    for path in disk_cache.folder_of(kept.uri).iterdir():
+        (disk_cache.folder_of(other.uri) / path.name).write_bytes(path.read_bytes())
+    assert disk_cache.load(other.uri, other._live, STAMP.dimension) is None
 
 
 def at_once(work: Callable[[int], object], threads: int = 4) -> None:
@@ -112,7 +114,7 @@ def test_threads_that_replace_one_file_at_once(tmp_path: Path) -> None:
 
     def replace(number: int) -> None:
         for _ in range(50):
-            durable.write_whole(path, texts[number])
+            local.write_whole(path, texts[number])
             assert path.read_bytes() in texts
 
     at_once(replace)
@@ -121,19 +123,19 @@ def test_threads_that_replace_one_file_at_once(tmp_path: Path) -> None:
 
 def test_threads_that_save_one_mirror_at_once(kept: Gallery) -> None:
     expected, snapshot = answers(kept), kept._current()
-    dead = saved.folder_of(kept.uri) / "mirror.json.0.tmp"
+    dead = disk_cache.folder_of(kept.uri) / "mirror.json.0.tmp"
     dead.write_bytes(b"what a killed saver left")
 
     def save(_: int) -> None:
         for _ in range(20):
-            saved.save(kept.uri, snapshot)
+            disk_cache.save(kept.uri, snapshot)
 
     at_once(save)
-    assert not saved.damaged(kept.uri)
-    found = saved.load(kept.uri, kept._live, STAMP.dimension)
+    assert not disk_cache.damaged(kept.uri)
+    found = disk_cache.load(kept.uri, kept._live, STAMP.dimension)
     assert found is not None
     assert (found.vectors == snapshot.vectors).all()
-    assert sorted(path.suffix for path in saved.folder_of(kept.uri).iterdir()) == [
+    assert sorted(path.suffix for path in disk_cache.folder_of(kept.uri).iterdir()) == [
         "",  # the lock
         ".arrow",
         ".json",
@@ -146,25 +148,25 @@ def test_a_saver_whose_files_were_cleared_away_does_not_fail(
     kept: Gallery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # As on a file system without locks, where another saver takes them for leftovers.
-    whole = durable.write_whole
+    whole = local.write_whole
 
     def cleared(path: Path, data: bytes) -> None:
         for one in path.parent.glob("*.vectors"):
             one.unlink()
         raise FileNotFoundError(str(path))
 
-    monkeypatch.setattr(durable, "write_whole", cleared)
-    saved.save(kept.uri, kept._current())
-    monkeypatch.setattr(durable, "write_whole", whole)
-    assert saved.load(kept.uri, kept._live, STAMP.dimension) is None  # rebuilt, never half
-    saved.save(kept.uri, kept._current())
-    assert saved.load(kept.uri, kept._live, STAMP.dimension) is not None
+    monkeypatch.setattr(local, "write_whole", cleared)
+    disk_cache.save(kept.uri, kept._current())
+    monkeypatch.setattr(local, "write_whole", whole)
+    assert disk_cache.load(kept.uri, kept._live, STAMP.dimension) is None  # rebuilt, never half
+    disk_cache.save(kept.uri, kept._current())
+    assert disk_cache.load(kept.uri, kept._live, STAMP.dimension) is not None
 
 
 def test_a_mirror_of_an_earlier_build_is_built_anew_without_a_word(
     kept: Gallery, caplog: pytest.LogCaptureFixture
 ) -> None:
-    expected, folder = answers(kept), saved.folder_of(kept.uri)
+    expected, folder = answers(kept), disk_cache.folder_of(kept.uri)
     told = json.loads((folder / "mirror.json").read_bytes())
     [path] = folder.glob("*.vectors")
     header = bytes(64)  # its vectors began at byte 64, behind a header that was not read by name

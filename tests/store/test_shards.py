@@ -13,10 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from store import BadQuery, Gallery, Hit, NothingToMeasure, UnknownId, UsageError, Where
-from store.answering import Spread, choose
-from store.shard import BLOCK, follow, own
-from store.sharded import merge
-from store.table import pin
+from store.cluster.shard import BLOCK, follow, own
+from store.cluster.sharded import merge
+from store.gallery import choose
+from store.search.base import Spread
+from store.table.lance import pin
 from tests.clusters import eventually, kill, ray  # noqa: F401 - a fixture
 from tests.store.rows import STAMP, make_rows, random_vectors
 
@@ -144,7 +145,7 @@ def test_or_answers_say_that_they_are_partial(two: tuple[Gallery, Gallery]) -> N
 def test_new_versions_are_followed(
     two: tuple[Gallery, Gallery], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("store.sharded._GRACE", 0.5)
+    monkeypatch.setattr("store.cluster.sharded._GRACE", 0.5)
     one, shards = two
     shards.search(random_vectors(1), 1)
     before = shards.table_version
@@ -171,7 +172,7 @@ def test_nobody_waits_for_a_new_version(
     one, shards = two
     shards.search(random_vectors(1), 1)
     before = shards.table_version
-    monkeypatch.setattr("store.sharded._MOMENT", 0.0)
+    monkeypatch.setattr("store.cluster.sharded._MOMENT", 0.0)
     one.upsert(make_rows(random_vectors(400, 6), prefix="set/more/"))
     assert not shards.refresh()
     assert shards.table_version == before  # answers go on from the old one
@@ -220,7 +221,7 @@ def test_shards_follow_as_they_would_be_made_anew(data: st.DataObject) -> None:
 
 
 def gallery_ids(handle: Any) -> list[str]:
-    from store.table import scan
+    from store.table.lance import scan
 
     return sorted(scan(handle, ["id"])["id"].to_pylist())
 

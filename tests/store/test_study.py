@@ -8,9 +8,10 @@ from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 
 from store import BadQuery, EncoderStamp, Gallery, Labelled, NothingToMeasure, Row
-from store.compare import compare
-from store.evaluation import evaluate
-from store.study import by_query, confusion, hardest, of_gallery
+from store.analysis.compare import compare
+from store.evaluation.metrics import evaluate
+from store.evaluation.per_query import by_query, confusion, hardest
+from store.gallery import of_gallery
 
 
 def labelled(seed, count, several):

@@ -287,9 +287,9 @@ def test_a_vector_that_went_bad_on_disk_is_named(gallery: Gallery) -> None:
 def test_another_schema_version_is_named(gallery: Gallery) -> None:
     import lancedb
 
-    from store import arrow
+    from store.table import rows
 
-    schema = arrow.table_schema(STAMP)
+    schema = rows.table_schema(STAMP)
     old = {**schema.metadata, b"cxr.schema_version": b"1"}
     lancedb.connect(gallery.uri).create_table(
         "gallery", schema=schema.with_metadata(old), mode="overwrite"
@@ -301,9 +301,9 @@ def test_another_schema_version_is_named(gallery: Gallery) -> None:
 def test_the_loser_of_a_race_to_create_opens_what_the_winner_made(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from store import table
+    from store.table import lance
 
-    connect = table.connect
+    connect = lance.connect
 
     class Slow:
         def __init__(self, uri: str, caches: object = None) -> None:
@@ -316,5 +316,5 @@ def test_the_loser_of_a_race_to_create_opens_what_the_winner_made(
         def open_table(self, name: str, **named: object) -> object:
             return self.database.open_table(name, **named)
 
-    monkeypatch.setattr(table, "connect", Slow)
+    monkeypatch.setattr(lance, "connect", Slow)
     assert len(Gallery.create(tmp_path / "store", STAMP)) == 0

@@ -13,8 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from store import Gallery, Row, StoreDamaged, Where, arrow, durable, replaced, shard, table
-from store.fields import read
+from store import Gallery, Row, StoreDamaged, Where
+from store.cluster import shard
+from store.mirror.snapshot import read
+from store.table import lance, local, undo
+from store.table import rows as arrow
 from tests.store import bucket
 from tests.store.bucket import Proxy, fresh_proxy, shared_server  # noqa: F401 - fixtures
 from tests.store.rows import DIMENSION, STAMP, make_rows, random_vectors
@@ -34,8 +37,8 @@ def add(gallery: Gallery, rows: list[Row]) -> None:
     live = gallery._live
     live.checkout_latest()
     live.add(pa.concat_tables([arrow.to_arrow([one], DIMENSION, live.schema) for one in rows]))
-    if table.is_local(gallery.uri):
-        durable.acknowledge(table.folder(gallery.uri), int(live.version))
+    if lance.is_local(gallery.uri):
+        local.acknowledge(lance.folder(gallery.uri), int(live.version))
 
 
 def with_twins(place: object) -> Gallery:
@@ -193,6 +196,6 @@ def test_any_twins(
     assert again.check() == []
     # What went is all in the undo store.
     files = Path(again.uri, "_cxr", "replaced").rglob("*.arrow")
-    kept = [one for path in files for one in replaced._read(path)["sha256"].to_pylist()]
+    kept = [one for path in files for one in undo._read(path)["sha256"].to_pylist()]
     gone = [one.sha256 for chain in chains.values() for one in chain[:-1]]
     assert sorted(kept) == sorted(gone)

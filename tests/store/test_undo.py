@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from store import Gallery, Row
-from store import replaced as replaced_
+from store.table import undo as replaced_
 from tests.store.rows import STAMP, make_rows, random_vectors
 
 PNG = b"\x89PNG\r\n\x1a\n"

@@ -23,8 +23,10 @@ from typing import Any
 
 import numpy as np
 
-from store import Gallery, durable, heal, saved
-from store import table as tables
+from store import Gallery
+from store.mirror import disk_cache
+from store.table import lance as tables
+from store.table import local
 from tests.store.rows import STAMP, make_rows, random_vectors
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(200)
@@ -62,7 +64,7 @@ def apply(gallery: Gallery, batch: int) -> None:
         gallery.upsert(rows_of(batch))
     if batch % 5 == 4:
         gallery.refresh()
-        saved.save(gallery.uri, gallery._current())
+        disk_cache.save(gallery.uri, gallery._current())
     if batch % 9 == 8:
         gallery.optimize()
 
@@ -123,7 +125,7 @@ def worker(uri: str, first: int) -> None:
 def fake_loss(uri: str) -> None:
     """A version that never reached the disk: its writer was cut off before acknowledging it."""
     folder = tables.folder(uri)
-    version, path = heal.manifests(folder)[0]
+    version, path = local.manifests(folder)[0]
     path.with_name(f"{2**64 - 2 - version}.manifest").write_bytes(b"")
 
 
@@ -179,7 +181,7 @@ class Disk:
         self.files: dict[Path, tuple[int, int, int]] = {}
         self.safe: dict[Path, tuple[int, int, int]] = {}
         self.left = 0
-        self._fsync = durable._fsync
+        self._fsync = local._fsync
 
     @staticmethod
     def identity(path: Path) -> tuple[int, int, int]:
@@ -214,15 +216,15 @@ class Disk:
         for path in folder.rglob("*"):  # what is there after the reboot is on disk
             if path.is_file():
                 self.files[path] = self.safe[path] = self.identity(path)
-        durable._synced.clear()
+        local._synced.clear()
         return hurt
 
     def __enter__(self) -> Disk:
-        durable._fsync = self.fsync  # type: ignore[assignment]
+        local._fsync = self.fsync  # type: ignore[assignment]
         return self
 
     def __exit__(self, *_: object) -> None:
-        durable._fsync = self._fsync
+        local._fsync = self._fsync
 
 
 def losses(count: int, seed: int = 0) -> Counter[str]:

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw
 
-from ingest.encoders.pixels import pixel_vectors
+from ingest.encoders.baselines import pixel_vectors
 from store import EncoderStamp, Gallery, Row, Vectors
 
 LABELS = ("normal", "pneumonia")

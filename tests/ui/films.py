@@ -11,7 +11,7 @@ from PIL import Image
 
 from ingest import ImageRecord, Source, ingest
 from ingest.encoders import load_encoder
-from ingest.images import pixels_digest
+from ingest.images.pixels import pixels_digest
 from ingest.record import Pixels
 from store import Gallery
 from tests.ingest.test_encoders import save_processor, save_tokenizer, tiny_model

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-APP = Path(__file__).parents[2] / "ui" / "dashboard.py"
+APP = Path(__file__).parents[2] / "ui" / "dashboard" / "app.py"
 
 
 def opened(

@@ -19,8 +19,11 @@ from tests.ingest.fakes import FakeEncoder
 from tests.ingest.films import png
 from tests.ui import films, page
 from tests.ui.running import Cxr
-from ui.board import carry, inbox, link, lists, markup
-from ui.export import export
+from ui import tables
+from ui.dashboard.batches import inbox
+from ui.dashboard.components import html
+from ui.dashboard.search import download, link
+from ui.report.export import export
 
 TEXTS = [
     "left 2''",
@@ -52,7 +55,7 @@ def check(gallery: Gallery, ids: list[str], cxr: Cxr) -> None:
             assert id_ in gallery.ids(Where(label=(label,)))
     # What leaves reads back.
     hits = gallery.search_by_id(ids[0], len(ids))
-    lines = [*csv.reader(io.StringIO(carry.hits_csv(hits).decode(), newline=""))][1:]
+    lines = [*csv.reader(io.StringIO(download.hits_csv(hits).decode(), newline=""))][1:]
     assert [line[1].removeprefix("'") for line in lines] == [
         hit.row.id.removeprefix("'") for hit in hits
     ]
@@ -188,7 +191,7 @@ def test_on_the_dashboard(full: tuple[Gallery, Path], monkeypatch: pytest.Monkey
         assert not test.exception
         shown = "\n".join(one.value for one in test.get("html"))
         assert "<img src=x" not in shown
-        assert markup.escape(" ".join(id_.split()))[:20] in " ".join(shown.split())
+        assert html.escape(" ".join(id_.split()))[:20] in " ".join(shown.split())
     label = "' OR 1=1 --"
     test = page.opened(
         monkeypatch, Path(gallery.uri), encoder, {"id": "0/left 2''", "label": label}
@@ -199,7 +202,7 @@ def test_on_the_dashboard(full: tuple[Gallery, Path], monkeypatch: pytest.Monkey
 def test_lists_of_an_audit_read_back() -> None:
     one = SimpleNamespace(id="=1", labels=("a", "b"), split=None, dataset="@x", patient="it's")
     group = SimpleNamespace(kind="source", across=False, labels_differ=True, films=[one])
-    head, rows = lists.exact([group])
+    head, rows = tables.exact([group])
     assert json.loads(json.dumps(rows))[0][4:] == ["=1", "a; b", None, "@x", "it's"]
     assert len(head) == len(rows[0])
 

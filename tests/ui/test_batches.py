@@ -19,14 +19,14 @@ from hypothesis import strategies as st
 
 from ingest import ingest, open_source
 from ingest.encoders import load_encoder
-from ingest.journal import entries
+from ingest.job.journal import entries, file_name, state_folder, write_json, write_rejections
 from ingest.record import Rejection
-from ingest.state import file_name, state_folder, write_json, write_rejections
 from store import Gallery, UsageError
 from tests.ui import films
 from tests.ui.page import opened
 from tests.ui.waiting import ended, until
-from ui.board import batches, inbox, jobs
+from ui.dashboard.batches import entries as batches
+from ui.dashboard.batches import inbox, jobs
 
 NAMES = [
     "../../etc/passwd",

@@ -12,16 +12,16 @@ from streamlit.testing.v1 import AppTest
 
 import ui
 from ingest.encoders.understanding import Understanding
-from ingest.lexicon import save_lexicon
+from ingest.training.lexicon import save_lexicon
 from store import BadQuery, Labelled, UsageError
-from store.nearness import Nearness
-from store.prompts import score_prompts
+from store.evaluation.prompts import score_prompts
+from store.search.out_of_distribution import Nearness
 from tests.ui import films
 from tests.ui.running import Cxr
-from ui import caution
-from ui.commands.prompting import Prompt, read_prompts
+from ui import notices
+from ui.commands.evaluate import Prompt, read_prompts
 
-APP = str(Path(ui.__file__).parent / "dashboard.py")
+APP = str(Path(ui.__file__).parent / "dashboard" / "app.py")
 
 
 @pytest.fixture(scope="module")
@@ -96,9 +96,9 @@ def test_the_dashboard_says_both(made, monkeypatch, stranger):
 
 
 def test_an_encoder_without_a_lexicon_claims_nothing():
-    assert caution.of_text(Understanding(None)) is None
-    assert caution.of_text(Understanding(True)) is None
-    assert caution.of_image(Nearness(0.5, 10, None, None, None, 20)) is None
+    assert notices.of_text(Understanding(None)) is None
+    assert notices.of_text(Understanding(True)) is None
+    assert notices.of_image(Nearness(0.5, 10, None, None, None, 20)) is None
 
 
 # --- prompts ---

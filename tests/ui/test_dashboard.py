@@ -14,10 +14,9 @@ from PIL import Image
 from store import Gallery
 from tests.ui import films
 from tests.ui.page import APP, opened
-
-streamlit = pytest.importorskip("streamlit")
-
-from ui.board import answer, link, markup, tables  # noqa: E402
+from ui import tables
+from ui.dashboard.components import html as markup
+from ui.dashboard.search import answer, link
 
 NASTY = "<script>alert(1)</script> ![x](http://evil.example/x.png) ' OR 1=1 -- \x00 😀"
 
@@ -413,7 +412,7 @@ def test_a_new_batch_is_found_without_a_restart(app, made, tmp_path):
 
 
 def test_evaluation_page_shows_the_library_s_figures(app, made):
-    from ingest.encoders.pixels import pixel_vectors
+    from ingest.encoders.baselines import pixel_vectors
 
     test = app(page="evaluation")
     page = html(test)

@@ -12,7 +12,7 @@ import faiss
 import numpy as np
 import pytest
 
-from ingest.artefacts import import_artefacts, read_artefacts
+from ingest.artefacts.folder import import_artefacts, read_artefacts
 from store import (
     BadQuery,
     CxrError,
@@ -22,8 +22,8 @@ from store import (
     UsageError,
 )
 from tests.ui.drawn import STAMP, WordEncoder, films, gallery_of
-from ui.export import export, is_current
-from ui.paper import swap as swapping
+from ui.report import swap as swapping
+from ui.report.export import export, is_current
 
 DATA = ("embeddings.npy", "labels.npy", "ids.txt", "faiss_index.bin", "meta.json")
 REPORT = "task3 retrieval system.md"

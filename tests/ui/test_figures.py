@@ -16,7 +16,7 @@ from PIL import Image
 
 from store import Evaluation, Hit, Row
 from tests.ui.drawn import chest, png
-from ui.figures import (
+from ui.report.figures import (
     MARKS,
     Case,
     Provenance,
@@ -117,7 +117,7 @@ def test_right_and_wrong_differ_by_glyph_frame_and_colour() -> None:
 def test_glyphs_exist_in_the_font() -> None:
     from matplotlib.font_manager import findfont, get_font
 
-    from ui.paper.lettering import font
+    from ui.report.sheet import font
 
     path = findfont(font(10), fallback_to_default=False)
     assert "DejaVuSans" in str(path)
@@ -210,7 +210,7 @@ def test_threads_draw_the_same_pictures() -> None:
 
 
 def test_no_global_figures() -> None:
-    program = "import sys, ui.figures; sys.exit('matplotlib.pyplot' in sys.modules)"
+    program = "import sys, ui.report.figures; sys.exit('matplotlib.pyplot' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program]).returncode == 0
 
 

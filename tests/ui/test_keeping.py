@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from store import Gallery, heal
-from store import table as tables
+from store import Gallery
+from store.table import lance as tables
+from store.table import local
 from tests.store.rows import STAMP, make_rows, random_vectors
 from tests.store.test_table import damage_first_vector
 from tests.ui.running import Cxr
@@ -79,7 +80,7 @@ def test_check_names_a_vector_that_went_bad(cxr, gallery: Gallery) -> None:
 def test_a_damaged_head_is_one_line_on_stderr(gallery: Gallery) -> None:
     import subprocess
 
-    heal.manifests(tables.folder(gallery.uri))[0][1].write_bytes(b"")
+    local.manifests(tables.folder(gallery.uri))[0][1].write_bytes(b"")
     done = subprocess.run(
         [sys.executable, "-m", "ui.cli", "stats", "--json", "--store", gallery.uri],
         capture_output=True,

@@ -14,14 +14,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from store import Gallery, parse_where
-from store.ranges import Range
+from store.table.column_stats import Range
 from tests.ui import films
 from tests.ui.page import opened
 
 pytest.importorskip("streamlit")
 
-from ui.board import answer, asked, carry, history, link, ranges, recipe, resources
-from ui.board.asked import Search
+from ui.dashboard import shared
+from ui.dashboard.search import answer, download, link, ranges, session, state
+from ui.dashboard.search.state import Search
 
 ASK = "drawn/train/3"
 NASTY = "<b>x</b> **y** ' OR 1=1 " + "long " * 30
@@ -62,7 +63,7 @@ def gallery(made):
 
 @pytest.fixture(scope="module")
 def known(gallery):
-    return resources.known(gallery)
+    return shared.known(gallery)
 
 
 @pytest.fixture
@@ -334,10 +335,10 @@ def test_the_usual_form_of_a_range_is_in_the_address(app):
 
 
 def test_the_map_marks_the_hits_of_such_a_link(app, gallery, monkeypatch):
-    from ui.board import mapping
+    from ui.dashboard import map_points
 
     marked = []
-    monkeypatch.setattr(mapping, "marks", lambda of, search, found: marked.append(found) or [])
+    monkeypatch.setattr(map_points, "marks", lambda of, search, found: marked.append(found) or [])
     test = app(page="map")
     for name, value in {"id": ASK, "own.ward": "ICU", "age": "..60"}.items():
         test.query_params[name] = value
@@ -349,7 +350,7 @@ def test_the_map_marks_the_hits_of_such_a_link(app, gallery, monkeypatch):
 def test_history_says_which_column(gallery):
     search = Search(id=ASK).choose("own.urgent", ["true"]).choose("age", ["40..60"])
     search = search.choose("label", ["normal"])
-    assert history.title(search) == f"{ASK} · normal · age 40 to 60 · urgent true"
+    assert session.title(search) == f"{ASK} · normal · age 40 to 60 · urgent true"
 
 
 # -- taken away -------------------------------------------------------------------------------
@@ -371,18 +372,18 @@ def test_command_line_and_python_give_the_page_s_hits(filters, gallery, capsys, 
     found = answer.answer(gallery, search, None, len(gallery.ids(search.where)))
     expected = [(hit.rank, hit.row.id, f"{hit.score:.6f}") for hit in found.hits]
     capsys.readouterr()
-    monkeypatch.setattr("sys.argv", shlex.split(recipe.command(search, gallery.uri) + " --json"))
+    monkeypatch.setattr("sys.argv", shlex.split(download.command(search, gallery.uri) + " --json"))
     with contextlib.suppress(SystemExit):
         cli.main()
     document = json.loads(capsys.readouterr().out)
     assert [(h["rank"], h["id"], f"{h['score']:.6f}") for h in document["hits"]] == expected
-    assert carry.document(search, found.hits, gallery.describe())["query"] == document["query"]
+    assert download.document(search, found.hits, gallery.describe())["query"] == document["query"]
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):
-        exec(compile(recipe.python(search, gallery.uri, "tiny-clip"), "recipe", "exec"), {})
+        exec(compile(download.python(search, gallery.uri, "tiny-clip"), "recipe", "exec"), {})
     lines = [line.split("\t") for line in printed.getvalue().splitlines()]
     assert [(int(rank), id_, score) for rank, score, id_ in lines] == expected
-    assert carry.contact_sheet(gallery, search, found).startswith(b"%PDF-")
+    assert download.contact_sheet(gallery, search, found).startswith(b"%PDF-")
 
 
 # -- the parts that need no page ----------------------------------------------------------------
@@ -406,8 +407,8 @@ FILTERS = st.fixed_dictionaries(
 @given(filters=FILTERS)
 def test_a_film_passes_as_the_store_decides(gallery, filters):
     rows = gallery.rows(gallery.ids())
-    passing = [id_ for id_ in gallery.ids() if asked.passes(rows[id_], filters)]
-    assert passing == gallery.ids(asked.where(filters))
+    passing = [id_ for id_ in gallery.ids() if state.passes(rows[id_], filters)]
+    assert passing == gallery.ids(state.where(filters))
 
 
 finite = st.floats(allow_nan=False, allow_infinity=False)

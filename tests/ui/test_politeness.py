@@ -15,7 +15,7 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "getpriority"), reason="no prior
 
 CHILD = """
 import os, subprocess, sys, threading
-from ui.commands.politeness import give_way
+from ui.process import give_way
 give_way(int(sys.argv[1])); give_way(int(sys.argv[1]))
 found = [os.getpriority(os.PRIO_PROCESS, 0)]
 thread = threading.Thread(target=lambda: found.append(os.getpriority(os.PRIO_PROCESS, 0)))
@@ -51,7 +51,7 @@ def test_a_session_of_its_own_gives_way_as_a_whole() -> None:
 
 def test_ingestion_gives_way_unless_told_otherwise(monkeypatch, tmp_path) -> None:
     asked: list[int] = []
-    monkeypatch.setattr("ui.commands.ingesting.give_way", asked.append)
+    monkeypatch.setattr("ui.commands.ingest.give_way", asked.append)
     arguments = ["ingest", "folder", tmp_path / "nowhere", "--store", tmp_path / "store"]
     for more in ([], ["--nice", "0"], ["--nice", "19"], ["--nice", "20"]):
         assert invoked(*arguments, *more)[0] != 0

@@ -12,9 +12,9 @@ import pytest
 from ingest.sources.synthetic import DATASET, SYNTHETIC_NOTICE
 from store import Evaluation, Gallery, Where
 from tests.ui.drawn import LABELS, WordEncoder, films, gallery_of
-from ui.export import export
-from ui.paper.findings import duplicates, findings, neighbours, setting_of
-from ui.paper.markdown import code, plain, short_path
+from ui.report.export import export
+from ui.report.findings import duplicates, findings, neighbours, setting_of
+from ui.report.text import code, plain, short_path
 
 NAME = "task3 retrieval system.md"
 

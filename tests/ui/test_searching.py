@@ -14,15 +14,16 @@ from dataclasses import replace
 import pytest
 
 from store import BadImage, Gallery, Hit, Row
-from store.feedback import Weights, refined_search
+from store.gallery import refined_search
+from store.search.relevance_feedback import Weights
 from tests.ui import films
 from tests.ui.page import APP, opened
 
 pytest.importorskip("streamlit")
 from streamlit.testing.v1 import AppTest
 
-from ui.board import answer, asked, carry, history, link, recipe, uploads
-from ui.board.asked import Search
+from ui.dashboard.search import answer, download, link, session, state, uploads
+from ui.dashboard.search.state import Search
 
 ASK, LIKE, UNLIKE = "drawn/test/103", "drawn/train/5", "drawn/train/8"
 KNOWN = {"label": ["normal", "pneumonia"], "split": ["train", "test"], "dataset": ["drawn"]}
@@ -198,9 +199,9 @@ def test_history_of_the_visit_restores_uploads_too(app):
 
 def test_history_keeps_one_entry_a_search():
     plain = Search(id="a")
-    assert history._identity(plain) == history._identity(replace(plain, page=3, pair="b"))
-    assert history._identity(plain) != history._identity(plain.mark("b", "+"))
-    assert history._identity(plain) != history._identity(plain.choose("split", ["test"]))
+    assert session._identity(plain) == session._identity(replace(plain, page=3, pair="b"))
+    assert session._identity(plain) != session._identity(plain.mark("b", "+"))
+    assert session._identity(plain) != session._identity(plain.choose("split", ["test"]))
 
 
 def test_seen_in_training_is_said_of_training_films_only(app):
@@ -357,22 +358,24 @@ def test_command_line_and_python_give_the_page_s_hits(name, made, gallery, cxr, 
     assert hits
     expected = [(hit.rank, hit.row.id, f"{hit.score:.6f}") for hit in hits]
 
-    command = recipe.command(search, gallery.uri, str(made[1]))
-    script = recipe.python(search, gallery.uri, str(made[1]))
-    assert (recipe.PLACEHOLDER in command) == (recipe.PLACEHOLDER in script) == (name == "upload")
+    command = download.command(search, gallery.uri, str(made[1]))
+    script = download.python(search, gallery.uri, str(made[1]))
+    assert (
+        (download.PLACEHOLDER in command) == (download.PLACEHOLDER in script) == (name == "upload")
+    )
     quoted = shlex.quote(str(path))
-    document = json.loads(cxr(command.replace(recipe.PLACEHOLDER, quoted) + " --json"))
+    document = json.loads(cxr(command.replace(download.PLACEHOLDER, quoted) + " --json"))
     found = [(hit["rank"], hit["id"], f"{hit['score']:.6f}") for hit in document["hits"]]
     assert found == expected
 
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):
-        exec(compile(script.replace(recipe.PLACEHOLDER, str(path)), name, "exec"), {})
+        exec(compile(script.replace(download.PLACEHOLDER, str(path)), name, "exec"), {})
     lines = [line.split("\t") for line in printed.getvalue().splitlines()]
     assert [(int(rank), id_, score) for rank, score, id_ in lines] == expected
 
     if name != "upload":  # the page's own query.json is what the command prints
-        ours = carry.document(search, hits, gallery.describe())
+        ours = download.document(search, hits, gallery.describe())
         theirs = {key: document["query"][key] for key in ours["query"]}
         assert ours["query"] == theirs
         assert ours["hits"] == document["hits"]
@@ -380,7 +383,7 @@ def test_command_line_and_python_give_the_page_s_hits(name, made, gallery, cxr, 
 
 def test_csv_is_no_spreadsheet_formula_and_reads_back():
     evil = Row('=HYPERLINK("x")', b"", labels=("+a", "b"), split="@x", source="-1+2")
-    rows = list(csv.reader(io.StringIO(carry.hits_csv([Hit(1, 0.25, evil)]).decode())))
+    rows = list(csv.reader(io.StringIO(download.hits_csv([Hit(1, 0.25, evil)]).decode())))
     assert rows[0][:3] == ["rank", "id", "cosine"]
     assert rows[1][:6] == ["1", '\'=HYPERLINK("x")', "0.250000", "'+a; b", "'@x", ""]
 
@@ -388,7 +391,7 @@ def test_csv_is_no_spreadsheet_formula_and_reads_back():
 def test_zip_holds_query_table_and_thumbnails(gallery):
     search = Search(id=ASK, k=3, like=(LIKE,))
     found = answer.answer(gallery, search, None, 60)
-    with zipfile.ZipFile(io.BytesIO(carry.archive(search, found, gallery.describe()))) as whole:
+    with zipfile.ZipFile(io.BytesIO(download.archive(search, found, gallery.describe()))) as whole:
         assert whole.testzip() is None
         pictures = [f"thumbnails/000{rank}.png" for rank in (1, 2, 3)]
         assert whole.namelist() == ["query.json", "hits.csv", *pictures, "query.png"]
@@ -403,17 +406,17 @@ def test_zip_holds_query_table_and_thumbnails(gallery):
 def test_contact_sheet_is_a_pdf_the_same_every_time(gallery):
     search = Search(id=ASK, k=12)
     found = answer.answer(gallery, search, None, 60)
-    sheet = carry.contact_sheet(gallery, search, found)
+    sheet = download.contact_sheet(gallery, search, found)
     assert sheet.startswith(b"%PDF-")
     assert b"/FontFile2" in sheet
-    assert sheet == carry.contact_sheet(gallery, search, found)
+    assert sheet == download.contact_sheet(gallery, search, found)
 
 
 def test_links_carry_everything_but_uploads():
     search = Search(text="x & y", k=5, page=4, like=("a b", "c"), unlike=("d&e",), pair="f/g")
     search = replace(search, weights=Weights(1, 2, 3), filters={"split": ("test",)})
     assert link.from_link(link.to_link(search), KNOWN) == (search, [])
-    upload = asked.Upload("n", b"", (b"", b""), 1, 1, None, "f")
+    upload = state.Upload("n", b"", (b"", b""), 1, 1, None, "f")
     assert link.to_link(replace(search, text=None, upload=upload)) == {
         "split": ["test"],
         "k": ["5"],

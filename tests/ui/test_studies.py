@@ -13,21 +13,21 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from streamlit.testing.v1 import AppTest
 from typer.testing import CliRunner
 
-from store import Gallery, maps
+from ingest.sources.tables.csv_table import csv_bytes
+from store import Gallery
+from store.analysis import maps
 from tests.ui import films
+from ui import tables
+from ui.cli import app as cli
+from ui.dashboard import background, studies
+from ui.dashboard.components import scatter
+from ui.dashboard.components.colouring import MISSING, colouring
+from ui.report import published_results
 
-streamlit = pytest.importorskip("streamlit")
-from streamlit.testing.v1 import AppTest  # noqa: E402
-
-from ingest.csvtable import csv_bytes  # noqa: E402
-from ui import peers  # noqa: E402
-from ui.board import lists, scatter, studies, working  # noqa: E402
-from ui.board.colouring import MISSING, colouring  # noqa: E402
-from ui.cli import app as cli  # noqa: E402
-
-APP = Path(__file__).parents[2] / "ui" / "dashboard.py"
+APP = Path(__file__).parents[2] / "ui" / "dashboard" / "app.py"
 
 
 @pytest.fixture
@@ -125,13 +125,13 @@ def test_another_store_that_is_not_there_is_a_sentence(page, tmp_path):
 
 
 def test_what_a_large_gallery_leaves_out_is_said_and_nothing_starts_unasked(page, monkeypatch):
-    monkeypatch.setattr(working, "_jobs", type(working._jobs)())  # what other tests measured
+    monkeypatch.setattr(background, "_jobs", type(background._jobs)())  # what other tests measured
     monkeypatch.setattr(studies, "_WHOLE", 10)
     shown = text(page("evaluation"))
     assert "Neither mAP nor the raw-pixel floor" in shown
     assert "raw pixels" not in shown
     monkeypatch.setattr(studies, "_AT_ONCE", 1)
-    monkeypatch.setattr(working, "_jobs", type(working._jobs)())
+    monkeypatch.setattr(background, "_jobs", type(background._jobs)())
     test = page("evaluation")
     assert "20 queries against 40 films take minutes" in text(test)
     assert "P@10" not in text(test)
@@ -152,12 +152,12 @@ def test_an_index_is_evaluated_by_searching_and_says_what_that_leaves_out(page, 
 
 
 def test_peers_are_shown_beside_the_official_films_only():
-    official = peers.beside("leave-one-out", {"pneumoniamnist"}, "test", 624)
+    official = published_results.beside("leave-one-out", {"pneumoniamnist"}, "test", 624)
     assert official and all(peer.source for peer in official)
-    assert peers.beside("leave-one-out", {"drawn"}, "test", 624) == []
-    assert peers.beside("leave-one-out", {"pneumoniamnist", "nih"}, "test", 624) == []
-    assert peers.beside("leave-one-out", {"pneumoniamnist"}, "val", 624) == []
-    assert peers.beside("split", {"pneumoniamnist"}, "test", 623) == []
+    assert published_results.beside("leave-one-out", {"drawn"}, "test", 624) == []
+    assert published_results.beside("leave-one-out", {"pneumoniamnist", "nih"}, "test", 624) == []
+    assert published_results.beside("leave-one-out", {"pneumoniamnist"}, "val", 624) == []
+    assert published_results.beside("split", {"pneumoniamnist"}, "test", 623) == []
 
 
 # -- what is below the pages --------------------------------------------------------------------
@@ -220,9 +220,9 @@ def test_a_line_that_is_none_surrounds_nothing(sent):
 
 def test_a_computation_is_done_once_and_a_failed_one_again(monkeypatch):
     done = []
-    assert working.result("test-once", "t", lambda told: done.append(1) or 7) == 7
-    assert working.result("test-once", "t", lambda told: done.append(1) or 8) == 7
-    assert working.known("test-once") and done == [1]
+    assert background.result("test-once", "t", lambda told: done.append(1) or 7) == 7
+    assert background.result("test-once", "t", lambda told: done.append(1) or 8) == 7
+    assert background.known("test-once") and done == [1]
 
     def fails(told):
         time.sleep(0.05)
@@ -230,8 +230,8 @@ def test_a_computation_is_done_once_and_a_failed_one_again(monkeypatch):
 
     for _ in range(2):
         with pytest.raises(ValueError, match="no"):
-            working.result("test-fails", "t", fails)
-    assert working.result("test-fails", "t", lambda told: 1) == 1
+            background.result("test-fails", "t", fails)
+    assert background.result("test-fails", "t", lambda told: 1) == 1
 
 
 # -- commands ---------------------------------------------------------------------------------
@@ -282,7 +282,7 @@ def test_cxr_map_keeps_a_map_and_cxr_compare_pairs_queries(made, tmp_path):
 
 
 def test_cells_that_a_spreadsheet_would_run_are_text():
-    head, rows = lists.metadata(
+    head, rows = tables.metadata(
         type(
             "G",
             (),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from ui.board import jobs
+from ui.dashboard.batches import jobs
 
 
 def until(what: Callable[[], object], seconds: float = 60) -> None:

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ui import printing
+from ui.commands import output
 from ui.commands.options import Json, Store
 
 
@@ -39,9 +39,9 @@ def batches(
         raise UsageError("--yes goes with --undo BATCH")
     found, others = known(gallery)
     if json:
-        printing.as_json({"uri": gallery.uri, "batches": found, "other_rows": others})
+        output.as_json({"uri": gallery.uri, "batches": found, "other_rows": others})
         return
-    printing.table(
+    output.table(
         ["batch", "from", "state", "rows now", "inserted", "updated", "refused"],
         [
             [
@@ -64,7 +64,7 @@ def batches(
 
 def known(gallery: Any) -> tuple[list[dict[str, Any]], int]:
     """The journal's entries with the rows that each has now, and the rows of no entry."""
-    from ingest.journal import entries
+    from ingest import entries
 
     found = [
         {**one, "rows": gallery.delete(batch=one["batch"], dry_run=True)}
@@ -76,7 +76,7 @@ def known(gallery: Any) -> tuple[list[dict[str, Any]], int]:
 def _undo(gallery: Any, batch: str, yes: bool, json: bool) -> None:
     from dataclasses import asdict
 
-    from ingest.journal import entries, mark_undone
+    from ingest import entries, mark_undone
     from store import UsageError
 
     found = gallery.undo(batch, dry_run=True)
@@ -87,7 +87,7 @@ def _undo(gallery: Any, batch: str, yes: bool, json: bool) -> None:
         found = gallery.undo(batch)
         mark_undone(gallery.uri, batch, found)
     if json:
-        printing.as_json({"batch": batch, "done": yes, **asdict(found)})
+        output.as_json({"batch": batch, "done": yes, **asdict(found)})
         return
     typer.echo(
         f"{batch}: {found.removed:,} rows {'removed' if yes else 'would be removed'}, "
@@ -101,4 +101,4 @@ def _undo(gallery: Any, batch: str, yes: bool, json: bool) -> None:
 def _named(ids: list[str], what: str) -> None:
     if ids:
         more = f" and {len(ids) - 20:,} more" if len(ids) > 20 else ""
-        printing.warn(f"{len(ids):,} rows {what}: {', '.join(ids[:20])}{more}")
+        output.warn(f"{len(ids):,} rows {what}: {', '.join(ids[:20])}{more}")

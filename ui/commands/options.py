@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
-from ui.settings import default_store
+from ui.opening import default_store
 
 if TYPE_CHECKING:
     from ingest.encoders import Encoder
     from store import Gallery
+
 
 Store = Annotated[
     str,
@@ -67,8 +71,7 @@ def encoder_of(gallery: Gallery, name: str | None, device: str | None) -> Encode
         EncoderUnavailable: it is not on this machine.
     """
     from ingest.encoders import load_encoder
-    from store import EncoderMismatch, EncoderUnavailable
-    from store.stamps import mismatch
+    from store import EncoderMismatch, EncoderUnavailable, mismatch
 
     stamp = gallery.stamp
     if name is None and stamp.name.startswith("external:"):
@@ -89,3 +92,111 @@ def encoder_of(gallery: Gallery, name: str | None, device: str | None) -> Encode
     if encoder.stamp.fingerprint != stamp.fingerprint:
         raise mismatch(f"the gallery at {gallery.uri}", stamp, encoder.stamp)
     return encoder
+
+
+_CLUSTER = "A cluster (pip install 'cxr-retrieval[ray]'; see docs/deploy)"
+
+Ray = Annotated[
+    str | None,
+    typer.Option(
+        "--ray",
+        metavar="[ADDRESS]",
+        help="Do the work on Ray: 'auto', HOST:PORT of the head, or no address for a Ray of this "
+        "machine alone.",
+        rich_help_panel=_CLUSTER,
+    ),
+]
+ShardsRay = Annotated[
+    str | None,
+    typer.Option(
+        "--ray",
+        metavar="[ADDRESS]",
+        envvar="CXR_RAY",
+        help="Where the shards are: 'auto', HOST:PORT of the head, or no address for this machine.",
+        rich_help_panel=_CLUSTER,
+    ),
+]
+Shards = Annotated[
+    int | None,
+    typer.Option(
+        envvar="CXR_SHARDS",
+        min=1,
+        help="Keep the vectors in so many shards on Ray; the answers are the same.",
+        rich_help_panel=_CLUSTER,
+    ),
+]
+OnLost = Annotated[
+    str | None,
+    typer.Option(
+        envvar="CXR_ON_LOST",
+        metavar="wait|partial",
+        help="A lost shard: wait until it is rebuilt, or answer without it and say so.",
+        rich_help_panel=_CLUSTER,
+    ),
+]
+Workers = Annotated[
+    str | None,
+    typer.Option(
+        metavar="N or MIN-MAX",
+        help="Ray: workers that decode and encode. Default: 1 to as many as there is room for.",
+        rich_help_panel=_CLUSTER,
+    ),
+]
+Gpus = Annotated[
+    float,
+    typer.Option(
+        min=0, help="Ray: GPUs of each worker; a fraction shares one.", rich_help_panel=_CLUSTER
+    ),
+]
+
+
+class OnRay(TyperCommand):
+    """A command whose ``--ray`` may come without an address."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """As always, after ``--ray`` alone was made ``--ray local``."""
+        whole: list[str] = []
+        for place, arg in enumerate(args):
+            whole.append(arg)
+            following = args[place + 1] if place + 1 < len(args) else "-"
+            if arg == "--ray" and following.startswith("-"):
+                whole.append("local")
+        found: list[str] = super().parse_args(ctx, whole)
+        return found
+
+
+def stage_of(
+    ray: str | None,
+    workers: str | None,
+    gpus: float,
+    encoder: Encoder,
+    device: str | None,
+    stop: threading.Event,
+) -> Callable[..., Any] | None:
+    """Where the job opens and encodes images until it is to stop; None for this process.
+
+    Raises:
+        UsageError: options of a cluster without one; no numbers; Ray is not installed.
+    """
+    from store import UsageError
+
+    if ray is None:
+        if workers is not None or gpus:
+            raise UsageError("--workers and --gpus go with --ray")
+        return None
+    from ingest import EncoderCall, Pool, on_ray
+
+    pool = Pool(ray, _range(workers), gpus)
+    return on_ray(EncoderCall.of(encoder, device), pool, stop=stop)
+
+
+def _range(workers: str | None) -> tuple[int, int] | None:
+    from store import UsageError
+
+    if workers is None:
+        return None
+    fewest, dash, most = workers.partition("-")
+    try:
+        return int(fewest), int(most if dash else fewest)
+    except ValueError:
+        raise UsageError(f"--workers {workers!r}: expected N, or MIN-MAX such as 1-8") from None

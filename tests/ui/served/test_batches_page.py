@@ -10,7 +10,8 @@ from store import Gallery
 from tests.ui import browser, films
 from tests.ui.visitor import Visitor
 from tests.ui.waiting import ended
-from ui.board import access, inbox, jobs
+from ui.dashboard import sign_in
+from ui.dashboard.batches import inbox, jobs
 
 
 def test_no_page_through_a_proxy_or_without_the_option(writable, monkeypatch):
@@ -22,7 +23,7 @@ def test_no_page_through_a_proxy_or_without_the_option(writable, monkeypatch):
     assert "Batches" not in through.pages
     through.close()
     monkeypatch.delenv("CXR_ALLOW_INGEST", raising=False)
-    assert not access.may_write()
+    assert not sign_in.may_write()
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ from websockets.exceptions import InvalidStatus
 
 from tests.ui import browser
 from tests.ui.visitor import Visitor
-from ui import door
+from ui.dashboard import door
 
 resource = pytest.importorskip("resource")
 

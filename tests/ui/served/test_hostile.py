@@ -16,7 +16,7 @@ import pytest
 from tests.ingest.films import film as dicom_film
 from tests.ui import films
 from tests.ui.served.hostile import DIRECTIVES, HTML, MARKDOWN, STYLE
-from ui.board import batches, inbox, jobs
+from ui.dashboard.batches import entries, inbox, jobs
 
 pytestmark = pytest.mark.browser
 
@@ -110,7 +110,7 @@ def test_nothing_of_a_patient_leaves_the_header_of_a_dropped_film(writable, page
     while (job := of_batch(uri, "ward")).open and time.monotonic() < deadline:
         time.sleep(0.05)
     assert job.state == "finished", job
-    assert [line[1] for line in batches.refusals(uri, "ward")[0]] == ["truncated"]
+    assert [line[1] for line in entries.refusals(uri, "ward")[0]] == ["truncated"]
     page.goto(f"{served.url}/batches")
     page.get_by_text("Refused: 1 truncated").wait_for()
     inert(page)

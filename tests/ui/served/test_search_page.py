@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from store import Gallery
-from store.feedback import refined_search
+from store.gallery import refined_search
 from tests.ui import films
 
 pytestmark = pytest.mark.browser
@@ -209,7 +209,9 @@ def test_files_are_what_the_page_shows(page, made, tmp_path):
         assert whole.namelist()[:2] == ["query.json", "hits.csv"]
     assert found["Contact sheet (PDF)"].read_bytes().startswith(b"%PDF-")
     expect(page.get_by_text(f"cxr search --id {ASK} --where split=train -k 4")).to_be_visible()
-    expect(page.get_by_text("from store.feedback import refined_search")).to_be_visible()
+    expect(
+        page.get_by_text("from store.search.relevance_feedback import refined_search")
+    ).to_be_visible()
 
 
 def test_the_filter_that_empties_the_set_is_named(page, made):

@@ -20,7 +20,7 @@ from websockets.exceptions import InvalidStatus, WebSocketException
 
 from tests.ui import browser
 from tests.ui.visitor import Visitor
-from ui import lifeline
+from ui.dashboard import lifeline
 
 #: The first two on every run, the others where there is time.
 PAGES = [
@@ -82,10 +82,10 @@ def test_files_of_the_server_are_not_served(board):
     for path in (
         "/../../../../etc/passwd",
         "/%2e%2e/%2e%2e/etc/passwd",
-        "/app/static/dashboard.py",
+        "/app/static/app.py",
         "/component/x/../../../../etc/passwd",
-        "/media/../../dashboard.py",
-        "/ui/dashboard.py",
+        "/media/../../app.py",
+        "/ui/dashboard/app.py",
     ):
         found, data = request(board, "GET", path)
         assert b"root:" not in data
@@ -115,7 +115,8 @@ print(json.dumps({name: config.get_option(name) for name in names}))
         "browser.gatherUsageStats": False,
         "client.showErrorDetails": "none",
     }
-    command = [sys.executable, "-c", code, str(browser.ROOT / "ui" / "dashboard.py"), *wanted]
+    script = browser.ROOT / "ui" / "dashboard" / "app.py"
+    command = [sys.executable, "-c", code, str(script), *wanted]
     done = subprocess.run(
         command, capture_output=True, text=True, env=environment, cwd=browser.ROOT, check=True
     )
@@ -136,13 +137,13 @@ def test_a_page_that_breaks_shows_no_message_of_the_program(drawn, tmp_path):
 
 def test_an_error_of_the_app_is_in_the_log_and_on_the_page(tmp_path):
     """A page that breaks, served as the dashboard is: with its configuration, its stdout unread."""
-    shutil.copytree(browser.ROOT / "ui" / ".streamlit", tmp_path / ".streamlit")
+    shutil.copytree(browser.ROOT / "ui" / "dashboard" / ".streamlit", tmp_path / ".streamlit")
     page = tmp_path / "page.py"
     page.write_text("raise RuntimeError('planted')")
     port, log = browser.free_port(), tmp_path / "log"
     with log.open("w") as file:
         child = lifeline.start(
-            "ui.server",
+            "ui.dashboard.server",
             ["run", str(page), "--server.port", str(port)],
             env={
                 **os.environ,

@@ -9,7 +9,7 @@ import pytest
 from store import UsageError
 from tests.ui import browser
 from tests.ui.visitor import Visitor
-from ui import signin
+from ui.dashboard import sign_in as signin
 
 pytest.importorskip("authlib", reason="the extra sign-in is not installed")
 

@@ -1,0 +1,363 @@
+r"""Embeddings in plain files: what ``cxr export`` writes and ``cxr import`` reads, format 1.
+
+A folder with
+
+``embeddings.npy``
+    float32 (n, d), unit rows, C order. Row order is free; ``cxr export`` sorts by dataset, split,
+    index.
+``labels.npy``
+    int64 (n,): an index into ``label_names`` (without meta: the number itself is the name), -1 for
+    a row without a label. When any row has several labels: int64 (n, c) of 0 and 1, one column per
+    name.
+``faiss_index.bin`` (optional)
+    ``faiss.write_index`` of an ``IndexFlatIP`` with the same vectors in the same order.
+``ids.txt`` (optional)
+    UTF-8, one id a line, n lines, every line ended by ``\n``; unique, no empty ones. Without it
+    row i is called ``<folder name>/<i>``.
+``meta.json`` (optional)
+    An object. Known keys, all optional; others are kept and ignored::
+
+        {"format": 1,
+         "encoder": "cxr-clip-28", "fingerprint": "<hex>", "dimension": 128,   # all or none
+         "rows": 5856, "table_version": 13,
+         "label_names": ["normal", "pneumonia"],
+         "columns": {"dataset": [...], "split": [...], "patient": [...],       # n values each,
+                     "view": [...], "sex": [...], "age": [...],                # null = not known
+                     "uncertain": [["edema"], ...], "absent": [[], ...]},
+         "own_columns": {"ward": {"type": "int", "values": [3, null, ...]}},  # int, float, bool,
+                                                         # string, date ("2024-05-01")
+         "protocol": ..., "precision": ...}
+
+    A column that is null in every row is left out. Without a ``dataset`` and ``split`` column, ids
+    of the form ``dataset/split/index`` tell them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+from ingest.artefacts.files import (
+    EMBEDDINGS,
+    FORMAT,
+    IDS,
+    INDEX,
+    LABELS,
+    META,
+    check_index,
+    is_text,
+    read_embeddings,
+    read_ids,
+    read_labels,
+    read_meta,
+)
+from ingest.job.journal import note
+from ingest.sources.published.npz import SPLITS
+from store import (
+    BadArtefacts,
+    BadRows,
+    EncoderStamp,
+    Gallery,
+    Row,
+    UpsertReport,
+    UsageError,
+    Vectors,
+    kind_of,
+    name_of,
+)
+
+#: Row columns that ``meta.json["columns"]`` may carry: lists of n values.
+COLUMNS = ("dataset", "split", "patient", "view", "sex", "age")
+#: The same, of lists of names.
+FINDINGS = ("uncertain", "absent")
+#: Key of the user's own columns: name to ``{"type": ..., "values": [...]}``.
+OWN = "own_columns"
+
+
+def read_columns(path: Path, meta: dict[str, Any], ids: Sequence[str]) -> dict[str, list[Any]]:
+    """Per-row columns: what meta tells, else what ids of the usual form tell.
+
+    Returns:
+        By name of a row's attribute, n values each.
+    """
+    told = meta.get("columns") or {}
+    if not isinstance(told, dict):
+        raise BadArtefacts(f"{path}: columns must be an object of lists")
+    columns: dict[str, list[Any]] = {}
+    for name in COLUMNS:
+        right, what = (_is_number, "numbers") if name == "age" else (is_text, "strings")
+        values = _column(path, f"columns.{name}", told.get(name), len(ids), right, what)
+        if values is not None:
+            columns[name] = (
+                [None if v is None else float(v) for v in values] if name == "age" else values
+            )
+    for name in FINDINGS:
+        what = "lists of strings"
+        values = _column(path, f"columns.{name}", told.get(name), len(ids), _is_names, what)
+        if values is not None:
+            columns[name] = [tuple(names or ()) for names in values]
+    parts = [id_.split("/") for id_ in ids]
+    usual = [len(p) == 3 and p[1] in SPLITS and p[2].isdecimal() for p in parts]
+    for position, name in enumerate(("dataset", "split")):
+        if name not in columns and any(usual):
+            columns[name] = [
+                p[position] if told_by_id else None
+                for p, told_by_id in zip(parts, usual, strict=True)
+            ]
+    own = _own(path, meta, len(ids))
+    if own:
+        columns["extra"] = [
+            {name: values[row] for name, values in own.items() if values[row] is not None}
+            for row in range(len(ids))
+        ]
+    return columns
+
+
+def _column(
+    path: Path, name: str, values: Any, rows: int, right: Callable[[Any], bool], what: str
+) -> list[Any] | None:
+    if values is None:
+        return None
+    if not isinstance(values, list) or not all(v is None or right(v) for v in values):
+        raise BadArtefacts(f"{path}: {name} must be a list of {what} or null")
+    if len(values) != rows:
+        raise BadArtefacts(f"{path}: {name} has {len(values)} values for {rows} vectors")
+    return values
+
+
+def _own(path: Path, meta: dict[str, Any], rows: int) -> dict[str, list[Any]]:
+    """The user's own columns by name, with values of their type."""
+    told = meta.get(OWN) or {}
+    if not isinstance(told, dict):
+        raise BadArtefacts(f"{path}: {OWN} must be an object")
+    found = {}
+    for name, one in told.items():
+        kind, values = (one.get("type"), one.get("values")) if isinstance(one, dict) else (None, ())
+        try:
+            wrong = name_of(name) != name
+        except BadRows:
+            wrong = True
+        if wrong or kind not in _READ:
+            raise BadArtefacts(
+                f"{path}: {OWN}.{name} must be an object with a type ({', '.join(_READ)}) and "
+                "values, under a name in small letters that no column of ours has"
+            )
+        read = _READ[kind]
+
+        def right(value: Any, kind: str = kind, read: Callable[[Any], Any] = read) -> bool:
+            try:
+                return kind_of(read(value)) == kind and (kind != "string" or is_text(value))
+            except (TypeError, ValueError):
+                return False
+
+        cells = _column(path, f"{OWN}.{name}", values, rows, right, f"values of type {kind}")
+        found[name] = [None if cell is None else read(cell) for cell in cells or [None] * rows]
+    return found
+
+
+def _float(value: Any) -> Any:
+    return float(value) if _is_plain_number(value) else None
+
+
+#: Type of a column to what reads its JSON; kind_of judges what came out.
+_READ: dict[str, Callable[[Any], Any]] = {
+    "int": lambda value: value,
+    "float": _float,
+    "bool": lambda value: value,
+    "string": lambda value: value,
+    "date": date.fromisoformat,
+}
+
+
+def _is_names(value: object) -> bool:
+    return isinstance(value, list) and all(map(is_text, value))
+
+
+def _is_plain_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _is_number(value: Any) -> bool:
+    return _is_plain_number(value) and abs(value) < 1e6
+
+
+__all__ = [
+    "COLUMNS",
+    "EMBEDDINGS",
+    "FINDINGS",
+    "FORMAT",
+    "IDS",
+    "INDEX",
+    "LABELS",
+    "META",
+    "OWN",
+    "Artefacts",
+    "import_artefacts",
+    "read_artefacts",
+    "store_artefacts",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Artefacts:
+    """The contents of a folder, checked against each other.
+
+    Attributes:
+        folder: where they were read.
+        embeddings: float32 (n, d), unit rows.
+        ids: n unique ids.
+        labels: n tuples of label names.
+        columns: per attribute of a row that is known, n values; ``extra`` for the user's own.
+        stamp: the encoder. Without one in meta.json it is ``external:<folder name>`` with the
+            fingerprint ``external:<sha256 of the vectors>``: vectors of unknown origin are
+            comparable with themselves alone, and the same vectors are the same encoder.
+        meta: meta.json as it is; empty without one.
+        notes: what a person should know, one sentence each: conversions, what was missing.
+        tells_labels: whether there are labels at all; without, stored ones stay.
+    """
+
+    folder: Path
+    embeddings: Vectors
+    ids: list[str]
+    labels: list[tuple[str, ...]]
+    columns: dict[str, list[Any]]
+    stamp: EncoderStamp
+    meta: dict[str, Any]
+    notes: tuple[str, ...]
+    tells_labels: bool = True
+
+
+def read_artefacts(folder: str | Path, *, normalise: bool = False) -> Artefacts:
+    """Read and check a folder of artefacts.
+
+    Args:
+        folder: as described above.
+        normalise: scale rows to unit length instead of refusing others.
+
+    Raises:
+        BadArtefacts: a file is missing or damaged, or two disagree; the message has both sides.
+    """
+    place = Path(folder)
+    if not place.is_dir():
+        raise BadArtefacts(f"{place} is not a folder; pass the folder that holds {EMBEDDINGS}")
+    notes: list[str] = []
+    meta = read_meta(place)
+    raw, embeddings = read_embeddings(place / EMBEDDINGS, normalise, notes)
+    rows, dimension = embeddings.shape
+    for key, found in (("rows", rows), ("dimension", dimension)):
+        if meta.get(key, found) != found:
+            raise BadArtefacts(
+                f"{place / META} says {key} {meta[key]}, but {EMBEDDINGS} has shape "
+                f"({rows}, {dimension}); export both again"
+            )
+    labels = read_labels(place / LABELS, rows, meta)
+    ids = read_ids(place, rows)
+    check_index(place / INDEX, raw, embeddings, notes)
+    return Artefacts(
+        folder=place,
+        embeddings=embeddings,
+        ids=ids,
+        labels=labels,
+        columns=read_columns(place / META, meta, ids),
+        stamp=_stamp(place, meta, embeddings, notes),
+        meta=meta,
+        notes=tuple(notes),
+    )
+
+
+def import_artefacts(
+    folder: str | Path, uri: str | Path, *, normalise: bool = False, batch: str | None = None
+) -> tuple[Gallery, UpsertReport]:
+    """Read a folder of artefacts into a gallery, which is made if need be.
+
+    Raises:
+        BadArtefacts: see read_artefacts. EncoderMismatch, UsageError: see store_artefacts.
+    """
+    return store_artefacts(read_artefacts(folder, normalise=normalise), uri, batch=batch)
+
+
+def store_artefacts(
+    artefacts: Artefacts, uri: str | Path, *, batch: str | None = None
+) -> tuple[Gallery, UpsertReport]:
+    """Write artefacts into a gallery in one commit; doing it again changes nothing.
+
+    Rows have no picture, and as sha256 the digest of their vector's bytes.
+
+    Args:
+        artefacts: what read_artefacts returned.
+        uri: a new gallery, or one made by the same encoder.
+        batch: name of this ingestion in the rows; time and folder when ``None``.
+
+    Raises:
+        EncoderMismatch: the gallery was made by another encoder.
+        UsageError: the gallery holds some of the ids with their pictures, which would be lost.
+    """
+    now = datetime.now(UTC)
+    name = batch or f"{now:%Y-%m-%dT%H:%M:%SZ}-{artefacts.folder.resolve().name}"
+    gallery = Gallery.create(uri, artefacts.stamp)
+    with_pictures = sorted(row.id for row in gallery.rows(artefacts.ids).values() if row.width)
+    if with_pictures:
+        raise UsageError(
+            f"{uri} already holds {len(with_pictures)} of these ids with their pictures, first "
+            f"{with_pictures[0]!r}; importing would lose those, so pass another --store"
+        )
+    report = gallery.upsert(_rows(artefacts, name, now))
+    note(gallery.uri, name, artefacts.folder.resolve(), now, report)
+    return gallery, report
+
+
+def _rows(artefacts: Artefacts, batch: str, now: datetime) -> list[Row]:
+    folder = artefacts.folder.resolve().name
+    inside = folder if artefacts.folder.is_file() else f"{folder}/{EMBEDDINGS}"
+    told = {"source", *artefacts.columns}
+    if artefacts.tells_labels or told.intersection(FINDINGS):
+        told |= {"labels", *FINDINGS}
+    # A blank in a column that is there is told, too.
+    own = dict.fromkeys(name for cells in artefacts.columns.get("extra", ()) for name in cells)
+    columns = {name: values for name, values in artefacts.columns.items() if name != "extra"}
+    extras = artefacts.columns.get("extra", [{}] * len(artefacts.ids))
+    return [
+        Row(
+            id=id_,
+            sha256=hashlib.sha256(_little(vector)).digest(),
+            embedding=vector,
+            labels=artefacts.labels[number],
+            **{column: values[number] for column, values in columns.items()},
+            extra={**own, **extras[number]},
+            source=f"{inside}#{number}",
+            batch=batch,
+            ingested_at=now,
+            told=frozenset(told),
+        )
+        for number, (id_, vector) in enumerate(
+            zip(artefacts.ids, artefacts.embeddings, strict=True)
+        )
+    ]
+
+
+def _little(vectors: Vectors) -> bytes:
+    return vectors.astype("<f4", copy=False).tobytes()
+
+
+def _stamp(
+    folder: Path, meta: dict[str, Any], embeddings: Vectors, notes: list[str]
+) -> EncoderStamp:
+    name, fingerprint, dimension = meta.get("encoder"), meta.get("fingerprint"), embeddings.shape[1]
+    if name and fingerprint and is_text(name) and is_text(fingerprint):
+        return EncoderStamp(str(name), str(fingerprint), dimension)
+    missing = f"no encoder with a fingerprint in {META}" if meta else f"no {META}"
+    return external_stamp(folder.resolve().name, embeddings, notes, missing)
+
+
+def external_stamp(name: str, embeddings: Vectors, notes: list[str], missing: str) -> EncoderStamp:
+    """The stamp of vectors whose encoder is unknown: the same vectors are the same encoder."""
+    notes.append(
+        f"{missing}: the vectors' encoder is unknown, so they can be searched by id and evaluated, "
+        "but not compared with an image or a text"
+    )
+    digest = hashlib.sha256(f"{embeddings.shape}".encode() + _little(embeddings)).hexdigest()
+    return EncoderStamp(f"external:{name}", f"external:{digest}", embeddings.shape[1])

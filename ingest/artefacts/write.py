@@ -1,0 +1,175 @@
+"""The data files of an export, as bytes: rows in order, labels as numbers, vectors, index."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import re
+from collections.abc import Mapping, Sequence
+from datetime import date
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ingest.artefacts import folder
+from store import BadQuery, CxrError
+
+if TYPE_CHECKING:
+    from store import Gallery, Row, Vectors
+
+_SPLITS = ("train", "val", "test")
+_ATTEMPTS = 3
+
+
+def rows_in_order(gallery: Gallery) -> dict[str, Row]:
+    """Bring a gallery up to date and read its rows: data set, split, index (test/2, test/10).
+
+    Returns:
+        Rows without vectors by id, all of the version that the gallery answers from.
+
+    Raises:
+        BadQuery: the gallery is empty.
+        CxrError: others write to it without a pause.
+    """
+    gallery.refresh()
+    for _ in range(_ATTEMPTS):
+        ids = gallery.ids()
+        if not ids:
+            raise BadQuery(f"the gallery at {gallery.uri} is empty; there is nothing to export")
+        rows = gallery.rows(ids)
+        if not gallery.refresh():  # otherwise rows may be newer than the vectors
+            return {row.id: row for row in sorted(rows.values(), key=_place)}
+    raise CxrError(
+        f"the gallery at {gallery.uri} changed {_ATTEMPTS} times while it was read; "
+        "export again when the ingestion is done"
+    )
+
+
+def _place(row: Row) -> tuple[Any, ...]:
+    split = row.split or ""
+    rank = _SPLITS.index(split) if split in _SPLITS else len(_SPLITS)
+    return row.dataset is None, row.dataset or "", rank, not split, split, _natural(row.id)
+
+
+def _natural(text: str) -> list[tuple[int, str]]:
+    """Sort key by which 2 comes before 10; compares digits as text, so of any length."""
+    parts = re.split(r"(\d+)", text)
+    keys = [(0, part) for part in parts]
+    for place in range(1, len(parts), 2):
+        digits = parts[place].lstrip("0")
+        keys[place] = (len(digits), digits)
+    return [*keys, (0, text)]
+
+
+def label_names(rows: Mapping[str, Row]) -> tuple[str, ...]:
+    """Label names in the order of their numbers.
+
+    A single MedMNIST set, or the synthetic cohort, numbers them itself; others by sorted name.
+    """
+    present = {name for row in rows.values() for name in row.labels}
+    datasets = {row.dataset for row in rows.values()}
+    if len(datasets) == 1:
+        official = _official(next(iter(datasets)))
+        if present <= set(official):
+            return official
+    return tuple(sorted(present, key=_natural))
+
+
+def _official(dataset: str | None) -> tuple[str, ...]:
+    from ingest.sources import synthetic
+    from ingest.sources.published import medmnist
+    from store import UsageError
+
+    if dataset == synthetic.DATASET:
+        return synthetic.LABELS
+    try:
+        return medmnist.label_names(dataset or "")
+    except UsageError:
+        return ()
+
+
+def label_numbers(rows: Mapping[str, Row], names: Sequence[str]) -> npt.NDArray[np.int64]:
+    """Labels as numbers.
+
+    Returns:
+        int64 (n,), -1 for none; when any row has several: int64 (n, c) of 0 and 1.
+    """
+    number = {name: place for place, name in enumerate(names)}
+    if any(len(row.labels) > 1 for row in rows.values()):
+        matrix = np.zeros((len(rows), len(names)), np.int64)
+        for place, row in enumerate(rows.values()):
+            matrix[place, [number[name] for name in row.labels]] = 1
+        return matrix
+    return np.asarray(
+        [number[row.labels[0]] if row.labels else -1 for row in rows.values()], np.int64
+    )
+
+
+def columns(rows: Mapping[str, Row]) -> dict[str, list[Any]]:
+    """Metadata by column, one value per row; columns without any value are left out."""
+    found = {name: [getattr(row, name) for row in rows.values()] for name in folder.COLUMNS}
+    found["age"] = [None if age is None or not math.isfinite(age) else age for age in found["age"]]
+    found |= {
+        name: [list(getattr(row, name)) or None for row in rows.values()]
+        for name in folder.FINDINGS
+    }
+    return {name: values for name, values in found.items() if any(v is not None for v in values)}
+
+
+def own_columns(rows: Mapping[str, Row], kinds: Mapping[str, str]) -> dict[str, dict[str, Any]]:
+    """The user's own columns with their types; those without any value are left out.
+
+    Args:
+        rows: in the order to write.
+        kinds: name to type.
+    """
+    found = {}
+    for name, kind in kinds.items():
+        values = [row.extra.get(name) for row in rows.values()]
+        if any(value is not None for value in values):
+            plain = [one.isoformat() if isinstance(one, date) else one for one in values]
+            found[name] = {"type": kind, "values": plain}
+    return found
+
+
+def data_files(rows: Mapping[str, Row], vectors: Vectors, names: Sequence[str]) -> dict[str, bytes]:
+    """Embeddings, labels, ids and index by file name.
+
+    Args:
+        rows: in the order to write.
+        vectors: float32 (n, d), unit rows, in the same order.
+        names: of the labels, in the order of their numbers.
+
+    Raises:
+        CxrError: an id that cannot stand on a line of its own.
+    """
+    import faiss
+
+    for id_ in rows:
+        if not id_ or "\n" in id_ or "\r" in id_:
+            raise CxrError(f"id {id_!r} cannot be written to {folder.IDS}: one id is one line")
+    index = faiss.IndexFlatIP(vectors.shape[1])
+    index.add(vectors)
+    return {
+        folder.EMBEDDINGS: _npy(vectors),
+        folder.LABELS: _npy(label_numbers(rows, names)),
+        folder.IDS: "".join(f"{id_}\n" for id_ in rows).encode(),
+        folder.INDEX: faiss.serialize_index(index).tobytes(),
+    }
+
+
+def _npy(array: npt.NDArray[Any]) -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, np.ascontiguousarray(array), allow_pickle=False)
+    return buffer.getvalue()
+
+
+def json_lines(document: Mapping[str, Any]) -> bytes:
+    """One JSON object, a key a line: long columns do not take a line per value."""
+    lines = [
+        f"  {json.dumps(key)}: {json.dumps(value, allow_nan=False)}"
+        for key, value in document.items()
+    ]
+    return ("{\n" + ",\n".join(lines) + "\n}\n").encode()

@@ -1,0 +1,217 @@
+"""Image files to 8-bit pixels, and pixels to thumbnails and digests.
+
+What a file is, its content says; its name is not asked.
+"""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from ingest.images import formats
+from ingest.images.dicom.body_parts import Choice
+from ingest.images.dicom.file import is_dicom
+from ingest.images.file_tree import MAX_BYTES, shown
+from ingest.images.pixels import (
+    MAX_PIXELS,
+    _factor,
+    check_contrast,
+    check_size,
+    halved,
+    large_alone,
+    to_8_bit,
+    too_large,
+)
+from ingest.record import Pixels
+from store import BadImage
+
+_FORMATS = ("PNG", "JPEG", "TIFF", "WEBP", "BMP")
+
+
+# Pillow warns above this and refuses twice as much; its own limit is higher than ours.
+Image.MAX_IMAGE_PIXELS = MAX_PIXELS
+
+
+def read_image(source: str | Path | bytes, body_part: Choice = "chest") -> Pixels:
+    """Decode one PNG, JPEG, JPEG-LS, JPEG 2000, TIFF, WebP, BMP or DICOM image.
+
+    Rotation from EXIF is applied, transparency is laid over black, CMYK and palettes become RGB,
+    and colour images whose channels are all equal become grey. What has 8 bits stays as it is;
+    deeper values are scaled by ``ingest.images.tones.value_range``; for DICOM see
+    ``ingest.images.dicom.read``. More than 20 megapixels are halved, by averages of 2 x 2, until
+    they are less. docs/films.md lists the kinds that are read, and who checked them.
+
+    Args:
+        source: a path, or the file's bytes.
+        body_part: ``any`` takes DICOM films whatever part of the body their headers name.
+
+    Returns:
+        uint8 (height, width) grey or (height, width, 3) RGB, read-only or not; bright is dense.
+
+    Raises:
+        BadImage: with reason ``missing``, ``not_a_file``, ``unreadable``, ``empty``,
+            ``not_an_image``, ``archive``, ``truncated``, ``damaged``, ``too_large``, ``strip``,
+            ``multi_frame``, ``unsupported``, ``bad_values``, ``no_contrast``, or one of
+            ``ingest.images.dicom.read``.
+    """
+    if isinstance(source, str | Path):
+        name = shown(str(source))
+        pixels = decode(read_bytes(Path(source)), name, body_part)
+    else:
+        name = "the image"
+        pixels = decode(source, name, body_part)
+    check_contrast(pixels, name)
+    return pixels
+
+
+def read_bytes(path: Path) -> bytes:
+    """A file's bytes, or BadImage saying why not."""
+    if path.is_dir():
+        raise BadImage("not_a_file", f"{path} is a folder; pass an image file")
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_BYTES + 1)
+    except FileNotFoundError as error:
+        raise BadImage("missing", f"{path} does not exist; check the path") from error
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise BadImage("unreadable", f"{path} cannot be read ({reason})") from error
+    return data
+
+
+def decode(data: bytes, name: str, body_part: Choice = "chest") -> Pixels:
+    """Decode a file's bytes; as read_image, with ``name`` in the messages, whatever it shows."""
+    if not data:
+        raise BadImage("empty", f"{name} is empty (0 bytes); pass an image file")
+    if len(data) > MAX_BYTES:
+        raise BadImage(
+            "too_large", f"{name} has more than {MAX_BYTES >> 20} MiB; pass a smaller file"
+        )
+    if is_dicom(data):
+        from ingest.images.dicom import read
+
+        return read.decode(data, name, body_part)
+    try:
+        found = formats.find(data, name)
+        if found is not None:
+            return _found(found, name)
+        with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
+            check_size(image.width, image.height, name)
+            frames = getattr(image, "n_frames", 1)
+            if frames > 1 and image.format != "MPO":  # a phone's JPEG with a second, smaller view
+                raise BadImage("multi_frame", f"{name} holds {frames} images; pass a file with one")
+            with large_alone(image.width * image.height):
+                image.load()
+                ImageOps.exif_transpose(image, in_place=True)
+                return _to_pixels(image, name)
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise BadImage("too_large", too_large(name, str(error))) from error
+    except UnidentifiedImageError as error:
+        raise unidentified(data, name) from error
+    except BadImage:
+        raise
+    except MemoryError as error:
+        raise BadImage("too_large", too_large(name, "out of memory")) from error
+    except Exception as error:  # decoders raise whatever a damaged file makes them stumble over
+        short = any(word in str(error).lower() for word in ("truncated", "end of", "eof"))
+        reason = "truncated" if short else "damaged"
+        raise BadImage(
+            reason, f"{name} is {reason} ({error}); get a complete copy of the file"
+        ) from error
+
+
+def _to_pixels(image: Image.Image, name: str) -> Pixels:
+    if image.mode == "F" or image.mode.startswith("I"):
+        # Pillow's own conversion of these to 8 bits clips instead of scaling.
+        return halved(to_8_bit(np.asarray(image), name))
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        black = Image.new("RGBA", image.size, (0, 0, 0, 255))
+        image = Image.alpha_composite(black, image)
+    if (factor := _factor(image.width * image.height)) > 1:
+        if image.mode not in ("L", "RGB"):
+            image = image.convert("L" if image.mode in ("1", "LA") else "RGB")
+        image = image.reduce(factor)
+    if image.mode in ("1", "L", "LA"):
+        return np.asarray(image if image.mode == "L" else image.convert("L"))
+    colour = np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
+    grey = colour[..., 0]
+    if np.array_equal(grey, colour[..., 1]) and np.array_equal(grey, colour[..., 2]):
+        return np.ascontiguousarray(grey)
+    return colour
+
+
+def _found(found: formats.Found, name: str) -> Pixels:
+    """What one of our own decoders reads, as it is to be seen."""
+    check_size(found.width, found.height, name)
+    if found.frames > 1:
+        raise BadImage("multi_frame", f"{name} holds {found.frames} images; pass a file with one")
+    with large_alone(found.width * found.height):
+        pixels = halved(to_8_bit(found.values(), name))
+        return pixels if found.orientation == 1 else formats.turned(pixels, found.orientation)
+
+
+_SIGNATURES = (b"\x89PNG", b"\xff\xd8\xff", b"II*\0", b"MM\0*", b"RIFF", b"\0\0\0\x0cjP")
+_ARCHIVES = {
+    b"PK\x03\x04": "zip",
+    b"PK\x05\x06": "zip",
+    b"\x1f\x8b": "gzip",
+    b"7z\xbc\xaf": "7-Zip",
+    b"Rar!": "RAR",
+    b"BZh": "bzip2",
+    b"\xfd7zXZ": "xz",
+    b"\x28\xb5\x2f\xfd": "Zstandard",
+}
+_OTHERS = {
+    b"GIF8": "a GIF",
+    b"%PDF": "a PDF",
+    b"II+\0": "a BigTIFF",
+}
+
+
+def unidentified(data: bytes, name: str) -> BadImage:
+    """Why Pillow did not know what a file is."""
+    kinds = [kind for start, kind in _ARCHIVES.items() if data.startswith(start)]
+    if kinds or data[257:262] == b"ustar":
+        kind = kinds[0] if kinds else "tar"
+        return BadImage(
+            "archive", f"{name} is a {kind} archive; unpack it and pass the folder inside"
+        )
+    for start, kind in _OTHERS.items():
+        if data.startswith(start):
+            return BadImage("unsupported", f"{name} is {kind} file; convert it to PNG")
+    if data[4:12] in (b"ftypheic", b"ftypheix", b"ftypmif1", b"ftypavif"):
+        return BadImage("unsupported", f"{name} is a HEIF or AVIF file; convert it to PNG")
+    if data.startswith((b"II*\0", b"MM\0*")) and (mode := _unknown_tiff_mode(data)):
+        return BadImage(
+            "unsupported", f"{name} is a TIFF of a kind that is not read ({mode}); convert it"
+        )
+    if data.startswith(_SIGNATURES):
+        return BadImage(
+            "truncated", f"{name} begins like an image but its header is cut short or damaged"
+        )
+    return BadImage(
+        "not_an_image", f"{name} is not a PNG, JPEG, TIFF, JPEG 2000, WebP, BMP or DICOM image"
+    )
+
+
+def _unknown_tiff_mode(data: bytes) -> str | None:
+    """What Pillow says of a sound TIFF with pixels that it does not know."""
+    from PIL.TiffImagePlugin import ImageFileDirectory_v2, TiffImageFile
+
+    try:
+        file = io.BytesIO(data)
+        tags = ImageFileDirectory_v2(data[:8])
+        file.seek(tags.next)
+        tags.load(file)
+        if any(at + size > len(data) for at, size in zip(tags[273], tags[279], strict=True)):
+            return None
+        TiffImageFile(io.BytesIO(data)).close()
+    except SyntaxError as error:
+        return str(error) if "unknown" in str(error) else None
+    except Exception:
+        return None
+    return None

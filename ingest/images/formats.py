@@ -1,0 +1,292 @@
+"""Decoders for the image files that Pillow does not read, or not right.
+
+PNG and TIFF of more than 8 bits (Pillow takes the high byte of 16-bit colour, does not open some,
+and inverts WhiteIsZero of 8 bits only), JPEG that is lossless or of more than 8 bits, JPEG-LS, and
+JPEG 2000 (Pillow multiplies 12 bits by 16). Everything else is left to Pillow. A file is looked at
+first, so that its size is known before any of it is decoded.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+
+from ingest.images import tiff
+from store import BadImage
+
+#: Numbers of one image, (height, width) grey or (height, width, 3) RGB; bright is large.
+Values = npt.NDArray[Any]
+
+_PNG = b"\x89PNG\r\n\x1a\n"
+_BIG_ENDIAN_BIG = b"MM\0+"
+_TIFF = (b"II*\0", b"MM\0*", b"II+\0", _BIG_ENDIAN_BIG)
+_J2K = b"\xff\x4f\xff\x51"
+_JP2 = b"\0\0\0\x0cjP  "
+#: Colour type of a PNG to its samples a pixel.
+_PNG_SAMPLES = {0: 1, 2: 3, 4: 2, 6: 4}
+#: Chunks with which a 16-bit PNG is more than one plain picture.
+_ANIMATED = b"acTL"
+_JPEG_LS = 0xF7
+#: Start-of-frame markers that Pillow reads, with 8 bits: baseline, extended, progressive.
+_USUAL_FRAMES = (0xC0, 0xC1, 0xC2)
+_LOSSLESS = 0xC3
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """An image that one of these decoders reads.
+
+    Attributes:
+        width, height: in pixels, before ``orientation``.
+        frames: how many images the file holds.
+        orientation: of EXIF, 1 to 8.
+        values: decodes; raises whatever the decoder stumbles over, or BadImage.
+    """
+
+    width: int
+    height: int
+    values: Callable[[], Values]
+    frames: int = 1
+    orientation: int = 1
+
+
+def find(data: bytes, name: str) -> Found | None:
+    """What a file is, when it is not for Pillow; None when it is, or is damaged.
+
+    Raises:
+        BadImage: ``unsupported``: it is whole, and of a kind that nothing here reads.
+    """
+    if data.startswith(_PNG):
+        return _png(data)
+    if data.startswith(_TIFF):
+        return _tiff(data, name)
+    if data.startswith(b"\xff\xd8\xff"):
+        return _jpeg(data, name)
+    if data.startswith((_JP2, _J2K)):
+        return _jpeg_2000(data)
+    return None
+
+
+def is_deep(file: BinaryIO) -> bool:
+    """Whether a PNG or TIFF has more than 8 bits a sample, by its header; False for others."""
+    start = file.read(26)
+    if start.startswith(_PNG):
+        return start[24:25] == b"\x10"
+    if start.startswith(_TIFF):
+        file.seek(0)
+        page = tiff.first_page(file)
+        return page is not None and tiff.bits_of(page) > 8
+    return False
+
+
+# -- PNG -------------------------------------------------------------------------------------------
+
+
+def _png(data: bytes) -> Found | None:
+    """A PNG of 16 bits a sample, that is no animation."""
+    width, height = (int.from_bytes(data[at : at + 4], "big") for at in (16, 20))
+    depth, colour, interlaced = data[24:25], data[25:26], data[28:29]
+    if depth != b"\x10" or not colour or colour[0] not in _PNG_SAMPLES:
+        return None
+    chunks = _chunks(data)
+    if chunks is None or _ANIMATED in chunks:
+        return None
+    plain = colour[0] == 0 and interlaced == b"\0" and b"tRNS" not in chunks
+    values = partial(_png_grey if plain else _png_samples, data, width, height)
+    return Found(width, height, values, orientation=_orientation(chunks.get(b"eXIf", b"")))
+
+
+def _chunks(data: bytes) -> dict[bytes, bytes] | None:
+    """The chunks of a PNG but for its pixels; None when it ends before it should."""
+    found, at = dict[bytes, bytes](), len(_PNG)
+    while at + 12 <= len(data):
+        size, kind = int.from_bytes(data[at : at + 4], "big"), data[at + 4 : at + 8]
+        if at + 12 + size > len(data):
+            return None
+        found[kind] = b"" if kind == b"IDAT" else data[at + 8 : at + 8 + size]
+        if kind == b"IEND":
+            return found if b"IDAT" in found else None
+        at += 12 + size
+    return None
+
+
+def _png_grey(data: bytes, width: int, height: int) -> Values:
+    """Grey; Rust's decoder takes half of the time that zlib and libpng take."""
+    from kornia_rs import io as kornia
+
+    try:
+        values = np.asarray(kornia.decode_image_png_u16(data, (height, width), "mono"))
+        return values.reshape(height, width)
+    except Exception:  # Pillow says what is wrong, or reads the same values
+        from PIL import Image
+
+        with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
+            return np.asarray(image)
+
+
+def _png_samples(data: bytes, width: int, height: int) -> Values:
+    import imagecodecs
+
+    samples = np.asarray(imagecodecs.png_decode(data))
+    if samples.shape[:2] != (height, width):
+        raise ValueError(f"{samples.shape} is not the size in the header")
+    return _over_black(samples)
+
+
+# -- TIFF ------------------------------------------------------------------------------------------
+
+
+def _tiff(data: bytes, name: str) -> Found | None:
+    """A TIFF of more than 8 bits a sample."""
+    page = tiff.first_page(io.BytesIO(data))
+    if page is None:
+        return None
+    if tiff.bits_of(page) <= 8:
+        if data.startswith(_BIG_ENDIAN_BIG):
+            raise BadImage(
+                "unsupported",
+                f"{name} is a big-endian BigTIFF of {tiff.bits_of(page)} bits, which is not read; "
+                "convert it to PNG",
+            )
+        return None
+    if (what := tiff.unread(page)) is not None:
+        raise BadImage(
+            "unsupported",
+            f"{name} is a TIFF of a kind that is not read ({what}); convert it to a grey PNG of "
+            "16 bits",
+        )
+    frames = len(page.parent.pages) if page.imagedepth == 1 else page.imagedepth
+    turned = page.tags.get(274)
+    orientation = turned.value if turned is not None and turned.value in range(1, 9) else 1
+    values = partial(_tiff_values, page, data)
+    return Found(page.imagewidth, page.imagelength, values, frames, orientation)
+
+
+def _tiff_values(page: Any, data: bytes) -> Values:
+    return _over_black(tiff.samples_of(page, data), multiply=tiff.has_straight_alpha(page))
+
+
+# -- the other JPEGs -------------------------------------------------------------------------------
+
+
+def _jpeg(data: bytes, name: str) -> Found | None:
+    """A JPEG-LS, or a JPEG that is lossless or of more than 8 bits."""
+    at = 2
+    while at + 10 <= len(data) and data[at] == 0xFF:
+        marker = data[at + 1]
+        if marker == 0xFF:  # a fill byte
+            at += 1
+            continue
+        if (0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC)) or marker == _JPEG_LS:
+            bits = data[at + 4]
+            height, width = (int.from_bytes(data[at + i : at + i + 2], "big") for i in (5, 7))
+            if marker in (*_USUAL_FRAMES, _LOSSLESS) and bits <= 8:
+                return None
+            if marker not in (*_USUAL_FRAMES, _LOSSLESS, _JPEG_LS):
+                raise BadImage(
+                    "unsupported",
+                    f"{name} is a JPEG of a kind that is not read (start of frame "
+                    f"{marker - 0xC0}: hierarchical or arithmetic coding); convert it to PNG",
+                )
+            if data[at + 9] not in (1, 3):
+                raise BadImage(
+                    "unsupported",
+                    f"{name} is a JPEG of {data[at + 9]} components, lossless or of more than 8 "
+                    "bits; expected 1 or 3, convert it to PNG",
+                )
+            return Found(width, height, partial(_jpeg_values, data, marker == _JPEG_LS))
+        at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+    return None
+
+
+def _jpeg_values(data: bytes, is_ls: bool) -> Values:
+    import imagecodecs
+
+    # What follows the start of a scan holds no marker but those between its parts and the end.
+    # The decoder itself makes grey of what is missing.
+    if data.find(b"\xff\xd9", data.find(b"\xff\xda")) < 0:
+        raise EOFError("truncated: there is no end of image")
+    decoded = imagecodecs.jpegls_decode(data) if is_ls else imagecodecs.jpeg8_decode(data)
+    return _over_black(np.asarray(decoded))
+
+
+def _jpeg_2000(data: bytes) -> Found | None:
+    """A JPEG 2000 codestream, alone or in its usual box."""
+    at = data.find(_J2K, 0, 1 << 16)
+    if at < 0 or len(data) < at + 24:
+        return None
+    places = (at + 8, at + 12, at + 16, at + 20)
+    right, bottom, left, top = (int.from_bytes(data[one : one + 4], "big") for one in places)
+    if right <= left or bottom <= top:
+        return None
+    return Found(right - left, bottom - top, partial(_jpeg_2000_values, data))
+
+
+def _jpeg_2000_values(data: bytes) -> Values:
+    import imagecodecs
+
+    return _over_black(np.asarray(imagecodecs.jpeg2k_decode(data)))
+
+
+# -- samples to one picture ------------------------------------------------------------------------
+
+
+def _over_black(samples: Values, *, multiply: bool = True) -> Values:
+    """Samples without alpha, laid over black; grey where the three colours are one.
+
+    Args:
+        samples: (height, width) or (height, width, 1 to 4).
+        multiply: whether colours still have to be multiplied by alpha.
+
+    Raises:
+        ValueError: of another shape.
+    """
+    if samples.ndim == 2:
+        return samples
+    if samples.ndim != 3 or not 1 <= samples.shape[2] <= 4:
+        raise ValueError(f"samples of shape {samples.shape}: expected one picture of 1 to 4")
+    alpha, colours = None, samples
+    if samples.shape[2] in (2, 4):
+        alpha, colours = samples[..., -1], samples[..., :-1]
+    grey = colours[..., 0]
+    if all(np.array_equal(grey, colours[..., i]) for i in range(1, colours.shape[2])):
+        colours = grey
+    if alpha is not None and multiply and samples.dtype.kind == "u":
+        most = np.iinfo(samples.dtype).max
+        if (alpha != most).any():
+            part = alpha.astype(np.float64) / most
+            part = part if colours.ndim == 2 else part[..., None]
+            colours = np.rint(colours * part).astype(samples.dtype)
+    return np.ascontiguousarray(colours)
+
+
+def _orientation(exif: bytes) -> int:
+    """How EXIF says that a picture is to be turned; 1 for not at all."""
+    if not exif:
+        return 1
+    from PIL import Image
+
+    tags = Image.Exif()
+    with contextlib.suppress(Exception):
+        tags.load(exif)
+        found = tags.get(0x0112, 1)
+        return found if found in range(1, 9) else 1
+    return 1
+
+
+def turned(values: Values, orientation: int) -> Values:
+    """Values as they are to be shown; see EXIF's tag Orientation."""
+    if orientation in (5, 6, 7, 8):
+        values = values.swapaxes(0, 1)
+    if orientation in (3, 4, 7, 8):
+        values = values[::-1]
+    if orientation in (2, 3, 6, 7):
+        values = values[:, ::-1]
+    return np.ascontiguousarray(values)

@@ -1,0 +1,223 @@
+"""What is to be done with each image of a source: skipped, corrected, opened or refused."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Collection, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from ingest.images.file_tree import shown
+from ingest.images.readers import is_older, is_read_anew
+from ingest.job.file_memory import FileMemory, Seen
+from ingest.job.pipeline import Outcome, Same, known_of, open_file, open_record, same_file
+from ingest.job.protocols import Target
+from ingest.job.report import IngestReport
+from ingest.record import ImageFile, ImageRecord, Rejection
+from ingest.sources.source import Source
+from store import BadImage, UsageError, Where
+
+Item = ImageRecord | ImageFile | Rejection
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """The end of a batch of so many items."""
+
+    items: int
+
+
+class Planner:
+    """Compares a source with what the gallery has and what is remembered of its files.
+
+    Args:
+        gallery: tells which rows are there.
+        memory: tells which files did not change.
+        note_present: whether ``present`` is wanted.
+        side: of what the encoder sees; see ``ingest.images.pixels.reduction``.
+        tells: of the source.
+
+    Attributes:
+        present: sources of all that was seen, read or refused.
+    """
+
+    def __init__(
+        self,
+        gallery: Target,
+        memory: FileMemory,
+        *,
+        note_present: bool,
+        side: int = 0,
+        tells: Collection[str] = (),
+    ) -> None:
+        self.present: set[str] = set()
+        self._tells = tuple(tells)
+        self._gallery, self._memory, self._note_present = gallery, memory, note_present
+        self._side = side
+        self._seen_ids: set[str] = set()
+
+    def tasks(self, records: Iterator[Item], size: int, pool: ThreadPoolExecutor) -> Iterator[Any]:
+        """For each image a callable that opens it, or its outcome; an End after each batch.
+
+        Args:
+            records: of the source.
+            size: of a batch.
+            pool: reads headers where only the file can tell its id.
+        """
+        while chunk := list(islice(records, size)):
+            if self._note_present:
+                self.present.update(item.source for item in chunk)
+            yield from self._plan(chunk, pool)
+            yield End(len(chunk))
+
+    def _plan(
+        self, chunk: list[Item], pool: ThreadPoolExecutor
+    ) -> Iterator[Callable[[], Outcome] | Outcome]:
+        files = [item for item in chunk if isinstance(item, ImageFile)]
+        remembered = self._memory.recall([file.source for file in files])
+        unchanged = {
+            file.source: seen
+            for file in files
+            if (seen := remembered.get(file.source)) and _matches(file.path, seen)
+        }
+        to_ask = [f for f in files if f.id is None and f.source not in unchanged]
+        told = dict(zip((f.source for f in to_ask), pool.map(_identify, to_ask), strict=True))
+        named: list[tuple[str, ImageRecord | ImageFile]] = []
+        for item in chunk:
+            found = _name(item, unchanged, told)
+            if isinstance(found, Rejection):
+                yield found
+            elif isinstance(item, ImageRecord | ImageFile):
+                refusal = self._refuse(found, item)
+                if refusal is not None:
+                    yield refusal
+                else:
+                    named.append((found, item))
+        stored = self._gallery.rows([id_ for id_, _ in named])
+        for id_, item in named:
+            row = stored.get(id_)
+            if isinstance(item, ImageRecord):
+                same = row is not None and item.sha256 == row.sha256
+                if row is not None and same and not is_read_anew(row, self._side):
+                    yield Same(row, known_of(item, self._tells))
+                else:
+                    yield partial(open_record, item, self._side, self._tells, again=same)
+                continue
+            seen = unchanged.get(item.source)
+            known = bool(seen and row and (seen.id, seen.sha256) == (id_, row.sha256))
+            if row and known and not is_older(row):
+                yield same_file(item, row)
+            else:
+                yield partial(open_file, item, id_, row, side=self._side, unchanged=known)
+
+    def _refuse(self, id_: str, item: ImageRecord | ImageFile) -> Rejection | None:
+        source = item.source
+        if not id_:
+            return Rejection(source, "no_id", "the record has an empty id; every row needs one")
+        if id_ in self._seen_ids:
+            return Rejection(
+                source,
+                "duplicate_id",
+                f"id {id_!r} occurred before in this source; the first one was kept",
+            )
+        self._seen_ids.add(id_)
+        return None
+
+
+def _matches(path: Path, seen: Seen) -> bool:
+    try:
+        return seen.matches(os.lstat(path))
+    except OSError:
+        return False
+
+
+def _identify(file: ImageFile) -> dict[str, Any] | Rejection:
+    assert file.identify is not None
+    try:
+        return dict(file.identify(file.path, file.source))
+    except BadImage as error:
+        return Rejection(file.source, error.reason, str(error))
+    except OSError as error:
+        return Rejection(
+            file.source, "unreadable", f"{file.source} cannot be read ({error.strerror})"
+        )
+
+
+def _name(
+    item: Item,
+    unchanged: dict[str, Seen],
+    told: dict[str, dict[str, Any] | Rejection],
+) -> str | Rejection:
+    """An item's id, or why it is refused."""
+    if isinstance(item, Rejection):
+        return item
+    if item.id is not None:
+        return item.id
+    if item.source in unchanged:
+        return unchanged[item.source].id
+    answer = told[item.source]
+    return answer if isinstance(answer, Rejection) else str(answer.get("id") or item.otherwise)
+
+
+_PIECE = 1000
+
+
+def gone_ids(gallery: Any, dataset: str, root: Path, present: Collection[str]) -> list[str]:
+    """The ids of a data set's rows that came from below a folder and whose file is not there.
+
+    Args:
+        gallery: a ``store.Gallery``.
+        dataset: of the rows.
+        root: the folder; rows from elsewhere are never among them.
+        present: sources of all that was found below the folder, read or refused.
+
+    Raises:
+        UsageError: it would be all of them: then the folder is not there rather than its files.
+    """
+    gallery.refresh()
+    ids = gallery.ids(Where(dataset=(dataset,)))
+    below = shown(str(root)).rstrip("/") + "/"
+    mine, gone = 0, []
+    for start in range(0, len(ids), _PIECE):
+        for row in gallery.rows(ids[start : start + _PIECE]).values():
+            if not row.source.startswith(below):
+                continue
+            mine += 1
+            if row.source not in present and not _below_refused(row.source, below, present):
+                gone.append(row.id)
+    if gone and len(gone) == mine:
+        raise UsageError(
+            f"all {mine:,} rows from {root} have lost their file; a folder that is empty or not "
+            "mounted is not pruned. To remove them all: cxr delete --where "
+            f"dataset={dataset}"
+        )
+    return sorted(gone)
+
+
+def _below_refused(source: str, below: str, present: Collection[str]) -> bool:
+    """Whether a folder above it is there but could not be looked into."""
+    place = source.rfind("/")
+    while place >= len(below):
+        if source[:place] in present:
+            return True
+        place = source.rfind("/", 0, place)
+    return False
+
+
+def prune_gone(
+    gallery: Any,
+    source: Source,
+    present: Collection[str],
+    report: IngestReport,
+    *,
+    delete: bool,
+) -> None:
+    """Note in a report which rows have lost their file, and remove them if so wished."""
+    assert source.root is not None
+    report.gone = gone_ids(gallery, source.name, source.root, present)
+    if delete and report.gone:
+        report.pruned = gallery.delete(ids=report.gone)

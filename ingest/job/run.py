@@ -1,0 +1,438 @@
+"""The ingestion job: source -> skip what is known -> decode -> encode -> upsert -> report.
+
+Every batch is one commit, and the table alone says what is there: a job that was cut off anywhere
+is finished by running it again. What is remembered of files saves hashing and may be lost.
+
+A job that is stopped for its refusals stores nothing. Those that a table causes are counted before
+anything is opened, those of a batch before it is written, and batches that were written by then are
+undone. Where that would not bring back all that was there, as on object stores that keep no
+replaced rows, the job is not stopped: it goes on to its end and warns.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from ingest.images.readers import READER, is_older
+from ingest.job.file_memory import FileMemory, Seen
+from ingest.job.journal import Journal, state_folder
+from ingest.job.moved_files import checked
+from ingest.job.pipeline import Opened, Outcome, Same, Stage, Stopped, in_order
+from ingest.job.plan import End, Planner
+from ingest.job.protocols import FromFiles, ImageEncoder, Target
+from ingest.job.report import IngestReport, Progress, describe, suspicion
+from ingest.record import METADATA, Rejection
+from ingest.sources.source import Source
+from ingest.sources.tables.findings import Outcome as LabelOutcome
+from ingest.sources.tables.findings import outcome
+from store import Row, UsageError, changes, give_back, mismatch
+
+#: Images handed to the encoder at once, and their bytes; whichever comes first.
+ENCODE = 128
+ENCODE_BYTES = 24 << 20
+
+
+class Batch:
+    """What will be one commit.
+
+    Args:
+        gallery: where to.
+        encoder: from images to vectors.
+        memory: told of files once their rows are written.
+        report: counts.
+        now: when the rows came in, in UTC.
+
+    Attributes:
+        count: outcomes so far.
+    """
+
+    def __init__(
+        self,
+        gallery: Target,
+        encoder: ImageEncoder,
+        memory: FileMemory,
+        report: IngestReport,
+        now: datetime,
+    ) -> None:
+        self.count = 0
+        self._gallery, self._encoder, self._memory = gallery, encoder, memory
+        self._report, self._now = report, now
+        self._waiting: list[Opened] = []
+        self._waiting_bytes = 0
+        self._rows: list[Row] = []
+        self._same: list[Same] = []
+        self._remember: list[tuple[str, Seen]] = []
+
+    def take(self, found: Outcome) -> None:
+        """Sort in what came of one image; encodes when enough of them wait."""
+        self.count += 1
+        if isinstance(found, Rejection):
+            self._report.rejected.append(found)
+            return
+        self._report.outcomes[_outcome(found)] += 1
+        if isinstance(found, Opened):
+            self._report.notes.update(found.notes)
+        if isinstance(found, Same):
+            self._report.hashed += found.hashed
+            self._same.append(found)
+        elif found.vector is not None:
+            self._report.hashed += found.seen is not None
+            self._report.encoded += 1
+            self._report.reread += found.again
+            self._add(found, found.vector)
+        else:
+            self._report.hashed += found.seen is not None
+            if self._waiting_bytes + found.pixels.nbytes > ENCODE_BYTES:
+                self._encode()
+            self._waiting.append(found)
+            self._waiting_bytes += found.pixels.nbytes
+            if len(self._waiting) >= ENCODE:
+                self._encode()
+
+    def commit(self) -> None:
+        """Write everything and count it; what is remembered of files comes last."""
+        self._encode()
+        if self._same:
+            self._correct()
+        if self._rows:
+            written = self._gallery.upsert(self._rows)
+            self._report.inserted += written.inserted
+            self._report.updated += written.updated
+            self._report.unchanged += written.unchanged
+            self._count(written.changed)
+        right = [one.row.id for one in self._same if is_older(one.row)]
+        self._gallery.set_readers(dict.fromkeys(right, READER))
+        again = [(str(one.metadata["source"]), one.seen) for one in self._same if one.seen]
+        self._memory.remember([*self._remember, *again])
+        give_back()
+
+    def _encode(self) -> None:
+        """Vectors for the images that wait; their pixels are let go."""
+        if not self._waiting:
+            return
+        vectors = self._encoder.encode_images([one.pixels for one in self._waiting])
+        self._report.encoded += len(self._waiting)
+        self._report.reread += sum(one.again for one in self._waiting)
+        for one, vector in zip(self._waiting, vectors, strict=True):
+            self._add(one, vector)
+        self._waiting, self._waiting_bytes = [], 0
+
+    def _add(self, one: Opened, vector: npt.NDArray[np.float32]) -> None:
+        row = self._row(one.id, one.sha256, one.metadata, vector, one.picture, one.size)
+        self._rows.append(row)
+        if one.seen is not None:
+            self._remember.append((str(one.metadata["source"]), one.seen))
+
+    def _correct(self) -> None:
+        wrong = []
+        changed: Counter[str] = Counter()
+        for one in self._same:
+            if _says_as_stored(one.metadata, one.row):
+                continue
+            wrong.append(self._row(one.row.id, one.row.sha256, one.metadata))
+            changed.update(changes(wrong[-1], one.row))
+        corrected = self._gallery.update_metadata(wrong) if wrong else 0
+        self._report.updated += corrected
+        self._report.unchanged += len(self._same) - corrected
+        self._count(changed)
+
+    def _count(self, changed: Mapping[str, int]) -> None:
+        for name, count in changed.items():
+            self._report.changed[name] = self._report.changed.get(name, 0) + count
+
+    def _row(
+        self,
+        id_: str,
+        sha256: bytes,
+        metadata: Mapping[str, Any],
+        vector: npt.NDArray[np.float32] | None = None,
+        picture: bytes | None = None,
+        size: tuple[int, int] = (0, 0),
+    ) -> Row:
+        return Row(
+            id=id_,
+            sha256=sha256,
+            embedding=vector,
+            **{name: metadata[name] for name in METADATA if name in metadata},
+            width=size[0],
+            height=size[1],
+            thumbnail=picture,
+            batch=self._report.batch,
+            ingested_at=self._now,
+            told=frozenset(metadata),
+            pixel_reader=0 if vector is None else READER,
+        )
+
+
+def _outcome(found: Opened | Same) -> LabelOutcome:
+    """What the labels of an image say: as it is told, or as it is stored where it is not."""
+    said = found.metadata
+    if "labels" in said or isinstance(found, Opened):
+        return outcome(said.get("labels", ()), bool(said.get("labelled")))
+    row = found.row
+    return outcome(row.labels, bool(row.uncertain or row.absent))
+
+
+def _says_as_stored(told: Mapping[str, Any], row: Row) -> bool:
+    return all(
+        all(row.extra.get(own) == cell for own, cell in value.items())
+        if name == "extra"
+        else getattr(row, name) == value
+        for name, value in told.items()
+        if name in METADATA
+    )
+
+
+__all__ = ["ImageEncoder", "IngestReport", "Progress", "Target", "ingest"]
+
+# The encoder's threads wait for each other in a loop that keeps a core busy, while the decoding
+# threads need it: measured 4 times slower. Read by OpenMP when torch is loaded, which is later.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ.setdefault("GOMP_SPINCOUNT", "0")
+
+
+def ingest(
+    source: Source,
+    gallery: Target,
+    encoder: ImageEncoder,
+    *,
+    batch: str | None = None,
+    batch_size: int = 512,
+    progress: Callable[[Progress], None] | None = None,
+    stop: threading.Event | None = None,
+    prune: Literal["list", "delete"] | None = None,
+    keep_going: bool = False,
+    workers: int | None = None,
+    stage: Stage | None = None,
+    clear: Sequence[str] = (),
+    take_over: bool = False,
+) -> IngestReport:
+    """Bring a gallery up to date with a source.
+
+    An image whose id, digest and encoder are known is not encoded again; if only its labels or
+    other metadata changed, those are corrected. Columns of which the source does not speak keep
+    what is stored, also where the image itself changed. A file whose stat is that of its last
+    visit is not even read. The model is loaded only if something must be encoded.
+
+    Args:
+        source: what to read; its records are used up.
+        gallery: where to; made by the same encoder.
+        encoder: from images to vectors.
+        batch: name of this ingestion in the rows it writes; time and source when ``None``.
+        batch_size: images per commit.
+        progress: called before the first and after every batch, and about once a second.
+        stop: once set, the batch in hand is finished and no other begun.
+        prune: ``list`` the ids of rows whose file is gone from this source, or ``delete`` them.
+            Only for a source with a root, and only when it was read to its end.
+        keep_going: do not stop when more than half is refused.
+        workers: threads that decode; one per core when ``None``.
+        stage: opens and encodes images elsewhere, e.g. ``ingest.distributed.stage.on_ray``; in
+        threads
+            of this process when ``None``.
+        clear: columns to blank for the images of this source where it tells nothing else; see
+            ingest.sources.tables.clearing.
+        take_over: let films take the place of stored ones that came from another folder under the
+            same ids and have other bytes; see ingest.job.moved_files.
+
+    Raises:
+        EncoderMismatch: the gallery belongs to another encoder. Nothing is written then.
+        UsageError: a batch size below 1; a prune that would remove all or has no root; a column to
+            clear that is not there; films from another folder under stored ids. Nothing is written.
+        BadRows: a column of the user's own has another type in the gallery. Nothing is written.
+        BadSource: the source broke on the way. Batches before that are in the gallery.
+    """
+    if batch_size < 1:
+        raise UsageError(f"batch_size must be 1 or more, got {batch_size}")
+    from store import storable
+
+    if batch is not None and not storable(batch):
+        raise UsageError(f"batch {batch!r} is no text that can be stored; choose another name")
+    if prune is not None and source.root is None:
+        raise UsageError(f"source {source.name!r} is not a folder: there is nothing to prune")
+    mine, theirs = encoder.stamp, gallery.stamp
+    if (mine.fingerprint, mine.dimension) != (theirs.fingerprint, theirs.dimension):
+        raise mismatch(f"the gallery at {gallery.uri}", theirs, mine)
+    if clear:
+        from ingest.sources.tables.clearing import cleared
+
+        source = cleared(source, clear, {**gallery.columns(), **source.columns})
+    wrong = None if keep_going else suspicion(source.refused, source.total, source.total)
+    memory = FileMemory(state_folder(gallery.uri) if source.root else None)
+    hashed = 0
+    if not (take_over or wrong):
+        try:
+            source, hashed = checked(source, gallery, memory, _telling(progress))
+        except BaseException:
+            memory.close()
+            raise
+    if source.columns and not wrong:  # another type is refused before anything is encoded
+        gallery.make_room(source.columns)
+    now = datetime.now(UTC)
+    report = IngestReport(batch or f"{now:%Y-%m-%dT%H:%M:%SZ}-{source.name}")
+    report.columns, report.hashed = dict(source.columns), hashed
+    report.labelling = dict(source.labelling)
+    journal = Journal(gallery.uri, source, report, now)
+    job = _Job(source, gallery, encoder, report, now, journal, memory, progress, prune is not None)
+    try:
+        if wrong:
+            job.refuse(wrong)
+        else:
+            job.run(batch_size, stop or threading.Event(), keep_going, workers, stage)
+        if prune is not None and report.stopped is None:
+            from ingest.job.plan import prune_gone
+
+            prune_gone(gallery, source, job.present, report, delete=prune == "delete")
+        if report.encoded and isinstance(encoder, FromFiles):
+            report.encoder_changed = encoder.changed()
+        # Writes nothing; asks for the version without loading a single vector.
+        report.table_version = gallery.upsert(()).table_version
+    except BaseException as error:
+        journal.end(f"failed: {type(error).__name__}")
+        raise
+    report.seconds = time.monotonic() - job.begin
+    report.images_per_second = job.done / report.seconds if report.seconds > 0 else 0.0
+    journal.end("stopped" if report.stopped else "finished")
+    return report
+
+
+def _telling(
+    progress: Callable[[Progress], None] | None,
+) -> Callable[[int, int], None] | None:
+    """Progress of the look at what was moved, which hashes files before anything is planned."""
+    if progress is None:
+        return None
+    begin = time.monotonic()
+    return lambda done, total: progress(
+        Progress(done, total, 0, time.monotonic() - begin, 0, "checking")
+    )
+
+
+class _Job:
+    """One run: the counters and what they are told to."""
+
+    def __init__(
+        self,
+        source: Source,
+        gallery: Target,
+        encoder: ImageEncoder,
+        report: IngestReport,
+        now: datetime,
+        journal: Journal,
+        memory: FileMemory,
+        progress: Callable[[Progress], None] | None,
+        note_present: bool,
+    ) -> None:
+        self.source, self.gallery, self.encoder = source, gallery, encoder
+        self.report, self.now, self.journal, self.progress = report, now, journal, progress
+        self.begin = time.monotonic()
+        self.done = 0
+        self._told = self.begin
+        self._memory = memory
+        self._planner = Planner(
+            gallery,
+            self._memory,
+            note_present=note_present,
+            side=getattr(encoder, "side", 0),
+            tells=source.tells,
+        )
+
+    @property
+    def present(self) -> set[str]:
+        """Sources of all that was seen, when that was wanted."""
+        return self._planner.present
+
+    def refuse(self, wrong: str) -> None:
+        """End before anything is opened, for what is known to be refused."""
+        self._memory.close()
+        self.report.rejected, self.report.stopped = list(self.source.refused), wrong
+
+    def run(
+        self,
+        batch_size: int,
+        stop: threading.Event,
+        keep_going: bool,
+        workers: int | None,
+        stage: Stage | None,
+    ) -> None:
+        """Read the source to its end, or to where it is stopped."""
+        self.tell()
+        pool = ThreadPoolExecutor(workers or os.cpu_count() or 1, "decode")
+        batch = self._batch()
+        stoppable = not keep_going
+        tasks = self._planner.tasks(iter(self.source.records), batch_size, pool)
+        results = stage(tasks) if stage else in_order(pool, tasks, min(2 * batch_size, 512))
+        try:
+            for found in results:
+                if isinstance(found, End):
+                    self.done += found.items
+                    seen = self.report.rejected, self.done, self.source.total
+                    wrong = suspicion(*seen) if stoppable else None
+                    if wrong and self._taken_back():
+                        self.tell()
+                        self.report.stopped = wrong
+                        return
+                    stoppable = stoppable and not wrong
+                    batch.commit()
+                    batch = self._batch()
+                    self.tell()
+                    if stop.is_set():
+                        self.report.stopped = "interrupted"
+                        return
+                    continue
+                batch.take(found)
+                if time.monotonic() - self._told > 1:
+                    self.tell(batch.count)
+        except Stopped:
+            self.report.stopped = "interrupted"
+            return
+        finally:
+            results.close()  # lets go of threads that wait for their turn
+            pool.shutdown(wait=True, cancel_futures=True)
+            self._memory.close()
+        refused = len(self.report.rejected)
+        if keep_going or 2 * refused <= self.done:
+            return
+        self.report.warning = describe(self.report.rejected, self.done)
+
+    def _taken_back(self) -> bool:
+        """Undo what this job wrote so far, unless that leaves anything else than there was."""
+        report = self.report
+        wrote = report.inserted, report.updated
+        if wrote == (0, 0):
+            return True
+        would = self.gallery.undo(report.batch, dry_run=True)
+        if (would.removed, would.restored + would.corrected) != wrote or would.later or would.lost:
+            return False
+        self.gallery.undo(report.batch)
+        report.inserted = report.updated = 0
+        report.changed.clear()
+        return True
+
+    def _batch(self) -> Batch:
+        return Batch(self.gallery, self.encoder, self._memory, self.report, self.now)
+
+    def tell(self, ahead: int = 0) -> None:
+        """Progress to the caller and to the status file."""
+        self._told = time.monotonic()
+        stage = "encoding" if self.report.encoded else "checking"
+        now = Progress(
+            self.done + ahead,
+            self.source.total,
+            self.report.encoded,
+            self._told - self.begin,
+            len(self.report.rejected),
+            stage,
+        )
+        self.journal.tell(now)
+        if self.progress is not None:
+            self.progress(now)

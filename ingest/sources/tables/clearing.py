@@ -1,0 +1,64 @@
+"""Clearing: columns that a run is told to blank for the films that it reads."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any
+
+from ingest.record import METADATA, ImageFile, ImageRecord, Rejection
+from ingest.sources.source import Source
+from store import BadRows, UsageError, name_of
+
+#: Columns of every row that may be cleared; ``labels`` clears all findings.
+CLEARABLE = ("labels", "split", "patient", "view", "sex", "age")
+
+
+def cleared(source: Source, columns: Sequence[str], own: Collection[str]) -> Source:
+    """A source that also tells that some columns are blank, wherever it tells nothing else of them.
+
+    What a header tells of such a column is not taken either.
+
+    Args:
+        source: what is read.
+        columns: names, each of CLEARABLE or of the user's own.
+        own: the user's own columns that the gallery has.
+
+    Raises:
+        UsageError: a column that is not there, or that no row can be without.
+    """
+    names = list(dict.fromkeys(_known(name, own) for name in columns))
+    known = {name: METADATA[name] for name in names if name in CLEARABLE}
+    blank = {name: None for name in names if name not in CLEARABLE}
+    return replace(
+        source,
+        records=(_with_blanks(item, known, blank) for item in source.records),
+        tells=(*source.tells, *known),
+    )
+
+
+def _known(asked: str, own: Collection[str]) -> str:
+    name = asked.strip()
+    if name.lower() in CLEARABLE:
+        return name.lower()
+    with suppress(BadRows):
+        if (column := name_of(name)) in own:
+            return column
+    there = ", ".join([*CLEARABLE, *own])
+    raise UsageError(f"--clear {name!r}: no column that can be cleared here; expected {there}")
+
+
+def _with_blanks(
+    item: ImageRecord | ImageFile | Rejection, known: dict[str, Any], own: dict[str, None]
+) -> ImageRecord | ImageFile | Rejection:
+    if isinstance(item, ImageRecord):
+        return replace(item, extra={**own, **item.extra}) if own else item
+    if isinstance(item, Rejection):
+        return item
+    said: dict[str, Any] = {**known, **item.metadata}
+    if own:
+        said["extra"] = {**own, **said.get("extra", {})}
+    return replace(
+        item, metadata=said, tells=tuple(name for name in item.tells if name not in known)
+    )

@@ -1,0 +1,72 @@
+"""How well sentences find the films they describe."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from store.errors import BadQuery
+from store.evaluation.ranking import Labelled
+from store.schema import Vectors
+
+
+@dataclass(frozen=True, slots=True)
+class PromptScore:
+    """What one sentence finds.
+
+    Attributes:
+        precision: share of the first k films that carry its label.
+        average_precision: over the whole ranking.
+    """
+
+    precision: float
+    average_precision: float
+
+
+def score_prompts(
+    vectors: Vectors, labels: Sequence[str], gallery: Labelled, k: int = 10
+) -> list[PromptScore]:
+    """Rank a gallery for each sentence; equal scores rank by id.
+
+    Args:
+        vectors: float32 (n, d), unit rows, one a sentence.
+        labels: the finding that each sentence describes.
+        gallery: the films.
+        k: depth of the precision.
+
+    Raises:
+        BadQuery: k beyond the gallery, a label that no film carries, or other dimensions.
+    """
+    if not 1 <= k <= len(gallery.ids):
+        raise BadQuery(f"k = {k}: expected 1 to {len(gallery.ids)}, the films searched")
+    if vectors.ndim != 2 or vectors.shape != (len(labels), gallery.vectors.shape[1]):
+        raise BadQuery(
+            f"sentence vectors of shape {vectors.shape}: expected "
+            f"({len(labels)}, {gallery.vectors.shape[1]})"
+        )
+    order = np.argsort(np.asarray(gallery.ids, dtype=object), kind="stable")
+    films = gallery.vectors[order]
+    carried = [gallery.labels[place] for place in order]
+    relevant = {label: np.asarray([label in row for row in carried]) for label in set(labels)}
+    for label, found in relevant.items():
+        if not found.any():
+            known = sorted({name for row in carried for name in row})
+            raise BadQuery(
+                f"no film searched carries the label {label!r}; they carry {', '.join(known)}"
+            )
+    return [
+        _score(films @ vector, relevant[label], k)
+        for vector, label in zip(vectors, labels, strict=True)
+    ]
+
+
+def _score(scores: npt.NDArray[np.float32], relevant: npt.NDArray[np.bool_], k: int) -> PromptScore:
+    found = relevant[np.argsort(-scores, kind="stable")]
+    at = np.flatnonzero(found)
+    return PromptScore(
+        precision=float(found[:k].mean()),
+        average_precision=float((np.arange(1, len(at) + 1) / (at + 1)).mean()),
+    )

@@ -1,0 +1,310 @@
+"""The FAISS copy of the table: an immutable snapshot of one version."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import threading
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from store import memory
+from store.errors import StoreDamaged, UnknownId
+from store.schema import Integers, Row, Vectors
+from store.table import column_stats, custom_columns, lance, rows
+from store.table.column_stats import Range
+from store.table.filters import Where
+
+log = logging.getLogger("store")
+
+#: Columns of few different values, and the user's own strings: kept as numbers of those.
+_REPEATING = ("split", "dataset", "view", "sex", "batch")
+#: Filters whose rows a snapshot remembers.
+_REMEMBERED = 16
+#: Joins after which metadata in memory has paid for itself: at least, and rows read in one's time.
+_ASKED, _ROWS_READ = 32, 2000
+#: Rows of hits that a snapshot keeps as they were made, a kilobyte each: making ten takes .3 ms,
+#: three searches of a small gallery. And how many are made at once ahead.
+_ROWS_KEPT, _ROWS_MADE = 20_000, 500
+
+
+@dataclass(frozen=True, eq=False)
+class Snapshot:
+    """One version of the table, in memory. Never changed after it was built.
+
+    Positions run in any order; equal scores are ranked by id when hits are made.
+
+    Attributes:
+        handle: the table, pinned to ``version``.
+        index: faiss.IndexFlatIP over ``vectors``.
+        vectors: float32 (n, d), a view of the index's own memory.
+        keys: the ids, by position.
+        row_ids: int64 (n,), the table's row ids.
+        changed_at: int64 (n,), the version that last changed each row.
+        version: of the table.
+        uuid: identity of the table.
+        token: digest of the version's manifest; after a damaged version was given up, another
+            one may take its number.
+    """
+
+    handle: Any
+    index: Any = field(repr=False)
+    vectors: Vectors = field(repr=False)
+    keys: pa.StringArray = field(repr=False)
+    row_ids: Integers = field(repr=False)
+    changed_at: Integers = field(repr=False)
+    version: int
+    uuid: str
+    token: str
+    _passing: dict[Where, Integers] = field(default_factory=dict, repr=False)
+    _rows: dict[int, Row] = field(default_factory=dict, repr=False)
+    _asked: Iterator[int] = field(default_factory=itertools.count, repr=False)
+
+    @property
+    def count(self) -> int:
+        """How many rows."""
+        return len(self.keys)
+
+    @cached_property
+    def stored_rows(self) -> int:
+        """How many rows the table has; more than here where an id occurs more than once there."""
+        return int(self.handle.count_rows())
+
+    @cached_property
+    def ids(self) -> list[str]:
+        """The ids, by position."""
+        found: list[str] = self.keys.to_pylist()
+        return found
+
+    @cached_property
+    def _by_id(self) -> Integers:
+        order: Integers = pc.sort_indices(self.keys).to_numpy().astype(np.int64)
+        return order
+
+    @cached_property
+    def by_row_id(self) -> tuple[Integers, Integers]:
+        """Row ids ascending, and the position of each."""
+        order = np.argsort(self.row_ids, kind="stable")
+        return self.row_ids[order], order.astype(np.int64)
+
+    @cached_property
+    def metadata(self) -> pa.Table:
+        """What is joined to hits, but the ids, in position order. Evaluation and facets read it."""
+        names = metadata_names(self.handle)
+        found = lance.scan(self.handle, ["_rowid", *names])
+        if len(found) > self.count:  # also older rows of ids that a newer row has
+            found = found.filter(pa.array(np.isin(found["_rowid"].to_numpy(), self.row_ids)))
+        order = np.argsort(found["_rowid"].to_numpy(), kind="stable")
+        if not np.array_equal(found["_rowid"].to_numpy()[order], self.by_row_id[0]):
+            raise StoreDamaged(
+                f"version {self.version} has other rows in the mirror than in the table; "
+                "run: cxr check"
+            )
+        place = np.empty(self.count, np.int64)
+        place[self.by_row_id[1]] = order
+        found = _coded(found.select(names))
+        if not np.array_equal(place, np.arange(self.count)):
+            found = found.take(pa.array(place)).combine_chunks()
+        memory.give_back()  # twice as much as what is kept
+        return found
+
+    @property
+    def metadata_in_memory(self) -> pa.Table | None:
+        """The metadata if it has been read, else None."""
+        return self.__dict__.get("metadata")
+
+    def keep_metadata(self, first: pa.Table, rest: pa.Table) -> None:
+        """Take over what an older snapshot had read, and what has changed since, in position order.
+
+        Args:
+            first: rows of an older snapshot's metadata.
+            rest: rows of the table, with the same columns.
+        """
+        whole = pa.concat_tables([first, _coded(rest)]).unify_dictionaries()
+        self.__dict__["metadata"] = whole.combine_chunks()
+
+    def rows(self, positions: Integers) -> list[Row] | None:
+        """Metadata of these positions, in order; None while it is not in memory.
+
+        Being asked often brings it there, on a thread.
+        """
+        metadata = self.metadata_in_memory
+        if metadata is None:
+            if next(self._asked) == asked_often(self.count):
+                # Not a daemon: the process ends when it is done, a second at a million rows.
+                threading.Thread(target=self._load, name="cxr-metadata").start()
+            return None
+        wanted = positions.tolist()
+        found = {place: self._rows[place] for place in wanted if place in self._rows}
+        missing = [place for place in dict.fromkeys(wanted) if place not in found]
+        if missing:
+            found.update(zip(missing, self._made(metadata, missing), strict=True))
+            if len(self._rows) > _ROWS_KEPT:
+                self._rows.clear()
+            self._rows.update(found)
+        return [_own(found[place]) for place in wanted]
+
+    def _made(self, metadata: pa.Table, positions: list[int]) -> list[Row]:
+        places = pa.array(positions, pa.int64())
+        found = metadata.take(places)
+        return rows.from_arrow(found.append_column("id", self.keys.take(places)))
+
+    def _load(self) -> None:
+        try:
+            metadata = self.metadata
+            # Of a small gallery every row is made here, so that no search waits for one.
+            for start in range(0, self.count if self.count <= _ROWS_KEPT else 0, _ROWS_MADE):
+                places = list(range(start, min(start + _ROWS_MADE, self.count)))
+                self._rows.update(zip(places, self._made(metadata, places), strict=True))
+        except (MemoryError, RuntimeError, OSError, ValueError, StoreDamaged) as error:
+            log.info("metadata stays in the table: %s", error)
+
+    def places(self, row_ids: Integers) -> Integers:
+        """Positions of those of a version's rows that are here."""
+        sorted_ids, positions = self.by_row_id
+        places = np.searchsorted(sorted_ids, row_ids)
+        if len(sorted_ids) != self.stored_rows:
+            places = places[np.isin(row_ids, sorted_ids)]
+        return positions[places]
+
+    def positions_of(self, where: Where | None) -> Integers | None:
+        """Positions of the rows that pass a filter, ascending; None when all do."""
+        if not where:
+            return None
+        known = self._passing.get(where)
+        if known is None:
+            condition = where.to_filter(self.handle.schema)
+            passing = lance.scan(self.handle, ["_rowid"], condition)["_rowid"].to_numpy()
+            known = np.sort(self.places(passing))
+            while len(self._passing) >= _REMEMBERED:
+                self._passing.pop(next(iter(self._passing)), None)
+            self._passing[where] = known
+        return known
+
+    def ids_of(self, where: Where | None) -> list[str]:
+        """The ids that pass a filter, ascending."""
+        allowed = self.positions_of(where)
+        keys = self.keys if allowed is None else self.keys.take(pa.array(allowed))
+        return sorted(keys.to_pylist())
+
+    def row_ids_of(self, ids: Iterable[str]) -> list[int]:
+        """The table's row ids of these ids, in the order asked. UnknownId as in find."""
+        return [int(row_id) for row_id in self.row_ids[self.find(ids)]]
+
+    def facets(self, where: Where | None) -> dict[str, dict[str, int]]:
+        """How many of the rows that pass carry each value, by column."""
+        allowed = self.positions_of(where)
+        found = self.metadata if allowed is None else self.metadata.take(allowed)
+        return column_stats.of([found], found.schema)
+
+    def ranges(self, where: Where | None) -> dict[str, Range]:
+        """Least and greatest value of the rows that pass, by column of numbers or dates."""
+        allowed = self.positions_of(where)
+        schema = self.metadata.schema
+        found = self.metadata.select(column_stats.ranged_columns(schema))
+        found = found if allowed is None else found.take(allowed)
+        return column_stats.ranges_of(found, custom_columns.kinds(schema))
+
+    def find(self, ids: Iterable[str]) -> Integers:
+        """Positions of these ids, in the order asked. UnknownId when one is missing."""
+        positions = []
+        for id_ in ids:
+            position = self._position(id_)
+            if position is None:
+                example = f"; ids look like {min(self.ids)!r}" if self.count else ""
+                raise UnknownId(f"no row {id_!r} among {self.count} rows{example}")
+            positions.append(position)
+        return np.asarray(positions, np.int64)
+
+    def known_positions(self, ids: Iterable[str]) -> list[int]:
+        """Positions of those of these ids that are here."""
+        found = (self._position(id_) for id_ in ids)
+        return [position for position in found if position is not None]
+
+    def ranks(self, positions: Integers) -> Integers:
+        """Numbers that order these rows by id, int64 (m,)."""
+        ids = self.keys.take(pa.array(positions)).to_pylist()
+        order = sorted(range(len(ids)), key=ids.__getitem__)
+        ranks = np.empty(len(ids), np.int64)
+        ranks[order] = np.arange(len(ids))
+        return ranks
+
+    def _position(self, id_: str) -> int | None:
+        order = self._by_id
+        # Arrow sorts by UTF-8 bytes, Python by code points: the same order.
+        place = bisect_left(range(self.count), id_, key=lambda i: self.keys[order[i]].as_py())
+        if place == self.count or self.keys[order[place]].as_py() != id_:
+            return None
+        return int(order[place])
+
+    def differing(self, row_ids: Integers, vectors: Vectors) -> list[int]:
+        """Which of these rows of the table are absent here, or have another vector."""
+        sorted_ids, positions = self.by_row_id
+        if not len(sorted_ids):
+            return list(range(len(row_ids)))
+        places = np.minimum(np.searchsorted(sorted_ids, row_ids), len(sorted_ids) - 1)
+        wrong = sorted_ids[places] != row_ids
+        wrong |= (self.vectors[positions[places]] != vectors).any(axis=1)
+        return [int(place) for place in np.flatnonzero(wrong)]
+
+
+def _own(row: Row) -> Row:
+    """A row for one caller: what can be changed in it is not shared."""
+    return replace(row, extra=dict(row.extra)) if row.extra else row
+
+
+def asked_often(rows: int) -> int:
+    """Joins of a snapshot of so many rows after which its metadata comes into memory."""
+    return max(_ASKED, rows // _ROWS_READ)
+
+
+def metadata_names(handle: Any) -> list[str]:
+    """The columns of a snapshot's metadata; a table of an older version lacks some."""
+    return [name for name in rows.joined(handle.schema) if name != "id"]
+
+
+def _coded(metadata: pa.Table) -> pa.Table:
+    """The same with repeating strings as numbers of those, in one chunk."""
+    own = custom_columns.kinds(metadata.schema)
+    for number, column in enumerate(metadata.schema):
+        if column.name in _REPEATING or own.get(column.name) == "string":
+            cells = metadata[column.name].dictionary_encode()
+            metadata = metadata.set_column(number, column.with_type(cells.type), cells)
+    return metadata.combine_chunks()
+
+
+#: Columns that are no metadata: the key, the vector, the picture and their digests.
+_NOT_METADATA = ("id", "embedding", "thumbnail", "sha256", rows.CHECKSUM, rows.READER.name)
+
+
+def read(snapshot: Snapshot, names: Sequence[str]) -> pa.Table:
+    """Columns of the table at a snapshot's version, one row per position.
+
+    Args:
+        snapshot: which version, and in which order.
+        names: of columns of the table.
+    """
+    found = lance.scan(snapshot.handle, ["_rowid", *names])
+    if len(found) > snapshot.count:  # also older rows of ids that a newer row has
+        found = found.filter(pa.array(np.isin(found["_rowid"].to_numpy(), snapshot.row_ids)))
+    order = np.argsort(found["_rowid"].to_numpy(), kind="stable")
+    place = np.empty(snapshot.count, np.int64)
+    place[snapshot.by_row_id[1]] = np.arange(snapshot.count)
+    return found.take(pa.array(order[place])).select(list(names))
+
+
+def names(snapshot: Snapshot) -> list[str]:
+    """The metadata columns that the table has, in its order."""
+    return [name for name in snapshot.handle.schema.names if name not in _NOT_METADATA]
+
+
+def by_id(snapshot: Snapshot) -> Integers:
+    """Positions in the order of their ids: results then do not depend on how rows are stored."""
+    return np.asarray(sorted(range(snapshot.count), key=snapshot.ids.__getitem__), np.int64)

@@ -1,0 +1,151 @@
+"""What the table itself answers at one version, without its vectors in memory.
+
+The base of answerers that are not the mirror: they add how the nearest rows are found.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from store.errors import UnknownId
+from store.schema import Hit, Row, Vectors
+from store.search.base import Sample
+from store.table import column_stats, custom_columns, filters, lance, rows
+from store.table.column_stats import Range
+
+if TYPE_CHECKING:
+    from store.mirror.snapshot import Snapshot
+    from store.table.filters import Where
+
+#: Ids looked up in one query.
+_LOOKUP = 1000
+
+
+class Tabled:
+    """One version of the table; see Answerer. Subclasses add ``search`` and ``manner``."""
+
+    mirror: Snapshot | None = None
+
+    def __init__(self, handle: Any, token: str) -> None:
+        self.handle = handle
+        self.version = int(handle.version)
+        self.uuid = lance.uuid_of(handle)
+        self.token = token
+
+    @cached_property
+    def count(self) -> int:
+        """How many rows."""
+        return int(self.handle.count_rows())
+
+    def vectors_of(self, ids: Sequence[str]) -> Vectors:
+        """float32 (n, d), in the order asked. UnknownId when one is missing."""
+        found: dict[str, npt.NDArray[np.float32]] = {}
+        for part in self._looked_up(ids, ["id", "embedding"]):
+            if len(part):
+                found.update(zip(part["id"].to_pylist(), matrix(part["embedding"]), strict=True))
+        return np.stack(self._in_order(ids, found)) if len(ids) else np.empty((0, 0), np.float32)
+
+    def row_ids_of(self, ids: Sequence[str]) -> list[int]:
+        """The table's row ids, in the order asked. UnknownId when one is missing."""
+        found: dict[str, int] = {}
+        for part in self._looked_up(ids, ["id", "_rowid"]):
+            found.update(zip(part["id"].to_pylist(), part["_rowid"].to_pylist(), strict=True))
+        return self._in_order(ids, found)
+
+    def rows_of(self, ids: Sequence[str]) -> list[Row]:
+        """Metadata, in the order asked. UnknownId when one is missing."""
+        return self._in_order(ids, lance.rows_by_id(self.handle, ids))
+
+    def ids_of(self, where: Where | None) -> list[str]:
+        """The ids that pass a filter, ascending."""
+        return sorted(lance.scan(self.handle, ["id"], self._condition(where))["id"].to_pylist())
+
+    def facets(self, where: Where | None) -> dict[str, dict[str, int]]:
+        """How many of the rows that pass carry each value, by column; read as a stream."""
+        schema = self.handle.schema
+        return column_stats.of(self._stream(column_stats.columns_of(schema), where), schema)
+
+    def ranges(self, where: Where | None) -> dict[str, Range]:
+        """Least and greatest value of the rows that pass, by column; read as a stream."""
+        schema = self.handle.schema
+        names, kinds = column_stats.ranged_columns(schema), custom_columns.kinds(schema)
+        told: dict[str, Range] = {}
+        for batch in self._stream(names, where):
+            told = column_stats.joined(told, column_stats.ranges_of(batch, kinds))
+        return {name: told[name] for name in names if name in told}
+
+    def _stream(self, names: list[str], where: Where | None) -> Iterator[pa.RecordBatch]:
+        return lance.scan_batches(self.handle, names, self._condition(where))
+
+    def sample(self, most: int) -> Sample:
+        """At most so many rows, evenly spread over a scan."""
+        places = np.unique(np.linspace(0, self.count - 1, min(self.count, most)).astype(np.int64))
+        if not self.count:
+            empty = np.empty(0, np.int64)
+            return Sample(empty, empty, np.empty((0, 0), np.float32))
+        names = ["_rowid", "_row_last_updated_at_version", "embedding"]
+        with lance.panics_as_errors():
+            found = self.handle.take_offsets(places.tolist()).select(names).to_arrow()
+        order = np.argsort(found["_rowid"].to_numpy(), kind="stable")
+        row_ids, changed_at = (found[name].to_numpy().astype(np.int64)[order] for name in names[:2])
+        return Sample(row_ids, changed_at, matrix(found["embedding"])[order])
+
+    def hits(self, ranked: Sequence[tuple[Sequence[int], Sequence[float]]]) -> list[list[Hit]]:
+        """Hits of row ids and scores per query, best first, with metadata read in one take."""
+        rows = lance.take(self.handle, sorted({one for ids, _ in ranked for one in ids}))
+        return [
+            [
+                Hit(rank, float(score), rows[row_id])
+                for rank, (row_id, score) in enumerate(zip(ids, scores, strict=True), start=1)
+            ]
+            for ids, scores in ranked
+        ]
+
+    def _condition(self, where: Where | None) -> str | None:
+        return where.to_filter(self.handle.schema) if where else None
+
+    def _looked_up(self, ids: Sequence[str], names: list[str]) -> Iterator[pa.Table]:
+        wanted = [id_ for id_ in dict.fromkeys(ids) if rows.storable(id_)]  # no row has others
+        for start in range(0, len(wanted), _LOOKUP):
+            condition = filters.among(wanted[start : start + _LOOKUP])
+            yield lance.scan(self.handle, names, condition)
+
+    def _in_order(self, ids: Sequence[str], found: dict[str, Any]) -> list[Any]:
+        for id_ in ids:
+            if id_ not in found:
+                raise UnknownId(f"no row {id_!r} among {self.count} rows")
+        return [found[id_] for id_ in ids]
+
+
+def matrix(column: pa.ChunkedArray) -> Vectors:
+    """A column of vectors as float32 (n, d)."""
+    cells = column.combine_chunks()
+    values: Vectors = cells.flatten().to_numpy().reshape(len(cells), column.type.list_size)
+    return values
+
+
+def rescored(
+    query: npt.NDArray[np.float32], vectors: Vectors, ids: Sequence[str], k: int
+) -> tuple[list[int], Vectors]:
+    """The k best of some candidates by cosine in float64, equal scores by id.
+
+    Args:
+        query: float32 (d,), unit length.
+        vectors: float32 (n, d), the stored ones.
+        ids: of the candidates.
+        k: how many.
+
+    Returns:
+        Places among the candidates and float32 scores, best first: the same numbers as those of an
+        exact search.
+    """
+    products = vectors.astype(np.float64) * query.astype(np.float64)
+    scores = np.clip(products.sum(axis=1), -1, 1).astype(np.float32)
+    order = sorted(range(len(ids)), key=lambda place: (-scores[place], ids[place]))[:k]
+    return order, scores[order]

@@ -1,0 +1,190 @@
+"""How many rows carry each value of a column: what a filter on values is offered."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import date
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from store.table import custom_columns, rows
+
+#: Columns counted by value, beside the user's own.
+_COUNTED = (*rows.FINDINGS, "split", "dataset", "view", "sex")
+#: Of the user's columns, only those with at most so many different values are counted.
+_MOST_VALUES = 100
+
+
+def columns_of(schema: pa.Schema) -> list[str]:
+    """Columns of findings, our own of few values, and the user's own of strings and bools."""
+    return [name for name in (*_COUNTED, *_own(schema)) if name in schema.names]
+
+
+def of(parts: Iterable[pa.Table | pa.RecordBatch], schema: pa.Schema) -> dict[str, dict[str, int]]:
+    """Rows by value, by column; the user's own with too many values are left out.
+
+    Args:
+        parts: the rows, with the columns of columns_of.
+        schema: theirs, which tells the user's own columns.
+    """
+    own = _own(schema)
+    counts: dict[str, Counter[Any]] = {name: Counter() for name in columns_of(schema)}
+    for part in parts:
+        for name in list(counts):
+            column = part[name]
+            cells = pc.list_flatten(column) if pa.types.is_list(column.type) else column
+            for one in pc.value_counts(cells).to_pylist():
+                if one["values"] not in (None, ""):
+                    counts[name][one["values"]] += one["counts"]
+            if name in own and len(counts[name]) > _MOST_VALUES:
+                del counts[name]
+    told: dict[str, dict[str, int]] = {name: {} for name in rows.FINDINGS}
+    for name, found in counts.items():
+        told[name] = {
+            str(value).lower() if isinstance(value, bool) else value: found[value]
+            for value in sorted(found)
+        }
+    return told
+
+
+def _own(schema: pa.Schema) -> list[str]:
+    return [
+        name for name, kind in custom_columns.kinds(schema).items() if kind in ("string", "bool")
+    ]
+
+
+#: Kinds of the user's columns that have an order.
+ORDERED = ("int", "float", "date")
+
+
+class Range(NamedTuple):
+    """The values of one column.
+
+    Attributes:
+        kind: ``int``, ``float`` or ``date``.
+        low, high: least and greatest, both of that kind.
+        rows: how many have a value.
+    """
+
+    kind: str
+    low: float | date
+    high: float | date
+    rows: int
+
+
+def ranged_columns(schema: pa.Schema) -> list[str]:
+    """Age and the user's own columns of numbers and dates, in the table's order."""
+    own = [name for name, kind in custom_columns.kinds(schema).items() if kind in ORDERED]
+    return ["age", *own]
+
+
+def ranges_of(table: pa.Table | pa.RecordBatch, kinds: Mapping[str, str]) -> dict[str, Range]:
+    """The range of each column that has a value.
+
+    Args:
+        table: the columns of columns_of.
+        kinds: of the user's own among them, from columns.kinds.
+    """
+    found = {}
+    for name in table.schema.names:
+        column, kind = table[name], kinds.get(name, "float")
+        if pa.types.is_floating(column.type):  # a nan is no value
+            column = pc.if_else(pc.is_finite(column), column, pa.scalar(None, column.type))
+        rows = len(column) - column.null_count
+        if rows:
+            low, high = pc.min_max(column).as_py().values()
+            whole = kind == "int"
+            found[name] = Range(
+                kind, int(low) if whole else low, int(high) if whole else high, rows
+            )
+    return found
+
+
+def joined(left: Mapping[str, Range], right: Mapping[str, Range]) -> dict[str, Range]:
+    """The ranges of two parts of a table as those of the whole."""
+    both = dict(left)
+    for name, one in right.items():
+        other = both.get(name, one)
+        low, high = min(other.low, one.low), max(other.high, one.high)
+        rows = one.rows + (other.rows if name in both else 0)
+        both[name] = Range(one.kind, low, high, rows)
+    return both
+
+
+#: Stands for rows without a split.
+NO_SPLIT = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column of metadata.
+
+    Attributes:
+        name: of the column.
+        missing: split to rows without a value; splits without any row are left out.
+        distinct: how many different values.
+        values: the most frequent values with split to rows, most frequent first.
+        range: least, median and greatest value of a column of numbers; None for others.
+    """
+
+    name: str
+    missing: dict[str, int]
+    distinct: int
+    values: dict[str, dict[str, int]]
+    range: tuple[float, float, float] | None
+
+    def as_dict(self) -> dict[str, Any]:
+        """The same as plain JSON types."""
+        found = asdict(self)
+        return {**found, "range": list(self.range) if self.range else None}
+
+
+def overview(table: pa.Table, splits: Sequence[str | None], most: int = 50) -> list[Column]:
+    """Describe every column of a table.
+
+    Args:
+        table: metadata, one row per film; lists hold several values a row.
+        splits: of the rows, in their order; None and "" are rows without a split.
+        most: values listed per column.
+    """
+    where = [split or NO_SPLIT for split in splits]
+    present = sorted(set(where))
+    return [
+        _column(name, table[name].to_pylist(), where, present, most) for name in table.column_names
+    ]
+
+
+def _column(
+    name: str, cells: Sequence[Any], where: Sequence[str], present: Sequence[str], most: int
+) -> Column:
+    counts: dict[str, Counter[str]] = {}
+    totals: Counter[str] = Counter()
+    missing = dict.fromkeys(present, 0)
+    numbers = []
+    for cell, split in zip(cells, where, strict=True):
+        values = cell if isinstance(cell, list) else [cell]
+        values = [value for value in values if not _absent(value)]
+        if not values:
+            missing[split] += 1
+        for value in values:
+            if isinstance(value, int | float) and not isinstance(value, bool):
+                numbers.append(float(value))
+            text = f"{value:g}" if isinstance(value, float) else str(value)
+            counts.setdefault(text, Counter())[split] += 1
+            totals[text] += 1
+    ranked = sorted(totals, key=lambda value: (-totals[value], value))
+    shown = {value: {split: counts[value][split] for split in present} for value in ranked[:most]}
+    bounds = None
+    if numbers:
+        low, middle, high = np.min(numbers), np.median(numbers), np.max(numbers)
+        bounds = (float(low), float(middle), float(high))
+    return Column(name, missing, len(totals), shown, bounds)
+
+
+def _absent(value: Any) -> bool:
+    return value is None or value == "" or (isinstance(value, float) and not np.isfinite(value))

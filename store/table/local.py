@@ -1,0 +1,197 @@
+"""What makes a commit last on a local disk: one writer at a time, fsync, a mark of what is safe.
+
+LanceDB renames and links its files into place but never calls fsync, so after a power loss the
+newest version may be empty. An acknowledged version has been forced to disk here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import re
+import stat
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+from store.errors import StoreUnwritable
+from store.files import FOLDER
+
+try:
+    import fcntl
+
+    LOCKS = True
+except ImportError:  # Windows: no advisory locks; the table's primary key keeps ids unique
+    LOCKS = False
+
+_MARK = "_cxr_acknowledged.json"
+#: Files that another process left are forced to disk once; the system has written older ones.
+_RECENT_S = 3600.0
+
+#: Per table: (path, inode, mtime) that this process has forced to disk.
+_synced: dict[str, set[tuple[str, int, int]]] = {}
+
+
+_LAST = 2**64 - 1
+
+
+def writer(uri: str, *, wait: bool = True) -> contextlib.AbstractContextManager[bool]:
+    """Be the only writer of a local gallery on this machine; see locked."""
+    return locked(Path(uri, FOLDER, "lock"), wait=wait)
+
+
+@contextlib.contextmanager
+def locked(path: Path, *, wait: bool = True) -> Iterator[bool]:
+    """Hold a lock file, made if absent, against other processes and threads of this machine.
+
+    Yields:
+        Whether the lock is held; False only with ``wait=False``, when somebody else has it or the
+        folder cannot be written.
+    """
+    if not LOCKS:
+        yield True
+        return
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    except OSError:
+        if wait:
+            raise
+        yield False
+        return
+    try:
+        held = True
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            held = False
+        except OSError:
+            pass  # a file system without locks: the table's primary key keeps ids unique
+        yield held
+    finally:
+        os.close(handle)
+
+
+def sync(folder: Path) -> None:
+    """Force every file below a table's folder to disk that this process has not forced yet."""
+    known = _synced.get(str(folder))
+    there: dict[tuple[str, int, int], Path] = {}
+    for path in folder.rglob("*"):
+        try:
+            found = path.stat()
+        except FileNotFoundError:
+            continue  # a temporary file that was renamed meanwhile
+        if not stat.S_ISDIR(found.st_mode):
+            there[str(path), found.st_ino, found.st_mtime_ns] = path
+    # Counted from the newest file or the last acknowledgement where that is older: the clock may
+    # have been set since, also between two files of one commit.
+    newest = min([time.time_ns(), max((key[2] for key in there), default=0)])
+    newest = min([newest, *(key[2] for key, path in there.items() if path.name == _MARK)])
+    oldest = 0 if known is not None else newest - int(_RECENT_S * 1e9)
+    folders: set[Path] = set()
+    for key, path in there.items():
+        if (known is None or key not in known) and key[2] >= oldest:
+            _fsync(path)
+            folders.update((path.parent, path.parent.parent))
+    for one in sorted(folders):
+        _fsync(one)
+    _synced[str(folder)] = set(there)
+
+
+def _fsync(path: Path) -> None:
+    try:
+        handle = os.open(path, os.O_RDONLY)
+    except FileNotFoundError:
+        return
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def acknowledge(folder: Path, version: int) -> None:
+    """Force a table to disk, then note that this version of it is there."""
+    sync(folder)
+    write_whole(folder / _MARK, json.dumps({"version": version}).encode())
+
+
+def acknowledged(folder: Path) -> int | None:
+    """The newest version known to be on disk; None when that is not known."""
+    try:
+        return int(json.loads((folder / _MARK).read_bytes())["version"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder and those above it where they are not there yet, to outlast a power loss."""
+    new = [one for one in (path, *path.parents) if not one.exists()]
+    path.mkdir(parents=True, exist_ok=True)
+    for one in new:
+        _fsync(one.parent)
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Replace a file: whoever reads it, also after a power loss, finds all of it or the old."""
+    # Threads of one process replace one file at once, too.
+    temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex[:12]}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
+    _fsync(path.parent)
+
+
+_REASONS = {
+    errno.ENOSPC: "no space is left on the device",
+    errno.EDQUOT: "the disk quota is used up",
+    errno.EFBIG: "a file would be larger than this process may write",
+    errno.EIO: "the device reports an input/output error",
+    errno.EROFS: "the file system is read-only",
+    errno.EACCES: "permission denied",
+    errno.EPERM: "the operation is not permitted",
+}
+
+
+@contextlib.contextmanager
+def named_faults(uri: str) -> Iterator[None]:
+    """Turn a full, broken or write-protected disk into StoreUnwritable."""
+    try:
+        yield
+    except (OSError, RuntimeError, ValueError) as error:
+        code = error.errno if isinstance(error, OSError) else None
+        if code is None:
+            # LanceDB reports faults of the system as text: "... (os error 28)".
+            found = re.search(r"\(os error (\d+)\)", str(error))
+            code = int(found[1]) if found else None
+        if code not in _REASONS:
+            raise
+        raise StoreUnwritable(
+            f"cannot write to the gallery at {uri}: {_REASONS[code]}; this batch is not "
+            "acknowledged, what was stored before can still be read; mend that, then run the same "
+            "command again"
+        ) from error
+
+
+def manifests(folder: Path) -> list[tuple[int, Path]]:
+    """Version and manifest file of all versions of a table, newest first."""
+    found = []
+    for path in folder.glob("_versions/*.manifest"):
+        if path.stem.isdigit():
+            number = int(path.stem)
+            # Lance counts down from 2^64 - 1 so that a listing starts with the newest.
+            found.append((_LAST - number if len(path.stem) == 20 else number, path))
+    return sorted(found, reverse=True)
+
+
+def unfinished(folder: Path, version: int) -> bool:
+    """Whether a version was never acknowledged: its writer is still at it, or died."""
+    return acknowledged(folder) != version

@@ -1,0 +1,231 @@
+"""Keep the table small and quick: merge small fragments, index ids, forget unused versions.
+
+A reader holds a small file with the version it answers from, locked as long as the reader lives.
+A lock dies with its process, so a killed reader holds nothing back.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import uuid
+import warnings
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from store.errors import UsageError
+from store.files import FOLDER
+from store.table import filters, lance, local, object_storage, opening
+
+try:
+    import fcntl
+
+    LOCKS = True
+except ImportError:  # Windows: no advisory locks; the table's primary key keeps ids unique
+    LOCKS = False
+
+_READERS = "readers"
+#: Written while a reader does not know its version yet: everything is kept.
+_ANY = 0
+
+
+class Lease:
+    """One reader's claim on a version. Does nothing where the folder cannot be written.
+
+    Such a reader may find its version cleaned away; Gallery then follows to the newest.
+    """
+
+    def __init__(self, uri: str) -> None:
+        self._handle = -1
+        self._path = Path(uri, FOLDER, _READERS, f"{os.getpid()}-{uuid.uuid4().hex[:8]}")
+        if not LOCKS:
+            return
+        with contextlib.suppress(OSError):
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            for _ in range(3):  # maintenance may take it for a dead one between open and lock
+                self._handle = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o666)
+                fcntl.flock(self._handle, fcntl.LOCK_SH)
+                self.claim(_ANY)
+                if self._path.exists():
+                    return
+                os.close(self._handle)
+                self._handle = -1
+
+    def claim(self, version: int = _ANY) -> None:
+        """Keep this version and newer ones; without a number, all of them."""
+        if self._handle >= 0:
+            with contextlib.suppress(OSError):
+                os.pwrite(self._handle, b"%020d" % version, 0)
+
+    def close(self) -> None:
+        """Give the claim up."""
+        if self._handle >= 0:
+            with contextlib.suppress(OSError):
+                self._path.unlink(missing_ok=True)
+                os.close(self._handle)
+            self._handle = -1
+
+    def __del__(self) -> None:
+        self.close()
+
+
+def oldest(uri: str) -> int | None:
+    """The oldest version that a living reader claims: 0 for all, None when there is no reader."""
+    if not LOCKS:
+        return _ANY
+    claimed: list[int] = []
+    for path in Path(uri, FOLDER, _READERS).glob("*"):
+        try:
+            handle = os.open(path, os.O_RDWR)
+        except OSError:
+            continue
+        try:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                text = os.pread(handle, 20, 0)
+                claimed.append(int(text) if text.isdigit() else _ANY)
+            else:
+                path.unlink(missing_ok=True)  # its reader is gone
+        finally:
+            os.close(handle)
+    return min(claimed, default=None)
+
+
+log = logging.getLogger("store")
+
+#: Fragments that call for a merge of a small table, which is quick.
+_FRAGMENTS = 16
+_SMALL_BYTES = 64 << 20
+#: Of a larger one, once they hold a fifth of the rows, or are many.
+_TOO_MANY = 64
+#: From this many rows on, finding rows by id is worth an index.
+_INDEXED_ROWS = 20_000
+#: LanceDB merges no further from here on.
+_FULL_ROWS = 1_000_000
+
+#: Of one merge, beside other writers.
+_ATTEMPTS = 5
+#: LanceDB counts ages from a moment later than ours: it looks for something to merge first.
+#: A version that a reader holds must stay whatever that takes; without one, room is worth more.
+_MARGIN_READ, _MARGIN = timedelta(milliseconds=500), timedelta(milliseconds=1)
+#: On object stores, where a reader that is a week behind may still take only what changed.
+_KEPT = timedelta(days=7)
+
+
+def due(handle: Any) -> bool:
+    """Whether merging is worth it: each row is then rewritten a handful of times in all."""
+    found = handle.stats()
+    rows, fragments = found["num_rows"], found["fragment_stats"]["num_fragments"]
+    others = rows - found["fragment_stats"]["lengths"]["max"]
+    if rows >= _FULL_ROWS:  # full fragments are never merged again; what is left is the tail
+        return bool(found["num_indices"] == 0 or fragments - rows // _FULL_ROWS >= _TOO_MANY)
+    if rows >= _INDEXED_ROWS and (found["num_indices"] == 0 or 5 * others >= rows):
+        return True  # a writer searches all that the index does not cover
+    if fragments < _FRAGMENTS:
+        return False
+    small = found["total_bytes"] < _SMALL_BYTES
+    return bool(small or fragments >= _TOO_MANY)
+
+
+def when_due(uri: str, handle: Any) -> None:
+    """Tidy up after a commit if enough has gathered. A failure is said, and tried again later."""
+    try:
+        if due(handle):
+            run(uri, handle)
+    except Exception as error:  # whatever it is: the commit is acknowledged and stays so
+        log.warning("tidying the gallery at %s failed and is tried again later: %s", uri, error)
+
+
+def run(uri: str, handle: Any, keep: timedelta | None = None) -> None:
+    """Merge small fragments, then forget old versions.
+
+    Args:
+        uri: of the gallery.
+        handle: its table.
+        keep: forget versions older than this, read or not; None for those that no reader uses
+            (_KEPT on object stores, where readers are not known).
+
+    Raises:
+        UsageError: an age below none.
+    """
+    if keep is not None and keep < timedelta():
+        raise UsageError(f"keep {keep}: expected an age, zero or more")
+    if not lance.is_local(uri):
+        object_storage.check_writable(uri)
+        with object_storage.named_faults(uri):
+            _merge(handle)
+            _forget(handle, lambda: _KEPT if keep is None else keep)
+        return
+    with local.named_faults(uri), local.writer(uri):
+        try:
+            with lance.panics_as_errors():
+                _merge(handle)
+        except lance.ReadFault:
+            if not opening.set_aside_damaged(uri):
+                raise
+            _merge(handle)
+        # A second manifest of the same rows: should the newest be lost, nothing else is.
+        merged = int(handle.version)
+        handle.delete(filters.NOTHING)
+        # Old versions may go only when the new one is surely on disk.
+        local.acknowledge(lance.folder(uri), int(handle.version))
+        if keep is not None:
+            _forget(handle, lambda: keep)
+            return
+        used = oldest(uri)
+        floor = merged if used is None else min(used, merged)
+        made = _made(handle, floor)
+        margin = _MARGIN if floor == merged else _MARGIN_READ
+        if made is not None:
+            _forget(handle, lambda: _age(made) + margin)
+
+
+def _merge(handle: Any) -> None:
+    from lancedb.index import BTree
+
+    def work() -> None:
+        indexed = {column for found in handle.list_indices() for column in found.columns}
+        if "id" not in indexed and handle.count_rows() >= _INDEXED_ROWS:
+            handle.create_index("id", config=BTree())
+        handle.optimize(cleanup_older_than=timedelta(days=36500))
+
+    _until_through(handle, work)
+
+
+def _until_through(handle: Any, work: Callable[[], None]) -> None:
+    """Again where another writer's commit came first."""
+    for attempt in range(_ATTEMPTS):
+        handle.checkout_latest()  # without it a conflict repeats for ever on this handle
+        try:
+            work()
+            return
+        except RuntimeError as error:
+            if not object_storage.is_conflict(error) or attempt == _ATTEMPTS - 1:
+                raise
+
+
+def _made(handle: Any, version: int) -> datetime | None:
+    """The time, in UTC, of the oldest of the versions to keep; None when all are to be kept.
+
+    Not simply that of the first of them: a clock that was set back gives later ones older times.
+    """
+    kept = [found for found in handle.list_versions() if found["version"] >= version > 0]
+    # LanceDB tells local times without a zone. In the hour that comes twice at the end of summer
+    # time they are taken for the first of both, so that versions stay an hour too long at most.
+    return min((found["timestamp"].astimezone(UTC) for found in kept), default=None)
+
+
+def _age(made: datetime) -> timedelta:
+    """How long ago that was; none where the clock has been set back since."""
+    return max(datetime.now(UTC) - made, timedelta())
+
+
+def _forget(handle: Any, keep: Callable[[], timedelta]) -> None:
+    with warnings.catch_warnings():
+        # LanceDB warns of short ages; which versions are in use is known here.
+        warnings.simplefilter("ignore", UserWarning)
+        _until_through(handle, lambda: handle.optimize(cleanup_older_than=keep()))

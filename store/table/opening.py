@@ -1,0 +1,141 @@
+"""TODO."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from store.errors import EncoderChanged, EncoderMismatch, StoreDamaged, StoreNotFound, UsageError
+from store.schema import EncoderStamp
+from store.table import local, object_storage, repair, rows
+from store.table.lance import NAME, ReadFault, connect, folder, is_local, open_version
+
+
+def create(uri: str, stamp: EncoderStamp) -> Any:
+    """Make an empty gallery, or open the one that is there.
+
+    Raises:
+        EncoderMismatch: there is one, made by another encoder.
+        UsageError: the location is a file, or no place for a gallery.
+        StoreUnsafe, StoreUnreachable: see remote.check_writable.
+    """
+    object_storage.check_location(uri)
+    if is_local(uri):
+        path = Path(uri)
+        if path.is_file():
+            raise UsageError(f"{uri} is a file; a gallery needs a folder, pass another --store")
+        if folder(uri).is_dir() and any(folder(uri).glob("_versions/*")):
+            return open_(uri, stamp)
+        with local.named_faults(uri):
+            local.make_folder(path)
+            with local.writer(uri):
+                handle = _create(uri, stamp)
+                local.acknowledge(folder(uri), int(handle.version))
+    else:
+        object_storage.check_writable(uri)
+        with object_storage.named_faults(uri):
+            if object_storage.newest(uri) is None:
+                _create(uri, stamp)
+    return open_(uri, stamp)
+
+
+def _create(uri: str, stamp: EncoderStamp) -> Any:
+    database = connect(uri)
+    try:
+        handle = database.create_table(
+            NAME,
+            schema=_with_primary_key(rows.table_schema(stamp)),
+            storage_options={"new_table_enable_stable_row_ids": "true"},
+        )
+    except (ValueError, RuntimeError) as error:  # another creator was first, or is now
+        if "already exists" not in str(error) and not object_storage.is_conflict(error):
+            raise
+        handle = database.open_table(NAME)
+    return handle
+
+
+def open_(uri: str, stamp: EncoderStamp | None = None) -> Any:
+    """Open a gallery's table.
+
+    Args:
+        uri: folder or object-store location.
+        stamp: when given, the encoder that must have made it.
+
+    Raises:
+        StoreNotFound: nothing there.
+        StoreDamaged: something there that cannot be read, or was not made by this project.
+        EncoderMismatch: made by another encoder than ``stamp``.
+        StoreUnreachable: the object store does not answer, or refuses.
+    """
+    object_storage.check_location(uri)
+    hint = f"make one with: cxr ingest medmnist:pneumoniamnist --store {uri}"
+    if is_local(uri) and not folder(uri).is_dir():
+        raise StoreNotFound(f"no gallery at {uri}; {hint}")
+    try:
+        with object_storage.named_faults(uri):
+            table = open_version(uri)
+    except ReadFault as error:
+        if "was not found" in str(error) and not is_local(uri):
+            raise StoreNotFound(f"no gallery at {uri}; {hint}") from error
+        if not is_local(uri) or not repair.heal(uri, folder(uri), open_version):
+            raise StoreDamaged(
+                f"the gallery at {uri} cannot be opened: {repair.brief(error)}; restore it from a "
+                "copy, or move it away and ingest again"
+            ) from error
+        table = open_version(uri)
+    if is_local(uri) and local.unfinished(folder(uri), int(table.version)):
+        repair.finish(uri, folder(uri), open_version)
+        table = open_version(uri)
+    metadata = table.schema.metadata
+    found, layout = rows.stamp_of(metadata), rows.schema_version_of(metadata)
+    if layout is not None and layout not in (rows.SCHEMA_VERSION, *rows.OLDER_VERSIONS):
+        raise StoreDamaged(
+            f"the gallery at {uri} has schema version {layout}, this program reads "
+            f"{rows.SCHEMA_VERSION}; ingest it again into another --store, or use the program "
+            "that made it"
+        )
+    if found is None or layout is None:
+        raise StoreDamaged(f"the table at {uri} has no stamp of this project; pass another --store")
+    if stamp is not None and (found.fingerprint, found.dimension) != (
+        stamp.fingerprint,
+        stamp.dimension,
+    ):
+        raise mismatch(f"the gallery at {uri}", found, stamp)
+    return table
+
+
+def _with_primary_key(schema: Any) -> Any:
+    # Without it two writers of one new id leave two rows. Declared with the table itself, as
+    # table.set_unenforced_primary_key would a commit later: until then there could be a writer.
+    key = schema.field("id").with_metadata({"lance-schema:unenforced-primary-key:position": "1"})
+    return schema.set(schema.get_field_index("id"), key)
+
+
+def set_aside_damaged(uri: str) -> bool:
+    """Quarantine versions older than the newest that cannot be read; see heal."""
+    return repair.set_aside(uri, folder(uri), open_version)
+
+
+def mismatch(where: str, made: EncoderStamp, here: EncoderStamp) -> EncoderMismatch:
+    """The error for a gallery of one encoder and another one at hand, with what helps.
+
+    Args:
+        where: the gallery, e.g. ``the gallery at data/gallery``.
+        made: the encoder that made it.
+        here: the one at hand.
+
+    Returns:
+        EncoderChanged where both have one name, which then helps nobody to tell them apart.
+    """
+    if made.name == here.name:
+        return EncoderChanged(
+            f"{where} was made by an encoder named {made.name} with fingerprint "
+            f"{made.fingerprint[:12]} ({made.dimension}-d), but the {here.name} here has "
+            f"{here.fingerprint[:12]} ({here.dimension}-d): the encoder has changed since. Ingest "
+            f"again into another --store to make a gallery of it, or pass --encoder with the "
+            "folder of the old one"
+        )
+    return EncoderMismatch(
+        f"{where} was made by encoder {made}, but this is {here}; pass --encoder {made.name}, or "
+        "another --store for this encoder"
+    )

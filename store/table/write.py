@@ -1,0 +1,304 @@
+"""Every change of the table: one commit at a time, forced to disk before it is acknowledged."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, TypeVar
+
+from store.errors import BadQuery, BadRows, StoreUnreachable, UnknownId
+from store.schema import Row, UpsertReport
+from store.table import counted, custom_columns, filters, lance, local, maintenance, object_storage
+from store.table import rows as arrow
+from store.table import undo as replaced
+from store.table.filters import Where
+
+#: Of one commit on object storage, where other writers are not waited for.
+_ATTEMPTS = 6
+T = TypeVar("T")
+
+
+def commit(uri: str, handle: Any, work: Callable[[], T]) -> T:
+    """Write as the only writer; on return all of it is on disk.
+
+    Args:
+        uri: of the gallery.
+        handle: its table; brought to the newest version first.
+        work: looks and writes. On object storage it may be called again, after another writer's
+            commit that does not go with its own.
+    """
+    if lance.is_local(uri):
+        with local.named_faults(uri), local.writer(uri):
+            handle.checkout_latest()
+            done = work()
+            if local.acknowledged(lance.folder(uri)) != int(handle.version):
+                local.acknowledge(lance.folder(uri), int(handle.version))
+            return done
+    # No lock and no fsync there: what was put is kept, and LanceDB commits by conditional puts.
+    object_storage.check_writable(uri)
+    with object_storage.named_faults(uri):
+        for attempt in range(_ATTEMPTS):
+            try:
+                handle.checkout_latest()
+                return work()
+            except RuntimeError as error:
+                if not object_storage.is_conflict(error) or attempt == _ATTEMPTS - 1:
+                    raise
+                time.sleep(random.uniform(0, 0.1 * 2**attempt))  # noqa: S311
+    raise AssertionError("unreachable")
+
+
+def upsert(uri: str, handle: Any, rows: Sequence[Row], dimension: int) -> UpsertReport:
+    """Write rows by id in one commit; rows that say nothing new are not written.
+
+    A row that does not speak of all columns keeps what is stored in the others; see Row.told.
+
+    Raises:
+        BadRows: see arrow.check_rows. Nothing is written then.
+        StoreUnwritable: the disk refused.
+    """
+    rows = arrow.plain(rows)
+    arrow.check_rows(rows, dimension)
+    wanted = custom_columns.needed(rows)
+
+    def work() -> UpsertReport:
+        inserted = updated = 0
+        unchanged = None
+        told: Counter[str] = Counter()
+        for _ in range(_ATTEMPTS):
+            stored = _stored(handle, [row.id for row in rows])
+            changed = [
+                row
+                for row in _whole(rows, stored)
+                if row.id not in stored or not arrow.same_metadata(row, stored[row.id].row)
+            ]
+            if unchanged is None:
+                unchanged = len(rows) - len(changed)
+                for row in changed:
+                    if row.id in stored:
+                        told.update(arrow.changes(row, stored[row.id].row))
+            if not changed:
+                break
+            old = [row for row in changed if row.id in stored]
+            replaced.keep(uri, handle, old, vectors=True)
+            custom_columns.make_room(handle, wanted, arrow.lacking(handle.schema))
+            made = arrow.to_arrow(changed, dimension, handle.schema)
+            if lance.is_local(uri) and not stored:
+                # Nobody else writes now, so no merge need look through the table for these ids.
+                inserted += counted.added(uri, handle, made)
+                break
+            row_ids = [stored[row.id].row_id for row in old]
+            new, again = counted.merged(uri, handle, made, row_ids, insert=True)
+            inserted, updated = inserted + new, updated + again
+            if new + again == len(changed):
+                break
+            handle.checkout_latest()  # another writer came between: look again
+        else:
+            raise _overtaken(uri)
+        return UpsertReport(inserted, updated, unchanged, int(handle.version), dict(told))
+
+    report = commit(uri, handle, work)
+    if report.unchanged < len(rows):
+        maintenance.when_due(uri, handle)
+    return report
+
+
+def _stored(handle: Any, ids: Sequence[str]) -> dict[str, lance.Stored]:
+    if not ids:
+        return {}
+    # New rows mostly come as neighbours: that nothing is stored between the first and the last of
+    # them is found in a tenth of the time that looking for each takes.
+    if not handle.count_rows(filters.between("id", min(ids), max(ids))):
+        return {}
+    return lance.stored(handle, ids)
+
+
+def _overtaken(uri: str) -> StoreUnreachable:
+    return StoreUnreachable(
+        f"other writers change the same rows of {uri} all the time; what was acknowledged is "
+        "there. Run the same command again when they are done"
+    )
+
+
+def _whole(rows: Sequence[Row], stored: Mapping[str, lance.Stored]) -> list[Row]:
+    """Rows as they are to be written over stored ones."""
+    return [
+        arrow.joined_with(row, stored[row.id].row if row.id in stored else None) for row in rows
+    ]
+
+
+def update_metadata(uri: str, handle: Any, rows: Sequence[Row]) -> int:
+    """Correct the editable columns of stored rows in one commit; vectors stay; see Row.told.
+
+    Returns:
+        How many rows changed. Ids that are not stored are ignored.
+
+    Raises:
+        BadRows: see arrow.check_metadata. Nothing is written then.
+    """
+    rows = arrow.plain(rows)
+    arrow.check_metadata(rows)
+    wanted = custom_columns.needed(rows)
+
+    def work() -> int:
+        corrected = 0
+        for _ in range(_ATTEMPTS):
+            stored = lance.stored(handle, [row.id for row in rows])
+            changed = [
+                row
+                for row in _whole(rows, stored)
+                if row.id in stored and not arrow.same_editable(row, stored[row.id].row)
+            ]
+            if not changed:
+                return corrected
+            replaced.keep(uri, handle, changed, vectors=False)
+            custom_columns.make_room(handle, wanted, arrow.lacking(handle.schema))
+            made = arrow.metadata_to_arrow(changed, handle.schema)
+            row_ids = [stored[row.id].row_id for row in changed]
+            _, now = counted.merged(uri, handle, made, row_ids, insert=False)
+            corrected += now
+            if now == len(changed):
+                return corrected
+            handle.checkout_latest()  # another writer came between: look again
+        raise _overtaken(uri)
+
+    corrected = commit(uri, handle, work)
+    if corrected:
+        maintenance.when_due(uri, handle)
+    return corrected
+
+
+def set_readers(uri: str, handle: Any, readers: Mapping[str, int]) -> None:
+    """Note for stored rows by which version of the pixel reader they are right; nothing else."""
+    for id_, version in readers.items():
+        if not arrow.is_reader(version):
+            raise BadRows(f"row {id_!r}: {version!r} is no version of a pixel reader")
+    if not readers:
+        return
+
+    def work() -> None:
+        stored = lance.stored(handle, readers)
+        if not stored:
+            return
+        custom_columns.make_room(handle, {}, arrow.lacking(handle.schema))
+        made = arrow.readers_to_arrow({id_: readers[id_] for id_ in stored})
+        row_ids = [one.row_id for one in stored.values()]
+        counted.merged(uri, handle, made, row_ids, insert=False)
+
+    commit(uri, handle, work)
+    maintenance.when_due(uri, handle)
+
+
+def make_room(uri: str, handle: Any, wanted: Mapping[str, str]) -> None:
+    """Add columns for rows to come; see columns.make_room."""
+    handle.checkout_latest()
+    new, wider = custom_columns.missing(handle.schema, wanted)
+    if new or wider:
+        commit(
+            uri,
+            handle,
+            lambda: custom_columns.make_room(handle, wanted, arrow.lacking(handle.schema)),
+        )
+
+
+def delete(
+    uri: str,
+    handle: Any,
+    where: Where | None,
+    ids: Sequence[str] | None,
+    batch: str | None,
+    dry_run: bool,
+) -> int:
+    """Remove the rows that meet all the conditions given, in one commit; see Gallery.delete."""
+    if not where and ids is None and batch is None:
+        raise BadQuery("delete needs a filter, ids or a batch; remove the folder to drop all")
+    condition = where or Where()
+    if batch is not None:
+        if condition.batch:
+            raise BadQuery(f"batch {batch!r} and a filter on batch were both given; give one")
+        condition = replace(condition, batch=(batch,))
+    handle.checkout_latest()
+    if isinstance(ids, str | bytes):
+        raise BadQuery(f"ids {ids!r}: expected a list of ids, not one")
+    if ids is not None:
+        stored = set(matching(handle, None, [id_ for id_ in ids if arrow.storable(id_)]))
+        missing = [id_ for id_ in ids if id_ not in stored]
+        if missing:
+            raise UnknownId(f"no row {missing[0]!r} ({len(missing)} of {len(ids)} not stored)")
+    if dry_run:
+        return len(matching(handle, condition, ids))
+
+    gone = commit(uri, handle, lambda: _remove(uri, handle, condition, ids))
+    if gone:
+        maintenance.when_due(uri, handle)
+    return gone
+
+
+def _remove(uri: str, handle: Any, where: Where | None, ids: Sequence[str] | None) -> int:
+    gone = 0
+    for _ in range(_ATTEMPTS):
+        condition = _condition(handle.schema, where, ids)
+        row_ids = lance.scan(handle, ["_rowid"], condition)["_rowid"].to_pylist()
+        if not row_ids:
+            return gone
+        now = counted.removed(uri, handle, row_ids, condition)
+        gone += now
+        if now == len(row_ids):
+            return gone
+        handle.checkout_latest()  # another writer came between: look again
+    raise _overtaken(uri)
+
+
+def undo(uri: str, handle: Any, batch: str, dimension: int, dry_run: bool) -> replaced.Undone:
+    """Take back what a batch did; see Gallery.undo."""
+    if not batch:  # rows that were written without one are no batch
+        raise BadQuery("undo needs the name of a batch; list them with: cxr batches")
+
+    def plan() -> replaced.Plan:
+        return replaced.plan(uri, handle, batch, matching(handle, Where(batch=(batch,)), None))
+
+    def work() -> replaced.Undone:
+        found = plan()
+        for path in found.files:  # newest first, so that the oldest state is the one that stays
+            rows, complete = replaced.former_rows(path, found.restore)
+            if rows:
+                made = (
+                    arrow.to_arrow(rows, dimension, handle.schema)
+                    if complete
+                    else arrow.metadata_to_arrow(rows, handle.schema)
+                )
+                now = lance.stored(handle, [row.id for row in rows])
+                counted.merged(
+                    uri, handle, made, [now[row.id].row_id for row in rows], insert=False
+                )
+        # On an object store another writer may have changed some since: those stay.
+        removed = _remove(uri, handle, Where(batch=(batch,)), found.remove) if found.remove else 0
+        if lance.is_local(uri) and not found.undone.later:
+            replaced.forget(uri, batch)
+        return replace(found.undone, removed=removed)
+
+    if dry_run:
+        handle.checkout_latest()
+        return plan().undone
+    undone = commit(uri, handle, work)
+    maintenance.when_due(uri, handle)
+    return undone
+
+
+def matching(handle: Any, where: Where | None, ids: Sequence[str] | None) -> list[str]:
+    """The ids of stored rows that pass a filter and are among ``ids``, ascending."""
+    return sorted(
+        lance.scan(handle, ["id"], _condition(handle.schema, where, ids))["id"].to_pylist()
+    )
+
+
+def _condition(schema: Any, where: Where | None, ids: Sequence[str] | None) -> str | None:
+    return filters.both(
+        [
+            where.to_filter(schema) if where else None,
+            None if ids is None else filters.equal("id", ids),
+        ]
+    )

@@ -1,1 +1,0 @@
-"""Parts of the dashboard that its pages share."""

@@ -1,0 +1,238 @@
+"""``cxr audit``, ``map``, ``compare``: what is doubtful, where films lie, which store is better."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ui.commands import output
+from ui.commands.options import Depths, Json, Quiet, Store, depths
+
+if TYPE_CHECKING:
+    from store import Doubtful, Glance, Group, Near
+
+#: Lines of each list that a terminal shows; files and JSON have all.
+_SHOWN = 10
+
+
+def audit(
+    store: Store,
+    threshold: Annotated[
+        float, typer.Option(help="Cosine from which two films are near duplicates.")
+    ] = 0.98,
+    compare: Annotated[
+        str,
+        typer.Option(help="What near duplicates are told by: pictures, or the encoder's vectors."),
+    ] = "pictures",
+    k: Annotated[int, typer.Option("-k", help="Neighbours asked about a film's labels.")] = 10,
+    most: Annotated[int, typer.Option(min=1, help="Lines per list; all are counted.")] = 1000,
+    csv: Annotated[
+        Path | None, typer.Option(help="Also write each list into this folder, as CSV.")
+    ] = None,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Duplicates, leaks between splits, films whose neighbours disagree, labels at a glance.
+
+    A film's disagreement is the mean Jaccard distance of its labels to those of its k nearest
+    labelled films: with one label a film, the share of neighbours that carry another one.
+    """
+    from store import BadQuery, Gallery, UsageError, plain
+    from store import audit as audits
+
+    if compare not in ("pictures", "vectors"):
+        raise UsageError(f"--compare {compare!r}: expected pictures or vectors")
+    from ingest import pixel_vectors
+
+    gallery = Gallery.open(store)
+    gallery.refresh()
+    output.warn_if_synthetic(gallery)
+    describe = pixel_vectors if compare == "pictures" else None
+    exact, glance = audits.exact(gallery), audits.glance(gallery)
+    with _told("near duplicates", quiet) as told:
+        near = audits.near(gallery, threshold, describe, most, told)
+    doubtful = None
+    try:
+        with _told("neighbours' labels", quiet) as told:
+            doubtful = audits.doubtful(gallery, k, most, told)
+    except BadQuery as error:
+        output.say(f"no disagreement: {error}")
+    found = {
+        "exact": plain(exact),
+        "near": plain(near),
+        "doubtful": None if doubtful is None else plain(doubtful),
+        "overview": plain(glance),
+        "store": gallery.describe(),
+    }
+    if csv is not None:
+        _write(csv, exact, near, doubtful, glance)
+    if json:
+        output.as_json(found)
+        return
+    across = sum(group.across for group in exact)
+    differ = sum(group.labels_differ for group in exact)
+    typer.echo(
+        f"exact duplicates: {len(exact):,} groups of {sum(len(group.films) for group in exact):,} "
+        f"films, {across:,} across splits, {differ:,} with differing labels"
+    )
+    typer.echo(
+        f"near duplicates: {near.total:,} pairs of {near.by} with cosine {near.threshold:g} or "
+        f"more, {near.across:,} across splits"
+    )
+    for pair in near.pairs[:_SHOWN]:
+        marks = ", ".join(
+            name
+            for name, said in (
+                ("same source", pair.same_source),
+                ("across splits", pair.across),
+                ("labels differ", pair.labels_differ),
+            )
+            if said
+        )
+        typer.echo(f"  {pair.cosine:.4f}  {pair.left.id}  {pair.right.id}  {marks}")
+    typer.echo(f"patients in several splits: {len(glance.leaks):,}")
+    if doubtful is not None:
+        typer.echo(
+            f"doubtful labels: {doubtful.total:,} of {doubtful.labelled:,} labelled films differ "
+            f"from most of their {doubtful.k} neighbours"
+        )
+        for one in doubtful.films[:_SHOWN]:
+            labels = ", ".join(one.film.labels)
+            said = f"{one.votes} of {doubtful.k} neighbours: {one.said}"
+            typer.echo(f"  {one.disagreement:.2f}  {one.film.id}  {labels}  ({said})")
+    for column in glance.columns:
+        missing = sum(column.missing.values())
+        if missing < len(gallery):
+            typer.echo(f"{column.name}: {column.distinct:,} values, {missing:,} films without")
+
+
+def _write(
+    folder: Path,
+    exact: tuple[Group, ...],
+    near: Near,
+    doubtful: Doubtful | None,
+    glance: Glance,
+) -> None:
+    from ingest import csv_bytes
+    from store import CxrError
+    from ui import tables
+
+    sheets = {
+        "exact-duplicates": tables.exact(exact),
+        "near-duplicates": tables.near(near.pairs),
+        "patients-in-several-splits": tables.leaks(glance.leaks),
+        "metadata": tables.metadata(glance),
+    }
+    if doubtful is not None:
+        sheets["doubtful-labels"] = tables.doubts(doubtful.films, doubtful.k)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, (head, rows) in sheets.items():
+            (folder / f"{name}.csv").write_bytes(csv_bytes(head, rows))
+    except OSError as error:
+        raise CxrError(f"{folder} cannot be written: {error}; pass another --csv") from error
+    output.say(f"{len(sheets)} lists in {folder}")
+
+
+def map_(
+    store: Store,
+    method: Annotated[
+        str, typer.Option(help="pca: exact, at once. umap: needs pip install 'cxr-retrieval[map]'.")
+    ] = "pca",
+    seed: Annotated[int, typer.Option(help="Of the random parts of umap.")] = 0,
+    neighbours: Annotated[
+        bool,
+        typer.Option(
+            help="Also find every film's nearest other film, which compares all with all."
+        ),
+    ] = True,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Lay the gallery out in the plane, for the dashboard's map; kept beside the gallery."""
+    from store import Gallery, maps
+
+    gallery = Gallery.open(store)
+    output.warn_if_synthetic(gallery)
+    if not quiet and method == "umap":
+        output.say("umap: a minute per 10,000 films or so")
+    with _told("nearest films", quiet) as told:
+        found = maps.make(gallery, method, seed, told, neighbours)
+    if json:
+        output.as_json({**found.as_dict(), "store": gallery.describe()})
+        return
+    share = f", {sum(found.explained):.1%} of the variance" if found.explained else ""
+    typer.echo(
+        f"{method} map of {len(found.ids):,} films at table version {found.made_at}{share}; "
+        "see the dashboard's Map page"
+    )
+
+
+def compare(
+    other: Annotated[str, typer.Argument(help="Another gallery with the same films.")],
+    store: Store,
+    protocol: Annotated[str, typer.Option(help="leave-one-out or split.")] = "leave-one-out",
+    split: Annotated[str, typer.Option(help="Split of the queries, or all.")] = "test",
+    gallery_split: Annotated[
+        str, typer.Option(help="Split that the split protocol searches.")
+    ] = "train",
+    k: Depths = "1,3,5,10",
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Which of two galleries finds more: paired, over the films that both have."""
+    from store import Gallery
+    from store import compare as run
+
+    one, two = Gallery.open(store), Gallery.open(other)
+    with _told("queries", quiet) as told:
+        found = run(
+            one,
+            two,
+            protocol,
+            depths(k),
+            split=None if split == "all" else split,
+            gallery_split=gallery_split,
+            progress=told,
+        )
+    if json:
+        output.as_json(found.as_dict())
+        return
+    rows = [
+        [
+            f"P@{depth}",
+            f"{found.precision[0][depth]:.4f}",
+            f"{found.precision[1][depth]:.4f}",
+            f"{found.difference[depth]:+.4f} "
+            f"[{found.ci95[depth][0]:+.4f}, {found.ci95[depth][1]:+.4f}]",
+            f"{found.better[depth]:,}",
+            f"{found.worse[depth]:,}",
+        ]
+        for depth in found.difference
+    ]
+    names = [store["encoder"] for store in found.stores]
+    output.table(["", *names, "difference [95 %]", "better", "worse"], rows, numbers=5)
+    output.say(
+        f"{found.protocol}: {found.queries:,} common queries, {found.gallery:,} common films "
+        f"searched; only in one store: {found.left_out[0]:,} and {found.left_out[1]:,}; "
+        f"labels differ for {found.labels_differ:,}, those of {one.uri} are used"
+    )
+
+
+@contextmanager
+def _told(what: str, quiet: bool) -> Iterator[Callable[[int, int], None] | None]:
+    """A bar on a terminal that goes away; elsewhere nothing, results follow soon."""
+    if quiet or not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(what, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)

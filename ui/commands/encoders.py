@@ -1,0 +1,144 @@
+"""``cxr encoders`` and ``cxr train``: the models behind the vectors."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ui.commands import output
+from ui.commands.options import Device, Json, Quiet
+
+if TYPE_CHECKING:
+    from ingest import TrainingProgress
+
+#: Of the weights that come with the package, trained on PneumoniaMNIST.
+BUNDLED_LICENCE = "CC BY 4.0"
+
+
+def encoders(json: Json = False) -> None:
+    """The bundled encoder and those that people bring: dimension, text, size, licence, here or not.
+
+    Any folder in the transformers or open_clip layout, or hub id, works with --encoder as well.
+    """
+    found = _listed()
+    if json:
+        output.as_json(found)
+        return
+    output.table(
+        ["name", "text", "licence", "on this disk", "from", "MB", "dimension"],
+        [
+            [
+                one["name"],
+                "yes" if one["text"] else "no",
+                one["licence"] + (" (gated)" if one["gated"] else ""),
+                "yes" if one["on_disk"] else "no",
+                one["repo"] or "bundled",
+                f"{one['bytes'] / 1e6:,.0f}",
+                str(one["dimension"]),
+            ]
+            for one in found
+        ],
+        numbers=2,
+    )
+    typer.echo("Any folder in the transformers or open_clip layout, or hub id, works as well.")
+
+
+def _listed() -> list[dict[str, Any]]:
+    from ingest import KNOWN, bundled_names, is_here
+    from ingest.encoders import load_encoder
+
+    bundled = [
+        {
+            "name": one.name,
+            "dimension": one.dimension,
+            "text": one.supports_text,
+            "bytes": one.size,
+            "licence": BUNDLED_LICENCE,
+            "gated": False,
+            "on_disk": True,
+            "repo": None,
+            "revision": None,
+            "fingerprint": one.fingerprint,
+        }
+        for one in map(load_encoder, bundled_names())
+    ]
+    return bundled + [
+        {
+            "name": known.name,
+            "dimension": known.dimension,
+            "text": known.text,
+            "bytes": known.bytes,
+            "licence": known.licence,
+            "gated": known.gated,
+            "on_disk": is_here(known),
+            "repo": known.repo,
+            "revision": known.revision,
+            "fingerprint": None,
+        }
+        for known in KNOWN.values()
+    ]
+
+
+def train(
+    out: Annotated[Path, typer.Argument(help="Folder for the checkpoint.")],
+    source: Annotated[
+        str, typer.Option(help="28 x 28 films labelled normal or pneumonia.")
+    ] = "medmnist:pneumoniamnist",
+    root: Annotated[
+        Path | None,
+        typer.Option(help="Folder that holds the npz. Default: $MEDMNIST_ROOT, then ~/.medmnist."),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of everything drawn at random.")] = 0,
+    text_only: Annotated[
+        Path | None,
+        typer.Option(help="Checkpoint whose image tower stays; only its text tower is taught."),
+    ] = None,
+    device: Device = None,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Make the bundled encoder again: learn from the training split, choose by validation.
+
+    A run that was stopped goes on when the same command is given again. The test split is never
+    looked at.
+    """
+    from ingest import open_source, opened
+    from ingest import train as run
+
+    images = open_source(source, splits=["train", "val"], root=root)
+    if images.note:
+        output.warn(images.note)
+    progress = None if quiet else _say_progress
+    if text_only is not None:
+        from ingest import train_texts
+
+        records = opened(images.records)
+        taught = train_texts(text_only, records, out, seed=seed, device=device, progress=progress)
+        if json:
+            output.as_json({**asdict(taught), "folder": str(taught.folder)})
+        else:
+            minutes = taught.seconds / 60
+            typer.echo(
+                f"{taught.folder}: sentences {_shown(taught.sentences)}; {minutes:.0f} minutes"
+            )
+        return
+    report = run(opened(images.records), out, seed=seed, device=device, progress=progress)
+    if json:
+        output.as_json({**asdict(report), "folder": str(report.folder)})
+    else:
+        typer.echo(
+            f"{report.folder}: epoch {report.epoch} of validation {_shown(report.validation)}; "
+            f"sentences {_shown(report.sentences)}; {report.seconds / 60:.0f} minutes"
+        )
+
+
+def _shown(figures: dict[str, float]) -> str:
+    return ", ".join(f"{name} {value:.4f}" for name, value in figures.items())
+
+
+def _say_progress(now: TrainingProgress) -> None:
+    figures = f", validation {_shown(now.validation)}" if now.validation else ""
+    output.say(f"{now.stage}: {now.done} of {now.total}, loss {now.loss:.4f}{figures}")

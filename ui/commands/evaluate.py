@@ -1,0 +1,355 @@
+"""``cxr evaluate`` and ``cxr export``: how good it is, and the artefacts that show it."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ui.commands import output
+from ui.commands.options import (
+    Depths,
+    Device,
+    EncoderName,
+    Index,
+    Json,
+    OnLost,
+    Quiet,
+    Shards,
+    ShardsRay,
+    Store,
+    depths,
+)
+from ui.opening import open_gallery
+
+if TYPE_CHECKING:
+    from ingest.encoders import Encoder
+    from store import Evaluation, Gallery
+
+
+CHOOSING = "sentences"
+#: Instead of a file: what comes with the package, the prompt set and the sentences that chose the
+#: bundled encoder's text tower.
+BUNDLED = {"bundled": "prompts.csv", CHOOSING: "sentences.csv"}
+_YES = {"yes", "true", "1"}
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """One sentence to be scored.
+
+    Attributes:
+        text: the sentence.
+        label: the finding it describes.
+        held_out: whether training never met it; None when nobody says.
+    """
+
+    text: str
+    label: str
+    held_out: bool | None = None
+
+
+def read_prompts(place: str) -> list[Prompt]:
+    """Prompts of a CSV or JSON file with text, label and, if known, held_out.
+
+    Raises:
+        UsageError: no such file, or not such a file; says which row.
+    """
+    from store import UsageError
+
+    path = _bundled(BUNDLED[place]) if place in BUNDLED else Path(place)
+    try:
+        content = path.read_text("utf-8-sig")
+        rows = json.loads(content) if path.suffix == ".json" else _csv(content)
+    except OSError as error:
+        raise UsageError(f"--prompts {place}: {error.strerror}; pass a CSV or JSON file") from error
+    except ValueError as error:
+        raise UsageError(f"--prompts {place} is not UTF-8 text, or not JSON: {error}") from error
+    if not isinstance(rows, list) or not rows:
+        raise UsageError(f"--prompts {place} holds no rows; expected columns text, label, held_out")
+    return [_prompt(place, number, row) for number, row in enumerate(rows, start=1)]
+
+
+def _bundled(file: str) -> Path:
+    import ingest
+
+    return Path(str(ingest.__file__)).parent / "training" / file
+
+
+def _csv(content: str) -> list[dict[str, Any]]:
+    return list(csv.DictReader(io.StringIO(content)))
+
+
+def _prompt(place: str, number: int, row: Any) -> Prompt:
+    from store import UsageError
+
+    text, label = (
+        str(row.get(name) or "").strip() if isinstance(row, dict) else ""
+        for name in ("text", "label")
+    )
+    if not text or not label:
+        raise UsageError(f"--prompts {place}, row {number}: expected a text and a label")
+    held_out = row.get("held_out")
+    if held_out is None or str(held_out).strip() == "":
+        return Prompt(text, label)
+    return Prompt(text, label, str(held_out).strip().lower() in _YES)
+
+
+def evaluate_prompts(
+    gallery: Gallery,
+    encoder: Encoder,
+    prompts: list[Prompt],
+    split: str | None = None,
+    dataset: str | None = None,
+    k: int = 10,
+) -> dict[str, Any]:
+    """Precision@k and average precision of each prompt, and their means.
+
+    Args:
+        gallery: searched.
+        encoder: the one that made it.
+        prompts: what is asked.
+        split: only films of this split; ``all`` for all; default: test, if there is one.
+        dataset: only films of this data set.
+        k: depth.
+    """
+    from store import Labelled, Where, score_prompts
+
+    if split is None:
+        split = "test" if "test" in gallery.facets()["split"] else "all"
+    where = Where(split=() if split == "all" else (split,), dataset=(dataset,) if dataset else ())
+    rows = gallery.rows(gallery.ids(where))
+    ids = [id_ for id_, row in rows.items() if row.labels]
+    films = Labelled(ids, gallery.vectors(ids), [rows[id_].labels for id_ in ids])
+    vectors = encoder.encode_texts([prompt.text for prompt in prompts])
+    scores = score_prompts(vectors, [prompt.label for prompt in prompts], films, k)
+    found = [
+        {
+            "text": prompt.text,
+            "label": prompt.label,
+            "held_out": prompt.held_out,
+            "precision": score.precision,
+            "average_precision": score.average_precision,
+            "understood": encoder.understands(prompt.text).understood,
+        }
+        for prompt, score in zip(prompts, scores, strict=True)
+    ]
+    parts = {
+        "all": found,
+        "held_out": [one for one in found if one["held_out"] is True],
+        "trained": [one for one in found if one["held_out"] is False],
+        **{
+            label: [one for one in found if one["label"] == label]
+            for label in sorted({prompt.label for prompt in prompts})
+        },
+    }
+    return {
+        "k": k,
+        "split": split,
+        "gallery": len(ids),
+        "overall": {name: _means(part) for name, part in parts.items() if part},
+        "prompts": found,
+        "store": gallery.describe(),
+    }
+
+
+def _means(part: list[dict[str, Any]]) -> dict[str, Any]:
+    precision = [one["precision"] for one in part]
+    average = [one["average_precision"] for one in part]
+    judged = [one["understood"] for one in part if one["understood"] is not None]
+    return {
+        "prompts": len(part),
+        "precision": sum(precision) / len(part),
+        "average_precision": sum(average) / len(part),
+        "lowest_precision": min(precision),
+        "understood": sum(judged) / len(judged) if judged else None,
+    }
+
+
+def show(found: dict[str, Any]) -> None:
+    """Print it for a person: each prompt, the worst last, then the means."""
+    ranked = sorted(
+        found["prompts"], key=lambda one: (-one["precision"], -one["average_precision"])
+    )
+    depth = f"P@{found['k']}"
+    output.table(
+        ["prompt", "label", "held out", "understood", depth, "AP"],
+        [
+            [
+                one["text"],
+                one["label"],
+                _said(one["held_out"]),
+                _said(one["understood"]),
+                f"{one['precision']:.2f}",
+                f"{one['average_precision']:.4f}",
+            ]
+            for one in ranked
+        ],
+        numbers=2,
+    )
+    output.table(
+        [
+            f"over {found['gallery']:,} films of {found['split']}",
+            "prompts",
+            "understood",
+            f"lowest {depth}",
+            f"mean {depth}",
+            "mean AP",
+        ],
+        [
+            [
+                name.replace("_", " "),
+                str(part["prompts"]),
+                "" if part["understood"] is None else f"{part['understood']:.3f}",
+                f"{part['lowest_precision']:.2f}",
+                f"{part['precision']:.4f}",
+                f"{part['average_precision']:.4f}",
+            ]
+            for name, part in found["overall"].items()
+        ],
+        numbers=5,
+    )
+
+
+def _said(value: bool | None) -> str:
+    return "" if value is None else "yes" if value else "no"
+
+
+def evaluate(
+    store: Store,
+    protocol: Annotated[str, typer.Option(help="leave-one-out, split, or both.")] = "both",
+    split: Annotated[
+        str | None,
+        typer.Option(help="Split of the queries, or all. Default: test, if there is one."),
+    ] = None,
+    gallery_split: Annotated[
+        str, typer.Option(help="Split that the split protocol searches.")
+    ] = "train",
+    dataset: Annotated[str | None, typer.Option(help="Only this data set.")] = None,
+    k: Depths = "1,3,5,10",
+    prompts: Annotated[
+        str | None,
+        typer.Option(
+            help="Score sentences instead: a CSV or JSON file with text and label, bundled, or "
+            "sentences (those that chose the bundled text tower; over split val)."
+        ),
+    ] = None,
+    no_map: Annotated[
+        bool,
+        typer.Option(
+            "--no-map", help="Leave out mAP, which ranks the whole gallery: quicker on large ones."
+        ),
+    ] = False,
+    encoder: EncoderName = None,
+    device: Device = None,
+    index: Index = None,
+    shards: Shards = None,
+    ray: ShardsRay = None,
+    on_lost: OnLost = None,
+    json: Json = False,
+) -> None:
+    """Precision@k with intervals, per label, beside the random and the raw-pixel floors.
+
+    With both protocols, --json prints the leave-one-out document, and the split one under
+    "split". With --prompts: P@10 and average precision of each sentence. With --index lance there
+    is no mAP and no raw-pixel floor, which take the whole gallery in memory.
+    """
+    from store import UsageError
+
+    if protocol not in ("both", "leave-one-out", "split"):
+        raise UsageError(f"--protocol {protocol!r}: expected leave-one-out, split or both")
+    gallery = open_gallery(store, index, shards, ray, on_lost)
+    output.warn_if_synthetic(gallery)
+    output.say_manner(gallery)
+    if prompts is not None:
+        from ui.commands.options import encoder_of
+
+        asked = read_prompts(prompts)
+        if prompts == CHOOSING and split is None:
+            split = "val"  # where they chose; scoring them on test would be one more look at it
+        scored = evaluate_prompts(
+            gallery, encoder_of(gallery, encoder, device), asked, split, dataset
+        )
+        if json:
+            output.as_json(scored)
+        else:
+            show(scored)
+        return
+    found = measure(gallery, protocol, split, gallery_split, dataset, depths(k), not no_map)
+    if json:
+        first, *rest = (one.as_dict() for one in found)
+        output.as_json({**first, **{one["protocol"]: one for one in rest}})
+    else:
+        output.evaluations(found)
+
+
+def measure(
+    gallery: Gallery,
+    protocol: str = "both",
+    split: str | None = None,
+    gallery_split: str = "train",
+    dataset: str | None = None,
+    k: list[int] | None = None,
+    full_ranking: bool = True,
+) -> list[Evaluation]:
+    """One evaluation per protocol; says on stderr what it left out and why."""
+    from ingest import BASELINES
+
+    splits = gallery.facets()["split"]
+    if split is None:
+        split = "test" if "test" in splits else "all"
+        if split == "all":
+            output.say("no split named test here: every labelled row is a query")
+    wanted = ["leave-one-out", "split"] if protocol == "both" else [protocol]
+    if protocol == "both" and (split == "all" or gallery_split not in splits):
+        output.say(f"no split protocol: it needs queries and a split named {gallery_split}")
+        wanted = ["leave-one-out"]
+    return [
+        gallery.evaluate(
+            one,
+            k or (1, 3, 5, 10),
+            split=None if split == "all" else split,
+            gallery_split=gallery_split,
+            dataset=dataset,
+            baselines=BASELINES,
+            full_ranking=full_ranking,
+        )
+        for one in wanted
+    ]
+
+
+def export(
+    folder: Annotated[Path, typer.Argument(help="Where the artefacts go, e.g. task3_outputs.")],
+    store: Store,
+    encoder: EncoderName = None,
+    device: Device = None,
+    k: Depths = "1,3,5,10",
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Write embeddings, labels, ids, the FAISS index, figures and the report."""
+    from store import EncoderMismatch, EncoderUnavailable, Gallery
+    from ui.commands.options import encoder_of
+
+    gallery = Gallery.open(store)
+    output.warn_if_synthetic(gallery)
+    model = None
+    try:
+        model = encoder_of(gallery, encoder, device)
+    except (EncoderMismatch, EncoderUnavailable) as error:
+        if encoder is not None:
+            raise
+        output.warn(f"no figures of text queries: {error}")
+    from ui.report.export import export as run
+
+    progress = None if quiet else output.say
+    written = run(gallery, folder, model, k=depths(k), progress=progress)
+    if json:
+        output.as_json({**written.as_dict(), "store": gallery.describe()})
+    else:
+        output.say(f"{len(written.files)} files in {written.folder}")

@@ -1,0 +1,207 @@
+"""``cxr stats``, ``check``, ``optimize``, ``delete``: what is in the store, is it sound."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ui.commands import output
+from ui.commands.options import Json, Quiet, Store
+from ui.opening import manner, open_gallery
+
+if TYPE_CHECKING:
+    from store import Repaired
+
+
+def stats(store: Store, json: Json = False) -> None:
+    """What is in the gallery."""
+    from ingest import READER
+
+    found = open_gallery(store).stats()
+    readers = found["pixel_readers"]
+    older = sum(count for version, count in readers.items() if int(version) < READER)
+    found["older_reader"] = older
+    if json:
+        output.as_json(found)
+        return
+    said = manner(found)
+    found.pop("approximate", None)
+    for key, value in found.items():
+        shown = (
+            ", ".join(_of(name, one) for name, one in value.items()) or "none"
+            if isinstance(value, dict)
+            else str(value)
+        )
+        typer.echo(f"{key.replace('_', ' '):<16} {shown}")
+    if said is not None:
+        typer.echo(f"{'answers':<16} {said}")
+    if older:
+        output.say(
+            f"{older:,} films were read by an older reader; when their source is ingested again, "
+            "those that are read otherwise by now are read again"
+        )
+
+
+def _of(name: str, value: object) -> str:
+    """A label with its count, or a column with its type."""
+    return f"{name} {value:,}" if isinstance(value, int) else f"{name} ({value})"
+
+
+def check(
+    store: Store,
+    repair: Annotated[
+        bool,
+        typer.Option(
+            "--repair",
+            help="First, of each id that occurs more than once, keep the newest row; the older go "
+            "into the undo store.",
+        ),
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Read everything back: ids, vectors and their checksums, pictures, the mirror.
+
+    Names the rows that went bad. Checks the saved mirror as well and drops it if it is damaged.
+
+    Exits with 4 when something is wrong.
+    """
+    gallery = open_gallery(store)
+    told: dict[str, object] = {"uri": gallery.uri}
+    if repair:
+        done = gallery.repair()
+        told["repaired"] = {"ids": done.ids, "removed": done.removed, "kept": done.kept}
+        _say_repaired(done)
+    problems = gallery.check()
+    if json:
+        output.as_json({**told, "problems": problems})
+    elif not problems:
+        typer.echo(f"{len(gallery):,} rows are sound")
+    for problem in problems:
+        output.warn(problem)
+    if problems:
+        raise typer.Exit(4)
+
+
+def _say_repaired(done: Repaired) -> None:
+    from store import REPAIR
+
+    if not done.ids:
+        output.warn("no id occurs more than once: nothing to repair")
+        return
+    more = f" and {len(done.ids) - 20:,} more" if len(done.ids) > 20 else ""
+    place = (
+        "they are in the undo store: cxr batches --undo BATCH of the newer row brings one back, "
+        f"--undo {REPAIR} where that has none, or the same one"
+        if done.kept
+        else "galleries on object stores have no undo store"
+    )
+    output.warn(
+        f"{done.removed:,} older rows of {len(done.ids):,} ids removed, the newest kept: "
+        f"{', '.join(done.ids[:20])}{more}; {place}"
+    )
+
+
+def optimize(store: Store) -> None:
+    """Merge small files and forget versions that nobody reads. Happens by itself now and then."""
+    gallery = open_gallery(store)
+    before = gallery.stats()
+    gallery.optimize()
+    after = gallery.stats()
+    typer.echo(
+        f"fragments {before['fragments']} -> {after['fragments']}, "
+        f"bytes {before['bytes']:,} -> {after['bytes']:,}"
+    )
+
+
+def delete(
+    store: Store,
+    where: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--where", help="KEY=VALUE, as in search, also batch=NAME. All given must hold."
+        ),
+    ] = None,
+    id_: Annotated[list[str] | None, typer.Option("--id", help="A row's id. May repeat.")] = None,
+    batch: Annotated[
+        str | None, typer.Option("--batch", help="Rows that this ingestion wrote last.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Count, delete nothing.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    json: Json = False,
+) -> None:
+    """Remove rows: those that meet all the conditions given, after a count and a question."""
+    from store import parse_where
+
+    gallery = open_gallery(store)
+    condition = parse_where(where or [], gallery.columns() if where else ())
+    chosen = id_ or None
+    count = gallery.delete(condition, chosen, batch, dry_run=True)
+    if not dry_run and count:
+        if not yes:
+            typer.confirm(f"Delete {count:,} of {len(gallery):,} rows?", abort=True, err=True)
+        count = gallery.delete(condition, chosen, batch)
+    if json:
+        output.as_json({"uri": gallery.uri, "deleted": 0 if dry_run else count, "matched": count})
+    else:
+        typer.echo(f"{count:,} rows {'would be deleted' if dry_run else 'deleted'}")
+
+
+app = typer.Typer(
+    help="An index on disk, for galleries beyond memory; used with --index lance.",
+    no_args_is_help=True,
+)
+
+
+@app.command()
+def build(
+    store: Store,
+    partitions: Annotated[
+        int | None, typer.Option(help="Of the vectors. Default: one per 4,096 rows.")
+    ] = None,
+    recall: Annotated[
+        float | None,
+        typer.Option(help="Recall@10 to reach, by looking into more partitions. Default: 0.95."),
+    ] = None,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Build the index anew and measure how often it misses a neighbour."""
+    from store import Gallery
+    from ui.opening import approximate
+
+    gallery = Gallery.open(store)
+    built = gallery.build_index(partitions, recall, None if quiet else output.say)
+    found = {**built, "rows_not_indexed": 0}
+    if json:
+        output.as_json({"uri": gallery.uri, "approximate": found})
+    else:
+        typer.echo(approximate(found))
+    wanted = 0.95 if recall is None else recall
+    if built["recall_at_10"] < wanted:
+        output.warn(
+            f"recall@10 {built['recall_at_10']:.3f} is below {wanted:g}, the most that was tried "
+            f"({built['probes']} of {built['partitions']} partitions); try fewer --partitions"
+        )
+
+
+@app.command()
+def show(store: Store, json: Json = False) -> None:
+    """What the index is and what was measured when it was built."""
+    from ui.opening import manner, open_gallery
+
+    gallery = open_gallery(store, "lance")
+    found = gallery.describe()
+    if json:
+        output.as_json({"uri": gallery.uri, "approximate": found["approximate"]})
+    else:
+        typer.echo(manner(found))
+
+
+@app.command()
+def drop(store: Store) -> None:
+    """Remove the index. Exact search does not need it."""
+    from store import Gallery
+
+    gallery = Gallery.open(store)
+    typer.echo("removed" if gallery.drop_index() else f"there is no index in {gallery.uri}")

@@ -1,0 +1,193 @@
+"""``cxr search``: by image, by id or by text."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from store import UsageError
+from ui import notices
+from ui.commands import output
+from ui.commands.options import Device, EncoderName, Index, Json, OnLost, Shards, ShardsRay, Store
+from ui.opening import open_gallery
+from ui.tables import as_dict
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from ingest import Choice, Pixels
+    from store import Gallery, Hit, Vectors, Weights, Where
+
+
+def search(
+    store: Store,
+    image: Annotated[
+        Path | None, typer.Option(help="A PNG, JPEG, TIFF, WebP or DICOM file.")
+    ] = None,
+    id: Annotated[str | None, typer.Option(help="The id of a stored film.")] = None,  # noqa: A002
+    text: Annotated[str | None, typer.Option(help='A sentence: "clear lungs".')] = None,
+    like: Annotated[
+        list[str] | None, typer.Option(help="The id of a stored film to be like as well. Repeat.")
+    ] = None,
+    unlike: Annotated[
+        list[str] | None, typer.Option(help="The id of a stored film to be unlike. Repeat.")
+    ] = None,
+    weights: Annotated[
+        str | None,
+        typer.Option(
+            help="How much the query, the films to be like and those to be unlike count "
+            "(Rocchio). Default: 1,0.75,0.15."
+        ),
+    ] = None,
+    k: Annotated[int, typer.Option("-k", help="How many hits.")] = 10,
+    page: Annotated[int, typer.Option(help="Page 2 is the next k hits, and so on.")] = 1,
+    where: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="KEY=VALUE with label, uncertain, absent, split, dataset, patient, view, sex, age "
+            "(40..60) or a column of your own (3, 2..7). Repeat a key for any of its values, "
+            "several keys for all of them."
+        ),
+    ] = None,
+    body_part: Annotated[
+        str,
+        typer.Option(help="any: take a DICOM film whatever part of the body its header names."),
+    ] = "chest",
+    figure: Annotated[Path | None, typer.Option(help="Write a picture of the result here.")] = None,
+    encoder: EncoderName = None,
+    device: Device = None,
+    index: Index = None,
+    shards: Shards = None,
+    ray: ShardsRay = None,
+    on_lost: OnLost = None,
+    json: Json = False,
+) -> None:
+    """Show the most similar films, with labels and exact cosine scores."""
+    from ingest import check_choice
+    from store import parse_weights, parse_where, refined_search
+
+    part = check_choice(body_part)
+    given = 3 - [image, id, text].count(None)
+    if given > 1 or not (given or like):
+        raise UsageError("give exactly one of --image, --id and --text, or films with --like")
+    if page < 1:
+        raise UsageError(f"--page {page}: expected 1 or more")
+    if weights and not (like or unlike):
+        raise UsageError("--weights plays no part without --like or --unlike")
+    using = parse_weights(weights) if weights else None
+    gallery = open_gallery(store, index, shards, ray, on_lost)
+    condition = parse_where(where or [], gallery.columns() if where else ())
+    output.warn_if_synthetic(gallery)
+    gallery.check_k(k)
+    query, pixels, vector = _asked(gallery, image, id, text, encoder, device, json, part)
+    if like or unlike:
+        query |= _marks(like or [], unlike or [], using)
+    depth = k if page == 1 else min(k * page, len(gallery))
+    found = refined_search(
+        gallery,
+        id if vector is None else vector,
+        depth,
+        like=like or [],
+        unlike=unlike or [],
+        weights=using,
+        where=condition,
+    )
+    hits = found[k * (page - 1) :]
+    if len(hits) < k:
+        output.say(f"{len(hits)} of the {k} asked for: no other row passes [{condition}]")
+    output.say_manner(gallery)
+    if json:
+        output.as_json({**as_dict(query, k, condition, hits, page), "store": gallery.describe()})
+    else:
+        output.hits(hits)
+    if figure is not None:
+        _draw(figure, gallery, query, pixels, condition, hits)
+
+
+def _asked(
+    gallery: Gallery,
+    image: Path | None,
+    id_: str | None,
+    text: str | None,
+    encoder: str | None,
+    device: str | None,
+    json: bool,
+    body_part: Choice,
+) -> tuple[dict[str, Any], Pixels | None, npt.NDArray[np.float32] | None]:
+    """What was asked with, as it is printed; its pixels and its vector where it has any."""
+    if id_ is not None:
+        return {"id": id_}, None, None
+    if image is None and text is None:
+        return {}, None, None
+    from ui.commands.options import encoder_of
+
+    if image is not None:
+        from ingest import read_image
+
+        pixels = read_image(image, body_part)
+        vectors = encoder_of(gallery, encoder, device).encode_images([pixels])
+        near = _say_how_near(gallery, vectors, pixels, json)
+        return {"image": str(image), "nearness": near}, pixels, vectors[0]
+    text = text or ""
+    loaded = encoder_of(gallery, encoder, device)
+    vectors = loaded.encode_texts([text])
+    found = loaded.understands(text)
+    if (warning := notices.of_text(found)) is not None:
+        output.warn(warning)
+    query = {"text": text, "understood": found.understood, "reason": found.reason}
+    return query, None, vectors[0]
+
+
+def _marks(like: list[str], unlike: list[str], weights: Weights | None) -> dict[str, Any]:
+    from store import Weights
+
+    return {"like": like, "unlike": unlike, "weights": asdict(weights or Weights())}
+
+
+def _say_how_near(gallery: Gallery, vectors: Vectors, pixels: Pixels, json: bool) -> dict[str, Any]:
+    from ingest import thumbnail
+
+    found = notices.nearness_of(gallery, vectors, thumbnail(pixels))
+    if (warning := notices.of_image(found)) is not None:
+        output.warn(warning)
+    if not json:
+        output.say(notices.how_near(found))
+    return found.as_dict()
+
+
+def _draw(
+    path: Path,
+    gallery: Gallery,
+    query: dict[str, Any],
+    pixels: Pixels | None,
+    where: Where,
+    hits: list[Hit],
+) -> None:
+    from ui.report.figures import Query, png_bytes, provenance_of, retrieval_figure
+
+    ids = [hit.row.id for hit in hits]
+    if "id" in query:
+        row = gallery.row(query["id"])
+        picture = gallery.thumbnails([row.id])[row.id]
+        asked = Query(image=picture, labels=row.labels, name=row.id)
+    elif pixels is not None:
+        asked = Query(image=pixels, name=Path(query["image"]).name)
+    elif "text" in query:
+        asked = Query(text=query["text"])
+    else:
+        asked = Query(text=f"like {', '.join(query['like'])}")
+    searched = f"searched: {where}" if where else "searched: all rows"
+    figure = retrieval_figure(
+        asked, hits, gallery.thumbnails(ids), provenance_of(gallery, searched)
+    )
+    try:
+        path.write_bytes(png_bytes(figure))
+    except OSError as error:
+        raise UsageError(
+            f"cannot write the figure {path}: {error.strerror}; pass a path in a folder that exists"
+        ) from error
+    output.say(f"figure: {path}")

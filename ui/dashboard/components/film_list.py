@@ -1,0 +1,97 @@
+"""Lists of films to look through: pages of cards, each a click from its neighbours; CSV files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar
+
+import streamlit as st
+
+from ingest import csv_bytes
+from store import Gallery, Row
+from ui.dashboard.components import html
+from ui.dashboard.components.html import Labels, plain
+from ui.tables import Sheet
+
+#: Narrowest a film is drawn, in CSS pixels: two fit side by side on a phone.
+FILM_WIDTH = 170
+_SEARCH = "views/search.py"
+
+T = TypeVar("T")
+
+
+def search_button(
+    id_: str, key: str, text: str = "Neighbours", filters: Mapping[str, str] | None = None
+) -> None:
+    """Ask with this film, on the search page, under these filters."""
+    if st.button(text, key=key, width="stretch", help=plain(f"Search with {id_}")):
+        st.switch_page(_SEARCH, query_params={"id": id_, **(filters or {})})
+
+
+def card(
+    row: Row,
+    png: bytes | None,
+    labels: Labels,
+    key: str,
+    said: str = "",
+    link: Mapping[str, str] | None = None,
+) -> None:
+    """One film with its labels, a line about it, and the way to its neighbours."""
+    st.html(html.film_card(row, png, labels) + (html.note(said) if said else ""))
+    search_button(row.id, key, filters=link)
+
+
+def rows_of(gallery: Gallery, ids: Sequence[str]) -> dict[str, Row]:
+    """Rows by id, without those that have gone meanwhile."""
+    return gallery.rows(dict.fromkeys(ids))
+
+
+def page_of(items: Sequence[T], size: int, key: str) -> Sequence[T]:
+    """The items of the page that the visitor turned to; draws the pages under a list."""
+    count = max(-(-len(items) // size), 1)
+    at = min(int(st.session_state.get(key, 1)), count)
+    return items[size * (at - 1) : size * at]
+
+
+def pages(items: Sequence[T], size: int, key: str) -> None:
+    """The row of page numbers, where there is more than one page."""
+    count = -(-len(items) // size)
+    if count > 1:
+        if st.session_state.get(key, 1) > count:
+            st.session_state[key] = count
+        st.pagination(count, key=key)
+
+
+def films(
+    gallery: Gallery,
+    ids: Sequence[str],
+    labels: Labels,
+    key: str,
+    size: int = 12,
+    said: Callable[[str], str] = lambda _: "",
+    link: Mapping[str, str] | None = None,
+) -> None:
+    """Films in a grid that reflows, some at a time; a click searches under the filters ``link``."""
+    shown = page_of(ids, size, f"{key}-page")
+    rows = rows_of(gallery, shown)
+    here = [id_ for id_ in shown if id_ in rows]
+    pictures = gallery.thumbnails(here)
+    grid = st.grid("auto", min_column_width=FILM_WIDTH, border=True, key=f"{key}-grid")
+    for id_ in here:
+        with grid.cell():
+            card(rows[id_], pictures[id_], labels, f"{key}-{id_}", said(id_), link)
+    pages(ids, size, f"{key}-page")
+
+
+def download(name: str, make: Callable[[], Sheet], key: str) -> None:
+    """A list as a CSV file, made when it is asked for."""
+    st.download_button(
+        "CSV",
+        data=lambda: csv_bytes(*make()),
+        file_name=f"{name}.csv",
+        mime="text/csv",
+        on_click="ignore",
+        icon=":material/table:",
+        key=key,
+        help=f"The whole list: {name}.csv",
+    )

@@ -1,0 +1,173 @@
+"""What surrounds every page: the permanent line, warnings, problem pages, following the table."""
+
+from __future__ import annotations
+
+import shlex
+
+import streamlit as st
+
+from store import (
+    BadQuery,
+    CxrError,
+    EncoderChanged,
+    EncoderMismatch,
+    EncoderUnavailable,
+    Gallery,
+    StoreDamaged,
+    StoreNotFound,
+    TextUnsupported,
+)
+from ui.dashboard import shared
+from ui.dashboard.components import html
+from ui.opening import manner
+
+CARE = "Research and education only, not for diagnosis"
+#: How often an open window looks whether the table moved: it is drawn anew within two seconds.
+POLL = "1.5s"
+_SHOWN = "shown-version"
+_SYNTHETIC = "synthetic-cohort"
+
+
+def opened() -> Gallery | None:
+    """The gallery to show, or None after a problem page was drawn instead."""
+    try:
+        gallery = shared.newest()
+        rows = len(gallery)
+    except CxrError as error:
+        st.session_state[_SHOWN] = None
+        problem(error)
+        return None
+    _say_what_came(gallery, rows)
+    if not rows:
+        empty(gallery)
+        return None
+    return gallery
+
+
+def broken() -> bool:
+    """Whether there is a gallery that cannot be read, rather than none yet."""
+    try:
+        shared.gallery()
+    except StoreNotFound:
+        return False
+    except CxrError:
+        return True
+    return False
+
+
+def warn(gallery: Gallery) -> None:
+    """The loud lines over every page: films that are not real, answers that are not exact."""
+    if _SYNTHETIC in shared.facets(gallery, {})["dataset"]:
+        from ingest import SYNTHETIC_NOTICE
+
+        st.warning(f"**{html.plain(SYNTHETIC_NOTICE)}**", icon=":material/science:")
+    if (said := manner(gallery.describe())) is not None:
+        st.info(html.plain(said[0].upper() + said[1:] + "."), icon=":material/speed:")
+
+
+def status(gallery: Gallery | None) -> None:
+    """The small permanent line."""
+    parts = [CARE]
+    if gallery is not None:
+        names = ", ".join(shared.facets(gallery, {})["dataset"]) or "gallery"
+        stamp = gallery.stamp
+        parts += [
+            f"{names}: {len(gallery):,} films",
+            f"encoder {stamp.name} ({stamp.fingerprint[:12]})",
+            f"table version {gallery.table_version}",
+            gallery.uri,
+        ]
+    st.bottom.html(html.status(parts))
+
+
+@st.fragment(run_every=POLL)
+def follow() -> None:
+    """Look for new batches; draw the page again when the table moved, appeared or broke."""
+    try:
+        version = shared.key(shared.newest())
+    except CxrError:
+        version = None
+    if version != st.session_state.get(_SHOWN):
+        st.rerun()
+
+
+def _say_what_came(gallery: Gallery, rows: int) -> None:
+    before = st.session_state.get("shown-rows")
+    if before is not None and rows != before:
+        change = f"{rows - before:+,} films" if rows > before else f"{before - rows:,} films fewer"
+        st.toast(f"The gallery changed: {change}, now {rows:,}.", icon=":material/sync:")
+    st.session_state["shown-rows"] = rows
+    st.session_state[_SHOWN] = shared.key(gallery)
+
+
+def empty(gallery: Gallery) -> None:
+    """A gallery without films yet."""
+    st.header("This gallery is empty")
+    st.write("Fill it from another terminal. This page follows by itself; no restart is needed.")
+    st.code(ingest_command(gallery.uri), language=None)
+
+
+def ingest_command(uri: str) -> str:
+    """The command line that fills a gallery."""
+    return f"cxr ingest medmnist:pneumoniamnist --store {shlex.quote(uri)}"
+
+
+def serve_command(uri: str, encoder: str) -> str:
+    """The command line that starts this dashboard with another encoder."""
+    return f"cxr serve --store {shlex.quote(uri)} --encoder {shlex.quote(encoder)}"
+
+
+def problem(error: CxrError) -> None:
+    """A page in place of the gallery: what is wrong, in full, and what to run."""
+    uri = shared.store_uri()
+    if isinstance(error, StoreNotFound):
+        st.header("No gallery here yet")
+        st.write("Make one from another terminal. This page follows by itself.")
+        st.code(ingest_command(uri), language=None)
+        return
+    damaged = isinstance(error, StoreDamaged)
+    st.header("The gallery cannot be read" if damaged else "The gallery cannot be shown")
+    st.error(_sentence(error), icon=":material/error:")
+    if damaged:
+        st.write("Nothing was changed. Look at it from a terminal:")
+        st.code(f"cxr check --store {shlex.quote(uri)}", language=None)
+
+
+def encoder_problem(error: CxrError, gallery: Gallery) -> None:
+    """Why texts and uploads cannot be searched; ids still can."""
+    uri, stamp = gallery.uri, gallery.stamp
+    if isinstance(error, EncoderChanged):
+        st.error(
+            f"**The encoder has changed since this gallery was made.** {_sentence(error)} "
+            "Cosines between the two mean nothing, so texts and uploads are not searched. Search "
+            "by id, browsing and the evaluation work. Ingesting again makes a gallery of the "
+            "encoder that is here, for example:",
+            icon=":material/link_off:",
+        )
+        st.code(ingest_command(f"{uri.rstrip('/')}-new"), language=None)
+    elif isinstance(error, EncoderMismatch):
+        st.error(
+            f"**Another encoder made this gallery.** {_sentence(error)} Cosines between "
+            "two encoders mean nothing, so texts and uploads are not searched. Search by id, "
+            "browsing and the evaluation work. Start the dashboard with the gallery's own encoder "
+            "(its name, its folder or its hub id):",
+            icon=":material/link_off:",
+        )
+        st.code(serve_command(uri, stamp.name), language=None)
+    elif isinstance(error, EncoderUnavailable):
+        st.error(
+            f"**The encoder is not available.** {_sentence(error)} Search by id, browsing "
+            "and the evaluation work without it.",
+            icon=":material/link_off:",
+        )
+        st.code(serve_command(uri, stamp.name), language=None)
+    elif isinstance(error, TextUnsupported | BadQuery):
+        st.info(_sentence(error), icon=":material/info:")
+    else:
+        st.error(_sentence(error), icon=":material/error:")
+
+
+def _sentence(error: CxrError) -> str:
+    """A message of the library as a sentence, for Markdown."""
+    text = " ".join(str(error).split())
+    return html.plain(text[:1].upper() + text[1:]) + "."

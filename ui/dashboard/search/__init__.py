@@ -1,0 +1,5 @@
+"""The search page, piece by piece: state, link, filters, answer, hits, download.
+
+In: what the visitor asked. Out: hits on the page. Begin at ``state.py``; a button under a hit goes
+to ``hits.py``.
+"""

@@ -1,0 +1,135 @@
+"""The filters at the side of the search page: values with live counts, handles, days."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from datetime import date
+
+import streamlit as st
+
+from store import Gallery, Range
+from ui.dashboard import shared
+from ui.dashboard.components.html import plain
+from ui.dashboard.search import ranges, session
+from ui.dashboard.search.link import cut
+from ui.dashboard.search.ranges import AGE, OWN, Choice, Known, column
+from ui.dashboard.search.state import FACETS, Search
+
+#: Filters that say nothing where every film has the same value.
+_ALIKE = ("dataset", "view", "sex")
+#: Above so many values, or longer ones of an own column, a filter is a list instead of buttons.
+_PILLS, _PILL_LENGTH = 6, 24
+#: Above so many own columns, they are folded until one of them filters.
+_OWN_SHOWN = 4
+_UNFOLDED = "own-columns-unfolded"
+_NAME_MAX, _VALUE_MAX = 40, 60
+
+
+def draw(gallery: Gallery, search: Search, known: Known) -> None:
+    """Every filter that this gallery has a use for."""
+    used = {facet: one for facet, one in known.items() if _useful(gallery, facet, one)}
+    for facet, choice in used.items():
+        if not facet.startswith(OWN):
+            _draw(gallery, search, facet, choice)
+    own = {facet: one for facet, one in used.items() if facet.startswith(OWN)}
+    if not own:
+        return
+    if len(own) <= _OWN_SHOWN or any(facet in own for facet in search.filters):
+        st.session_state[_UNFOLDED] = True  # and stays so when the filter is taken off again
+    with st.expander(f"Own columns ({len(own)})", expanded=_UNFOLDED in st.session_state):
+        for facet, choice in own.items():
+            _draw(gallery, search, facet, choice)
+
+
+def _useful(gallery: Gallery, facet: str, choice: Choice) -> bool:
+    if isinstance(choice, Range):
+        return choice.low < choice.high and bool(ranges.boxes(facet, choice))  # type: ignore[operator]
+    if len(choice) == 1 and facet.startswith(OWN):  # and films that have no value?
+        [count] = shared.facets(gallery, {})[column(facet)].values()
+        return count < len(gallery)
+    return len(choice) > (facet in _ALIKE)
+
+
+def _draw(gallery: Gallery, search: Search, facet: str, choice: Choice) -> None:
+    if not isinstance(choice, Range):
+        _values(gallery, search, facet, choice)
+        return
+    found = shared.ranges(gallery, search.filters).get(column(facet))
+    name = "Age in years" if facet == AGE else plain(cut(column(facet), _NAME_MAX))
+    count = f"({found.rows if found else 0:,})"
+    if choice.kind == "date":
+        _days(facet, choice, name, count)
+    else:
+        _handles(facet, choice, f"{name} {count}")
+
+
+def _values(gallery: Gallery, search: Search, facet: str, known: Collection[str]) -> None:
+    """Any of some values, each with the films that pass the other filters and have it."""
+    own = facet.startswith(OWN)
+    values = sorted(known)
+    kept = search.choose(facet, ()).filters
+    passing = shared.facets(gallery, kept).get(column(facet), {})
+    drawn: dict[str, str] = {}
+    taken: set[str] = set()
+    for value in values:
+        text = plain(cut(value, _VALUE_MAX) if own else value)
+        text = f"{text} ({passing.get(value, 0):,})"
+        # Streamlit tells options apart by what is written on them.
+        drawn[value] = text if text not in taken else f"{text} · {len(taken) + 1}"
+        taken.add(drawn[value])
+    title = plain(cut(column(facet), _NAME_MAX)) if own else FACETS[facet]
+    if len(values) <= _PILLS and not (own and max(map(len, values)) > _PILL_LENGTH):
+        st.pills(
+            title,
+            values,
+            selection_mode="multi",
+            key=session.box(facet),
+            format_func=drawn.__getitem__,
+            on_change=session.choose,
+            args=(facet,),
+        )
+    else:
+        st.multiselect(
+            title,
+            values,
+            key=session.box(facet),
+            format_func=drawn.__getitem__,
+            on_change=session.choose,
+            args=(facet,),
+            placeholder="any",
+        )
+
+
+def _handles(facet: str, of: Range, title: str) -> None:
+    on = ranges.scale(facet, of)
+    assert on is not None
+    [box] = ranges.boxes(facet, of)
+    st.slider(
+        title,
+        on.low,
+        on.high,
+        step=on.step,
+        format=on.format,
+        key=box,
+        on_change=session.choose_range,
+        args=(facet, of, box),
+        help="In brackets: films that pass the filters and have a value. A handle at its end "
+        "lets everything through; films without a value pass while both are there.",
+    )
+
+
+def _days(facet: str, of: Range, name: str, count: str) -> None:
+    assert isinstance(of.low, date)
+    assert isinstance(of.high, date)
+    first, last = ranges.boxes(facet, of)
+    for title, box in ((f"{name} from {count}", first), (f"{name} to", last)):
+        st.date_input(
+            title,
+            value=None,
+            min_value=of.low,
+            max_value=of.high,
+            format="YYYY-MM-DD",
+            key=box,
+            on_change=session.choose_range,
+            args=(facet, of, box),
+        )

@@ -1,0 +1,114 @@
+"""The grid of hits: what each one is, what can be done with it, and the pages of it."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from store import Row
+from ui.dashboard.components import html
+from ui.dashboard.components.html import Labels, Scale, films, plain
+from ui.dashboard.search import session
+from ui.dashboard.search.answer import Answer, badges
+from ui.dashboard.search.link import cut
+from ui.dashboard.search.ranges import column, said
+from ui.dashboard.search.state import Search, pages
+
+#: Narrowest a film is drawn with its frame, in CSS pixels; two fit side by side on a phone.
+FILM_WIDTH = 180
+
+
+def hits(search: Search, found: Answer, labels: Labels, learnt: frozenset[tuple[str, str]]) -> None:
+    """The hits of one page."""
+    scale, kind = kind_of(search)
+    first, last = found.hits[0].rank, found.hits[-1].rank
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        title = f"{last} most similar" if first == 1 else f"Hits {first} to {last}"
+        st.subheader(title, width="content")
+        chips(search)
+    passing = " that pass the filters" if search.filters else ""
+    st.caption(
+        f"Out of {films(found.candidates)}{passing}. Number and bar: cosine, {kind}, bar from "
+        f"{scale.low:g} to {scale.high:g}. A cosine is not a probability, and cosines of images, "
+        "of sentences and of both combined are not comparable."
+    )
+    digests: tuple[bytes, ...] = ()
+    if search.upload is not None:
+        digests = search.upload.digests
+    elif found.query is not None:
+        digests = (found.query.sha256,)
+    said = badges(found.hits, found.asked, digests, learnt, alone=not search.marks)
+    grid = st.grid("auto", min_column_width=FILM_WIDTH, border=True, key="hits")
+    for hit, marks in zip(found.hits, said, strict=True):
+        with grid.cell():
+            st.html(html.hit(hit, found.thumbnails[hit.row.id], labels, scale, marks))
+            _actions(hit.row)
+    _pages(search, found)
+
+
+def kind_of(search: Search) -> tuple[Scale, str]:
+    """The scale of a search's cosines, and what it compares."""
+    if search.text is not None:
+        if search.marks:
+            return html.COMBINED_SCALE, "sentence and images combined, to image"
+        return html.TEXT_SCALE, "sentence to image"
+    if search.marks:
+        return html.IMAGE_SCALE, "combined images to image"
+    return html.IMAGE_SCALE, "image to image"
+
+
+def chips(search: Search) -> None:
+    """Every filter that is on, each with a way to take it off."""
+    for facet, values in search.filters.items():
+        name = plain(cut(column(facet), 40))
+        for value in values:
+            st.button(
+                f"{name}: {plain(cut(said(facet, value)))}",
+                key=f"off-{facet}-{value}",
+                icon=":material/close:",
+                on_click=session.drop,
+                args=(facet, value),
+                help="Remove this filter",
+            )
+
+
+def more(row: Row) -> None:
+    """Ask with this film."""
+    st.button(
+        "More like this",
+        key=f"more-{row.id}",
+        on_click=session.ask_this_id,
+        args=(row.id,),
+        width="stretch",
+    )
+
+
+def _actions(row: Row) -> None:
+    more(row)
+    id_ = plain(row.id)
+    with st.container(horizontal=True, gap="xsmall", key=f"do-{row.id}"):
+        for sign, icon, told in (("+", "add", "like"), ("-", "remove", "unlike")):
+            st.button(
+                f"Should be {told} {id_}",
+                key=f"mark-{told}-{row.id}",
+                icon=f":material/{icon}:",
+                on_click=session.mark,
+                args=(row.id, sign),
+                help=f"Mark {sign}: hits should be {told} this film",
+            )
+        st.button(
+            f"Why {id_}",
+            key=f"pair-{row.id}",
+            icon=":material/compare:",
+            on_click=session.look_at,
+            args=(row.id,),
+            help="Why these two: beside the query, with a map of where they agree",
+        )
+
+
+def _pages(search: Search, found: Answer) -> None:
+    count = pages(found.candidates, search.k)
+    if count == 1:
+        return
+    # A key of its own for every page: the page shown is this search's, not the widget's last one.
+    box = f"box-page-{search.page}"
+    st.pagination(count, default=search.page, key=box, on_change=session.turn, args=(box,))

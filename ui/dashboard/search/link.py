@@ -1,0 +1,196 @@
+"""How a search goes into a link and comes back. No Streamlit here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from store import BadQuery, Range, Weights, parse_weights
+from ui.dashboard.search import ranges
+from ui.dashboard.search.ranges import AGE, OWN, Choice, Known, column
+from ui.dashboard.search.state import (
+    DEPTH_MAX,
+    FACETS,
+    K_DEFAULT,
+    K_MAX,
+    K_MIN,
+    MARKS_MAX,
+    Search,
+    Upload,
+    where,
+)
+
+__all__ = [
+    "FACETS",
+    "ID_MAX",
+    "K_DEFAULT",
+    "K_MAX",
+    "K_MIN",
+    "TEXT_MAX",
+    "Search",
+    "Upload",
+    "clean",
+    "cut",
+    "from_link",
+    "to_link",
+    "where",
+]
+
+#: Longest sentence and longest id that are looked at, in characters.
+TEXT_MAX, ID_MAX = 300, 512
+_VALUES_MAX = 50
+
+Params = Mapping[str, Sequence[str]]
+
+
+def to_link(search: Search) -> dict[str, list[str]]:
+    """Query parameters of a search, without what is the default. An upload leaves no trace."""
+    link: dict[str, list[str]] = {}
+    if search.id is not None:
+        link["id"] = [search.id]
+    elif search.text is not None:
+        link["text"] = [search.text]
+    link.update({facet: list(values) for facet, values in search.filters.items()})
+    if search.k != K_DEFAULT:
+        link["k"] = [str(search.k)]
+    if search.upload is not None:
+        return link  # what depends on the upload would mean something else without it
+    if search.page > 1:
+        link["page"] = [str(search.page)]
+    if search.like:
+        link["like"] = list(search.like)
+    if search.unlike:
+        link["unlike"] = list(search.unlike)
+    if search.marks and search.weights != Weights():
+        link["weights"] = [str(search.weights)]
+    if search.pair is not None:
+        link["with"] = [search.pair]
+    return link
+
+
+def from_link(params: Params, known: Known) -> tuple[Search, list[str]]:
+    """Read a link that anyone may have written.
+
+    Args:
+        params: query parameters, each with all its values.
+        known: facet -> the values, or the range, that the gallery has.
+
+    Returns:
+        The search, and one sentence for everything in the link that was not followed.
+    """
+    notes: list[str] = []
+    id_ = _id(params, "id", notes)
+    text = _one(params, "text")
+    if id_ and text:
+        notes.append("The link names both an id and a text; the id is used.")
+        text = ""
+    if len(text) > TEXT_MAX:
+        notes.append(
+            f"The link's text has {len(text)} characters; the first {TEXT_MAX} are searched."
+        )
+        text = text[:TEXT_MAX].strip()
+    k = _number(params, "k", (K_MIN, K_DEFAULT, K_MAX), "hits", notes)
+    search = Search(id=id_, text=text or None, k=k)
+    for facet in dict.fromkeys([*FACETS, *known]):
+        search = search.choose(facet, _chosen(params, facet, known.get(facet, ()), notes))
+    _unknown(params, known, notes)
+    search = _with_marks(search, params, notes)
+    if not search.asked:
+        return search, notes
+    last = DEPTH_MAX // k
+    page = _number(params, "page", (1, 1, last), "page", notes)
+    return replace(search, page=page, pair=_id(params, "with", notes)), notes
+
+
+def _chosen(params: Params, facet: str, known: Choice, notes: list[str]) -> list[str]:
+    """The values of one filter that the gallery has, or its range."""
+    if isinstance(known, Range):
+        texts = [clean(text) for text in params.get(facet, ())]
+        if len(texts) > 1:
+            notes.append(f"The link has {len(texts)} ranges of {column(facet)}; the last is used.")
+        text, problem = ranges.read(facet, known, texts[-1]) if texts else ("", None)
+        notes += [problem] if problem else []
+        return [text] if text else []
+    asked = list(dict.fromkeys(params.get(facet, ())))[:_VALUES_MAX]
+    found = [value for value in asked if value in known]
+    notes += [
+        f"This gallery has no {column(facet)} {cut(value)!r}; that filter of the link is off."
+        for value in asked
+        if value not in found
+    ]
+    return found
+
+
+def _unknown(params: Params, known: Known, notes: list[str]) -> None:
+    """Say which filters of a link this gallery does not have at all."""
+    if AGE in params and AGE not in known:
+        notes.append("This gallery has no ages; that filter of the link is off.")
+    names = [column(key) for key in params if key.startswith(OWN) and key not in known]
+    if names:
+        shown = ", ".join(repr(cut(name, 40)) for name in names[:3])
+        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+        notes.append(
+            f"This page has no filter on the column {shown}{more}; that part of the link is off."
+        )
+
+
+def _with_marks(search: Search, params: Params, notes: list[str]) -> Search:
+    for key, sign in (("unlike", "-"), ("like", "+")):
+        asked = [id_.strip() for id_ in params.get(key, ()) if 0 < len(id_.strip()) <= ID_MAX]
+        if len(asked) > MARKS_MAX:
+            notes.append(f"The link marks {len(asked)} films {sign}; {MARKS_MAX} are used.")
+        for id_ in dict.fromkeys(asked[:MARKS_MAX]):
+            search = search.mark(id_, sign)
+    if search.unlike and not search.asked:
+        notes.append("The link only says what films should be unlike; nothing is searched.")
+        search = search.unmarked()
+    if asked_weights := _one(params, "weights"):
+        try:
+            search = replace(search, weights=parse_weights(asked_weights[:100]))
+        except BadQuery:
+            notes.append(
+                f"The link's weights {cut(asked_weights, 20)!r} are not three numbers from 0 to "
+                f"10; {search.weights} are used."
+            )
+    return search
+
+
+def clean(text: str) -> str:
+    """One line without control characters."""
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+
+
+def cut(text: str, most: int = 60) -> str:
+    """The beginning of a text, for a message."""
+    text = clean(text)
+    return text if len(text) <= most else text[: most - 1] + "…"
+
+
+def _one(params: Params, key: str) -> str:
+    values = params.get(key, ())
+    return clean(values[-1]) if values else ""
+
+
+def _id(params: Params, key: str, notes: list[str]) -> str | None:
+    id_ = params[key][-1].strip() if params.get(key) else ""
+    if len(id_) > ID_MAX:
+        notes.append(f"The link's id has {len(id_)} characters, more than {ID_MAX}; it is ignored.")
+        return None
+    return id_ or None
+
+
+def _number(
+    params: Params, key: str, bounds: tuple[int, int, int], name: str, notes: list[str]
+) -> int:
+    low, default, high = bounds
+    asked = _one(params, key)
+    if not asked:
+        return default
+    number = default
+    if asked.isascii() and asked.removeprefix("-").isdigit() and len(asked) < 20:
+        number = min(max(int(asked), low), high)
+        if number == int(asked):
+            return number
+    what = f"{cut(asked, 20)!r} hits" if name == "hits" else f"{name} {cut(asked, 20)!r}"
+    notes.append(f"The link asks for {what}; this page shows {low} to {high}, here {number}.")
+    return number

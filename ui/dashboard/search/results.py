@@ -1,0 +1,313 @@
+"""The lower half of the search page: the query and what is similar to it."""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+
+import numpy as np
+import numpy.typing as npt
+import streamlit as st
+
+from ingest.encoders import Encoder
+from store import WEIGHT_MAX, BadQuery, CxrError, Gallery, UnknownId, Weights
+from ui import notices
+from ui.dashboard import layout, shared
+from ui.dashboard.components import html
+from ui.dashboard.components.html import Labels, films, plain
+from ui.dashboard.search import download, hits, link, pair, session
+from ui.dashboard.search.answer import (
+    Answer,
+    answer,
+    neighbour_labels,
+    present,
+    similar_ids,
+    ways_out,
+)
+from ui.dashboard.search.ranges import column, said
+from ui.dashboard.search.state import Search, pages
+
+_NAMES = {"query": "Weight of query", "like": "of films +", "unlike": "of films −"}
+#: Narrowest a marked film is drawn, in CSS pixels.
+_MARK_WIDTH = 220
+
+
+def card(search: Search, found: Answer, labels: Labels) -> None:
+    """What is being looked for, always in sight above the hits."""
+    with st.container(horizontal=True):
+        st.html(_described(search, found, labels))
+        st.button("Clear", icon=":material/close:", on_click=session.clear, key="clear")
+    if search.marks:
+        _marks(search, found, labels)
+        _weights(search)
+
+
+def _described(search: Search, found: Answer, labels: Labels) -> str:
+    if found.query is not None:
+        row = found.query
+        picture = html.film(found.thumbnails[row.id], f"query film {row.id}")
+        parts = (row.view, row.sex, _size(row.width, row.height))
+        detail = " · ".join(part for part in parts if part)
+        return html.query_card(
+            "Query: a film of the gallery",
+            row.id,
+            detail,
+            picture,
+            labels.chips(row) + html.particulars(row),
+        )
+    if search.upload is not None:
+        film = search.upload
+        return html.query_card(
+            "Query: your film",
+            film.name,
+            f"{_size(film.width, film.height)} · kept for this visit only, not in the link",
+            html.film(film.thumbnail, "the uploaded film"),
+        )
+    if search.text is not None:
+        return html.query_card("Query: a sentence", f"“{search.text}”", "")
+    return html.query_card("Query: the marked films", f"{films(len(search.like))} to be like", "")
+
+
+def _marks(search: Search, found: Answer, labels: Labels) -> None:
+    grid = st.grid("auto", min_column_width=_MARK_WIDTH, key="marks")
+    signed = [(id_, "+") for id_ in search.like] + [(id_, "−") for id_ in search.unlike]
+    for id_, sign in signed:
+        with (
+            grid.cell(),
+            st.container(horizontal=True, vertical_alignment="center", key=f"marked-{id_}"),
+        ):
+            st.html(html.mark_card(found.marked[id_], found.thumbnails[id_], labels, sign))
+            st.button(
+                f"Take the mark off {plain(id_)}",
+                key=f"mark-off-{id_}",
+                icon=":material/close:",
+                on_click=session.mark,
+                args=(id_, None),
+                type="tertiary",
+            )
+
+
+def _weights(search: Search) -> None:
+    absent = {
+        "query": not search.has_query,
+        "like": not search.like,
+        "unlike": not search.unlike,
+    }
+    with st.container(horizontal=True, vertical_alignment="bottom", key="weights"):
+        for part, name in zip(fields(Weights), session.WEIGHT_BOXES, strict=True):
+            st.number_input(
+                _NAMES[part.name],
+                min_value=0.0,
+                max_value=WEIGHT_MAX,
+                step=0.05,
+                format="%.2f",
+                key=name,
+                on_change=session.weigh,
+                disabled=absent[part.name],
+                width=128,
+            )
+        st.button("Take all marks off", key="unmark", on_click=session.unmark)
+    st.caption(plain(formula(search)))
+
+
+def formula(search: Search) -> str:
+    """What the parts are combined to, in one sentence."""
+    weights, parts = search.weights, []
+    if search.has_query:
+        parts.append(f"{weights.query:g} × query")
+    if search.like:
+        parts.append(f"{weights.like:g} × (mean of {films(len(search.like))} to be like)")
+    sought = " + ".join(parts)
+    if search.unlike:
+        sought += f" − {weights.unlike:g} × (mean of {films(len(search.unlike))} to be unlike)"
+    return (
+        f"Looked for: {sought}, scaled to length 1 (Rocchio). Cosines are with that; the films "
+        "it is made of are not among the hits."
+    )
+
+
+def _size(width: int, height: int) -> str:
+    return f"{width} × {height}" if width and height else ""
+
+
+def unknown(gallery: Gallery, search: Search) -> None:
+    """An id that is not in the gallery, with the ones that may have been meant."""
+    assert search.id is not None
+    st.warning(
+        f"No film has the id {plain(repr(link.cut(search.id, 100)))} in this gallery.",
+        icon=":material/search_off:",
+    )
+    close = similar_ids(search.id, gallery.ids())
+    st.write("Ids that look like it:" if close else "Ids look like these:")
+    with st.container(horizontal=True):
+        for id_ in close or gallery.ids()[:3]:
+            st.button(plain(id_), key=f"meant-{id_}", on_click=session.ask_this_id, args=(id_,))
+
+
+def nothing(gallery: Gallery, search: Search) -> None:
+    """No film passes the filters: say which one empties the set."""
+    chosen = " and ".join(
+        f"{_name(facet)} {' or '.join(plain(link.cut(said(facet, value))) for value in values)}"
+        for facet, values in search.filters.items()
+    )
+    if not search.filters:
+        st.warning("No film is left to find.", icon=":material/filter_alt_off:")
+        st.write("The only films of this gallery are those of the query itself.")
+        return
+    st.warning(f"No film passes {chosen}.", icon=":material/filter_alt_off:")
+    out = ways_out(search.filters, lambda kept: shared.films(gallery, kept))
+    if len(search.filters) > 1 and out:
+        named = " or ".join(f"the {_name(facet)} filter" for facet in out)
+        st.write(f"Taking off {named} lets films through again:")
+    for facet, count in out.items():
+        st.button(
+            f"Without the {_name(facet)} filter: {films(count)}",
+            key=f"out-{facet}",
+            on_click=session.drop,
+            args=(facet,),
+        )
+    if not out:
+        st.write("No single filter does it: every pair of them lets nothing through.")
+        st.button("Remove all filters", key="out-all", on_click=session.drop_all)
+
+
+def _name(facet: str) -> str:
+    return plain(link.cut(column(facet), 40))
+
+
+_STARTERS = 10
+
+
+def starters(gallery: Gallery, search: Search, labels: Labels) -> None:
+    """Before any query: some films to begin with, the same ones while the table stays."""
+    ids = gallery.ids(search.where)
+    if not ids:
+        nothing(gallery, search)
+        return
+    chosen = ids[:: max(1, len(ids) // _STARTERS)][:_STARTERS]
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        st.subheader("Or start from one of these", width="content")
+        hits.chips(search)
+    passing = " that pass the filters" if search.filters else ""
+    st.caption(f"{len(chosen)} of {len(ids):,} films{passing}, evenly spread over the ids.")
+    pictures = gallery.thumbnails(chosen)
+    cells = st.grid("auto", min_column_width=hits.FILM_WIDTH, border=True)
+    for id_ in chosen:
+        row = gallery.row(id_)
+        with cells.cell():
+            st.html(html.film_card(row, pictures[id_], labels))
+            hits.more(row)
+
+
+def show(
+    gallery: Gallery, encoder: Encoder | CxrError | None, search: Search, labels: Labels
+) -> None:
+    """The query and what is similar to it."""
+    if search.upload is not None and search.upload.fingerprint != gallery.stamp.fingerprint:
+        st.info("The gallery now has another encoder; upload the film again.")
+        return
+    search = _without_missing(gallery, search)
+    try:
+        vector = _vector(search, encoder)
+        search, found = _answered(gallery, search, vector)
+    except UnknownId:
+        unknown(gallery, search)
+        return
+    except BadQuery as error:
+        layout.encoder_problem(error, gallery)
+        st.button("Take all marks off", key="unmark", on_click=session.unmark)
+        return
+    except CxrError as error:
+        layout.encoder_problem(error, gallery)
+        return
+    cautions(gallery, encoder, search)
+    left, right = st.columns([3, 2])
+    with left, st.container(border=True, height="stretch", key="query"):
+        card(search, found, labels)
+    if not found.hits:
+        nothing(gallery, search)
+        return
+    with right, st.container(border=True, height="stretch", key="neighbours"):
+        neighbours(gallery, search, found, labels)
+    hits.hits(search, found, labels, shared.learnt(encoder))
+    if st.button("Show on the map", icon=":material/scatter_plot:", key="to-map"):
+        st.switch_page("views/map.py", query_params=link.to_link(search))
+    download.takeaway(gallery, search, found)
+    session.scroll_to_query()
+    if search.pair is not None:
+        pair.look(gallery, search, found, vector, labels)
+
+
+def _vector(search: Search, encoder: Encoder | CxrError | None) -> npt.NDArray[np.float32] | None:
+    """The query's vector, where it is not a stored film's."""
+    if search.upload is not None:
+        return search.upload.vector
+    if search.text is not None and isinstance(encoder, Encoder):
+        return shared.text_vector(encoder, search.text)
+    return None
+
+
+def _without_missing(gallery: Gallery, search: Search) -> Search:
+    """Leave out marked films that are not stored, and say so."""
+    kept, missing = present(gallery, search)
+    if missing:
+        said = ", ".join(repr(link.cut(id_)) for id_ in missing[:3])
+        more = " and others" if len(missing) > 3 else ""
+        st.info(plain(f"Not in this gallery, so left out of the query: {said}{more}."))
+        session.correct(kept)
+    return kept
+
+
+def _answered(
+    gallery: Gallery, search: Search, vector: npt.NDArray[np.float32] | None
+) -> tuple[Search, Answer]:
+    """The hits; of the last page when there is no such page."""
+    passing = shared.films(gallery, search.filters)
+    found = answer(gallery, search, vector, passing)
+    last = pages(found.candidates, search.k)
+    if search.page <= last:
+        return search, found
+    st.info(f"There is no page {search.page}; this is the last one, page {last}.")
+    search = replace(search, page=last)
+    session.correct(search)
+    return search, answer(gallery, search, vector, passing)
+
+
+def cautions(gallery: Gallery, encoder: Encoder | CxrError | None, search: Search) -> None:
+    """Before the hits: a sentence that is not understood, an upload that is like no film here."""
+    if search.upload is not None:
+        near = shared.nearness(gallery, search.upload)
+        if (warning := notices.of_image(near)) is not None:
+            st.warning(f"{warning[0].upper()}{warning[1:]}.", icon=":material/image_not_supported:")
+        st.caption(f"{notices.how_near(near)}.")
+    elif search.text is not None and isinstance(encoder, Encoder):
+        warning = notices.of_text(encoder.understands(search.text))
+        if warning is not None:
+            st.warning(plain(f"{warning[0].upper()}{warning[1:]}."), icon=":material/help:")
+
+
+def neighbours(gallery: Gallery, search: Search, found: Answer, labels: Labels) -> None:
+    """Labels among the hits against how common they are."""
+    pool = search.choose("label", ())
+    lines = neighbour_labels(
+        found.hits,
+        shared.facets(gallery, pool.filters)["label"],
+        shared.films(gallery, pool.filters),
+    )
+    if not lines:
+        st.caption("The films searched carry no labels.")
+        return
+    among = " that pass the filters" if pool.filters else " of the gallery"
+    chosen = ""
+    if pool.filters != search.filters:
+        among = " that pass the other filters" if pool.filters else " of the gallery"
+        chosen = " The label filter decided part of the counts."
+    st.html(
+        html.neighbours(
+            lines,
+            f"Labels of the {len(found.hits)} neighbours shown",
+            f"Upright line and last number: the label's share of all films{among}, which is what "
+            f"chance alone would show. Thin line and range: 95 % interval of the neighbours' "
+            f"share (Wilson).{chosen}",
+            labels,
+        )
+    )

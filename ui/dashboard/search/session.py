@@ -1,0 +1,300 @@
+"""One visitor's search: kept in the session, mirrored in the address bar, changed by callbacks.
+
+The search in the session is the truth. Widgets are set from it before they are drawn, and their
+callbacks write to it; the address bar follows it, and is read back when someone else changed it.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import fields, replace
+from typing import Any
+
+import streamlit as st
+
+from store import Gallery, Range, Weights
+from ui.dashboard.search import link, ranges
+from ui.dashboard.search.link import cut, to_link
+from ui.dashboard.search.ranges import Choice, Known, column, said
+from ui.dashboard.search.state import FACETS, Search, Upload
+
+_KEY = "search-history"
+#: Older searches are forgotten; an upload keeps its picture in memory as long as it is listed.
+_MOST = 30
+
+
+def note(search: Search) -> None:
+    """Put a search at the top; the same one further down goes. Its page and pair are its state."""
+    if not search.asked:
+        return
+    mine = _identity(search)
+    others = [one for one in entries() if _identity(one) != mine]
+    st.session_state[_KEY] = [search, *others][:_MOST]
+
+
+def entries() -> list[Search]:
+    """The searches of this visit, newest first."""
+    found: list[Search] = st.session_state.get(_KEY, [])
+    return found
+
+
+def forget() -> None:
+    """Empty the list."""
+    st.session_state[_KEY] = []
+
+
+def title(search: Search) -> str:
+    """A search in a few words."""
+    parts = []
+    if search.id is not None:
+        parts.append(cut(search.id, 40))
+    elif search.text is not None:
+        parts.append(f"“{cut(search.text, 40)}”")
+    elif search.upload is not None:
+        parts.append(f"your film {cut(search.upload.name, 30)}")
+    if search.like:
+        parts.append(f"+{len(search.like)}")
+    if search.unlike:
+        parts.append(f"−{len(search.unlike)}")
+    for facet, values in search.filters.items():
+        told = ", ".join(said(facet, value) for value in values)
+        parts.append(cut(told if facet in FACETS else f"{cut(column(facet), 20)} {told}", 30))
+    return " · ".join(parts)
+
+
+def _identity(search: Search) -> tuple[object, ...]:
+    plain = replace(search, page=1, pair=None, upload=None)
+    link = tuple((key, tuple(values)) for key, values in to_link(plain).items())
+    return link, search.upload and search.upload.digests
+
+
+_SEARCH, _NOTES, _LINK, _DRAWN, _ASKED = (
+    f"search-{name}" for name in ("now", "notes", "link", "drawn", "asked")
+)
+_ARRIVED = "search-arrived"
+TEXT_BOX, ID_BOX, K_BOX = "box-text", "box-id", "box-k"
+#: Keys of the weights' widgets, in the order of ``Weights``.
+WEIGHT_BOXES = tuple(f"box-weight-{part.name}" for part in fields(Weights))
+
+
+def arrive(on_search: bool, was_on_search: bool) -> None:
+    """Tell the search page whether the visitor just came from another page."""
+    st.session_state[_ARRIVED] = on_search and not was_on_search
+
+
+def now(known: Known) -> Search:
+    """The search to show, after following the address bar and the gallery.
+
+    Args:
+        known: facet -> the values, or the range, that the gallery has.
+    """
+    params = {name: st.query_params.get_all(name) for name in st.query_params}
+    search: Search | None = st.session_state.get(_SEARCH)
+    came_back = bool(st.session_state.pop(_ARRIVED, False)) and not params
+    if search is None or (params != st.session_state.get(_LINK) and not came_back):
+        search, notes = link.from_link(params, known)
+        _set(search, *notes)
+    for facet, values in search.filters.items():
+        kept = [value for value in values if _there(facet, value, known.get(facet, ()))]
+        if len(kept) < len(values):
+            search, name = search.choose(facet, kept), ranges.column(facet)
+            _set(search, f"The gallery changed; some {name} filters no longer exist and are off.")
+    _write_link(search)
+    _set_widgets(search, known)
+    return search
+
+
+def _there(facet: str, value: str, known: Choice) -> bool:
+    if isinstance(known, Range):
+        return ranges.overlaps(facet, known, value)
+    return value in known
+
+
+def notes() -> list[str]:
+    """What to tell the visitor about the last thing they did."""
+    found: list[str] = st.session_state.get(_NOTES, [])
+    return found
+
+
+def scroll_to_query() -> None:
+    """Show the query after it changed: who asked for more like the last hit is far below it."""
+    # The only script of the dashboard; nothing but a number of ours goes into it.
+    st.html(
+        f"<script>/* query {int(st.session_state.get(_ASKED, 0))} */"
+        "document.querySelector('[data-testid=\"stMain\"]')?.scrollTo({top: 0})</script>",
+        unsafe_allow_javascript=True,
+    )
+
+
+def _get() -> Search:
+    found: Search = st.session_state.get(_SEARCH, Search())
+    return found
+
+
+def _set(search: Search, *said: str) -> None:
+    st.session_state[_SEARCH] = search
+    st.session_state[_NOTES] = list(said)
+    note(search)
+
+
+def _write_link(search: Search) -> None:
+    wanted = link.to_link(search)
+    params = {name: st.query_params.get_all(name) for name in st.query_params}
+    if params != wanted:
+        st.query_params.from_dict(wanted)
+    st.session_state[_LINK] = wanted
+
+
+def _set_widgets(search: Search, known: Known) -> None:
+    for facet, choice in known.items():
+        values = search.filters.get(facet, ())
+        if isinstance(choice, Range):
+            for name, value in ranges.shown(facet, choice, values).items():
+                _put(name, value)
+        else:
+            _put(box(facet), list(values))
+    _put(K_BOX, search.k)
+    for name, part in zip(WEIGHT_BOXES, fields(Weights), strict=True):
+        _put(name, float(getattr(search.weights, part.name)))
+    query = search.id, search.text, search.upload, search.marks, search.page
+    changed = st.session_state.get(_DRAWN) != query
+    if changed or TEXT_BOX not in st.session_state:
+        _put(TEXT_BOX, search.text or "")
+        _put(ID_BOX, search.id or "")
+    if changed:
+        st.session_state[_ASKED] = st.session_state.get(_ASKED, 0) + 1
+    st.session_state[_DRAWN] = query
+
+
+def _put(name: str, value: Any) -> None:
+    # Only on a change: setting a widget needlessly would fight a visitor who is moving it.
+    if name not in st.session_state or st.session_state[name] != value:
+        st.session_state[name] = value
+
+
+def correct(search: Search) -> None:
+    """Put right what only the gallery could tell is wrong: a film or a page that is not there."""
+    _set(search, *notes())
+    _write_link(search)
+
+
+def say(message: str) -> None:
+    """Tell the visitor something; the search stays."""
+    _set(_get(), message)
+
+
+def box(facet: str) -> str:
+    """Key of a filter's widget."""
+    return f"box-{facet}"
+
+
+# -- what a visitor can do -------------------------------------------------------------------
+
+
+def ask_text() -> None:
+    """Search the sentence in the box."""
+    text = link.clean(st.session_state.get(TEXT_BOX) or "")[: link.TEXT_MAX]
+    if text:
+        ask_this_text(text)
+    else:
+        _set(_get(), "Write a few words first, e.g. pneumonia opacity in lungs.")
+
+
+def ask_this_text(text: str) -> None:
+    """Search a sentence."""
+    _set(_get().ask(text=text))
+
+
+def ask_id() -> None:
+    """Search the id in the box."""
+    id_ = (st.session_state.get(ID_BOX) or "").strip()[: link.ID_MAX]
+    if id_:
+        ask_this_id(id_)
+    else:
+        _set(_get(), "Write an id first, or let the dice choose a film.")
+
+
+def ask_this_id(id_: str) -> None:
+    """More like this film."""
+    _set(_get().ask(id=id_))
+
+
+def ask_random(gallery: Gallery) -> None:
+    """Search with any film that passes the filters."""
+    search = _get()
+    ids = gallery.ids(search.where)
+    others = [id_ for id_ in ids if id_ != search.id] or ids
+    if others:
+        _set(search.ask(id=random.choice(others)))  # noqa: S311 - nothing secret
+    else:
+        _set(search, "No film passes the filters; remove one first.")
+
+
+def choose(facet: str) -> None:
+    """Take over a filter from its widget."""
+    _set(_get().choose(facet, st.session_state[box(facet)]))
+
+
+def choose_range(facet: str, of: Range, changed: str) -> None:
+    """Take over a range from its widgets, of which one was changed."""
+    state = {box: st.session_state.get(box) for box in ranges.boxes(facet, of)}
+    text = ranges.chosen(facet, of, state, changed)
+    _set(_get().choose(facet, [text] if text else []))
+
+
+def drop(facet: str, value: str | None = None) -> None:
+    """Remove one value of a filter, or all of them."""
+    search = _get()
+    kept = [found for found in search.filters.get(facet, ()) if value not in (None, found)]
+    _set(search.choose(facet, kept))
+
+
+def drop_all() -> None:
+    """Remove every filter."""
+    _set(_get().unfiltered())
+
+
+def choose_k() -> None:
+    """Take over the number of hits from its widget."""
+    _set(replace(_get(), k=st.session_state[K_BOX], page=1, pair=None))
+
+
+def turn(box: str) -> None:
+    """Take over the page from its widget."""
+    _set(replace(_get(), page=int(st.session_state[box]), pair=None))
+
+
+def clear() -> None:
+    """Forget the query and the marks, keep the filters."""
+    _set(_get().ask())
+
+
+def ask_upload(upload: Upload) -> None:
+    """Search with an uploaded film."""
+    _set(_get().ask(upload=upload))
+
+
+def mark(id_: str, sign: str | None) -> None:
+    """Mark a film + or -, or take its mark off."""
+    _set(_get().mark(id_, sign))
+
+
+def unmark() -> None:
+    """Take every mark off."""
+    _set(_get().unmarked())
+
+
+def weigh() -> None:
+    """Take over the weights from their widgets."""
+    values = [float(st.session_state[name]) for name in WEIGHT_BOXES]
+    _set(replace(_get(), weights=Weights(*values), page=1))
+
+
+def look_at(id_: str | None) -> None:
+    """Look at a film beside the query, or stop looking."""
+    _set(replace(_get(), pair=id_))
+
+
+def restore(search: Search) -> None:
+    """Go back to a search of this visit."""
+    _set(search)

@@ -1,0 +1,186 @@
+"""What a visitor asked: everything that decides what the search page shows. No Streamlit here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from store import Row, Weights, Where, own_range
+from store import filters as passing
+from ui.dashboard.search.ranges import AGE, OWN, column
+
+#: How many hits a page has: least, most, and when nobody says.
+K_MIN, K_MAX, K_DEFAULT = 1, 50, 10
+#: So many hits can be turned to; who wants more takes the command line.
+DEPTH_MAX = 1000
+#: Films that can be marked + or −, of each.
+MARKS_MAX = 20
+#: Filters on values that a link carries: link key -> what a person calls it. After them come AGE
+#: and, under a prefix, own columns; see ranges.
+FACETS = {
+    "label": "Label",
+    "uncertain": "Uncertain",
+    "absent": "Absent",
+    "split": "Split",
+    "dataset": "Dataset",
+    "view": "View",
+    "sex": "Sex",
+}
+
+Filters = Mapping[str, tuple[str, ...]]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Upload:
+    """An uploaded or pasted film: in this visit's memory only, never in a link or on disk.
+
+    Attributes:
+        name: file name as uploaded, for display.
+        thumbnail: PNG.
+        digests: sha256 of the file and of its pixels: a gallery keeps one or the other.
+        width, height: of the source, in pixels.
+        vector: float32 (d,), unit length.
+        fingerprint: of the encoder that made the vector.
+        picture: PNG, larger than the thumbnail where the source is; for looking at it closely.
+    """
+
+    name: str
+    thumbnail: bytes
+    digests: tuple[bytes, bytes]
+    width: int
+    height: int
+    vector: npt.NDArray[np.float32]
+    fingerprint: str
+    picture: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """Everything that decides what the search page shows.
+
+    At most one of ``id``, ``text`` and ``upload`` is set.
+
+    Attributes:
+        filters: facet -> chosen values, of age and of numbers and days one range; a facet without a
+            choice is absent.
+        k: how many hits a page has.
+        page: from 1.
+        like, unlike: ids of films marked + and −, in the order they were marked.
+        weights: of the query and of the marks; without marks they play no part.
+        pair: id of the film that is looked at beside the query, if any.
+    """
+
+    id: str | None = None
+    text: str | None = None
+    upload: Upload | None = None
+    filters: Filters = field(default_factory=dict)
+    k: int = K_DEFAULT
+    page: int = 1
+    like: tuple[str, ...] = ()
+    unlike: tuple[str, ...] = ()
+    weights: Weights = field(default_factory=Weights)
+    pair: str | None = None
+
+    @property
+    def asked(self) -> bool:
+        """Whether there is anything to search for."""
+        return self.has_query or bool(self.like)
+
+    @property
+    def has_query(self) -> bool:
+        """Whether there is a film, an upload or a sentence, marks aside."""
+        return self.id is not None or self.text is not None or self.upload is not None
+
+    @property
+    def marks(self) -> tuple[str, ...]:
+        """Ids of all marked films."""
+        return (*self.like, *self.unlike)
+
+    @property
+    def depth(self) -> int:
+        """Hits up to the end of this page."""
+        return self.k * self.page
+
+    @property
+    def where(self) -> Where | None:
+        """The filters as the store takes them."""
+        return where(self.filters)
+
+    def ask(
+        self,
+        *,
+        id: str | None = None,  # noqa: A002
+        text: str | None = None,
+        upload: Upload | None = None,
+    ) -> Search:
+        """The same filters with another query, or with none. A sentence joins the marked films."""
+        kept = self if text is not None else self.unmarked()
+        return replace(kept, id=id, text=text, upload=upload, page=1, pair=None)
+
+    def choose(self, facet: str, values: Sequence[str]) -> Search:
+        """The same query with other values of one filter."""
+        filters = {name: found for name, found in self.filters.items() if name != facet}
+        if values:
+            filters[facet] = tuple(values)
+        kept = {name: filters[name] for name in sorted(filters, key=_order)}
+        return replace(self, filters=kept, page=1, pair=None)
+
+    def unfiltered(self) -> Search:
+        """The same query without filters."""
+        return replace(self, filters={}, page=1, pair=None)
+
+    def mark(self, id_: str, sign: str | None) -> Search:
+        """The same query with one film marked ``+`` or ``-``, or its mark taken off."""
+        like = tuple(film for film in self.like if film != id_)
+        unlike = tuple(film for film in self.unlike if film != id_)
+        if sign == "+":
+            like = (*like, id_)[-MARKS_MAX:]
+        elif sign == "-":
+            unlike = (*unlike, id_)[-MARKS_MAX:]
+        return replace(self, like=like, unlike=unlike, page=1, pair=None)
+
+    def unmarked(self) -> Search:
+        """The same query without marks."""
+        return replace(self, like=(), unlike=(), weights=Weights(), page=1, pair=None)
+
+
+def _order(facet: str) -> tuple[int, str]:
+    order = [*FACETS, AGE]
+    return (order.index(facet) if facet in order else len(order)), facet
+
+
+def where(filters: Filters) -> Where | None:
+    """Filters as the store takes them; None when there is none."""
+    if not filters:
+        return None
+    low, high = own_range(AGE, "float", filters[AGE][0]) if AGE in filters else (None, None)
+    return Where(
+        label=filters.get("label", ()),
+        uncertain=filters.get("uncertain", ()),
+        absent=filters.get("absent", ()),
+        split=filters.get("split", ()),
+        dataset=filters.get("dataset", ()),
+        view=filters.get("view", ()),
+        sex=filters.get("sex", ()),
+        age_min=low,
+        age_max=high,
+        extra=tuple(
+            (column(facet), value)
+            for facet, values in filters.items()
+            if facet.startswith(OWN)
+            for value in values
+        ),
+    )
+
+
+def passes(row: Row, filters: Filters) -> bool:
+    """Whether a film passes filters, as the store would decide."""
+    return passing.passes(row, where(filters))
+
+
+def pages(films: int, k: int) -> int:
+    """How many pages of k hits some films fill, at least 1, as far as the page goes."""
+    return max(1, min(-(-films // k), DEPTH_MAX // k))

@@ -1,0 +1,83 @@
+"""The process behind ``cxr serve``: Streamlit, and a thread that warms up what searches need.
+
+    python -P -m ui.dashboard.server run ui/dashboard/served.py [Streamlit's options]
+
+``python -m streamlit run ui/dashboard/app.py`` serves the same pages; its first visitors wait for
+what is loaded ahead of them here.
+"""
+
+from __future__ import annotations
+
+import gc
+import logging
+import sys
+import threading
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from store import CxrError
+
+if TYPE_CHECKING:
+    from ingest.encoders import Encoder
+
+
+#: Set once a page was drawn. Until then the model does not compete with it for the processor.
+drawn = threading.Event()
+_PATIENCE_S = 5.0
+_NAME = "warm-up"
+
+
+def start() -> None:
+    """Warm up in a thread of its own."""
+    threading.Thread(target=warm, name=_NAME, daemon=True).start()
+
+
+def warm() -> None:
+    """Load the gallery, then the encoder, so that no visitor waits for them.
+
+    What cannot be loaded is left to the pages, which say what is wrong.
+    """
+    # Streamlit's caches warn that nobody is visiting, which is so.
+    for name in ("scriptrunner_utils.script_run_context", "caching.cache_data_api"):
+        logging.getLogger(f"streamlit.runtime.{name}").addFilter(_not_ours)
+    from ui.dashboard import shared
+    from ui.dashboard.search import results  # noqa: F401 - what a page imports
+
+    with suppress(CxrError):
+        gallery = shared.gallery()
+        if len(gallery):
+            shared.known(gallery)
+            gallery.thumbnails([hit.row.id for hit in gallery.search_by_id(gallery.ids()[0], 1)])
+        drawn.wait(_PATIENCE_S)
+        if shared.encoder_is_near(gallery.stamp):
+            _once(shared.encoder(gallery.stamp))
+    # The model and the libraries stay for good: later collections need not walk through them.
+    gc.collect()
+    gc.freeze()
+
+
+def _not_ours(record: logging.LogRecord) -> bool:
+    return record.threadName != _NAME
+
+
+def _once(encoder: Encoder) -> None:
+    """One image and one sentence: the model is loaded by the first."""
+    import numpy as np
+
+    encoder.encode_images([np.arange(256, dtype=np.uint8).reshape(16, 16)])
+    if encoder.supports_text:
+        encoder.understands("chest film")
+        encoder.encode_texts(["chest film"])
+
+
+def main() -> None:
+    """Serve until the process is told to end."""
+    from streamlit.web import cli
+
+    start()
+    sys.argv[0] = "streamlit"
+    sys.exit(cli.main())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,138 @@
+"""What the evaluation page shows, worked out once per table version; other stores beside it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import streamlit as st
+
+from ingest import BASELINES
+from store import ByQuery, Comparison, Gallery, compare, in_memory, measure, of_gallery
+from ui.dashboard import background, shared
+from ui.report.published_results import Peer
+
+#: Above so many pairs of query and film neither mAP nor the raw-pixel floor is worked out.
+_WHOLE = 200_000_000
+#: Above so many, nothing is worked out before it is asked for.
+_AT_ONCE = 1_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is measured.
+
+    Attributes:
+        protocol: ``leave-one-out`` or ``split``.
+        depths: the k of Precision@k.
+        split: of the queries; None is every film.
+        other: split that is searched; "" in leave-one-out.
+        pairs: queries times films searched.
+    """
+
+    protocol: str
+    depths: tuple[int, ...]
+    split: str | None
+    other: str
+    pairs: int
+
+    @property
+    def whole(self) -> bool:
+        """Whether everything is worked out, mAP and the raw-pixel floor too."""
+        return self.pairs <= _WHOLE
+
+    @property
+    def quick(self) -> bool:
+        """Whether it may be worked out unasked."""
+        return self.pairs <= _AT_ONCE
+
+    @property
+    def _sides(self) -> dict[str, Any]:
+        return {"split": self.split, "gallery_split": self.other}
+
+
+def by_search(of: Gallery) -> bool:
+    """Whether queries are searched one by one: no mAP, no raw-pixel floor, nothing by query."""
+    return not in_memory(of)
+
+
+def known(of: Gallery, asked: Question) -> bool:
+    """Whether the answer is there already."""
+    return background.known(("evaluation", shared.key(of), asked))
+
+
+def evaluation(of: Gallery, asked: Question) -> dict[str, Any]:
+    """Precision@k and its company as the command line prints them.
+
+    Raises:
+        BadQuery: no labelled films there.
+        NothingToMeasure: every film shares a label with every query.
+    """
+    floors = BASELINES if asked.whole else {}
+    return background.result(
+        ("evaluation", shared.key(of), asked),
+        "Every query asks the gallery",
+        lambda told: measure(
+            of,
+            asked.protocol,
+            asked.depths,
+            **asked._sides,
+            baselines=floors,
+            full_ranking=asked.whole,
+            progress=told,
+        ).as_dict(),
+    )
+
+
+def by_query(of: Gallery, asked: Question) -> ByQuery:
+    """What each query found."""
+    return background.result(
+        ("by query", shared.key(of), asked),
+        "Query by query",
+        lambda told: of_gallery(of, asked.protocol, asked.depths, **asked._sides, progress=told),
+    )
+
+
+def rivals() -> list[str]:
+    """Stores that ``cxr serve --compare`` named."""
+    return [path for path in os.environ.get("CXR_COMPARE", "").splitlines() if path]
+
+
+@st.cache_resource(max_entries=4, show_spinner="Opening the other gallery …")
+def _open(uri: str) -> Gallery:
+    return Gallery.open(uri)
+
+
+def compared(of: Gallery, rival: str, asked: Question) -> Comparison:
+    """This store against another one.
+
+    Raises:
+        CxrError: the other one cannot be read, or they have no films in common.
+    """
+    other = _open(rival)
+    other.refresh()
+    return background.result(
+        ("compared", shared.key(of), rival, other.table_version, asked),
+        "Both stores are asked",
+        lambda told: compare(
+            of, other, asked.protocol, asked.depths, **asked._sides, progress=told
+        ),
+    )
+
+
+def with_peers(
+    found: Mapping[str, Any], rows: list[list[str]], peers: list[Peer]
+) -> list[list[str]]:
+    """Rows of a table of Precision@k, followed by those of published systems."""
+    depths = [int(k) for k in found["precision"]]
+    published = [
+        [
+            f"{peer.name}\n{peer.source}",
+            *(f"{peer.precision[k]:.3f}" if k in peer.precision else "–" for k in depths),
+            "–",
+        ]
+        for peer in peers
+    ]
+    return [*rows, *published]

@@ -1,0 +1,285 @@
+"""The audit page: duplicates, leaks between splits, doubtful labels, metadata at a glance."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any, TypeVar
+
+import streamlit as st
+
+from ingest import pixel_vectors
+from store import (
+    BadQuery,
+    Doubt,
+    Doubtful,
+    Film,
+    Gallery,
+    Glance,
+    Group,
+    Near,
+    NearPair,
+    Progress,
+    audit,
+)
+from ui import tables
+from ui.dashboard import background, shared
+from ui.dashboard.components import film_list, html
+from ui.dashboard.components.html import Labels, plain
+
+T = TypeVar("T")
+
+_EXACT, _NEAR, _LABELS, _METADATA = _LISTS = (
+    "Exact duplicates",
+    "Near duplicates",
+    "Doubtful labels",
+    "Labels and metadata",
+)
+#: Cards on a page, and films shown of one group.
+_SIZE, _FILMS = 12, 6
+#: Above so many films, what compares all with all waits to be asked.
+_AT_ONCE = 30_000
+_WIDE = 340
+
+
+def main() -> None:
+    """Draw the page."""
+    gallery = shared.gallery()
+    labels = Labels(shared.facets(gallery, {})["label"])
+    st.html(html.STUDY_STYLE)
+    st.title("What is doubtful here?")
+    chosen = st.segmented_control(
+        "List",
+        _LISTS,
+        default=_EXACT,
+        required=True,
+        key="list",
+        bind="query-params",
+        label_visibility="collapsed",
+    )
+    pages = {_EXACT: exact, _NEAR: near, _LABELS: doubtful, _METADATA: metadata}
+    pages[str(chosen)](gallery, labels)
+
+
+def found(
+    gallery: Gallery, key: Sequence[Hashable], title: str, work: Callable[[Progress], T]
+) -> T | None:
+    """A computation over the whole gallery, once per table version; None until it is asked for."""
+    whole = ("audit", shared.key(gallery), *key)
+    if len(gallery) > _AT_ONCE and not background.known(whole):
+        st.write(f"This compares all {html.films(len(gallery))} with each other.")
+        if not st.button("Compare them", type="primary", key="audit-go"):
+            return None
+    return background.result(whole, title, work)
+
+
+def exact(gallery: Gallery, labels: Labels) -> None:
+    """Films that are one and the same."""
+    st.caption(
+        "Same source: one SHA-256, so the same file or the same pixels. Same vector: another "
+        "source that the encoder cannot tell apart."
+    )
+    whole = ("audit", shared.key(gallery), "exact")
+    groups: tuple[Group, ...] = background.result(
+        whole, "Comparing digests", lambda _: audit.exact(gallery)
+    )
+    across = [group for group in groups if group.across]
+    differ = sum(group.labels_differ for group in groups)
+    st.write(
+        f"**{len(groups):,}** groups of **{sum(len(group.films) for group in groups):,}** films; "
+        f"**{len(across):,}** in more than one split (leaks), **{differ:,}** with differing labels."
+    )
+    with _tools():
+        shown = _narrowed(groups, across, "exact")
+        film_list.download("exact-duplicates", lambda: tables.exact(shown), "csv-exact")
+
+    def facts(group: Group) -> list[str]:
+        more = len(group.films) - _FILMS
+        said = [tables.KINDS[group.kind], *_flags(group)]
+        return [*said, f"and {more} more"] if more > 0 else said
+
+    _cards(gallery, labels, "exact", shown, lambda group: group.films[:_FILMS], facts)
+
+
+def near(gallery: Gallery, labels: Labels) -> None:
+    """Films that are nearly the same."""
+    st.caption(
+        "Pictures: the cosine of mean-centred grey thumbnails, which tells copies from "
+        "look-alikes. Vectors: the encoder's own; one that learnt to ignore what tells films of "
+        "one finding apart puts thousands of pairs above any cosine."
+    )
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        by = st.segmented_control(
+            "Compare",
+            ["pictures", "vectors"],
+            default="pictures",
+            required=True,
+            key="audit-by",
+        )
+        threshold = st.slider(
+            "Cosine from",
+            0.9,
+            1.0,
+            audit.THRESHOLD,
+            0.005,
+            format="%.3f",
+            key="audit-threshold",
+            width=320,
+        )
+    describe = pixel_vectors if by == "pictures" else None
+    try:
+        pairs: Near | None = found(
+            gallery,
+            ("near", by, threshold),
+            "Comparing all with all",
+            lambda told: audit.near(gallery, threshold, describe, progress=told),
+        )
+    except BadQuery as error:
+        st.info(f"{plain(str(error))}.", icon=":material/info:")
+        return
+    if pairs is None:
+        return
+    st.write(
+        f"**{pairs.total:,}** pairs among {html.films(pairs.compared)}; "
+        f"**{pairs.across:,}** across splits (leaks)."
+        + (f" The {len(pairs.pairs):,} nearest are listed." * (pairs.total > len(pairs.pairs)))
+    )
+    with _tools():
+        shown = _narrowed(pairs.pairs, [pair for pair in pairs.pairs if pair.across], "near")
+        if st.toggle("Leave out exact duplicates", key="audit-inexact"):
+            shown = [pair for pair in shown if not pair.same_source]
+        film_list.download("near-duplicates", lambda: tables.near(shown), "csv-near")
+
+    def facts(pair: NearPair) -> list[str]:
+        said = [f"cosine {pair.cosine:.4f}"]
+        return said + ["same source"] * pair.same_source + _flags(pair)
+
+    _cards(gallery, labels, "near", shown, lambda pair: (pair.left, pair.right), facts)
+
+
+def doubtful(gallery: Gallery, labels: Labels) -> None:
+    """Films whose neighbours carry other labels."""
+    st.caption(
+        "Disagreement: the mean Jaccard distance between a film's labels and those of its k "
+        "nearest labelled films, 1 − |both| / |either|. With one label a film it is the share of "
+        "neighbours that carry another one. Listed above one half (Wilson 1972), the nearest "
+        "neighbours first among equals. A doubt, not a verdict: the encoder may be wrong too."
+    )
+    k = st.segmented_control("k", [5, 10, 20], default=10, required=True, key="audit-k")
+    try:
+        films: Doubtful | None = found(
+            gallery,
+            ("doubtful", k),
+            "Asking the neighbours",
+            lambda told: audit.doubtful(gallery, int(k or 10), progress=told),
+        )
+    except BadQuery as error:
+        st.info(f"{plain(str(error))}.", icon=":material/info:")
+        return
+    if films is None:
+        return
+    st.write(
+        f"**{films.total:,}** of {films.labelled:,} labelled films differ from most of their "
+        f"{films.k} neighbours."
+        + (f" The first {len(films.films):,} are listed." * (films.total > len(films.films)))
+    )
+    film_list.download("doubtful-labels", lambda: tables.doubts(films.films, films.k), "csv-doubts")
+    said = {one.film.id: _said(one, films.k) for one in films.films}
+    film_list.films(gallery, list(said), labels, "doubts", said=said.__getitem__)
+
+
+def _said(one: Doubt, k: int) -> str:
+    return (
+        f"disagreement {one.disagreement:.2f}; {one.votes} of {k} neighbours say {one.said}; "
+        f"mean cosine {one.nearness:.3f}"
+    )
+
+
+def metadata(gallery: Gallery, labels: Labels) -> None:
+    """Counts and gaps per split, and patients in several splits."""
+    whole = ("audit", shared.key(gallery), "glance")
+    glance: Glance = background.result(whole, "Counting", lambda _: audit.glance(gallery))
+    splits = list(glance.rows)
+    names = [split or "no split" for split in splits]
+    st.subheader("Films and labels per split")
+    [by_label] = [column for column in glance.columns if column.name == "labels"]
+    rows = [["all films", *(f"{glance.rows[split]:,}" for split in splits), f"{len(gallery):,}"]]
+    for label, counts in by_label.values.items():
+        shown = [f"{counts[split]:,}\n{counts[split] / glance.rows[split]:.1%}" for split in splits]
+        rows.append([label, *shown, f"{sum(counts.values()):,}"])
+    st.html(html.table(["", *names, "everywhere"], rows, strong=0))
+    film_list.download("metadata", lambda: tables.metadata(glance), "csv-metadata")
+    st.subheader("Columns")
+    rows = [
+        [
+            column.name,
+            f"{column.distinct:,}",
+            *(f"{column.missing.get(split, 0):,}" for split in splits),
+            "; ".join(
+                f"{value} {sum(counts.values()):,}" for value, counts in _first(column.values)
+            )
+            if column.range is None
+            else "{:g} / {:g} / {:g}".format(*column.range),
+        ]
+        for column in glance.columns
+    ]
+    head = ["column", "values", *(f"missing in {name}" for name in names)]
+    st.html(html.table([*head, "most frequent, or least / median / greatest"], rows))
+    st.subheader("Patients in several splits")
+    if not glance.leaks:
+        told = [column for column in glance.columns if column.name == "patient" and column.distinct]
+        st.write("None." if told else "No film says which patient it shows.")
+        return
+    st.write(f"**{len(glance.leaks):,}** patients have films in more than one split (leaks).")
+    film_list.download(
+        "patients-in-several-splits", lambda: tables.leaks(glance.leaks), "csv-leaks"
+    )
+    head, cells = tables.leaks(glance.leaks[:20])
+    st.html(html.table(head, [[str(cell) for cell in row] for row in cells]))
+
+
+def _first(values: dict[str, dict[str, int]], most: int = 4) -> list[tuple[str, dict[str, int]]]:
+    return list(values.items())[:most]
+
+
+def _tools() -> Any:
+    return st.container(horizontal=True, vertical_alignment="center", gap="medium")
+
+
+def _narrowed(whole: Sequence[T], across: Sequence[T], key: str) -> list[T]:
+    only = st.toggle("Only across splits", key=f"audit-across-{key}")
+    return list(across if only else whole)
+
+
+def _flags(one: Group | NearPair) -> list[str]:
+    return ["across splits"] * one.across + ["labels differ"] * one.labels_differ
+
+
+def _cards(
+    gallery: Gallery,
+    labels: Labels,
+    key: str,
+    items: Sequence[T],
+    films: Callable[[T], Sequence[Film]],
+    facts: Callable[[T], list[str]],
+) -> None:
+    """Groups of films beside each other, some groups at a time."""
+    if not items:
+        st.success("Nothing to show.", icon=":material/check:")
+        return
+    shown = film_list.page_of(items, _SIZE, f"{key}-page")
+    rows = film_list.rows_of(gallery, [film.id for one in shown for film in films(one)])
+    pictures = gallery.thumbnails(list(rows))
+    grid = st.grid("auto", min_column_width=_WIDE, border=True, key=f"{key}-grid")
+    for at, one in enumerate(shown):
+        here = [rows[film.id] for film in films(one) if film.id in rows]
+        with grid.cell():
+            together = [(row, pictures[row.id]) for row in here]
+            st.html(html.side_by_side(together, labels, facts(one)))
+            with st.container(horizontal=True):
+                for row in here:
+                    name = f"Neighbours of {plain(row.id.rpartition('/')[2])}"
+                    film_list.search_button(row.id, f"{key}-{at}-{row.id}", name)
+    film_list.pages(items, _SIZE, f"{key}-page")
+
+
+main()

@@ -1,0 +1,268 @@
+"""What a report shows: evaluations, drawn examples, and the queries that fail.
+
+Everything is a function of the gallery and of ``SEED``; nothing is picked by hand.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from store import BadQuery, Where
+
+if TYPE_CHECKING:
+    from ingest.encoders import Encoder
+    from store import Evaluation, Gallery, Hit, Row
+
+#: Of every random choice in an export.
+SEED = 0
+#: Hits per query, in figures and in what counts as hard.
+DEPTH = 10
+#: Hardest queries shown per label.
+HARDEST = 4
+#: Labels that get figures of their own, the most frequent ones.
+MOST_LABELS = 6
+#: Queries per label searched for failures; a larger set is sampled.
+MOST_QUERIES = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """Which rows ask and which are searched.
+
+    Attributes:
+        name: for captions, e.g. ``test queries, train gallery``.
+        queries: ids of the labelled rows that ask.
+        where: what is searched; the query itself is always left out.
+        split: of the queries, for ``Gallery.evaluate``; None for all rows.
+        protocols: those with queries, to how many rows each query can find.
+    """
+
+    name: str
+    queries: tuple[str, ...]
+    where: Where | None
+    split: str | None
+    protocols: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Found:
+    """A stored row as a query, and its hits, best first."""
+
+    query: Row
+    hits: Sequence[Hit]
+
+    @property
+    def right(self) -> int:
+        """How many hits share a label with the query."""
+        return sum(bool(set(self.query.labels) & set(hit.row.labels)) for hit in self.hits)
+
+    @property
+    def nearest_is_wrong(self) -> bool:
+        """Whether the first hit has labels, and none of them is the query's."""
+        labels = self.hits[0].row.labels if self.hits else ()
+        return bool(labels) and not set(self.query.labels) & set(labels)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LabelFindings:
+    """How the queries of one label fared.
+
+    Attributes:
+        label: its name.
+        queries: how many were searched.
+        of: how many there are; more than ``queries`` when they were sampled.
+        wrong: how many have a wrong nearest neighbour.
+        right_example, wrong_example: drawn at random; None when there is none.
+        hardest: fewest right hits first, then the most similar wrong neighbour.
+    """
+
+    label: str
+    queries: int
+    of: int
+    wrong: int
+    right_example: Found | None
+    wrong_example: Found | None
+    hardest: tuple[Found, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Prompted:
+    """A sentence, the label it should find (empty when unknown), and its hits."""
+
+    text: str
+    wanted: tuple[str, ...]
+    hits: Sequence[Hit]
+
+    @property
+    def right(self) -> int:
+        """How many hits carry the wanted label."""
+        return sum(bool(set(self.wanted) & set(hit.row.labels)) for hit in self.hits)
+
+
+@dataclass(frozen=True, slots=True)
+class Duplicates:
+    """Rows whose source is the same to the byte.
+
+    Attributes:
+        extra: copies beyond the first.
+        across: groups of equal rows that reach over several splits.
+        conflicting: groups of equal rows that carry different labels.
+    """
+
+    extra: int
+    across: int
+    conflicting: int
+
+
+def setting_of(rows: Mapping[str, Row]) -> Setting:
+    """Choose the strictest way to query a gallery with itself: across splits where it can."""
+    labelled = [row for row in rows.values() if row.labels]
+    tests = tuple(row.id for row in labelled if row.split == "test")
+    training = sum(row.split == "train" for row in labelled)
+    if not tests:
+        name, everyone = "every labelled row, itself excluded", tuple(row.id for row in labelled)
+        return Setting(name, everyone, None, None, {"leave-one-out": max(0, len(everyone) - 1)})
+    protocols = {"leave-one-out": len(tests) - 1}
+    if not training:
+        name = "test queries, test gallery, itself excluded"
+        return Setting(name, tests, Where(split=("test",)), "test", protocols)
+    protocols["split"] = training
+    return Setting("test queries, train gallery", tests, Where(split=("train",)), "test", protocols)
+
+
+def measure(gallery: Gallery, setting: Setting, protocol: str, k: Sequence[int]) -> Evaluation:
+    """Evaluate one of the setting's protocols, with raw pixels beside it."""
+    from ingest import BASELINES
+
+    return gallery.evaluate(protocol, k, split=setting.split, baselines=BASELINES)
+
+
+def labels_to_show(rows: Mapping[str, Row], setting: Setting) -> list[str]:
+    """The most frequent labels among the queries, in alphabetical order."""
+    counts = Counter(name for id_ in setting.queries for name in rows[id_].labels)
+    return sorted(sorted(counts, key=lambda name: (-counts[name], name))[:MOST_LABELS])
+
+
+def findings(gallery: Gallery, rows: Mapping[str, Row], setting: Setting) -> list[LabelFindings]:
+    """Search with the queries of each label, and pick examples and failures by rule.
+
+    Args:
+        gallery: where to search.
+        rows: its rows by id, without vectors.
+        setting: who asks whom.
+
+    Returns:
+        One entry per label of `labels_to_show`; a label whose queries find nothing is left out.
+    """
+    results = []
+    for label in labels_to_show(rows, setting):
+        pool = sorted(id_ for id_ in setting.queries if label in rows[id_].labels)
+        random = np.random.default_rng([SEED, *label.encode()])
+        asked = pool
+        if len(pool) > MOST_QUERIES:
+            asked = sorted(random.choice(pool, MOST_QUERIES, replace=False).tolist())
+        found = [
+            Found(rows[id_], hits)
+            for id_, hits in zip(asked, neighbours(gallery, asked, setting.where), strict=True)
+            if hits
+        ]
+        if not found:
+            continue
+        wrong = [one for one in found if one.nearest_is_wrong]
+        right = [one for one in found if set(one.query.labels) & set(one.hits[0].row.labels)]
+        results.append(
+            LabelFindings(
+                label=label,
+                queries=len(found),
+                of=len(pool),
+                wrong=len(wrong),
+                right_example=right[int(random.integers(len(right)))] if right else None,
+                wrong_example=wrong[int(random.integers(len(wrong)))] if wrong else None,
+                hardest=tuple(sorted(wrong, key=_hardness)[:HARDEST]),
+            )
+        )
+    return results
+
+
+def _hardness(one: Found) -> tuple[int, float, str]:
+    return one.right, -one.hits[0].score, one.query.id
+
+
+def neighbours(
+    gallery: Gallery, ids: Sequence[str], where: Where | None, depth: int = DEPTH
+) -> list[list[Hit]]:
+    """The nearest rows of stored rows, each without itself; fewer where fewer pass."""
+    results: list[list[Hit]] = []
+    for start in range(0, len(ids), 256):
+        block = ids[start : start + 256]
+        answers = gallery.search(gallery.vectors(block), min(depth + 1, len(gallery)), where)
+        for id_, hits in zip(block, answers, strict=True):
+            others = [hit for hit in hits if hit.row.id != id_][:depth]
+            results.append([replace(hit, rank=place) for place, hit in enumerate(others, start=1)])
+    return results
+
+
+def prompted(
+    gallery: Gallery,
+    encoder: Encoder,
+    prompts: Mapping[str, str | None],
+    setting: Setting,
+    depth: int = DEPTH,
+) -> list[Prompted]:
+    """Search with sentences, over the test rows where there are any.
+
+    Args:
+        gallery: where to search.
+        encoder: made its vectors; must understand text.
+        prompts: sentence to the label it should find, or None. A label that the gallery does not
+            have (whatever its case) is not wanted.
+        setting: its split is searched.
+        depth: hits per sentence.
+    """
+    known = {name.casefold(): (name,) for name in gallery.facets()["labels"]}
+    where = Where(split=(setting.split,)) if setting.split else None
+    vectors = encoder.encode_texts([*prompts])
+    answers = gallery.search(vectors, min(depth, len(gallery)), where)
+    return [
+        Prompted(text, known.get((wanted or "").casefold(), ()), hits)
+        for (text, wanted), hits in zip(prompts.items(), answers, strict=True)
+    ]
+
+
+def duplicates(rows: Mapping[str, Row]) -> Duplicates:
+    """Count rows with equal sources, by their SHA-256."""
+    groups: dict[bytes, list[Row]] = {}
+    for row in rows.values():
+        groups.setdefault(row.sha256, []).append(row)
+    several = [group for group in groups.values() if len(group) > 1]
+    return Duplicates(
+        extra=sum(len(group) - 1 for group in several),
+        across=sum(len({row.split for row in group}) > 1 for group in several),
+        conflicting=sum(len({frozenset(row.labels) for row in group}) > 1 for group in several),
+    )
+
+
+def check_depths(k: Sequence[int]) -> tuple[int, ...]:
+    """Sorted, each once. BadQuery when there are none, or one is below 1."""
+    depths = tuple(sorted(set(k)))
+    if not depths or depths[0] < 1:
+        raise BadQuery(f"k = {list(k)}: expected depths of at least 1, e.g. 1, 3, 5, 10")
+    return depths
+
+
+def slugs(names: Sequence[str]) -> dict[str, str]:
+    """Names to parts of file names: lower case, letters and digits, each one different."""
+    found: dict[str, str] = {}
+    for name in names:
+        slug = re.sub(r"[^a-z0-9]+", "_", name.casefold()).strip("_")[:60] or "other"
+        taken, number = set(found.values()), 2
+        while slug in taken:
+            slug, number = f"{re.sub(r'_[0-9]+$', '', slug)}_{number}", number + 1
+        found[name] = slug
+    return found

@@ -1,5 +1,0 @@
-"""The dashboard's pages, one script each, run by ``ui/dashboard.py``.
-
-Not named ``pages``: Streamlit would serve a folder of that name by itself, without the frame,
-to whoever opens a page's address before the dashboard's first run.
-"""
