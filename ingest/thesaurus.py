@@ -25,7 +25,7 @@ FILE = Path(__file__).parent / "training" / "synonyms.txt"
 #: Least cosine of two synonyms, and how many of them a word gets.
 _NEAR, _MOST = 0.5, 3
 #: How common two senses must be together: the sum of their ranks among the senses of their words.
-_RANKS = 5
+RANKS = 5
 _SHORTEST = 3
 _UNFIT_WORDS = """
     caucasian negro tremendous saved covered
@@ -106,7 +106,7 @@ def synonyms(
             other
             for sense, rank in wordnet.of(word)
             for other, rank_there in ranks.get(sense, {}).items()
-            if rank + rank_there <= _RANKS and len(other) >= _SHORTEST and other not in _OTHERWISE
+            if rank + rank_there <= RANKS and len(other) >= _SHORTEST and other not in _OTHERWISE
         }
         if near and word not in heard:
             shared[word] = near

@@ -1,9 +1,12 @@
-"""The shape of the tree: no circles of imports, small folders, few floors, no private names."""
+"""The shape of the tree: no circles of imports, small folders, few floors.
+
+And of the tests: they know no private names. Ruff's SLF001 finds most of those.
+"""
 
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from statistics import mean
@@ -158,3 +161,44 @@ def test_a_room_has_few_floors(room):
     assert circles(of_room(room)) == []
     floors = storeys(of_room(room))
     assert len(floors) <= FLOORS[room], floors
+
+
+def private_names(path: Path) -> Iterator[str]:
+    """Private names of other modules that a file imports, or gives to be patched as text."""
+
+    def is_private(name: str) -> bool:
+        return any(part.startswith("_") and part[1:2] != "_" for part in name.split("."))
+
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        found = []
+        if isinstance(node, ast.ImportFrom):
+            found = [node.module or "", *(alias.name for alias in node.names)]
+        elif isinstance(node, ast.Import):
+            found = [alias.name for alias in node.names]
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith(
+            ("setattr", "delattr", "getattr", "patch", "patch.object")
+        ):
+            given = [one.value for one in node.args[:2] if isinstance(one, ast.Constant)]
+            found = [one for one in given if isinstance(one, str)]
+        yield from (f"{path.name}:{node.lineno}: {name}" for name in found if is_private(name))
+
+
+def test_private_names_are_seen(tmp_path):
+    file = tmp_path / "file.py"
+    file.write_text(
+        "from store.table import _fsync\nimport ray._private.util\nfrom __future__ import x\n"
+        "monkeypatch.setattr(local, '_fsync', None)\nmonkeypatch.setattr('a._B', 1)\n"
+        "setattr(a, 'b', '_c')\nmonkeypatch.delattr(os, '__name__')\n"
+    )
+    assert [one.partition(": ")[2] for one in private_names(file)] == [
+        "_fsync",
+        "ray._private.util",
+        "_fsync",
+        "a._B",
+    ]
+
+
+def test_no_test_reaches_for_a_private_name():
+    tests = sorted((ROOT / "tests").rglob("*.py"))
+    assert len(tests) > 100
+    assert [name for path in tests for name in private_names(path)] == []

@@ -31,7 +31,7 @@ _WINDOW = 16384
 _SENT_BYTES = 1 << 30
 #: Seconds to wait for a node with room: where the number of workers is fixed, and where it is a
 #: range, for then an autoscaler may have to start one.
-_PATIENCE, _GROWING = 60.0, 600.0
+PATIENCE, _GROWING = 60.0, 600.0
 #: Seconds between two looks at the cluster while nothing comes.
 _LOOK = 0.5
 
@@ -190,7 +190,7 @@ class _Run:
             ray,
             lambda: bool(ray.get(self._plan.begun.remote())),
             f"{gpus:g} GPU, and 1 CPU to decode" if gpus else "1 CPU",
-            _GROWING if fewest < most else _PATIENCE,
+            _GROWING if fewest < most else PATIENCE,
             self._stop,
         )
 

@@ -72,7 +72,7 @@ class Encoder:
         for position, image in enumerate(images):
             _check_image(position, image)
         batches = [
-            self._loaded().image_features(images[start : start + batch_size])
+            self.runtime().image_features(images[start : start + batch_size])
             for start in range(0, len(images), batch_size)
         ]
         return self._unit_rows(batches)
@@ -104,7 +104,7 @@ class Encoder:
                     "in it: expected words, e.g. 'clear lungs'"
                 )
         batches = [
-            self._loaded().text_features(texts[start : start + batch_size])
+            self.runtime().text_features(texts[start : start + batch_size])
             for start in range(0, len(texts), batch_size)
         ]
         return self._unit_rows(batches)
@@ -147,7 +147,8 @@ class Encoder:
         """Whether the encoder has grounds to understand a text; None where it cannot be known."""
         return understand(self._files.folder, text)
 
-    def _loaded(self) -> Runtime | OpenClipRuntime:
+    def runtime(self) -> Runtime | OpenClipRuntime:
+        """The model and its preprocessing, loaded on first use and kept."""
         with self._lock:
             if self._runtime is None:
                 device = self._device or os.environ.get("CXR_DEVICE")

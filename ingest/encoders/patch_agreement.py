@@ -143,7 +143,7 @@ def agreement(encoder: Encoder, image: Pixels, other: npt.ArrayLike) -> Agreemen
     against = np.asarray(other, np.float64)
     if against.shape != (encoder.dimension,):
         raise BadQuery(f"vector of shape {against.shape}: expected ({encoder.dimension},)")
-    runtime = encoder._loaded()
+    runtime = encoder.runtime()
     parts = parts_of(runtime.model)
     if parts is None:
         raise PatchesUnsupported(

@@ -98,7 +98,7 @@ def make(images: Pixels, labels: npt.NDArray[Any]) -> dict[str, npt.NDArray[Any]
         needed = sum(counts[label] for counts in COUNTS.values())
         of_label = np.unique(flat[labels == label], axis=0)
         candidates = _candidates(of_label, rng)
-        samples.append(_take(candidates, needed, distinct, limit).reshape(needed, 28, 28))
+        samples.append(take(candidates, needed, distinct, limit).reshape(needed, 28, 28))
     arrays: dict[str, npt.NDArray[Any]] = {}
     taken = [0] * len(LABELS)
     for split, counts in COUNTS.items():
@@ -160,7 +160,7 @@ def _candidates(images: Pixels, rng: np.random.Generator) -> Iterator[Pixels]:
         yield np.clip(np.rint(sample), 0, 255).astype(np.uint8)
 
 
-def _take(candidates: Iterator[Pixels], needed: int, training: Pixels, limit: float) -> Pixels:
+def take(candidates: Iterator[Pixels], needed: int, training: Pixels, limit: float) -> Pixels:
     """The first candidates that are far enough from every training image."""
     kept: list[Pixels] = []
     for block in candidates:

@@ -202,9 +202,9 @@ class Shards:
 log = logging.getLogger("store")
 
 #: Seconds that a caller waits for a new version; after that it goes on with the one it has.
-_MOMENT = 1.0
+MOMENT = 1.0
 #: Seconds that a version stays in the shards after another took its place, for who is asking it.
-_GRACE = 5.0
+GRACE = 5.0
 
 
 class Sharded(Tabled):
@@ -213,7 +213,7 @@ class Sharded(Tabled):
     def __init__(self, handle: Any, identity: Identity, shards: Shards) -> None:
         super().__init__(handle, identity[2])
         self.identity = identity
-        self._shards = shards
+        self.shards = shards
         self._told = threading.local()
 
     @property
@@ -226,8 +226,8 @@ class Sharded(Tabled):
         self, queries: Vectors, k: int, where: Where | None, exclude: Sequence[str]
     ) -> list[list[Hit]]:
         """Hits per query: exact over the shards that answered, which ``manner`` tells."""
-        found = self._shards.ask(self.identity, queries, k, where, exclude)
-        self._told.missing = sorted(set(range(len(self._shards))) - set(found))
+        found = self.shards.ask(self.identity, queries, k, where, exclude)
+        self._told.missing = sorted(set(range(len(self.shards))) - set(found))
         answers = [found[number] for number in sorted(found)]
         return self.hits([merge([one[q] for one in answers], k) for q in range(len(queries))])
 
@@ -235,11 +235,11 @@ class Sharded(Tabled):
     def manner(self) -> dict[str, Any]:
         """How many shards; and what this thread's last answer, or the next one, is only part of."""
         missing = getattr(self._told, "missing", [])
-        if not missing and self._shards.on_lost == "partial":
-            missing = self._shards.lost()
-        told: dict[str, Any] = {"shards": len(self._shards)}
+        if not missing and self.shards.on_lost == "partial":
+            missing = self.shards.lost()
+        told: dict[str, Any] = {"shards": len(self.shards)}
         if missing:
-            rows = self._shards.rows
+            rows = self.shards.rows
             told["partial"] = {
                 "shards": len(rows),
                 "missing": missing,
@@ -264,7 +264,7 @@ class ShardedManner:
     """Shards follow the table: a new version is loaded beside the old one, then takes its place."""
 
     def __init__(self, uri: str, dimension: int, spread: Spread) -> None:
-        self._shards = Shards(uri, dimension, spread)
+        self.shards = Shards(uri, dimension, spread)
         self._lock = threading.Lock()
         self._busy = False
         self._later: threading.Timer | None = None
@@ -297,7 +297,7 @@ class ShardedManner:
                 remake(lambda _: made[0])  # type: ignore[arg-type,return-value]
 
         threading.Thread(target=work, name="cxr-shards", daemon=True).start()
-        done.wait(_MOMENT)
+        done.wait(MOMENT)
         with self._lock:
             if not done.is_set():
                 late = True
@@ -309,15 +309,15 @@ class ShardedManner:
     def _loaded(self, handle: Any) -> Sharded:
         version = int(handle.version)
         identity = (lance.uuid_of(handle), version, lance.token(handle, version) or "")
-        answerer, before = Sharded(handle, identity, self._shards), self._shards.current
-        rows = self._shards.load(identity)
+        answerer, before = Sharded(handle, identity, self.shards), self.shards.current
+        rows = self.shards.load(identity)
         if rows != answerer.count:
             raise StoreDamaged(
                 f"version {version} of the gallery counts {answerer.count} rows, but its shards "
                 f"found {rows}; run: cxr check"
             )
         if before is not None:
-            self._later = threading.Timer(_GRACE, self._shards.keep, [identity])
+            self._later = threading.Timer(GRACE, self.shards.keep, [identity])
             self._later.daemon = True
             self._later.start()
         return answerer
@@ -326,4 +326,4 @@ class ShardedManner:
         """End the shards."""
         if self._later is not None:
             self._later.cancel()
-        self._shards.close()
+        self.shards.close()

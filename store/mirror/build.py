@@ -145,7 +145,7 @@ class _Worst:
 
 
 #: With more than this share of the rows new or changed, one scan is quicker than many takes.
-_LARGEST_SHARE = 0.3
+LARGEST_SHARE = 0.3
 #: Row ids per take; bounds memory.
 _TAKEN = 8192
 
@@ -205,12 +205,12 @@ def _difference(before: Snapshot, handle: Any, dimension: int) -> Snapshot | Non
     if not _plausible(before, int(handle.version), changed_at, same):
         return None
     wanted = row_ids[~same]
-    if len(wanted) > _LARGEST_SHARE * max(count, 1):
+    if len(wanted) > LARGEST_SHARE * max(count, 1):
         return None
     known = before.metadata_in_memory
     if known is not None and known.column_names != metadata_names(handle):
         known = None
-    fetched = _fetch(handle, wanted, known.column_names if known is not None else [])
+    fetched = fetch(handle, wanted, known.column_names if known is not None else [])
     if fetched is None or len(kept) + len(wanted) != count:
         return None
 
@@ -258,7 +258,8 @@ def _plausible(
     )
 
 
-def _fetch(handle: Any, row_ids: Integers, names: list[str]) -> pa.Table | None:
+def fetch(handle: Any, row_ids: Integers, names: list[str]) -> pa.Table | None:
+    """Rows of the table by row id, with their vectors; None when one of them is not there."""
     parts = [
         handle.take_row_ids(row_ids[start : start + _TAKEN].tolist())
         .select([*COLUMNS, *names])

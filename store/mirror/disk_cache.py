@@ -33,7 +33,7 @@ _FOLDER = "mirror"
 _DESCRIPTION = "mirror.json"
 _LOCK = "lock"
 #: Smaller mirrors are built about as fast as they are loaded.
-_WORTH_SAVING = 64 << 20
+WORTH_SAVING = 64 << 20
 _CHUNK = 16 << 20
 
 _saving = threading.Lock()
@@ -165,7 +165,7 @@ def verify_behind(uri: str, snapshot: Snapshot, distrust: Callable[[Snapshot], N
 
 def save_behind(uri: str, snapshot: Snapshot) -> None:
     """Save a large snapshot on a thread, unless one is being saved. A full disk is only said."""
-    least = _WORTH_SAVING if lance.is_local(uri) else 1
+    least = WORTH_SAVING if lance.is_local(uri) else 1
     if snapshot.vectors.nbytes < least or not _saving.acquire(blocking=False):
         return
 

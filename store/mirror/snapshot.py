@@ -29,7 +29,7 @@ _REPEATING = ("split", "dataset", "view", "sex", "batch")
 #: Filters whose rows a snapshot remembers.
 _REMEMBERED = 16
 #: Joins after which metadata in memory has paid for itself: at least, and rows read in one's time.
-_ASKED, _ROWS_READ = 32, 2000
+ASKED, _ROWS_READ = 32, 2000
 #: Rows of hits that a snapshot keeps as they were made, a kilobyte each: making ten takes .3 ms,
 #: three searches of a small gallery. And how many are made at once ahead.
 _ROWS_KEPT, _ROWS_MADE = 20_000, 500
@@ -262,7 +262,7 @@ def _own(row: Row) -> Row:
 
 def asked_often(rows: int) -> int:
     """Joins of a snapshot of so many rows after which its metadata comes into memory."""
-    return max(_ASKED, rows // _ROWS_READ)
+    return max(ASKED, rows // _ROWS_READ)
 
 
 def metadata_names(handle: Any) -> list[str]:

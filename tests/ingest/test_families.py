@@ -446,5 +446,5 @@ def test_idle_branches_of_the_bundled_encoder_change_nothing():
         pixels = processor(images=[rgb(film) for film in films()], return_tensors="pt")
         whole = AutoModel.from_pretrained(folder).eval().get_image_features(**pixels)
     np.testing.assert_allclose(encoder.encode_images(films()), unit(whole.pooler_output), atol=1e-5)
-    layers = [m for m in encoder._loaded()._model.modules() if hasattr(m, "vertical_conv")]
+    layers = [m for m in encoder.runtime().model.modules() if hasattr(m, "vertical_conv")]
     assert layers and all(layer.vertical_conv is None for layer in layers)

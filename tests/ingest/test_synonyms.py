@@ -138,5 +138,5 @@ def test_what_captions_mean_otherwise_is_no_synonym(wordnet):
 
 
 def test_a_rare_meaning_counts_little(wordnet, monkeypatch):
-    monkeypatch.setattr(thesaurus, "_RANKS", 0)
+    monkeypatch.setattr(thesaurus, "RANKS", 0)
     assert made(wordnet, "lacking", "absent") == {}

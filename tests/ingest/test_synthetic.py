@@ -115,7 +115,7 @@ def test_samples_too_near_are_replaced() -> None:
     copies = training[:3].copy()
     copies[:, 0] ^= 1  # a grey level or so away
     far = rng.integers(0, 256, (4, 784), dtype=np.uint8)
-    kept = synthetic._take(iter([np.vstack([copies, far[:2]]), far[2:]]), 4, training, 100.0)
+    kept = synthetic.take(iter([np.vstack([copies, far[:2]]), far[2:]]), 4, training, 100.0)
     np.testing.assert_array_equal(kept, far)
 
 

@@ -5,10 +5,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from store import EncoderStamp, Gallery, Row, Vectors
+from store.gallery import over_mirror
+from store.mirror.snapshot import Snapshot
+from store.table import lance
 
 DIMENSION = 8
 STAMP = EncoderStamp("tiny", "ab" * 32, DIMENSION)
@@ -40,6 +44,16 @@ def make_rows(
         )
         for i, vector in enumerate(vectors)
     ]
+
+
+def table_of(gallery: Gallery) -> Any:
+    """A handle of its own on a gallery's LanceDB table, at the newest version."""
+    return lance.open_version(gallery.uri)
+
+
+def mirror_of(gallery: Gallery) -> Snapshot:
+    """The mirror that a gallery answers from."""
+    return over_mirror(gallery, "a test", lambda snapshot: snapshot)
 
 
 def small_gallery(folder: Path, count: int = 20) -> Gallery:

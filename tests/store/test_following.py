@@ -20,7 +20,7 @@ from store import BadQuery, Gallery, UnknownId, Where
 from store.mirror import build
 from store.mirror import build as building
 from store.table import maintenance
-from tests.store.rows import STAMP, random_vectors, small_gallery
+from tests.store.rows import STAMP, mirror_of, random_vectors, small_gallery, table_of
 from tests.store.second import Second, answer, rows_of
 
 NAMES = [f"set/test/{i}" for i in range(24)]
@@ -30,8 +30,8 @@ seeds = st.integers(0, 10_000)
 
 def by_numpy(gallery: Gallery, seed: int, k: int) -> list[list[object]]:
     """What a search must answer, from a scan of the live table."""
-    columns = gallery._live.search().select(["id", "labels", "embedding"]).limit(None).to_arrow()
-    found = columns.to_pylist()
+    scan = table_of(gallery).search().select(["id", "labels", "embedding"]).limit(None)
+    found = scan.to_arrow().to_pylist()
     query = random_vectors(1, seed)[0].astype(np.float64)
     scores = [
         float(np.float32(np.clip((np.asarray(row["embedding"]) * query).sum(), -1, 1)))
@@ -99,21 +99,20 @@ class Following(RuleBasedStateMachine):
 
     @rule()
     def remember(self) -> None:
-        self.gallery._live.checkout_latest()
-        self.history[int(self.gallery._live.version)] = dict(self.rows)
+        self.history[int(table_of(self.gallery).version)] = dict(self.rows)
 
     @precondition(lambda self: self.history)
     @rule(data=st.data())
     def restore(self, data: st.DataObject) -> None:
         version = data.draw(st.sampled_from(sorted(self.history)))
+        table = table_of(self.gallery)
         try:
-            self.gallery._live.checkout(version)
-            self.gallery._live.restore()
+            table.checkout(version)
+            table.restore()
         except (RuntimeError, ValueError):  # cleaned away by automatic maintenance
             del self.history[version]
         else:
             self.rows = dict(self.history[version])
-        self.gallery._live.checkout_latest()
 
     @rule()
     def reopen(self) -> None:
@@ -133,7 +132,7 @@ class Following(RuleBasedStateMachine):
     @invariant()
     def both_answer_as_numpy_over_the_table(self) -> None:
         self.gallery.refresh()
-        snapshot = self.gallery._current()
+        snapshot = mirror_of(self.gallery)
         assert sorted(snapshot.ids) == sorted(self.rows)
         if not self.rows:
             assert self.other.ask("look", 1, 1) == [0, []]
@@ -191,8 +190,8 @@ def test_only_what_changed_is_copied(gallery: Gallery, monkeypatch: pytest.Monke
     gallery.upsert(rows_of(["set/test/3", "x/test/1"], 4))
     gallery.delete(ids=["set/test/9"])
     fetched = []
-    fetch = build._fetch
-    monkeypatch.setattr(build, "_fetch", lambda *a: fetched.append(len(a[1])) or fetch(*a))
+    fetch = build.fetch
+    monkeypatch.setattr(build, "fetch", lambda *a: fetched.append(len(a[1])) or fetch(*a))
     assert followed(gallery, monkeypatch) == "followed"
     assert fetched == [2]
     assert len(gallery) == 60
@@ -202,39 +201,39 @@ def test_merging_files_copies_nothing(gallery: Gallery, monkeypatch: pytest.Monk
     for seed in range(4):
         gallery.upsert(rows_of([f"x/test/{seed}"], seed))
     gallery.refresh()
-    before = gallery._current()
+    before = mirror_of(gallery)
     gallery.optimize()
     assert followed(gallery, monkeypatch) == "followed"
-    np.testing.assert_array_equal(gallery._current().vectors, before.vectors)
+    np.testing.assert_array_equal(mirror_of(gallery).vectors, before.vectors)
 
 
 def test_tidying_on_a_busy_machine_leaves_the_version_that_a_reader_holds(
     gallery: Gallery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    held = gallery._current().version
+    held = mirror_of(gallery).version
     for seed in range(4):
         gallery.upsert(rows_of([f"x/test/{seed}"], seed))
-    through = maintenance._until_through
+    through = maintenance.until_through
 
     def late(handle: object, work: Callable[[], None]) -> None:
         time.sleep(0.1)
         through(handle, work)
 
-    monkeypatch.setattr(maintenance, "_until_through", late)
+    monkeypatch.setattr(maintenance, "until_through", late)
     gallery.optimize()
-    assert held in {found["version"] for found in gallery._live.list_versions()}
+    assert held in {found["version"] for found in table_of(gallery).list_versions()}
     assert followed(gallery, monkeypatch) == "followed"
 
 
 def test_a_restored_version_is_built_anew(
     gallery: Gallery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    version = int(gallery._live.version)
+    table = table_of(gallery)
+    version = int(table.version)
     gallery.delete(ids=["set/test/1"])
     gallery.refresh()
-    gallery._live.checkout(version)
-    gallery._live.restore()
-    gallery._live.checkout_latest()
+    table.checkout(version)
+    table.restore()
     assert followed(gallery, monkeypatch) == "built"
     assert len(gallery) == 60
 
@@ -253,7 +252,7 @@ def test_maintenance_spares_versions_that_are_read(
     gallery: Gallery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # All versions here are made within half a second.
-    monkeypatch.setattr(maintenance, "_MARGIN_READ", timedelta(milliseconds=20))
+    monkeypatch.setattr(maintenance, "MARGIN_READ", timedelta(milliseconds=20))
     reader = Gallery.open(gallery.uri)
     assert len(reader) == 60
     version = reader.table_version
@@ -265,7 +264,7 @@ def test_maintenance_spares_versions_that_are_read(
     reader.refresh()
     gallery.refresh()
     gallery.optimize()
-    kept = [found["version"] for found in gallery._live.list_versions()]
+    kept = [found["version"] for found in table_of(gallery).list_versions()]
     assert min(kept) > version
     assert len(reader) == 100
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from store import BadQuery, Gallery
-from tests.store.rows import DIMENSION, STAMP, make_rows, random_vectors, unit
+from tests.store.rows import DIMENSION, STAMP, make_rows, random_vectors, table_of, unit
 
 pytestmark = pytest.mark.usefixtures("all_cores")
 
@@ -50,7 +50,7 @@ def test_faiss_lancedb_and_numpy_agree(tmp_path_factory, vectors, data) -> None:
             (h.row.id, h.score) for h in hits
         ]  # alone as in a batch
 
-        flat = gallery._live.search(query).distance_type("dot").limit(k).to_list()
+        flat = table_of(gallery).search(query).distance_type("dot").limit(k).to_list()
         assert [round(1 - row["_distance"], 4) for row in flat] == pytest.approx(
             [score for _, score in by_numpy(ids, vectors, query, k)], abs=1e-4
         )
@@ -65,7 +65,7 @@ def test_same_ids_as_lancedb_where_nothing_ties(tmp_path) -> None:
     vectors = random_vectors(500)
     gallery.upsert(make_rows(vectors))
     for query in random_vectors(20, seed=9):
-        flat = gallery._live.search(query).distance_type("dot").limit(10).to_list()
+        flat = table_of(gallery).search(query).distance_type("dot").limit(10).to_list()
         hits = gallery.search(query, 10)[0]
         assert [hit.row.id for hit in hits] == [row["id"] for row in flat]
         assert [hit.score for hit in hits] == pytest.approx(

@@ -27,7 +27,7 @@ from store import Gallery
 from store.mirror import disk_cache
 from store.table import lance as tables
 from store.table import local
-from tests.store.rows import STAMP, make_rows, random_vectors
+from tests.store.rows import STAMP, make_rows, mirror_of, random_vectors
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(200)
 BATCH = 40
@@ -64,7 +64,7 @@ def apply(gallery: Gallery, batch: int) -> None:
         gallery.upsert(rows_of(batch))
     if batch % 5 == 4:
         gallery.refresh()
-        disk_cache.save(gallery.uri, gallery._current())
+        disk_cache.save(gallery.uri, mirror_of(gallery))
     if batch % 9 == 8:
         gallery.optimize()
 
@@ -84,7 +84,7 @@ def held(gallery: Gallery) -> State:
     """What a store holds; fails when anything in it is not whole."""
     assert gallery.check() == []
     gallery.refresh()
-    snapshot = gallery._current()
+    snapshot = mirror_of(gallery)
     rows = gallery.rows(snapshot.ids)
     state = {id_: int(rows[id_].labels[0]) for id_ in snapshot.ids}
     for id_, vector in zip(snapshot.ids, snapshot.vectors, strict=True):
@@ -181,7 +181,7 @@ class Disk:
         self.files: dict[Path, tuple[int, int, int]] = {}
         self.safe: dict[Path, tuple[int, int, int]] = {}
         self.left = 0
-        self._fsync = local._fsync
+        self._fsync = local.fsync
 
     @staticmethod
     def identity(path: Path) -> tuple[int, int, int]:
@@ -216,15 +216,15 @@ class Disk:
         for path in folder.rglob("*"):  # what is there after the reboot is on disk
             if path.is_file():
                 self.files[path] = self.safe[path] = self.identity(path)
-        local._synced.clear()
+        local.synced.clear()
         return hurt
 
     def __enter__(self) -> Disk:
-        local._fsync = self.fsync  # type: ignore[assignment]
+        local.fsync = self.fsync  # type: ignore[assignment]
         return self
 
     def __exit__(self, *_: object) -> None:
-        local._fsync = self._fsync
+        local.fsync = self._fsync
 
 
 def losses(count: int, seed: int = 0) -> Counter[str]:

@@ -254,7 +254,7 @@ def test_an_interrupt_while_moving_puts_the_old_export_back(
     export(gallery, out, k=(1,))
     before = contents(out)
     gallery.upsert(films("val", 3))
-    monkeypatch.setattr(swapping, "_move", cutting(swapping._move, 15, after=True))
+    monkeypatch.setattr(swapping, "move", cutting(swapping.move, 15, after=True))
     with pytest.raises(Cut):
         export(gallery, out, k=(1,))
     assert contents(out) == before
@@ -298,7 +298,7 @@ def test_an_interrupt_at_any_move_puts_the_old_set_back(
             swapping.swap(aside, out, new, ["deep/old", "never there"])
 
     with monkeypatch.context() as patched, pytest.raises(Cut):
-        patched.setattr(swapping, "_move", cutting(swapping._move, at, after=after))
+        patched.setattr(swapping, "move", cutting(swapping.move, at, after=after))
         replace_set()
     assert contents(out) == before
     replace_set()
@@ -314,7 +314,7 @@ def test_a_kill_in_the_middle_never_leaves_a_set_that_looks_whole(
     out = tmp_path / "out"
     export(gallery, out, k=(1,))
     gallery.upsert(films("val", 3))
-    move = swapping._move
+    move = swapping.move
     seen: list[int | None] = []
 
     def watching(source: Path, destination: Path, moves: Any) -> None:
@@ -324,7 +324,7 @@ def test_a_kill_in_the_middle_never_leaves_a_set_that_looks_whole(
         except CxrError:
             seen.append(None)
 
-    monkeypatch.setattr(swapping, "_move", watching)
+    monkeypatch.setattr(swapping, "move", watching)
     export(gallery, out, k=(1,))
     assert seen[-1] == 15
     assert set(seen[:-1]) == {None}

@@ -199,9 +199,9 @@ def test_history_of_the_visit_restores_uploads_too(app):
 
 def test_history_keeps_one_entry_a_search():
     plain = Search(id="a")
-    assert session._identity(plain) == session._identity(replace(plain, page=3, pair="b"))
-    assert session._identity(plain) != session._identity(plain.mark("b", "+"))
-    assert session._identity(plain) != session._identity(plain.choose("split", ["test"]))
+    assert session.identity(plain) == session.identity(replace(plain, page=3, pair="b"))
+    assert session.identity(plain) != session.identity(plain.mark("b", "+"))
+    assert session.identity(plain) != session.identity(plain.choose("split", ["test"]))
 
 
 def test_seen_in_training_is_said_of_training_films_only(app):

@@ -125,13 +125,13 @@ def test_another_store_that_is_not_there_is_a_sentence(page, tmp_path):
 
 
 def test_what_a_large_gallery_leaves_out_is_said_and_nothing_starts_unasked(page, monkeypatch):
-    monkeypatch.setattr(background, "_jobs", type(background._jobs)())  # what other tests measured
-    monkeypatch.setattr(studies, "_WHOLE", 10)
+    background.forget()  # what other tests measured
+    monkeypatch.setattr(studies, "WHOLE", 10)
     shown = text(page("evaluation"))
     assert "Neither mAP nor the raw-pixel floor" in shown
     assert "raw pixels" not in shown
-    monkeypatch.setattr(studies, "_AT_ONCE", 1)
-    monkeypatch.setattr(background, "_jobs", type(background._jobs)())
+    monkeypatch.setattr(studies, "AT_ONCE", 1)
+    background.forget()
     test = page("evaluation")
     assert "20 queries against 40 films take minutes" in text(test)
     assert "P@10" not in text(test)

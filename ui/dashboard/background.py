@@ -71,6 +71,12 @@ def known(key: Hashable) -> bool:
     return job is not None and job.future.done()
 
 
+def forget() -> None:
+    """Let go of all results; what is being computed goes on for those who wait for it."""
+    with _lock:
+        _jobs.clear()
+
+
 def _job(key: Hashable, work: Callable[[Progress], Any]) -> _Job:
     with _lock:
         job = _jobs.get(key)

@@ -15,9 +15,9 @@ from ui.dashboard import background, shared
 from ui.report.published_results import Peer
 
 #: Above so many pairs of query and film neither mAP nor the raw-pixel floor is worked out.
-_WHOLE = 200_000_000
+WHOLE = 200_000_000
 #: Above so many, nothing is worked out before it is asked for.
-_AT_ONCE = 1_000_000_000
+AT_ONCE = 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +41,12 @@ class Question:
     @property
     def whole(self) -> bool:
         """Whether everything is worked out, mAP and the raw-pixel floor too."""
-        return self.pairs <= _WHOLE
+        return self.pairs <= WHOLE
 
     @property
     def quick(self) -> bool:
         """Whether it may be worked out unasked."""
-        return self.pairs <= _AT_ONCE
+        return self.pairs <= AT_ONCE
 
     @property
     def _sides(self) -> dict[str, Any]:

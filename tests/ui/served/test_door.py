@@ -41,8 +41,16 @@ def limited(soft: int, hard: int | None = None):
         resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="reads a process's limits from /proc")
 def test_visitors_beyond_the_limit_get_a_page_that_says_so(drawn, tmp_path):
-    with browser.serving(*drawn, tmp_path / "home", ["--visitors", "3"]) as board:
+    """And the soft limit of open files is raised for those that are let in."""
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    home, options = tmp_path / "home", ["--visitors", "3"]
+    with limited(300), browser.serving(*drawn, home, options) as board:
+        lines = Path(f"/proc/{board.pid}/limits").read_text().splitlines()
+        [line] = [line for line in lines if line.startswith("Max open files")]
+        expected = 65_536 if hard == resource.RLIM_INFINITY else min(hard, 65_536)
+        assert int(line.split()[3]) == expected
         windows = [Visitor(board.url) for _ in range(3)]
         for _ in range(40):
             status, text = asked(board.port)
@@ -63,16 +71,6 @@ def test_visitors_beyond_the_limit_get_a_page_that_says_so(drawn, tmp_path):
         for window in windows[1:]:
             window.close()
         assert 1 <= board.log.read_text().count("no room") <= 10
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="reads a process's limits from /proc")
-def test_the_soft_limit_of_open_files_is_raised(drawn, tmp_path):
-    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    with limited(300), browser.serving(*drawn, tmp_path / "home") as board:
-        lines = Path(f"/proc/{board.pid}/limits").read_text().splitlines()
-        [line] = [line for line in lines if line.startswith("Max open files")]
-        expected = 65_536 if hard == resource.RLIM_INFINITY else min(hard, 65_536)
-        assert int(line.split()[3]) == expected
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads a process's files from /proc")

@@ -27,8 +27,8 @@ def note(search: Search) -> None:
     """Put a search at the top; the same one further down goes. Its page and pair are its state."""
     if not search.asked:
         return
-    mine = _identity(search)
-    others = [one for one in entries() if _identity(one) != mine]
+    mine = identity(search)
+    others = [one for one in entries() if identity(one) != mine]
     st.session_state[_KEY] = [search, *others][:_MOST]
 
 
@@ -62,7 +62,8 @@ def title(search: Search) -> str:
     return " · ".join(parts)
 
 
-def _identity(search: Search) -> tuple[object, ...]:
+def identity(search: Search) -> tuple[object, ...]:
+    """What makes a search another entry of the history: all but its page and the opened pair."""
     plain = replace(search, page=1, pair=None, upload=None)
     link = tuple((key, tuple(values)) for key, values in to_link(plain).items())
     return link, search.upload and search.upload.digests
