@@ -549,3 +549,9 @@ def test_large_uploads_keep_their_size_in_words(app):
     test = app()
     test.file_uploader[0].upload("wide.jpg", file.getvalue(), "image/jpeg").run()
     assert "900 × 600" in html(test)
+
+
+def test_no_store_to_compare_with_may_be_told_as_an_empty_one(app, monkeypatch):
+    monkeypatch.setenv("CXR_COMPARE", "")
+    for page in (None, "evaluation"):
+        assert not app({"id": "drawn/test/103"}, page=page).exception

@@ -19,7 +19,6 @@ import pytest
 from websockets.exceptions import InvalidStatus, WebSocketException
 
 from tests.ui import browser
-from tests.ui.page import opened as opened_here
 from tests.ui.visitor import Visitor
 from ui.dashboard import lifeline
 
@@ -130,11 +129,6 @@ print(json.dumps({name: config.get_option(name) for name in names}))
 def test_no_header_names_the_program(board):
     found = urllib.request.urlopen(board.url, timeout=5).headers
     assert "python" not in str(found.get("server", "")).casefold()
-
-
-def test_no_store_to_compare_with_may_be_told_as_an_empty_one(drawn, monkeypatch):
-    monkeypatch.setenv("CXR_COMPARE", "")
-    assert not opened_here(monkeypatch, *drawn, {"id": "drawn/test/103"}).exception
 
 
 def test_an_error_of_the_app_is_in_the_log_and_on_the_page(tmp_path):
