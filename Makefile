@@ -10,7 +10,10 @@ DEV_READY := $(VENV)/.ready-dev
 demo: $(READY)
 	$(BIN)/cxr demo $(ARGS)
 
-PYTEST := $(BIN)/python -m pytest -n 2 --dist worksteal -q
+# Processes that share the tests.
+WORKERS ?= 2
+XDIST := -n $(WORKERS) --dist worksteal -q
+PYTEST := $(BIN)/python -m pytest $(XDIST)
 AGAIN := $(MAKE) --no-print-directory --keep-going
 
 # Lint, types and import directions run beside the tests; what they say comes after what those say.
@@ -30,7 +33,7 @@ slow: $(DEV_READY)
 # Branches of ingest, store and ui that the tests of `make test` take, also in processes they start.
 coverage: $(DEV_READY)
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest -n 2 --dist worksteal -q $(ARGS)
+	$(BIN)/coverage run -m pytest $(XDIST) $(ARGS)
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
