@@ -182,7 +182,7 @@ def leave_one_out(vectors: str) -> float:
 
 def save(folder: str) -> None:
     """The mirror of a gallery, for the next process."""
-    disk_cache.save(folder, over_mirror(Gallery.open(folder), "this", lambda now: now))
+    disk_cache.save(folder, over_mirror(Gallery.open(folder), "a benchmark", lambda now: now))
 
 
 def open_and_ask(folder: str, query: str) -> float:
