@@ -21,8 +21,8 @@ from ingest.distributed.workers import EncoderCall
 from ingest.encoders import load_encoder
 from store import Gallery
 from store.cluster import connection
-from store.cluster.sharded import ShardedManner
-from store.search.base import Spread
+from store.cluster.sharded import ShardedBackend
+from store.search.base import Sharding
 from store.table.lance import open_version
 from tests.benchmarks.timing import filled, heading, in_turns, line
 from tests.clusters import kill
@@ -80,7 +80,7 @@ def search(folder: Path, rows: int, dimension: int) -> None:
     galleries = {"this process": one}
     for shards in (1, 2):
         begin = time.perf_counter()
-        manner = ShardedManner(one.uri, dimension, Spread(shards))
+        manner = ShardedBackend(one.uri, dimension, Sharding(shards))
         live = open_version(one.uri)
         galleries[f"{shards} shards"] = Gallery(one.uri, live, one.stamp, manner)
         galleries[f"{shards} shards"].search(queries[:1], 10)

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from store import EncoderStamp, Gallery, Row, Vectors
-from store.gallery import over_mirror
 from store.mirror.snapshot import Snapshot
 from store.table import lance
 
@@ -53,7 +52,7 @@ def table_of(gallery: Gallery) -> Any:
 
 def mirror_of(gallery: Gallery) -> Snapshot:
     """The mirror that a gallery answers from."""
-    return over_mirror(gallery, "a test", lambda snapshot: snapshot)
+    return gallery.read_mirror("a test", lambda snapshot: snapshot)
 
 
 def small_gallery(folder: Path, count: int = 20) -> Gallery:

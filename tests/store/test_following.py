@@ -7,6 +7,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import asdict, replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from store import BadQuery, Gallery, UnknownId, Where
 from store.mirror import build
 from store.mirror import build as building
-from store.table import maintenance
+from store.table import lance, local, maintenance
 from tests.store.rows import STAMP, mirror_of, random_vectors, small_gallery, table_of
 from tests.store.second import Second, answer, rows_of
 
@@ -267,6 +268,92 @@ def test_maintenance_spares_versions_that_are_read(
     kept = [found["version"] for found in table_of(gallery).list_versions()]
     assert min(kept) > version
     assert len(reader) == 100
+
+
+def test_every_look_up_of_a_pinned_reader_is_of_its_version(gallery: Gallery) -> None:
+    """A page must not mix versions: whatever is asked, the answer is that of the version pinned."""
+    gallery.upsert([replace(rows_of(["y/test/1"], 1)[0], extra={"ward": 7}, pixel_reader=2)])
+    gallery.refresh()
+    ids = gallery.ids()
+    reader = gallery.pinned()
+    digests = [row.sha256 for row in gallery.rows(ids).values()]
+
+    def looked_up() -> dict[str, object]:
+        return {
+            "rows": {id_: asdict(row) for id_, row in reader.rows([*ids, "x/test/9"]).items()},
+            "row": asdict(reader.row("set/test/2")),
+            "elsewhere": sorted(reader.elsewhere("/a", "it's/")),
+            "holding": reader.holding(digests),
+            "thumbnails": reader.thumbnails(ids),
+            "ids": reader.ids(),
+            "columns": reader.columns(),
+            "facets": reader.facets(),
+            "ranges": reader.ranges(),
+            "described": reader.describe(),
+            "stats": {
+                name: value
+                for name, value in reader.stats().items()
+                if name not in ("bytes", "search")  # of the folder, and of what searches made
+            },
+            "check": reader.check(),
+            "state": reader.state,
+        }
+
+    before = looked_up()
+    writer = Gallery.open(gallery.uri)
+    writer.delete(ids=["set/test/1", "y/test/1"])
+    writer.upsert(rows_of(["x/test/9", "set/test/3"], 5))
+    writer.update_metadata([replace(writer.row("set/test/2"), labels=("other",), age=3.0)])
+    writer.make_room({"bed": "int"})
+    assert gallery.refresh()
+    assert gallery.rows(["x/test/9", "set/test/1"]).keys() == {"x/test/9"}
+    after = looked_up()
+    assert [name for name in before if after[name] != before[name]] == []
+
+
+def test_a_pinned_reader_whose_version_was_cleaned_away_follows(gallery: Gallery) -> None:
+    reader = gallery.pinned()
+    gallery.upsert(rows_of(["x/test/1"], 1))
+    gallery.optimize(keep=timedelta(0))
+    assert reader.rows(["x/test/1"]).keys() == {"x/test/1"}
+    assert reader.table_version == Gallery.open(gallery.uri).table_version
+
+
+def test_a_refresh_opens_the_table_once_and_an_answer_after_opening_not_at_all(
+    gallery: Gallery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Opening takes ten times as long as a listing, and many requests to a bucket."""
+    opened, listed = [], []
+    connect, manifests = lance.connect, local.manifests
+
+    class Connection:
+        def __init__(self, *given: object) -> None:
+            self.inner = connect(*given)  # type: ignore[arg-type]
+
+        def open_table(self, *given: object, **named: object) -> object:
+            opened.append(1)
+            return self.inner.open_table(*given, **named)
+
+    monkeypatch.setattr(lance, "connect", Connection)
+    monkeypatch.setattr(local, "manifests", lambda *given: listed.append(1) or manifests(*given))
+
+    def counted() -> tuple[int, int]:
+        found = len(opened), len(listed)
+        opened.clear()
+        listed.clear()
+        return found
+
+    reader = Gallery.open(gallery.uri)
+    assert counted() == (1, 1)
+    assert len(reader) == 60
+    assert counted() == (0, 1)
+    assert not reader.refresh()
+    assert counted() == (0, 1)
+    for seed in range(2):
+        gallery.upsert(rows_of([f"x/test/{seed}"], seed))
+        counted()
+        assert reader.refresh()
+        assert counted() == (1, 2)
 
 
 def test_delete_refuses_what_is_not_clear(gallery: Gallery) -> None:

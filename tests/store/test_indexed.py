@@ -11,9 +11,7 @@ import numpy as np
 import pytest
 
 from store import BadQuery, Gallery, UnknownId, UsageError, Where
-from store.gallery import in_memory
 from store.search import lance_index
-from store.search.out_of_distribution import nearness
 from tests.store.rows import STAMP, make_rows, random_vectors, unit
 
 ROWS, DIMENSION = 3000, 32
@@ -83,7 +81,7 @@ def test_it_holds_no_vectors(uri: str) -> None:
     index.search(query, 5)
     _, peak = tracemalloc.get_traced_memory()  # of numpy's arrays as well
     tracemalloc.stop()
-    assert not in_memory(index)
+    assert not index.in_memory
     assert peak < len(index) * index.stamp.dimension * 4
 
 
@@ -123,7 +121,7 @@ def test_what_is_looked_up_is_the_same(uri: str) -> None:
     assert index.ids(where) == exact.ids(where)
     assert index.thumbnails(some) == exact.thumbnails(some)
     assert index.row("set/test/4").labels == exact.row("set/test/4").labels
-    left, right = (nearness(one, films(1, seed=8))[0] for one in (index, exact))
+    left, right = (one.nearness(films(1, seed=8))[0] for one in (index, exact))
     assert (left.cosine, left.percentile, left.rows) == (
         right.cosine,
         right.percentile,

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from store import Gallery, Row
 from store.mirror import build, snapshot
-from store.search import exact, table_reader
+from store.search import table_reader
 from store.table import lance, opening
 from store.table import rows as arrow
 from tests.store.rows import STAMP, make_rows, mirror_of, random_vectors, small_gallery, table_of
@@ -64,10 +64,10 @@ def test_memory_tells_what_the_table_tells(tmp_path_factory, rows, data) -> None
     now = mirror_of(gallery)
     asked = data.draw(st.lists(st.sampled_from(range(len(rows))), max_size=6))
     positions = now.find(rows[place].id for place in asked)
-    from_table = exact.join(now, positions)
+    from_table = now.rows(positions)
     assert "metadata" not in now.__dict__
     assert now.metadata.num_rows == len(rows)
-    assert [asdict(row) for row in exact.join(now, positions)] == [asdict(r) for r in from_table]
+    assert [asdict(row) for row in now.rows(positions)] == [asdict(r) for r in from_table]
     assert [row.id for row in from_table] == [rows[place].id for place in asked]
 
 
@@ -103,7 +103,7 @@ def test_memory_follows_the_table(tmp_path_factory, rows, others, data) -> None:
     ids = sorted(now.ids)
     assert ids == sorted(fresh.ids)
     told = [asdict(row) for row in arrow.from_arrow(with_ids(now, ids))]
-    assert told == [asdict(row) for row in exact.join(fresh, fresh.find(ids))]
+    assert told == [asdict(row) for row in fresh.rows_of(ids)]
 
 
 def with_ids(now: snapshot.Snapshot, ids: list[str]) -> pa.Table:
@@ -193,7 +193,7 @@ def test_every_search_counts_the_same_columns(tmp_path: Path, count: int) -> Non
     gallery.refresh()
     in_memory = gallery.facets()
     assert ("ward" in in_memory) == (count <= 100)
-    assert table_reader.Tabled(table_of(gallery), "").facets(None) == in_memory
+    assert table_reader.TableReader(table_of(gallery), "").facets(None) == in_memory
 
 
 def test_rows_of_hits_are_not_shared(gallery: Gallery, monkeypatch) -> None:

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from store import BadFilter, Gallery, Row, Where, parse_where
-from store.search.table_reader import Tabled
+from store.search.table_reader import TableReader
 from store.table import rows
 from store.table.column_stats import Range
 from store.table.filters import passes
@@ -62,7 +62,7 @@ def test_ranges_are_of_the_rows_that_pass(gallery: Gallery) -> None:
 
 @pytest.mark.parametrize("where", [None, Where(age_min=1), Where(extra=(("urgent", "true"),))])
 def test_the_table_tells_the_same_ranges_as_memory(gallery: Gallery, where: Where | None) -> None:
-    assert Tabled(table_of(gallery), gallery.state[2]).ranges(where) == gallery.ranges(where)
+    assert TableReader(table_of(gallery), gallery.state[2]).ranges(where) == gallery.ranges(where)
 
 
 def test_parts_of_a_table_make_the_ranges_of_the_whole(gallery: Gallery) -> None:
@@ -71,7 +71,7 @@ def test_parts_of_a_table_make_the_ranges_of_the_whole(gallery: Gallery) -> None
     gallery.refresh()
     assert gallery.ranges()["beds"] == Range("int", -4, 7, 4)
     assert gallery.ranges()["fresh"] == Range("float", 1.0, 1.0, 1)
-    now = Tabled(table_of(gallery), gallery.state[2])  # two fragments
+    now = TableReader(table_of(gallery), gallery.state[2])  # two fragments
     assert now.ranges(None) == gallery.ranges()
 
 

@@ -7,8 +7,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from store import BadQuery, Gallery
-from tests.store.rows import DIMENSION, STAMP, make_rows, random_vectors, table_of, unit
+from store import BadQuery, Gallery, Where
+from store.table import lance
+from tests.store.rows import (
+    DIMENSION,
+    STAMP,
+    make_rows,
+    random_vectors,
+    small_gallery,
+    table_of,
+    unit,
+)
 
 pytestmark = pytest.mark.usefixtures("all_cores")
 
@@ -120,3 +129,14 @@ def test_bad_queries(tmp_path) -> None:
         with pytest.raises(BadQuery, match="unit length"):
             gallery.search(vectors, 1)
     assert gallery.search(np.empty((0, 8)), 1) == []
+
+
+def test_rows_that_pass_are_counted_without_reading_metadata(tmp_path, monkeypatch):
+    gallery = small_gallery(tmp_path, 20)
+    gallery.upsert(make_rows(random_vectors(5, 1), prefix="other/", dataset="it's synthetic"))
+    gallery.refresh()
+    monkeypatch.setattr(lance, "scan", None)
+    assert gallery.count(Where(dataset=("it's synthetic",))) == 5
+    assert gallery.count(Where(dataset=("synthetic",))) == 0
+    assert gallery.count(Where(label=("normal",))) == 13
+    assert gallery.count(Where()) == 25

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from store import BadQuery, Gallery, Hit, NothingToMeasure, UnknownId, UsageError, Where
 from store.cluster.shard import BLOCK, follow, own
-from store.cluster.sharded import ShardedManner, merge
+from store.cluster.sharded import ShardedBackend, merge
 from store.gallery import choose
-from store.search.base import Spread
+from store.search.base import Sharding
 from store.table.lance import pin
 from tests.clusters import eventually, kill, ray  # noqa: F401 - a fixture
 from tests.store.rows import STAMP, make_rows, mirror_of, random_vectors, table_of
@@ -31,18 +31,18 @@ def told(hits: list[list[Hit]]) -> list[list[tuple[int, float, str, tuple[str, .
 
 def in_shards(
     gallery: Gallery, on_lost: Literal["wait", "partial"] = "wait"
-) -> tuple[Gallery, ShardedManner]:
+) -> tuple[Gallery, ShardedBackend]:
     """The same gallery in two shards, as Gallery.open makes it, and what holds them."""
-    manner = choose(gallery.uri, STAMP, spread=Spread(2, on_lost=on_lost))
-    assert isinstance(manner, ShardedManner)
-    return Gallery(gallery.uri, table_of(gallery), STAMP, manner), manner
+    backend = choose(gallery.uri, STAMP, sharding=Sharding(2, on_lost=on_lost))
+    assert isinstance(backend, ShardedBackend)
+    return Gallery(gallery.uri, table_of(gallery), STAMP, backend), backend
 
 
 @pytest.fixture(scope="module")
 def three(
     ray: Any,  # noqa: F811
     tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[tuple[Gallery, Gallery, ShardedManner]]:
+) -> Iterator[tuple[Gallery, Gallery, ShardedBackend]]:
     """One gallery, in this process and in shards, and what holds these.
 
     Some vectors occur many times.
@@ -53,14 +53,14 @@ def three(
     vectors[5::9] = vectors[2]
     one.upsert(make_rows(vectors))
     one.refresh()
-    shards, manner = in_shards(one)
-    yield one, shards, manner
+    shards, backend = in_shards(one)
+    yield one, shards, backend
     shards.close()
     one.close()
 
 
 @pytest.fixture(scope="module")
-def two(three: tuple[Gallery, Gallery, ShardedManner]) -> tuple[Gallery, Gallery]:
+def two(three: tuple[Gallery, Gallery, ShardedBackend]) -> tuple[Gallery, Gallery]:
     """The gallery, in this process and in shards."""
     return three[:2]
 
@@ -120,11 +120,11 @@ def test_chance_of_1_is_refused_where_rows_are_searched(tmp_path: Path) -> None:
     shards.close()
 
 
-def test_a_lost_shard_is_waited_for(three: tuple[Gallery, Gallery, ShardedManner]) -> None:
-    one, shards, manner = three
+def test_a_lost_shard_is_waited_for(three: tuple[Gallery, Gallery, ShardedBackend]) -> None:
+    one, shards, backend = three
     queries = random_vectors(3, 5)
     shards.search(queries, 5)
-    kill(manner.shards.pids()[1])
+    kill(backend.shards.pids()[1])
     assert told(shards.search(queries, 12)) == told(one.search(queries, 12))
     assert "partial" not in shards.describe()
 
@@ -133,10 +133,10 @@ def test_a_lost_shard_is_waited_for(three: tuple[Gallery, Gallery, ShardedManner
 def test_or_answers_say_that_they_are_partial(two: tuple[Gallery, Gallery]) -> None:
     one, _ = two
     queries = random_vectors(3, 5)
-    shards, manner = in_shards(one, "partial")
+    shards, backend = in_shards(one, "partial")
     whole = told(one.search(queries, 12))
     assert told(shards.search(queries, 12)) == whole
-    kill(manner.shards.pids()[1])
+    kill(backend.shards.pids()[1])
     found = shards.search(queries, 12)
     said = shards.describe()["partial"]
     rows = one.search(queries, ROWS)
@@ -157,10 +157,10 @@ def test_or_answers_say_that_they_are_partial(two: tuple[Gallery, Gallery]) -> N
 
 
 def test_new_versions_are_followed(
-    three: tuple[Gallery, Gallery, ShardedManner], monkeypatch: pytest.MonkeyPatch
+    three: tuple[Gallery, Gallery, ShardedBackend], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("store.cluster.sharded.GRACE", 0.5)
-    one, shards, manner = three
+    one, shards, backend = three
     shards.search(random_vectors(1), 1)
     before = shards.table_version
     for step in range(3):
@@ -176,7 +176,7 @@ def test_new_versions_are_followed(
         assert told(shards.search(queries, 50)) == told(one.search(queries, 50))
     assert shards.table_version > before and len(shards) == len(one) == ROWS + 117
     # Older ones are forgotten, if not at once.
-    eventually(lambda: manner.shards.versions() == [[shards.table_version]] * 2)
+    eventually(lambda: backend.shards.versions() == [[shards.table_version]] * 2)
 
 
 def test_nobody_waits_for_a_new_version(
@@ -265,4 +265,4 @@ def test_without_ray_it_says_what_to_install(
 
 def test_an_index_has_no_shards() -> None:
     with pytest.raises(UsageError, match="has no shards"):
-        choose("anywhere", STAMP, "lance", Spread(2))
+        choose("anywhere", STAMP, "lance", Sharding(2))

@@ -15,7 +15,6 @@ from typer.testing import CliRunner
 
 from store import Gallery, Row, StoreDamaged, Where
 from store.cluster import shard
-from store.mirror.snapshot import read
 from store.table import lance, local, undo
 from store.table import rows as arrow
 from tests.store import bucket
@@ -67,7 +66,8 @@ def holds(gallery: Gallery, expected: dict[str, Row]) -> None:
         np.testing.assert_array_equal(gallery.vectors([id_])[0], one.embedding)
     snapshot = mirror_of(gallery)
     assert snapshot.metadata["batch"].to_pylist() == [expected[i].batch for i in snapshot.ids]
-    assert read(snapshot, ["batch"])["batch"].to_pylist() == snapshot.metadata["batch"].to_pylist()
+    batches = snapshot.columns(["batch"])["batch"].to_pylist()
+    assert batches == snapshot.metadata["batch"].to_pylist()
 
 
 NEWEST = {

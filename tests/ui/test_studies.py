@@ -121,7 +121,7 @@ def test_vote_and_hardest_queries_and_another_store(page, made):
 def test_another_store_that_is_not_there_is_a_sentence(page, tmp_path):
     test = page("evaluation", CXR_COMPARE=str(tmp_path / "none"))
     test.button_group(key="more-split").set_value("Compared with another store").run()
-    assert "no gallery at" in text(test)
+    assert "No gallery at" in text(test)
 
 
 def test_what_a_large_gallery_leaves_out_is_said_and_nothing_starts_unasked(page, monkeypatch):
