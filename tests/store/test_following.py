@@ -214,13 +214,13 @@ def test_tidying_on_a_busy_machine_leaves_the_version_that_a_reader_holds(
     held = mirror_of(gallery).version
     for seed in range(4):
         gallery.upsert(rows_of([f"x/test/{seed}"], seed))
-    through = maintenance._until_through
+    through = maintenance.until_through
 
     def late(handle: object, work: Callable[[], None]) -> None:
         time.sleep(0.1)
         through(handle, work)
 
-    monkeypatch.setattr(maintenance, "_until_through", late)
+    monkeypatch.setattr(maintenance, "until_through", late)
     gallery.optimize()
     assert held in {found["version"] for found in table_of(gallery).list_versions()}
     assert followed(gallery, monkeypatch) == "followed"
@@ -253,7 +253,7 @@ def test_maintenance_spares_versions_that_are_read(
     gallery: Gallery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # All versions here are made within half a second.
-    monkeypatch.setattr(maintenance, "_MARGIN_READ", timedelta(milliseconds=20))
+    monkeypatch.setattr(maintenance, "MARGIN_READ", timedelta(milliseconds=20))
     reader = Gallery.open(gallery.uri)
     assert len(reader) == 60
     version = reader.table_version

@@ -196,6 +196,6 @@ def test_any_twins(
     assert again.check() == []
     # What went is all in the undo store.
     files = Path(again.uri, "_cxr", "replaced").rglob("*.arrow")
-    kept = [one for path in files for one in undo._read(path)["sha256"].to_pylist()]
+    kept = [one for path in files for one in undo.read_kept(path)["sha256"].to_pylist()]
     gone = [one.sha256 for chain in chains.values() for one in chain[:-1]]
     assert sorted(kept) == sorted(gone)

@@ -30,13 +30,10 @@ from ui.report import published_results
 APP = Path(__file__).parents[2] / "ui" / "dashboard" / "app.py"
 
 
-@pytest.fixture(scope="module")
-def made(tmp_path_factory):
+@pytest.fixture
+def made(drawn):
     """(gallery, encoder folder), shared and never written to."""
-    root = tmp_path_factory.mktemp("studies")
-    encoder = films.tiny_clip(root / "tiny-clip")
-    films.add(root / "gallery", encoder, films.films())
-    return root / "gallery", encoder
+    return drawn
 
 
 @pytest.fixture
