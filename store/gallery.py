@@ -18,6 +18,8 @@ from store.evaluation.per_query import ByQuery, by_query
 from store.evaluation.protocols import LEAVE_ONE_OUT, evaluate_by_search, evaluate_snapshot, sides
 from store.mirror.snapshot import Snapshot
 from store.schema import (
+    COLUMNS,
+    FINDINGS,
     Baseline,
     EncoderStamp,
     Hit,
@@ -41,6 +43,10 @@ if TYPE_CHECKING:
     from store.schema import Hit
     from store.search.out_of_distribution import Nearness
     from store.table.filters import Where
+
+
+#: Columns whose counts have another name in the statistics.
+_STATS = {"split": "splits", "dataset": "datasets"}
 
 
 class Catalogue(Following):
@@ -112,9 +118,9 @@ class Catalogue(Following):
     def facets(self, where: Where | None = None) -> dict[str, dict[str, int]]:
         """How many rows carry each value of a column, by column.
 
-        Columns are labels, uncertain, absent, split, dataset, view and sex, and those of the
-        user's own that hold strings or bools and not too many different ones. Rows without a
-        value are not counted there.
+        Columns are those of store.schema.Metadata that are counted (labels, uncertain, absent,
+        split, dataset, view and sex), and those of the user's own that hold strings or bools and
+        not too many different ones. Rows without a value are not counted there.
         """
         return self._answer(lambda now: now.facets(where))
 
@@ -163,15 +169,17 @@ class Catalogue(Following):
         """What is in the store, as the command line prints it."""
         self.refresh()
         facets = self.facets()
+        counted = [
+            name
+            for name, column in COLUMNS.items()
+            if column.counted and name not in FINDINGS and "stats" not in column.absent_from
+        ]
         fragments, size = lance.size(self.uri, self._live)
         return {
             **self.describe(),
-            "labels": facets["labels"],
-            "uncertain": facets["uncertain"],
-            "absent": facets["absent"],
+            **{name: facets[name] for name in FINDINGS},
             "columns": self.columns(),
-            "splits": facets["split"],
-            "datasets": facets["dataset"],
+            **{_STATS.get(name, name): facets[name] for name in counted},
             "pixel_readers": self._pixel_readers(),
             "table_version": int(self._live.version),
             "mirror_version": self.table_version,

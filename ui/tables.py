@@ -7,10 +7,10 @@ from datetime import date
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from store import Comparison, Doubt, Film, Glance, Group, Hard, Leak, NearPair
+from store import COLUMNS, Comparison, Doubt, Film, Glance, Group, Hard, Leak, NearPair
 
 if TYPE_CHECKING:
-    from store import Hit, Where
+    from store import Hit, Output, Row, Where
 
 #: Baselines in the order they are shown, with what a person calls them.
 FLOORS = {"raw_pixels": "raw pixels", "random": "chance"}
@@ -118,12 +118,7 @@ def as_dict(
                 "rank": hit.rank,
                 "id": hit.row.id,
                 "score": hit.score,
-                "labels": list(hit.row.labels),
-                "uncertain": list(hit.row.uncertain),
-                "absent": list(hit.row.absent),
-                "split": hit.row.split,
-                "dataset": hit.row.dataset,
-                "source": hit.row.source,
+                **plain(shown(hit.row, "json")),
                 "extra": plain(hit.row.extra),
             }
             for hit in hits
@@ -220,9 +215,22 @@ def hardest(found: Sequence[Hard], k: int) -> Sheet:
     return ["rank", "id", "labels", f"P@{k}", "nearest wrong cosine"], rows
 
 
-def plain(extra: Mapping[str, Any]) -> dict[str, Any]:
-    """A row's own columns as JSON has them: dates as ``2024-05-01``."""
+def shown(row: Row, output: Output) -> dict[str, Any]:
+    """The metadata of a row that an output shows: column to value; without the user's own."""
     return {
-        name: value.isoformat() if isinstance(value, date) else value
-        for name, value in extra.items()
+        name: getattr(row, name)
+        for name, column in COLUMNS.items()
+        if output not in column.absent_from
+    }
+
+
+def plain(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Values of a row as JSON has them: dates as ``2024-05-01``, findings as lists."""
+    return {
+        name: value.isoformat()
+        if isinstance(value, date)
+        else list(value)
+        if isinstance(value, tuple)
+        else value
+        for name, value in values.items()
     }

@@ -1,4 +1,4 @@
-r"""Embeddings in plain files: what ``cxr export`` writes and ``cxr import`` reads, format 1.
+r"""Reader of an export folder: embeddings in plain files, format 1 of ``cxr export``.
 
 A folder with
 
@@ -38,6 +38,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,8 @@ from ingest.artefacts.files import (
     INDEX,
     LABELS,
     META,
+    META_COLUMNS,
+    OWN,
     check_index,
     is_text,
     read_embeddings,
@@ -58,6 +61,9 @@ from ingest.artefacts.files import (
 from ingest.job.journal import note
 from ingest.sources.published.npz import SPLITS
 from store import (
+    COLUMNS,
+    FINDINGS,
+    KINDS,
     BadArtefacts,
     BadRows,
     EncoderStamp,
@@ -70,36 +76,30 @@ from store import (
     name_of,
 )
 
-#: Row columns that ``meta.json["columns"]`` may carry: lists of n values.
-COLUMNS = ("dataset", "split", "patient", "view", "sex", "age")
-#: The same, of lists of names.
-FINDINGS = ("uncertain", "absent")
-#: Key of the user's own columns: name to ``{"type": ..., "values": [...]}``.
-OWN = "own_columns"
-
 
 def read_columns(path: Path, meta: dict[str, Any], ids: Sequence[str]) -> dict[str, list[Any]]:
-    """Per-row columns: what meta tells, else what ids of the usual form tell.
+    """Metadata of the rows: the columns of meta.json, else data set and split from usual ids.
+
+    Args:
+        path: of meta.json, for messages.
+        meta: its contents.
+        ids: n ids.
 
     Returns:
         By name of a row's attribute, n values each.
+
+    Raises:
+        BadArtefacts: a column of another length, or with a value of another type.
     """
     told = meta.get("columns") or {}
     if not isinstance(told, dict):
         raise BadArtefacts(f"{path}: columns must be an object of lists")
     columns: dict[str, list[Any]] = {}
-    for name in COLUMNS:
-        right, what = (_is_number, "numbers") if name == "age" else (is_text, "strings")
-        values = _column(path, f"columns.{name}", told.get(name), len(ids), right, what)
+    for name in META_COLUMNS:
+        column = COLUMNS[name]
+        values = _cells(path, f"columns.{name}", told.get(name), len(ids), column.kind)
         if values is not None:
-            columns[name] = (
-                [None if v is None else float(v) for v in values] if name == "age" else values
-            )
-    for name in FINDINGS:
-        what = "lists of strings"
-        values = _column(path, f"columns.{name}", told.get(name), len(ids), _is_names, what)
-        if values is not None:
-            columns[name] = [tuple(names or ()) for names in values]
+            columns[name] = [column.default if value is None else value for value in values]
     parts = [id_.split("/") for id_ in ids]
     usual = [len(p) == 3 and p[1] in SPLITS and p[2].isdecimal() for p in parts]
     for position, name in enumerate(("dataset", "split")):
@@ -117,16 +117,20 @@ def read_columns(path: Path, meta: dict[str, Any], ids: Sequence[str]) -> dict[s
     return columns
 
 
-def _column(
-    path: Path, name: str, values: Any, rows: int, right: Callable[[Any], bool], what: str
-) -> list[Any] | None:
+def _cells(path: Path, name: str, values: Any, rows: int, kind: str) -> list[Any] | None:
+    """The values of one column, None for blanks; None where there is no column."""
     if values is None:
         return None
-    if not isinstance(values, list) or not all(v is None or right(v) for v in values):
-        raise BadArtefacts(f"{path}: {name} must be a list of {what} or null")
+    what, read = _READERS[kind]
+    try:
+        if not isinstance(values, list):
+            raise TypeError
+        found = [None if value is None else read(value) for value in values]
+    except (TypeError, ValueError):
+        raise BadArtefacts(f"{path}: {name} must be a list of {what} or null") from None
     if len(values) != rows:
         raise BadArtefacts(f"{path}: {name} has {len(values)} values for {rows} vectors")
-    return values
+    return found
 
 
 def _own(path: Path, meta: dict[str, Any], rows: int) -> dict[str, list[Any]]:
@@ -141,54 +145,45 @@ def _own(path: Path, meta: dict[str, Any], rows: int) -> dict[str, list[Any]]:
             wrong = name_of(name) != name
         except BadRows:
             wrong = True
-        if wrong or kind not in _READ:
+        if wrong or kind not in KINDS:
             raise BadArtefacts(
-                f"{path}: {OWN}.{name} must be an object with a type ({', '.join(_READ)}) and "
+                f"{path}: {OWN}.{name} must be an object with a type ({', '.join(KINDS)}) and "
                 "values, under a name in small letters that no column of ours has"
             )
-        read = _READ[kind]
-
-        def right(value: Any, kind: str = kind, read: Callable[[Any], Any] = read) -> bool:
-            try:
-                return kind_of(read(value)) == kind and (kind != "string" or is_text(value))
-            except (TypeError, ValueError):
-                return False
-
-        cells = _column(path, f"{OWN}.{name}", values, rows, right, f"values of type {kind}")
-        found[name] = [None if cell is None else read(cell) for cell in cells or [None] * rows]
+        found[name] = _cells(path, f"{OWN}.{name}", values, rows, kind) or [None] * rows
     return found
 
 
-def _float(value: Any) -> Any:
-    return float(value) if _is_plain_number(value) else None
+def _as(kind: str, value: Any) -> Any:
+    """A value that a column of this kind can hold; ValueError for others."""
+    if kind_of(value) != kind or (kind == "string" and not is_text(value)):
+        raise ValueError
+    return value
 
 
-#: Type of a column to what reads its JSON; kind_of judges what came out.
-_READ: dict[str, Callable[[Any], Any]] = {
-    "int": lambda value: value,
-    "float": _float,
-    "bool": lambda value: value,
-    "string": lambda value: value,
-    "date": date.fromisoformat,
+def _number(value: Any) -> Any:
+    return _as("float", float(value) if kind_of(value) in ("int", "float") else value)
+
+
+def _names(value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list):
+        raise TypeError
+    return tuple(_as("string", name) for name in value)
+
+
+#: Kind of a column to its values in words, and to the reader of one value from JSON.
+_READERS: dict[str, tuple[str, Callable[[Any], Any]]] = {
+    "int": ("values of type int", partial(_as, "int")),
+    "float": ("numbers", _number),
+    "bool": ("values of type bool", partial(_as, "bool")),
+    "string": ("strings", partial(_as, "string")),
+    "strings": ("lists of strings", _names),
+    "date": ("values of type date", date.fromisoformat),
 }
 
 
-def _is_names(value: object) -> bool:
-    return isinstance(value, list) and all(map(is_text, value))
-
-
-def _is_plain_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _is_number(value: Any) -> bool:
-    return _is_plain_number(value) and abs(value) < 1e6
-
-
 __all__ = [
-    "COLUMNS",
     "EMBEDDINGS",
-    "FINDINGS",
     "FORMAT",
     "IDS",
     "INDEX",
@@ -315,7 +310,7 @@ def _rows(artefacts: Artefacts, batch: str, now: datetime) -> list[Row]:
     inside = folder if artefacts.folder.is_file() else f"{folder}/{EMBEDDINGS}"
     told = {"source", *artefacts.columns}
     if artefacts.tells_labels or told.intersection(FINDINGS):
-        told |= {"labels", *FINDINGS}
+        told |= {*FINDINGS}
     # A blank in a column that is there is told, too.
     own = dict.fromkeys(name for cells in artefacts.columns.get("extra", ()) for name in cells)
     columns = {name: values for name, values in artefacts.columns.items() if name != "extra"}

@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 
 from store import memory
 from store.errors import StoreDamaged, UnknownId
-from store.schema import Integers, Row, Vectors
+from store.schema import COLUMNS, Integers, Row, Vectors
 from store.table import column_stats, custom_columns, lance, rows
 from store.table.column_stats import Range
 from store.table.filters import Where
@@ -25,7 +25,10 @@ from store.table.filters import Where
 log = logging.getLogger("store")
 
 #: Columns of few different values, and the user's own strings: kept as numbers of those.
-_REPEATING = ("split", "dataset", "view", "sex", "batch")
+_REPEATING = (
+    *(name for name, column in COLUMNS.items() if column.counted and column.kind == "string"),
+    "batch",
+)
 #: Filters whose rows a snapshot remembers.
 _REMEMBERED = 16
 #: Joins after which metadata in memory has paid for itself: at least, and rows read in one's time.

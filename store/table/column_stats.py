@@ -1,4 +1,4 @@
-"""How many rows carry each value of a column: what a filter on values is offered."""
+"""Counts and ranges of the values of metadata columns, for filters, statistics and overviews."""
 
 from __future__ import annotations
 
@@ -12,17 +12,18 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from store.table import custom_columns, rows
+from store.schema import COLUMNS
+from store.table import custom_columns
 
 #: Columns counted by value, beside the user's own.
-_COUNTED = (*rows.FINDINGS, "split", "dataset", "view", "sex")
+_COUNTED = tuple(name for name, column in COLUMNS.items() if column.counted)
 #: Of the user's columns, only those with at most so many different values are counted.
 _MOST_VALUES = 100
 
 
 def columns_of(schema: pa.Schema) -> list[str]:
-    """Columns of findings, our own of few values, and the user's own of strings and bools."""
-    return [name for name in (*_COUNTED, *_own(schema)) if name in schema.names]
+    """Names of our columns of few values, and of the user's own of strings and bools."""
+    return [name for name in dict.fromkeys([*_COUNTED, *_own(schema)]) if name in schema.names]
 
 
 def of(parts: Iterable[pa.Table | pa.RecordBatch], schema: pa.Schema) -> dict[str, dict[str, int]]:
@@ -43,7 +44,7 @@ def of(parts: Iterable[pa.Table | pa.RecordBatch], schema: pa.Schema) -> dict[st
                     counts[name][one["values"]] += one["counts"]
             if name in own and len(counts[name]) > _MOST_VALUES:
                 del counts[name]
-    told: dict[str, dict[str, int]] = {name: {} for name in rows.FINDINGS}
+    told: dict[str, dict[str, int]] = {name: {} for name in _COUNTED}
     for name, found in counts.items():
         told[name] = {
             str(value).lower() if isinstance(value, bool) else value: found[value]
@@ -78,9 +79,10 @@ class Range(NamedTuple):
 
 
 def ranged_columns(schema: pa.Schema) -> list[str]:
-    """Age and the user's own columns of numbers and dates, in the table's order."""
+    """Our columns and the user's own of numbers and dates, in the table's order."""
     own = [name for name, kind in custom_columns.kinds(schema).items() if kind in ORDERED]
-    return ["age", *own]
+    ours = (name for name, column in COLUMNS.items() if column.kind in ORDERED)
+    return list(dict.fromkeys([*(name for name in ours if name in schema.names), *own]))
 
 
 def ranges_of(table: pa.Table | pa.RecordBatch, kinds: Mapping[str, str]) -> dict[str, Range]:
@@ -92,7 +94,8 @@ def ranges_of(table: pa.Table | pa.RecordBatch, kinds: Mapping[str, str]) -> dic
     """
     found = {}
     for name in table.schema.names:
-        column, kind = table[name], kinds.get(name, "float")
+        ours = COLUMNS[name].kind if name in COLUMNS else "float"
+        column, kind = table[name], kinds.get(name, ours)
         if pa.types.is_floating(column.type):  # a nan is no value
             column = pc.if_else(pc.is_finite(column), column, pa.scalar(None, column.type))
         rows = len(column) - column.null_count

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import fields
 from datetime import date, datetime
 from typing import Any
 
@@ -18,7 +19,7 @@ import numpy as np
 import pyarrow as pa
 
 from store.errors import BadRows
-from store.schema import Row, Value
+from store.schema import COLUMNS, Row, Value
 
 #: Kind of a column to its type in the table.
 KINDS: dict[str, pa.DataType] = {
@@ -35,11 +36,12 @@ _NOTE = b"cxr.column"
 #: Names that mean something else in rows, filters and JSON.
 RESERVED = frozenset(
     {
-        *("id", "label", "labels", "uncertain", "absent", "split", "dataset", "patient", "view"),
-        *("sex", "age", "source", "sha256", "width", "height", "thumbnail", "batch", "embedding"),
-        *("ingested_at", "embedding_crc32", "extra", "distance", "pixel_reader"),
+        *(one.name for one in fields(Row)),
+        *(column.key for column in COLUMNS.values()),
+        *("embedding_crc32", "distance"),
     }
-)
+) - {"told"}
+#: Most columns of the user's own in a gallery.
 MOST = 200
 
 

@@ -1,4 +1,4 @@
-"""Rows as Arrow: the table's schema, and the way to it and back."""
+"""Schema of the table, and conversion between rows and Arrow."""
 
 from __future__ import annotations
 
@@ -14,12 +14,13 @@ import numpy as np
 import pyarrow as pa
 
 from store.errors import BadRows
-from store.schema import EncoderStamp, Row, Vectors
+from store.schema import COLUMNS, EncoderStamp, Row, Vectors
 from store.table import custom_columns
 
-SCHEMA_VERSION = "4"
+#: Schema version of new galleries; pixel_reader came with 4.
+SCHEMA_VERSION = str(max(4, *(column.since for column in COLUMNS.values())))
 #: Also read: the columns that a gallery of these versions lacks are added when it is next written.
-OLDER_VERSIONS = ("2", "3")
+OLDER_VERSIONS = tuple(map(str, range(2, int(SCHEMA_VERSION))))
 #: How far from 1 a stored vector's length may be.
 NORM_TOLERANCE = 1e-4
 
@@ -27,42 +28,40 @@ NORM_TOLERANCE = 1e-4
 CHECKSUM = "embedding_crc32"
 
 #: Columns that a caller may correct without a new vector.
-EDITABLE = (
-    *("labels", "uncertain", "absent", "split", "dataset", "patient", "view", "sex", "age"),
-    "source",
+EDITABLE = tuple(COLUMNS)
+_STRINGS, _LISTS, _NUMBERS = (
+    tuple(name for name, column in COLUMNS.items() if column.kind == kind)
+    for kind in ("string", "strings", "float")
 )
-#: Columns joined to a hit: everything but the vector, the picture and the user's own.
-METADATA = ("id", *EDITABLE, "sha256", "width", "height", "batch", "ingested_at", "pixel_reader")
-#: Names of findings: present, uncertain, absent.
-FINDINGS = ("labels", "uncertain", "absent")
-
-_STRING_COLUMNS = ("split", "dataset", "patient", "view", "sex")
-#: Since schema version 3.
-_LISTS = tuple(pa.field(name, pa.list_(pa.string())) for name in ("uncertain", "absent"))
-#: Since schema version 4. Null, and a table that lacks it, stand for the first reader.
+#: Type of a column in the table, by its kind.
+_TYPES = {**custom_columns.KINDS, "strings": pa.list_(pa.string())}
+#: Null, and a table that lacks it, stand for the first reader.
 READER = pa.field("pixel_reader", pa.int32())
 _FIRST_READER = 1
+_JOINED = (
+    pa.field("id", pa.string(), nullable=False),
+    *(pa.field(name, _TYPES[column.kind]) for name, column in COLUMNS.items()),
+    pa.field("sha256", pa.binary(32), nullable=False),
+    pa.field("width", pa.int32()),
+    pa.field("height", pa.int32()),
+    pa.field("batch", pa.string()),
+    pa.field("ingested_at", pa.timestamp("us", tz="UTC")),
+    READER,
+)
+#: Columns joined to a hit: everything but the vector, the picture and the user's own.
+METADATA = tuple(field.name for field in _JOINED)
 
 
 def table_schema(stamp: EncoderStamp) -> Any:
     """The Arrow schema of a new gallery, with the encoder's stamp in its metadata."""
     import lancedb
 
+    picture = METADATA.index("batch")
     return pa.schema(
         [
-            pa.field("id", pa.string(), nullable=False),
-            pa.field("labels", pa.list_(pa.string())),
-            *_LISTS,
-            *(pa.field(name, pa.string()) for name in _STRING_COLUMNS),
-            pa.field("age", pa.float64()),
-            pa.field("source", pa.string()),
-            pa.field("sha256", pa.binary(32), nullable=False),
-            pa.field("width", pa.int32()),
-            pa.field("height", pa.int32()),
+            *_JOINED[:picture],
             lancedb.blob("thumbnail"),
-            pa.field("batch", pa.string()),
-            pa.field("ingested_at", pa.timestamp("us", tz="UTC")),
-            READER,
+            *_JOINED[picture:],
             pa.field("embedding", pa.list_(pa.float32(), stamp.dimension), nullable=False),
             pa.field(CHECKSUM, pa.uint32(), nullable=False),
         ]
@@ -81,7 +80,7 @@ def table_schema(stamp: EncoderStamp) -> Any:
 
 def lacking(schema: pa.Schema) -> list[pa.Field]:
     """The columns that a table of an older schema version does not have yet."""
-    return [field for field in (*_LISTS, READER) if field.name not in schema.names]
+    return [field for field in _JOINED if field.name not in schema.names]
 
 
 def joined(schema: pa.Schema) -> list[str]:
@@ -90,8 +89,13 @@ def joined(schema: pa.Schema) -> list[str]:
     Args:
         schema: the table's; one of an older version lacks some.
     """
-    known = [name for name in METADATA if name in schema.names]
-    return [*known, *custom_columns.kinds(schema)]
+    return [*_ours(schema), *custom_columns.kinds(schema)]
+
+
+def _ours(schema: pa.Schema) -> list[str]:
+    """The columns of METADATA in a schema. A name that was the user's own before stays so."""
+    own = custom_columns.kinds(schema)
+    return [name for name in METADATA if name in schema.names and name not in own]
 
 
 def _wire(schema: pa.Schema) -> pa.Schema:
@@ -104,11 +108,8 @@ def _wire(schema: pa.Schema) -> pa.Schema:
     )
 
 
-def check_rows(rows: Sequence[Row], dimension: int) -> Vectors:
+def check_rows(rows: Sequence[Row], dimension: int) -> None:
     """Refuse rows that must not be stored.
-
-    Returns:
-        The embeddings, float32 (n, dimension), in the order of ``rows``.
 
     Raises:
         BadRows: an empty or repeated id, an age that is no number, a digest that is not 32 bytes,
@@ -149,9 +150,7 @@ def check_rows(rows: Sequence[Row], dimension: int) -> Vectors:
                 f"row {row.id!r}: embedding has shape {row.embedding.shape}, this gallery holds "
                 f"vectors of shape ({dimension},); use the encoder that made the gallery"
             )
-    vectors = np.empty((len(rows), dimension), np.float32)
-    for position, row in enumerate(rows):
-        vectors[position] = row.embedding
+    vectors = _matrix(rows, dimension)
     norms = np.linalg.norm(vectors.astype(np.float64), axis=1)
     bad = np.flatnonzero(~(np.abs(norms - 1) <= NORM_TOLERANCE))  # NaN counts as bad
     if bad.size:
@@ -160,6 +159,13 @@ def check_rows(rows: Sequence[Row], dimension: int) -> Vectors:
             f"{bad.size} of {len(rows)} embeddings are not finite and of unit length, first "
             f"{rows[first].id!r} with norm {norms[first]:.6g}; L2-normalise vectors before upsert"
         )
+
+
+def _matrix(rows: Sequence[Row], dimension: int) -> Vectors:
+    """The embeddings of rows, float32 (n, dimension)."""
+    vectors = np.empty((len(rows), dimension), np.float32)
+    for position, row in enumerate(rows):
+        vectors[position] = row.embedding
     return vectors
 
 
@@ -179,13 +185,13 @@ def check_metadata(rows: Sequence[Row]) -> None:
             raise BadRows(f"a row from {row.source!r} has an empty id; every row needs one")
         if row.id in seen:
             raise BadRows(f"id {row.id!r} occurs twice in one batch; ids must be unique")
-        texts = [row.id, row.source, row.batch]
-        for name in FINDINGS:
+        texts = [row.id, row.batch]
+        for name in _LISTS:
             found = getattr(row, name)
             if not isinstance(found, tuple):
                 raise BadRows(f"row {row.id!r}: {name} {found!r}: expected a tuple of texts")
             texts += found
-        texts += [text for text in (getattr(row, n) for n in _STRING_COLUMNS) if text is not None]
+        texts += [text for text in (getattr(row, n) for n in _STRINGS) if text is not None]
         texts += [value for value in row.extra.values() if isinstance(value, str)]
         for text in texts:
             if not isinstance(text, str):
@@ -198,13 +204,13 @@ def check_metadata(rows: Sequence[Row]) -> None:
                 f"row {row.id!r}: {wrong!r} has half of a character (a lone surrogate) in it and "
                 "cannot be stored; decode it anew, or replace that"
             ) from None
-        if row.age is not None and not (
-            isinstance(row.age, int | float) and math.isfinite(row.age)
-        ):
-            raise BadRows(
-                f"row {row.id!r}: age {row.age!r} is no number of years; pass None "
-                "where it is unknown"
-            )
+        for name in _NUMBERS:
+            value = getattr(row, name)
+            if value is not None and not (isinstance(value, int | float) and math.isfinite(value)):
+                raise BadRows(
+                    f"row {row.id!r}: {name} {value!r} is no finite number; pass None where it is "
+                    "unknown"
+                )
         for size in (row.width, row.height):
             if not isinstance(size, int) or not 0 <= size < 2**31:
                 raise BadRows(f"row {row.id!r}: {size!r} is no width or height in pixels")
@@ -233,7 +239,7 @@ def _unlike(row: Row) -> dict[str, Any]:
         value = getattr(row, name)
         if isinstance(value, np.generic):
             value = changes[name] = value.item()
-        if name == "age" and type(value) is int:
+        if name in _NUMBERS and type(value) is int:
             changes[name] = float(value)
         elif isinstance(value, list):
             changes[name] = tuple(value)
@@ -256,14 +262,14 @@ def _kind(value: object) -> str:
 
 
 def to_arrow(rows: Sequence[Row], dimension: int, schema: pa.Schema) -> pa.Table:
-    """Rows as an Arrow table that the gallery accepts; BadRows as in check_rows.
+    """Rows as an Arrow table that the gallery accepts.
 
     Args:
-        rows: complete ones.
+        rows: with vectors, as check_rows lets them through.
         dimension: of the vectors.
         schema: the gallery's own, which has every column that the rows need.
     """
-    vectors = check_rows(rows, dimension)
+    vectors = _matrix(rows, dimension)
     made = {
         "embedding": pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), dimension),
         CHECKSUM: pa.array(checksums(vectors)),
@@ -301,8 +307,12 @@ def checksums(vectors: Vectors) -> np.ndarray[Any, np.dtype[np.uint32]]:
 
 
 def metadata_to_arrow(rows: Sequence[Row], schema: pa.Schema) -> pa.Table:
-    """Id, editable columns and the user's own, for a correction that keeps the vector."""
-    check_metadata(rows)
+    """Id, editable columns and the user's own, for a correction that keeps the vector.
+
+    Args:
+        rows: as check_metadata lets them through.
+        schema: the gallery's own.
+    """
     names = {"id", *EDITABLE, *custom_columns.kinds(schema)}
     return _table(rows, pa.schema([field for field in _wire(schema) if field.name in names]), {})
 
@@ -315,12 +325,14 @@ def _cell(row: Row, column: str, own: bool) -> Any:
 def from_arrow(table: pa.Table) -> list[Row]:
     """Metadata columns back to rows, in the order of the table."""
     own = custom_columns.kinds(table.schema)
-    names = [name for name in METADATA if name in table.column_names]
-    lists = [name for name in FINDINGS if name in names]
+    names = _ours(table.schema)
+    defaults = {name: column.default for name, column in COLUMNS.items() if name in names}
+    lists = [name for name in _LISTS if name in names]
     found = []
     for record in table.select([*names, *own]).to_pylist():
         extra = custom_columns.values({name: record.pop(name) for name in own}, own) if own else {}
-        record |= {name: tuple(record[name] or ()) for name in lists}
+        record |= {name: defaults[name] for name in defaults if record[name] is None}
+        record |= {name: tuple(record[name]) for name in lists}
         if record.get(READER.name) is None:
             record[READER.name] = _FIRST_READER
         found.append(Row(**record, extra=extra))

@@ -21,7 +21,7 @@ import numpy as np
 import pyarrow as pa
 
 from store import files
-from store.schema import Row
+from store.schema import COLUMNS, Row
 from store.table import custom_columns, filters, lance, local
 from store.table import rows as arrow
 
@@ -84,8 +84,14 @@ def _is_state(row: Row, digest: bytes) -> bool:
 
 
 def _digest(row: Row, extra: Mapping[str, object]) -> bytes:
-    said = [getattr(row, name) for name in arrow.EDITABLE]
-    said.append(sorted(extra.items()))
+    # What earlier versions wrote stays comparable: later columns count where they are not blank.
+    later = {
+        name: value
+        for name, column in COLUMNS.items()
+        if column.since > 4 and (value := getattr(row, name)) != column.default
+    }
+    said = [getattr(row, name) for name, column in COLUMNS.items() if column.since <= 4]
+    said.append(sorted({**extra, **later}.items()))
     return hashlib.blake2b(json.dumps(said, default=str).encode(), digest_size=16).digest()
 
 

@@ -161,7 +161,7 @@ def test_metadata_that_cannot_be_read_whole_stays_in_the_table(gallery: Gallery,
 
 def test_seeing_that_nothing_changed_opens_nothing(gallery: Gallery, monkeypatch) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(lance, "open_", None)
+        patch.setattr(lance, "open_version", None)
         assert not gallery.refresh()
     writer = Gallery.open(gallery.uri)
     for seed in range(5):  # whatever is acknowledged is seen by the next refresh

@@ -13,7 +13,16 @@ import numpy.typing as npt
 import streamlit as st
 
 from ingest.encoders import Encoder, load_encoder
-from store import CxrError, EncoderMismatch, EncoderStamp, Gallery, Nearness, Range, mismatch
+from store import (
+    COLUMNS,
+    CxrError,
+    EncoderMismatch,
+    EncoderStamp,
+    Gallery,
+    Nearness,
+    Range,
+    mismatch,
+)
 from ui import notices
 from ui.dashboard.search.ranges import AGE, Choice, Known, own
 from ui.dashboard.search.state import FACETS, Upload, where
@@ -172,7 +181,7 @@ def _facets(
     key: Key, filters: tuple[tuple[str, tuple[str, ...]], ...], _gallery: Gallery
 ) -> dict[str, dict[str, int]]:
     found = _gallery.facets(where(dict(filters)))
-    return {**found, "label": found["labels"]}
+    return {**found, **{one.key: found[name] for name, one in COLUMNS.items() if one.counted}}
 
 
 def ranges(of: Gallery, filters: Filters) -> dict[str, Range]:
@@ -198,9 +207,9 @@ def _known(key: Key, _gallery: Gallery) -> Known:
     found: dict[str, Choice] = {facet: list(values[facet]) for facet in FACETS}
     if AGE in spans:
         found[AGE] = spans[AGE]
-    for name in _gallery.columns():
+    for name in dict.fromkeys([*_gallery.columns(), *spans]):
         choice = spans.get(name) or list(values.get(name, ()))
-        if choice:
+        if choice and name != AGE:
             found[own(name)] = choice
     return found
 
