@@ -157,9 +157,9 @@ class Catalogue(Following):
             self.refresh()
         except StoreDamaged as error:
             self._live.checkout_latest()
-            return problems(self._live, self.stamp.dimension) or [str(error)]
+            return problems(self._live) or [str(error)]
         now = self._now()
-        return problems(now.handle, self.stamp.dimension, now.mirror)
+        return problems(now.handle, now.mirror)
 
     def repair(self) -> Repaired:
         """Of each id that occurs more than once keep the newest row."""

@@ -18,7 +18,7 @@ from typing import Any
 
 from store.errors import UsageError
 from store.files import FOLDER
-from store.table import filters, lance, local, object_storage, opening
+from store.table import filters, lance, local, object_storage, repair
 
 try:
     import fcntl
@@ -165,7 +165,7 @@ def run(uri: str, handle: Any, keep: timedelta | None = None) -> None:
             with lance.panics_as_errors():
                 _merge(handle)
         except lance.ReadFault:
-            if not opening.set_aside_damaged(uri):
+            if not repair.quarantine_older(uri):
                 raise
             _merge(handle)
         # A second manifest of the same rows: should the newest be lost, nothing else is.

@@ -1,8 +1,8 @@
-"""A gallery on object storage: where it is, how to reach it, and whether writing there is safe.
+"""Client of object storage: the location of a gallery, its newest version, safe writing.
 
 The table lives in the bucket, written and read by LanceDB. Two things need a client of our own: a
 look at the newest version for the price of one request, and the probe for conditional writes.
-Whatever can be made again (the saved mirror and its like) is in the user's cache folder.
+Copies that can be made again (such as the saved mirror) are in the user's cache folder.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from functools import cache
 from typing import Any
 
 from store.errors import StoreUnreachable, StoreUnsafe, UsageError
+from store.files import TABLE, manifest_name, version_of
 
 log = logging.getLogger("store")
 
@@ -28,8 +29,7 @@ _REGIONS = ("AWS_REGION", "AWS_DEFAULT_REGION")
 #: Of one request; LanceDB's own are 3 tries.
 _TRIES = 10
 _PROBE = "_cxr/conditional-writes"
-_TABLE = "gallery.lance"
-_LAST = 2**64 - 1
+_VERSIONS = f"{TABLE}.lance/_versions/"
 
 
 def scheme(uri: str) -> str:
@@ -63,7 +63,7 @@ def _say_untried(kind: str) -> None:
 
 
 def options(uri: str) -> dict[str, str]:
-    """What LanceDB must be told of the environment besides the credentials, which it reads."""
+    """LanceDB's storage options from the environment; it reads the credentials by itself."""
     found = {"client_max_retries": str(_TRIES)}
     if scheme(uri) == "s3":
         endpoint = _first(_ENDPOINTS)
@@ -79,7 +79,7 @@ def _first(names: tuple[str, ...]) -> str:
     return next((os.environ[name] for name in names if os.environ.get(name)), "")
 
 
-# -- what one request tells ------------------------------------------------------------------------
+# -- one request ------------------------------------------------------------------------
 
 
 def newest(uri: str) -> tuple[int, str] | None:
@@ -88,7 +88,7 @@ def newest(uri: str) -> tuple[int, str] | None:
 
     with named_faults(uri):
         # Names count down from 2^64 - 1, and a listing is in order of names: the newest is first.
-        for batch in obstore.list(_client(uri), prefix=f"{_TABLE}/_versions/"):
+        for batch in obstore.list(_client(uri), prefix=_VERSIONS):
             for entry in batch:
                 number = version_of(entry["path"].rpartition("/")[2])
                 if number is not None:
@@ -100,20 +100,12 @@ def token(uri: str, version: int) -> str | None:
     """The store's digest of a version's manifest; None when the version is gone."""
     import obstore
 
-    path = f"{_TABLE}/_versions/{_LAST - version:020d}.manifest"
+    path = f"{_VERSIONS}{manifest_name(version)}"
     with named_faults(uri):
         try:
             return _digest(obstore.head(_client(uri), path))
         except FileNotFoundError:
             return None
-
-
-def version_of(name: str) -> int | None:
-    """The version of a manifest's file name; None for other files."""
-    stem, dot, suffix = name.partition(".")
-    if not dot or suffix != "manifest" or not stem.isdigit():
-        return None
-    return _LAST - int(stem) if len(stem) == 20 else int(stem)
 
 
 def _digest(entry: Any) -> str:
@@ -218,7 +210,7 @@ _REASONS = (
 
 @contextlib.contextmanager
 def named_faults(uri: str) -> Iterator[None]:
-    """Turn what an object store refuses, or fails to answer, into StoreUnreachable.
+    """Turn refusals and failures of an object store into StoreUnreachable.
 
     Does nothing for a folder, nor with errors that the object store has no part in.
     """
@@ -246,7 +238,7 @@ def is_conflict(error: BaseException) -> bool:
 
 
 def reason_of(error: BaseException | None) -> str | None:
-    """Why an object store did not do it, and what to do; None when it is another kind of error."""
+    """Reason of an object store's error, with the remedy; None for another kind of error."""
     while error is not None:
         if type(error).__module__.startswith("obstore") or isinstance(
             error, RuntimeError | OSError | ValueError
