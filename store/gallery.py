@@ -329,7 +329,7 @@ class Gallery(Catalogue):
             batch: name of the ingestion.
             dry_run: tell only.
         """
-        return write.undo(self.uri, self._live, batch, self.stamp.dimension, dry_run)
+        return write.undo_batch(self.uri, self._live, batch, self.stamp.dimension, dry_run)
 
     def optimize(self, keep: timedelta | None = None) -> None:
         """Merge small fragments and forget old versions. Writing does this by itself now and then.

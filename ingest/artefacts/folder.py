@@ -76,8 +76,130 @@ from store import (
     name_of,
 )
 
+__all__ = [
+    "EMBEDDINGS",
+    "FORMAT",
+    "IDS",
+    "INDEX",
+    "LABELS",
+    "META",
+    "OWN",
+    "Artefacts",
+    "import_artefacts",
+    "read_artefacts",
+    "store_artefacts",
+]
 
-def read_columns(path: Path, meta: dict[str, Any], ids: Sequence[str]) -> dict[str, list[Any]]:
+
+@dataclass(frozen=True, slots=True)
+class Artefacts:
+    """Embeddings with ids, labels and metadata, from a folder or a table, checked together.
+
+    Attributes:
+        folder: their folder or file.
+        embeddings: float32 (n, d), unit rows.
+        ids: n unique ids.
+        labels: n tuples of label names.
+        columns: per attribute of a row that is known, n values; ``extra`` for the user's own.
+        stamp: the encoder. Without one in meta.json it is ``external:<folder name>`` with the
+            fingerprint ``external:<sha256 of the vectors>``: vectors of unknown origin are
+            comparable with themselves alone, and the same vectors are the same encoder.
+        meta: meta.json as it is; empty without one.
+        notes: for a person, one sentence each: conversions, missing files.
+        tells_labels: whether there are labels at all; without, stored ones stay.
+    """
+
+    folder: Path
+    embeddings: Vectors
+    ids: list[str]
+    labels: list[tuple[str, ...]]
+    columns: dict[str, list[Any]]
+    stamp: EncoderStamp
+    meta: dict[str, Any]
+    notes: tuple[str, ...]
+    tells_labels: bool = True
+
+
+def read_artefacts(folder: str | Path, *, normalise: bool = False) -> Artefacts:
+    """Read and check a folder of artefacts.
+
+    Args:
+        folder: in the layout above.
+        normalise: scale rows to unit length instead of refusing others.
+
+    Raises:
+        BadArtefacts: a file is missing or damaged, or two disagree; the message has both sides.
+    """
+    place = Path(folder)
+    if not place.is_dir():
+        raise BadArtefacts(f"{place} is not a folder; pass the folder that holds {EMBEDDINGS}")
+    notes: list[str] = []
+    meta = read_meta(place)
+    raw, embeddings = read_embeddings(place / EMBEDDINGS, normalise, notes)
+    rows, dimension = embeddings.shape
+    for key, found in (("rows", rows), ("dimension", dimension)):
+        if meta.get(key, found) != found:
+            raise BadArtefacts(
+                f"{place / META} says {key} {meta[key]}, but {EMBEDDINGS} has shape "
+                f"({rows}, {dimension}); export both again"
+            )
+    labels = read_labels(place / LABELS, rows, meta)
+    ids = read_ids(place, rows)
+    check_index(place / INDEX, raw, embeddings, notes)
+    return Artefacts(
+        folder=place,
+        embeddings=embeddings,
+        ids=ids,
+        labels=labels,
+        columns=_columns(place / META, meta, ids),
+        stamp=_stamp(place, meta, embeddings, notes),
+        meta=meta,
+        notes=tuple(notes),
+    )
+
+
+def import_artefacts(
+    folder: str | Path, uri: str | Path, *, normalise: bool = False, batch: str | None = None
+) -> tuple[Gallery, UpsertReport]:
+    """Read a folder of artefacts into a gallery, which is made if need be.
+
+    Raises:
+        BadArtefacts: see read_artefacts. EncoderMismatch, UsageError: see store_artefacts.
+    """
+    return store_artefacts(read_artefacts(folder, normalise=normalise), uri, batch=batch)
+
+
+def store_artefacts(
+    artefacts: Artefacts, uri: str | Path, *, batch: str | None = None
+) -> tuple[Gallery, UpsertReport]:
+    """Write embeddings into a gallery in one commit; doing it again changes nothing.
+
+    Rows have no picture, and as sha256 the digest of their vector's bytes.
+
+    Args:
+        artefacts: from read_artefacts or read_table.
+        uri: a new gallery, or one made by the same encoder.
+        batch: name of this ingestion in the rows; time and folder when ``None``.
+
+    Raises:
+        EncoderMismatch: the gallery was made by another encoder.
+        UsageError: the gallery holds some of the ids with their pictures, which would be lost.
+    """
+    now = datetime.now(UTC)
+    name = batch or f"{now:%Y-%m-%dT%H:%M:%SZ}-{artefacts.folder.resolve().name}"
+    gallery = Gallery.create(uri, artefacts.stamp)
+    with_pictures = sorted(row.id for row in gallery.rows(artefacts.ids).values() if row.width)
+    if with_pictures:
+        raise UsageError(
+            f"{uri} already holds {len(with_pictures)} of these ids with their pictures, first "
+            f"{with_pictures[0]!r}; importing would lose those, so pass another --store"
+        )
+    report = gallery.upsert(_rows(artefacts, name, now))
+    note(gallery.uri, name, artefacts.folder.resolve(), now, report)
+    return gallery, report
+
+
+def _columns(path: Path, meta: dict[str, Any], ids: Sequence[str]) -> dict[str, list[Any]]:
     """Metadata of the rows: the columns of meta.json, else data set and split from usual ids.
 
     Args:
@@ -180,129 +302,6 @@ _READERS: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "strings": ("lists of strings", _names),
     "date": ("values of type date", date.fromisoformat),
 }
-
-
-__all__ = [
-    "EMBEDDINGS",
-    "FORMAT",
-    "IDS",
-    "INDEX",
-    "LABELS",
-    "META",
-    "OWN",
-    "Artefacts",
-    "import_artefacts",
-    "read_artefacts",
-    "store_artefacts",
-]
-
-
-@dataclass(frozen=True, slots=True)
-class Artefacts:
-    """The contents of a folder, checked against each other.
-
-    Attributes:
-        folder: where they were read.
-        embeddings: float32 (n, d), unit rows.
-        ids: n unique ids.
-        labels: n tuples of label names.
-        columns: per attribute of a row that is known, n values; ``extra`` for the user's own.
-        stamp: the encoder. Without one in meta.json it is ``external:<folder name>`` with the
-            fingerprint ``external:<sha256 of the vectors>``: vectors of unknown origin are
-            comparable with themselves alone, and the same vectors are the same encoder.
-        meta: meta.json as it is; empty without one.
-        notes: what a person should know, one sentence each: conversions, what was missing.
-        tells_labels: whether there are labels at all; without, stored ones stay.
-    """
-
-    folder: Path
-    embeddings: Vectors
-    ids: list[str]
-    labels: list[tuple[str, ...]]
-    columns: dict[str, list[Any]]
-    stamp: EncoderStamp
-    meta: dict[str, Any]
-    notes: tuple[str, ...]
-    tells_labels: bool = True
-
-
-def read_artefacts(folder: str | Path, *, normalise: bool = False) -> Artefacts:
-    """Read and check a folder of artefacts.
-
-    Args:
-        folder: as described above.
-        normalise: scale rows to unit length instead of refusing others.
-
-    Raises:
-        BadArtefacts: a file is missing or damaged, or two disagree; the message has both sides.
-    """
-    place = Path(folder)
-    if not place.is_dir():
-        raise BadArtefacts(f"{place} is not a folder; pass the folder that holds {EMBEDDINGS}")
-    notes: list[str] = []
-    meta = read_meta(place)
-    raw, embeddings = read_embeddings(place / EMBEDDINGS, normalise, notes)
-    rows, dimension = embeddings.shape
-    for key, found in (("rows", rows), ("dimension", dimension)):
-        if meta.get(key, found) != found:
-            raise BadArtefacts(
-                f"{place / META} says {key} {meta[key]}, but {EMBEDDINGS} has shape "
-                f"({rows}, {dimension}); export both again"
-            )
-    labels = read_labels(place / LABELS, rows, meta)
-    ids = read_ids(place, rows)
-    check_index(place / INDEX, raw, embeddings, notes)
-    return Artefacts(
-        folder=place,
-        embeddings=embeddings,
-        ids=ids,
-        labels=labels,
-        columns=read_columns(place / META, meta, ids),
-        stamp=_stamp(place, meta, embeddings, notes),
-        meta=meta,
-        notes=tuple(notes),
-    )
-
-
-def import_artefacts(
-    folder: str | Path, uri: str | Path, *, normalise: bool = False, batch: str | None = None
-) -> tuple[Gallery, UpsertReport]:
-    """Read a folder of artefacts into a gallery, which is made if need be.
-
-    Raises:
-        BadArtefacts: see read_artefacts. EncoderMismatch, UsageError: see store_artefacts.
-    """
-    return store_artefacts(read_artefacts(folder, normalise=normalise), uri, batch=batch)
-
-
-def store_artefacts(
-    artefacts: Artefacts, uri: str | Path, *, batch: str | None = None
-) -> tuple[Gallery, UpsertReport]:
-    """Write artefacts into a gallery in one commit; doing it again changes nothing.
-
-    Rows have no picture, and as sha256 the digest of their vector's bytes.
-
-    Args:
-        artefacts: what read_artefacts returned.
-        uri: a new gallery, or one made by the same encoder.
-        batch: name of this ingestion in the rows; time and folder when ``None``.
-
-    Raises:
-        EncoderMismatch: the gallery was made by another encoder.
-        UsageError: the gallery holds some of the ids with their pictures, which would be lost.
-    """
-    now = datetime.now(UTC)
-    name = batch or f"{now:%Y-%m-%dT%H:%M:%SZ}-{artefacts.folder.resolve().name}"
-    gallery = Gallery.create(uri, artefacts.stamp)
-    with_pictures = sorted(row.id for row in gallery.rows(artefacts.ids).values() if row.width)
-    if with_pictures:
-        raise UsageError(
-            f"{uri} already holds {len(with_pictures)} of these ids with their pictures, first "
-            f"{with_pictures[0]!r}; importing would lose those, so pass another --store"
-        )
-    report = gallery.upsert(_rows(artefacts, name, now))
-    note(gallery.uri, name, artefacts.folder.resolve(), now, report)
-    return gallery, report
 
 
 def _rows(artefacts: Artefacts, batch: str, now: datetime) -> list[Row]:

@@ -205,7 +205,7 @@ class Snapshot:
         """How many of the rows that pass carry each value, by column."""
         allowed = self.positions_of(where)
         found = self.metadata if allowed is None else self.metadata.take(allowed)
-        return column_stats.of([found], found.schema)
+        return column_stats.value_counts([found], found.schema)
 
     def ranges(self, where: Where | None) -> dict[str, Range]:
         """Least and greatest value of the rows that pass, by column of numbers or dates."""
@@ -270,7 +270,7 @@ def asked_often(rows: int) -> int:
 
 def metadata_names(handle: Any) -> list[str]:
     """The columns of a snapshot's metadata; a table of an older version lacks some."""
-    return [name for name in rows.joined(handle.schema) if name != "id"]
+    return [name for name in rows.joined_columns(handle.schema) if name != "id"]
 
 
 def _coded(metadata: pa.Table) -> pa.Table:

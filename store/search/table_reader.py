@@ -66,7 +66,9 @@ class Tabled:
     def facets(self, where: Where | None) -> dict[str, dict[str, int]]:
         """How many of the rows that pass carry each value, by column; read as a stream."""
         schema = self.handle.schema
-        return column_stats.of(self._stream(column_stats.columns_of(schema), where), schema)
+        return column_stats.value_counts(
+            self._stream(column_stats.counted_columns(schema), where), schema
+        )
 
     def ranges(self, where: Where | None) -> dict[str, Range]:
         """Least and greatest value of the rows that pass, by column; read as a stream."""
@@ -74,7 +76,7 @@ class Tabled:
         names, kinds = column_stats.ranged_columns(schema), custom_columns.kinds(schema)
         told: dict[str, Range] = {}
         for batch in self._stream(names, where):
-            told = column_stats.joined(told, column_stats.ranges_of(batch, kinds))
+            told = column_stats.merged_ranges(told, column_stats.ranges_of(batch, kinds))
         return {name: told[name] for name in names if name in told}
 
     def _stream(self, names: list[str], where: Where | None) -> Iterator[pa.RecordBatch]:

@@ -40,7 +40,7 @@ def quoted(text: str) -> str:
 
 
 def named(column: str) -> str:
-    """A column as it is called, whatever the name means otherwise and however it is written."""
+    """A column's name, quoted: whatever it means otherwise and however it is written."""
     return "`" + column.replace("`", "``") + "`"
 
 
@@ -73,7 +73,7 @@ def between(
 
 
 def rows(row_ids: Iterable[int], prefix: str = "") -> str:
-    """Rows with one of these row ids; in a merge the table is called ``target.``."""
+    """Rows with one of these row ids; in a merge the prefix is ``target.``."""
     listed = ", ".join(str(int(row_id)) for row_id in row_ids)
     return f"{prefix}_rowid IN ({listed})" if listed else NOTHING
 
@@ -94,6 +94,21 @@ def _literal(value: str | float | date) -> str:
     return f"date '{value.isoformat()}'" if isinstance(value, date) else repr(float(value))
 
 
+def elsewhere(place: str, prefix: str | None) -> str:
+    """Rows with pixels whose file is not where a folder would have it, in the table's language.
+
+    Args:
+        place: the folder.
+        prefix: what stands before the path below it in ids, for rows whose id begins so; ``None``
+            where ids are not made of paths: then rows of files anywhere else.
+    """
+    below = quoted(place.rstrip("/") + "/")
+    if prefix is None:
+        return f"width > 0 AND NOT starts_with(source, {below})"
+    made = f"concat({below}, substr(id, {len(prefix) + 1}))"
+    return f"width > 0 AND starts_with(id, {quoted(prefix)}) AND source != {made}"
+
+
 #: Our own filters: key to the table's column, and its kind.
 _FILTERED = {one.key: (name, one.kind) for name, one in COLUMNS.items() if one.filtered}
 _FILTERED["batch"] = ("batch", "string")
@@ -106,7 +121,7 @@ T = TypeVar("T", float, date)
 
 @dataclass(frozen=True, slots=True)
 class Where:
-    """Which rows take part in a search.
+    """Filter on metadata: conditions that rows meet to take part in a search.
 
     Several values of one field mean any of them; several fields must all hold.
 
@@ -214,21 +229,6 @@ def _check_texts(name: str, values: Sequence[str]) -> None:
             ) from None
 
 
-def elsewhere(place: str, prefix: str | None) -> str:
-    """Rows with pixels whose file is not where a folder would have it, in the table's language.
-
-    Args:
-        place: the folder.
-        prefix: what stands before the path below it in ids, for rows whose id begins so; ``None``
-            where ids are not made of paths: then rows of files anywhere else.
-    """
-    below = quoted(place.rstrip("/") + "/")
-    if prefix is None:
-        return f"width > 0 AND NOT starts_with(source, {below})"
-    made = f"concat({below}, substr(id, {len(prefix) + 1}))"
-    return f"width > 0 AND starts_with(id, {quoted(prefix)}) AND source != {made}"
-
-
 def check_key(key: str, own: Collection[str]) -> None:
     """Refuse a key that is neither ours nor one of a gallery's own columns, with BadFilter."""
     if key not in (*_FILTERED, *own):
@@ -249,14 +249,14 @@ def _condition(name: str, kind: str, texts: Sequence[str]) -> str:
 
 
 def truth(name: str, text: str) -> bool:
-    """The value that a text means for a column of bools; BadFilter when it means none."""
+    """The bool of a filter's text; BadFilter when it means none."""
     if text.casefold() not in _TRUTH:
         raise BadFilter(f"filter {name}={text}: expected true or false")
     return _TRUTH[text.casefold()]
 
 
 def own_range(name: str, kind: str, text: str) -> tuple[Any, Any]:
-    """The bounds that a text means for one of the user's columns of numbers or dates.
+    """The bounds of a filter's text on a column of numbers or dates.
 
     Args:
         name: of the column, for messages.
@@ -325,7 +325,7 @@ def parse_where(conditions: Sequence[str], own: Collection[str] = ()) -> Where:
 
 
 def _age_range(text: str) -> tuple[float | None, float | None]:
-    # Not parse_range: what is wrong with a bound is told by Where, which others make too.
+    # Not parse_range: Where itself refuses wrong bounds, whoever made it.
     low, separator, high = text.partition("..")
     try:
         first = float(low) if low else None

@@ -179,7 +179,7 @@ def rows_by_id(table: Any, ids: Iterable[str]) -> dict[str, Row]:
 
 
 def _look_up_rows(table: Any, ids: Iterable[str]) -> Iterator[pa.Table]:
-    names = [*rows.joined(table.schema), "_rowid", CHANGED_AT]
+    names = [*rows.joined_columns(table.schema), "_rowid", CHANGED_AT]
     return look_up(table, filter(rows.storable, ids), names)
 
 
@@ -228,7 +228,7 @@ def take(table: Any, row_ids: Sequence[int]) -> dict[int, Row]:
     if not row_ids:
         return {}
     with panics_as_errors():
-        joined = [*rows.joined(table.schema), "_rowid"]
+        joined = [*rows.joined_columns(table.schema), "_rowid"]
         found = table.take_row_ids(list(row_ids)).select(joined).to_arrow()
     return dict(zip(found["_rowid"].to_pylist(), rows.from_arrow(found), strict=True))
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from store.table import lance, local
 from store.table.lance import ReadFault
-from store.table.rows import CHECKSUM, checksums, joined
+from store.table.rows import CHECKSUM, checksums, joined_columns
 
 log = logging.getLogger("store")
 
@@ -137,7 +137,7 @@ def _quarantine(path: Path) -> Path:
 def unreadable(handle: Any) -> str | None:
     """Fault of a table that cannot be read back whole and as written; None of one that can."""
     try:
-        keys = lance.scan(handle, [*joined(handle.schema), "_rowid"])
+        keys = lance.scan(handle, [*joined_columns(handle.schema), "_rowid"])
         read = 0
         for batch in lance.scan_batches(handle, ["embedding", CHECKSUM]):
             if (checksums(lance.vectors(batch)) != batch.column(CHECKSUM).to_numpy()).any():

@@ -78,12 +78,12 @@ def table_schema(stamp: EncoderStamp) -> Any:
     )
 
 
-def lacking(schema: pa.Schema) -> list[pa.Field]:
+def missing_fields(schema: pa.Schema) -> list[pa.Field]:
     """The columns that a table of an older schema version does not have yet."""
     return [field for field in _JOINED if field.name not in schema.names]
 
 
-def joined(schema: pa.Schema) -> list[str]:
+def joined_columns(schema: pa.Schema) -> list[str]:
     """The columns of a table that make a row without vector and picture, the user's own included.
 
     Args:
@@ -99,7 +99,7 @@ def _ours(schema: pa.Schema) -> list[str]:
 
 
 def _wire(schema: pa.Schema) -> pa.Schema:
-    """The schema of what is sent: as the table's, with a blob as plain bytes."""
+    """The schema of rows to write: the table's, with a blob as plain bytes."""
     return pa.schema(
         [
             pa.field("thumbnail", pa.large_binary()) if field.name == "thumbnail" else field
@@ -113,7 +113,7 @@ def check_rows(rows: Sequence[Row], dimension: int) -> None:
 
     Raises:
         BadRows: an empty or repeated id, an age that is no number, a digest that is not 32 bytes,
-            a missing embedding, or one of another dimension, with NaN or infinity, or not of unit
+            a missing embedding, one of another dimension, with NaN or infinity, or not of unit
             length.
     """
     check_metadata(rows)
@@ -136,7 +136,7 @@ def check_rows(rows: Sequence[Row], dimension: int) -> None:
             raise BadRows(
                 f"row {row.id!r}: thumbnail is {_kind(row.thumbnail)}, expected PNG bytes"
             )
-        if not is_reader(row.pixel_reader):
+        if not is_reader_version(row.pixel_reader):
             raise BadRows(f"row {row.id!r}: {row.pixel_reader!r} is no version of a pixel reader")
         if row.embedding is None:
             raise BadRows(f"row {row.id!r} has no embedding; encode it before upsert")
@@ -170,7 +170,7 @@ def _matrix(rows: Sequence[Row], dimension: int) -> Vectors:
 
 
 def check_metadata(rows: Sequence[Row]) -> None:
-    """Refuse what no column can hold, empty and repeated ids, and ages that are no number.
+    """Refuse metadata that no column can hold, and empty and repeated ids.
 
     Raises:
         BadRows: the first such row, with the value and what was expected.
@@ -228,7 +228,7 @@ def storable(text: object) -> bool:
     return True
 
 
-def plain(rows: Sequence[Row]) -> list[Row]:
+def normalised(rows: Sequence[Row]) -> list[Row]:
     """Rows with numpy's scalars as the numbers that they are, lists as tuples, ages as floats."""
     return [replace(row, **other) if (other := _unlike(row)) else row for row in rows]
 
@@ -252,7 +252,7 @@ def _unlike(row: Row) -> dict[str, Any]:
     return changes
 
 
-def is_reader(version: object) -> bool:
+def is_reader_version(version: object) -> bool:
     """Whether this is a version of the pixel reader, or 0 for none."""
     return isinstance(version, int) and 0 <= version < 2**31
 
@@ -339,8 +339,11 @@ def from_arrow(table: pa.Table) -> list[Row]:
     return found
 
 
-def joined_with(row: Row, stored: Row | None) -> Row:
-    """A row as it is to be written over a stored one: what it does not speak of stays."""
+def merged(row: Row, stored: Row | None) -> Row:
+    """A row as it is to be written over a stored one, whose values it keeps where it has none.
+
+    See Row.told.
+    """
     if row.told is None:
         return row
     if stored is None:
@@ -355,7 +358,7 @@ def changes(row: Row, stored: Row) -> list[str]:
 
     The user's own are named too, and ``image`` stands for digest, reading, vector and picture.
     """
-    whole = joined_with(row, stored)
+    whole = merged(row, stored)
     own, before = custom_columns.known(whole.extra), custom_columns.known(stored.extra)
     read_anew = whole.pixel_reader not in (0, stored.pixel_reader)
     return [
@@ -366,22 +369,22 @@ def changes(row: Row, stored: Row) -> list[str]:
 
 
 def same_metadata(new: Row, stored: Row) -> bool:
-    """Whether a row says what is stored: digest, every editable column, and who made its pixels.
+    """Whether a row equals the stored one: digest, every editable column, and pixel reader.
 
-    One whose pixels nobody made says nothing of that.
+    A row with reader 0 equals one of any reader.
     """
     same_reader = new.pixel_reader in (0, stored.pixel_reader)
     return same_reader and new.sha256 == stored.sha256 and same_editable(new, stored)
 
 
 def readers_to_arrow(readers: Mapping[str, int]) -> pa.Table:
-    """Ids and the versions of what made their pixels, for a correction of these alone."""
+    """Ids and pixel reader versions, for a correction of these alone."""
     key = pa.field("id", pa.string(), nullable=False)
     return pa.table([list(readers), list(readers.values())], schema=pa.schema([key, READER]))
 
 
 def reader_counts(cells: pa.ChunkedArray) -> dict[int, int]:
-    """How many rows were made by which version of the pixel reader, ascending."""
+    """Rows by the version of the pixel reader that read them, ascending."""
     counts: dict[int, int] = {}
     for one in cells.value_counts().to_pylist():
         version = _FIRST_READER if one["values"] is None else one["values"]

@@ -1,4 +1,4 @@
-"""Every change of the table: one commit at a time, forced to disk before it is acknowledged."""
+"""Writer of the table: upserts, corrections, deletions, undo; each one commit, forced to disk."""
 
 from __future__ import annotations
 
@@ -11,10 +11,32 @@ from typing import Any, TypeVar
 
 from store.errors import BadQuery, BadRows, StoreUnreachable, UnknownId
 from store.schema import Row, UpsertReport
-from store.table import counted, custom_columns, filters, lance, local, maintenance, object_storage
-from store.table import rows as arrow
-from store.table import undo as replaced
+from store.table import (
+    checked_commit,
+    custom_columns,
+    filters,
+    lance,
+    local,
+    maintenance,
+    object_storage,
+    undo,
+)
 from store.table.filters import Where
+from store.table.rows import (
+    changes,
+    check_metadata,
+    check_rows,
+    is_reader_version,
+    merged,
+    metadata_to_arrow,
+    missing_fields,
+    normalised,
+    readers_to_arrow,
+    same_editable,
+    same_metadata,
+    storable,
+    to_arrow,
+)
 
 #: Of one commit on object storage, where other writers are not waited for.
 _ATTEMPTS = 6
@@ -52,16 +74,16 @@ def commit(uri: str, handle: Any, work: Callable[[], T]) -> T:
 
 
 def upsert(uri: str, handle: Any, rows: Sequence[Row], dimension: int) -> UpsertReport:
-    """Write rows by id in one commit; rows that say nothing new are not written.
+    """Insert or replace rows by id in one commit; rows equal to the stored ones are not written.
 
     A row that does not speak of all columns keeps what is stored in the others; see Row.told.
 
     Raises:
-        BadRows: see arrow.check_rows. Nothing is written then.
+        BadRows: see check_rows. Nothing is written then.
         StoreUnwritable: the disk refused.
     """
-    rows = arrow.plain(rows)
-    arrow.check_rows(rows, dimension)
+    rows = normalised(rows)
+    check_rows(rows, dimension)
     wanted = custom_columns.needed(rows)
 
     def work() -> UpsertReport:
@@ -73,25 +95,25 @@ def upsert(uri: str, handle: Any, rows: Sequence[Row], dimension: int) -> Upsert
             changed = [
                 row
                 for row in _whole(rows, stored)
-                if row.id not in stored or not arrow.same_metadata(row, stored[row.id].row)
+                if row.id not in stored or not same_metadata(row, stored[row.id].row)
             ]
             if unchanged is None:
                 unchanged = len(rows) - len(changed)
                 for row in changed:
                     if row.id in stored:
-                        told.update(arrow.changes(row, stored[row.id].row))
+                        told.update(changes(row, stored[row.id].row))
             if not changed:
                 break
             old = [row for row in changed if row.id in stored]
-            replaced.keep(uri, handle, old, vectors=True)
-            custom_columns.make_room(handle, wanted, arrow.lacking(handle.schema))
-            made = arrow.to_arrow(changed, dimension, handle.schema)
+            undo.keep_former(uri, handle, old, vectors=True)
+            _make_room(handle, wanted)
+            made = to_arrow(changed, dimension, handle.schema)
             if lance.is_local(uri) and not stored:
                 # Nobody else writes now, so no merge need look through the table for these ids.
-                inserted += counted.added(uri, handle, made)
+                inserted += checked_commit.insert(uri, handle, made)
                 break
             row_ids = [stored[row.id].row_id for row in old]
-            new, again = counted.merged(uri, handle, made, row_ids, insert=True)
+            new, again = checked_commit.merge(uri, handle, made, row_ids, insert=True)
             inserted, updated = inserted + new, updated + again
             if new + again == len(changed):
                 break
@@ -125,9 +147,7 @@ def _overtaken(uri: str) -> StoreUnreachable:
 
 def _whole(rows: Sequence[Row], stored: Mapping[str, lance.Stored]) -> list[Row]:
     """Rows as they are to be written over stored ones."""
-    return [
-        arrow.joined_with(row, stored[row.id].row if row.id in stored else None) for row in rows
-    ]
+    return [merged(row, stored[row.id].row if row.id in stored else None) for row in rows]
 
 
 def update_metadata(uri: str, handle: Any, rows: Sequence[Row]) -> int:
@@ -137,10 +157,10 @@ def update_metadata(uri: str, handle: Any, rows: Sequence[Row]) -> int:
         How many rows changed. Ids that are not stored are ignored.
 
     Raises:
-        BadRows: see arrow.check_metadata. Nothing is written then.
+        BadRows: see check_metadata. Nothing is written then.
     """
-    rows = arrow.plain(rows)
-    arrow.check_metadata(rows)
+    rows = normalised(rows)
+    check_metadata(rows)
     wanted = custom_columns.needed(rows)
 
     def work() -> int:
@@ -150,15 +170,15 @@ def update_metadata(uri: str, handle: Any, rows: Sequence[Row]) -> int:
             changed = [
                 row
                 for row in _whole(rows, stored)
-                if row.id in stored and not arrow.same_editable(row, stored[row.id].row)
+                if row.id in stored and not same_editable(row, stored[row.id].row)
             ]
             if not changed:
                 return corrected
-            replaced.keep(uri, handle, changed, vectors=False)
-            custom_columns.make_room(handle, wanted, arrow.lacking(handle.schema))
-            made = arrow.metadata_to_arrow(changed, handle.schema)
+            undo.keep_former(uri, handle, changed, vectors=False)
+            _make_room(handle, wanted)
+            made = metadata_to_arrow(changed, handle.schema)
             row_ids = [stored[row.id].row_id for row in changed]
-            _, now = counted.merged(uri, handle, made, row_ids, insert=False)
+            _, now = checked_commit.merge(uri, handle, made, row_ids, insert=False)
             corrected += now
             if now == len(changed):
                 return corrected
@@ -174,7 +194,7 @@ def update_metadata(uri: str, handle: Any, rows: Sequence[Row]) -> int:
 def set_readers(uri: str, handle: Any, readers: Mapping[str, int]) -> None:
     """Note for stored rows by which version of the pixel reader they are right; nothing else."""
     for id_, version in readers.items():
-        if not arrow.is_reader(version):
+        if not is_reader_version(version):
             raise BadRows(f"row {id_!r}: {version!r} is no version of a pixel reader")
     if not readers:
         return
@@ -183,25 +203,25 @@ def set_readers(uri: str, handle: Any, readers: Mapping[str, int]) -> None:
         stored = lance.stored(handle, readers)
         if not stored:
             return
-        custom_columns.make_room(handle, {}, arrow.lacking(handle.schema))
-        made = arrow.readers_to_arrow({id_: readers[id_] for id_ in stored})
+        _make_room(handle, {})
+        made = readers_to_arrow({id_: readers[id_] for id_ in stored})
         row_ids = [one.row_id for one in stored.values()]
-        counted.merged(uri, handle, made, row_ids, insert=False)
+        checked_commit.merge(uri, handle, made, row_ids, insert=False)
 
     commit(uri, handle, work)
     maintenance.when_due(uri, handle)
 
 
 def make_room(uri: str, handle: Any, wanted: Mapping[str, str]) -> None:
-    """Add columns for rows to come; see columns.make_room."""
+    """Add columns of the user's own for rows to come; see custom_columns.make_room."""
     handle.checkout_latest()
     new, wider = custom_columns.missing(handle.schema, wanted)
     if new or wider:
-        commit(
-            uri,
-            handle,
-            lambda: custom_columns.make_room(handle, wanted, arrow.lacking(handle.schema)),
-        )
+        commit(uri, handle, lambda: _make_room(handle, wanted))
+
+
+def _make_room(handle: Any, wanted: Mapping[str, str]) -> None:
+    custom_columns.make_room(handle, wanted, missing_fields(handle.schema))
 
 
 def delete(
@@ -224,7 +244,7 @@ def delete(
     if isinstance(ids, str | bytes):
         raise BadQuery(f"ids {ids!r}: expected a list of ids, not one")
     if ids is not None:
-        stored = set(matching(handle, None, [id_ for id_ in ids if arrow.storable(id_)]))
+        stored = set(matching(handle, None, [id_ for id_ in ids if storable(id_)]))
         missing = [id_ for id_ in ids if id_ not in stored]
         if missing:
             raise UnknownId(f"no row {missing[0]!r} ({len(missing)} of {len(ids)} not stored)")
@@ -244,7 +264,7 @@ def _remove(uri: str, handle: Any, where: Where | None, ids: Sequence[str] | Non
         row_ids = lance.scan(handle, ["_rowid"], condition)["_rowid"].to_pylist()
         if not row_ids:
             return gone
-        now = counted.removed(uri, handle, row_ids, condition)
+        now = checked_commit.delete(uri, handle, row_ids, condition)
         gone += now
         if now == len(row_ids):
             return gone
@@ -252,32 +272,33 @@ def _remove(uri: str, handle: Any, where: Where | None, ids: Sequence[str] | Non
     raise _overtaken(uri)
 
 
-def undo(uri: str, handle: Any, batch: str, dimension: int, dry_run: bool) -> replaced.Undone:
+def undo_batch(uri: str, handle: Any, batch: str, dimension: int, dry_run: bool) -> undo.Undone:
     """Take back what a batch did; see Gallery.undo."""
     if not batch:  # rows that were written without one are no batch
         raise BadQuery("undo needs the name of a batch; list them with: cxr batches")
 
-    def plan() -> replaced.Plan:
-        return replaced.plan(uri, handle, batch, matching(handle, Where(batch=(batch,)), None))
+    def plan() -> undo.Plan:
+        return undo.plan(uri, handle, batch, matching(handle, Where(batch=(batch,)), None))
 
-    def work() -> replaced.Undone:
+    def work() -> undo.Undone:
         found = plan()
         for path in found.files:  # newest first, so that the oldest state is the one that stays
-            rows, complete = replaced.former_rows(path, found.restore)
+            rows, complete = undo.former_rows(path, found.restore)
             if rows:
-                made = (
-                    arrow.to_arrow(rows, dimension, handle.schema)
-                    if complete
-                    else arrow.metadata_to_arrow(rows, handle.schema)
-                )
+                if complete:
+                    check_rows(rows, dimension)
+                    made = to_arrow(rows, dimension, handle.schema)
+                else:
+                    check_metadata(rows)
+                    made = metadata_to_arrow(rows, handle.schema)
                 now = lance.stored(handle, [row.id for row in rows])
-                counted.merged(
+                checked_commit.merge(
                     uri, handle, made, [now[row.id].row_id for row in rows], insert=False
                 )
         # On an object store another writer may have changed some since: those stay.
         removed = _remove(uri, handle, Where(batch=(batch,)), found.remove) if found.remove else 0
         if lance.is_local(uri) and not found.undone.later:
-            replaced.forget(uri, batch)
+            undo.forget(uri, batch)
         return replace(found.undone, removed=removed)
 
     if dry_run:
