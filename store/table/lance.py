@@ -96,13 +96,8 @@ def token(table: Any, version: int) -> str | None:
     uri = str(table.uri)
     if not is_local(uri):
         return object_storage.token(uri.rpartition("/")[0], version)
-    for number, path in local.manifests(Path(uri)):
-        if number == version:
-            try:
-                return _digest(path)
-            except FileNotFoundError:
-                return None
-    return None
+    manifest = dict(local.manifests(Path(uri))).get(version)
+    return _digest(manifest) if manifest else None
 
 
 def newest(uri: str) -> tuple[int, str] | None:
@@ -112,18 +107,18 @@ def newest(uri: str) -> tuple[int, str] | None:
     """
     if not is_local(uri):
         return object_storage.newest(uri)
-    for number, path in local.manifests(folder(uri)):
-        if local.unfinished(folder(uri), number):
-            return None  # opening it settles what a dead writer left
-        try:
-            return number, _digest(path)
-        except FileNotFoundError:
-            return None
+    for number, path in local.manifests(folder(uri))[:1]:
+        # Opening settles what a dead writer left.
+        digest = None if local.unfinished(folder(uri), number) else _digest(path)
+        return (number, digest) if digest else None
     return None
 
 
-def _digest(manifest: Path) -> str:
-    return hashlib.blake2b(manifest.read_bytes(), digest_size=16).hexdigest()
+def _digest(manifest: Path) -> str | None:
+    try:
+        return hashlib.blake2b(manifest.read_bytes(), digest_size=16).hexdigest()
+    except FileNotFoundError:
+        return None
 
 
 def pin(uri: str, version: int, caches: Any = None) -> Any:

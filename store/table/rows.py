@@ -118,38 +118,8 @@ def check_rows(rows: Sequence[Row], dimension: int) -> None:
     """
     check_metadata(rows)
     for row in rows:
-        if not isinstance(row.ingested_at, datetime | None):
-            raise BadRows(f"row {row.id!r}: ingested_at is {_kind(row.ingested_at)}, no datetime")
-        if row.ingested_at is not None and row.ingested_at.tzinfo is None:
-            # Arrow would read a naive time as UTC without a word.
-            raise BadRows(
-                f"row {row.id!r}: ingested_at {row.ingested_at} has no time zone; pass UTC"
-            )
-        if not isinstance(row.sha256, bytes):
-            raise BadRows(f"row {row.id!r}: sha256 is {_kind(row.sha256)}, expected 32 bytes")
-        if len(row.sha256) != 32:
-            raise BadRows(
-                f"row {row.id!r}: sha256 has {len(row.sha256)} bytes, expected 32; "
-                "pass hashlib.sha256(...).digest()"
-            )
-        if not isinstance(row.thumbnail, bytes | None):
-            raise BadRows(
-                f"row {row.id!r}: thumbnail is {_kind(row.thumbnail)}, expected PNG bytes"
-            )
-        if not is_reader_version(row.pixel_reader):
-            raise BadRows(f"row {row.id!r}: {row.pixel_reader!r} is no version of a pixel reader")
-        if row.embedding is None:
-            raise BadRows(f"row {row.id!r} has no embedding; encode it before upsert")
-        if getattr(getattr(row.embedding, "dtype", None), "kind", "") not in ("f", "i", "u"):
-            what = getattr(row.embedding, "dtype", None) or _kind(row.embedding)
-            raise BadRows(
-                f"row {row.id!r}: embedding is of {what}, expected an array of real numbers"
-            )
-        if row.embedding.shape != (dimension,):
-            raise BadRows(
-                f"row {row.id!r}: embedding has shape {row.embedding.shape}, this gallery holds "
-                f"vectors of shape ({dimension},); use the encoder that made the gallery"
-            )
+        if fault := _fault(row, dimension):
+            raise BadRows(f"row {row.id!r}: {fault}")
     vectors = _matrix(rows, dimension)
     norms = np.linalg.norm(vectors.astype(np.float64), axis=1)
     bad = np.flatnonzero(~(np.abs(norms - 1) <= NORM_TOLERANCE))  # NaN counts as bad
@@ -159,6 +129,35 @@ def check_rows(rows: Sequence[Row], dimension: int) -> None:
             f"{bad.size} of {len(rows)} embeddings are not finite and of unit length, first "
             f"{rows[first].id!r} with norm {norms[first]:.6g}; L2-normalise vectors before upsert"
         )
+
+
+def _fault(row: Any, dimension: int) -> str | None:
+    """Fault of a row's digest, vector, picture or time; None where there is none."""
+    if not isinstance(row.ingested_at, datetime | None):
+        return f"ingested_at is {_kind(row.ingested_at)}, no datetime"
+    if row.ingested_at is not None and row.ingested_at.tzinfo is None:
+        # Arrow would read a naive time as UTC without a word.
+        return f"ingested_at {row.ingested_at} has no time zone; pass UTC"
+    if not isinstance(row.sha256, bytes):
+        return f"sha256 is {_kind(row.sha256)}, expected 32 bytes"
+    if len(row.sha256) != 32:
+        size = len(row.sha256)
+        return f"sha256 has {size} bytes, expected 32; pass hashlib.sha256(...).digest()"
+    if not isinstance(row.thumbnail, bytes | None):
+        return f"thumbnail is {_kind(row.thumbnail)}, expected PNG bytes"
+    if not is_reader_version(row.pixel_reader):
+        return f"{row.pixel_reader!r} is no version of a pixel reader"
+    if row.embedding is None:
+        return "it has no embedding; encode it before upsert"
+    if getattr(getattr(row.embedding, "dtype", None), "kind", "") not in ("f", "i", "u"):
+        what = getattr(row.embedding, "dtype", None) or _kind(row.embedding)
+        return f"embedding is of {what}, expected an array of real numbers"
+    if row.embedding.shape != (dimension,):
+        return (
+            f"embedding has shape {row.embedding.shape}, this gallery holds vectors of shape "
+            f"({dimension},); use the encoder that made the gallery"
+        )
+    return None
 
 
 def _matrix(rows: Sequence[Row], dimension: int) -> Vectors:

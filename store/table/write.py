@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
+import pyarrow as pa
+
 from store.errors import BadQuery, BadRows, StoreUnreachable, UnknownId
 from store.schema import Row, UpsertReport
 from store.table import (
@@ -84,46 +86,86 @@ def upsert(uri: str, handle: Any, rows: Sequence[Row], dimension: int) -> Upsert
     """
     rows = normalised(rows)
     check_rows(rows, dimension)
+
+    def make(changed: Sequence[Row]) -> pa.Table:
+        return to_arrow(changed, dimension, handle.schema)
+
+    return _write(uri, handle, rows, same_metadata, make, insert=True)
+
+
+def update_metadata(uri: str, handle: Any, rows: Sequence[Row]) -> int:
+    """Correct the editable columns of stored rows in one commit; vectors stay; see Row.told.
+
+    Returns:
+        How many rows changed. Ids that are not stored are ignored.
+
+    Raises:
+        BadRows: see check_metadata. Nothing is written then.
+    """
+    rows = normalised(rows)
+    check_metadata(rows)
+
+    def make(changed: Sequence[Row]) -> pa.Table:
+        return metadata_to_arrow(changed, handle.schema)
+
+    return _write(uri, handle, rows, same_editable, make, insert=False).updated
+
+
+def _write(
+    uri: str,
+    handle: Any,
+    rows: Sequence[Row],
+    same: Callable[[Row, Row], bool],
+    make: Callable[[Sequence[Row]], pa.Table],
+    *,
+    insert: bool,
+) -> UpsertReport:
+    """Replace stored rows by id in one commit, and insert the others if wished.
+
+    Args:
+        uri: of the gallery.
+        handle: its table.
+        rows: checked ones.
+        same: whether a row equals the stored one, which then stays.
+        make: rows in the table's columns.
+        insert: whether rows whose id is not stored are inserted; otherwise they are ignored, and
+            vectors stay as they are.
+    """
     wanted = custom_columns.needed(rows)
 
     def work() -> UpsertReport:
         inserted = updated = 0
-        unchanged = None
-        told: Counter[str] = Counter()
+        first: tuple[int, dict[str, int]] | None = None
         for _ in range(_ATTEMPTS):
             stored = _stored(handle, [row.id for row in rows])
-            changed = [
-                row
-                for row in _whole(rows, stored)
-                if row.id not in stored or not same_metadata(row, stored[row.id].row)
-            ]
-            if unchanged is None:
-                unchanged = len(rows) - len(changed)
-                for row in changed:
-                    if row.id in stored:
-                        told.update(changes(row, stored[row.id].row))
-            if not changed:
+            whole = [merged(row, stored[row.id].row if row.id in stored else None) for row in rows]
+            old = [row for row in whole if row.id in stored and not same(row, stored[row.id].row)]
+            new = [row for row in whole if insert and row.id not in stored]
+            if first is None:
+                told = Counter(name for row in old for name in changes(row, stored[row.id].row))
+                first = len(rows) - len(old) - len(new), dict(told)
+            if not old and not new:
                 break
-            old = [row for row in changed if row.id in stored]
-            undo.keep_former(uri, handle, old, vectors=True)
+            undo.keep_former(uri, handle, old, vectors=insert)
             _make_room(handle, wanted)
-            made = to_arrow(changed, dimension, handle.schema)
-            if lance.is_local(uri) and not stored:
+            changing = {row.id for row in (*old, *new)}
+            made = make([row for row in whole if row.id in changing])
+            if insert and lance.is_local(uri) and not stored:
                 # Nobody else writes now, so no merge need look through the table for these ids.
                 inserted += checked_commit.insert(uri, handle, made)
                 break
             row_ids = [stored[row.id].row_id for row in old]
-            new, again = checked_commit.merge(uri, handle, made, row_ids, insert=True)
-            inserted, updated = inserted + new, updated + again
-            if new + again == len(changed):
+            more, again = checked_commit.merge(uri, handle, made, row_ids, insert=insert)
+            inserted, updated = inserted + more, updated + again
+            if more + again == len(changing):
                 break
             handle.checkout_latest()  # another writer came between: look again
         else:
             raise _overtaken(uri)
-        return UpsertReport(inserted, updated, unchanged, int(handle.version), dict(told))
+        return UpsertReport(inserted, updated, first[0], int(handle.version), first[1])
 
     report = commit(uri, handle, work)
-    if report.unchanged < len(rows):
+    if report.inserted or report.updated:
         maintenance.when_due(uri, handle)
     return report
 
@@ -143,52 +185,6 @@ def _overtaken(uri: str) -> StoreUnreachable:
         f"other writers change the same rows of {uri} all the time; what was acknowledged is "
         "there. Run the same command again when they are done"
     )
-
-
-def _whole(rows: Sequence[Row], stored: Mapping[str, lance.Stored]) -> list[Row]:
-    """Rows as they are to be written over stored ones."""
-    return [merged(row, stored[row.id].row if row.id in stored else None) for row in rows]
-
-
-def update_metadata(uri: str, handle: Any, rows: Sequence[Row]) -> int:
-    """Correct the editable columns of stored rows in one commit; vectors stay; see Row.told.
-
-    Returns:
-        How many rows changed. Ids that are not stored are ignored.
-
-    Raises:
-        BadRows: see check_metadata. Nothing is written then.
-    """
-    rows = normalised(rows)
-    check_metadata(rows)
-    wanted = custom_columns.needed(rows)
-
-    def work() -> int:
-        corrected = 0
-        for _ in range(_ATTEMPTS):
-            stored = lance.stored(handle, [row.id for row in rows])
-            changed = [
-                row
-                for row in _whole(rows, stored)
-                if row.id in stored and not same_editable(row, stored[row.id].row)
-            ]
-            if not changed:
-                return corrected
-            undo.keep_former(uri, handle, changed, vectors=False)
-            _make_room(handle, wanted)
-            made = metadata_to_arrow(changed, handle.schema)
-            row_ids = [stored[row.id].row_id for row in changed]
-            _, now = checked_commit.merge(uri, handle, made, row_ids, insert=False)
-            corrected += now
-            if now == len(changed):
-                return corrected
-            handle.checkout_latest()  # another writer came between: look again
-        raise _overtaken(uri)
-
-    corrected = commit(uri, handle, work)
-    if corrected:
-        maintenance.when_due(uri, handle)
-    return corrected
 
 
 def set_readers(uri: str, handle: Any, readers: Mapping[str, int]) -> None:
