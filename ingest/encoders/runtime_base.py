@@ -8,9 +8,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-import transformers
-from transformers.utils import logging as transformers_logging
-
 from store import EncoderUnavailable, UsageError
 
 if TYPE_CHECKING:
@@ -109,13 +106,16 @@ def cast(precision: str, device: Any) -> contextlib.AbstractContextManager[Any]:
 @contextlib.contextmanager
 def quietly() -> Iterator[None]:
     """No warnings or progress bars of transformers inside the block."""
-    verbosity = transformers.logging.get_verbosity()
+    # A second of imports: an encoder is located without them.
+    from transformers.utils import logging as transformers_logging
+
+    verbosity = transformers_logging.get_verbosity()
     bars = transformers_logging.is_progress_bar_enabled()
-    transformers.logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+    transformers_logging.set_verbosity_error()  # type: ignore[no-untyped-call]
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
         yield
     finally:
-        transformers.logging.set_verbosity(verbosity)
+        transformers_logging.set_verbosity(verbosity)
         if bars:
             transformers_logging.enable_progress_bar()  # type: ignore[no-untyped-call]

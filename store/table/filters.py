@@ -315,24 +315,14 @@ def parse_where(conditions: Sequence[str], own: Collection[str] = ()) -> Where:
     ages = values.pop("age", [])
     if len(ages) > 1:
         raise BadFilter(f"filter age given {len(ages)} times; give one range, e.g. age=40..60")
-    low, high = _age_range(ages[0]) if ages else (None, None)
+    what = "years, e.g. 40, 40..60 or 65.."
+    low, high = parse_range(f"age={ages[0]}", ages[0], float, what) if ages else (None, None)
     return Where(
         age_min=low,
         age_max=high,
         extra=tuple(dict.fromkeys(extra)),
         **{key: tuple(dict.fromkeys(found)) for key, found in values.items()},
     )
-
-
-def _age_range(text: str) -> tuple[float | None, float | None]:
-    # Not parse_range: Where itself refuses wrong bounds, whoever made it.
-    low, separator, high = text.partition("..")
-    try:
-        first = float(low) if low else None
-        last = (float(high) if high else None) if separator else first
-    except ValueError:
-        raise BadFilter(f"filter age={text!r}: expected years, e.g. 40, 40..60 or 65..") from None
-    return first, last
 
 
 def parse_range(

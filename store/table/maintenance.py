@@ -39,8 +39,6 @@ _INDEXED_ROWS = 20_000
 #: LanceDB merges no further from here on.
 _FULL_ROWS = 1_000_000
 
-#: Of one merge, beside other writers.
-_ATTEMPTS = 5
 #: LanceDB counts ages from a moment later than ours: it looks for something to merge first.
 #: A version that a reader holds must stay whatever that takes; without one, room is worth more.
 _MARGIN_READ, _MARGIN = timedelta(milliseconds=500), timedelta(milliseconds=1)
@@ -191,19 +189,7 @@ def _merge(handle: Any) -> None:
             handle.create_index("id", config=BTree())
         handle.optimize(cleanup_older_than=timedelta(days=36500))
 
-    _until_through(handle, work)
-
-
-def _until_through(handle: Any, work: Callable[[], None]) -> None:
-    """Again where another writer's commit came first."""
-    for attempt in range(_ATTEMPTS):
-        handle.checkout_latest()  # without it a conflict repeats for ever on this handle
-        try:
-            work()
-            return
-        except RuntimeError as error:
-            if not object_storage.is_conflict(error) or attempt == _ATTEMPTS - 1:
-                raise
+    object_storage.retry_conflicts(handle, work)
 
 
 def _made(handle: Any, version: int) -> datetime | None:
@@ -226,4 +212,4 @@ def _forget(handle: Any, keep: Callable[[], timedelta]) -> None:
     with warnings.catch_warnings():
         # LanceDB warns of short ages; which versions are in use is known here.
         warnings.simplefilter("ignore", UserWarning)
-        _until_through(handle, lambda: handle.optimize(cleanup_older_than=keep()))
+        object_storage.retry_conflicts(handle, lambda: handle.optimize(cleanup_older_than=keep()))

@@ -10,15 +10,18 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import random
 import re
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from functools import cache
-from typing import Any
+from typing import Any, TypeVar
 
 from store.errors import StoreUnreachable, StoreUnsafe, UsageError
 from store.files import TABLE, manifest_name, version_of
 
 log = logging.getLogger("store")
+T = TypeVar("T")
 
 #: Proven by the tests, against a server of the tests.
 PROVEN = ("s3",)
@@ -229,6 +232,25 @@ def named_faults(uri: str) -> Iterator[None]:
             f"the object store of {uri}: {reason}. What was acknowledged is there; then run the "
             "same command again"
         ) from error
+
+
+def retry_conflicts(handle: Any, work: Callable[[], T], attempts: int = 6) -> T:
+    """Do work on the newest version of a table, again where another writer's commit came first.
+
+    Args:
+        handle: the table; brought to the newest version before each attempt.
+        work: a commit; not yet done where another came first.
+        attempts: at most.
+    """
+    for attempt in range(attempts):
+        handle.checkout_latest()  # without it a conflict repeats for ever on this handle
+        try:
+            return work()
+        except RuntimeError as error:
+            if not is_conflict(error) or attempt == attempts - 1:
+                raise
+            time.sleep(random.uniform(0, 0.1 * 2**attempt))  # noqa: S311
+    raise AssertionError("unreachable")
 
 
 def is_conflict(error: BaseException) -> bool:

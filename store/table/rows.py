@@ -190,7 +190,7 @@ def check_metadata(rows: Sequence[Row]) -> None:
             if not isinstance(found, tuple):
                 raise BadRows(f"row {row.id!r}: {name} {found!r}: expected a tuple of texts")
             texts += found
-        texts += [text for text in (getattr(row, n) for n in _STRINGS) if text is not None]
+        texts += [text for n in _STRINGS if (text := getattr(row, n)) != COLUMNS[n].default]
         texts += [value for value in row.extra.values() if isinstance(value, str)]
         for text in texts:
             if not isinstance(text, str):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import random
-import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -40,7 +38,7 @@ from store.table.rows import (
     to_arrow,
 )
 
-#: Of one commit on object storage, where other writers are not waited for.
+#: Looks at stored rows that another writer changes before they are written over.
 _ATTEMPTS = 6
 T = TypeVar("T")
 
@@ -64,15 +62,7 @@ def commit(uri: str, handle: Any, work: Callable[[], T]) -> T:
     # No lock and no fsync there: what was put is kept, and LanceDB commits by conditional puts.
     object_storage.check_writable(uri)
     with object_storage.named_faults(uri):
-        for attempt in range(_ATTEMPTS):
-            try:
-                handle.checkout_latest()
-                return work()
-            except RuntimeError as error:
-                if not object_storage.is_conflict(error) or attempt == _ATTEMPTS - 1:
-                    raise
-                time.sleep(random.uniform(0, 0.1 * 2**attempt))  # noqa: S311
-    raise AssertionError("unreachable")
+        return object_storage.retry_conflicts(handle, work)
 
 
 def upsert(uri: str, handle: Any, rows: Sequence[Row], dimension: int) -> UpsertReport:

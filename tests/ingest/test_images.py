@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from PIL import Image
 
-from ingest.images import decode as images
+from ingest.images import pixels as pixel_arithmetic
 from ingest.images.decode import decode, read_image
 from ingest.images.pixels import MAX_PIXELS, thumbnail
 from store import BadImage
@@ -142,7 +142,7 @@ def test_exif_rotation_is_applied() -> None:
 
 @pytest.mark.parametrize("mode", ["L", "RGB", "I;16", "1", "P"])
 def test_large_images_are_halved(mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(images, "LARGE_PIXELS", 100)
+    monkeypatch.setattr(pixel_arithmetic, "LARGE_PIXELS", 100)
     values = np.add.outer(np.arange(40), np.arange(20)).astype(np.uint8) * 4
     if mode == "I;16":
         data = encoded(Image.fromarray(values.astype(np.uint16) * 257), "PNG")

@@ -14,7 +14,7 @@ import tifffile
 from PIL import Image
 
 from ingest import ImageRecord, ingest, open_source
-from ingest.images import decode
+from ingest.images import pixels as pixel_arithmetic
 from ingest.images.decode import read_image
 from ingest.images.pixels import pixels_digest, reduced, thumbnail
 from ingest.images.readers import READER
@@ -70,7 +70,7 @@ def older(films: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Galle
     uri = str(tmp_path / "store")
     gallery = Gallery.create(uri, Encoder().stamp)
     with monkeypatch.context() as patch:
-        patch.setattr(decode, "value_range", lambda values, counts: (0.0, 65535.0))
+        patch.setattr(pixel_arithmetic, "value_range", lambda values, counts: (0.0, 65535.0))
         patch.setattr(
             "ingest.images.dicom.read.stretch",
             lambda values, low, high: values // 256,

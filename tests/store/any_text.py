@@ -263,7 +263,8 @@ class AnyText(RuleBasedStateMachine):
     # -- questions --------------------------------------------------------------------------------
 
     def where(self, data: Any) -> Where:
-        key = data.draw(st.sampled_from(["label", "dataset", "batch", OWN]))
+        own = [OWN] if OWN in self.gallery.columns() else []
+        key = data.draw(st.sampled_from(["label", "dataset", "batch", *own]))
         values = tuple({self.name(data) for _ in range(data.draw(st.integers(1, 2)))})
         if key == OWN:
             return Where(extra=tuple((OWN, value) for value in values))

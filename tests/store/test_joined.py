@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from store import Gallery, Row
 from store.mirror import build, snapshot
 from store.search import exact, table_reader
-from store.table import lance
+from store.table import lance, opening
 from store.table import rows as arrow
 from tests.store.rows import STAMP, make_rows, random_vectors, small_gallery
 
@@ -161,7 +161,7 @@ def test_metadata_that_cannot_be_read_whole_stays_in_the_table(gallery: Gallery,
 
 def test_seeing_that_nothing_changed_opens_nothing(gallery: Gallery, monkeypatch) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(lance, "open_version", None)
+        patch.setattr(opening, "open_", None)
         assert not gallery.refresh()
     writer = Gallery.open(gallery.uri)
     for seed in range(5):  # whatever is acknowledged is seen by the next refresh

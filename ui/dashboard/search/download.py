@@ -96,7 +96,7 @@ def python(search: Search, uri: str, encoder: str) -> str:
     return "\n".join(
         [
             *lines,
-            f"from store.search.relevance_feedback import {called}",
+            f"from store import {called}",
             "",
             f"gallery = Gallery.open({uri!r})",
             *steps,
