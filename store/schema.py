@@ -27,6 +27,8 @@ Progress = Callable[[int, int], None]
 Baseline = Callable[[list[bytes]], Vectors]
 #: Type of a column; ``strings`` is a list of them in every row.
 Kind = Literal["string", "strings", "int", "float", "bool", "date"]
+#: Kinds of columns that have an order, and so a range.
+ORDERED = ("int", "float", "date")
 #: Hits as JSON and as CSV, ``cxr stats``, the card of a film on the dashboard.
 Output = Literal["json", "csv", "stats", "card"]
 
@@ -39,22 +41,27 @@ class Column:
         name: of the attribute of a row, and of the column in the table.
         default: value of a row that says nothing of it.
         kind: type of its values.
-        key: its name in filters.
+        since: schema version of the table that introduced it.
+        key: its name in filters; that of the column unless it has another.
         filtered: whether there is a filter on it.
         counted: whether its values are counted, and offered as filters on the dashboard. Columns
             of numbers and dates have a range instead.
         absent_from: outputs without it.
-        since: schema version of the table that introduced it.
     """
 
     name: str
     default: Any
     kind: Kind
-    key: str
-    filtered: bool
-    counted: bool
-    absent_from: tuple[Output, ...]
     since: int
+    key: str = ""
+    filtered: bool = True
+    counted: bool = True
+    absent_from: tuple[Output, ...] = ()
+
+    def __post_init__(self) -> None:
+        counted = self.counted and self.filtered and self.kind not in ORDERED
+        object.__setattr__(self, "key", self.key or self.name)
+        object.__setattr__(self, "counted", counted)
 
     @property
     def title(self) -> str:
@@ -62,21 +69,9 @@ class Column:
         return self.key.replace("_", " ").capitalize()
 
 
-def _column(
-    kind: Kind,
-    default: Any = None,
-    *,
-    since: int,
-    key: str = "",
-    filtered: bool = True,
-    counted: bool | None = None,
-    absent_from: tuple[Output, ...] = (),
-) -> Any:
-    """A dataclass field with what Column says of it, as ``cxr.column`` in its metadata."""
-    if counted is None:
-        counted = filtered and kind in ("string", "strings", "bool")
-    said = (kind, key, filtered, counted, absent_from, since)
-    return field(default=default, metadata={"cxr.column": said})
+def _column(kind: Kind, default: Any = None, **traits: Any) -> Any:
+    """A dataclass field whose metadata are the traits of a Column."""
+    return field(default=default, metadata={"kind": kind, **traits})
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -112,9 +107,9 @@ class Metadata:
 
 #: The columns of Metadata by name, in order; without the user's own.
 COLUMNS: Mapping[str, Column] = {
-    one.name: Column(one.name, one.default, said[0], said[1] or one.name, *said[2:])
+    one.name: Column(one.name, one.default, **one.metadata)
     for one in fields(Metadata)
-    if (said := one.metadata.get("cxr.column"))
+    if one.metadata
 }
 #: Names of the columns of findings: present, uncertain, absent.
 FINDINGS = ("labels", "uncertain", "absent")

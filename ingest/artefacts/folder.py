@@ -213,13 +213,13 @@ def _columns(path: Path, meta: dict[str, Any], ids: Sequence[str]) -> dict[str, 
     Raises:
         BadArtefacts: a column of another length, or with a value of another type.
     """
-    told = meta.get("columns") or {}
-    if not isinstance(told, dict):
+    given = meta.get("columns") or {}
+    if not isinstance(given, dict):
         raise BadArtefacts(f"{path}: columns must be an object of lists")
     columns: dict[str, list[Any]] = {}
     for name in META_COLUMNS:
         column = COLUMNS[name]
-        values = _cells(path, f"columns.{name}", told.get(name), len(ids), column.kind)
+        values = _cells(path, f"columns.{name}", given.get(name), len(ids), column.kind)
         if values is not None:
             columns[name] = [column.default if value is None else value for value in values]
     parts = [id_.split("/") for id_ in ids]
@@ -257,11 +257,11 @@ def _cells(path: Path, name: str, values: Any, rows: int, kind: str) -> list[Any
 
 def _own(path: Path, meta: dict[str, Any], rows: int) -> dict[str, list[Any]]:
     """The user's own columns by name, with values of their type."""
-    told = meta.get(OWN) or {}
-    if not isinstance(told, dict):
+    given = meta.get(OWN) or {}
+    if not isinstance(given, dict):
         raise BadArtefacts(f"{path}: {OWN} must be an object")
     found = {}
-    for name, one in told.items():
+    for name, one in given.items():
         kind, values = (one.get("type"), one.get("values")) if isinstance(one, dict) else (None, ())
         try:
             wrong = name_of(name) != name
@@ -310,7 +310,7 @@ def _rows(artefacts: Artefacts, batch: str, now: datetime) -> list[Row]:
     told = {"source", *artefacts.columns}
     if artefacts.tells_labels or told.intersection(FINDINGS):
         told |= {*FINDINGS}
-    # A blank in a column that is there is told, too.
+    # A blank in a column that is there overwrites a stored value, too.
     own = dict.fromkeys(name for cells in artefacts.columns.get("extra", ()) for name in cells)
     columns = {name: values for name, values in artefacts.columns.items() if name != "extra"}
     extras = artefacts.columns.get("extra", [{}] * len(artefacts.ids))

@@ -59,8 +59,8 @@ def read_table(
     ids = [str(value) for value in _values(table, place, id_name)]
     id_, times = Counter(ids).most_common(1)[0]
     if times > 1 or "" in ids:
-        said = f"the id {id_!r} {times} times" if times > 1 else "an empty id"
-        raise BadArtefacts(f"{place}: column {id_name!r} has {said}; ids must be unique")
+        problem = f"the id {id_!r} {times} times" if times > 1 else "an empty id"
+        raise BadArtefacts(f"{place}: column {id_name!r} has {problem}; ids must be unique")
     labels = read_labels(table, place, ids, columns=label_column, names=label_names, notes=notes)
     columns = {**as_columns(labels or ()), **_columns(table, place)}
     metadata = {

@@ -108,7 +108,7 @@ class _Before:
         self._version, self._rows = int(handle.version), int(handle.count_rows())
 
     def check(self, what: str, found: int, wanted: int, more: int) -> None:
-        """Go back unless a commit did what was wanted of it and the table has so many rows more."""
+        """Put the table back unless a commit changed the rows wanted and left ``more`` of them."""
         if not self.local:
             if found > wanted:
                 raise StoreDamaged(

@@ -12,15 +12,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from store.schema import COLUMNS
+from store.schema import COLUMNS, ORDERED
 from store.table import custom_columns
 
 #: Columns counted by value, beside the user's own.
 _COUNTED = tuple(name for name, column in COLUMNS.items() if column.counted)
-#: Of the user's columns, only those with at most so many different values are counted.
+#: Of the user's columns, those with more different values are not counted.
 _MOST_VALUES = 100
-#: Kinds of columns that have an order.
-ORDERED = ("int", "float", "date")
 #: Stands for rows without a split.
 NO_SPLIT = ""
 
@@ -89,13 +87,13 @@ def value_counts(
                     counts[name][one["values"]] += one["counts"]
             if name in own and len(counts[name]) > _MOST_VALUES:
                 del counts[name]
-    told: dict[str, dict[str, int]] = {name: {} for name in _COUNTED}
+    sorted_counts: dict[str, dict[str, int]] = {name: {} for name in _COUNTED}
     for name, found in counts.items():
-        told[name] = {
+        sorted_counts[name] = {
             str(value).lower() if isinstance(value, bool) else value: found[value]
             for value in sorted(found)
         }
-    return told
+    return sorted_counts
 
 
 def ranged_columns(schema: pa.Schema) -> list[str]:

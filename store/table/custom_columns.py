@@ -1,9 +1,9 @@
 """The user's own columns: one nullable table column for each, under the user's name for it.
 
-A column is an int, float, bool, string or date. Which one is written in the metadata of its Arrow
-field, and that it is there tells it from ours, also from those that later versions will have. Ints
-are kept as float64, which is exact to 2^53, so that a column of ints becomes one of floats by a
-change of that note alone.
+A column is an int, float, bool, string or date. Its kind is written in the metadata of its Arrow
+field; our own columns, also those of later versions, have no such note. Ints are kept as float64,
+which is exact to 2^53, so that a column of ints becomes one of floats by a change of that note
+alone.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ def kind_of(value: object) -> str | None:
 
 
 def needed(rows: Iterable[Row]) -> dict[str, str]:
-    """The columns that rows need: name to kind, ints among floats counted as floats.
+    """The columns of their own that rows need: name to kind; ints among floats are floats.
 
     Raises:
         BadRows: a name that is none, a value that no column can hold, or two kinds in one column.
@@ -137,7 +137,7 @@ def needed(rows: Iterable[Row]) -> dict[str, str]:
 
 
 def missing(schema: pa.Schema, wanted: Mapping[str, str]) -> tuple[list[pa.Field], list[str]]:
-    """What a table lacks for some columns.
+    """Fields that a table lacks for some columns, and ints that have to become floats.
 
     Returns:
         Fields to add, and names of int columns that have to become float.

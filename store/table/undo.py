@@ -2,7 +2,7 @@
 
 Kept beside a local gallery: LanceDB forgets old versions whenever it merges fragments.
 Before a commit replaces or corrects rows, they are written to a file of their own, in the table's
-columns; each with a digest of what comes in their place, which tells later whether that is still
+columns; each with a digest of the row that takes its place, to see later whether that is still
 there. Where the files grow too large, only the ids of the oldest remain, so that undo can say what
 it cannot restore.
 """
@@ -90,9 +90,9 @@ def _digest(row: Row, extra: Mapping[str, object]) -> bytes:
         for name, column in COLUMNS.items()
         if column.since > 4 and (value := getattr(row, name)) != column.default
     }
-    said = [getattr(row, name) for name, column in COLUMNS.items() if column.since <= 4]
-    said.append(sorted({**extra, **later}.items()))
-    return hashlib.blake2b(json.dumps(said, default=str).encode(), digest_size=16).digest()
+    values = [getattr(row, name) for name, column in COLUMNS.items() if column.since <= 4]
+    values.append(sorted({**extra, **later}.items()))
+    return hashlib.blake2b(json.dumps(values, default=str).encode(), digest_size=16).digest()
 
 
 def keep_former(uri: str, handle: Any, rows: Sequence[Row], *, vectors: bool) -> None:
@@ -263,8 +263,8 @@ def forget(uri: str, batch: str) -> None:
 
 
 def _is_again(current: Row, before: Row) -> bool:
-    said = (current.sha256, current.batch, state_of(current))
-    return said == (before.sha256, before.batch, state_of(before))
+    now = (current.sha256, current.batch, state_of(current))
+    return now == (before.sha256, before.batch, state_of(before))
 
 
 def _folder(uri: str, batch: str) -> Path:

@@ -49,8 +49,8 @@ def commit(uri: str, handle: Any, work: Callable[[], T]) -> T:
     Args:
         uri: of the gallery.
         handle: its table; brought to the newest version first.
-        work: looks and writes. On object storage it may be called again, after another writer's
-            commit that does not go with its own.
+        work: reads and writes. On object storage it is called again after another writer's commit
+            that conflicts with its own.
     """
     if lance.is_local(uri):
         with local.named_faults(uri), local.writer(uri):
