@@ -48,6 +48,8 @@ _JOINED = (
     pa.field("ingested_at", pa.timestamp("us", tz="UTC")),
     READER,
 )
+#: Stands for the columns of a film itself among names of columns that changed.
+IMAGE = "image"
 #: Columns joined to a hit: everything but the vector, the picture and the user's own.
 METADATA = tuple(field.name for field in _JOINED)
 
@@ -353,27 +355,19 @@ def merged(row: Row, stored: Row | None) -> Row:
 
 
 def changes(row: Row, stored: Row) -> list[str]:
-    """The columns in which a row differs from the stored one that it is written over.
+    """Names of the columns in which a row differs from the stored one that it is written over.
 
-    The user's own are named too, and ``image`` stands for digest, reading, vector and picture.
+    The user's own are among them. IMAGE stands for digest, pixel reader, vector and picture; a row
+    with reader 0 does not differ from one of any reader.
     """
     whole = merged(row, stored)
     own, before = custom_columns.known(whole.extra), custom_columns.known(stored.extra)
     read_anew = whole.pixel_reader not in (0, stored.pixel_reader)
     return [
-        *(["image"] if read_anew or whole.sha256 != stored.sha256 else []),
+        *([IMAGE] if read_anew or whole.sha256 != stored.sha256 else []),
         *(name for name in EDITABLE if getattr(whole, name) != getattr(stored, name)),
         *(name for name in {**before, **own} if own.get(name) != before.get(name)),
     ]
-
-
-def same_metadata(new: Row, stored: Row) -> bool:
-    """Whether a row equals the stored one: digest, every editable column, and pixel reader.
-
-    A row with reader 0 equals one of any reader.
-    """
-    same_reader = new.pixel_reader in (0, stored.pixel_reader)
-    return same_reader and new.sha256 == stored.sha256 and same_editable(new, stored)
 
 
 def readers_to_arrow(readers: Mapping[str, int]) -> pa.Table:
@@ -389,13 +383,6 @@ def reader_counts(cells: pa.ChunkedArray) -> dict[int, int]:
         version = _FIRST_READER if one["values"] is None else one["values"]
         counts[version] = counts.get(version, 0) + one["counts"]
     return dict(sorted(counts.items()))
-
-
-def same_editable(left: Row, right: Row) -> bool:
-    """Whether two rows agree in every column that may be corrected, the user's own included."""
-    return all(
-        getattr(left, name) == getattr(right, name) for name in EDITABLE
-    ) and custom_columns.known(left.extra) == custom_columns.known(right.extra)
 
 
 def schema_version_of(metadata: dict[bytes, bytes] | None) -> str | None:

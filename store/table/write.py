@@ -23,6 +23,7 @@ from store.table import (
 )
 from store.table.filters import Where
 from store.table.rows import (
+    IMAGE,
     changes,
     check_metadata,
     check_rows,
@@ -32,8 +33,6 @@ from store.table.rows import (
     missing_fields,
     normalised,
     readers_to_arrow,
-    same_editable,
-    same_metadata,
     storable,
     to_arrow,
 )
@@ -80,7 +79,7 @@ def upsert(uri: str, handle: Any, rows: Sequence[Row], dimension: int) -> Upsert
     def make(changed: Sequence[Row]) -> pa.Table:
         return to_arrow(changed, dimension, handle.schema)
 
-    return _write(uri, handle, rows, same_metadata, make, insert=True)
+    return _write(uri, handle, rows, make, insert=True)
 
 
 def update_metadata(uri: str, handle: Any, rows: Sequence[Row]) -> int:
@@ -98,14 +97,13 @@ def update_metadata(uri: str, handle: Any, rows: Sequence[Row]) -> int:
     def make(changed: Sequence[Row]) -> pa.Table:
         return metadata_to_arrow(changed, handle.schema)
 
-    return _write(uri, handle, rows, same_editable, make, insert=False).updated
+    return _write(uri, handle, rows, make, insert=False).updated
 
 
 def _write(
     uri: str,
     handle: Any,
     rows: Sequence[Row],
-    same: Callable[[Row, Row], bool],
     make: Callable[[Sequence[Row]], pa.Table],
     *,
     insert: bool,
@@ -116,10 +114,9 @@ def _write(
         uri: of the gallery.
         handle: its table.
         rows: checked ones.
-        same: whether a row equals the stored one, which then stays.
         make: rows in the table's columns.
         insert: whether rows whose id is not stored are inserted; otherwise they are ignored, and
-            vectors stay as they are.
+            only metadata is replaced.
     """
     wanted = custom_columns.needed(rows)
 
@@ -129,17 +126,21 @@ def _write(
         for _ in range(_ATTEMPTS):
             stored = _stored(handle, [row.id for row in rows])
             whole = [merged(row, stored[row.id].row if row.id in stored else None) for row in rows]
-            old = [row for row in whole if row.id in stored and not same(row, stored[row.id].row)]
-            new = [row for row in whole if insert and row.id not in stored]
+            differing = {
+                row.id: [n for n in changes(row, stored[row.id].row) if insert or n != IMAGE]
+                for row in whole
+                if row.id in stored
+            }
+            changed = [row for row in whole if differing.get(row.id, insert)]
+            old = [row for row in changed if row.id in stored]
             if first is None:
-                told = Counter(name for row in old for name in changes(row, stored[row.id].row))
-                first = len(rows) - len(old) - len(new), dict(told)
-            if not old and not new:
+                counts = Counter(name for names in differing.values() for name in names)
+                first = len(rows) - len(changed), dict(counts)
+            if not changed:
                 break
             undo.keep_former(uri, handle, old, vectors=insert)
             _make_room(handle, wanted)
-            changing = {row.id for row in (*old, *new)}
-            made = make([row for row in whole if row.id in changing])
+            made = make(changed)
             if insert and lance.is_local(uri) and not stored:
                 # Nobody else writes now, so no merge need look through the table for these ids.
                 inserted += checked_commit.insert(uri, handle, made)
@@ -147,7 +148,7 @@ def _write(
             row_ids = [stored[row.id].row_id for row in old]
             more, again = checked_commit.merge(uri, handle, made, row_ids, insert=insert)
             inserted, updated = inserted + more, updated + again
-            if more + again == len(changing):
+            if more + again == len(changed):
                 break
             handle.checkout_latest()  # another writer came between: look again
         else:
