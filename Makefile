@@ -59,7 +59,7 @@ screenshots: $(DEV_READY)
 WORDNET ?= /usr/share/wordnet
 synonyms: $(DEV_READY)
 	@test -n "$(MINILM)" || { echo "make synonyms MINILM=folder of all-MiniLM-L6-v2"; exit 2; }
-	$(BIN)/python -m ingest.thesaurus $(WORDNET) $(MINILM)
+	$(BIN)/python -m tools.build_synonyms $(WORDNET) $(MINILM)
 
 $(VENV)/pyvenv.cfg:
 	$(PYTHON) -m venv $(VENV)

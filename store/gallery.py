@@ -57,10 +57,6 @@ class Catalogue(Following):
         self._live.checkout_latest()
         return lance.rows_by_id(self._live, ids)
 
-    def known(self, ids: Iterable[str]) -> dict[str, tuple[bytes, str]]:
-        """(sha256, encoder fingerprint) of the rows that are stored now: what may be skipped."""
-        return {id_: (row.sha256, self.stamp.fingerprint) for id_, row in self.rows(ids).items()}
-
     def elsewhere(self, place: str, prefix: str | None) -> Iterator[tuple[str, str, bytes]]:
         """Id, source and sha256 of rows whose file is not where a folder would have it.
 

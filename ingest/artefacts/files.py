@@ -59,7 +59,7 @@ def _load(path: Path, what: str) -> npt.NDArray[Any]:
     if not path.is_file():
         raise BadArtefacts(f"{path} is missing; it should hold {what}")
     try:
-        return npy.from_bytes(path.read_bytes())
+        return npy.load(path)
     except OSError as error:
         raise BadArtefacts(f"{path} cannot be read ({error.strerror or error})") from error
     except Exception as error:  # a damaged npy header can fail in a dozen ways

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ingest.encoders.download import cache_folder, fetch_pinned, first_line
+from ingest.encoders.download import cache_folder, fetch, first_line
 from ingest.encoders.registry import OPEN_CLIP_CONFIG, OPEN_CLIP_WEIGHTS, TEXT_TOWER, Known
 from store import EncoderUnavailable
 
@@ -44,12 +44,12 @@ def make(known: Known, place: Path, patterns: Sequence[str]) -> None:
             disk is full.
     """
     configs = [OPEN_CLIP_CONFIG] if known.open_clip else list(patterns)
-    source = fetch_pinned(known.repo, known.revision, [*configs, known.weights], [known.weights])
+    source = fetch(known.repo, known.revision, [*configs, known.weights])
     _check_digest(known, source / known.weights)
     text = None
     if known.open_clip:
         repo, revision = known.open_clip
-        text = fetch_pinned(repo, revision, _TEXT_FILES, ["config.json", "vocab.txt"])
+        text = fetch(repo, revision, _TEXT_FILES)
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=place.parent, prefix=".new-") as folder:
@@ -118,10 +118,8 @@ def files_of(known: Known, patterns: Sequence[str]) -> Path:
     Raises:
         EncoderUnavailable: in one line, why it cannot be had and what to do.
     """
-    from ingest.encoders.download import fetch_pinned
-
     if not known.pickled:
-        return fetch_pinned(known.repo, known.revision, patterns, [known.weights])
+        return fetch(known.repo, known.revision, patterns)
     place = place_of(known)
     if not is_whole(place):
         make(known, place, patterns)

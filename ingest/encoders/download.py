@@ -5,15 +5,20 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from store import EncoderUnavailable
 
+_COMMIT = re.compile("[0-9a-f]{40}")
+
 
 def fetch(repo: str, revision: str | None, patterns: Sequence[str]) -> Path:
     """Folder of a hub model's files that match, downloaded unless they are cached already.
+
+    Of a whole commit, which cannot change, nobody is asked again once all its files are cached.
 
     Args:
         repo: hub id, e.g. ``openai/clip-vit-base-patch32``.
@@ -24,6 +29,7 @@ def fetch(repo: str, revision: str | None, patterns: Sequence[str]) -> Path:
         EncoderUnavailable: no network and no cached copy, no such model, or no access to it.
     """
     import huggingface_hub
+    from huggingface_hub import errors
     from huggingface_hub.utils.tqdm import tqdm
 
     class Silent(tqdm):
@@ -32,44 +38,33 @@ def fetch(repo: str, revision: str | None, patterns: Sequence[str]) -> Path:
 
     import huggingface_hub.file_download  # sets the level of its messages when it is loaded
 
+    def snapshot(**where: Any) -> Path:
+        return Path(
+            huggingface_hub.snapshot_download(
+                repo,
+                revision=revision,
+                allow_patterns=list(patterns),
+                ignore_patterns=["*/*"],
+                tqdm_class=Silent,
+                **where,
+            )
+        )
+
     chatter = logging.getLogger("huggingface_hub")
     level = chatter.level
     chatter.setLevel(logging.CRITICAL)  # what it tries again is not news; what failed is raised
     try:
-        folder = huggingface_hub.snapshot_download(
-            repo,
-            revision=revision,
-            allow_patterns=list(patterns),
-            ignore_patterns=["*/*"],
-            tqdm_class=Silent,
-        )
+        if revision is not None and _COMMIT.fullmatch(revision):
+            unknown = (errors.CachedRepoTreeNotFoundError, errors.LocalEntryNotFoundError)
+            with contextlib.suppress(*unknown):
+                # Without its listing, a folder that lacks files would pass for a whole one.
+                huggingface_hub.get_cached_repo_tree(repo, revision=revision)
+                return snapshot(local_files_only=True)
+        return snapshot()
     except Exception as error:  # the hub client raises many kinds, none shared
         raise EncoderUnavailable(f"encoder {repo!r}: {_advice(repo, revision, error)}") from error
     finally:
         chatter.setLevel(level)
-    return Path(folder)
-
-
-def fetch_pinned(repo: str, revision: str, patterns: Sequence[str], needed: Sequence[str]) -> Path:
-    """Like ``fetch`` for one commit, which cannot change: once it is whole, nobody is asked again.
-
-    Args:
-        repo: hub id.
-        revision: a whole commit.
-        patterns: file names to take.
-        needed: those that must still be in the cache.
-    """
-    import huggingface_hub
-
-    noted = cache_folder() / "fetched" / f"{repo.replace('/', '--')}-{revision}"
-    cached = [huggingface_hub.try_to_load_from_cache(repo, n, revision=revision) for n in needed]
-    if noted.is_file() and all(isinstance(path, str) for path in cached):
-        return Path(str(cached[0])).parent
-    folder = fetch(repo, revision, patterns)
-    with contextlib.suppress(OSError):  # it only saves the next question
-        noted.parent.mkdir(parents=True, exist_ok=True)
-        noted.touch()
-    return folder
 
 
 def cache_folder() -> Path:

@@ -10,11 +10,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from ingest.encoders.contents import Content, Contents
+from ingest.encoders.contents import Contents
 from ingest.encoders.converted import files_of
 from ingest.encoders.download import fetch, first_line
 from ingest.encoders.registry import KNOWN, OPEN_CLIP_CONFIG, OPEN_CLIP_WEIGHTS, TEXT_TOWER
-from ingest.encoders.weights import WrongLength, header
+from ingest.encoders.weights import header
 from store import EncoderUnavailable
 
 #: The encoder that ships with the package.
@@ -245,21 +245,6 @@ def _weight_files(name: str, contents: Contents) -> list[str]:
     )
 
 
-def _check_safetensors(name: str, content: Content) -> None:
-    """Compare a file's length with what its own header promises."""
-    try:
-        header(content.bytes)
-    except WrongLength as error:
-        raise EncoderUnavailable(
-            f"encoder {name!r}: {content.path} is damaged: {error}; fetch it again"
-        ) from error
-    except ValueError as error:
-        raise EncoderUnavailable(
-            f"encoder {name!r}: {content.path} is not a safetensors file (or only a Git LFS "
-            "pointer to one); fetch it again"
-        ) from error
-
-
 def _dimension(name: str, config: dict[str, Any]) -> int:
     vision = config.get("vision_config") or {}
     declared = (
@@ -279,7 +264,13 @@ def _dimension(name: str, config: dict[str, Any]) -> int:
 def _fingerprint(name: str, contents: Contents, weights: list[str]) -> str:
     """Read what was not read yet; the digest over all of it."""
     for file in weights:
-        _check_safetensors(name, contents.read(file))
+        content = contents.read(file)
+        try:
+            header(content.bytes)
+        except ValueError as error:
+            raise EncoderUnavailable(
+                f"encoder {name!r}: {content.path} {error}; fetch it again"
+            ) from error
     for file in (*_CONFIGS, *_TOKENIZERS, _INDEX):
         if (contents.folder / file).is_file():
             contents.read(file)

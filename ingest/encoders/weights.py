@@ -34,27 +34,16 @@ def header(data: memoryview) -> tuple[int, dict[str, Any]]:
     Raises:
         ValueError: not this format, or not as many bytes as the header promises.
     """
-    length = int.from_bytes(data[:8], "little")
-    if len(data) < 8 or length > len(data) - 8:
-        raise ValueError("no header")
-    found = json.loads(bytes(data[8 : 8 + length]))
-    if not isinstance(found, dict):
-        raise ValueError("no header")
-    found.pop("__metadata__", None)
+    begin = 8 + int.from_bytes(data[:8], "little")
     try:
-        promised = 8 + length + max((one["data_offsets"][1] for one in found.values()), default=0)
-    except (TypeError, LookupError) as error:
-        raise ValueError("no header") from error
+        found = json.loads(bytes(data[8:begin]))
+        found.pop("__metadata__", None)
+        promised = begin + max((one["data_offsets"][1] for one in found.values()), default=0)
+    except (ValueError, AttributeError, TypeError, LookupError, RecursionError) as error:
+        raise ValueError("is not a safetensors file (or only a Git LFS pointer to one)") from error
     if promised != len(data):
-        raise WrongLength(promised, len(data))
-    return 8 + length, found
-
-
-class WrongLength(ValueError):
-    """A file that is longer or shorter than its header says, both in bytes."""
-
-    def __init__(self, promised: int, size: int) -> None:
-        super().__init__(f"{size} bytes where its header promises {promised}")
+        raise ValueError(f"is damaged: {len(data)} bytes where its header promises {promised}")
+    return begin, found
 
 
 def tensors(data: memoryview) -> dict[str, torch.Tensor]:

@@ -22,7 +22,7 @@ ABBREVIATIONS: dict[str, tuple[str, ...]] = {
     "-ve": ("negative",),
     "+ve": ("positive",),
 }
-#: word -> words of captions; ``ingest.thesaurus`` makes the file.
+#: word -> words of captions; ``make synonyms`` makes the file.
 SYNONYMS: dict[str, tuple[str, ...]] = {
     word: tuple(near)
     for line in Path(__file__).with_name("synonyms.txt").read_text("utf-8").splitlines()

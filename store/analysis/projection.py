@@ -134,17 +134,12 @@ def inside(points: npt.ArrayLike, outline: npt.ArrayLike) -> npt.NDArray[np.bool
         outline: float (m, 2), its corners in order; fewer than three surround nothing.
 
     Returns:
-        bool (n,).
+        bool (n,); either may be said of a point on the line.
     """
+    from matplotlib.path import Path
+
     at, corners = np.asarray(points, np.float64), np.asarray(outline, np.float64).reshape(-1, 2)
-    found = np.zeros(len(at), bool)
     if len(corners) < 3:
-        return found
-    x, y = at[:, 0], at[:, 1]
-    for (x0, y0), (x1, y1) in zip(corners, np.roll(corners, -1, axis=0), strict=True):
-        if y0 == y1:
-            continue
-        # Each crossing of the ray to the right changes sides; half-open, so no corner counts twice.
-        crosses = (y0 > y) != (y1 > y)
-        found ^= crosses & (x < x0 + (y - y0) * ((x1 - x0) / (y1 - y0)))
+        return np.zeros(len(at), bool)
+    found: npt.NDArray[np.bool_] = Path(corners).contains_points(at)
     return found

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from typing import Any, Self, TypeVar
 
 from store.errors import StoreDamaged
-from store.mirror import snapshot
 from store.schema import EncoderStamp
 from store.search.base import Answerer, Manner
 from store.table import duplicate_ids, lance, maintenance, object_storage, opening
@@ -97,12 +96,6 @@ class Following:
             answerer = self._answerer
             assert answerer is not None
         return answerer
-
-    def _current(self) -> snapshot.Snapshot:
-        """The mirror, of a gallery that has one."""
-        found = self._now().mirror
-        assert found is not None, "this gallery answers without a mirror"
-        return found
 
     def _answer(self, ask: Callable[[Answerer], T]) -> T:
         """Ask one version; when it was cleaned away meanwhile, the newest."""

@@ -17,19 +17,18 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
+from filelock import FileLock
+
 from store.errors import StoreUnwritable
 from store.files import FOLDER, version_of
-
-try:
-    import fcntl
-
-    LOCKS = True
-except ImportError:  # Windows: no advisory locks; the table's primary key keeps ids unique
-    LOCKS = False
 
 _MARK = "_cxr_acknowledged.json"
 #: Files that another process left are forced to disk once; the system has written older ones.
 _RECENT_S = 3600.0
+#: Between two looks at a lock that another holds.
+_POLL_S = 0.002
+#: What a file system without locks answers.
+_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL)
 
 #: Per table: (path, inode, mtime) that this process has forced to disk.
 _synced: dict[str, set[tuple[str, int, int]]] = {}
@@ -44,32 +43,26 @@ def writer(uri: str, *, wait: bool = True) -> contextlib.AbstractContextManager[
 def locked(path: Path, *, wait: bool = True) -> Iterator[bool]:
     """Hold a lock file, made if absent, against other processes and threads of this machine.
 
+    The file stays when the lock is given up: ``flock`` of the shell locks it too.
+
     Yields:
         Whether the lock is held; False only with ``wait=False``, when somebody else has it or the
         folder cannot be written.
     """
-    if not LOCKS:
-        yield True
-        return
+    # A file kept is never a soft lock, which would outlive a killed process.
+    lock = FileLock(path, blocking=wait, poll_interval=_POLL_S, preserve_lock_file=True)
+    held = True
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-    except OSError:
-        if wait:
-            raise
-        yield False
-        return
-    try:
-        held = True
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except BlockingIOError:
+        lock.acquire()
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:  # without locks, the primary key keeps ids unique
+            if wait:
+                raise
             held = False
-        except OSError:
-            pass  # a file system without locks: the table's primary key keeps ids unique
+    try:
         yield held
     finally:
-        os.close(handle)
+        lock.release()
 
 
 def sync(folder: Path) -> None:

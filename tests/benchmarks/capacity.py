@@ -23,7 +23,7 @@ from store import Gallery
 from store.cluster import connection, shard
 from store.table import lance
 from tests.benchmarks.timing import best_of, filled, in_turns, rows_of, seconds
-from tests.store.rows import random_vectors
+from tests.store.rows import mirror_of, random_vectors
 
 PAGE = Path(__file__).parent.parent.parent / "docs" / "deploy" / "capacity.md"
 SIZES = (1_000_000, 100_000_000, 1_000_000_000)
@@ -74,7 +74,7 @@ def measure(rows: int, dimension: int, films: Path) -> Costs:
         gallery = filled(f"{folder}/store", rows, dimension)
         gallery.optimize()
         gallery.refresh()
-        now = gallery._current()
+        now = mirror_of(gallery)
         now.find([now.ids[0]])
         held = now.vectors.nbytes + now.keys.nbytes + now.row_ids.nbytes + now.changed_at.nbytes
         held += sum(part.nbytes for part in now.by_row_id) + now._by_id.nbytes

@@ -26,7 +26,7 @@ from tests.benchmarks.timing import (
     rows_of,
     seconds,
 )
-from tests.store.rows import random_vectors
+from tests.store.rows import mirror_of, random_vectors
 
 
 def following(rows: int, dimension: int) -> None:
@@ -75,7 +75,7 @@ def opening(folder: str) -> None:
     heading(f"Opening, {rows:,} x {dimension}")
     gallery.optimize()
     gallery.refresh()
-    snapshot = gallery._current()
+    snapshot = mirror_of(gallery)
     disk_cache.save(folder, snapshot)
     del gallery, snapshot
     times = [in_child("first_search", folder)["seconds"] for _ in range(3)]

@@ -26,7 +26,7 @@ from store.mirror.snapshot import Snapshot
 from store.search import exact as nearest
 from tests.benchmarks import peers
 from tests.benchmarks.timing import best_of, heading, in_turns, judge, line, low_rank
-from tests.store.rows import random_vectors, unit
+from tests.store.rows import mirror_of, random_vectors, unit
 
 K = peers.K
 ROOT = Path(__file__).parent.parent.parent
@@ -71,7 +71,7 @@ class Child:
 
 def asked_often(gallery: Gallery) -> Snapshot:
     """The snapshot, once it has its second index and its metadata in memory, as a dashboard has."""
-    now = gallery._current()
+    now = mirror_of(gallery)
     query = random_vectors(1, 7, gallery.stamp.dimension)
     for _ in range(max(second_index.ASKED, snapshot.asked_often(now.count)) + 1):
         gallery.search(query, K)

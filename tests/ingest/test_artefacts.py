@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -225,6 +226,35 @@ def test_objects_are_never_unpickled(folder: Path, tmp_path: Path) -> None:
         with pytest.raises(BadArtefacts, match=f"{name}.*Python objects"):
             read_artefacts(folder)
     assert not (tmp_path / "gotcha").exists()
+
+
+@pytest.mark.parametrize(
+    ("header", "says"),
+    [
+        ("{'descr': '<f4', 'fortran_order': False, 'shape': (1099511627776, 8), }", "header says"),
+        (
+            "{'descr': '<f4', 'fortran_order': False, 'shape': (-2, -4), }",
+            "embeddings.npy is trunc",
+        ),
+        ("{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), }", "32 bytes.* says 24"),
+        ("{'descr': '<f4', 'fortran_order': False, 'shape': (3, 3), }", "32 bytes.* says 36"),
+        ("(" * 5000, "embeddings.npy is truncated or damaged"),
+        (None, "embeddings.npy is truncated or damaged"),  # a header of 4 GiB
+    ],
+)
+def test_sizes_are_compared_before_anything_is_allocated(
+    folder: Path, header: str | None, says: str
+) -> None:
+    length = 0xFFFFFFFF if header is None else len(header)
+    head = np.lib.format.magic(2, 0) + length.to_bytes(4, "little") + (header or "").encode()
+    (folder / "embeddings.npy").write_bytes(head + bytes(32))
+    tracemalloc.start()
+    try:
+        with pytest.raises(BadArtefacts, match=says):
+            read_artefacts(folder)
+        assert tracemalloc.get_traced_memory()[1] < 4 << 20
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.parametrize(

@@ -449,6 +449,12 @@ def test_truncated_weights(clip, keep):
     assert "fetch it again" in refusal(clip)
 
 
+@pytest.mark.parametrize("header", [b"[" * 100_000, b"[]", b"\xff", b'{"a": {}}', b'{"a": 1}'])
+def test_weights_with_an_odd_header(clip, header):
+    (clip / "model.safetensors").write_bytes(len(header).to_bytes(8, "little") + header)
+    assert "is not a safetensors file" in refusal(clip)
+
+
 def test_git_lfs_pointer(clip):
     (clip / "model.safetensors").write_text("version https://git-lfs.github.com/spec/v1\noid x\n")
     assert "LFS" in refusal(clip)

@@ -392,7 +392,7 @@ def test_a_converted_pickle_is_its_weights(folders, tmp_path, monkeypatch):
     from ingest.encoders import converted
 
     known, source = pickled(folders["clip"], tmp_path, monkeypatch)
-    monkeypatch.setattr(converted, "fetch_pinned", lambda *_: source)
+    monkeypatch.setattr(converted, "fetch", lambda *_: source)
     encoder = load_encoder("pubmed-clip", device="cpu")
     assert (encoder.name, encoder.dimension) == ("pubmed-clip", 8)
     before = load_encoder(folders["clip"], device="cpu")
@@ -408,7 +408,7 @@ def test_a_pickle_that_is_not_the_published_one(folders, tmp_path, monkeypatch):
     _, source = pickled(folders["clip"], tmp_path, monkeypatch)
     path = source / "pytorch_model.bin"
     path.write_bytes(path.read_bytes() + b"\0")
-    monkeypatch.setattr(converted, "fetch_pinned", lambda *_: source)
+    monkeypatch.setattr(converted, "fetch", lambda *_: source)
     with pytest.raises(EncoderUnavailable, match="sha256"):
         load_encoder("pubmed-clip")
 

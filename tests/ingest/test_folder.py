@@ -118,6 +118,30 @@ def test_any_encoding_and_separator(tmp_path: Path, encoding: str, separator: st
     assert ("Windows-1252" in str(source.note)) == (encoding == "cp1252")
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "file,temp\na.png,38°C\nb.png,36.5°C\n",
+        "archivo;etiqueta;edad\na.png;neumonía;45 años\nb.png;normal;61 años\n",
+        "arquivo;rótulo\na.png;pneumonia não específica\nb.png;consolidação\n",
+        "fil;fynd\na.png;förtätning höger lunga\nb.png;normal\n",
+        "file,pixel µm,label\na.png,143,normal\nb.png,143,pneumonia\n",
+        "file;Größe\na.png;4,5\nb.png;7,2;zu viel\nc.png\n",  # lines of many lengths
+        "Röntgenbild\na.png\nc.png\n",  # one column
+    ],
+)
+def test_three_lines_of_windows_1252(tmp_path: Path, text: str) -> None:
+    sheet = read_sheet(write(tmp_path, "t.csv", text.encode("cp1252")))
+    first = text.splitlines()[0]
+    separator = next((one for one in ";," if one in first), "\t")
+    assert sheet.headings == tuple(first.split(separator))
+    assert [cells for _, cells in sheet.lines()] == [
+        tuple((line.split(separator) + [""] * 9)[: len(sheet.headings)])
+        for line in text.splitlines()[1:]
+    ]
+    assert "Windows-1252" in sheet.notes[0]
+
+
 def test_decomposed_names_match(tmp_path: Path) -> None:
     root = films(tmp_path / "s", "e\u0301.png")  # as macOS writes them
     table = write(tmp_path, "t.csv", "file,label\n\u00e9.png,x\n".encode())

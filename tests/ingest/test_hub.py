@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -222,3 +223,18 @@ def test_a_pinned_commit_in_the_cache_needs_no_hub(hub, tmp_path):
         (cached / "snapshots" / COMMIT).rename(pinned)
     assert ask(hub, tmp_path, "clip") == first
     assert hub.asked == []
+
+
+@pytest.mark.parametrize("lost", ["trees", "tokenizer.json", "model.safetensors"])
+def test_a_pinned_commit_of_which_files_may_be_missing_is_fetched_again(hub, tmp_path, lost):
+    """Such as one of which another program fetched a part, or that was broken off."""
+    first = ask(hub, tmp_path, "clip")
+    cached = tmp_path / "huggingface" / "hub" / "models--openai--clip-vit-base-patch32"
+    if lost == "trees":
+        shutil.rmtree(cached / "trees")
+        next(cached.glob("snapshots/*/tokenizer.json")).unlink()
+    else:
+        next(cached.glob(f"snapshots/*/{lost}")).unlink()
+    hub.asked.clear()
+    assert ask(hub, tmp_path, "clip") == first
+    assert hub.asked

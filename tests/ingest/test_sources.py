@@ -107,7 +107,7 @@ def test_every_size_whole_and_streamed(
     for one, other in zip(whole, read(f"medmnist:{name}", **options), strict=True):
         assert (one.id, one.labels, one.sha256) == (other.id, other.labels, other.sha256)
         np.testing.assert_array_equal(one.pixels, other.pixels)
-    if size == 28:  # so small that opening it reads it whole
+    if size <= 64:  # so small that opening it reads it whole
         return
     content = bytearray(path.read_bytes())
     with zipfile.ZipFile(path) as archive:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +14,9 @@ from ingest.training.captions import SUBJECTS, SYNONYMS, is_held_out, learned_wo
 
 torch = pytest.importorskip("torch")
 
-from ingest import thesaurus  # noqa: E402
 from ingest.training.model import new_model, new_tokenizer  # noqa: E402
 from ingest.training.vocabulary import learn_synonyms  # noqa: E402
+from tools import build_synonyms  # noqa: E402
 
 
 def test_synonyms_are_words_of_captions_of_words_that_are_not():
@@ -88,7 +90,7 @@ def test_synonyms_whose_words_are_spelled_are_left_out(towers):
 
 
 @pytest.fixture
-def wordnet(tmp_path: Path) -> thesaurus.WordNet:
+def wordnet(tmp_path: Path) -> build_synonyms.WordNet:
     """Four synsets: absent and lacking; leave out; spot and office; hide and obscure."""
     index = {
         "noun": "spot n 1 0 1 0 00000003\noffice n 1 0 1 0 00000003\n",
@@ -103,15 +105,17 @@ def wordnet(tmp_path: Path) -> thesaurus.WordNet:
         (tmp_path / f"{part}.exc").write_text(
             "skipped skip\nskipping skip\nhidden hide\n" if part == "verb" else ""
         )
-    return thesaurus.WordNet(tmp_path)
+    return build_synonyms.WordNet(tmp_path)
 
 
-def made(wordnet: thesaurus.WordNet, words: str, heard: str) -> dict[str, list[str]]:
+def made(
+    wordnet: build_synonyms.WordNet, words: str, heard: str, **options: int
+) -> dict[str, list[str]]:
     def encode(names: list[str]) -> np.ndarray:
         """All alike but for the office, which is near nothing."""
         return np.array([[0.0, 1.0] if n == "office" else [1.0, 0.0] for n in names])
 
-    return thesaurus.synonyms(words.split(), set(heard.split()), wordnet, encode)
+    return build_synonyms.synonyms(words.split(), set(heard.split()), wordnet, encode, **options)
 
 
 def test_synonyms_share_a_synset(wordnet):
@@ -137,6 +141,30 @@ def test_what_captions_mean_otherwise_is_no_synonym(wordnet):
     assert made(wordnet, "office", "spot spots") == made(wordnet, "exclude", "omit") == {}
 
 
-def test_a_rare_meaning_counts_little(wordnet, monkeypatch):
-    monkeypatch.setattr(thesaurus, "_RANKS", 0)
-    assert made(wordnet, "lacking", "absent") == {}
+def test_a_rare_meaning_counts_little(wordnet):
+    assert made(wordnet, "lacking", "absent", rarest=0) == {}
+
+
+@pytest.mark.parametrize(
+    ("folders", "says"),
+    [
+        ((), "two folders"),
+        (("nowhere", "nowhere"), "index.noun is missing: pass a folder of WordNet 3"),
+        (("wordnet", "nowhere"), "vocab.txt is missing: pass a folder of all-MiniLM-L6-v2"),
+        (("wordnet", "model"), "does not load as a model"),
+    ],
+)
+def test_what_is_missing_is_said_in_one_line(tmp_path, folders, says):
+    for folder, file in (("wordnet", "index.noun"), ("model", "vocab.txt")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / file).write_text("word\n")
+    before = build_synonyms.FILE.read_bytes()
+    done = subprocess.run(
+        [sys.executable, "-m", "tools.build_synonyms", *(str(tmp_path / one) for one in folders)],
+        capture_output=True,
+        text=True,
+        cwd=Path(__file__).parents[2],
+    )
+    assert done.returncode == 1 and done.stdout == ""
+    assert says in done.stderr and done.stderr.count("\n") == 1
+    assert build_synonyms.FILE.read_bytes() == before

@@ -215,7 +215,7 @@ def test_on_topic_is_understood(folder):
 
 
 #: Words that deny, that the tower never met, and that no synonym tells it.
-TURNING = set(WORDS["turning"].split()) - {"lacking"}
+TURNING = set(WORDS["turning"]) - {"lacking"}
 
 
 def test_held_out_prompts_are_understood(folder):
@@ -332,9 +332,9 @@ def test_reasons_name_the_words(folder):
 
 
 def test_the_lexicon_holds_every_word_of_the_grammar():
-    known = {word for words in WORDS.values() for word in words.split()}
+    known = {word for words in WORDS.values() for word in words}
     assert learned_words() <= known
-    kinds = [word for words in WORDS.values() for word in set(words.split())]
+    kinds = [word for words in WORDS.values() for word in set(words)]
     assert len(kinds) == len(set(kinds)), "a word has two kinds"
 
 

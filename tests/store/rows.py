@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from store import EncoderStamp, Gallery, Row, Vectors
+from store.gallery import over_mirror
+from store.mirror.snapshot import Snapshot
 
 DIMENSION = 8
 STAMP = EncoderStamp("tiny", "ab" * 32, DIMENSION)
@@ -48,3 +50,8 @@ def small_gallery(folder: Path, count: int = 20) -> Gallery:
     gallery.upsert(make_rows(random_vectors(count)))
     gallery.refresh()
     return gallery
+
+
+def mirror_of(gallery: Gallery) -> Snapshot:
+    """What a gallery has in memory of the version that it answers from."""
+    return over_mirror(gallery, "a test", lambda now: now)

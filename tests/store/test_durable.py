@@ -288,3 +288,70 @@ def test_a_killed_writer_frees_the_lock(gallery: Gallery) -> None:
     holder.send_signal(signal.SIGKILL)
     holder.wait()
     assert gallery.upsert(make_rows(random_vectors(1), prefix="x/test/")).inserted == 1
+
+
+def test_threads_and_processes_hold_the_lock_one_at_a_time(tmp_path: Path) -> None:
+    lock, count = tmp_path / "new" / "lock", tmp_path / "count"
+    count.write_text("0")
+    script = textwrap.dedent(
+        """
+        import sys, threading, time
+        from pathlib import Path
+        from store.table import local
+
+        lock, count = Path(sys.argv[1]), Path(sys.argv[2])
+
+        def add():
+            for _ in range(15):
+                with local.locked(lock) as held:
+                    assert held
+                    number = int(count.read_text())
+                    time.sleep(0.001)
+                    count.write_text(str(number + 1))
+
+        threads = [threading.Thread(target=add) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        """
+    )
+    both = [subprocess.Popen([sys.executable, "-c", script, lock, count]) for _ in range(2)]
+    assert [one.wait(60) for one in both] == [0, 0]
+    assert count.read_text() == "90"
+    assert lock.is_file()  # flock of the shell locks this very file
+
+
+def test_a_lock_that_this_thread_holds_is_not_given_twice(tmp_path: Path) -> None:
+    with (
+        local.locked(tmp_path / "lock") as held,
+        local.locked(tmp_path / "lock", wait=False) as again,
+    ):
+        assert held and not again
+    with local.locked(tmp_path / "lock", wait=False) as held:
+        assert held
+
+
+def test_a_lock_in_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with local.locked(tmp_path / "file" / "lock", wait=False) as held:
+        assert not held
+    with (
+        pytest.raises(OSError, match=r"[Nn]ot a directory|exists"),
+        local.locked(tmp_path / "file" / "lock"),
+    ):
+        pass
+
+
+def test_a_file_system_without_locks_is_written_all_the_same(
+    gallery: Gallery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fcntl = pytest.importorskip("fcntl")
+
+    def without(handle: int, operation: int) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", without)
+    assert gallery.upsert(make_rows(random_vectors(1), prefix="x/test/")).inserted == 1
+    with local.writer(gallery.uri, wait=False) as held:
+        assert held

@@ -26,7 +26,7 @@ from store.mirror import faiss_index, second_index
 from store.mirror.snapshot import Snapshot
 from store.search import exact as nearest
 from store.search.near_pairs import near_pairs
-from tests.store.rows import STAMP, make_rows, random_vectors, small_gallery, unit
+from tests.store.rows import STAMP, make_rows, mirror_of, random_vectors, small_gallery, unit
 
 pytestmark = pytest.mark.usefixtures("all_cores")
 
@@ -306,7 +306,7 @@ def test_faiss_is_asked_and_nothing_else_answers(gallery, path, monkeypatch) -> 
 @pytest.mark.parametrize("path", PATHS)
 def test_the_index_of_the_mirror_is_what_is_asked(gallery, path) -> None:
     fresh = Gallery.open(gallery.uri)
-    now = fresh._current()
+    now = mirror_of(fresh)
     object.__setattr__(now, "index", Raises(now.index))
     with pytest.raises((RuntimeError, StoreDamaged), match="cannot be searched"):
         PATHS[path](fresh)
@@ -383,7 +383,7 @@ def test_a_gallery_that_is_asked_often_gets_its_second_index(tmp_path, monkeypat
         return [[(hit.row.id, hit.score) for hit in hits] for hits in found]
 
     before = answers()
-    now = gallery._current()
+    now = mirror_of(gallery)
     assert second_index.known(now) is None
     assert gallery.stats()["search"] == {"index": "IndexFlatIP", "bytes": 48_000, "second": None}
     gallery.search(queries[4], 7)

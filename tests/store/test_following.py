@@ -20,7 +20,7 @@ from store import BadQuery, Gallery, UnknownId, Where
 from store.mirror import build
 from store.mirror import build as building
 from store.table import maintenance
-from tests.store.rows import STAMP, random_vectors, small_gallery
+from tests.store.rows import STAMP, mirror_of, random_vectors, small_gallery
 from tests.store.second import Second, answer, rows_of
 
 NAMES = [f"set/test/{i}" for i in range(24)]
@@ -133,7 +133,7 @@ class Following(RuleBasedStateMachine):
     @invariant()
     def both_answer_as_numpy_over_the_table(self) -> None:
         self.gallery.refresh()
-        snapshot = self.gallery._current()
+        snapshot = mirror_of(self.gallery)
         assert sorted(snapshot.ids) == sorted(self.rows)
         if not self.rows:
             assert self.other.ask("look", 1, 1) == [0, []]
@@ -202,16 +202,16 @@ def test_merging_files_copies_nothing(gallery: Gallery, monkeypatch: pytest.Monk
     for seed in range(4):
         gallery.upsert(rows_of([f"x/test/{seed}"], seed))
     gallery.refresh()
-    before = gallery._current()
+    before = mirror_of(gallery)
     gallery.optimize()
     assert followed(gallery, monkeypatch) == "followed"
-    np.testing.assert_array_equal(gallery._current().vectors, before.vectors)
+    np.testing.assert_array_equal(mirror_of(gallery).vectors, before.vectors)
 
 
 def test_tidying_on_a_busy_machine_leaves_the_version_that_a_reader_holds(
     gallery: Gallery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    held = gallery._current().version
+    held = mirror_of(gallery).version
     for seed in range(4):
         gallery.upsert(rows_of([f"x/test/{seed}"], seed))
     through = maintenance._until_through

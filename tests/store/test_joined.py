@@ -18,7 +18,7 @@ from store.mirror import build, snapshot
 from store.search import exact, table_reader
 from store.table import lance, opening
 from store.table import rows as arrow
-from tests.store.rows import STAMP, make_rows, random_vectors, small_gallery
+from tests.store.rows import STAMP, make_rows, mirror_of, random_vectors, small_gallery
 
 words = st.none() | st.text(max_size=4)
 findings = st.lists(st.sampled_from(["edema", "mass", "ödem"]), max_size=3, unique=True).map(tuple)
@@ -61,7 +61,7 @@ def test_memory_tells_what_the_table_tells(tmp_path_factory, rows, data) -> None
     for part in (rows[: len(rows) // 2], rows[len(rows) // 2 :]):
         gallery.upsert(part)
     gallery.refresh()
-    now = gallery._current()
+    now = mirror_of(gallery)
     asked = data.draw(st.lists(st.sampled_from(range(len(rows))), max_size=6))
     positions = now.find(rows[place].id for place in asked)
     from_table = exact.join(now, positions)
@@ -77,7 +77,7 @@ def test_memory_follows_the_table(tmp_path_factory, rows, others, data) -> None:
     gallery = Gallery.create(tmp_path_factory.mktemp("store"), STAMP)
     gallery.upsert(rows)
     gallery.refresh()
-    assert gallery._current().metadata.num_rows == len(rows)
+    assert mirror_of(gallery).metadata.num_rows == len(rows)
     same_columns = True
     with mock.patch.object(build, "_LARGEST_SHARE", 1.0):
         for step in data.draw(
@@ -95,11 +95,11 @@ def test_memory_follows_the_table(tmp_path_factory, rows, others, data) -> None:
                 gallery.delete(ids=gallery.ids()[:1])
             gallery.refresh()
             same_columns &= gallery.columns() == before
-    now = gallery._current()
+    now = mirror_of(gallery)
     assert ("metadata" in now.__dict__) or not same_columns
     other = Gallery.open(gallery.uri)
     assert gallery.facets() == other.facets() and gallery.ranges() == other.ranges()
-    fresh = other._current()
+    fresh = mirror_of(other)
     ids = sorted(now.ids)
     assert ids == sorted(fresh.ids)
     told = [asdict(row) for row in arrow.from_arrow(with_ids(now, ids))]
@@ -126,7 +126,7 @@ def ask(gallery: Gallery, times: int) -> None:
 
 def test_metadata_comes_into_memory_once_asked_often(gallery: Gallery, monkeypatch) -> None:
     ask(gallery, snapshot._ASKED)
-    assert "metadata" not in gallery._current().__dict__
+    assert "metadata" not in mirror_of(gallery).__dict__
     before = gallery.search(random_vectors(1, seed=5), 4)  # one more
     ask(gallery, 0)
     with monkeypatch.context() as patch:
@@ -155,7 +155,7 @@ def test_metadata_that_cannot_be_read_whole_stays_in_the_table(gallery: Gallery,
     with monkeypatch.context() as patch:
         patch.setattr(lance, "scan", fails)
         ask(gallery, snapshot._ASKED + 1)
-    assert "metadata" not in gallery._current().__dict__
+    assert "metadata" not in mirror_of(gallery).__dict__
     assert len(gallery.search(random_vectors(1), 3)[0]) == 3
 
 

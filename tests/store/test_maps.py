@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from matplotlib.path import Path as Outline
 
 from store import BadQuery, EncoderStamp, Gallery, Row, UsageError
 from store.analysis import maps, projection
@@ -38,10 +37,9 @@ def test_pca_is_the_plane_of_largest_variance(count, dimension, seed):
 
 @given(st.lists(st.tuples(st.integers(-9, 9), st.integers(-9, 9)), min_size=3, max_size=12))
 @settings(max_examples=100, deadline=None)
-def test_inside_agrees_with_matplotlib(corners):
+def test_inside_counts_the_line_s_crossings(corners):
     points = np.random.default_rng(1).uniform(-10, 10, (300, 2))
     close = np.append(corners, corners[:1], axis=0)
-    by_winding = Outline(close).contains_points(points)
     ours = projection.inside(points, corners)
     crossings = np.zeros(300, int)
     for (x0, y0), (x1, y1) in pairwise(close):
@@ -49,8 +47,6 @@ def test_inside_agrees_with_matplotlib(corners):
             if (y0 > y) != (y1 > y) and x < x0 + (y - y0) * (x1 - x0) / (y1 - y0):
                 crossings[at] += 1
     assert np.array_equal(ours, crossings % 2 == 1)
-    if len(corners) == 3:  # a triangle does not cross itself, so both rules agree
-        assert np.array_equal(ours, by_winding)
 
 
 def test_fewer_than_three_corners_surround_nothing():

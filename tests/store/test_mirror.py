@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from store import EncoderMismatch, Gallery, StoreNotFound, Where
-from tests.store.rows import OTHER, STAMP, make_rows, random_vectors, small_gallery
+from tests.store.rows import OTHER, STAMP, make_rows, mirror_of, random_vectors, small_gallery
 
 WRITER = textwrap.dedent(
     """
@@ -144,7 +144,7 @@ def test_made_again_by_another_encoder_is_refused(gallery: Gallery) -> None:
 def test_the_snapshot_equals_the_table(gallery: Gallery) -> None:
     gallery.upsert(make_rows(random_vectors(35, seed=2)))
     gallery.refresh()
-    snapshot = gallery._current()
+    snapshot = mirror_of(gallery)
     assert snapshot is not None
     stored = {
         row["id"]: row["embedding"]

@@ -149,7 +149,6 @@ def test_questions(
 
 def test_what_is_only_looked_up_is_not_there(gallery: Gallery) -> None:
     assert gallery.rows([HALF, 5, "set/test/0"]).keys() == {"set/test/0"}  # type: ignore[list-item]
-    assert gallery.known([HALF]) == {}
     assert len(gallery.search(random_vectors(1), 5, exclude=[HALF, 5])[0]) == 5  # type: ignore[list-item]
 
 

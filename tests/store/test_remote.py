@@ -24,7 +24,7 @@ from store.search.out_of_distribution import nearness
 from store.table import object_storage
 from tests.store import bucket
 from tests.store.bucket import Proxy, fresh_proxy, shared_server  # noqa: F401 - fixtures
-from tests.store.rows import OTHER, STAMP, make_rows, random_vectors
+from tests.store.rows import OTHER, STAMP, make_rows, mirror_of, random_vectors
 from tests.store.second import Second, answer, rows_of
 
 ROUNDS = 8
@@ -320,7 +320,7 @@ def test_the_second_opening_reads_what_changed(uri: str, proxy: Proxy, tmp_path:
     third_gallery, third = open_and_ask()
     assert third < whole / 10
     assert len(third_gallery) == 4000
-    by_id = dict(zip(third_gallery._current().ids, third_gallery._current().vectors, strict=True))
+    by_id = dict(zip(mirror_of(third_gallery).ids, mirror_of(third_gallery).vectors, strict=True))
     np.testing.assert_array_equal(by_id["new/3"], vectors[3993])
     shutil.rmtree(tmp_path / "cache")
     _, without = open_and_ask()

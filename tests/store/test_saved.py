@@ -14,7 +14,7 @@ import pytest
 from store import Gallery
 from store.mirror import disk_cache
 from store.table import local
-from tests.store.rows import STAMP, make_rows, random_vectors
+from tests.store.rows import STAMP, make_rows, mirror_of, random_vectors
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def answers(gallery: Gallery) -> list[tuple[str, float]]:
 def test_a_saved_mirror_answers_the_same(kept: Gallery) -> None:
     again = Gallery.open(kept.uri)
     assert answers(again) == answers(kept)
-    now = again._current()
+    now = mirror_of(again)
     assert type(now.index).__name__ == "IndexFlatIP"
     assert not now.index.codes.is_owned and not now.vectors.flags.writeable  # mapped, not read
     [path] = disk_cache.folder_of(kept.uri).glob("*.vectors")
@@ -72,7 +72,7 @@ def test_a_damaged_saved_mirror_is_never_believed(kept: Gallery, name: str, how:
     again.refresh()
     if (name, how) == ("*.vectors", "flipped"):
         for _ in range(200):  # found by the digest, behind the first answers
-            if again._current().vectors.flags.writeable:  # no longer the mapped file
+            if mirror_of(again).vectors.flags.writeable:  # no longer the mapped file
                 break
             time.sleep(0.02)
     assert answers(again) == expected
@@ -122,7 +122,7 @@ def test_threads_that_replace_one_file_at_once(tmp_path: Path) -> None:
 
 
 def test_threads_that_save_one_mirror_at_once(kept: Gallery) -> None:
-    expected, snapshot = answers(kept), kept._current()
+    expected, snapshot = answers(kept), mirror_of(kept)
     dead = disk_cache.folder_of(kept.uri) / "mirror.json.0.tmp"
     dead.write_bytes(b"what a killed saver left")
 
@@ -156,10 +156,10 @@ def test_a_saver_whose_files_were_cleared_away_does_not_fail(
         raise FileNotFoundError(str(path))
 
     monkeypatch.setattr(local, "write_whole", cleared)
-    disk_cache.save(kept.uri, kept._current())
+    disk_cache.save(kept.uri, mirror_of(kept))
     monkeypatch.setattr(local, "write_whole", whole)
     assert disk_cache.load(kept.uri, kept._live, STAMP.dimension) is None  # rebuilt, never half
-    disk_cache.save(kept.uri, kept._current())
+    disk_cache.save(kept.uri, mirror_of(kept))
     assert disk_cache.load(kept.uri, kept._live, STAMP.dimension) is not None
 
 
@@ -170,7 +170,7 @@ def test_a_mirror_of_an_earlier_build_is_built_anew_without_a_word(
     told = json.loads((folder / "mirror.json").read_bytes())
     [path] = folder.glob("*.vectors")
     header = bytes(64)  # its vectors began at byte 64, behind a header that was not read by name
-    path.write_bytes(header + kept._current().vectors.tobytes())
+    path.write_bytes(header + mirror_of(kept).vectors.tobytes())
     told |= {"format": 1, "vectors": {**told["vectors"], "bytes": path.stat().st_size}}
     (folder / "mirror.json").write_text(json.dumps(told))
     assert answers(Gallery.open(kept.uri)) == expected

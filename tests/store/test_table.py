@@ -223,7 +223,7 @@ def test_unknown_ids(gallery: Gallery) -> None:
     ):
         with pytest.raises(UnknownId, match=r"no row 'x'.*ids look like 'set/test/0'"):
             ask()
-    assert gallery.known(["x", "set/test/1"]).keys() == {"set/test/1"}
+    assert gallery.rows(["x", "set/test/1"]).keys() == {"set/test/1"}
 
 
 def test_check_finds_what_is_wrong(gallery: Gallery) -> None:

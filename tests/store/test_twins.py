@@ -21,7 +21,7 @@ from store.table import lance, local
 from store.table import rows as arrow
 from tests.store import bucket
 from tests.store.bucket import Proxy, fresh_proxy, shared_server  # noqa: F401 - fixtures
-from tests.store.rows import DIMENSION, STAMP, make_rows, random_vectors
+from tests.store.rows import DIMENSION, STAMP, make_rows, mirror_of, random_vectors
 from ui.cli import app
 
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -66,7 +66,7 @@ def holds(gallery: Gallery, expected: dict[str, Row]) -> None:
         assert gallery.row(id_).labels == one.labels
         assert gallery.ids(Where(label=one.labels)) == [id_]
         np.testing.assert_array_equal(gallery.vectors([id_])[0], one.embedding)
-    snapshot = gallery._current()
+    snapshot = mirror_of(gallery)
     assert snapshot.metadata["batch"].to_pylist() == [expected[i].batch for i in snapshot.ids]
     assert read(snapshot, ["batch"])["batch"].to_pylist() == snapshot.metadata["batch"].to_pylist()
 

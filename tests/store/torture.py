@@ -27,7 +27,7 @@ from store import Gallery
 from store.mirror import disk_cache
 from store.table import lance as tables
 from store.table import local
-from tests.store.rows import STAMP, make_rows, random_vectors
+from tests.store.rows import STAMP, make_rows, mirror_of, random_vectors
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(200)
 BATCH = 40
@@ -64,7 +64,7 @@ def apply(gallery: Gallery, batch: int) -> None:
         gallery.upsert(rows_of(batch))
     if batch % 5 == 4:
         gallery.refresh()
-        disk_cache.save(gallery.uri, gallery._current())
+        disk_cache.save(gallery.uri, mirror_of(gallery))
     if batch % 9 == 8:
         gallery.optimize()
 
@@ -84,7 +84,7 @@ def held(gallery: Gallery) -> State:
     """What a store holds; fails when anything in it is not whole."""
     assert gallery.check() == []
     gallery.refresh()
-    snapshot = gallery._current()
+    snapshot = mirror_of(gallery)
     rows = gallery.rows(snapshot.ids)
     state = {id_: int(rows[id_].labels[0]) for id_ in snapshot.ids}
     for id_, vector in zip(snapshot.ids, snapshot.vectors, strict=True):

@@ -175,7 +175,7 @@ def test_a_job_that_is_stopped_while_it_waits_never_begins(served):
         jobs.stop(uri, "late")
         assert ended(uri, "late").state == "stopped"
     finally:
-        os.close(turn)
+        turn.release()
     assert not (inbox.inbox(uri) / "late").exists()
     assert "late" not in {one["batch"] for one in entries(uri)}
     jobs.forget(uri, "late")
@@ -221,7 +221,7 @@ def test_a_folder_swapped_for_a_link_while_its_job_waits_is_not_followed(served,
         there.rename(tmp_path / "aside")
         there.symlink_to(outside if swapped == "ward" else outside / swapped)
     finally:
-        os.close(turn)
+        turn.release()
     job = ended(uri, batch)
     assert job.state == "failed"
     assert "link" in job.message

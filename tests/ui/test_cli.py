@@ -74,7 +74,8 @@ def test_help_is_fast_and_loads_nothing_heavy() -> None:
         "sys.argv = ['cxr', '--help']\n"
         "try: cli.main()\n"
         "except SystemExit: pass\n"
-        "heavy = {'torch', 'transformers', 'faiss', 'streamlit', 'matplotlib', 'lancedb'}\n"
+        "heavy = {'torch', 'transformers', 'faiss', 'streamlit', 'matplotlib', 'lancedb',\n"
+        "         'numpy', 'pyarrow', 'PIL'}\n"
         "sys.exit(' '.join(heavy & set(sys.modules)) or 0)\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

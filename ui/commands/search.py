@@ -13,7 +13,6 @@ from ui import notices
 from ui.commands import output
 from ui.commands.options import Device, EncoderName, Index, Json, OnLost, Shards, ShardsRay, Store
 from ui.opening import open_gallery
-from ui.tables import as_dict
 
 if TYPE_CHECKING:
     import numpy as np
@@ -101,6 +100,8 @@ def search(
         output.say(f"{len(hits)} of the {k} asked for: no other row passes [{condition}]")
     output.say_manner(gallery)
     if json:
+        from ui.tables import as_dict
+
         output.as_json({**as_dict(query, k, condition, hits, page), "store": gallery.describe()})
     else:
         output.hits(hits)

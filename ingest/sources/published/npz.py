@@ -1,7 +1,7 @@
 """MedMNIST's npz layout, read with suspicion.
 
 ``{split}_images`` uint8 (n, h, w) or (n, h, w, 3) and ``{split}_labels`` integers (n, 1) or (n, c).
-Nothing is unpickled: members are read whole, which verifies their CRC, and parsed here.
+Nothing is unpickled; members are read whole, which verifies their CRC.
 """
 
 from __future__ import annotations
@@ -172,14 +172,14 @@ def _streamed(path: Path, about: _Header, remedy: str) -> Iterator[Pixels]:
     one = math.prod(about.shape[1:])
     with _archive(path, remedy) as archive:
         with archive.open(about.member) as member:
-            npy.read_header(member)
+            member.read(about.start)
             length = 0
             while block := member.read(1 << 20):
                 length += len(block)
         if length != about.size:
             raise ValueError(f"{about.member} has {length} bytes of values, not {about.size}")
         with archive.open(about.member) as member:
-            npy.read_header(member)
+            member.read(about.start)
             for _ in range(about.shape[0]):
                 yield np.frombuffer(member.read(one), np.uint8).reshape(about.shape[1:])
 
@@ -259,8 +259,7 @@ def _header(archive: zipfile.ZipFile, name: str, path: Path, remedy: str) -> _He
     if info.compress_type not in _PACKED:
         raise ValueError(f"{name} is packed by method {info.compress_type}, which npz never is")
     with archive.open(info) as member:
-        shape, fortran, dtype = npy.read_header(member)
-        start = member.tell()
+        start, shape, fortran, dtype = npy.read_header(member)
     found = _Header(info.filename, start, shape, fortran, dtype)
     if not dtype.hasobject and info.file_size != start + found.size:
         raise ValueError(
@@ -270,17 +269,9 @@ def _header(archive: zipfile.ZipFile, name: str, path: Path, remedy: str) -> _He
 
 
 def _member(archive: zipfile.ZipFile, about: _Header) -> npt.NDArray[Any]:
-    """A whole array; its CRC is verified before a value is used.
-
-    Inflated into memory of the size that its header gives it: what the archive says of sizes may
-    be wrong.
-    """
-    data = bytearray(about.start + about.size)
+    """A whole array, no larger than its header said; its CRC is verified before a value is used."""
     with archive.open(about.member) as member:
-        length, view = 0, memoryview(data)
-        while length < len(data) and (block := member.read(min(len(data) - length, 1 << 20))):
-            view[length : length + len(block)] = block
-            length += len(block)
-        if length < len(data) or member.read(1):  # at the end, the CRC is compared
-            raise ValueError(f"{about.member} is longer or shorter than its header says")
-    return npy.from_bytes(data)
+        values: npt.NDArray[Any] = np.lib.format.read_array(member, allow_pickle=False)
+        if member.read(1):  # at the end, the CRC is compared
+            raise ValueError(f"{about.member} is longer than its header says")
+    return values

@@ -186,7 +186,7 @@ def read_sheet(path: str | Path, *, links: bool = True) -> Sheet:
     if first.strip().lower().startswith("sep=") and len(first.strip()) == 5:  # Excel's own hint
         separator, text = first.strip()[4], rest
     start = text[:_START]
-    separator = separator or _separator(start, place)
+    separator = separator or _separator(start)
     try:
         headings: list[str] = next(iter(_reader(start, separator)), [])
     except csv.Error as error:
@@ -232,6 +232,8 @@ def _decoded(path: Path, links: bool) -> tuple[str, list[str]]:
     try:
         return data.decode("utf-8"), []
     except UnicodeDecodeError:
+        # Always this: counts of letters tell too little of a small table. charset-normalizer 3.5
+        # takes "38°C" for Big5, and Spanish or Swedish headings for Polish or Baltic ones.
         text = data.decode("cp1252", errors="replace")
         return text, [f"{path.name} is not UTF-8; it was read as Windows-1252"]
 
@@ -255,18 +257,18 @@ def _bytes(path: Path, links: bool) -> bytes:
     return data
 
 
-def _separator(text: str, path: Path) -> str:
+def _separator(text: str) -> str:
     """The separator under which most of the first lines have as many cells as the heading."""
-    best, found = (0.0, 0), ","
-    for separator in _SEPARATORS:
+
+    def fit(separator: str) -> tuple[float, int]:
         try:
             lines = [cells for cells in islice(_reader(text, separator), 50) if cells]
         except csv.Error:
-            continue
+            return 0.0, 0
         width = len(lines[0]) if lines else 0
         if width < 2:
-            continue
-        same = sum(len(cells) == width for cells in lines) / len(lines)
-        if (same, width) > best:
-            best, found = (same, width), separator
-    return found
+            return 0.0, 0
+        return sum(len(cells) == width for cells in lines) / len(lines), width
+
+    # csv.Sniffer gives up where there is one column, or lines differ in length.
+    return max(_SEPARATORS, key=fit)

@@ -257,12 +257,8 @@ class FileIndex:
 
         The cell is only ever compared with the paths that were listed, never opened.
         """
-        found = self._meant(cell)
+        _, found = self.strength(cell)
         return self._files[found[0]] if len(found) == 1 else None
-
-    def is_ambiguous(self, cell: str) -> bool:
-        """Whether several films could be meant."""
-        return len(self._meant(cell)) > 1
 
     def strength(self, cell: str, ways: Sequence[str] = WAYS) -> tuple[str | None, tuple[int, ...]]:
         """In which way a cell by itself means films, and their numbers; none when in no way."""
@@ -276,9 +272,6 @@ class FileIndex:
             if asked and (found := self._all_ends(way).meant(asked)):
                 return way, tuple(found)
         return None, ()
-
-    def _meant(self, cell: str) -> tuple[int, ...]:
-        return self.strength(cell)[1]
 
     def cut(self, cell: str) -> str:
         """A cell's path without what it begins with elsewhere."""

@@ -7,7 +7,6 @@ page that is closed or a server that ends takes no batch with it.
 from __future__ import annotations
 
 import math
-import os
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -16,15 +15,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from shutil import rmtree
-from typing import Any
+
+from filelock import FileLock
 
 from ingest import file_name, read_json, state_folder, write_json
 from ui.dashboard.batches.inbox import inbox
-
-try:
-    import fcntl
-except ImportError:  # Windows: a job that was cut off looks as if it ran on
-    fcntl = None  # type: ignore[assignment]
 
 #: How many notes of ended jobs are kept.
 _KEEP = 20
@@ -104,7 +99,7 @@ def all_of(uri: str) -> list[Job]:
         if note is None or not isinstance(note.get("batch"), str):
             continue
         state = str(note.get("state", ""))
-        if state in (WAITING, RUNNING) and _left(path, note):
+        if state in (WAITING, RUNNING) and _left(path):
             state = "cut off"
         found.append(
             Job(
@@ -160,27 +155,21 @@ def tidy(uri: str) -> None:
         forget(uri, job.batch)
 
 
-def lock(note: Path) -> int | None:
-    """Hold a job's lock for as long as this process lives; None when another one holds it."""
-    note.parent.mkdir(parents=True, exist_ok=True)
-    handle = os.open(note.with_suffix(".lock"), os.O_RDWR | os.O_CREAT, 0o600)
-    if fcntl is not None:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            os.close(handle)
-            return None
-    return handle
+def lock(note: Path) -> FileLock | None:
+    """A job's lock, held until it or its process ends; None when another one holds it."""
+    held = FileLock(note.with_suffix(".lock"), mode=0o600, blocking=False, preserve_lock_file=True)
+    try:
+        held.acquire()
+    except OSError:  # a time-out, or a file system without locks
+        return None
+    return held
 
 
-def _left(path: Path, note: dict[str, Any]) -> bool:
+def _left(path: Path) -> bool:
     """Whether nobody works on an open job any more; a young one may not have begun."""
-    if fcntl is None or _age(path) < 20:
+    if _age(path) < 20 or (held := lock(path)) is None:
         return False
-    handle = lock(path)
-    if handle is None:
-        return False
-    os.close(handle)
+    held.release()
     return True
 
 

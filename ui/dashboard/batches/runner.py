@@ -17,6 +17,8 @@ from pathlib import Path
 from shutil import rmtree
 from typing import Any
 
+from filelock import FileLock
+
 from ingest import file_name, read_json, write_json
 from ui.dashboard import lifeline
 from ui.dashboard.batches import jobs
@@ -32,30 +34,36 @@ def main() -> None:
     """Run the job of a note."""
     path = Path(sys.argv[1])
     note = read_json(path)
-    if note is None or jobs.lock(path) is None:
+    if note is None or (own := jobs.lock(path)) is None:
         return
     home = inbox(note["uri"]) / file_name(note["batch"])
     signal.signal(signal.SIGTERM, _end)
     give_way()  # whoever searches meanwhile comes first
     note["state"], note["message"] = "failed", "it was ended from outside"
+    turn = None
     try:
-        _wait(path)
+        turn = _turn(path)
         note["state"], note["message"] = _run(path, note)
     finally:
         rmtree(home, ignore_errors=True)
         write_json(path, note)
         jobs.stop_file(path).unlink(missing_ok=True)
+        for held in (turn, own):
+            if held is not None:
+                held.release()
 
 
 def _end(*_: object) -> None:
     raise SystemExit(143)
 
 
-def _wait(path: Path) -> None:
-    """Until no other job of this gallery runs."""
-    turn = path.with_name("turn")
-    while jobs.lock(turn) is None and not jobs.stop_file(path).exists():
+def _turn(path: Path) -> FileLock | None:
+    """The lock of the one job of this gallery that runs; None when this one was stopped before."""
+    while not jobs.stop_file(path).exists():
+        if (turn := jobs.lock(path.with_name("turn"))) is not None:
+            return turn
         time.sleep(_POLL_S)
+    return None
 
 
 def _run(path: Path, note: dict[str, Any]) -> tuple[str, str]:

@@ -1,6 +1,6 @@
 """Makes synonyms.txt: common English words that no caption holds, beside words of captions.
 
-    python -m ingest.thesaurus WORDNET ENCODER     or     make synonyms
+    python -m tools.build_synonyms WORDNET ENCODER     or     make synonyms MINILM=ENCODER
 
 Two words are taken for synonyms where WordNet puts them into one synset, they stand in the same
 form ("excluding" is no "omit"), and a sentence encoder finds them near: WordNet alone also pairs
@@ -17,11 +17,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
-from ingest.training.captions import learned_words
+from ingest.training import captions
 
-FILE = Path(__file__).parent / "training" / "synonyms.txt"
+FILE = Path(captions.__file__).with_name("synonyms.txt")
 #: Least cosine of two synonyms, and how many of them a word gets.
 _NEAR, _MOST = 0.5, 3
 #: How common two senses must be together: the sum of their ranks among the senses of their words.
@@ -86,7 +85,7 @@ class WordNet:
 
 
 def synonyms(
-    words: Sequence[str], heard: set[str], wordnet: WordNet, encoder: Any
+    words: Sequence[str], heard: set[str], wordnet: WordNet, encoder: Any, rarest: int = _RANKS
 ) -> dict[str, list[str]]:
     """Words -> heard words that mean much the same, the nearest first.
 
@@ -95,6 +94,7 @@ def synonyms(
         heard: words of captions.
         wordnet: tells which words share a meaning.
         encoder: words -> float32 unit vectors; tells how near they are.
+        rarest: how rare two meanings may be together.
     """
     ranks: dict[_Sense, dict[str, int]] = defaultdict(dict)
     for word in heard:
@@ -106,7 +106,7 @@ def synonyms(
             other
             for sense, rank in wordnet.of(word)
             for other, rank_there in ranks.get(sense, {}).items()
-            if rank + rank_there <= _RANKS and len(other) >= _SHORTEST and other not in _OTHERWISE
+            if rank + rank_there <= rarest and len(other) >= _SHORTEST and other not in _OTHERWISE
         }
         if near and word not in heard:
             shared[word] = near
@@ -123,6 +123,7 @@ def synonyms(
 
 def sentence_encoder(folder: Path) -> Any:
     """Words -> unit vectors: the mean of a transformer's last states."""
+    import torch
     from transformers import AutoModel, AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
@@ -148,15 +149,26 @@ def main(wordnet: str, encoder: str) -> None:
         wordnet: folder of a WordNet 3 database.
         encoder: folder of a sentence encoder that lists its words, as BERTs do: they are common.
     """
-    listed = (Path(encoder) / "vocab.txt").read_text("utf-8").split()
+    for folder, file, what in (
+        (wordnet, "index.noun", "WordNet 3 (Debian: wordnet-base)"),
+        (encoder, "vocab.txt", "all-MiniLM-L6-v2 in the transformers layout"),
+    ):
+        if not Path(folder, file).is_file():
+            sys.exit(f"{Path(folder, file)} is missing: pass a folder of {what}")
+    listed = Path(encoder, "vocab.txt").read_text("utf-8").split()
     words = sorted(w for w in set(listed) - _UNFIT if re.fullmatch(rf"[a-z]{{{_SHORTEST},}}", w))
-    model = sentence_encoder(Path(encoder))
-    found = synonyms(words, learned_words(), WordNet(Path(wordnet)), model)
+    try:
+        model = sentence_encoder(Path(encoder))
+    except (OSError, ValueError) as error:
+        sys.exit(f"{encoder} does not load as a model: {str(error).splitlines()[0]}")
+    found = synonyms(words, captions.learned_words(), WordNet(Path(wordnet)), model)
     head = [line for line in FILE.read_text("utf-8").splitlines() if line.startswith("#")]
     lines = [" ".join([word, *near]) for word, near in found.items()]
     FILE.write_text("\n".join([*head, *lines]) + "\n", "utf-8")
-    sys.stdout.write(f"{FILE}: {len(found)} words\n")
+    print(f"{FILE}: {len(found)} words")
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 3:
+        sys.exit("python -m tools.build_synonyms WORDNET ENCODER (two folders)")
     main(*sys.argv[1:])
