@@ -17,9 +17,10 @@ from ingest.record import METADATA
 from ingest.sources.tables.clearing import CLEARABLE
 from store import COLUMNS, FINDINGS, Gallery, Metadata, Row, parse_where
 from store.mirror.snapshot import metadata_names
+from store.table import lance
 from store.table.custom_columns import RESERVED
 from store.table.filters import passes
-from tests.store.rows import STAMP, make_rows, random_vectors
+from tests.store.rows import STAMP, make_rows, mirror_of, random_vectors
 from ui.cli import app
 from ui.dashboard.components.html import particulars
 from ui.dashboard.search.download import hits_csv
@@ -162,7 +163,7 @@ def test_a_gallery_from_before_gets_it_when_it_is_written(tmp_path: Path) -> Non
     gallery = Gallery.create(tmp_path / "g", STAMP)
     gallery.upsert(make_rows(random_vectors(2), [(), ()], split=None, dataset=None))
     later = [column for column in COLUMNS.values() if column.since > 2]
-    gallery._live.drop_columns([column.name for column in later])
+    lance.open_version(gallery.uri).drop_columns([column.name for column in later])
     older = Gallery.open(gallery.uri)
     for column in later:
         assert [getattr(row, column.name) for row in older.rows(older.ids()).values()] == [
@@ -187,5 +188,5 @@ def test_records_and_the_rest_name_the_same_columns(whole: Gallery) -> None:
     assert {*FINDINGS} <= names <= RESERVED
     assert {column.key for column in COLUMNS.values()} <= RESERVED
     assert {*CLEARABLE} <= names
-    assert names <= {*metadata_names(whole._live)}
-    assert names <= {*whole._current().metadata.schema.names}
+    mirror = mirror_of(whole)
+    assert names <= {*metadata_names(mirror.handle)} & {*mirror.metadata.schema.names}
