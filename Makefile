@@ -54,6 +54,11 @@ fuzz: $(DEV_READY)
 screenshots: $(DEV_READY)
 	$(BIN)/python -m docs.screenshots $(ARGS)
 
+# The picture of docs/architecture.md, drawn from the imports of the code.
+.PHONY: architecture
+architecture: $(DEV_READY)
+	$(BIN)/python -m docs.architecture_picture
+
 # Makes ingest/training/synonyms.txt anew, after the grammar. WORDNET: a folder of WordNet 3 (Debian: wordnet-base);
 # MINILM: one of all-MiniLM-L6-v2 in the transformers layout.
 WORDNET ?= /usr/share/wordnet

@@ -79,7 +79,8 @@ def _drop(home: str, ids: list[str], gallery: Gallery, encoder: str | None) -> N
 def retrieval(gallery: Gallery, out: Path) -> None:
     """Draw the first test film, by id, with both right and wrong films among its neighbours."""
     from store import Where
-    from ui.report.figures import Query, png_bytes, provenance_of, retrieval_figure
+    from ui.report.figures import Query, retrieval_figure
+    from ui.report.sheet import png_bytes, provenance_of
 
     for id_ in gallery.ids(Where(split=("test",))):
         row = gallery.row(id_)

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from store.analysis.audit import Leak as Leak
     from store.analysis.audit import Near as Near
     from store.analysis.audit import NearPair as NearPair
-    from store.analysis.audit import plain as plain
     from store.analysis.compare import Comparison as Comparison
     from store.analysis.compare import compare as compare
     from store.analysis.maps import Map as Map
@@ -56,9 +55,6 @@ if TYPE_CHECKING:
     from store.evaluation.protocols import SPLIT as SPLIT
     from store.evaluation.ranking import Labelled as Labelled
     from store.gallery import Gallery as Gallery
-    from store.gallery import in_memory as in_memory
-    from store.gallery import measure as measure
-    from store.gallery import of_gallery as of_gallery
     from store.gallery import refined_search as refined_search
     from store.memory import give_back as give_back
     from store.schema import COLUMNS as COLUMNS
@@ -88,7 +84,7 @@ if TYPE_CHECKING:
     from store.table.filters import own_range as own_range
     from store.table.filters import parse_where as parse_where
     from store.table.filters import written as written
-    from store.table.opening import mismatch as mismatch
+    from store.table.opening import check_encoder as check_encoder
     from store.table.rows import changes as changes
     from store.table.rows import storable as storable
     from store.table.undo import REPAIR as REPAIR
@@ -97,7 +93,7 @@ if TYPE_CHECKING:
 # Loaded on first use: numpy and pyarrow would slow `cxr --help`.
 _HOMES = {
     "store.analysis": "audit maps projection",
-    "store.analysis.audit": "Doubt Doubtful Film Glance Group Leak Near NearPair plain",
+    "store.analysis.audit": "Doubt Doubtful Film Glance Group Leak Near NearPair",
     "store.analysis.compare": "Comparison compare",
     "store.analysis.maps": "Map",
     "store.cluster": "connection",
@@ -113,7 +109,7 @@ _HOMES = {
     "store.evaluation.prompts": "score_prompts",
     "store.evaluation.protocols": "LEAVE_ONE_OUT SPLIT",
     "store.evaluation.ranking": "Labelled",
-    "store.gallery": "Gallery in_memory measure of_gallery refined_search",
+    "store.gallery": "Gallery refined_search",
     "store.memory": "give_back",
     "store.schema": (
         "COLUMNS FINDINGS EncoderStamp Hit Metadata Output Progress Row UpsertReport Value Vectors"
@@ -125,7 +121,7 @@ _HOMES = {
     "store.table.custom_columns": "KINDS LARGEST_INT kind_of name_of",
     "store.table.duplicate_ids": "Repaired",
     "store.table.filters": "Where own_range parse_where written",
-    "store.table.opening": "mismatch",
+    "store.table.opening": "check_encoder",
     "store.table.rows": "changes storable",
     "store.table.undo": "REPAIR Undone",
 }

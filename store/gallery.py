@@ -1,4 +1,4 @@
-"""Gallery: the searchable set. What ingestion, command line and dashboard call."""
+"""Gallery: a table of films and the index that follows it; open, write, search, look up."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +15,7 @@ from store.check import problems
 from store.errors import BadQuery, StoreDamaged, UnknownId, UsageError
 from store.evaluation.metrics import Evaluation
 from store.evaluation.per_query import ByQuery, by_query
-from store.evaluation.protocols import LEAVE_ONE_OUT, evaluate_by_search, evaluate_snapshot, sides
+from store.evaluation.protocols import LEAVE_ONE_OUT, evaluate_version, sides
 from store.mirror.snapshot import Snapshot
 from store.schema import (
     COLUMNS,
@@ -29,8 +29,9 @@ from store.schema import (
     Vectors,
 )
 from store.search import exact
-from store.search.base import EXACT, INDEXES, LANCE, Answerer, Manner, Spread
-from store.search.follow import Following
+from store.search.base import EXACT, INDEXES, LANCE, Backend, Searcher, Sharding
+from store.search.follow import Follower
+from store.search.out_of_distribution import Nearness, nearness
 from store.search.relevance_feedback import Weights, rocchio
 from store.table import custom_columns, filters, lance, maintenance, opening, rows, write
 from store.table.column_stats import Range
@@ -38,179 +39,19 @@ from store.table.duplicate_ids import Repaired, repair
 from store.table.filters import Where
 from store.table.undo import Undone
 
-if TYPE_CHECKING:
-    from store.mirror.snapshot import Snapshot
-    from store.schema import Hit
-    from store.search.out_of_distribution import Nearness
-    from store.table.filters import Where
-
-
 #: Columns whose counts have another name in the statistics.
 _STATS = {"split": "splits", "dataset": "datasets"}
-
-
-class Catalogue(Following):
-    """The part of Gallery that looks up, counts and checks."""
-
-    def rows(self, ids: Iterable[str]) -> dict[str, Row]:
-        """Metadata of the rows that are stored now, by id; unknown ids are left out."""
-        self._live.checkout_latest()
-        return lance.rows_by_id(self._live, ids)
-
-    def elsewhere(self, place: str, prefix: str | None) -> Iterator[tuple[str, str, bytes]]:
-        """Id, source and sha256 of rows whose file is not where a folder would have it.
-
-        Read as a stream, from the table as it is now.
-
-        Args:
-            place: the folder.
-            prefix: what stands before the path below it in ids; ``None`` where ids are not made of
-                paths.
-        """
-        self._live.checkout_latest()
-        names = ["id", "source", "sha256"]
-        for part in lance.scan_batches(self._live, names, filters.elsewhere(place, prefix)):
-            yield from zip(*(part[name].to_pylist() for name in names), strict=True)
-
-    def holding(self, digests: Iterable[bytes]) -> dict[bytes, list[str]]:
-        """Ids of the rows that are stored now, by the sha256 of their source.
-
-        Args:
-            digests: 32 bytes each; those that no row has are left out.
-        """
-        self._live.checkout_latest()
-        found: dict[bytes, list[str]] = {}
-        for digest, id_ in lance.by_digest(self._live, digests):
-            found.setdefault(digest, []).append(id_)
-        return {digest: sorted(ids) for digest, ids in found.items()}
-
-    def row(self, id_: str) -> Row:
-        """Metadata of one row. UnknownId when there is none."""
-        _check_ids([id_])
-        return self._answer(lambda now: now.rows_of([id_]))[0]
-
-    def vectors(self, ids: Sequence[str]) -> Vectors:
-        """Embeddings, float32 (n, d), in the order asked. UnknownId when one is missing."""
-        _check_ids(ids)
-        return self._answer(lambda now: now.vectors_of(ids))
-
-    def thumbnails(self, ids: Sequence[str]) -> dict[str, bytes | None]:
-        """PNG bytes by id; None where a row has no picture. UnknownId when one is missing."""
-        _check_ids(ids)
-        pictures = self._answer(lambda now: lance.thumbnails(now.handle, now.row_ids_of(ids)))
-        return dict(zip(ids, pictures, strict=True))
-
-    def ids(self, where: Where | None = None) -> list[str]:
-        """The ids that pass a filter, sorted."""
-        return self._answer(lambda now: now.ids_of(where))
-
-    def columns(self) -> dict[str, str]:
-        """The user's own columns: name to ``int``, ``float``, ``bool``, ``string`` or ``date``."""
-        if self._answerer is None:  # the schema is no reason to load vectors
-            self._live.checkout_latest()
-            return custom_columns.kinds(self._live.schema)
-        return self._answer(lambda now: custom_columns.kinds(now.handle.schema))
-
-    def facets(self, where: Where | None = None) -> dict[str, dict[str, int]]:
-        """How many rows carry each value of a column, by column.
-
-        Columns are those of store.schema.Metadata that are counted (labels, uncertain, absent,
-        split, dataset, view and sex), and those of the user's own that hold strings or bools and
-        not too many different ones. Rows without a value are not counted there.
-        """
-        return self._answer(lambda now: now.facets(where))
-
-    def ranges(self, where: Where | None = None) -> dict[str, Range]:
-        """Least and greatest value of every column of numbers or dates, among rows that pass.
-
-        Columns are age, in years, and the user's own ints, floats and dates. Where no row has a
-        value, the column is left out.
-        """
-        return self._answer(lambda now: now.ranges(where))
-
-    def describe(self, now: Answerer | None = None) -> dict[str, Any]:
-        """Which store an answer came from: uri, rows, table version, encoder, fingerprint.
-
-        Also what must be said of answers that are not exact, e.g. ``approximate``.
-        """
-        now = now or self._now()
-        return {
-            "uri": self.uri,
-            "rows": now.count,
-            "table_version": now.version,
-            "encoder": self.stamp.name,
-            "fingerprint": self.stamp.fingerprint,
-            **now.manner,
-        }
-
-    def check(self) -> list[str]:
-        """Read everything back and compare it with its checksums and with the mirror.
-
-        Returns:
-            One sentence for each thing that is wrong, with ids; none when all is sound.
-        """
-        try:
-            self.refresh()
-        except StoreDamaged as error:
-            self._live.checkout_latest()
-            return problems(self._live) or [str(error)]
-        now = self._now()
-        return problems(now.handle, now.mirror)
-
-    def repair(self) -> Repaired:
-        """Of each id that occurs more than once keep the newest row."""
-        return repair(self.uri, self._live)
-
-    def stats(self) -> dict[str, Any]:
-        """What is in the store, as the command line prints it."""
-        self.refresh()
-        facets = self.facets()
-        counted = [
-            name
-            for name, column in COLUMNS.items()
-            if column.counted and name not in FINDINGS and "stats" not in column.absent_from
-        ]
-        fragments, size = lance.size(self.uri, self._live)
-        return {
-            **self.describe(),
-            **{name: facets[name] for name in FINDINGS},
-            "columns": self.columns(),
-            **{_STATS.get(name, name): facets[name] for name in counted},
-            "pixel_readers": self._pixel_readers(),
-            "table_version": int(self._live.version),
-            "mirror_version": self.table_version,
-            "fragments": fragments,
-            "bytes": size,
-            "dimension": self.stamp.dimension,
-            "search": self._now().searching,
-        }
-
-    def _pixel_readers(self) -> dict[str, int]:
-        """Rows by the version of what made their pixels; without those that had none."""
-        name = rows.READER.name
-        if name not in self._live.schema.names:
-            first = int(self._live.count_rows())
-            return {"1": first} if first else {}
-        counts = rows.reader_counts(lance.scan(self._live, [name])[name])
-        return {str(version): count for version, count in counts.items() if version}
-
-
-def _check_ids(ids: Sequence[str]) -> None:
-    if isinstance(ids, str | bytes):
-        raise BadQuery(f"ids {ids!r}: expected a list of ids, not one")
-    for id_ in ids:
-        if not isinstance(id_, str):
-            raise UnknownId(f"no row {id_!r}: ids are texts, this is of type {type(id_).__name__}")
-
-
 T = TypeVar("T")
 
 
-class Gallery(Catalogue):
-    """A LanceDB table and the FAISS snapshot that follows it.
+class Gallery(Follower):
+    """Gallery of films: a LanceDB table and the FAISS snapshot that follows it.
 
     Make one with Gallery.open or Gallery.create. Safe to share between threads: every search
     asks one snapshot; ``refresh`` swaps them whole, and shows what another process wrote.
+
+    Writing, searching, looking up and evaluating are methods; lists and pictures made of a whole
+    gallery (audit, maps, comparisons) are functions in ``store.analysis`` that take a Gallery.
     """
 
     @classmethod
@@ -229,18 +70,18 @@ class Gallery(Catalogue):
         Args:
             uri: a folder, or an object-store location such as ``s3://bucket/gallery``.
             stamp: when given, the encoder that must have made it.
-            index: how it answers; see choose.
+            index: ``exact`` (all vectors in memory) or ``lance`` (LanceDB's index); see choose.
             shards: parts of the mirror on a cluster; 0 keeps it whole, in this process.
-            ray: the cluster; see store.search.base.Spread.
-            on_lost: what becomes of a search when a shard is lost; see there.
+            ray: the cluster; see store.search.base.Sharding.
+            on_lost: ``wait`` for a lost shard, or answer without it: ``partial``.
 
         Raises:
             StoreNotFound, StoreDamaged, EncoderMismatch: see their docstrings.
         """
         handle = opening.open_(str(uri), stamp)
         made_by = _stamp(handle)
-        spread = Spread(shards, ray, on_lost) if shards else None
-        return cls(str(uri), handle, made_by, choose(str(uri), made_by, index, spread))
+        sharding = Sharding(shards, ray, on_lost) if shards else None
+        return cls(str(uri), handle, made_by, choose(str(uri), made_by, index, sharding))
 
     @classmethod
     def create(cls, uri: str | Path, stamp: EncoderStamp) -> Gallery:
@@ -323,7 +164,7 @@ class Gallery(Catalogue):
 
         Args:
             batch: name of the ingestion.
-            dry_run: tell only.
+            dry_run: count only.
         """
         return write.undo_batch(self.uri, self._live, batch, self.stamp.dimension, dry_run)
 
@@ -345,12 +186,16 @@ class Gallery(Catalogue):
         """Build LanceDB's vector index, for ``Gallery.open(uri, index="lance")``.
 
         Args:
-            partitions: of the vectors; None chooses.
-            recall: recall@10 that it should reach over a sample of stored rows; None: 0.95.
-            progress: told what is going on.
+            partitions: of the vectors; None: one per 4,096 rows, at least 16.
+            recall: recall@10 that it should reach over a sample of stored rows, in (0, 1]; None:
+                0.95. Where no setting reaches it, the recall noted is below.
+            progress: called with one line about each step.
 
         Returns:
-            What was measured, as answers will say it; see store.search.lance_index.IndexNote.
+            Measurements that come with every answer; see store.search.lance_index.IndexNote.
+
+        Raises:
+            UsageError: too few rows, or numbers out of range.
         """
         from store.search import lance_index
 
@@ -410,7 +255,7 @@ class Gallery(Catalogue):
         self.vectors([id_])
         self.check_k(k)
 
-        def ask(now: Answerer) -> list[list[Hit]]:
+        def ask(now: Searcher) -> list[list[Hit]]:
             return now.search(now.vectors_of([id_]), int(k), where, [id_])
 
         return self._answer(ask)[0]
@@ -434,16 +279,53 @@ class Gallery(Catalogue):
         thumbnails: Sequence[bytes] | None = None,
         describe: Baseline | None = None,
     ) -> list[Nearness]:
-        """Whether there is a good match at all for each image."""
-        from store.search.out_of_distribution import nearness
+        """Nearness of images, beside that of the gallery's rows: is there a good match at all?
 
-        return nearness(self, vectors, thumbnails, describe)
+        What it needs is worked out once per version of the table and kept beside a local gallery;
+        only the pictures of new or changed rows are read again.
+
+        Args:
+            vectors: float (n, d), or (d,) for one; unit rows of the gallery's encoder.
+            thumbnails: PNG of each image; None compares vectors alone.
+            describe: thumbnails to float32 (n, m) unit rows, e.g. ``ingest.pixel_vectors``.
+
+        Raises:
+            BadQuery: vectors of another dimension, not finite or not unit.
+        """
+        queries = exact.check_queries(vectors, self.stamp)
+        return self._answer(lambda now: nearness(now, self.uri, queries, thumbnails, describe))
+
+    def read_mirror(self, what: str, ask: Callable[[Snapshot], T]) -> T:
+        """Ask one version for something that needs all its vectors in memory.
+
+        Args:
+            what: needs them, e.g. ``a map``; for the error.
+            ask: called with the snapshot.
+
+        Raises:
+            BadQuery: this gallery was opened to answer without them.
+        """
+
+        def asked(now: Searcher) -> T:
+            if not isinstance(now, Snapshot):
+                raise BadQuery(
+                    f"{what} needs all vectors of {self.uri} in memory; open it with --index "
+                    "exact, without --shards"
+                )
+            return ask(now)
+
+        return self._answer(asked)
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether all vectors are in memory, so that ``read_mirror`` can be asked."""
+        return isinstance(self.searcher, Snapshot)
 
     # -- measuring -----------------------------------------------------------------------------
 
     def evaluate(
         self,
-        protocol: str = "leave-one-out",
+        protocol: str = LEAVE_ONE_OUT,
         k: Sequence[int] = (1, 3, 5, 10),
         *,
         split: str | None = "test",
@@ -451,8 +333,12 @@ class Gallery(Catalogue):
         dataset: str | None = None,
         baselines: Mapping[str, Baseline] | None = None,
         full_ranking: bool = True,
+        progress: Progress | None = None,
     ) -> Evaluation:
         """Precision@k and its company over labelled rows.
+
+        Where vectors are not in memory (``index="lance"``), queries are searched one by one,
+        without mAP and without baselines other than chance.
 
         Args:
             protocol: ``leave-one-out`` (each row of ``split`` queries the others of that split)
@@ -463,32 +349,205 @@ class Gallery(Catalogue):
             dataset: only rows of this data set.
             baselines: name to a function from thumbnails to unit vectors, measured beside.
             full_ranking: also compute mAP, which sorts the whole gallery for every query.
-
-        Where vectors are not in memory (``index="lance"``), queries are searched one by one,
-        without mAP and without baselines other than chance.
+            progress: called with queries done and in all.
 
         Raises:
             BadQuery: an unknown protocol, a split without labelled rows, a k beyond the gallery.
             NothingToMeasure: chance is 1: every row shares a label with every query.
         """
+        asked = (protocol, k, split, gallery_split, dataset, baselines or {})
 
-        def ask(now: Answerer) -> Evaluation:
-            if now.mirror is None:
-                found = evaluate_by_search(now, protocol, k, split, gallery_split, dataset)
-            else:
-                found = evaluate_snapshot(
-                    now.mirror,
-                    protocol,
-                    k,
-                    split,
-                    gallery_split,
-                    dataset,
-                    baselines or {},
-                    full_ranking,
-                )
+        def ask(now: Searcher) -> Evaluation:
+            found = evaluate_version(now, *asked, full_ranking, progress)
             return replace(found, store=self.describe(now))
 
         return self._answer(ask)
+
+    def by_query(
+        self,
+        protocol: str = LEAVE_ONE_OUT,
+        k: Sequence[int] = (1, 3, 5, 10),
+        *,
+        split: str | None = "test",
+        gallery_split: str = "train",
+        dataset: str | None = None,
+        progress: Progress | None = None,
+    ) -> ByQuery:
+        """Per-query table of ``evaluate``; the arguments are the same.
+
+        Raises:
+            BadQuery: as ``evaluate``, or vectors are not in memory.
+        """
+
+        def ask(now: Snapshot) -> ByQuery:
+            return by_query(*sides(now, protocol, split, gallery_split, dataset), k, progress)
+
+        return self.read_mirror("this study", ask)
+
+    # -- looking up ----------------------------------------------------------------------------
+
+    def rows(self, ids: Iterable[str]) -> dict[str, Row]:
+        """Metadata of the rows that are stored now, by id; unknown ids are left out.
+
+        Of a pinned reader, those of its version, as with all that follows.
+        """
+        wanted = list(ids)
+        return self._look_up(lambda table: lance.rows_by_id(table, wanted))
+
+    def elsewhere(self, place: str, prefix: str | None) -> Iterator[tuple[str, str, bytes]]:
+        """Id, source and sha256 of rows whose file is not where a folder would have it.
+
+        Read as a stream, from the table as it is now.
+
+        Args:
+            place: the folder.
+            prefix: what stands before the path below it in ids; ``None`` where ids are not made of
+                paths.
+        """
+        names = ["id", "source", "sha256"]
+        for part in lance.scan_batches(self.table, names, filters.elsewhere(place, prefix)):
+            yield from zip(*(part[name].to_pylist() for name in names), strict=True)
+
+    def holding(self, digests: Iterable[bytes]) -> dict[bytes, list[str]]:
+        """Ids of the rows that are stored now, by the sha256 of their source.
+
+        Args:
+            digests: 32 bytes each; digests without a row are left out.
+        """
+        wanted = list(digests)
+        found: dict[bytes, list[str]] = {}
+        for digest, id_ in self._look_up(lambda table: list(lance.by_digest(table, wanted))):
+            found.setdefault(digest, []).append(id_)
+        return {digest: sorted(ids) for digest, ids in found.items()}
+
+    def row(self, id_: str) -> Row:
+        """Metadata of one row. UnknownId when there is none."""
+        _check_ids([id_])
+        return self._answer(lambda now: now.rows_of([id_]))[0]
+
+    def vectors(self, ids: Sequence[str]) -> Vectors:
+        """Embeddings, float32 (n, d), in the order asked. UnknownId when one is missing."""
+        _check_ids(ids)
+        return self._answer(lambda now: now.vectors_of(ids))
+
+    def thumbnails(self, ids: Sequence[str]) -> dict[str, bytes | None]:
+        """PNG bytes by id; None where a row has no picture. UnknownId when one is missing."""
+        _check_ids(ids)
+        pictures = self._answer(lambda now: lance.thumbnails(now.handle, now.row_ids_of(ids)))
+        return dict(zip(ids, pictures, strict=True))
+
+    def ids(self, where: Where | None = None) -> list[str]:
+        """The ids that pass a filter, sorted."""
+        return self._answer(lambda now: now.ids_of(where))
+
+    def count(self, where: Where) -> int:
+        """Number of rows that pass a filter, counted by LanceDB: no metadata is read for it."""
+
+        def ask(now: Searcher) -> int:
+            return int(now.handle.count_rows(where.to_filter(now.handle.schema)))
+
+        return self._answer(ask)
+
+    def columns(self) -> dict[str, str]:
+        """The user's own columns: name to ``int``, ``float``, ``bool``, ``string`` or ``date``."""
+        if self._searcher is None:  # the schema is no reason to load vectors
+            return custom_columns.kinds(self.table.schema)
+        return self._answer(lambda now: custom_columns.kinds(now.handle.schema))
+
+    def facets(self, where: Where | None = None) -> dict[str, dict[str, int]]:
+        """How many rows carry each value of a column, by column.
+
+        Columns are labels, uncertain, absent, split, dataset, view and sex, and those of the
+        user's own that hold strings or bools and not too many different ones. Rows without a
+        value are not counted there.
+        """
+        return self._answer(lambda now: now.facets(where))
+
+    def ranges(self, where: Where | None = None) -> dict[str, Range]:
+        """Least and greatest value of every column of numbers or dates, among rows that pass.
+
+        Columns are age, in years, and the user's own ints, floats and dates. Where no row has a
+        value, the column is left out.
+        """
+        return self._answer(lambda now: now.ranges(where))
+
+    def describe(self, now: Searcher | None = None) -> dict[str, Any]:
+        """Identity of the store behind an answer: uri, rows, table version, encoder, fingerprint.
+
+        Also the caveats of answers that are not exact, e.g. ``approximate``.
+        """
+        now = now or self.searcher
+        return {
+            "uri": self.uri,
+            "rows": now.count,
+            "table_version": now.version,
+            "encoder": self.stamp.name,
+            "fingerprint": self.stamp.fingerprint,
+            **now.caveats,
+        }
+
+    def check(self) -> list[str]:
+        """Read everything back and compare it with its checksums and with the mirror.
+
+        Returns:
+            One sentence for each thing that is wrong, with ids; none when all is sound.
+        """
+        try:
+            if not self._pinned:
+                self.refresh()
+        except StoreDamaged as error:
+            return problems(self.table, self.stamp.dimension) or [str(error)]
+        now = self.searcher
+        mirror = now if isinstance(now, Snapshot) else None
+        return problems(now.handle, self.stamp.dimension, mirror)
+
+    def repair(self) -> Repaired:
+        """Of each id that occurs more than once keep the newest row."""
+        return repair(self.uri, self._live)
+
+    def stats(self) -> dict[str, Any]:
+        """Statistics of the store, as the command line prints them."""
+        if not self._pinned:
+            self.refresh()
+        facets = self.facets()
+        counted = [
+            name
+            for name, column in COLUMNS.items()
+            if column.counted and name not in FINDINGS and "stats" not in column.absent_from
+        ]
+        table = self.table
+        fragments, size = lance.size(self.uri, table)
+        return {
+            **self.describe(),
+            **{name: facets[name] for name in FINDINGS},
+            "columns": self.columns(),
+            **{_STATS.get(name, name): facets[name] for name in counted},
+            "pixel_readers": _pixel_readers(table),
+            "table_version": int(table.version),
+            "mirror_version": self.table_version,
+            "fragments": fragments,
+            "bytes": size,
+            "dimension": self.stamp.dimension,
+            "search": self.searcher.index_facts,
+        }
+
+
+def _pixel_readers(table: Any) -> dict[str, int]:
+    """Rows by the version of the pixel reader; rows without pixels are left out."""
+    name = rows.READER.name
+    if name not in table.schema.names:
+        first = int(table.count_rows())
+        return {"1": first} if first else {}
+    counts = rows.reader_counts(lance.scan(table, [name])[name])
+    return {str(version): count for version, count in counts.items() if version}
+
+
+def _check_ids(ids: Sequence[str]) -> None:
+    if isinstance(ids, str | bytes):
+        raise BadQuery(f"ids {ids!r}: expected a list of ids, not one")
+    for id_ in ids:
+        if not isinstance(id_, str):
+            raise UnknownId(f"no row {id_!r}: ids are texts, this is of type {type(id_).__name__}")
 
 
 def _stamp(handle: Any) -> EncoderStamp:
@@ -498,83 +557,10 @@ def _stamp(handle: Any) -> EncoderStamp:
     return stamp
 
 
-def measure(
-    gallery: Gallery,
-    protocol: str = LEAVE_ONE_OUT,
-    k: Sequence[int] = (1, 3, 5, 10),
-    *,
-    split: str | None = "test",
-    gallery_split: str = "train",
-    baselines: Mapping[str, Baseline] | None = None,
-    full_ranking: bool = True,
-    progress: Progress | None = None,
-) -> Evaluation:
-    """Gallery.evaluate, telling how many queries are done."""
-    if not in_memory(gallery):  # one search a query, which tells nobody how far it is
-        return gallery.evaluate(protocol, k, split=split, gallery_split=gallery_split)
-
-    def ask(now: Snapshot) -> Evaluation:
-        return evaluate_snapshot(
-            now,
-            protocol,
-            k,
-            split,
-            gallery_split,
-            None,
-            baselines or {},
-            full_ranking,
-            progress,
-        )
-
-    return replace(over_mirror(gallery, "an evaluation", ask), store=gallery.describe())
-
-
-def of_gallery(
-    gallery: Gallery,
-    protocol: str = LEAVE_ONE_OUT,
-    k: Sequence[int] = (1, 3, 5, 10),
-    *,
-    split: str | None = "test",
-    gallery_split: str = "train",
-    dataset: str | None = None,
-    progress: Progress | None = None,
-) -> ByQuery:
-    """by_query over a protocol of Gallery.evaluate; the arguments are the same."""
-
-    def ask(now: Snapshot) -> ByQuery:
-        queries, searched = sides(now, protocol, split, gallery_split, dataset)
-        return by_query(queries, searched, k, progress)
-
-    return over_mirror(gallery, "this study", ask)
-
-
-def over_mirror(gallery: Gallery, what: str, ask: Callable[[Snapshot], T]) -> T:
-    """Ask one version of a gallery for something that needs all its vectors in memory.
-
-    Raises:
-        BadQuery: this gallery was opened to answer without them.
-    """
-
-    def asked(now: Any) -> T:
-        if now.mirror is None:
-            raise BadQuery(
-                f"{what} needs all vectors of {gallery.uri} in memory; open it with --index exact, "
-                "without --shards"
-            )
-        return ask(now.mirror)
-
-    return gallery._answer(asked)
-
-
-def in_memory(gallery: Gallery) -> bool:
-    """Whether this gallery answers with all its vectors in memory."""
-    return gallery._answer(lambda now: getattr(now, "mirror", None) is not None)
-
-
 def choose(
-    uri: str, stamp: EncoderStamp, index: str = EXACT, spread: Spread | None = None
-) -> Manner:
-    """How a gallery answers, as its caller wished.
+    uri: str, stamp: EncoderStamp, index: str = EXACT, sharding: Sharding | None = None
+) -> Backend:
+    """The backend that answers a gallery's queries.
 
     Args:
         uri: of the gallery.
@@ -582,26 +568,26 @@ def choose(
         index: ``exact``: all vectors in memory; ``lance``: LanceDB's index, see
         store.search.lance_index.
 
-        spread: keep the vectors in shards on a cluster, not in this process; exact too.
+        sharding: keep the vectors in shards on a cluster, not in this process; exact too.
 
     Raises:
         UsageError: an unknown index; shards of an index that has none; Ray is not installed.
         ClusterUnavailable: nothing answers at the address.
     """
-    if spread is not None:
+    if sharding is not None:
         if index != EXACT:
             raise UsageError(f"index {index!r} has no shards; leave out --shards, or --index")
-        from store.cluster.sharded import ShardedManner
+        from store.cluster.sharded import ShardedBackend
 
-        return ShardedManner(uri, stamp.dimension, spread)
+        return ShardedBackend(uri, stamp.dimension, sharding)
     if index == EXACT:
-        from store.search.exact import ExactManner
+        from store.search.exact import ExactBackend
 
-        return ExactManner(uri, stamp.dimension)
+        return ExactBackend(uri, stamp.dimension)
     if index == LANCE:
-        from store.search.lance_index import IndexedManner
+        from store.search.lance_index import LanceBackend
 
-        return IndexedManner(uri)
+        return LanceBackend(uri)
     raise UsageError(f"index {index!r}: expected {' or '.join(INDEXES)}")
 
 
@@ -642,7 +628,6 @@ def refined_search(
         if isinstance(query, str):
             return gallery.search_by_id(query, k, where)
         return gallery.search(query, k, where)[0]
-    gallery.check_k(k)
     own = [query] if isinstance(query, str) else []
     vector = gallery.vectors(own)[0] if isinstance(query, str) else query
     towards, away = list(dict.fromkeys(like)), list(dict.fromkeys(unlike))

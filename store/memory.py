@@ -1,4 +1,4 @@
-"""Memory that allocators keep for later, given back to the system."""
+"""Unused memory of allocators, given back to the system."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 
 
 def give_back() -> None:
-    """What Arrow and, on Linux with glibc, all of the process hold without using it.
+    """Give back the unused memory of Arrow and, on Linux with glibc, of the whole process.
 
     Takes milliseconds: meant for after a large image, a large read or a written batch.
     """

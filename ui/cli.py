@@ -1,10 +1,10 @@
-"""The command ``cxr``. Parses, calls the library, prints; decides nothing else."""
+"""The command ``cxr``: its commands, its exit codes, and its errors in one line."""
 
 from __future__ import annotations
 
 import io
 import sys
-from typing import Annotated
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -37,10 +37,12 @@ app.command()(gallery.stats)
 app.command()(gallery.check)
 app.command()(gallery.optimize)
 app.command()(gallery.delete)
-app.add_typer(gallery.app, name="index")
+app.add_typer(gallery.index, name="index")
 app.command()(encoders.encoders)
 app.command()(encoders.train)
 app.command(cls=OnRay)(serve.serve)
+#: The error of a command line that does not parse, wherever this typer keeps click's.
+_Misused: type[Exception] = typer.BadParameter.__mro__[1]
 
 
 def _version(wanted: bool) -> None:
@@ -61,22 +63,48 @@ def _options(
 
 
 def main() -> None:
-    """Run ``cxr``; every refusal of the library is one line and an exit code."""
-    # What UTF-8 cannot say, such as an undecodable path, is written as an escape; stderr does so.
+    """Run ``cxr``; an error of the library or of the command line is one line and an exit code."""
+    # An undecodable path, for one, is not UTF-8: written as an escape, as on stderr.
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        app(prog_name="cxr")
+        sys.exit(app(prog_name="cxr", standalone_mode=False))
     except CxrError as error:
-        typer.secho(f"cxr: {error}", err=True, fg=typer.colors.RED)
-        sys.exit(exit_code(error))
+        _fail(str(error), exit_code(error))
+    except _Misused as error:
+        _fail(misuse(error), 2)
+    except typer.Abort:
+        _fail("aborted", 1)
     except BrokenPipeError:
-        sys.stderr.close()  # whoever read us has gone, as in `cxr search ... | head`
+        sys.stderr.close()  # the reader has gone, as in `cxr search ... | head`
         sys.exit(1)
 
 
+def _fail(message: str, code: int) -> NoReturn:
+    if message:
+        typer.secho(f"cxr: {message}", err=True, fg=typer.colors.RED)
+    sys.exit(code)
+
+
+def misuse(error: Any) -> str:
+    """Message about a command line that does not parse; empty where the help was printed instead.
+
+    Args:
+        error: click's UsageError.
+    """
+    message = str(error.format_message()).rstrip(".")
+    # Typer names the option; the value is in the error of its parser.
+    faults: list[dict[str, Any]] = getattr(error.__cause__, "errors", list)()
+    if faults:
+        wanted = faults[0]["msg"].removeprefix("Input should be ").partition(",")[0]
+        article = "" if wanted.startswith("a ") else "a number "
+        message = f"{error.param.opts[0]} {faults[0]['input']!r}: expected {article}{wanted}"
+    command = error.ctx.command_path if error.ctx else "cxr"
+    return f"{message[:1].lower()}{message[1:]}; see {command} --help" if message else ""
+
+
 def exit_code(error: CxrError) -> int:
-    """2 for usage, 4 for a wrong encoder or a damaged store, 1 for the rest."""
+    """Exit code of an error: 2 for usage, 4 for a wrong encoder or a damaged store, else 1."""
     if isinstance(error, UsageError):
         return 2
     if isinstance(error, EncoderMismatch | StoreDamaged):

@@ -1,8 +1,9 @@
-"""What is said before the hits: a sentence that is not understood, an image that is like none."""
+"""Warnings and notes beside results: queries out of range, results partial or approximate."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ingest import Understanding
@@ -10,21 +11,21 @@ if TYPE_CHECKING:
 
 
 def nearness_of(gallery: Gallery, vectors: Vectors, thumbnail: bytes) -> Nearness:
-    """How near one image is to a gallery, by its vector and as a picture."""
+    """Nearness of one image to a gallery, by its vector and as a picture."""
     from ingest import pixel_vectors
 
     return gallery.nearness(vectors, [thumbnail], pixel_vectors)[0]
 
 
 def of_text(found: Understanding) -> str | None:
-    """A warning, when the encoder has no grounds to understand a sentence."""
+    """Warning about a sentence that the encoder does not understand."""
     if found.understood is not False:
         return None
     return f"not understood: {found.reason}. The hits are no answer to it"
 
 
 def of_image(found: Nearness) -> str | None:
-    """A warning, when an image is unlike the gallery."""
+    """Warning about an image that is unlike the gallery."""
     if not found.unlike:
         return None
     kind = "by its vector" if found.picture_percentile is None else "as a picture"
@@ -35,7 +36,7 @@ def of_image(found: Nearness) -> str | None:
 
 
 def how_near(found: Nearness) -> str:
-    """One sentence for every image query."""
+    """Note on the nearness of any query image, with its percentiles."""
     parts = [f"nearest cosine {found.cosine:.4f} (percentile {found.percentile:.0f})"]
     if found.picture_cosine is not None and found.picture_percentile is not None:
         parts.append(
@@ -45,4 +46,30 @@ def how_near(found: Nearness) -> str:
     return (
         f"{'; '.join(parts)}; percentiles are among the nearest of the gallery's own "
         f"{found.rows:,} films, each without itself"
+    )
+
+
+def of_results(store: Mapping[str, Any]) -> str | None:
+    """Note on results that are partial or approximate; None where they are exact.
+
+    Args:
+        store: from Gallery.describe.
+    """
+    if "partial" in store:
+        lost = store["partial"]
+        return (
+            f"partial: {len(lost['missing'])} of {lost['shards']} shards lost and being rebuilt; "
+            f"{lost['searched']:,} of {lost['rows']:,} rows were searched"
+        )
+    return of_index(store["approximate"]) if "approximate" in store else None
+
+
+def of_index(found: Mapping[str, Any]) -> str:
+    """Note on an approximate index, from the measurements at its building."""
+    later = found["rows_not_indexed"]
+    newer = f"; {later:,} newer rows are compared one by one" if later else ""
+    return (
+        f"approximate: {found['kind']} index, recall@10 {found['recall_at_10']:.3f} against exact "
+        f"search on {found['sample']} stored films, measured {found['built_at'][:10]} over "
+        f"{found['rows']:,} rows; the scores shown are exact{newer}"
     )

@@ -1,4 +1,4 @@
-"""Ctrl-C during a long job: once finishes the batch in hand, twice stops at once."""
+"""Signals and priority of this process during a long job."""
 
 from __future__ import annotations
 
@@ -9,14 +9,11 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
-
-import typer
 
 
 @contextmanager
 def patient(warn: Callable[[str], None]) -> Iterator[threading.Event]:
-    """Yields an event that the first Ctrl-C sets; the second one is a KeyboardInterrupt."""
+    """Stop event of a long job: the first Ctrl-C sets it, the second is a KeyboardInterrupt."""
     stop = threading.Event()
 
     def asked(*_: object) -> None:
@@ -35,25 +32,14 @@ def patient(warn: Callable[[str], None]) -> Iterator[threading.Event]:
         signal.signal(signal.SIGINT, before)
 
 
-#: Of a core that both want, a search beside it then gets three quarters.
+#: Default niceness: a search beside the job gets three quarters of a core that both want.
 NICE = 5
-
-Nice = Annotated[
-    int,
-    typer.Option(
-        help="How far to give way to other programs: 0 not at all, 19 most. Alone on the machine, "
-        "it is as fast either way.",
-        min=0,
-        max=19,
-        rich_help_panel="The run",
-    ),
-]
 
 
 def give_way(nice: int = NICE) -> None:
-    """Lower the priority of this process, of what it starts, and of threads that it starts later.
+    """Lower the priority of this process, its children, and its later threads.
 
-    Never raises it. Does nothing on Windows.
+    Never raises the priority. Does nothing on Windows.
 
     Args:
         nice: from 0, no change, to 19, the lowest priority.

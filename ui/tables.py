@@ -1,19 +1,83 @@
-"""An evaluation as rows of text and as points of a chart. No Streamlit here."""
+"""Tables of evaluations, audits and search results: values and cells, without Streamlit."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
-
-from store import COLUMNS, Comparison, Doubt, Film, Glance, Group, Hard, Leak, NearPair
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
-    from store import Hit, Output, Row, Where
+    from store import (
+        Comparison,
+        Doubt,
+        Film,
+        Glance,
+        Group,
+        Hard,
+        Hit,
+        Leak,
+        NearPair,
+        Output,
+        Row,
+        Where,
+    )
 
-#: Baselines in the order they are shown, with what a person calls them.
-FLOORS = {"raw_pixels": "raw pixels", "random": "chance"}
+#: Baselines in the order of a page, with their names for a person.
+FLOORS = {"raw pixels": "raw pixels", "random": "chance"}
+
+
+@dataclass(frozen=True, slots=True)
+class PrecisionRow:
+    """One row of a table of Precision@k.
+
+    Attributes:
+        kind: whose row.
+        name: of the baseline or the label.
+        values: depth, as text, to Precision@k; of a vote to its accuracy.
+        map: mean average precision; None where it was not measured.
+        intervals: depth to 95 % interval, for the encoder.
+        queries: with this label.
+    """
+
+    kind: Literal["encoder", "baseline", "label", "majority vote", "hit rate"]
+    name: str
+    values: Mapping[str, float]
+    map: float | None = None
+    intervals: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    queries: int = 0
+
+    def cells(self, depths: Iterable[str], digits: int) -> list[str]:
+        """Values at these depths; a dash where there is none."""
+        return [f"{self.values[k]:.{digits}f}" if k in self.values else "-" for k in depths]
+
+
+def precision_rows(found: Mapping[str, Any]) -> list[PrecisionRow]:
+    """Precision@k of the encoder, its baselines and each label, then vote and hit rate.
+
+    Args:
+        found: an evaluation as plain JSON types.
+    """
+    rows = [PrecisionRow("encoder", "", found["precision"], found["map"], found["ci95"])]
+    rows += [
+        PrecisionRow("baseline", name.replace("_", " "), one["precision"], one.get("map"))
+        for name, one in found["baselines"].items()
+    ]
+    rows += [
+        PrecisionRow("label", name, one["precision"], queries=one["queries"])
+        for name, one in found["per_label"].items()
+    ]
+    if found["vote"]:
+        rows.append(PrecisionRow("majority vote", "", found["vote"]))
+    return [*rows, PrecisionRow("hit rate", "", found["hit_rate"])]
+
+
+def _methods(found: Mapping[str, Any], name: str) -> list[tuple[str, PrecisionRow]]:
+    """The encoder's row under its name, then those of its floors."""
+    ours, *others = precision_rows(found)
+    floors = {row.name: row for row in others if row.kind == "baseline"}
+    return [(name, ours), *((FLOORS[key], floors[key]) for key in FLOORS if key in floors)]
 
 
 def precision_table(found: Mapping[str, Any], name: str) -> tuple[list[str], list[list[str]]]:
@@ -27,41 +91,42 @@ def precision_table(found: Mapping[str, Any], name: str) -> tuple[list[str], lis
         Column names and rows of text; the encoder's row is the first.
     """
     depths = list(found["precision"])
-    ours = [f"{found['precision'][k]:.3f}{interval(found, k)}" for k in depths]
-    rows = [[name, *ours, _share(found["map"])]]
-    for floor, called in FLOORS.items():
-        measured = found["baselines"].get(floor)
-        if measured:
-            cells = [f"{measured['precision'][k]:.3f}" for k in depths]
-            rows.append([called, *cells, _share(measured.get("map"))])
+    rows = []
+    for called, row in _methods(found, name):
+        cells = row.cells(depths, 3)
+        for place, k in enumerate(depths):
+            if bounds := row.intervals.get(k):
+                cells[place] += f"\n{bounds[0]:.3f}–{bounds[1]:.3f}"
+        rows.append([called, *cells, "–" if row.map is None else f"{row.map:.3f}"])
     return ["", *(f"P@{k}" for k in depths), "mAP"], rows
 
 
-def _share(value: float | None) -> str:
-    return "–" if value is None else f"{value:.3f}"
-
-
-def interval(found: Mapping[str, Any], k: str) -> str:
-    """The 95 % interval on a second line, if there is one."""
-    bounds = found["ci95"].get(k)
-    return f"\n{bounds[0]:.3f}–{bounds[1]:.3f}" if bounds else ""
-
-
 def detail_table(found: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
-    """Per label, then the majority vote and the hit rate."""
+    """Precision@k per label, then the majority vote and the hit rate."""
     depths = list(found["precision"])
-
-    def row(name: str, queries: int, values: Mapping[str, float]) -> list[str]:
-        return [name, f"{queries:,}", *(f"{values[k]:.3f}" for k in depths)]
-
+    names = {"majority vote": "majority vote is right", "hit rate": "at least one of k agrees"}
     rows = [
-        row(f"queries labelled {label}", one["queries"], one["precision"])
-        for label, one in found["per_label"].items()
+        [
+            names.get(row.kind) or f"queries labelled {row.name}",
+            f"{row.queries or found['queries']:,}",
+            *row.cells(depths, 3),
+        ]
+        for row in precision_rows(found)
+        if row.kind not in ("encoder", "baseline")
     ]
-    if found["vote"]:
-        rows.append(row("majority vote is right", found["queries"], found["vote"]))
-    rows.append(row("at least one of k agrees", found["queries"], found["hit_rate"]))
     return ["", "queries", *(f"k = {k}" for k in depths)], rows
+
+
+def points(found: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
+    """Points of a chart of Precision@k: one per depth and method, with its interval."""
+    drawn = []
+    for method, row in _methods(found, name):
+        for k, value in row.values.items():
+            low, high = row.intervals.get(k, (None, None))
+            drawn.append(
+                {"k": int(k), "precision": value, "method": method, "low": low, "high": high}
+            )
+    return drawn
 
 
 def comparison_table(found: Comparison) -> tuple[list[str], list[list[str]]]:
@@ -85,31 +150,15 @@ def comparison_table(found: Comparison) -> tuple[list[str], list[list[str]]]:
     return ["", *head, "difference", "better here", "better there"], rows
 
 
-def points(found: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
-    """One point per depth and method, with the interval where there is one."""
-    lines = {name: found["precision"]}
-    for floor, called in FLOORS.items():
-        if floor in found["baselines"]:
-            lines[called] = found["baselines"][floor]["precision"]
-    drawn = []
-    for method, precision in lines.items():
-        for k, value in precision.items():
-            low, high = found["ci95"].get(k, (None, None)) if method == name else (None, None)
-            drawn.append(
-                {"k": int(k), "precision": value, "method": method, "low": low, "high": high}
-            )
-    return drawn
-
-
 def fitting(depths: Sequence[int], films: int) -> tuple[int, ...]:
-    """The depths that a set of films can answer when the query itself is left out."""
+    """Depths within the size of a set of films, the query itself left out."""
     return tuple(k for k in depths if k < films)
 
 
 def as_dict(
     query: dict[str, Any], k: int, where: Where | None, hits: list[Hit], page: int = 1
 ) -> dict[str, Any]:
-    """The query and its hits as the command line prints them."""
+    """Document of a query and its hits, as ``cxr search --json`` prints it."""
     turned = {"page": page} if page > 1 else {}
     return {
         "query": {**query, "k": k, **turned, "where": str(where) if where else ""},
@@ -142,7 +191,7 @@ def _yes(value: bool) -> str:
 
 
 def exact(groups: Sequence[Group]) -> Sheet:
-    """One line a film, numbered by group."""
+    """Sheet of exact duplicates: one line a film, numbered by group."""
     rows = [
         [at, KINDS[group.kind], _yes(group.across), _yes(group.labels_differ), *_film(film)]
         for at, group in enumerate(groups, start=1)
@@ -152,7 +201,7 @@ def exact(groups: Sequence[Group]) -> Sheet:
 
 
 def near(pairs: Sequence[NearPair]) -> Sheet:
-    """One line a pair."""
+    """Sheet of near duplicates: one line a pair."""
     head = ["cosine", "same source", "across splits", "labels differ"]
     rows = [
         [
@@ -169,7 +218,7 @@ def near(pairs: Sequence[NearPair]) -> Sheet:
 
 
 def doubts(films: Sequence[Doubt], k: int) -> Sheet:
-    """One line a film, the most doubtful first."""
+    """Sheet of doubtful labels: one line a film, the most doubtful first."""
     head = ["rank", "disagreement", f"neighbours of {k}", "say", "mean cosine", *_FILM]
     rows = [
         [
@@ -186,7 +235,7 @@ def doubts(films: Sequence[Doubt], k: int) -> Sheet:
 
 
 def leaks(found: Sequence[Leak]) -> Sheet:
-    """One line a patient."""
+    """Sheet of patients in several splits: one line a patient."""
     splits = sorted({name for leak in found for name in leak.splits})
     return ["patient", *splits], [
         [leak.patient, *(leak.splits.get(name, 0) for name in splits)] for leak in found
@@ -194,7 +243,7 @@ def leaks(found: Sequence[Leak]) -> Sheet:
 
 
 def metadata(found: Glance) -> Sheet:
-    """One line a value of a column, with its films per split; first those without a value."""
+    """Sheet of columns: one line a value, with its films per split; missing values first."""
     rows: list[list[object]] = []
     splits = list(found.rows)
     for column in found.columns:
@@ -207,7 +256,7 @@ def metadata(found: Glance) -> Sheet:
 
 
 def hardest(found: Sequence[Hard], k: int) -> Sheet:
-    """One line a query, the worst first."""
+    """Sheet of queries with the lowest Precision@k: one line a query, the worst first."""
     rows: list[list[object]] = [
         [at, one.id, "; ".join(one.labels), f"{one.precision:.4f}", Decimal(f"{one.wrong:.6f}")]
         for at, one in enumerate(found, start=1)
@@ -217,6 +266,8 @@ def hardest(found: Sequence[Hard], k: int) -> Sheet:
 
 def shown(row: Row, output: Output) -> dict[str, Any]:
     """The metadata of a row that an output shows: column to value; without the user's own."""
+    from store import COLUMNS
+
     return {
         name: getattr(row, name)
         for name, column in COLUMNS.items()

@@ -59,7 +59,7 @@ from ingest.artefacts.files import (
     read_meta,
 )
 from ingest.job.journal import note
-from ingest.sources.published.npz import SPLITS
+from ingest.sources.source import SPLITS
 from store import (
     COLUMNS,
     FINDINGS,

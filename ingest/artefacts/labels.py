@@ -1,10 +1,10 @@
 """Reader of the labels of a table of embeddings: one column of all, or a column a finding.
 
-Cells are read as those of a CSV are (``ingest.sources.tables.findings``,
-``ingest.sources.tables.classes``), lists in text too. Lists of 0 and 1 that are as long as each
-other are columns, one for each place; other lists of whole numbers are classes. What the numbers
-are called is told by the user, else by the field's or the schema's metadata, as the hub's
-``datasets`` writes it; else they are called by themselves, with a note.
+Cells are read as those of a CSV are (``ingest.sources.tables.findings`` and ``label_values``),
+lists in text too. Lists of 0 and 1 that are as long as each other are columns, one for each place;
+other lists of whole numbers are classes. What the numbers are called is told by the user, else by
+the field's or the schema's metadata, as the hub's ``datasets`` writes it; else they are called by
+themselves, with a note.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from ingest.sources.tables import classes, findings
+from ingest.sources.tables import findings, label_values
 from ingest.sources.tables.csv_file import tidy
 from ingest.sources.tables.findings import BLANK, Findings
 from store import BadArtefacts, UsageError
@@ -157,7 +157,7 @@ class _Column:
             if len(set(ordered)) != len(ordered) or "" in ordered:
                 raise UsageError(f"--label-names {','.join(names)}: every name once, and no blanks")
         elif ordered:
-            self._asked = classes.parse_names(names)
+            self._asked = label_values.parse_names(names)
         self._known = known
 
     # -- numbers of classes --------------------------------------------------------------------
@@ -180,13 +180,13 @@ class _Column:
             self._check_range(distinct, len(self._known))
         elif called:
             parts = {part for cell in distinct for part in findings.parts_of(cell, joint)[0]}
-            parts = classes.to_be_named(self.heading, parts, called)
-            self.notes += classes.check_names(called, parts, f"column {self.heading!r}")
+            parts = label_values.to_be_named(self.heading, parts, called)
+            self.notes += label_values.check_names(called, parts, f"column {self.heading!r}")
             if not self._known and findings.is_flags(distinct):
-                means, _ = classes.classes(self.heading, distinct, called)
+                means, _ = label_values.classes(self.heading, distinct, called)
                 return [means.get(findings.canonical(cell), Findings()) for cell in cells]
         else:
-            means, notes = classes.classes(self.heading, distinct, {})
+            means, notes = label_values.classes(self.heading, distinct, {})
             self.notes += notes
             if means:
                 return [means.get(findings.canonical(cell), Findings()) for cell in cells]
@@ -251,7 +251,7 @@ class _Column:
             places = [str(place) for place in range(count)]
             if self._asked:
                 where = f"the places of {self.heading!r}"
-                self.notes += classes.check_names(self._asked, places, where)
+                self.notes += label_values.check_names(self._asked, places, where)
             else:
                 self.notes.append(
                     f"column {self.heading!r} has {count} places of 0 and 1 without names: the "
@@ -278,7 +278,7 @@ class _Column:
         if self._known and not self._asked and not self._ordered:
             self._check_range(items, len(self._known))
         elif called:
-            self.notes += classes.check_names(called, items, f"column {self.heading!r}")
+            self.notes += label_values.check_names(called, items, f"column {self.heading!r}")
         said = []
         for place, value in enumerate(values):
             parts = [str(one).strip() for one in value or () if one is not None]

@@ -14,13 +14,11 @@ import numpy as np
 import numpy.typing as npt
 
 from ingest.artefacts.files import EMBEDDINGS, IDS, INDEX, LABELS, META_COLUMNS
-from ingest.sources.published.npz import SPLITS
+from ingest.sources.source import SPLITS
 from store import BadQuery, CxrError
 
 if TYPE_CHECKING:
     from store import Gallery, Row, Vectors
-
-_ATTEMPTS = 3
 
 
 def rows_in_order(gallery: Gallery) -> dict[str, Row]:
@@ -31,20 +29,13 @@ def rows_in_order(gallery: Gallery) -> dict[str, Row]:
 
     Raises:
         BadQuery: the gallery is empty.
-        CxrError: others write to it without a pause.
     """
     gallery.refresh()
-    for _ in range(_ATTEMPTS):
-        ids = gallery.ids()
-        if not ids:
-            raise BadQuery(f"the gallery at {gallery.uri} is empty; there is nothing to export")
-        rows = gallery.rows(ids)
-        if not gallery.refresh():  # otherwise rows may be newer than the vectors
-            return {row.id: row for row in sorted(rows.values(), key=_place)}
-    raise CxrError(
-        f"the gallery at {gallery.uri} changed {_ATTEMPTS} times while it was read; "
-        "export again when the ingestion is done"
-    )
+    reader = gallery.pinned()  # otherwise rows may be newer than the vectors
+    rows = reader.rows(reader.ids())
+    if not rows:
+        raise BadQuery(f"the gallery at {gallery.uri} is empty; there is nothing to export")
+    return {row.id: row for row in sorted(rows.values(), key=_place)}
 
 
 def _place(row: Row) -> tuple[Any, ...]:

@@ -1,4 +1,4 @@
-"""The raw-pixel baseline: what similarity of plain pixels alone achieves."""
+"""Raw-pixel baseline: the retrieval that similarity of plain pixels alone achieves."""
 
 from __future__ import annotations
 

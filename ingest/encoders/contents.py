@@ -1,4 +1,4 @@
-"""The bytes of an encoder's files, read once: those that are hashed are those that are used.
+"""Bytes of an encoder's files, read once: the bytes that are hashed are those that are used.
 
 A file may be copied over, truncated or exchanged at any time. Whoever maps it into memory, or reads
 it a second time, computes with other bytes than those that the fingerprint was taken over.
@@ -86,7 +86,7 @@ class Contents:
         return all(_mark_now(path) == mark for path, mark in {**self._folders, **marks}.items())
 
     def let_go(self) -> None:
-        """Free the memory: a model is made of the bytes, or has copied them."""
+        """Free the memory, once a model is made of the bytes or has copied them."""
         for content in self.files.values():
             content.data = None
 

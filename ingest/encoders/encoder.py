@@ -1,24 +1,32 @@
-"""The encoder that everyone else holds: cheap to make, loads its model at the first vector."""
+"""Encoder: cheap to make, loads its model at the first vector."""
 
 from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ingest.encoders.locate import DEFAULT_ENCODER, EncoderFiles, inspect, locate
-from ingest.encoders.runtime_base import split_name, with_precision
+from ingest.encoders.runtime_base import Runtime, split_name, with_precision
 from ingest.encoders.understanding import Understanding, understand
 from ingest.record import Pixels
-from store import BadImage, BadQuery, EncoderStamp, EncoderUnavailable, TextUnsupported, Vectors
+from store import (
+    BadImage,
+    BadQuery,
+    EncoderMismatch,
+    EncoderStamp,
+    EncoderUnavailable,
+    TextUnsupported,
+    Vectors,
+    check_encoder,
+)
 
 if TYPE_CHECKING:
-    from ingest.encoders.open_clip_runtime import OpenClipRuntime
-    from ingest.encoders.transformers_runtime import Runtime
+    from store import Gallery
 
 #: Images in one forward pass, unless the caller says otherwise.
 BATCH_SIZE = 256
@@ -44,7 +52,7 @@ class Encoder:
         self.side = files.side
         self._files = files
         self._device = device
-        self._runtime: Runtime | OpenClipRuntime | None = None
+        self._runtime: Runtime | None = None
         self._lock = threading.Lock()
 
     def __repr__(self) -> str:
@@ -72,7 +80,7 @@ class Encoder:
         for position, image in enumerate(images):
             _check_image(position, image)
         batches = [
-            self._loaded().image_features(images[start : start + batch_size])
+            self.runtime().image_features(images[start : start + batch_size])
             for start in range(0, len(images), batch_size)
         ]
         return self._unit_rows(batches)
@@ -104,14 +112,14 @@ class Encoder:
                     "in it: expected words, e.g. 'clear lungs'"
                 )
         batches = [
-            self._loaded().text_features(texts[start : start + batch_size])
+            self.runtime().text_features(texts[start : start + batch_size])
             for start in range(0, len(texts), batch_size)
         ]
         return self._unit_rows(batches)
 
     @property
     def folder(self) -> Path:
-        """Where its files are."""
+        """The folder of its files."""
         return self._files.folder
 
     @property
@@ -121,7 +129,7 @@ class Encoder:
         return sum(one.size for name, one in files.items() if name.endswith(".safetensors"))
 
     def changed(self) -> str | None:
-        """One sentence when its files are no longer those that it was read from, else None.
+        """One sentence when its files changed since it was read, else None.
 
         Its vectors and its fingerprint stay those of the bytes that were read, which are in memory.
         """
@@ -147,7 +155,8 @@ class Encoder:
         """Whether the encoder has grounds to understand a text; None where it cannot be known."""
         return understand(self._files.folder, text)
 
-    def _loaded(self) -> Runtime | OpenClipRuntime:
+    def runtime(self) -> Runtime:
+        """The loaded model; loads it when it is asked for first."""
         with self._lock:
             if self._runtime is None:
                 device = self._device or os.environ.get("CXR_DEVICE")
@@ -156,9 +165,9 @@ class Encoder:
 
                     self._runtime = OpenClipRuntime(self._files, device)
                 else:
-                    from ingest.encoders.transformers_runtime import Runtime
+                    from ingest.encoders.transformers_runtime import TransformersRuntime
 
-                    self._runtime = Runtime(self._files, device)
+                    self._runtime = TransformersRuntime(self._files, device)
                 self._files.contents.let_go()
             return self._runtime
 
@@ -192,7 +201,6 @@ def load_encoder(
             a hub id; ``@bf16`` after it asks for that precision.
         revision: for a hub id: the branch, tag or commit to take.
         device: e.g. ``cpu`` or ``cuda``; default: ``$CXR_DEVICE``, else the best there is.
-
         precision: ``float32`` or ``bf16``, which needs cuda; part of the name and fingerprint.
 
     Raises:
@@ -204,6 +212,51 @@ def load_encoder(
         name_or_path, asked = split_name(name_or_path)
     files = with_precision(locate(name_or_path, revision), precision or asked)
     return Encoder(files, device)
+
+
+def encoder_for(
+    made: Gallery | EncoderStamp,
+    name: str | Path | None = None,
+    *,
+    device: str | None = None,
+    load: Callable[[str | Path], Encoder] | None = None,
+) -> Encoder:
+    """The encoder that made a gallery, found by its name and checked by its fingerprint.
+
+    Args:
+        made: the gallery, or its stamp.
+        name: another name, folder or hub id to find it by; that of the stamp when ``None``.
+        device: as load_encoder takes it.
+        load: takes the place of load_encoder, e.g. a cache of loaded encoders.
+
+    Raises:
+        EncoderMismatch: the encoder found is another one; or the vectors came from outside without
+            one, and no ``name`` was given.
+        EncoderUnavailable: it is not on this machine.
+    """
+    if isinstance(made, EncoderStamp):
+        stamp, where = made, "this gallery"
+    else:
+        stamp, where = made.stamp, f"the gallery at {made.uri}"
+    if name is None and stamp.name.startswith("external:"):
+        raise EncoderMismatch(
+            f"the vectors of {where} were imported without saying which encoder made them; images "
+            "and texts can be searched only with that very encoder. Search by id, or import again "
+            "with a meta.json that names encoder, fingerprint and dimension"
+        )
+    try:
+        found = (
+            load(name or stamp.name) if load else load_encoder(name or stamp.name, device=device)
+        )
+    except EncoderUnavailable as error:
+        if name is not None:
+            raise
+        raise EncoderUnavailable(
+            f"{where} was made by encoder {stamp}, which is not found by its name here ({error}); "
+            "pass --encoder with its folder or hub id, or search by id"
+        ) from error
+    check_encoder(where, stamp, found.stamp)
+    return found
 
 
 def _check_image(position: int, image: Pixels) -> None:

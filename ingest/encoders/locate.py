@@ -1,4 +1,4 @@
-"""Find the files of an encoder and say exactly which encoder they are. No torch in here."""
+"""Locator of encoders: finds, checks and fingerprints their files. No torch in here."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ingest.encoders.contents import Contents
-from ingest.encoders.converted import files_of
-from ingest.encoders.download import fetch, first_line
+from ingest.encoders.download import fetch, files_of, first_line
 from ingest.encoders.registry import KNOWN, OPEN_CLIP_CONFIG, OPEN_CLIP_WEIGHTS, TEXT_TOWER
 from ingest.encoders.weights import header
 from store import EncoderUnavailable
@@ -46,7 +45,7 @@ _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 @dataclass(frozen=True, slots=True)
 class EncoderFiles:
-    """Where an encoder's files are, and what they are.
+    """Files and identity of an encoder.
 
     Attributes:
         name: what a person calls it.
@@ -181,7 +180,7 @@ def _inspect_open_clip(name: str, contents: Contents) -> EncoderFiles:
 
 
 def _side(name: str, contents: Contents) -> int:
-    """What an image processor's configuration makes of an image's shorter edge."""
+    """Length of an image's shorter edge after preprocessing, by its configuration; 0 if unknown."""
     found = []
     for file in _CONFIGS[1:]:
         if (contents.folder / file).is_file():

@@ -1,4 +1,4 @@
-"""A loaded encoder of the open_clip layout, BiomedCLIP above all.
+"""Runtime of the open_clip layout, BiomedCLIP above all.
 
 A folder of this layout holds open_clip_config.json, open_clip_model.safetensors and, where the text
 tower is a transformers model, that one's configuration and vocabulary in ``text``. Texts are
@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import copy
 import json
-import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -20,23 +19,18 @@ import torch
 from ingest.encoders.download import first_line
 from ingest.encoders.locate import EncoderFiles
 from ingest.encoders.registry import OPEN_CLIP_CONFIG, OPEN_CLIP_WEIGHTS, TEXT_TOWER
-from ingest.encoders.runtime_base import cast, framed, quietly
-from ingest.encoders.transformers_runtime import pick_device, to_vectors
+from ingest.encoders.runtime_base import Runtime, check_complete, framed, quietly
 from ingest.encoders.weights import tensors
 from ingest.images.pixels import reduced
 from ingest.record import Pixels
-from store import EncoderUnavailable, Vectors
+from store import EncoderUnavailable
 
 #: Longest text where the configuration does not say: open_clip's own default.
 _CONTEXT = 77
 
 
-class OpenClipRuntime:
-    """Model, preprocessing and tokenizer of an open_clip folder, in inference mode.
-
-    Raises:
-        EncoderUnavailable: open_clip is not installed, or the files do not load completely.
-    """
+class OpenClipRuntime(Runtime):
+    """A model in the open_clip layout; EncoderUnavailable also where open_clip is not installed."""
 
     def __init__(self, files: EncoderFiles, device: str | None = None) -> None:
         try:
@@ -47,21 +41,15 @@ class OpenClipRuntime:
                 f"encoder {files.name!r} is built by open_clip, which is not installed here; "
                 "install it with: pip install 'cxr-retrieval[open-clip]'"
             ) from error
-        self._name = files.name
-        self._dimension = files.dimension
-        self._side = files.side
-        self._tokenizing = threading.Lock()
-        self.device = pick_device(device)
-        self._precision = files.precision
-        cast(self._precision, self.device)
+        super().__init__(files, device)
         try:
             config = json.loads(bytes(files.contents.read(OPEN_CLIP_CONFIG).bytes))
-            self._context = int(config["model_cfg"]["text_cfg"].get("context_length", _CONTEXT))
+            context = int(config["model_cfg"]["text_cfg"].get("context_length", _CONTEXT))
             # From the bytes that were hashed, whatever became of the files since.
             with quietly(), files.contents.laid_out() as folder:
                 text = folder / TEXT_TOWER
                 model = _build(open_clip, files, copy.deepcopy(config["model_cfg"]), text)
-                self._tokenizer = _tokenizer(open_clip, text, self._context)
+                self._tokenizer = _tokenizer(open_clip, text, context)
             wanted = {**config.get("preprocess_cfg", {})}
             wanted.setdefault("size", config["model_cfg"]["vision_cfg"].get("image_size", 224))
             preprocess = PreprocessCfg(**wanted)
@@ -74,42 +62,29 @@ class OpenClipRuntime:
                 f"encoder {files.name!r}: {files.folder} does not load ({first_line(error)}); "
                 "expected a complete open_clip model"
             ) from error
-        self._model = model.to(self.device).eval()
-
-    @property
-    def model(self) -> Any:
-        """The model itself, in inference mode; shared by threads, so never changed."""
-        return self._model
+        self.model = model.to(self.device).eval()
 
     def prepare(self, images: Sequence[Pixels]) -> torch.Tensor:
         """Uint8 images as the model takes them, float32 (n, channels, height, width)."""
         from PIL import Image
 
-        small = (reduced(image, self._side) for image in images)
+        small = (reduced(image, self._files.side) for image in images)
         rgb = (np.stack([image] * 3, axis=-1) if image.ndim == 2 else image for image in small)
         pixels = torch.stack([self._transform(Image.fromarray(image)) for image in rgb])
         return pixels.to(self.device)
 
     def features(self, pixels: torch.Tensor) -> torch.Tensor:
         """Raw features of prepared images, (n, dimension), in the model's own precision."""
-        found: torch.Tensor = self._model.encode_image(pixels)
+        found: torch.Tensor = self.model.encode_image(pixels)
         return found
 
-    def image_features(self, images: Sequence[Pixels]) -> Vectors:
-        """Raw features of uint8 images, float32 (n, dimension), not normalised."""
-        pixels = self.prepare(images)
-        with torch.inference_mode(), cast(self._precision, self.device):
-            return self._array(self.features(pixels))
+    def _tokens(self, texts: Sequence[str]) -> torch.Tensor:
+        found: torch.Tensor = self._tokenizer([" ".join(text.split()) for text in texts])
+        return found.to(self.device)
 
-    def text_features(self, texts: Sequence[str]) -> Vectors:
-        """Raw features of texts, float32 (n, dimension), not normalised."""
-        with self._tokenizing:
-            tokens = self._tokenizer([" ".join(text.split()) for text in texts])
-        with torch.inference_mode(), cast(self._precision, self.device):
-            return self._array(self._model.encode_text(tokens.to(self.device)))
-
-    def _array(self, features: torch.Tensor) -> Vectors:
-        return to_vectors(features, self._dimension, self._name)
+    def _read(self, tokens: torch.Tensor) -> torch.Tensor:
+        found: torch.Tensor = self.model.encode_text(tokens)
+        return found
 
 
 def _build(open_clip: Any, files: EncoderFiles, config: dict[str, Any], tower: Path) -> Any:
@@ -126,13 +101,7 @@ def _build(open_clip: Any, files: EncoderFiles, config: dict[str, Any], tower: P
         tensors(files.contents.read(OPEN_CLIP_WEIGHTS).bytes), strict=False
     )
     # A table of positions 0, 1, 2 ... that older files carry, and newer ones do not.
-    absent = [key for key in found.missing_keys if not key.endswith("position_ids")]
-    if absent:
-        raise EncoderUnavailable(
-            f"encoder {files.name!r}: the weights in {files.folder} lack {len(absent)} of the "
-            f"model's parameters (e.g. {absent[0]}); untrained weights are never used: fetch it "
-            "again"
-        )
+    check_complete(files, [key for key in found.missing_keys if not key.endswith("position_ids")])
     return model
 
 

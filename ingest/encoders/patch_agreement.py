@@ -1,4 +1,4 @@
-"""Where an image agrees with a vector: a cosine split up by the image's patches, exactly.
+"""Agreement of an image with a vector: their cosine, split up by the image's patches.
 
 The vector of a vision transformer with a class token is that token's last state, normalised and
 projected. Every layer's attention adds to that state a sum over the patches, so each patch has a
@@ -111,7 +111,7 @@ _TOLERANCE = 1e-3
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Agreement:
-    """A cosine, by place.
+    """Cosine by place.
 
     Attributes:
         values: float32 (rows, columns), one a patch: the cosine that there would be if every patch
@@ -143,7 +143,7 @@ def agreement(encoder: Encoder, image: Pixels, other: npt.ArrayLike) -> Agreemen
     against = np.asarray(other, np.float64)
     if against.shape != (encoder.dimension,):
         raise BadQuery(f"vector of shape {against.shape}: expected ({encoder.dimension},)")
-    runtime = encoder._loaded()
+    runtime = encoder.runtime()
     parts = parts_of(runtime.model)
     if parts is None:
         raise PatchesUnsupported(
@@ -169,7 +169,7 @@ def agreement(encoder: Encoder, image: Pixels, other: npt.ArrayLike) -> Agreemen
 def _shares(
     runtime: Any, parts: Parts, pixels: torch.Tensor, name: str
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """What each patch adds to the vector (p, d), and the vector (d,), not normalised."""
+    """Each patch's share of the vector, (p, d), and the vector (d,), not normalised."""
     seen = _watch(runtime, parts, pixels)
     total: torch.Tensor | None = None
     for one in parts.attentions:
@@ -195,7 +195,7 @@ def _shares(
 
 
 def _attended(one: Attention, inputs: list[torch.Tensor]) -> torch.Tensor:
-    """What each token adds to the class token in one layer, (tokens, d), without the bias."""
+    """Each token's contribution to the class token in one layer, (tokens, d), without the bias."""
     query, key, value = inputs[0].chunk(3, dim=-1) if len(inputs) == 1 else inputs
     size = query.shape[-1] // one.heads
     asked = query[0].view(one.heads, size)

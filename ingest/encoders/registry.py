@@ -1,4 +1,4 @@
-"""Encoders that people bring, by short names, each pinned to one commit of the hub."""
+"""Registry of published encoders by short names, each pinned to one commit of the hub."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ TEXT_TOWER = "text"
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """An encoder that others published.
+    """Published encoder: where it is, its size, its licence.
 
     Attributes:
         name: what ``--encoder`` takes.

@@ -1,22 +1,29 @@
-"""What part of an image an encoder sees after its preprocessing resized and cut it."""
+"""Loaded models: device, precision, framing, and what runtimes of both layouts share.
+
+Imports neither torch nor transformers before a model is loaded.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from store import EncoderUnavailable, UsageError
+from ingest.record import Pixels
+from store import EncoderUnavailable, UsageError, Vectors
 
 if TYPE_CHECKING:
+    import torch
+
     from ingest.encoders.locate import EncoderFiles
 
 
 @dataclass(frozen=True, slots=True)
 class Framing:
-    """How an image becomes the model's input.
+    """Framing: the part of an image that becomes the model's input.
 
     Attributes:
         edge: which edge is scaled to ``side``: ``shortest``, ``longest`` or ``both``.
@@ -40,7 +47,7 @@ class Framing:
 
 
 def framing_of(processor: Any) -> Framing:
-    """Of a transformers image processor."""
+    """Framing by a transformers image processor."""
     size, crop = (getattr(processor, name, None) for name in ("size", "crop_size"))
     edge, side = "shortest", 0
     if getattr(processor, "do_resize", False) and size is not None:
@@ -53,7 +60,7 @@ def framing_of(processor: Any) -> Framing:
 
 
 def framed(size: int | tuple[int, int], mode: str) -> Framing:
-    """Of open_clip's preprocessing: its image size and its ``resize_mode``."""
+    """Framing by open_clip's preprocessing: its image size and its ``resize_mode``."""
     height, width = (size, size) if isinstance(size, int) else (size[0], size[-1])
     edge = "both" if mode == "squash" else mode
     return Framing(edge, min(height, width), (height, width))
@@ -86,7 +93,7 @@ def with_precision(files: EncoderFiles, precision: str) -> EncoderFiles:
 
 
 def cast(precision: str, device: Any) -> contextlib.AbstractContextManager[Any]:
-    """A context for forward passes.
+    """Context of a precision for forward passes.
 
     Raises:
         EncoderUnavailable: bf16 on anything but cuda, where it is slower or not there.
@@ -101,6 +108,103 @@ def cast(precision: str, device: Any) -> contextlib.AbstractContextManager[Any]:
     import torch
 
     return torch.autocast("cuda", dtype=torch.bfloat16)
+
+
+def pick_device(wanted: str | None = None) -> torch.device:
+    """The device asked for, else cuda, else mps, else cpu.
+
+    Raises:
+        EncoderUnavailable: torch does not know or does not see the device.
+    """
+    import torch
+
+    if wanted is None:
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        device = torch.device(wanted)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise EncoderUnavailable(
+            f"device {wanted!r} cannot be used here; choose cpu, or install a torch build for it"
+        ) from error
+    return device
+
+
+class Runtime:
+    """A model with its preprocessing and tokenizer on one device, in inference mode.
+
+    Attributes:
+        device: where it computes.
+        framing: what part of an image the model sees.
+        model: the model itself; shared by threads, so never changed.
+
+    Raises:
+        EncoderUnavailable: the files do not load completely, or the device is not there.
+    """
+
+    framing: Framing
+    model: Any
+
+    def __init__(self, files: EncoderFiles, device: str | None = None) -> None:
+        self._files = files
+        self._tokenizing = threading.Lock()  # fast tokenizers keep padding as shared state
+        self.device = pick_device(device)
+        cast(files.precision, self.device)
+
+    def prepare(self, images: Sequence[Pixels]) -> torch.Tensor:
+        """Uint8 images as the model takes them, float32 (n, channels, height, width)."""
+        raise NotImplementedError
+
+    def features(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Raw features of prepared images, (n, dimension), in the model's own precision."""
+        raise NotImplementedError
+
+    def _tokens(self, texts: Sequence[str]) -> Any:
+        """Texts as the model takes them, on its device."""
+        raise NotImplementedError
+
+    def _read(self, tokens: Any) -> torch.Tensor:
+        """Raw features of tokenized texts, (n, dimension), in the model's own precision."""
+        raise NotImplementedError
+
+    def image_features(self, images: Sequence[Pixels]) -> Vectors:
+        """Raw features of uint8 images, float32 (n, dimension), not normalised."""
+        import torch
+
+        pixels = self.prepare(images)
+        with torch.inference_mode(), cast(self._files.precision, self.device):
+            return self._array(self.features(pixels))
+
+    def text_features(self, texts: Sequence[str]) -> Vectors:
+        """Raw features of texts, float32 (n, dimension), not normalised."""
+        import torch
+
+        with self._tokenizing:
+            tokens = self._tokens(texts)
+        with torch.inference_mode(), cast(self._files.precision, self.device):
+            return self._array(self._read(tokens))
+
+    def _array(self, features: torch.Tensor) -> Vectors:
+        array: Vectors = features.float().cpu().numpy()
+        name, dimension = self._files.name, self._files.dimension
+        if array.ndim != 2 or array.shape[1] != dimension:
+            raise EncoderUnavailable(
+                f"encoder {name!r} gave vectors of shape {array.shape[1:]} where its configuration "
+                f"declares ({dimension},); it is not a supported model"
+            )
+        return array
+
+
+def check_complete(files: EncoderFiles, absent: Sequence[str]) -> None:
+    """Refuse weights that lack some of the model's parameters, with EncoderUnavailable."""
+    if absent:
+        raise EncoderUnavailable(
+            f"encoder {files.name!r}: the weights in {files.folder} lack {len(absent)} of the "
+            f"model's parameters (e.g. {min(absent)}); untrained weights are never used: fetch or "
+            "train it again"
+        )
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""Has an encoder grounds to understand a text? Said before its hits are shown.
+"""Judgement whether an encoder understands a text, by the lexicon of its checkpoint.
 
 A dual encoder turns any text into a vector, and any vector has nearest films. Whether the words
 mean something to it is not in the cosine. An encoder that brings a lexicon is asked; of others it
@@ -19,13 +19,13 @@ from pathlib import Path
 FILE = "lexicon.json"
 #: The second has words that turn a finding around.
 _FORMATS = (1, 2)
-#: So many words of the subject, well spelt, carry one word that is unknown; a certain one counts
-#: as many.
+#: A text may hold one unknown word for every two known, well-spelt ones; a certain word counts as
+#: two.
 _CARRY = 2
 _SHORTEST_MISSPELT = 5
 _TWO_SLIPS = 9
 _MOST_WORDS_NAMED = 4
-#: So few words about something that it cannot tell are about that alone: "heart is normal".
+#: At most this many words about something that it cannot tell are about that alone.
 _BRIEF = 3
 #: Beginnings that make a word its opposite: no slips.
 _DENYING = ("un", "in", "non", "no", "a", "an", "ab", "de", "dis", "anti")
@@ -33,7 +33,7 @@ _DENYING = ("un", "in", "non", "no", "a", "an", "ab", "de", "dis", "anti")
 
 @dataclass(frozen=True, slots=True)
 class Understanding:
-    """Whether a text is understood.
+    """Verdict on a text.
 
     Attributes:
         understood: None where the encoder brings no lexicon: then nobody knows.

@@ -1,4 +1,4 @@
-"""The safetensors format from bytes in memory: checked, and nothing copied.
+"""Reader of safetensors from bytes in memory: checked, and nothing copied.
 
 The library's own reader of bytes makes a copy of every tensor, twice the memory of a model while it
 is loaded; its reader of files maps them, so that whoever writes there changes the model.

@@ -1,4 +1,4 @@
-"""Image files to 8-bit pixels, and pixels to thumbnails and digests.
+"""Decoder of image files: bytes of any supported format to 8-bit pixels.
 
 What a file is, its content says; its name is not asked.
 """
@@ -17,10 +17,10 @@ from ingest.images.dicom.file import is_dicom
 from ingest.images.file_tree import MAX_BYTES, shown
 from ingest.images.pixels import (
     MAX_PIXELS,
-    _factor,
     check_contrast,
     check_size,
     halved,
+    halving,
     large_alone,
     to_8_bit,
     too_large,
@@ -29,7 +29,18 @@ from ingest.record import Pixels
 from store import BadImage
 
 _FORMATS = ("PNG", "JPEG", "TIFF", "WEBP", "BMP")
-
+_SIGNATURES = (b"\x89PNG", b"\xff\xd8\xff", b"II*\0", b"MM\0*", b"RIFF", b"\0\0\0\x0cjP")
+_ARCHIVES = {
+    b"PK\x03\x04": "zip",
+    b"PK\x05\x06": "zip",
+    b"\x1f\x8b": "gzip",
+    b"7z\xbc\xaf": "7-Zip",
+    b"Rar!": "RAR",
+    b"BZh": "bzip2",
+    b"\xfd7zXZ": "xz",
+    b"\x28\xb5\x2f\xfd": "Zstandard",
+}
+_OTHERS = {b"GIF8": "a GIF", b"%PDF": "a PDF", b"II+\0": "a BigTIFF"}
 
 # Pillow warns above this and refuses twice as much; its own limit is higher than ours.
 Image.MAX_IMAGE_PIXELS = MAX_PIXELS
@@ -131,7 +142,7 @@ def _to_pixels(image: Image.Image, name: str) -> Pixels:
         image = image.convert("RGBA")
         black = Image.new("RGBA", image.size, (0, 0, 0, 255))
         image = Image.alpha_composite(black, image)
-    if (factor := _factor(image.width * image.height)) > 1:
+    if (factor := halving(image.width * image.height)) > 1:
         if image.mode not in ("L", "RGB"):
             image = image.convert("L" if image.mode in ("1", "LA") else "RGB")
         image = image.reduce(factor)
@@ -145,7 +156,7 @@ def _to_pixels(image: Image.Image, name: str) -> Pixels:
 
 
 def _found(found: formats.Found, name: str) -> Pixels:
-    """What one of our own decoders reads, as it is to be seen."""
+    """Pixels of one of our own decoders, scaled to 8 bits and turned as EXIF asks."""
     check_size(found.width, found.height, name)
     if found.frames > 1:
         raise BadImage("multi_frame", f"{name} holds {found.frames} images; pass a file with one")
@@ -154,26 +165,8 @@ def _found(found: formats.Found, name: str) -> Pixels:
         return pixels if found.orientation == 1 else formats.turned(pixels, found.orientation)
 
 
-_SIGNATURES = (b"\x89PNG", b"\xff\xd8\xff", b"II*\0", b"MM\0*", b"RIFF", b"\0\0\0\x0cjP")
-_ARCHIVES = {
-    b"PK\x03\x04": "zip",
-    b"PK\x05\x06": "zip",
-    b"\x1f\x8b": "gzip",
-    b"7z\xbc\xaf": "7-Zip",
-    b"Rar!": "RAR",
-    b"BZh": "bzip2",
-    b"\xfd7zXZ": "xz",
-    b"\x28\xb5\x2f\xfd": "Zstandard",
-}
-_OTHERS = {
-    b"GIF8": "a GIF",
-    b"%PDF": "a PDF",
-    b"II+\0": "a BigTIFF",
-}
-
-
 def unidentified(data: bytes, name: str) -> BadImage:
-    """Why Pillow did not know what a file is."""
+    """The error for a file that Pillow does not know: archive, HEIF, truncated, no image."""
     kinds = [kind for start, kind in _ARCHIVES.items() if data.startswith(start)]
     if kinds or data[257:262] == b"ustar":
         kind = kinds[0] if kinds else "tar"
@@ -199,7 +192,7 @@ def unidentified(data: bytes, name: str) -> BadImage:
 
 
 def _unknown_tiff_mode(data: bytes) -> str | None:
-    """What Pillow says of a sound TIFF with pixels that it does not know."""
+    """Pillow's complaint about a sound TIFF of an unknown kind; None for others."""
     from PIL.TiffImagePlugin import ImageFileDirectory_v2, TiffImageFile
 
     try:

@@ -1,4 +1,4 @@
-"""Files below a folder, with suspicion: no link is followed, nothing but plain files is opened."""
+"""Walk of a folder with suspicion: no link is followed, nothing but plain files is opened."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from store import BadImage, BadSource
 MAX_BYTES = 256 << 20
 #: Written by operating systems and unpackers, never an image.
 _LITTER = {"Thumbs.db", "desktop.ini", "__MACOSX", "DICOMDIR"}
-#: What lies beside images; such a file is left out in silence unless it begins like an image.
+#: Endings of files beside images; left out in silence unless they begin like an image.
 _SIDE_FILES = {
     *(".csv", ".tsv", ".txt", ".json", ".jsonl", ".md", ".rst", ".xml", ".html", ".htm", ".pdf"),
     *(".xls", ".xlsx", ".log", ".ini", ".yaml", ".yml", ".toml", ".py", ".sha256", ".md5", ".npy"),
@@ -34,14 +34,14 @@ _IMAGE_STARTS = (b"\x89PNG", b"\xff\xd8\xff", b"II*\0", b"MM\0*", b"RIFF", b"BM"
 
 @dataclass(slots=True)
 class Tree:
-    """What lies below a folder.
+    """Files below a folder, and those that are refused.
 
     Attributes:
         root: the folder, links in its own path resolved.
         files: relative paths with ``/``, sorted; as the system names them.
         refused: links, special files and folders that cannot be read.
         ignored: how many hidden files and side files were left out.
-        masks: relative paths of those that were found to be masks, and are not among ``files``.
+        masks: relative paths of files found to be masks; not among ``files``.
     """
 
     root: Path

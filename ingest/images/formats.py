@@ -1,4 +1,4 @@
-"""Decoders for the image files that Pillow does not read, or not right.
+"""Decoders of formats that Pillow does not read, or reads wrong: deep PNG, TIFF, JPEG; JPEG-LS.
 
 PNG and TIFF of more than 8 bits (Pillow takes the high byte of 16-bit colour, does not open some,
 and inverts WhiteIsZero of 8 bits only), JPEG that is lossless or of more than 8 bits, JPEG-LS, and
@@ -18,7 +18,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import numpy.typing as npt
 
-from ingest.images import tiff
+from ingest.images import jpeg, tiff
 from store import BadImage
 
 #: Numbers of one image, (height, width) grey or (height, width, 3) RGB; bright is large.
@@ -27,16 +27,13 @@ Values = npt.NDArray[Any]
 _PNG = b"\x89PNG\r\n\x1a\n"
 _BIG_ENDIAN_BIG = b"MM\0+"
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", _BIG_ENDIAN_BIG)
-_J2K = b"\xff\x4f\xff\x51"
 _JP2 = b"\0\0\0\x0cjP  "
 #: Colour type of a PNG to its samples a pixel.
 _PNG_SAMPLES = {0: 1, 2: 3, 4: 2, 6: 4}
 #: Chunks with which a 16-bit PNG is more than one plain picture.
 _ANIMATED = b"acTL"
-_JPEG_LS = 0xF7
 #: Start-of-frame markers that Pillow reads, with 8 bits: baseline, extended, progressive.
 _USUAL_FRAMES = (0xC0, 0xC1, 0xC2)
-_LOSSLESS = 0xC3
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +55,7 @@ class Found:
 
 
 def find(data: bytes, name: str) -> Found | None:
-    """What a file is, when it is not for Pillow; None when it is, or is damaged.
+    """The decoder of a file that is not for Pillow; None when it is, or is damaged.
 
     Raises:
         BadImage: ``unsupported``: it is whole, and of a kind that nothing here reads.
@@ -69,7 +66,7 @@ def find(data: bytes, name: str) -> Found | None:
         return _tiff(data, name)
     if data.startswith(b"\xff\xd8\xff"):
         return _jpeg(data, name)
-    if data.startswith((_JP2, _J2K)):
+    if data.startswith((_JP2, jpeg.JPEG_2000)):
         return _jpeg_2000(data)
     return None
 
@@ -178,40 +175,29 @@ def _tiff_values(page: Any, data: bytes) -> Values:
 
 def _jpeg(data: bytes, name: str) -> Found | None:
     """A JPEG-LS, or a JPEG that is lossless or of more than 8 bits."""
-    at = 2
-    while at + 10 <= len(data) and data[at] == 0xFF:
-        marker = data[at + 1]
-        if marker == 0xFF:  # a fill byte
-            at += 1
-            continue
-        if (0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC)) or marker == _JPEG_LS:
-            bits = data[at + 4]
-            height, width = (int.from_bytes(data[at + i : at + i + 2], "big") for i in (5, 7))
-            if marker in (*_USUAL_FRAMES, _LOSSLESS) and bits <= 8:
-                return None
-            if marker not in (*_USUAL_FRAMES, _LOSSLESS, _JPEG_LS):
-                raise BadImage(
-                    "unsupported",
-                    f"{name} is a JPEG of a kind that is not read (start of frame "
-                    f"{marker - 0xC0}: hierarchical or arithmetic coding); convert it to PNG",
-                )
-            if data[at + 9] not in (1, 3):
-                raise BadImage(
-                    "unsupported",
-                    f"{name} is a JPEG of {data[at + 9]} components, lossless or of more than 8 "
-                    "bits; expected 1 or 3, convert it to PNG",
-                )
-            return Found(width, height, partial(_jpeg_values, data, marker == _JPEG_LS))
-        at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
-    return None
+    frame = jpeg.frame_of(data)
+    if frame is None or (frame.marker in (*_USUAL_FRAMES, jpeg.LOSSLESS) and frame.bits <= 8):
+        return None
+    if frame.marker not in (*_USUAL_FRAMES, jpeg.LOSSLESS, jpeg.JPEG_LS):
+        raise BadImage(
+            "unsupported",
+            f"{name} is a JPEG of a kind that is not read (start of frame {frame.marker - 0xC0}: "
+            "hierarchical or arithmetic coding); convert it to PNG",
+        )
+    if frame.components not in (1, 3):
+        raise BadImage(
+            "unsupported",
+            f"{name} is a JPEG of {frame.components} components, lossless or of more than 8 bits; "
+            "expected 1 or 3, convert it to PNG",
+        )
+    values = partial(_jpeg_values, data, frame.marker == jpeg.JPEG_LS)
+    return Found(frame.width, frame.height, values)
 
 
 def _jpeg_values(data: bytes, is_ls: bool) -> Values:
     import imagecodecs
 
-    # What follows the start of a scan holds no marker but those between its parts and the end.
-    # The decoder itself makes grey of what is missing.
-    if data.find(b"\xff\xd9", data.find(b"\xff\xda")) < 0:
+    if not jpeg.has_end(data):
         raise EOFError("truncated: there is no end of image")
     decoded = imagecodecs.jpegls_decode(data) if is_ls else imagecodecs.jpeg8_decode(data)
     return _over_black(np.asarray(decoded))
@@ -219,14 +205,10 @@ def _jpeg_values(data: bytes, is_ls: bool) -> Values:
 
 def _jpeg_2000(data: bytes) -> Found | None:
     """A JPEG 2000 codestream, alone or in its usual box."""
-    at = data.find(_J2K, 0, 1 << 16)
-    if at < 0 or len(data) < at + 24:
+    size = jpeg.jpeg_2000_size(data, data.find(jpeg.JPEG_2000, 0, 1 << 16))
+    if size is None or min(size) < 1:
         return None
-    places = (at + 8, at + 12, at + 16, at + 20)
-    right, bottom, left, top = (int.from_bytes(data[one : one + 4], "big") for one in places)
-    if right <= left or bottom <= top:
-        return None
-    return Found(right - left, bottom - top, partial(_jpeg_2000_values, data))
+    return Found(*size, partial(_jpeg_2000_values, data))
 
 
 def _jpeg_2000_values(data: bytes) -> Values:
@@ -268,7 +250,7 @@ def _over_black(samples: Values, *, multiply: bool = True) -> Values:
 
 
 def _orientation(exif: bytes) -> int:
-    """How EXIF says that a picture is to be turned; 1 for not at all."""
+    """Orientation by EXIF, 1 to 8; 1 for as it is."""
     if not exif:
         return 1
     from PIL import Image

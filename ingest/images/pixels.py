@@ -1,4 +1,4 @@
-"""TODO."""
+"""Arithmetic on 8-bit pixels: size limits, scaling, contrast, thumbnails and digests."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _COUNTS = 1 << 24
 #: Held while a large image is read or decoded: one at a time, so that memory stays bounded
 #: however many threads decode.
 LARGE = threading.RLock()
-#: What counts as large, in pixels and in bytes. An image with more pixels is halved until it has
+#: Limits of a large image, in pixels and in bytes. An image with more pixels is halved until it has
 #: fewer, here, so that a query and a stored film of the same bytes are still the same pixels.
 LARGE_PIXELS = 20_000_000
 LARGE_BYTES = 40 << 20
@@ -124,7 +124,7 @@ def _cv2() -> Any:
 
 
 def counted(values: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
-    """How many pixels have each value of 8 or 16 bits; int64 (256,) or (65536,)."""
+    """Histogram of values of 8 or 16 bits; int64 (256,) or (65536,)."""
     entries = 1 << (8 * values.dtype.itemsize)
     flat = np.ascontiguousarray(values).reshape(-1, values.shape[-1])
     counts = np.zeros(entries, np.int64)
@@ -182,7 +182,7 @@ def reduction(height: int, width: int, side: int) -> int:
         side: of what the encoder sees; 0 where that is not known.
 
     Returns:
-        1 for images whose shorter side has less than 1,024 pixels. Else so many that it keeps at
+        1 for images whose shorter side has less than 1,024 pixels. Else as much as leaves it at
         least 512 of them, and at least twice the encoder's side.
     """
     shorter = min(height, width)
@@ -197,7 +197,8 @@ def reduced(pixels: Pixels, side: int) -> Pixels:
     return pixels if factor == 1 else np.asarray(Image.fromarray(pixels).reduce(factor))
 
 
-def _factor(pixels: int) -> int:
+def halving(pixels: int) -> int:
+    """The power of two that divides the sides of an image with this number of pixels."""
     factor = 1
     while pixels > LARGE_PIXELS * factor**2:
         factor *= 2
@@ -206,7 +207,7 @@ def _factor(pixels: int) -> int:
 
 def halved(pixels: Pixels) -> Pixels:
     """A large image with its sides halved as often as needed; others as they are."""
-    factor = _factor(pixels.shape[0] * pixels.shape[1])
+    factor = halving(pixels.shape[0] * pixels.shape[1])
     return pixels if factor == 1 else np.asarray(Image.fromarray(pixels).reduce(factor))
 
 

@@ -1,4 +1,4 @@
-"""Patient and study numbers as salted hashes.
+"""Pseudonyms of patients and studies: salted hashes of their numbers.
 
 The salt is 32 random bytes in a file of the user's own (``$CXR_SALT_FILE``, else in the user's data
 folder), not in the gallery: who gets a copy of a gallery cannot try out all numbers. The same salt
@@ -21,7 +21,7 @@ _lock = threading.Lock()
 
 
 def pseudonym(kind: str, value: str) -> str:
-    """A name of 16 hexadecimal digits that says nothing without the salt.
+    """A pseudonym of 16 hexadecimal digits that tells nothing without the salt.
 
     Args:
         kind: what it is a number of; the same number of another kind has another name.
@@ -35,7 +35,7 @@ def pseudonym(kind: str, value: str) -> str:
 
 
 def salt_file() -> Path:
-    """Where the salt is."""
+    """The path of the salt."""
     variable = os.environ.get("CXR_SALT_FILE")
     if variable:
         return Path(variable).expanduser()

@@ -1,4 +1,4 @@
-"""The version of the pixel reader: what it is now, and which films it reads otherwise than before.
+"""Version of the pixel reader, and the films that it reads otherwise than older ones did.
 
 Every row says which version made its pixels. A film whose reading changed since then is read again
 when its source is next ingested, though its bytes and the encoder are the same; others are noted to
@@ -28,7 +28,7 @@ def is_older(row: Row) -> bool:
 
 
 def is_read_anew(row: Row, side: int, file: BinaryIO | None = None) -> bool:
-    """Whether the film of an older row gives other pixels, or another vector, by now.
+    """Whether the film of an older row gives other pixels, or another vector, today.
 
     Args:
         row: its row.

@@ -1,4 +1,4 @@
-"""Samples of TIFF files of more than 8 bits.
+"""Reader of TIFF files of more than 8 bits.
 
 tifffile tells what the file holds. What its strips and tiles are packed with, libtiff unpacks, as
 Pillow has it: faster codecs for LZW read beyond the end of damaged data. Pillow itself would make 8
@@ -22,7 +22,7 @@ import numpy.typing as npt
 Samples = npt.NDArray[Any]
 Bytes = npt.NDArray[np.uint8]
 
-#: What libtiff calls the ways to read samples: low is white, low is black, RGB.
+#: libtiff's photometric interpretations: low is white, low is black, RGB.
 MIN_IS_WHITE, MIN_IS_BLACK, RGB = 0, 1, 2
 _UNASSOCIATED = 2
 _PLAIN = 1
@@ -31,7 +31,7 @@ _PACKED = (5, 8, 32946, 32773)
 _DIFFERENCES, _FLOAT_DIFFERENCES = 2, 3
 #: Bits of a sample that numpy has a type for.
 _WHOLE = (16, 32, 64)
-#: A tile larger than this many pixels is a bomb; an image has at most so many.
+#: A tile of more pixels is a bomb; an image has at most as many.
 _LARGEST_TILE = 64_000_000
 
 
@@ -45,20 +45,20 @@ def _tifffile() -> Any:
 
 
 def first_page(file: BinaryIO) -> Any:
-    """What a file says of its first image, as tifffile has it; None when that is damaged."""
+    """The directory of a file's first image, by tifffile; None when that is damaged."""
     with contextlib.suppress(Exception):  # damaged in one of many ways, which Pillow will name
         return _tifffile().TiffFile(file, name="film.tif").pages.first
     return None
 
 
 def bits_of(page: Any) -> int:
-    """Of a sample; the most, where they differ."""
+    """Bits of a sample; the most, where they differ."""
     bits = page.bitspersample
     return int(max(bits) if isinstance(bits, tuple) else bits)
 
 
 def unread(page: Any) -> str | None:
-    """What of a deep image is not read, in a few words; None when all is."""
+    """The feature of a deep image that is not supported, in a few words; None without one."""
     expected = {MIN_IS_WHITE: (1, 2), MIN_IS_BLACK: (1, 2), RGB: (3, 4)}
     bits, samples = bits_of(page), page.samplesperpixel
     if samples not in expected.get(int(page.photometric), ()):
@@ -79,7 +79,7 @@ def unread(page: Any) -> str | None:
 
 
 def samples_of(page: Any, data: bytes) -> Samples:
-    """The samples of an image of which nothing is ``unread``; low is white in none of them.
+    """The samples of a supported image; low is white in none of them.
 
     Returns:
         (height, width), or (height, width, samples) where a pixel has several.
@@ -219,7 +219,7 @@ def _summed(differences: Samples) -> Samples:
 
 
 def _inverted(samples: Samples, bits: int) -> Samples:
-    """Low for high; alpha, where there is one, as it is."""
+    """Samples with low for high; alpha, where there is one, as it is."""
     grey = samples[..., 0] if samples.ndim == 3 else samples
     turned = ~grey if grey.dtype.kind == "i" else -grey  # of signed whole numbers without overflow
     if grey.dtype.kind == "u":

@@ -1,4 +1,4 @@
-"""The range of a film's values: which of them becomes black and which white.
+"""Range of a film's values: the ends that become black and white.
 
 For every film that says nothing about it itself: 16-bit PNG and TIFF, and DICOM without a window or
 look-up table. It is the smallest to the largest value, as dcm2pnm's ``+Wm`` takes it and
@@ -17,16 +17,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-#: A fence stands off from the quantile of this part of the pixels, by so many times the spread;
+#: A fence stands off from the quantile of this part of the pixels, by this multiple of the spread;
 #: an end has to be inside of all of them. Of a few pixels (fifty in a film of 512 x 512) none
 #: is far from the others unless it is damaged. A marker has up to a hundredth of the pixels; metal
 #: and direct exposure go on where tissue ends.
 _FENCES = ((1 / 5000, 0.05), (1 / 50, 0.5))
 #: The spread is that between the quantiles of this part at either end.
 _ENDS = 1 / 50
-#: From so many pixels on, one of them may be an outlier.
+#: From this many pixels on, one of them may be an outlier.
 _LONE = 500
-#: What becomes of 8 bits when a program widens them to 16: 255 has to be 65,535.
+#: Factor of 8 bits that a program widened to 16: 255 becomes 65,535.
 _WIDENED = 257
 
 

@@ -1,4 +1,4 @@
-"""What ingestion remembers beside a gallery: looked-at files, reports, rejections, status.
+"""SQLite memory of files that were hashed before, so that unchanged ones are not read again.
 
 All of it may be deleted at any time: the table alone says what is stored. The file memory saves
 hashing, the rest is for people to read.
@@ -23,7 +23,7 @@ _LAST = "ctime INTEGER, sha256 BLOB, id TEXT) WITHOUT ROWID"
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """A file as it was when it was last hashed.
+    """Stat, digest and row of a file, as they were when it was last hashed.
 
     Attributes:
         size, mtime, ctime: bytes and nanoseconds, as stat tells them.
@@ -47,14 +47,14 @@ class Seen:
 
 
 def seen_now(stat: os.stat_result, sha256: bytes, id_: str) -> Seen | None:
-    """What to remember of a file just hashed; None when it changed too shortly before."""
+    """The entry of a file just hashed; None when it changed too shortly before."""
     if time.time_ns() - max(stat.st_mtime_ns, stat.st_ctime_ns) < _SETTLED_NS:
         return None
     return Seen(stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, sha256, id_)
 
 
 class FileMemory:
-    """Path to Seen, in SQLite. Forgets everything rather than fail: it only saves time."""
+    """Table of path to Seen, in SQLite. Forgets everything rather than fail: it only saves time."""
 
     def __init__(self, folder: Path | None) -> None:
         self._lock = threading.Lock()
@@ -72,7 +72,7 @@ class FileMemory:
             self._database = database
 
     def recall(self, paths: Sequence[str]) -> dict[str, Seen]:
-        """What is known of some files."""
+        """The entries of some files."""
         found: dict[str, Seen] = {}
         with self._lock, suppress(sqlite3.Error, TypeError):
             if self._database is None:
@@ -88,7 +88,7 @@ class FileMemory:
         return found
 
     def remember(self, entries: Iterable[tuple[str, Seen]]) -> None:
-        """Keep what was seen, in one transaction."""
+        """Store entries, in one transaction."""
         rows = [(path, one.size, one.mtime, one.ctime, one.sha256, one.id) for path, one in entries]
         with self._lock, suppress(sqlite3.Error):
             if self._database is not None and rows:

@@ -1,4 +1,4 @@
-"""What came in when, from where, and how it went: one small file per batch, for people to read."""
+"""Journal of a gallery's batches: status, counts and rejections, as small files beside it."""
 
 from __future__ import annotations
 
@@ -22,8 +22,6 @@ from store import Undone, UpsertReport
 
 #: Of a report, as an entry keeps them.
 _COUNTS = ("inserted", "updated", "unchanged", "changed", "encoded", "pruned", "seconds")
-
-
 #: Head of the CSV of what was refused.
 REJECTION = ("source", "reason", "detail")
 #: Bytes of a batch's name in a file's: file systems take 255, and there is an ending, too.
@@ -31,7 +29,7 @@ _LONGEST_NAME = 200
 
 
 class Journal:
-    """Notes of one running ingestion. Never stands in its way: a full disk costs the notes only."""
+    """Journal of one running ingestion. Never stands in its way: a full disk costs it only."""
 
     def __init__(self, uri: str, source: Source, report: IngestReport, now: datetime) -> None:
         self._folder = state_folder(uri)
@@ -42,7 +40,7 @@ class Journal:
             "batch": report.batch,
             "source": source.name,
             "root": None if source.root is None else str(source.root),
-            "started_at": f"{now:%Y-%m-%dT%H:%M:%SZ}",
+            "started_at": _utc(now),
         }
         self._save("running")
 
@@ -53,7 +51,7 @@ class Journal:
             self._status("running")
 
     def end(self, state: str) -> None:
-        """Write how it ended, and what was refused."""
+        """Write the final state of the batch, and its rejections."""
         self._status(state)
         self._save(state)
 
@@ -74,7 +72,7 @@ class Journal:
             "seconds_left": None
             if not last or last.seconds_left is None
             else round(last.seconds_left, 1),
-            "updated_at": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
+            "updated_at": _utc(datetime.now(UTC)),
             "pid": os.getpid(),
         }
         with suppress(OSError):
@@ -85,12 +83,10 @@ class Journal:
         entry: dict[str, Any] = {**self._entry, "state": state}
         if state != "running":
             report = self._report
-            told = report.as_dict()
-            entry["ended_at"] = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
-            for key in _COUNTS:
-                entry[key] = told[key]
-            entry["refused"] = report.reasons
-            entry["stopped"] = report.stopped
+            counts = report.as_dict()
+            entry["ended_at"] = _utc(datetime.now(UTC))
+            entry |= {key: counts[key] for key in _COUNTS}
+            entry |= {"refused": report.reasons, "stopped": report.stopped}
         with suppress(OSError):
             if state != "running" and self._report.rejected:
                 path = self._folder / "rejections" / f"{name}.csv"
@@ -100,13 +96,13 @@ class Journal:
 
 
 def note(uri: str, batch: str, place: Path, started: datetime, rows: UpsertReport) -> None:
-    """Enter a batch that no job made: rows that came with their vectors."""
+    """Enter a batch of rows that came with their vectors, without a job."""
     entry = {
         "batch": batch,
         "source": place.name,
         "root": str(place),
-        "started_at": f"{started:%Y-%m-%dT%H:%M:%SZ}",
-        "ended_at": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
+        "started_at": _utc(started),
+        "ended_at": _utc(datetime.now(UTC)),
         "state": "finished",
         "inserted": rows.inserted,
         "updated": rows.updated,
@@ -120,8 +116,12 @@ def note(uri: str, batch: str, place: Path, started: datetime, rows: UpsertRepor
         write_json(state_folder(uri) / "batches" / f"{file_name(batch)}.json", entry)
 
 
+def _utc(time: datetime) -> str:
+    return f"{time:%Y-%m-%dT%H:%M:%SZ}"
+
+
 def entries(uri: str) -> list[dict[str, Any]]:
-    """What the journal knows of a gallery's batches, oldest first.
+    """The journal's entries of a gallery's batches, oldest first.
 
     Keys: ``batch``, ``source``, ``root``, ``started_at``, ``state``, and once it ended
     ``ended_at``, ``inserted``, ``updated``, ``unchanged``, ``changed`` (column to count),
@@ -143,10 +143,10 @@ def rejections_file(uri: str, batch: str) -> Path | None:
 
 
 def mark_undone(uri: str, batch: str, undone: Undone) -> None:
-    """Note that a batch was taken back, and what that did."""
+    """Note that a batch was taken back, and with which counts."""
     path = state_folder(uri) / "batches" / f"{file_name(batch)}.json"
     entry = read_json(path) or {"batch": batch, "started_at": ""}
-    entry |= {"state": "undone", "undone_at": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"}
+    entry |= {"state": "undone", "undone_at": _utc(datetime.now(UTC))}
     entry["undone"] = asdict(undone)
     entry["undone_rows"] = undone.removed
     with suppress(OSError):
@@ -154,7 +154,7 @@ def mark_undone(uri: str, batch: str, undone: Undone) -> None:
 
 
 def state_folder(uri: str) -> Path:
-    """Where a gallery's ingestion state is: inside it, or in the user's data folder if remote."""
+    """The folder of a gallery's journal: inside it, or in the user's data folder if remote."""
     if "://" not in uri:
         return Path(uri) / "ingest"
     from platformdirs import user_data_path
@@ -187,7 +187,7 @@ def read_json(path: Path) -> dict[str, Any] | None:
 
 
 def read_status(uri: str) -> dict[str, Any] | None:
-    """How the newest ingestion into a gallery stands, or stood; None when there never was one.
+    """Status of the newest ingestion into a gallery; None when there never was one.
 
     Keys: ``batch``, ``source``, ``state`` (``running``, ``finished``, ``stopped``, ``failed``),
     ``stage``, ``done``, ``total``, ``encoded``, ``refused`` (reason to count),

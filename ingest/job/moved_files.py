@@ -1,4 +1,4 @@
-"""Films that are stored already, under the same ids, from files elsewhere: moved, or others?
+"""Check of films stored under the same ids from another folder: moved files, or other films?
 
 A folder called as one that was read before gives the same ids. Where the bytes are the same, the
 folder was moved or copied and rows follow their files. Where they are not, a film would take the
@@ -36,13 +36,13 @@ class _Pair:
     sha256: bytes
 
 
-def checked(
+def check_moved(
     source: Source,
     gallery: Target,
     memory: FileMemory,
     tell: Callable[[int, int], None] | None = None,
 ) -> tuple[Source, int]:
-    """A source none of whose films takes the place of another film, from another folder.
+    """The source, once none of its films takes the place of another from another folder.
 
     Costs one scan of ids and sources; files are hashed only where the gallery knows their ids from
     elsewhere, and then not again by the job. A folder counts as moved although some of its files

@@ -1,4 +1,4 @@
-"""Files to pixels in threads, ahead of the encoder: in order, bounded in number and in bytes."""
+"""Decoding pipeline: threads ahead of the encoder, in order, bounded in number and in bytes."""
 
 from __future__ import annotations
 
@@ -80,11 +80,11 @@ Stage = Callable[[Iterator[Task | Any]], Generator[Any, None, None]]
 
 
 class Stopped(Exception):
-    """A stage was asked to stop, and nobody works at the batch in hand."""
+    """Signal that a stage was asked to stop and that nobody works at the batch in hand."""
 
 
 def known_of(record: ImageRecord, tells: Collection[str] = ()) -> dict[str, Any]:
-    """What a record tells: all that is not blank, and all that its source answers for."""
+    """Metadata of a record: all that is not blank, and all that its source answers for."""
     said = {name: getattr(record, name) for name in METADATA}
     spoken = {n: value for n, value in said.items() if n in tells or value != METADATA[n]}
     if record.labelled:
@@ -120,7 +120,7 @@ def same_file(
     hashed: bool = False,
     seen: Seen | None = None,
 ) -> Same:
-    """A file whose row needs no new vector; its header said what it says when that row came."""
+    """The outcome of a file whose row needs no new vector."""
     return Same(row, told(file.metadata), hashed, seen)
 
 
@@ -162,19 +162,31 @@ def open_file(
             height, width = pixels.shape[:2]
             pixels = reduced(pixels, side)
             picture = thumbnail(pixels)
-    except BadImage as error:
-        return Rejection(file.source, error.reason, str(error))
-    except OSError as error:
-        return Rejection(
-            file.source, "unreadable", f"{file.source} cannot be read ({error.strerror})"
-        )
+    except (BadImage, OSError) as error:
+        return _refused(file, error)
     said = told({**file.metadata, **_from_header(file, header, row if again else None)})
     size, notes = (width, height), tuple(header.get("notes", ()))
     return Opened(id_, pixels, sha256, said, picture, seen, size, notes=notes, again=again)
 
 
+def identify(file: ImageFile) -> Mapping[str, Any] | Rejection:
+    """Id and metadata by the header of a file that has its id there, or why it is refused."""
+    assert file.identify is not None
+    try:
+        return file.identify(file.path, file.source)
+    except (BadImage, OSError) as error:
+        return _refused(file, error)
+
+
+def _refused(file: ImageFile, error: BadImage | OSError) -> Rejection:
+    if isinstance(error, BadImage):
+        return Rejection(file.source, error.reason, str(error))
+    detail = f"{file.source} cannot be read ({error.strerror})"
+    return Rejection(file.source, "unreadable", detail)
+
+
 def _from_header(file: ImageFile, header: Mapping[str, Any], row: Row | None) -> dict[str, Any]:
-    """What only the file tells: all that its table does not, or leaves blank.
+    """Metadata from the file's header: where its table has no column, or a blank cell.
 
     Of a row whose bytes are the same it told that before; then it only fills what is blank there.
     """
@@ -189,19 +201,18 @@ def _from_header(file: ImageFile, header: Mapping[str, Any], row: Row | None) ->
 def opened(
     items: Iterable[ImageRecord | ImageFile | Rejection],
 ) -> Iterator[ImageRecord | Rejection]:
-    """The records of a source with every file read, for who needs all pixels, as training does."""
+    """Records of a source with every file decoded, for training and others that need all pixels."""
     for item in items:
         if not isinstance(item, ImageFile):
             yield item
             continue
         id_ = item.id
         if id_ is None and item.identify is not None:
-            try:
-                found_id = item.identify(item.path, item.source).get("id")
-                id_ = str(found_id or item.otherwise)
-            except BadImage as error:
-                yield Rejection(item.source, error.reason, str(error))
+            header = identify(item)
+            if isinstance(header, Rejection):
+                yield header
                 continue
+            id_ = str(header.get("id") or item.otherwise)
         found = open_file(item, id_ or "", None)
         if isinstance(found, Opened):
             yield ImageRecord(found.id, found.pixels, found.sha256, **found.metadata)
@@ -218,7 +229,7 @@ def _bad_pixels(pixels: Pixels) -> str | None:
 
 
 class _Budget:
-    """Bytes of pixels that were decoded and not yet taken; who would add to too many waits."""
+    """Budget of decoded bytes that nobody took yet; a task that would exceed it waits."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
@@ -254,7 +265,7 @@ def in_order(
     tasks: Iterator[Callable[[], Outcome] | Any],
     ahead: int,
 ) -> Generator[Any, None, None]:
-    """Results of tasks in their order, worked at ahead of time by a pool.
+    """Results of tasks in their order, computed ahead of time by a pool.
 
     Args:
         pool: works at the tasks, first come, first served.

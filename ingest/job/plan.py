@@ -1,9 +1,9 @@
-"""What is to be done with each image of a source: skipped, corrected, opened or refused."""
+"""Plan of a batch: which images are skipped, corrected, opened or refused."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -14,25 +14,25 @@ from typing import Any
 from ingest.images.file_tree import shown
 from ingest.images.readers import is_older, is_read_anew
 from ingest.job.file_memory import FileMemory, Seen
-from ingest.job.pipeline import Outcome, Same, known_of, open_file, open_record, same_file
+from ingest.job.pipeline import Outcome, Same, identify, known_of, open_file, open_record, same_file
 from ingest.job.protocols import Target
 from ingest.job.report import IngestReport
 from ingest.record import ImageFile, ImageRecord, Rejection
 from ingest.sources.source import Source
-from store import BadImage, UsageError, Where
+from store import UsageError, Where
 
 Item = ImageRecord | ImageFile | Rejection
 
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """The end of a batch of so many items."""
+    """Marker of the end of a batch, with its number of items."""
 
     items: int
 
 
 class Planner:
-    """Compares a source with what the gallery has and what is remembered of its files.
+    """Compares a source with the gallery's rows and the memory of its files.
 
     Args:
         gallery: tells which rows are there.
@@ -85,7 +85,7 @@ class Planner:
             if (seen := remembered.get(file.source)) and _matches(file.path, seen)
         }
         to_ask = [f for f in files if f.id is None and f.source not in unchanged]
-        told = dict(zip((f.source for f in to_ask), pool.map(_identify, to_ask), strict=True))
+        told = dict(zip((f.source for f in to_ask), pool.map(identify, to_ask), strict=True))
         named: list[tuple[str, ImageRecord | ImageFile]] = []
         for item in chunk:
             found = _name(item, unchanged, told)
@@ -135,22 +135,10 @@ def _matches(path: Path, seen: Seen) -> bool:
         return False
 
 
-def _identify(file: ImageFile) -> dict[str, Any] | Rejection:
-    assert file.identify is not None
-    try:
-        return dict(file.identify(file.path, file.source))
-    except BadImage as error:
-        return Rejection(file.source, error.reason, str(error))
-    except OSError as error:
-        return Rejection(
-            file.source, "unreadable", f"{file.source} cannot be read ({error.strerror})"
-        )
-
-
 def _name(
     item: Item,
     unchanged: dict[str, Seen],
-    told: dict[str, dict[str, Any] | Rejection],
+    told: dict[str, Mapping[str, Any] | Rejection],
 ) -> str | Rejection:
     """An item's id, or why it is refused."""
     if isinstance(item, Rejection):
@@ -216,7 +204,7 @@ def prune_gone(
     *,
     delete: bool,
 ) -> None:
-    """Note in a report which rows have lost their file, and remove them if so wished."""
+    """Report the rows whose file is gone, and delete them if so wished."""
     assert source.root is not None
     report.gone = gone_ids(gallery, source.name, source.root, present)
     if delete and report.gone:

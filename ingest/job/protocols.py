@@ -1,4 +1,4 @@
-"""What ingestion needs of an encoder and of a gallery."""
+"""Protocols of the job's encoder and gallery."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from store import EncoderStamp, Row, Undone, UpsertReport
 
 
 class ImageEncoder(Protocol):
-    """What the job needs of an encoder."""
+    """Encoder of images."""
 
     @property
     def stamp(self) -> EncoderStamp:
-        """Whose vectors these are; known without loading the model."""
+        """Identity of its vectors; known without loading the model."""
 
     @property
     def side(self) -> int:
-        """Of what it sees of an image, in pixels; 0 where that is not known."""
+        """Side of the image that it sees, in pixels; 0 where that is not known."""
 
     def encode_images(self, images: Sequence[Pixels]) -> npt.NDArray[np.float32]:
-        """float32 (n, d), unit rows."""
+        """Vectors of images, float32 (n, d), unit rows."""
 
 
 @runtime_checkable
@@ -32,22 +32,22 @@ class FromFiles(Protocol):
     """An encoder that was read from files, which anyone may change meanwhile."""
 
     def changed(self) -> str | None:
-        """One sentence when its files are no longer those that it was read from."""
+        """One sentence when its files changed since it was read; else None."""
 
 
 class Target(Protocol):
-    """What the job needs of a gallery; ``store.Gallery`` is one."""
+    """Gallery that a job writes to; ``store.Gallery`` is one."""
 
     @property
     def uri(self) -> str:
-        """Where it is; what ingestion remembers is kept beside it."""
+        """Its location; the journal is kept beside it."""
 
     @property
     def stamp(self) -> EncoderStamp:
-        """Which encoder's vectors it holds."""
+        """Identity of the encoder that made its vectors."""
 
     def rows(self, ids: Iterable[str]) -> dict[str, Row]:
-        """Metadata of the rows that are there."""
+        """Metadata of the rows of some ids, as far as they are stored."""
 
     def columns(self) -> Mapping[str, str]:
         """The user's own columns: name to kind."""
@@ -62,10 +62,10 @@ class Target(Protocol):
         """Write rows in one commit."""
 
     def set_readers(self, readers: Mapping[str, int]) -> None:
-        """Note by which version of the pixel reader rows are right, id to version."""
+        """Note the version of the pixel reader for rows: id to version."""
 
     def update_metadata(self, rows: Sequence[Row]) -> int:
         """Correct metadata of stored rows; how many changed."""
 
     def undo(self, batch: str, *, dry_run: bool = False) -> Undone:
-        """Take back what an ingestion wrote, or tell what that would do."""
+        """Take back an ingestion's rows, or count what that would do."""

@@ -1,4 +1,4 @@
-"""What an ingestion tells: how far it is, what it did, and what looks wrong."""
+"""Reports of an ingestion: progress, counts, and suspicion of a wrong source."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ingest.sources.tables.findings import Outcome
 _NOT_IMAGES = ("file_missing",)
 #: With fewer refusals than this, a job is over before it could be stopped.
 _FEWEST = 20
-#: From so many images on, nearly all refused is reason enough to stop early.
+#: From this many images on, a job stops early when nearly all are refused.
 _EARLY = 1000
 _NEARLY_ALL = 0.9
 
@@ -48,7 +48,7 @@ _HINTS = {
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a job is.
+    """Progress of a job.
 
     Attributes:
         done: records and rejections dealt with.
@@ -73,14 +73,14 @@ class Progress:
 
     @property
     def seconds_left(self) -> float | None:
-        """At this pace; None before there is one."""
+        """Seconds left at this pace; None before there is one."""
         pace = self.images_per_second
         return max(self.total - self.done, 0) / pace if pace > 0 else None
 
 
 @dataclass(slots=True)
 class IngestReport:
-    """What an ingestion did, in images.
+    """Counts of an ingestion, in images.
 
     Attributes:
         inserted, updated, unchanged: rows; ``updated`` counts new vectors and corrected labels.
@@ -96,7 +96,7 @@ class IngestReport:
         batch: name of this ingestion in the rows that it wrote.
         stopped: why it ended before its source did, one sentence; ``None`` when it did not.
         warning: what looks wrong with the source though it was read to its end.
-        encoder_changed: that the encoder's files are no longer those that made these vectors.
+        encoder_changed: a sentence when the encoder's files changed since they made these vectors.
         gone: ids of rows whose file is gone, when asked for.
         pruned: how many of these were removed.
         columns: the user's own columns that came along, name to type.
@@ -133,7 +133,7 @@ class IngestReport:
 
     @property
     def reasons(self) -> dict[str, int]:
-        """How many were refused, by reason, most frequent first."""
+        """Counts of refusals by reason, most frequent first."""
         return dict(Counter(one.reason for one in self.rejected).most_common())
 
     def as_dict(self) -> dict[str, Any]:
@@ -168,7 +168,7 @@ class IngestReport:
 
 
 def suspicion(rejected: Sequence[Rejection], done: int, total: int) -> str | None:
-    """What looks wrong with a source, once it is clear that most of it will be refused.
+    """The reason to stop, once it is clear that most of a source will be refused; else None.
 
     Args:
         rejected: so far.
@@ -187,7 +187,7 @@ def _images(rejected: Sequence[Rejection]) -> int:
 
 
 def describe(rejected: Sequence[Rejection], done: int) -> str:
-    """How many were refused, why most of them, and what to look at."""
+    """Sentence on refusals: their number, the most frequent reasons, a hint."""
     reasons = Counter(one.reason for one in rejected).most_common()
     told = ", ".join(f"{count:,} {reason}" for reason, count in reasons[:3])
     hints = (_HINTS[reason] for reason, _ in reasons if reason in _HINTS)

@@ -17,6 +17,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal
 
@@ -26,72 +27,69 @@ import numpy.typing as npt
 from ingest.images.readers import READER, is_older
 from ingest.job.file_memory import FileMemory, Seen
 from ingest.job.journal import Journal, state_folder
-from ingest.job.moved_files import checked
+from ingest.job.moved_files import check_moved
 from ingest.job.pipeline import Opened, Outcome, Same, Stage, Stopped, in_order
-from ingest.job.plan import End, Planner
+from ingest.job.plan import End, Planner, prune_gone
 from ingest.job.protocols import FromFiles, ImageEncoder, Target
 from ingest.job.report import IngestReport, Progress, describe, suspicion
 from ingest.record import METADATA, Rejection
 from ingest.sources.source import Source
+from ingest.sources.tables.blank_columns import with_blank_columns
 from ingest.sources.tables.findings import Outcome as LabelOutcome
 from ingest.sources.tables.findings import outcome
-from store import Row, UsageError, changes, give_back, mismatch
+from store import Row, UsageError, changes, check_encoder, give_back, storable
+
+# The encoder's threads wait for each other in a loop that keeps a core busy, while the decoding
+# threads need it: measured 4 times slower. Read by OpenMP when torch is loaded, which is later.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ.setdefault("GOMP_SPINCOUNT", "0")
 
 #: Images handed to the encoder at once, and their bytes; whichever comes first.
 ENCODE = 128
 ENCODE_BYTES = 24 << 20
 
 
+@dataclass(slots=True)
 class Batch:
-    """What will be one commit.
-
-    Args:
-        gallery: where to.
-        encoder: from images to vectors.
-        memory: told of files once their rows are written.
-        report: counts.
-        now: when the rows came in, in UTC.
+    """Outcomes of images that will be one commit.
 
     Attributes:
+        gallery: where to.
+        encoder: from images to vectors.
+        memory: notes files once their rows are written.
+        report: counts.
+        now: when the rows came in, in UTC.
         count: outcomes so far.
     """
 
-    def __init__(
-        self,
-        gallery: Target,
-        encoder: ImageEncoder,
-        memory: FileMemory,
-        report: IngestReport,
-        now: datetime,
-    ) -> None:
-        self.count = 0
-        self._gallery, self._encoder, self._memory = gallery, encoder, memory
-        self._report, self._now = report, now
-        self._waiting: list[Opened] = []
-        self._waiting_bytes = 0
-        self._rows: list[Row] = []
-        self._same: list[Same] = []
-        self._remember: list[tuple[str, Seen]] = []
+    gallery: Target
+    encoder: ImageEncoder
+    memory: FileMemory
+    report: IngestReport
+    now: datetime
+    count: int = 0
+    _waiting: list[Opened] = field(default_factory=list)
+    _waiting_bytes: int = 0
+    _rows: list[Row] = field(default_factory=list)
+    _same: list[Same] = field(default_factory=list)
+    _remember: list[tuple[str, Seen]] = field(default_factory=list)
 
     def take(self, found: Outcome) -> None:
-        """Sort in what came of one image; encodes when enough of them wait."""
+        """Add the outcome of one image; encodes when enough of them wait."""
         self.count += 1
         if isinstance(found, Rejection):
-            self._report.rejected.append(found)
+            self.report.rejected.append(found)
             return
-        self._report.outcomes[_outcome(found)] += 1
-        if isinstance(found, Opened):
-            self._report.notes.update(found.notes)
+        self.report.outcomes[_outcome(found)] += 1
         if isinstance(found, Same):
-            self._report.hashed += found.hashed
+            self.report.hashed += found.hashed
             self._same.append(found)
-        elif found.vector is not None:
-            self._report.hashed += found.seen is not None
-            self._report.encoded += 1
-            self._report.reread += found.again
+            return
+        self.report.notes.update(found.notes)
+        self.report.hashed += found.seen is not None
+        if found.vector is not None:
             self._add(found, found.vector)
         else:
-            self._report.hashed += found.seen is not None
             if self._waiting_bytes + found.pixels.nbytes > ENCODE_BYTES:
                 self._encode()
             self._waiting.append(found)
@@ -100,34 +98,34 @@ class Batch:
                 self._encode()
 
     def commit(self) -> None:
-        """Write everything and count it; what is remembered of files comes last."""
+        """Write everything and count it; the memory of files comes last."""
         self._encode()
         if self._same:
             self._correct()
         if self._rows:
-            written = self._gallery.upsert(self._rows)
-            self._report.inserted += written.inserted
-            self._report.updated += written.updated
-            self._report.unchanged += written.unchanged
+            written = self.gallery.upsert(self._rows)
+            self.report.inserted += written.inserted
+            self.report.updated += written.updated
+            self.report.unchanged += written.unchanged
             self._count(written.changed)
         right = [one.row.id for one in self._same if is_older(one.row)]
-        self._gallery.set_readers(dict.fromkeys(right, READER))
+        self.gallery.set_readers(dict.fromkeys(right, READER))
         again = [(str(one.metadata["source"]), one.seen) for one in self._same if one.seen]
-        self._memory.remember([*self._remember, *again])
+        self.memory.remember([*self._remember, *again])
         give_back()
 
     def _encode(self) -> None:
         """Vectors for the images that wait; their pixels are let go."""
         if not self._waiting:
             return
-        vectors = self._encoder.encode_images([one.pixels for one in self._waiting])
-        self._report.encoded += len(self._waiting)
-        self._report.reread += sum(one.again for one in self._waiting)
+        vectors = self.encoder.encode_images([one.pixels for one in self._waiting])
         for one, vector in zip(self._waiting, vectors, strict=True):
             self._add(one, vector)
         self._waiting, self._waiting_bytes = [], 0
 
     def _add(self, one: Opened, vector: npt.NDArray[np.float32]) -> None:
+        self.report.encoded += 1
+        self.report.reread += one.again
         row = self._row(one.id, one.sha256, one.metadata, vector, one.picture, one.size)
         self._rows.append(row)
         if one.seen is not None:
@@ -141,14 +139,14 @@ class Batch:
                 continue
             wrong.append(self._row(one.row.id, one.row.sha256, one.metadata))
             changed.update(changes(wrong[-1], one.row))
-        corrected = self._gallery.update_metadata(wrong) if wrong else 0
-        self._report.updated += corrected
-        self._report.unchanged += len(self._same) - corrected
+        corrected = self.gallery.update_metadata(wrong) if wrong else 0
+        self.report.updated += corrected
+        self.report.unchanged += len(self._same) - corrected
         self._count(changed)
 
     def _count(self, changed: Mapping[str, int]) -> None:
         for name, count in changed.items():
-            self._report.changed[name] = self._report.changed.get(name, 0) + count
+            self.report.changed[name] = self.report.changed.get(name, 0) + count
 
     def _row(
         self,
@@ -167,18 +165,18 @@ class Batch:
             width=size[0],
             height=size[1],
             thumbnail=picture,
-            batch=self._report.batch,
-            ingested_at=self._now,
+            batch=self.report.batch,
+            ingested_at=self.now,
             told=frozenset(metadata),
             pixel_reader=0 if vector is None else READER,
         )
 
 
 def _outcome(found: Opened | Same) -> LabelOutcome:
-    """What the labels of an image say: as it is told, or as it is stored where it is not."""
-    said = found.metadata
-    if "labels" in said or isinstance(found, Opened):
-        return outcome(said.get("labels", ()), bool(said.get("labelled")))
+    """Outcome of an image's labels: those told now, else those stored."""
+    told = found.metadata
+    if "labels" in told or isinstance(found, Opened):
+        return outcome(told.get("labels", ()), bool(told.get("labelled")))
     row = found.row
     return outcome(row.labels, bool(row.uncertain or row.absent))
 
@@ -191,14 +189,6 @@ def _says_as_stored(told: Mapping[str, Any], row: Row) -> bool:
         for name, value in told.items()
         if name in METADATA
     )
-
-
-__all__ = ["ImageEncoder", "IngestReport", "Progress", "Target", "ingest"]
-
-# The encoder's threads wait for each other in a loop that keeps a core busy, while the decoding
-# threads need it: measured 4 times slower. Read by OpenMP when torch is loaded, which is later.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-os.environ.setdefault("GOMP_SPINCOUNT", "0")
 
 
 def ingest(
@@ -236,11 +226,10 @@ def ingest(
             Only for a source with a root, and only when it was read to its end.
         keep_going: do not stop when more than half is refused.
         workers: threads that decode; one per core when ``None``.
-        stage: opens and encodes images elsewhere, e.g. ``ingest.distributed.stage.on_ray``; in
-        threads
-            of this process when ``None``.
+        stage: opens and encodes images elsewhere, e.g. ``ingest.on_ray``; in threads of this
+            process when ``None``.
         clear: columns to blank for the images of this source where it tells nothing else; see
-            ingest.sources.tables.clearing.
+            ingest.sources.tables.blank_columns.
         take_over: let films take the place of stored ones that came from another folder under the
             same ids and have other bytes; see ingest.job.moved_files.
 
@@ -253,25 +242,19 @@ def ingest(
     """
     if batch_size < 1:
         raise UsageError(f"batch_size must be 1 or more, got {batch_size}")
-    from store import storable
-
     if batch is not None and not storable(batch):
         raise UsageError(f"batch {batch!r} is no text that can be stored; choose another name")
     if prune is not None and source.root is None:
         raise UsageError(f"source {source.name!r} is not a folder: there is nothing to prune")
-    mine, theirs = encoder.stamp, gallery.stamp
-    if (mine.fingerprint, mine.dimension) != (theirs.fingerprint, theirs.dimension):
-        raise mismatch(f"the gallery at {gallery.uri}", theirs, mine)
+    check_encoder(f"the gallery at {gallery.uri}", gallery.stamp, encoder.stamp)
     if clear:
-        from ingest.sources.tables.clearing import cleared
-
-        source = cleared(source, clear, {**gallery.columns(), **source.columns})
+        source = with_blank_columns(source, clear, {**gallery.columns(), **source.columns})
     wrong = None if keep_going else suspicion(source.refused, source.total, source.total)
     memory = FileMemory(state_folder(gallery.uri) if source.root else None)
     hashed = 0
     if not (take_over or wrong):
         try:
-            source, hashed = checked(source, gallery, memory, _telling(progress))
+            source, hashed = check_moved(source, gallery, memory, _hashing(progress))
         except BaseException:
             memory.close()
             raise
@@ -282,16 +265,21 @@ def ingest(
     report.columns, report.hashed = dict(source.columns), hashed
     report.labelling = dict(source.labelling)
     journal = Journal(gallery.uri, source, report, now)
-    job = _Job(source, gallery, encoder, report, now, journal, memory, progress, prune is not None)
+    planner = Planner(
+        gallery,
+        memory,
+        note_present=prune is not None,
+        side=getattr(encoder, "side", 0),
+        tells=source.tells,
+    )
+    job = _Job(source, gallery, encoder, report, now, journal, memory, progress, planner)
     try:
         if wrong:
             job.refuse(wrong)
         else:
             job.run(batch_size, stop or threading.Event(), keep_going, workers, stage)
         if prune is not None and report.stopped is None:
-            from ingest.job.plan import prune_gone
-
-            prune_gone(gallery, source, job.present, report, delete=prune == "delete")
+            prune_gone(gallery, source, planner.present, report, delete=prune == "delete")
         if report.encoded and isinstance(encoder, FromFiles):
             report.encoder_changed = encoder.changed()
         # Writes nothing; asks for the version without loading a single vector.
@@ -305,10 +293,10 @@ def ingest(
     return report
 
 
-def _telling(
+def _hashing(
     progress: Callable[[Progress], None] | None,
 ) -> Callable[[int, int], None] | None:
-    """Progress of the look at what was moved, which hashes files before anything is planned."""
+    """A callback for files hashed before anything is planned, to see what was moved."""
     if progress is None:
         return None
     begin = time.monotonic()
@@ -317,43 +305,26 @@ def _telling(
     )
 
 
+@dataclass(slots=True)
 class _Job:
-    """One run: the counters and what they are told to."""
+    """One run over a source: its batches, its counters, its reports of progress."""
 
-    def __init__(
-        self,
-        source: Source,
-        gallery: Target,
-        encoder: ImageEncoder,
-        report: IngestReport,
-        now: datetime,
-        journal: Journal,
-        memory: FileMemory,
-        progress: Callable[[Progress], None] | None,
-        note_present: bool,
-    ) -> None:
-        self.source, self.gallery, self.encoder = source, gallery, encoder
-        self.report, self.now, self.journal, self.progress = report, now, journal, progress
-        self.begin = time.monotonic()
-        self.done = 0
-        self._told = self.begin
-        self._memory = memory
-        self._planner = Planner(
-            gallery,
-            self._memory,
-            note_present=note_present,
-            side=getattr(encoder, "side", 0),
-            tells=source.tells,
-        )
-
-    @property
-    def present(self) -> set[str]:
-        """Sources of all that was seen, when that was wanted."""
-        return self._planner.present
+    source: Source
+    gallery: Target
+    encoder: ImageEncoder
+    report: IngestReport
+    now: datetime
+    journal: Journal
+    memory: FileMemory
+    progress: Callable[[Progress], None] | None
+    planner: Planner
+    begin: float = field(default_factory=time.monotonic)
+    done: int = 0
+    _reported: float = 0.0
 
     def refuse(self, wrong: str) -> None:
-        """End before anything is opened, for what is known to be refused."""
-        self._memory.close()
+        """End before anything is opened, because of refusals that are known before."""
+        self.memory.close()
         self.report.rejected, self.report.stopped = list(self.source.refused), wrong
 
     def run(
@@ -369,7 +340,7 @@ class _Job:
         pool = ThreadPoolExecutor(workers or os.cpu_count() or 1, "decode")
         batch = self._batch()
         stoppable = not keep_going
-        tasks = self._planner.tasks(iter(self.source.records), batch_size, pool)
+        tasks = self.planner.tasks(iter(self.source.records), batch_size, pool)
         results = stage(tasks) if stage else in_order(pool, tasks, min(2 * batch_size, 512))
         try:
             for found in results:
@@ -390,7 +361,7 @@ class _Job:
                         return
                     continue
                 batch.take(found)
-                if time.monotonic() - self._told > 1:
+                if time.monotonic() - self._reported > 1:
                     self.tell(batch.count)
         except Stopped:
             self.report.stopped = "interrupted"
@@ -398,7 +369,7 @@ class _Job:
         finally:
             results.close()  # lets go of threads that wait for their turn
             pool.shutdown(wait=True, cancel_futures=True)
-            self._memory.close()
+            self.memory.close()
         refused = len(self.report.rejected)
         if keep_going or 2 * refused <= self.done:
             return
@@ -419,17 +390,17 @@ class _Job:
         return True
 
     def _batch(self) -> Batch:
-        return Batch(self.gallery, self.encoder, self._memory, self.report, self.now)
+        return Batch(self.gallery, self.encoder, self.memory, self.report, self.now)
 
     def tell(self, ahead: int = 0) -> None:
-        """Progress to the caller and to the status file."""
-        self._told = time.monotonic()
+        """Report progress to the caller and to the status file."""
+        self._reported = time.monotonic()
         stage = "encoding" if self.report.encoded else "checking"
         now = Progress(
             self.done + ahead,
             self.source.total,
             self.report.encoded,
-            self._told - self.begin,
+            self._reported - self.begin,
             len(self.report.rejected),
             stage,
         )

@@ -1,4 +1,4 @@
-"""Where images come from: one module and one function per kind of source.
+"""Sources of images: one module and one function per kind.
 
 A new source is a module with a function ``records(place, *, ...)`` that returns a Source, and a
 line in ``SOURCES``. Its keyword arguments are the options that it takes.

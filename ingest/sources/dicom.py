@@ -1,4 +1,4 @@
-"""DICOM films: files and trees, with extensions or without; ``ingest.images.dicom`` reads them.
+"""Source of DICOM films: trees of files, with extensions or without.
 
 The id is the SOPInstanceUID, so a moved file keeps its row; where a film has none, data set and
 path. Of the header only view, age, sex and a salted hash of the patient number are kept.

@@ -1,8 +1,7 @@
-"""What all sources of files share: what is said of files, and files that become ImageFiles."""
+"""Sources made of files: descriptions of files, refusals of files and rows, notes."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,7 +18,7 @@ from ingest.sources.tables.matching import Matching
 
 @dataclass(frozen=True, slots=True)
 class Described:
-    """What a table says of a file.
+    """Id and metadata of a file, by a table or a folder.
 
     Attributes:
         id: of the row; ``None`` for data set and relative path, or what the file itself tells.
@@ -32,12 +31,22 @@ class Described:
 
 
 def read_image_file(
-    data: bytes, name: str, body_part: Choice = "chest"
+    data: bytes, name: str, body_part: Choice = "chest", *, header: bool = False
 ) -> tuple[Pixels, dict[str, Any]]:
-    """The pixels of an image file, which tells nothing else but the notes on a DICOM film."""
+    """The pixels of an image file, and ``notes`` on a DICOM film.
+
+    Args:
+        data: the file's bytes.
+        name: for messages.
+        body_part: ``any`` takes DICOM films whatever part of the body their headers name.
+        header: whether to add what a DICOM header tells of the film.
+
+    Raises:
+        BadImage: see ``ingest.images.decode``.
+    """
     if is_dicom(data):
         film = read.read_film(data, name, body_part)
-        return film.pixels, {"notes": film.notes}
+        return film.pixels, {**(film.told if header else {}), "notes": film.notes}
     return decode(data, name), {}
 
 
@@ -123,19 +132,19 @@ def _records(
 
 
 def source_of(tree: Tree, relative: str) -> str:
-    """A file's place as rows and rejections say it."""
+    """A file's place as rows and rejections name it."""
     return shown(f"{tree.root}/{relative}")
 
 
 def unnamed(tree: Tree, relative: str, table: str, matching: Matching) -> Rejection:
-    """The refusal of a file that a table says nothing of; names what was compared."""
+    """The rejection of a file without a row in a table; names what was compared."""
     whole = f"{tree.root}/{relative}"
     detail = matching.why_unnamed(relative, whole, table)
     return Rejection(source_of(tree, relative), "label_missing", detail)
 
 
 def contested(tree: Tree, relative: str, cells: tuple[str, str], table: str) -> Rejection:
-    """The refusal of a file that rows with different paths could mean."""
+    """The rejection of a file that rows with different paths could mean."""
     return Rejection(
         source_of(tree, relative),
         "ambiguous_row",
@@ -145,7 +154,7 @@ def contested(tree: Tree, relative: str, cells: tuple[str, str], table: str) -> 
 
 
 def several(tree: Tree, place: str, cell: str, films: tuple[Sequence[str], int]) -> Rejection:
-    """The refusal of a row that several files could be meant by."""
+    """The rejection of a row that could mean several files."""
     named, count = " and ".join(repr(shown(one)) for one in films[0]), films[1]
     more = f" and {count - len(films[0]):,} more" if count > len(films[0]) else ""
     return Rejection(
@@ -166,8 +175,3 @@ def absent_rows(missing: int, rows: int, table: str) -> list[str]:
 def odd_ages(count: int) -> list[str]:
     """A note about ages that nobody has."""
     return [f"{count:,} ages are not between 0 and 120 years; left out"] if count else []
-
-
-def repeated(counts: Counter[str]) -> int:
-    """How many things occur more than once."""
-    return sum(1 for count in counts.values() if count > 1)

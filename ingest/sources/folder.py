@@ -1,4 +1,4 @@
-"""A folder of image files, with labels from a CSV, from folder names, or none.
+"""Source of a folder of image files, with labels from a CSV, from folder names, or none.
 
 ``labels`` of a row are the findings that are present. A CSV with a column per finding holds 1, 0,
 -1 (uncertain) or nothing (not mentioned); see ``ingest.sources.tables.findings`` for what becomes
@@ -26,13 +26,13 @@ from ingest.sources.file_listing import (
     unnamed,
 )
 from ingest.sources.source import Source
-from ingest.sources.tables.classes import parse_names
 from ingest.sources.tables.columns import Plan, make_plan
 from ingest.sources.tables.csv_file import read_sheet
-from ingest.sources.tables.findings import Findings
-from ingest.sources.tables.joined import Said, joined, reader_column
-from ingest.sources.tables.levels import choose, leave_out_masks
+from ingest.sources.tables.findings import Findings, check_policy
+from ingest.sources.tables.folder_labels import FolderLabels, folder_labels, leave_out_masks
+from ingest.sources.tables.label_values import parse_names
 from ingest.sources.tables.matching import FileIndex
+from ingest.sources.tables.rows_per_film import FilmRow, merge_rows, reader_column
 from store import UsageError
 
 _OWN_ROW = "differs in its ending alone, and has a row of its own"
@@ -65,7 +65,7 @@ def records(
             ``ingest.sources.tables.matching``. Told by itself when ``None``.
         id_column: ids of rows, so that a moved file keeps its row. Data set and relative path when
             ``None``.
-        label_column: one column of findings joined by | ; or a comma, or one column for each
+        label_column: one column of findings merge_rows by | ; or a comma, or one column for each
             finding with 1, 0, -1 and blank. Told by itself when empty.
         columns: what else to keep: ``age``, ``sex``, ``view``, ``patient``, ``split``, each found
             by its usual headings or given as ``age=HEADING``; any other heading becomes a column
@@ -110,36 +110,31 @@ def records(
         plan = make_plan(sheet, index, file_column, id_column, label_column, columns, label_names)
         masks_index = FileIndex(tree.masks, tree.root, prefix=file_prefix)
         return _from_sheet(name, tree, index, masks_index, plan, uncertain, unlabelled, read)
-    told: dict[str, Any] = {"masks": masks} if masks else {}
-    prefix = f"{name}/"
-    if not by_folder:
-        notes = notes_of(tree, masks)
-        return file_source(
-            name,
-            tree,
-            lambda _: Described(),
-            notes=notes,
-            labelling=told,
-            read=read,
-            prefix=prefix,
-        )
-    levels = choose(tree, label_level, parse_names(label_names)) if tree.files else None
+    found = FolderLabels()
+    if by_folder and tree.files:
+        found = folder_labels(tree, label_level, parse_names(label_names))
 
     def describe(relative: str) -> Described | Rejection:
-        if levels is None or relative not in levels.of:
-            if unlabelled:
+        if relative not in found.of:
+            if unlabelled or not by_folder:
                 return Described()
             return Rejection(
                 source_of(tree, relative), "label_missing", "it lies in no folder that is a label"
             )
-        said: dict[str, Any] = {"labels": (levels.of[relative],)}
-        if levels.splits:  # folders none of which is a split say nothing of splits
-            said["split"] = levels.splits.get(relative)
+        said: dict[str, Any] = {"labels": (found.of[relative],)}
+        if found.splits:  # folders none of which is a split say nothing of splits
+            said["split"] = found.splits.get(relative)
         return Described(None, said)
 
-    notes = [*notes_of(tree, masks), *(levels.notes if levels else ())]
-    told |= levels.told if levels else {}
-    return file_source(name, tree, describe, notes=notes, labelling=told, read=read, prefix=prefix)
+    return file_source(
+        name,
+        tree,
+        describe,
+        notes=[*notes_of(tree, masks), *found.notes],
+        labelling={**({"masks": masks} if masks else {}), **found.chosen},
+        read=read,
+        prefix=f"{name}/",
+    )
 
 
 def notes_of(tree: Tree, masks: int = 0) -> list[str]:
@@ -158,12 +153,12 @@ def _from_sheet(
     unlabelled: bool,
     read: Reader,
 ) -> Source:
-    Findings().metadata(uncertain)  # refuses an unknown policy before anything is read
+    check_policy(uncertain)
     sheet, table, masks = plan.sheet, plan.sheet.path.name, len(tree.masks)
     matching = index.match(sheet.cells(plan.file))
     reader = reader_column(plan)
     extra: list[Rejection] = []
-    rows: dict[str, list[Said]] = {}
+    rows: dict[str, list[FilmRow]] = {}
     alike: dict[str, Findings] = {}
     bad_ages = 0
     at = sheet.headings.index(plan.file)
@@ -179,7 +174,7 @@ def _from_sheet(
                 extra.append(several(tree, place, cell, films))
             continue  # else the file is contested, and refused for both rows
         row = dict(zip(sheet.headings, cells, strict=True))
-        one = Said(line, metadata=plan.metadata(row), id=row[plan.id] if plan.id else None)
+        one = FilmRow(line, metadata=plan.metadata(row), id=row[plan.id] if plan.id else None)
         labels = row[plan.joined] if plan.joined else ""
         same = alike.get(labels)
         try:
@@ -194,7 +189,7 @@ def _from_sheet(
         one.reader = row[reader] or "consensus" if reader else None
         bad_ages += plan.odd_age(row)
         rows.setdefault(found, []).append(one)
-    described = {film: joined(said, plan, tree, film, uncertain) for film, said in rows.items()}
+    described = {film: merge_rows(said, plan, tree, film, uncertain) for film, said in rows.items()}
     for film, both in matching.contested.items():
         described[film] = contested(tree, film, both, table)
 
@@ -215,7 +210,7 @@ def _from_sheet(
         *files.odd_ages(bad_ages),
     ]
     columns = {name: column.kind for name, column in plan.own.items()}
-    told = {**plan.told(), **({"masks": masks} if masks else {})}
+    labelling = {**plan.chosen(), **({"masks": masks} if masks else {})}
     prefix = f"{name}/" if plan.id is None else None
     return file_source(
         name,
@@ -224,7 +219,7 @@ def _from_sheet(
         extra=extra,
         notes=notes,
         columns=columns,
-        labelling=told,
+        labelling=labelling,
         read=read,
         prefix=prefix,
     )
@@ -233,7 +228,7 @@ def _from_sheet(
 def _no_file(
     tree: Tree, index: FileIndex, masks_index: FileIndex, named: Collection[str], cell: str
 ) -> str:
-    """Why a line of the CSV leads to no image.
+    """The reason why a line of the CSV leads to no image.
 
     Args:
         tree: what lies there.

@@ -1,4 +1,4 @@
-"""What every source returns."""
+"""Source: the type that every kind of source returns."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from ingest.record import ImageFile, ImageRecord, Rejection
-from store import BadSource
+from store import BadSource, UsageError
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Images on their way in, read as they are asked for.
+    """Stream of images on their way in, read as they are asked for.
 
     Attributes:
         name: a short name for batches and reports, e.g. ``pneumoniamnist``.
@@ -46,5 +46,23 @@ class Source:
     labelling: Mapping[str, Any] = field(default_factory=dict)
 
 
+#: The splits of most data sets.
+SPLITS = ("train", "val", "test")
+
+
+def check_splits(splits: Sequence[str] | None, allowed: Sequence[str] = SPLITS) -> tuple[str, ...]:
+    """The splits to read, each once, in the order asked; all that are allowed when ``None``.
+
+    Raises:
+        UsageError: another split, or none.
+    """
+    if splits is None:
+        return tuple(allowed)
+    if isinstance(splits, str) or not splits or not {*splits} <= {*allowed}:
+        asked = splits if isinstance(splits, str) else ", ".join(splits)
+        raise UsageError(f"splits must be some of {', '.join(allowed)}; got {asked!r}")
+    return tuple(dict.fromkeys(splits))
+
+
 class SourceUnavailable(BadSource):
-    """A data set that is not on this machine and could not be fetched; nothing is damaged."""
+    """Error for a data set that is not here and could not be fetched; nothing is damaged."""

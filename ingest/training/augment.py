@@ -1,4 +1,4 @@
-"""Random changes to grey images that leave the finding: what another film, or machine, would do."""
+"""Augmentation: random changes of grey images that leave the finding."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Augmentation:
-    """How far each change may go. Lengths are fractions of the image side, grey is in [0, 1].
+    """Limits of each change. Lengths are fractions of the image side, grey is in [0, 1].
 
     Attributes:
         rotate: degrees either way.

@@ -1,4 +1,4 @@
-"""Sentences about chest films, drawn from a small grammar; the text tower learns from them.
+"""Grammar of captions about chest films, which the text tower learns from.
 
 A caption says that a film is normal, or that it shows pneumonia; the two classes of PneumoniaMNIST.
 A lesson is what the tower is given: captions joined, misspelt, and strewn with words that do not
@@ -12,11 +12,18 @@ for healthy and sick stand beside those of radiologists.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from random import Random
 
-#: What is short for a word of captions; WordNet has none of it.
+
+def _lines(name: str) -> list[str]:
+    """The lines of a file beside this one, without blank ones and comments."""
+    text = Path(__file__).with_name(name).read_text("utf-8")
+    return [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
+
+
+#: Abbreviations of words of captions; WordNet has none of them.
 ABBREVIATIONS: dict[str, tuple[str, ...]] = {
     "w/o": ("without",),
     "-ve": ("negative",),
@@ -24,14 +31,11 @@ ABBREVIATIONS: dict[str, tuple[str, ...]] = {
 }
 #: word -> words of captions; ``make synonyms`` makes the file.
 SYNONYMS: dict[str, tuple[str, ...]] = {
-    word: tuple(near)
-    for line in Path(__file__).with_name("synonyms.txt").read_text("utf-8").splitlines()
-    if line and not line.startswith("#")
-    for word, *near in [line.split()]
+    word: tuple(near) for line in _lines("synonyms.txt") for word, *near in [line.split()]
 }
 
 
-#: What the captions can be about, by label name.
+#: Subjects of captions, by label name.
 SUBJECTS = ("normal", "pneumonia")
 
 _HELD_OUT = """
@@ -52,12 +56,10 @@ def is_held_out(word: str) -> bool:
     return word in HELD_OUT or word.startswith(HELD_OUT_STEMS)
 
 
-def _parsed(rules: str) -> dict[str, list[str]]:
+def _parsed(lines: Iterable[str]) -> dict[str, list[str]]:
     grammar: dict[str, list[str]] = {}
     choices: list[str] = []
-    for line in rules.splitlines():
-        if line.startswith("#"):
-            continue
+    for line in lines:
         if line.endswith(" ="):
             grammar[line.removesuffix(" =")] = choices = []
         else:
@@ -66,18 +68,19 @@ def _parsed(rules: str) -> dict[str, list[str]]:
 
 
 #: The choices that each name stands for.
-GRAMMAR: Mapping[str, Sequence[str]] = _parsed(
-    Path(__file__).with_name("grammar.txt").read_text("utf-8")
-)
+GRAMMAR: Mapping[str, Sequence[str]] = _parsed(_lines("grammar.txt"))
+
+
+def words_of(text: str) -> list[str]:
+    """The words of a text, lower case."""
+    return re.findall(r"[a-z]+", text.lower())
 
 
 def learned_words() -> set[str]:
     """Every word that a caption of the grammar can hold, lower case."""
     texts = (re.sub(r"\{\w+\}|\S*~\S*", " ", text) for texts in GRAMMAR.values() for text in texts)
-    return {word for text in texts for word in re.findall(r"[a-z]+", text.lower())}
+    return {word for text in texts for word in words_of(text)}
 
-
-__all__ = ["SUBJECTS", "caption", "lesson", "with_typos", "words_of"]
 
 #: Shares of training texts that get another caption, and another word that does not exist.
 _JOINED, _STREWN = 0.2, 0.3
@@ -87,13 +90,8 @@ _JOINTS = (", ", "; ", ". ")
 #: Share of strange words that are English, from a list of common nouns, verbs and adjectives.
 _ENGLISH = 0.6
 #: Common English words that mostly have nothing to do with chest films.
-ENGLISH = [
-    word
-    for line in Path(__file__).with_name("words.txt").read_text("utf-8").splitlines()
-    if not line.startswith("#")
-    for word in line.split()
-]
-#: Those that say nothing in any caption.
+ENGLISH = [word for line in _lines("words.txt") for word in line.split()]
+#: Words that are in no caption.
 _FILLERS = sorted({*ENGLISH} - learned_words())
 #: The grammar without words that do not exist.
 _PLAIN = {
@@ -102,25 +100,7 @@ _PLAIN = {
 _ONSETS = (*"bcdfghklmnprstvw", *("st", "tr", "pl", "sh", "th", "gr", "cl", "bl", "sp", "fl"))
 _VOWELS = (*"aeiouaeio", "ea", "ou", "ai")
 _CODAS = ("", "", "n", "r", "s", "d", "l", "ck", "st", "ng", "t", "m")
-_ENDINGS = (
-    "",
-    "",
-    "",
-    "",
-    "",
-    "",
-    "s",
-    "ly",
-    "ed",
-    "ing",
-    "er",
-    "al",
-    "ate",
-    "ion",
-    "ous",
-    "ive",
-    "ment",
-)
+_ENDINGS = (*[""] * 6, "s", "ly", "ed", "ing", "er", "al", "ate", "ion", "ous", "ive", "ment")
 
 
 def caption(subject: str, random: Random, *, strange: bool = False) -> str:
@@ -152,11 +132,6 @@ def lesson(subject: str, random: Random) -> str:
             return text
 
 
-def words_of(text: str) -> list[str]:
-    """Its words, lower case."""
-    return re.findall(r"[a-z]+", text.lower())
-
-
 def with_typos(text: str, random: Random, rate: float = 0.15) -> str:
     """The same sentence, as hurried fingers would type some of its words.
 
@@ -172,7 +147,7 @@ def with_typos(text: str, random: Random, rate: float = 0.15) -> str:
 
 
 def _strewn(text: str, random: Random) -> str:
-    """Words that mean nothing here, added here and there."""
+    """A text with words added here and there that mean nothing here."""
     words = text.split()
     while random.random() < _STREWN:
         words.insert(random.randint(0, len(words)), _strange(random) + random.choice(_ENDINGS))

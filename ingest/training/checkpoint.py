@@ -1,4 +1,4 @@
-"""Saves a dual encoder of our own as a standard transformers checkpoint."""
+"""Checkpoints: the finished encoder in the transformers layout, and the state of a run."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ FILE = "training-state.safetensors"
 
 
 class Snapshot:
-    """Saves and restores everything that one epoch hands to the next."""
+    """Saved state of a run: everything that one epoch hands to the next."""
 
     def __init__(
         self,

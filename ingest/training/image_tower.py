@@ -1,4 +1,4 @@
-"""The learning itself: batches, losses, and one step of each tower. Knows nothing of files."""
+"""Training of the image tower: recipe, batches, losses, optimizer steps. Knows no files."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ WORDS: Mapping[str, Sequence[str]] = _lists
 
 
 def lexicon(tokenizer: bytes) -> dict[str, object]:
-    """What ``save_lexicon`` writes.
+    """The content of ``lexicon.json``.
 
     Args:
         tokenizer: content of the checkpoint's tokenizer.json, which ties the two together.

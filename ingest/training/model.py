@@ -1,4 +1,4 @@
-"""What the bundled encoder is built of: two small towers, a tokenizer, an image processor.
+"""Architecture of the bundled encoder: two small towers, a tokenizer, an image processor.
 
 All of it is standard transformers: a VisionTextDualEncoderModel. Its image tower is a DPT with a
 TextNet stem (plain 3 x 3 convolutions: they learnt most from 28 x 28 pixels); its text tower is a

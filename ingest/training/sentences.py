@@ -1,4 +1,4 @@
-"""Sentences of people who did not know the grammar: on validation films, they choose a text tower.
+"""Validation sentences of people who did not know the grammar; they choose a text tower.
 
 No training text is made from them, and none of them is a held-out prompt of prompts.csv: those stay
 for the test films. By ``kind``: ``unheard`` ones have words that no caption holds,
@@ -45,7 +45,7 @@ def read_sentences() -> list[Sentence]:
 def figures(
     texts: Tensor, sentences: Sequence[Sentence], films: Tensor, labels: Tensor
 ) -> dict[str, float]:
-    """How well sentences find films of their label.
+    """Precision of sentences that search for films of their label.
 
     Args:
         texts: float32 unit vectors (n, d) of the sentences.

@@ -1,4 +1,4 @@
-"""How the text tower learns: captions find their place among films whose vectors lie still."""
+"""Training of the text tower: captions find their place among films whose vectors lie still."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def caption_tokenizer(seed: int) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class TextProgress:
-    """Where the learning of texts is.
+    """Progress of a text tower's training.
 
     Attributes:
         tower: which one, from 1.
@@ -119,7 +119,7 @@ def learn_texts(
 def _learn(
     pupil: Pupil, bank: Films, tokenizer: Any, recipe: Recipe, seed: int
 ) -> Iterator[tuple[int, float, Pupil | None]]:
-    """Teach one text tower, in place; tells steps, loss and, to be looked at, the average."""
+    """Train one text tower, in place; yields steps, loss and, to be looked at, the average."""
     random = Random(seed)  # noqa: S311 - reproducible, not secret
     generator = torch.Generator(device=bank.labels.device).manual_seed(seed)
     model = pupil.model.train()
@@ -147,7 +147,7 @@ def _finished(pupil: Pupil, bank: Films, tokenizer: Any) -> tuple[Any, Any]:
 
 @torch.no_grad()
 def _look(model: Any, tokenizer: Any, films: Films) -> dict[str, float]:
-    """What the sentences of others find among the vectors of films."""
+    """Figures of the validation sentences on the vectors of films."""
     sentences = read_sentences()
     rows = tokenizer(
         [one.text for one in sentences], truncation=True, padding=True, return_tensors="pt"

@@ -1,4 +1,4 @@
-"""Make the bundled encoder: learn from the training split alone, choose by validation alone."""
+"""Training runs of the bundled encoder: learnt from the training split, chosen by validation."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ import numpy as np
 import torch
 
 from ingest.encoders.locate import KEY, as_entries
-from ingest.encoders.runtime_base import quietly
-from ingest.encoders.transformers_runtime import pick_device
+from ingest.encoders.runtime_base import pick_device, quietly
 from ingest.record import ImageFile, ImageRecord, Rejection
 from ingest.training.augment import Augmentation, augment
 from ingest.training.captions import SUBJECTS
@@ -35,10 +34,50 @@ from ingest.training.text_tower import TextProgress, learn_texts
 from ingest.training.whitening import whitened
 from store import BadSource, UsageError
 
+#: Changes of the validation films that make a second, harder set: other machines, other hands.
+_SHIFTED = Augmentation(flip=0.0, erase=0.0, spare=0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingProgress:
+    """Progress of a training run.
+
+    Attributes:
+        stage: ``images`` or ``text``.
+        done, total: epochs, or steps of all text towers.
+        loss: mean of what was done since the last report.
+        validation: figures on the validation split, when it was just looked at.
+    """
+
+    stage: str
+    done: int
+    total: int
+    loss: float
+    validation: dict[str, float] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TrainReport:
+    """Result of a training run.
+
+    Attributes:
+        folder: a checkpoint that ``load_encoder`` takes.
+        epoch: the one that was kept, chosen on the validation split.
+        validation: its figures there.
+        sentences: figures of ``ingest.training.sentences`` there, by the text tower that was kept.
+        seconds: spent learning, interrupted runs included.
+    """
+
+    folder: Path
+    epoch: int
+    validation: dict[str, float]
+    sentences: dict[str, float]
+    seconds: float
+
 
 @dataclass(frozen=True, slots=True)
 class TextReport:
-    """What teaching the text tower made.
+    """Result of training the text tower.
 
     Attributes:
         folder: a checkpoint that ``load_encoder`` takes.
@@ -49,6 +88,64 @@ class TextReport:
     folder: Path
     sentences: dict[str, float]
     seconds: float
+
+
+def train(
+    records: Iterable[ImageRecord | ImageFile | Rejection],
+    out: str | Path,
+    *,
+    seed: int = 0,
+    recipe: Recipe | None = None,
+    device: str | None = None,
+    progress: Callable[[TrainingProgress], None] | None = None,
+) -> TrainReport:
+    """Train a dual encoder and save it as a standard transformers checkpoint.
+
+    A run that is interrupted goes on from its last epoch when called again with the same records,
+    settings and folder, and ends where it would have ended.
+
+    Args:
+        records: 28 x 28 images labelled ``normal`` or ``pneumonia``; split ``train`` is learnt
+            from, split ``val`` chooses, every other split is ignored.
+        out: folder for the checkpoint, its training curve and, meanwhile, the saved state.
+        seed: of everything drawn at random.
+        recipe: settings; the defaults make the bundled checkpoint.
+        device: e.g. ``cpu`` or ``cuda``; default: the best there is.
+        progress: called after each epoch.
+
+    Raises:
+        BadSource: records without both splits and both labels, or of another size.
+        UsageError: the folder holds the state of a run with other settings.
+    """
+    recipe, folder, where = recipe or Recipe(), Path(out), pick_device(device)
+    learnt: list[tuple[str, str]] = []
+    films = labelled_films(_noting(records, learnt), where)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        pupil = Pupil(slim(new_model(None))).to(where)
+        pupil.to(memory_format=torch.channels_last)
+    run = _Run(pupil, recipe, seed, films, progress or (lambda _: None))
+    settings = {"seed": seed, "recipe": asdict(recipe), "films": _digest(*films)}
+    run.learn_images(folder, _of_images(settings))
+    tokenizer, kept = run.learn_texts()
+    save_checkpoint(folder, completed(pupil.model.cpu()), tokenizer)
+    report = TrainReport(
+        folder, run.best["epoch"], run.best["validation"], kept["validation"], run.seconds
+    )
+    save_curve(
+        folder,
+        {
+            KEY: as_entries(learnt),
+            "settings": settings,
+            "kept_epoch": report.epoch,
+            "validation": report.validation,
+            "kept_text": kept,
+            "seconds": round(report.seconds, 1),
+            "curve": run.curve,
+        },
+    )
+    Snapshot.forget(folder)
+    return report
 
 
 def train_texts(
@@ -72,7 +169,7 @@ def train_texts(
         out: folder for the new checkpoint; may be the same one.
         seed: of everything drawn at random.
         recipe: what begins with ``text_``, and ``weight_decay``, counts.
-        device: e.g. ``cpu`` or ``cuda``; default: the best there is.
+        device: as for ``train``.
         progress: called now and then.
 
     Raises:
@@ -116,107 +213,6 @@ def _checkpoint(place: Path) -> tuple[dict[str, Any], Any]:
     return summary, model
 
 
-#: Changes of the validation films that make a second, harder set: other machines, other hands.
-_SHIFTED = Augmentation(flip=0.0, erase=0.0, spare=0.0)
-
-__all__ = ["Recipe", "TrainReport", "TrainingProgress", "train"]
-
-
-@dataclass(frozen=True, slots=True)
-class TrainingProgress:
-    """Where a training run is.
-
-    Attributes:
-        stage: ``images`` or ``text``.
-        done, total: epochs, or steps of all text towers.
-        loss: mean of what was done since the last report.
-        validation: figures on the validation split, when it was just looked at.
-    """
-
-    stage: str
-    done: int
-    total: int
-    loss: float
-    validation: dict[str, float] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class TrainReport:
-    """What a training run made.
-
-    Attributes:
-        folder: a checkpoint that ``load_encoder`` takes.
-        epoch: the one that was kept, chosen on the validation split.
-        validation: its figures there.
-        sentences: figures of ``ingest.training.sentences`` there, by the text tower that was kept.
-        seconds: spent learning, interrupted runs included.
-    """
-
-    folder: Path
-    epoch: int
-    validation: dict[str, float]
-    sentences: dict[str, float]
-    seconds: float
-
-
-def train(
-    records: Iterable[ImageRecord | ImageFile | Rejection],
-    out: str | Path,
-    *,
-    seed: int = 0,
-    recipe: Recipe | None = None,
-    device: str | None = None,
-    progress: Callable[[TrainingProgress], None] | None = None,
-) -> TrainReport:
-    """Train a dual encoder and save it as a standard transformers checkpoint.
-
-    A run that is interrupted goes on from its last epoch when called again with the same records,
-    settings and folder, and ends where it would have ended.
-
-    Args:
-        records: 28 x 28 images labelled ``normal`` or ``pneumonia``; split ``train`` is learnt
-            from, split ``val`` chooses, every other split is ignored.
-        out: folder for the checkpoint, its training curve and, meanwhile, the saved state.
-        seed: of everything drawn at random.
-        recipe: settings; the defaults make the bundled checkpoint.
-        device: e.g. ``cpu`` or ``cuda``; default: the best there is.
-        progress: called after each epoch.
-
-    Raises:
-        BadSource: records without both splits and both labels, or of another size.
-        UsageError: the folder holds the state of a run with other settings.
-    """
-    recipe, folder, where = recipe or Recipe(), Path(out), pick_device(device)
-    learnt: list[tuple[str, str]] = []
-    gallery, validation = labelled_films(_noting(records, learnt), where)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        pupil = Pupil(slim(new_model(None))).to(where)
-        pupil.to(memory_format=torch.channels_last)
-    run = _Run(pupil, recipe, seed, gallery, validation, where, progress or (lambda _: None))
-    settings = {"seed": seed, "recipe": asdict(recipe), "films": _digest(gallery, validation)}
-    run.learn_images(folder, _of_images(settings))
-    tokenizer, kept = run.learn_texts()
-    save_checkpoint(folder, completed(pupil.model.cpu()), tokenizer)
-    report = TrainReport(
-        folder, run.best["epoch"], run.best["validation"], kept["validation"], run.seconds
-    )
-    save_curve(
-        folder,
-        {
-            KEY: as_entries(learnt),
-            "settings": settings,
-            "kept_epoch": report.epoch,
-            "validation": report.validation,
-            "kept_text": kept,
-            "seconds": round(report.seconds, 1),
-            "curve": run.curve,
-        },
-    )
-    Snapshot.forget(folder)
-    return report
-
-
 class _Run:
     """One training run: what changes from step to step."""
 
@@ -225,17 +221,17 @@ class _Run:
         pupil: Pupil,
         recipe: Recipe,
         seed: int,
-        gallery: Films,
-        validation: Films,
-        where: torch.device,
+        films: tuple[Films, Films],
         progress: Callable[[TrainingProgress], None],
     ) -> None:
         self.pupil, self.recipe, self.seed, self.progress = pupil, recipe, seed, progress
-        self.gallery, self.validation, self.where = gallery, validation, where
+        self.gallery, self.validation = films
+        where = self.gallery.labels.device
         self.average = Average(pupil, recipe.averaging)
         self.generator = torch.Generator(device=where).manual_seed(seed)
         steady = torch.Generator(device=where).manual_seed(0)
-        self.shifted = Films(augment(validation.images, _SHIFTED, steady), validation.labels)
+        images = augment(self.validation.images, _SHIFTED, steady)
+        self.shifted = Films(images, self.validation.labels)
         self.curve: list[dict[str, Any]] = []
         self.best: dict[str, Any] = {"epoch": 0, "score": -1.0, "validation": {}}
         self.best_weights: dict[str, torch.Tensor] = {}
@@ -312,7 +308,7 @@ def text_entry(now: TextProgress) -> dict[str, Any]:
 def text_report(
     recipe: Recipe, curve: list[dict[str, Any]], progress: Callable[[TrainingProgress], None]
 ) -> Callable[[TextProgress], None]:
-    """What ``learn_texts`` reports to: adds to a curve, and passes it on."""
+    """A callback for ``learn_texts`` that adds to a curve and reports progress."""
 
     def report(now: TextProgress) -> None:
         curve.append(text_entry(now))
@@ -326,7 +322,7 @@ def text_report(
 def labelled_films(
     records: Iterable[ImageRecord | ImageFile | Rejection], where: torch.device
 ) -> tuple[Films, Films]:
-    """Training and validation films; validation films that are also trained on are left out."""
+    """Films to train on and to validate with; those also trained on are left out of the second."""
     splits: dict[str, dict[bytes, list[ImageRecord]]] = {"train": {}, "val": {}}
     for record in records:
         if isinstance(record, ImageFile):
@@ -377,5 +373,5 @@ def _of_images(settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def _digest(*films: Films) -> list[list[float]]:
-    """Enough of the data to notice that a saved run was made from another set."""
+    """Checksums of the films, to notice that a saved run was made from another set."""
     return [[len(f.labels), float(f.labels.sum()), float(f.images.double().sum())] for f in films]

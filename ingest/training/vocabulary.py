@@ -1,4 +1,4 @@
-"""The words of a text tower: those that it learnt, and synonyms that it is told of.
+"""Vocabulary of a text tower: the words that it learnt, and synonyms of them.
 
 A tower that learned what "absent" does to a finding has no way to learn that "lacking" does the
 same, unless somebody tells it; a dictionary of English can. The dictionary knows nothing of films

@@ -1,4 +1,4 @@
-"""What becomes of the image vectors once a tower has learnt: centred, and whitened within classes.
+"""Whitening of the image vectors once a tower has learnt: centred, whitened within classes.
 
 The losses leave all vectors on one side of the origin, and stretch the few directions that tell the
 classes apart. A cosine then says little about anything else, and where the origin lies decides

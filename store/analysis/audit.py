@@ -1,17 +1,16 @@
-"""What is doubtful in a gallery: duplicates, leaks between splits, labels that stand alone."""
+"""Audit of a gallery: duplicates, leaks between splits, doubtful labels, counts per split."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
+import pyarrow as pa
 
 from store.analysis.label_noise import doubts
 from store.errors import BadQuery
-from store.gallery import over_mirror
-from store.mirror import snapshot
 from store.mirror.snapshot import Snapshot
 from store.schema import Baseline, Integers, Progress, Vectors
 from store.search.near_pairs import connected, near_pairs, same
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Film:
-    """One row, as the lists of an audit name it."""
+    """Row of a gallery as the lists of an audit name it."""
 
     id: str
     labels: tuple[str, ...]
@@ -35,7 +34,7 @@ class Film:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Films that are one and the same.
+    """Group of films that are one and the same.
 
     Attributes:
         kind: ``source`` (one sha256: the same file, or the same pixels) or ``vector`` (other
@@ -53,7 +52,7 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class NearPair:
-    """Two films whose pictures, or vectors, are nearly the same.
+    """Pair of films whose pictures, or vectors, are nearly the same.
 
     Attributes:
         same_source: whether they have one sha256, so that they are an exact duplicate.
@@ -69,7 +68,7 @@ class NearPair:
 
 @dataclass(frozen=True, slots=True)
 class Near:
-    """Near duplicates.
+    """List of near duplicates.
 
     Attributes:
         by: ``pictures`` or ``vectors``: what was compared.
@@ -92,7 +91,7 @@ class Near:
 
 @dataclass(frozen=True, slots=True)
 class Doubt:
-    """A film whose neighbours carry other labels; see store.analysis.label_noise for the formula.
+    """Film whose neighbours carry other labels; see store.analysis.label_noise for the formula.
 
     Attributes:
         disagreement: mean Jaccard distance to the labels of its k nearest labelled films, 0 to 1.
@@ -110,7 +109,7 @@ class Doubt:
 
 @dataclass(frozen=True, slots=True)
 class Doubtful:
-    """Films whose neighbours disagree.
+    """List of films whose neighbours disagree.
 
     Attributes:
         k: neighbours asked per film.
@@ -135,18 +134,11 @@ class Leak:
 
 @dataclass(frozen=True, slots=True)
 class Glance:
-    """Labels and metadata per split, and patients in several splits."""
+    """Overview of labels and metadata per split, and of patients in several splits."""
 
     rows: dict[str, int]
     columns: tuple[Column, ...]
     leaks: tuple[Leak, ...]
-
-
-def plain(found: Any) -> Any:
-    """One of the above as plain JSON types."""
-    if isinstance(found, tuple):
-        return [plain(one) for one in found]
-    return asdict(found)
 
 
 def across(films: Sequence[Film]) -> bool:
@@ -159,7 +151,7 @@ def differ(films: Sequence[Film]) -> bool:
     return len({frozenset(film.labels) for film in films if film.labels}) > 1
 
 
-#: Cosine from which two pictures are near duplicates, when nobody says.
+#: Cosine from which two pictures are near duplicates, by default.
 THRESHOLD = 0.98
 #: Pictures described at once.
 _PIECE = 2048
@@ -170,20 +162,18 @@ def exact(gallery: Gallery) -> tuple[Group, ...]:
     """Groups of films with one sha256, then groups with one vector but different sources."""
 
     def ask(now: Snapshot) -> tuple[Group, ...]:
-        order, films, digests, _ = _read(now)
-        vectors = now.vectors
-        sources = same(digests)
-        twins = same([vectors[place].tobytes() for place in order])
-        others = [group for group in twins if len({digests[place] for place in group}) > 1]
-        found = [("source", group) for group in sources] + [("vector", group) for group in others]
-        return tuple(
-            Group(kind, tuple(members), across(members), differ(members))
-            for kind, members in (
-                (kind, [films[place] for place in group]) for kind, group in found
-            )
-        )
+        found = _read(now)
+        digests = found["sha256"].to_pylist()
+        twins = same([now.vectors[place].tobytes() for place in now.by_id])
+        groups = [("source", group) for group in same(digests)]
+        groups += [
+            ("vector", group) for group in twins if len({digests[place] for place in group}) > 1
+        ]
+        films = _films(found, [place for _, group in groups for place in group])
+        listed = [(kind, tuple(films[place] for place in group)) for kind, group in groups]
+        return tuple(Group(kind, some, across(some), differ(some)) for kind, some in listed)
 
-    return over_mirror(gallery, "the audit", ask)
+    return gallery.read_mirror("the audit", ask)
 
 
 def near(
@@ -204,29 +194,31 @@ def near(
         describe: thumbnails to float32 (n, m) unit rows, e.g. ``pixel_vectors``; None compares
             the encoder's vectors.
         most: pairs listed.
-        progress: told about scores, done and in all.
+        progress: called with scores done and in all.
 
     Raises:
         BadQuery: a threshold out of range, or no film has a picture to compare.
     """
 
     def ask(now: Snapshot) -> Near:
-        order, films, digests, splits = _read(now)
-        index, rows = None, None
+        films = _read(now)
+        order, index, rows = now.by_id, None, None
         if describe is None:
             chosen = np.arange(len(order))
             vectors = np.ascontiguousarray(now.vectors[order])
             index, rows = now.index, np.argsort(order)
         else:
             chosen, vectors = _pictures(now, order, describe)
-        found = near_pairs(vectors, threshold, most, splits[chosen], progress, index, rows)
+        splits = _splits(films)[chosen]
+        found = near_pairs(vectors, threshold, most, splits, progress, index, rows)
+        places = chosen[np.stack([found.left, found.right], axis=1)].tolist()
+        named = _films(films, [place for pair in places for place in pair])
+        digests = films["sha256"]
         pairs = []
-        for left, right, cosine in zip(
-            chosen[found.left].tolist(), chosen[found.right].tolist(), found.cosine, strict=True
-        ):
-            one, other = films[left], films[right]
-            kind = (across((one, other)), differ((one, other)), digests[left] == digests[right])
-            pairs.append(NearPair(float(cosine), one, other, *kind))
+        for (left, right), cosine in zip(places, found.cosine.tolist(), strict=True):
+            both = named[left], named[right]
+            same_source = digests[left] == digests[right]
+            pairs.append(NearPair(cosine, *both, across(both), differ(both), same_source))
         return Near(
             "vectors" if describe is None else "pictures",
             threshold,
@@ -237,7 +229,7 @@ def near(
             len(chosen),
         )
 
-    return over_mirror(gallery, "the audit", ask)
+    return gallery.read_mirror("the audit", ask)
 
 
 def doubtful(
@@ -249,25 +241,27 @@ def doubtful(
         gallery: with two labelled films or more; k is lowered to what there is.
         k: neighbours.
         most: films listed.
-        progress: told about films, done and in all.
+        progress: called with films done and in all.
 
     Raises:
         BadQuery: fewer than two labelled films, or k below 1.
     """
 
     def ask(now: Snapshot) -> Doubtful:
-        order, films, _, _ = _read(now)
-        chosen = np.asarray([place for place, film in enumerate(films) if film.labels], np.int64)
+        films = _read(now)
+        labels = [tuple(row or ()) for row in films["labels"].to_pylist()]
+        chosen = np.asarray([place for place, row in enumerate(labels) if row], np.int64)
         if len(chosen) < 2:
             raise BadQuery(f"{len(chosen)} labelled films: labels can be compared from two on")
         depth = min(k, len(chosen) - 1)
-        vectors = now.vectors[order[chosen]]
-        found = doubts(vectors, [films[place].labels for place in chosen], depth, progress)
+        vectors = now.vectors[now.by_id[chosen]]
+        found = doubts(vectors, [labels[place] for place in chosen], depth, progress)
         many = found.disagreement > 0.5
         ranked = [int(place) for place in found.order[:most] if many[place]]
+        named = _films(films, chosen[ranked].tolist())
         listed = tuple(
             Doubt(
-                films[chosen[place]],
+                named[int(chosen[place])],
                 float(found.disagreement[place]),
                 float(found.nearness[place]),
                 found.said[place],
@@ -277,15 +271,15 @@ def doubtful(
         )
         return Doubtful(depth, listed, int(many.sum()), len(chosen))
 
-    return over_mirror(gallery, "the audit", ask)
+    return gallery.read_mirror("the audit", ask)
 
 
 def glance(gallery: Gallery, most: int = 50) -> Glance:
     """Counts and missing values of every column per split, and patients in several splits."""
 
     def ask(now: Snapshot) -> Glance:
-        names = snapshot.names(now)
-        found = snapshot.read(now, names)
+        names = now.column_names
+        found = now.columns(names)
         splits = found["split"].to_pylist()
         rows: dict[str, int] = {}
         patients: dict[str, dict[str, int]] = {}
@@ -295,28 +289,40 @@ def glance(gallery: Gallery, most: int = 50) -> Glance:
                 counts = patients.setdefault(patient, {})
                 counts[split] = counts.get(split, 0) + 1
         leaks = [Leak(name, counts) for name, counts in sorted(patients.items()) if len(counts) > 1]
-        told = found.drop_columns([name for name in ("source", "ingested_at") if name in names])
-        return Glance(dict(sorted(rows.items())), tuple(overview(told, splits, most)), tuple(leaks))
+        described = found.drop_columns(
+            [name for name in ("source", "ingested_at") if name in names]
+        )
+        return Glance(
+            dict(sorted(rows.items())), tuple(overview(described, splits, most)), tuple(leaks)
+        )
 
-    return over_mirror(gallery, "the audit", ask)
+    return gallery.read_mirror("the audit", ask)
 
 
-def _read(now: Snapshot) -> tuple[Integers, list[Film], list[bytes], Integers]:
-    """Positions in id order, and the films, digests and splits (as numbers) in that order."""
-    order = snapshot.by_id(now)
-    found = snapshot.read(now, ["id", "sha256", *_FILM]).take(order)
-    cells = [found[name].to_pylist() for name in ("id", *_FILM)]
-    films = [
-        Film(id_, tuple(labels or ()), split, dataset, patient)
-        for id_, labels, split, dataset, patient in zip(*cells, strict=True)
-    ]
-    names = sorted({film.split for film in films if film.split})
-    splits = np.asarray([names.index(film.split) if film.split else -1 for film in films], np.int64)
-    return order, films, found["sha256"].to_pylist(), splits
+def _read(now: Snapshot) -> pa.Table:
+    """Ids, digests and the columns of a Film, in the order of ids."""
+    return now.columns(["id", "sha256", *_FILM]).take(now.by_id)
+
+
+def _films(found: pa.Table, places: Sequence[int]) -> dict[int, Film]:
+    """The films at these places, by place."""
+    wanted = sorted(set(places))
+    cells = found.select(["id", *_FILM]).take(pa.array(wanted, pa.int64())).to_pylist()
+    return {
+        place: Film(**{**row, "labels": tuple(row["labels"] or ())})
+        for place, row in zip(wanted, cells, strict=True)
+    }
+
+
+def _splits(found: pa.Table) -> Integers:
+    """Splits as numbers; -1 for none."""
+    splits = found["split"].to_pylist()
+    number = {name: place for place, name in enumerate(sorted({one for one in splits if one}))}
+    return np.asarray([number.get(one, -1) for one in splits], np.int64)
 
 
 def _pictures(now: Snapshot, order: Integers, describe: Baseline) -> tuple[Integers, Vectors]:
-    """Which films have a picture, and what they look like; read piece by piece."""
+    """Places of the films with a picture, and their pictures as vectors; read piece by piece."""
     chosen: list[int] = []
     parts: list[Vectors] = []
     for start in range(0, len(order), _PIECE):

@@ -1,4 +1,4 @@
-"""Which of two stores finds more, over the rows that both have."""
+"""Paired comparison of two galleries, over the rows that both have."""
 
 from __future__ import annotations
 
@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from store.errors import BadQuery
-from store.evaluation.metrics import plain, refuse_certain
+from store.evaluation.metrics import bootstrap, plain, refuse_certain
 from store.evaluation.per_query import by_query
 from store.evaluation.protocols import LEAVE_ONE_OUT, sides
-from store.evaluation.ranking import Labelled, bootstrap
-from store.gallery import over_mirror
+from store.evaluation.ranking import Labelled
 from store.mirror.snapshot import Snapshot
 from store.schema import Progress
 
@@ -23,7 +22,7 @@ _RESAMPLES = 2000
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Two stores over the same queries and the same gallery, by id.
+    """Result of comparing two stores over the same queries and the same gallery, by id.
 
     Attributes:
         protocol: ``leave-one-out`` or ``split``.
@@ -67,7 +66,7 @@ def compare(
     resamples: int = _RESAMPLES,
     progress: Progress | None = None,
 ) -> Comparison:
-    """Which of two stores finds more: over the rows that both have, query by query.
+    """Compare the precision of two galleries over the rows that both have, query by query.
 
     Args:
         gallery: the first store; its labels are used for both.
@@ -78,7 +77,7 @@ def compare(
         gallery_split: of the gallery in the split protocol.
         dataset: only rows of this data set.
         resamples: of the bootstrap.
-        progress: told about queries of both, done and in all.
+        progress: called with queries of both, done and in all.
 
     Raises:
         BadQuery: no common rows, or as Gallery.evaluate.
@@ -89,7 +88,7 @@ def compare(
         def ask(now: Snapshot) -> tuple[Labelled, Labelled]:
             return sides(now, protocol, split, gallery_split, dataset)
 
-        queries, searched = over_mirror(of, "a comparison", ask)
+        queries, searched = of.read_mirror("a comparison", ask)
         return queries, searched, of.describe()
 
     queries, searched, store = rows(gallery)
@@ -106,12 +105,12 @@ def compare(
             f"{gallery.uri} and {other.uri} have no queries in common; both need the same ids "
             "in the same splits"
         )
-    tell = None if progress is None else _halves(progress)
+    shares = None if progress is None else _halves(progress)
     mine_searched = _only(searched, labels, common)
     yours_searched = _only(other_searched, labels, common)
     refuse_certain(mine.labels, mine_searched.labels)
-    first = by_query(mine, mine_searched, k, None if tell is None else tell(0))
-    second = by_query(yours, yours_searched, k, None if tell is None else tell(1))
+    first = by_query(mine, mine_searched, k, None if shares is None else shares(0))
+    second = by_query(yours, yours_searched, k, None if shares is None else shares(1))
     gap = first.precision - second.precision
     per_depth = list(enumerate(first.depths))
     return Comparison(

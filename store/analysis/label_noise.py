@@ -1,4 +1,4 @@
-"""Rows whose neighbours disagree with their labels: where a label may be wrong.
+"""Label noise: rows whose neighbours disagree with their labels.
 
 The disagreement of row i with labels L is the mean Jaccard distance to its k nearest labelled
 neighbours, 1 - |L_i and L_j| / |L_i or L_j|. With one label a row it is the share of neighbours
@@ -24,7 +24,7 @@ _BLOCK = 256
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Doubts:
-    """How much the neighbours of every labelled row disagree, in the order given.
+    """Disagreement of every labelled row's neighbours, in the order given.
 
     Attributes:
         disagreement: float64 (n,), 0 (all agree) to 1.
@@ -53,7 +53,7 @@ def doubts(
         vectors: float32 (n, d), unit rows; equal scores rank in the order given.
         labels: at least one per row.
         k: how many neighbours, below n.
-        progress: told about rows, done and in all.
+        progress: called with rows done and in all.
 
     Raises:
         BadQuery: k out of range, or a row without labels.
@@ -67,22 +67,15 @@ def doubts(
     hot = one_hot(labels, names)
     size = hot.sum(axis=1)
     rows = exact.Rows.of(vectors)
-    vectors = rows.vectors
     disagreement, nearness = np.empty(n), np.empty(n)
     votes, said = np.empty(n, np.int64), np.empty(n, np.int64)
-    for start in range(0, n, _BLOCK):
-        own = np.arange(start, min(start + _BLOCK, n))
-        near = exact.nearest(rows, vectors[own], k, own=own)
-        places = np.stack([positions for positions, _ in near])
-        scores = np.stack([cosines for _, cosines in near])
+    for own, places, scores in exact.neighbours(rows, k, progress, _BLOCK):
         found = hot[places]  # (b, k, names)
         shared = np.einsum("bkl,bl->bk", found, hot[own])
         union = size[places] + size[own, None] - shared
         disagreement[own] = 1 - (shared.astype(np.float64) / union).mean(axis=1)
         nearness[own] = scores.mean(axis=1, dtype=np.float64)
         votes[own], said[own] = _majority(found)
-        if progress is not None:
-            progress(int(own[-1]) + 1, n)
     # A share of k rows is a fraction: rounding must not decide between equal ones.
     order = np.lexsort((np.arange(n), -nearness, -disagreement.round(9)))
     return Doubts(disagreement, nearness, [names[place] for place in said], votes, order)

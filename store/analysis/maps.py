@@ -1,4 +1,4 @@
-"""Maps of a gallery in the plane, kept where its mirror is: a cache that may be deleted any time.
+"""Maps of a gallery in the plane, kept where its mirror is: a cache that may be deleted.
 
 A map is one Arrow file per method: of every row its id, the checksum of its vector and its place.
 Which rows it still describes is decided by id and checksum, so a correction of a label or another
@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,10 +21,9 @@ from store import files
 from store.analysis import projection
 from store.analysis.projection import Plane
 from store.errors import BadQuery, StoreUnwritable, UsageError
-from store.gallery import over_mirror
-from store.mirror import snapshot
 from store.mirror.snapshot import Snapshot
 from store.schema import Integers, Progress, Vectors
+from store.search import exact
 from store.table import local, rows
 
 if TYPE_CHECKING:
@@ -37,7 +36,7 @@ _KEY = b"cxr.map"
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Map:
-    """Places of a gallery's rows, in the order of their ids.
+    """Map of a gallery: places of its rows, in the order of their ids.
 
     Attributes:
         method: ``pca`` or ``umap``.
@@ -65,7 +64,7 @@ class Map:
     gone: int = 0
 
     def as_dict(self) -> dict[str, Any]:
-        """What the map is, without its points, as plain JSON types."""
+        """Description of the map without its points, as plain JSON types."""
         return {
             "method": self.method,
             "rows": len(self.ids),
@@ -91,7 +90,7 @@ def make(
         gallery: with rows; it is refreshed first.
         method: ``pca`` (exact, at once) or ``umap`` (needs umap-learn).
         seed: of UMAP.
-        progress: told about rows whose nearest other row is known, done and in all.
+        progress: called with rows whose nearest other row is known, done and in all.
         neighbours: also find every row's nearest other one, which compares all with all.
 
     Raises:
@@ -104,63 +103,42 @@ def make(
     gallery.refresh()
 
     def ask(now: Snapshot) -> Map:
-        order = snapshot.by_id(now)
-        vectors = np.ascontiguousarray(now.vectors[order])
-        plane = None
-        if method == projection.PCA:
-            plane = projection.pca(vectors)
-            places = plane.place(vectors)
-        else:
-            places = projection.umap(vectors, seed)
-        nearest = np.full(len(order), np.nan, np.float32)
+        found, plane, vectors = _laid_out(now, method, seed)
         if neighbours:
-            nearest = projection.nearest_cosine(now.vectors, progress, now)[order]
-        ids = [now.ids[place] for place in order]
-        found = Map(
-            method,
-            ids,
-            places,
-            nearest,
-            None if plane else seed,
-            plane.explained if plane else None,
-            now.version,
-        )
+            found = replace(found, nearest=exact.nearest_cosines(now, progress)[now.by_id])
         _save(gallery, now, found, plane, rows.checksums(vectors))
         return found
 
-    return over_mirror(gallery, "a map", ask)
+    return gallery.read_mirror("a map", ask)
+
+
+def _laid_out(now: Snapshot, method: str, seed: int = 0) -> tuple[Map, Plane | None, Vectors]:
+    """A fresh map without nearest cosines, its plane if by PCA, and the vectors in its order."""
+    vectors = np.ascontiguousarray(now.vectors[now.by_id])
+    plane = projection.pca(vectors) if method == projection.PCA else None
+    places = plane.place(vectors) if plane else projection.umap(vectors, seed)
+    ids = now.keys.take(pa.array(now.by_id)).to_pylist()
+    unknown = np.full(len(ids), np.nan, np.float32)
+    explained = plane.explained if plane else None
+    made = Map(method, ids, places, unknown, None if plane else seed, explained, now.version)
+    return made, plane, vectors
 
 
 def kept(gallery: Gallery) -> list[str]:
-    """The methods that a map of this very gallery is kept of."""
+    """Methods by which a map of this very gallery is kept."""
 
     def ask(now: Snapshot) -> list[str]:
         return [method for method in projection.METHODS if _usable(gallery, now, method)]
 
-    return over_mirror(gallery, "a map", ask)
-
-
-def load(gallery: Gallery, method: str) -> Map | None:
-    """The map that was kept, brought up to the gallery as it is now.
-
-    Rows that came since, or got another vector, are put in place where the method can do so (PCA);
-    elsewhere they have no place and are counted.
-
-    Returns:
-        None when there is none, it is of another encoder or table, or it cannot be read.
-    """
-
-    def ask(now: Snapshot) -> Map | None:
-        saved = _usable(gallery, now, method)
-        return None if saved is None else _follow(now, *saved, method)
-
-    return over_mirror(gallery, "a map", ask)
+    return gallery.read_mirror("a map", ask)
 
 
 def view(gallery: Gallery, method: str = projection.PCA) -> tuple[Map, pa.Table]:
     """A map and the metadata of its rows, of one version of the table, both in the order of ids.
 
-    Without a kept map the plane of principal components is worked out on the spot.
+    A kept map is brought up to the gallery: rows that came since, or got another vector, are put
+    in place where the method can do so (PCA); elsewhere they have no place and are counted. Without
+    a kept map the plane of principal components is worked out on the spot.
 
     Raises:
         BadQuery: too few rows, or no kept map by another method.
@@ -172,18 +150,10 @@ def view(gallery: Gallery, method: str = projection.PCA) -> tuple[Map, pa.Table]
             raise BadQuery(
                 f"no {method} map of {gallery.uri}; make one with: cxr map --method {method}"
             )
-        order = snapshot.by_id(now)
-        columns = snapshot.read(now, ["id", *snapshot.names(now)]).take(order)
-        if saved is not None:
-            return _follow(now, *saved, method), columns
-        vectors = np.ascontiguousarray(now.vectors[order])
-        plane = projection.pca(vectors)
-        unknown = np.full(len(order), np.nan, np.float32)
-        ids = columns["id"].to_pylist()
-        places = plane.place(vectors)
-        return Map(method, ids, places, unknown, None, plane.explained, now.version), columns
+        columns = now.columns(["id", *now.column_names]).take(now.by_id)
+        return (_follow(now, *saved, method) if saved else _laid_out(now, method)[0]), columns
 
-    return over_mirror(gallery, "a map", ask)
+    return gallery.read_mirror("a map", ask)
 
 
 def _usable(gallery: Gallery, now: Snapshot, method: str) -> tuple[pa.Table, dict[str, Any]] | None:
@@ -195,9 +165,8 @@ def _usable(gallery: Gallery, now: Snapshot, method: str) -> tuple[pa.Table, dic
 
 
 def _follow(now: Snapshot, points: pa.Table, about: dict[str, Any], method: str) -> Map:
-    order = snapshot.by_id(now)
-    vectors = np.ascontiguousarray(now.vectors[order])
-    ids = [now.ids[place] for place in order]
+    vectors = np.ascontiguousarray(now.vectors[now.by_id])
+    ids = now.keys.take(pa.array(now.by_id)).to_pylist()
     before = {id_: place for place, id_ in enumerate(points["id"].to_pylist())}
     at: Integers = np.asarray([before.get(id_, -1) for id_ in ids], np.int64)
     known = at >= 0
@@ -240,7 +209,7 @@ def _path(uri: str, uuid: str, method: str) -> Path:
 
 
 def changed(gallery: Gallery, method: str) -> float:
-    """When the map by this method was kept, in seconds since 1970; 0 when there is none."""
+    """Time at which the map by this method was kept, in seconds since 1970; 0 for no map."""
 
     def ask(now: Snapshot) -> float:
         try:
@@ -248,7 +217,7 @@ def changed(gallery: Gallery, method: str) -> float:
         except OSError:
             return 0.0
 
-    return over_mirror(gallery, "a map", ask)
+    return gallery.read_mirror("a map", ask)
 
 
 def _save(gallery: Gallery, now: Snapshot, found: Map, plane: Plane | None, crc: Any) -> None:
@@ -287,12 +256,12 @@ def _save(gallery: Gallery, now: Snapshot, found: Map, plane: Plane | None, crc:
 
 
 def _read(file: Path) -> tuple[pa.Table, dict[str, Any]] | None:
-    """What is in the file; None when there is none, or on any doubt."""
+    """Points and description in a file; None when there is no file, or on any doubt."""
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError, pa.ArrowException):
         points = pa.ipc.open_file(pa.BufferReader(file.read_bytes())).read_all()
         about = json.loads(points.schema.metadata[_KEY])
         columns = {"id", "crc32", "x", "y", "nearest"} <= set(points.column_names)
-        told = {"uuid", "version", "fingerprint", "seed", "plane"} <= set(about)
-        if about["format"] == _FORMAT and columns and told:
+        keys = {"uuid", "version", "fingerprint", "seed", "plane"} <= set(about)
+        if about["format"] == _FORMAT and columns and keys:
             return points, about
     return None

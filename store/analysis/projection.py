@@ -1,4 +1,4 @@
-"""Vectors in the plane: principal components, UMAP, and which points a drawn line surrounds."""
+"""Projections of vectors to the plane by principal components or UMAP; points in an outline."""
 
 from __future__ import annotations
 
@@ -8,20 +8,17 @@ import numpy as np
 import numpy.typing as npt
 
 from store.errors import BadQuery, UsageError
-from store.schema import Progress, Vectors
-from store.search import base, exact
+from store.schema import Floats, Vectors
 
 PCA, UMAP = "pca", "umap"
 METHODS = (PCA, UMAP)
 
-Floats = npt.NDArray[np.float64]
 _BLOCK = 8192
-_QUERIES = 256
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Plane:
-    """Where principal component analysis puts vectors, old or new.
+    """The plane of principal components, onto which vectors are projected, old or new.
 
     Attributes:
         mean: float64 (d,).
@@ -101,28 +98,6 @@ def umap(vectors: Vectors, seed: int = 0, neighbours: int = 15) -> Vectors:
         init="spectral" if len(vectors) > 10 else "random",
     )
     found: Vectors = np.asarray(model.fit_transform(vectors), np.float32)
-    return found
-
-
-def nearest_cosine(
-    vectors: Vectors, progress: Progress | None = None, searched: base.Searched | None = None
-) -> Vectors:
-    """Of every row, the cosine of its nearest other row: float32 (n,), NaN for a lone row.
-
-    Args:
-        vectors: float32 (n, d), unit rows.
-        progress: told about rows, done and in all.
-        searched: an index of these very rows, in their order, where there is one.
-    """
-    n = len(vectors)
-    found = np.full(n, np.nan, np.float32)
-    rows = searched or exact.Rows.of(vectors)
-    for start in range(0, n if n > 1 else 0, _QUERIES):
-        own = np.arange(start, min(start + _QUERIES, n))
-        near = exact.nearest(rows, rows.vectors[own], 1, own=own)
-        found[own] = [scores[0] for _, scores in near]
-        if progress is not None:
-            progress(int(own[-1]) + 1, n)
     return found
 
 

@@ -1,4 +1,4 @@
-"""The connection to Ray: a cluster that is there, or a local one of this process."""
+"""Connection to Ray: a cluster that is there, or a local one of this process."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ _PATIENCE = 5.0
 
 
 def load(address: str = LOCAL) -> Any:
-    """The module ray, for who will connect to an address.
+    """The module ray, prepared for a connection to an address.
 
     Raises:
         UsageError: Ray is not installed.
     """
-    # Nothing about a user's work is told to anyone.
+    # Nothing about a user's work leaves this machine.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     if address == LOCAL:
         # Read when ray is imported: a Ray that is not a cluster listens on 127.0.0.1 only.
@@ -117,7 +117,7 @@ def _off_stdout() -> None:
 
 
 def fault(error: BaseException) -> BaseException:
-    """What a worker really said: the CxrError behind an error of Ray, else the error itself."""
+    """The CxrError of a worker behind an error of Ray, else the error itself."""
     seen: set[int] = set()
     found: BaseException | None = error
     while found is not None and id(found) not in seen:

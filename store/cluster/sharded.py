@@ -1,4 +1,4 @@
-"""Exact answers from shards on a cluster: a mirror in parts that need not fit one machine.
+"""Exact search over shards on a cluster: a mirror in parts that need not fit one machine.
 
 Vectors never come here: shards read the table themselves, and answer with ids and scores.
 """
@@ -17,10 +17,12 @@ from store.cluster import connection
 from store.cluster.shard import Identity, Neighbours, Shard
 from store.errors import ClusterUnavailable, CxrError, StoreDamaged, UsageError
 from store.schema import Hit, Vectors
-from store.search.base import Answerer, Remake, Spread
-from store.search.table_reader import Tabled
+from store.search.base import Remake, Searcher, Sharding
+from store.search.table_reader import TableReader
 from store.table import lance
 from store.table.filters import Where
+
+log = logging.getLogger("store")
 
 ON_LOST = ("wait", "partial")
 #: Seconds in which a shard must answer, and in which a lost one must be back.
@@ -29,17 +31,21 @@ _ANSWER, _REBUILD = 60.0, 1800.0
 _PAUSE = 0.2
 #: Searches that one shard works at, beside loading.
 _AT_ONCE = 8
+#: Seconds that a caller waits for a new version; after that it goes on with the one it has.
+MOMENT = 1.0
+#: Seconds that a version stays in the shards after another took its place, for running searches.
+GRACE = 5.0
 
 
 class Shards:
-    """The actors of one Gallery. Safe between threads."""
+    """Actors of one Gallery, a shard each. Safe between threads."""
 
-    def __init__(self, uri: str, dimension: int, spread: Spread) -> None:
-        if spread.shards < 1:
-            raise UsageError(f"{spread.shards} shards: expected 1 or more")
-        if spread.on_lost not in ON_LOST:
-            raise UsageError(f"on_lost {spread.on_lost!r}: expected {' or '.join(ON_LOST)}")
-        self.address, self.on_lost, shards = spread.ray, spread.on_lost, spread.shards
+    def __init__(self, uri: str, dimension: int, sharding: Sharding) -> None:
+        if sharding.shards < 1:
+            raise UsageError(f"{sharding.shards} shards: expected 1 or more")
+        if sharding.on_lost not in ON_LOST:
+            raise UsageError(f"on_lost {sharding.on_lost!r}: expected {' or '.join(ON_LOST)}")
+        self.address, self.on_lost, shards = sharding.ray, sharding.on_lost, sharding.shards
         self._ray = connection.connect(self.address)
         self._given = (uri, dimension)
         self._lock = threading.Lock()
@@ -82,7 +88,7 @@ class Shards:
                 actor.keep.remote(identity)
 
     def lost(self) -> list[int]:
-        """The shards that are being rebuilt."""
+        """Numbers of the shards that are being rebuilt."""
         with self._lock:
             waiting = dict(self._loading)
         for number, (identity, ref) in waiting.items():
@@ -99,7 +105,7 @@ class Shards:
         where: Where | None,
         exclude: Sequence[str],
     ) -> dict[int, list[Neighbours]]:
-        """What each shard finds; without the lost ones where these are not waited for.
+        """Neighbours from each shard; without the lost shards where these are not waited for.
 
         Raises:
             RuntimeError: "not found", when another version has taken this one's place.
@@ -157,7 +163,7 @@ class Shards:
         )
 
     def _loaded(self, number: int, ref: Any, seconds: float) -> int | None:
-        """What came of a shard's loading, which is over then: its rows, or None."""
+        """Rows of a shard when its loading is over; None when it failed."""
         try:
             found = self._got(number, ref, seconds)
         finally:
@@ -167,7 +173,7 @@ class Shards:
         return None if found is None else int(found["rows"])
 
     def _got(self, number: int, ref: Any, seconds: float) -> Any:
-        """What a shard answers; None when it is lost, or slower than that."""
+        """Answer of a shard; None when it is lost, or slower than that."""
         errors = self._ray.exceptions
         try:
             return self._ray.get(ref, timeout=max(seconds, 0))
@@ -186,67 +192,59 @@ class Shards:
         return None
 
     def pids(self) -> list[int]:
-        """Their processes, for who wants to see how they fare."""
+        """Process ids of the actors."""
         return [int(pid) for pid in self._ray.get([one.pid.remote() for one in self._actors])]
 
     def versions(self) -> list[list[int]]:
-        """Which versions each of them holds."""
+        """Versions that each of them holds."""
         return [list(held) for held in self._ray.get([a.versions.remote() for a in self._actors])]
 
     def close(self) -> None:
-        """End them."""
+        """End the actors."""
         for actor in self._actors if self._ray.is_initialized() else ():
             self._ray.kill(actor)
 
 
-log = logging.getLogger("store")
-
-#: Seconds that a caller waits for a new version; after that it goes on with the one it has.
-_MOMENT = 1.0
-#: Seconds that a version stays in the shards after another took its place, for who is asking it.
-_GRACE = 5.0
-
-
-class Sharded(Tabled):
-    """One version, held by all shards; see Answerer."""
+class ShardedSearcher(TableReader):
+    """One version, held by all shards; see Searcher."""
 
     def __init__(self, handle: Any, identity: Identity, shards: Shards) -> None:
         super().__init__(handle, identity[2])
         self.identity = identity
         self._shards = shards
-        self._told = threading.local()
+        self._last = threading.local()
 
     @property
-    def searching(self) -> dict[str, Any]:
-        """The shards' indexes together, in memory elsewhere."""
+    def index_facts(self) -> dict[str, Any]:
+        """Sum of the shards' indexes, in memory elsewhere."""
         dimension = self.handle.schema.field("embedding").type.list_size
         return {"index": "IndexFlatIP", "bytes": 4 * self.count * dimension, "second": None}
 
     def search(
         self, queries: Vectors, k: int, where: Where | None, exclude: Sequence[str]
     ) -> list[list[Hit]]:
-        """Hits per query: exact over the shards that answered, which ``manner`` tells."""
+        """Hits per query: exact over the shards that answered, which ``caveats`` names."""
         found = self._shards.ask(self.identity, queries, k, where, exclude)
-        self._told.missing = sorted(set(range(len(self._shards))) - set(found))
+        self._last.missing = sorted(set(range(len(self._shards))) - set(found))
         answers = [found[number] for number in sorted(found)]
         return self.hits([merge([one[q] for one in answers], k) for q in range(len(queries))])
 
     @property
-    def manner(self) -> dict[str, Any]:
-        """How many shards; and what this thread's last answer, or the next one, is only part of."""
-        missing = getattr(self._told, "missing", [])
+    def caveats(self) -> dict[str, Any]:
+        """Number of shards, and the shards that this thread's last answer, or its next, lacks."""
+        missing = getattr(self._last, "missing", [])
         if not missing and self._shards.on_lost == "partial":
             missing = self._shards.lost()
-        told: dict[str, Any] = {"shards": len(self._shards)}
+        found: dict[str, Any] = {"shards": len(self._shards)}
         if missing:
             rows = self._shards.rows
-            told["partial"] = {
+            found["partial"] = {
                 "shards": len(rows),
                 "missing": missing,
                 "rows": sum(rows),
                 "searched": sum(rows) - sum(rows[number] for number in missing),
             }
-        return told
+        return found
 
 
 def merge(found: Sequence[Neighbours], k: int) -> tuple[list[int], list[float]]:
@@ -260,30 +258,30 @@ def merge(found: Sequence[Neighbours], k: int) -> tuple[list[int], list[float]]:
     return row_ids[order].tolist(), scores[order].tolist()
 
 
-class ShardedManner:
-    """Shards follow the table: a new version is loaded beside the old one, then takes its place."""
+class ShardedBackend:
+    """Shards that follow a table: a new version is loaded beside the old one, then replaces it."""
 
-    def __init__(self, uri: str, dimension: int, spread: Spread) -> None:
-        self._shards = Shards(uri, dimension, spread)
+    def __init__(self, uri: str, dimension: int, sharding: Sharding) -> None:
+        self.shards = Shards(uri, dimension, sharding)
         self._lock = threading.Lock()
         self._busy = False
         self._later: threading.Timer | None = None
 
-    def follow(self, before: Answerer | None, handle: Any, remake: Remake) -> Answerer:
-        """See Manner. What takes longer than a moment comes into place when it is ready."""
-        if not isinstance(before, Sharded):
-            return self._loaded(handle)
+    def follow(self, before: Searcher | None, handle: Any, token: str, remake: Remake) -> Searcher:
+        """See Backend. What takes longer than a moment comes into place when it is ready."""
+        if not isinstance(before, ShardedSearcher):
+            return self._loaded(handle, token)
         with self._lock:
             if self._busy:
                 return before
             self._busy = True
         done = threading.Event()
-        made: list[Sharded | Exception] = []
+        made: list[ShardedSearcher | Exception] = []
         late = False
 
         def work() -> None:
             try:
-                made.append(self._loaded(handle))
+                made.append(self._loaded(handle, token))
             except Exception as error:
                 made.append(error)
             with self._lock:
@@ -297,7 +295,7 @@ class ShardedManner:
                 remake(lambda _: made[0])  # type: ignore[arg-type,return-value]
 
         threading.Thread(target=work, name="cxr-shards", daemon=True).start()
-        done.wait(_MOMENT)
+        done.wait(MOMENT)
         with self._lock:
             if not done.is_set():
                 late = True
@@ -306,24 +304,24 @@ class ShardedManner:
             raise made[0]
         return made[0]
 
-    def _loaded(self, handle: Any) -> Sharded:
+    def _loaded(self, handle: Any, token: str) -> ShardedSearcher:
         version = int(handle.version)
-        identity = (lance.uuid_of(handle), version, lance.token(handle, version) or "")
-        answerer, before = Sharded(handle, identity, self._shards), self._shards.current
-        rows = self._shards.load(identity)
-        if rows != answerer.count:
+        identity = (lance.uuid_of(handle), version, token)
+        searcher, before = ShardedSearcher(handle, identity, self.shards), self.shards.current
+        rows = self.shards.load(identity)
+        if rows != searcher.count:
             raise StoreDamaged(
-                f"version {version} of the gallery counts {answerer.count} rows, but its shards "
+                f"version {version} of the gallery counts {searcher.count} rows, but its shards "
                 f"found {rows}; run: cxr check"
             )
         if before is not None:
-            self._later = threading.Timer(_GRACE, self._shards.keep, [identity])
+            self._later = threading.Timer(GRACE, self.shards.keep, [identity])
             self._later.daemon = True
             self._later.start()
-        return answerer
+        return searcher
 
     def close(self) -> None:
         """End the shards."""
         if self._later is not None:
             self._later.cancel()
-        self._shards.close()
+        self.shards.close()

@@ -1,9 +1,9 @@
-"""Precision@k and its company: pure functions over vectors, ids and labels."""
+"""Precision@k, mean average precision, vote accuracy and their intervals, of labelled vectors."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -11,25 +11,17 @@ import numpy as np
 import numpy.typing as npt
 
 from store.errors import BadQuery, NothingToMeasure
-from store.evaluation.ranking import (
-    Labelled,
-    Measured,
-    average_precision,
-    bootstrap,
-    by_id,
-    by_vectors,
-    depths_of,
-    measure,
-    own_rows,
-)
-from store.schema import Floats
+from store.evaluation.per_query import ByQuery, measure
+from store.evaluation.ranking import Labelled, Ranker, Sides, average_precision, by_vectors
+from store.schema import Floats, Progress
 
+_SEED = 0
 _RESAMPLES = 2000
 
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """How well neighbours share labels.
+    """Evaluation of a gallery: how well neighbours share labels.
 
     Attributes:
         protocol: ``leave-one-out`` or ``split``.
@@ -87,7 +79,8 @@ def evaluate(
     k: Sequence[int] = (1, 3, 5, 10),
     resamples: int = _RESAMPLES,
     full_ranking: bool = True,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
+    rank: Ranker = by_vectors,
 ) -> Evaluation:
     """Rank the gallery for every query and compare labels.
 
@@ -95,13 +88,14 @@ def evaluate(
 
     Args:
         protocol: a name for the result; what it means is decided by the two sets.
-        queries: what asks.
-        gallery: what is searched.
+        queries: labelled rows that search.
+        gallery: labelled rows that are searched.
         k: depths.
         resamples: of the bootstrap; 0 leaves ``ci95`` empty.
         full_ranking: also compute ``map``, which sorts the whole gallery for every query. Without
             it only the top of each ranking is found: some ten times quicker on large galleries.
-        progress: told about queries, done and in all.
+        progress: called with queries done and in all.
+        rank: makes the rankings.
 
     Raises:
         BadQuery: k below 1 or beyond the gallery, other dimensions, or an empty set.
@@ -114,17 +108,12 @@ def evaluate(
             f"queries have {queries.vectors.shape[1]} dimensions, the gallery "
             f"{gallery.vectors.shape[1]}; both must come from one encoder"
         )
-    # In id order, so that not even rounding or the bootstrap depends on how rows are stored.
-    same = queries is gallery
-    gallery = by_id(gallery)
-    queries = gallery if same else by_id(queries)
-    own = own_rows(queries, gallery)
-    depths = depths_of(k, own, len(gallery.ids))
+    sides = Sides.of(queries, gallery)
+    depths = sides.depths(k)
     refuse_certain(queries.labels, gallery.labels)
-    rankings = by_vectors(queries, gallery, own, depths[-1])
-    measured = measure(queries, gallery, own, depths, rankings, progress)
-    average = average_precision(queries, gallery, own) if full_ranking else None
-    return summarise(protocol, queries, gallery, depths, measured, average, resamples)
+    found = measure(sides, depths, progress, rank)
+    average = average_precision(sides) if full_ranking else None
+    return _summary(protocol, found, average, resamples)
 
 
 def evaluate_vectors(
@@ -186,51 +175,51 @@ def refuse_certain(queries: Sequence[tuple[str, ...]], gallery: Sequence[tuple[s
     )
 
 
-def summarise(
-    protocol: str,
-    queries: Labelled,
-    gallery: Labelled,
-    depths: list[int],
-    measured: Measured,
-    average: Floats | None,
-    resamples: int = _RESAMPLES,
-) -> Evaluation:
-    """The evaluation of what every query found.
-
-    Args:
-        protocol: a name for the result.
-        queries: what asked.
-        gallery: what was searched.
-        depths: ascending.
-        measured: what they found.
-        average: average precision of each query, float64 (q,); None where it was not asked for.
-        resamples: of the bootstrap; 0 leaves ``ci95`` empty.
-    """
+def _summary(protocol: str, found: ByQuery, average: Floats | None, resamples: int) -> Evaluation:
+    """Means over all queries, and over those of each label."""
 
     def means(values: Floats) -> dict[int, float]:
-        return dict(zip(depths, values.mean(axis=0).tolist(), strict=True))
+        return dict(zip(found.depths, values.mean(axis=0).tolist(), strict=True))
 
     per_label = {}
-    for name in sorted({name for row in queries.labels for name in row}):
-        chosen = np.asarray([name in row for row in queries.labels])
+    for name in sorted({name for row in found.labels for name in row}):
+        chosen = np.asarray([name in row for row in found.labels])
         per_label[name] = {
             "queries": int(chosen.sum()),
-            "precision": means(measured.precision[chosen]),
+            "precision": means(found.precision[chosen]),
         }
     mean = math.nan
     if average is not None:
         answerable = average[~np.isnan(average)]
         mean = float(answerable.mean()) if answerable.size else 0
-    chance = float(measured.chance.mean())
+    right = {
+        depth: [vote == row[0] for vote, row in zip(votes, found.labels, strict=True)]
+        for depth, votes in found.votes.items()
+    }
+    chance = float(found.chance.mean())
     return Evaluation(
         protocol=protocol,
-        queries=len(queries.ids),
-        gallery=len(gallery.ids),
-        precision=means(measured.precision),
-        ci95=bootstrap(measured.precision, depths, resamples) if resamples else {},
+        queries=len(found.ids),
+        gallery=found.gallery,
+        precision=means(found.precision),
+        ci95=bootstrap(found.precision, found.depths, resamples) if resamples else {},
         per_label=per_label,
         map=mean,
-        vote=means(measured.right.astype(np.float64)) if measured.right is not None else {},
-        hit_rate=means(measured.hit),
-        baselines={"random": {"precision": dict.fromkeys(depths, chance)}},
+        vote={depth: float(np.mean(one)) for depth, one in right.items()},
+        hit_rate=means((found.precision > 0).astype(np.float64)),
+        baselines={"random": {"precision": dict.fromkeys(found.depths, chance)}},
     )
+
+
+def bootstrap(values: Floats, depths: list[int], resamples: int) -> dict[int, tuple[float, float]]:
+    """The 95 % percentile interval of each column's mean (Efron and Tibshirani 1993, 13.3)."""
+    random = np.random.default_rng(_SEED)
+    n = len(values)
+    chunk = max(1, 4_000_000 // n)
+    means = []
+    for start in range(0, resamples, chunk):
+        size = min(chunk, resamples - start)
+        weights = random.multinomial(n, np.full(n, 1 / n), size=size)
+        means.append(weights @ values / n)
+    low, high = np.percentile(np.concatenate(means), [2.5, 97.5], axis=0)
+    return {depth: (float(low[i]), float(high[i])) for i, depth in enumerate(depths)}

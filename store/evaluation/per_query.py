@@ -1,25 +1,20 @@
-"""Query by query: which ones fail, and what the majority says instead."""
+"""Per-query table of an evaluation: precision, votes, confusion, hardest queries."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from store.errors import BadQuery
-from store.evaluation.ranking import Labelled, by_id, by_vectors, depths_of, own_rows
-from store.evaluation.ranking import measure as measured
+from store.evaluation.ranking import Labelled, Ranker, Relevance, Sides, by_vectors, majority
 from store.schema import Floats, Integers, Progress
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ByQuery:
-    """What each query found, in the order of their ids.
+    """Per-query table of an evaluation, in the order of the queries' ids.
 
     Attributes:
         ids, labels: of the queries.
@@ -30,6 +25,7 @@ class ByQuery:
         votes: depth to the majority label of the top k per query, nearest first on a tie; empty
             unless every row has exactly one label.
         gallery: rows that were searched.
+        chance: float64 (q,), share of the gallery that shares a label with the query.
     """
 
     ids: list[str]
@@ -39,11 +35,12 @@ class ByQuery:
     wrong: Floats
     votes: dict[int, list[str]]
     gallery: int
+    chance: Floats
 
 
 @dataclass(frozen=True, slots=True)
 class Hard:
-    """A query that found little: its precision at the deepest k, and its nearest wrong cosine."""
+    """Query that found little: its precision at the deepest k, and its nearest wrong cosine."""
 
     id: str
     labels: tuple[str, ...]
@@ -57,41 +54,65 @@ def by_query(
     k: Sequence[int] = (1, 3, 5, 10),
     progress: Progress | None = None,
 ) -> ByQuery:
-    """Ask every query for its deepest k; a query that is in the gallery is left out by id.
+    """Per-query table of two labelled sets; a query in the gallery is left out by id.
 
     Args:
-        queries: what asks; at least one.
+        queries: at least one.
         gallery: what is searched; equal scores rank by id.
         k: depths.
-        progress: told about queries, done and in all.
+        progress: called with queries done and in all.
 
     Raises:
         BadQuery: a depth below 1 or beyond the gallery.
     """
-    same = queries is gallery
-    gallery = by_id(gallery)
-    queries = gallery if same else by_id(queries)
-    own = own_rows(queries, gallery)
-    depths = depths_of(k, own, len(gallery.ids))
-    rankings = by_vectors(queries, gallery, own, depths[-1])
-    found = measured(queries, gallery, own, depths, rankings, progress)
-    votes = {}
-    if found.votes is not None:
-        for column, depth in enumerate(depths):
-            votes[depth] = [found.names[place] for place in found.votes[:, column]]
+    sides = Sides.of(queries, gallery)
+    return measure(sides, sides.depths(k), progress)
+
+
+def measure(
+    sides: Sides, depths: list[int], progress: Progress | None = None, rank: Ranker = by_vectors
+) -> ByQuery:
+    """Rank the gallery for every query and compare labels along the rankings.
+
+    Args:
+        sides: queries and gallery.
+        depths: ascending, within reach of every query.
+        progress: called with queries done and in all.
+        rank: makes the rankings.
+    """
+    relevance = Relevance(sides)
+    n, rows, at = len(sides.queries.ids), len(sides.gallery.ids), np.asarray(depths) - 1
+    precision, chance, wrong = np.empty((n, len(depths))), np.empty(n), np.empty(n)
+    votes = np.empty((n, len(depths)), np.int64)
+    for ranked in rank(sides, depths[-1]):
+        block = ranked.block
+        shared = relevance.at(ranked)
+        hits = np.cumsum(shared, axis=1, dtype=np.int32)
+        precision[block] = hits[:, at] / np.asarray(depths)
+        chance[block] = relevance.total(block) / (rows - (sides.own[block] >= 0))
+        nearest = np.where(shared, -np.inf, ranked.scores).max(axis=1)
+        wrong[block] = np.where(shared.all(axis=1), np.nan, nearest)
+        if relevance.single:
+            labels = relevance.label[ranked.rows]
+            for column, depth in enumerate(depths):
+                votes[block, column] = majority(labels[:, :depth], len(relevance.names))
+        if progress is not None:
+            progress(block.stop, n)
+    names = relevance.names
     return ByQuery(
-        list(queries.ids),
-        list(queries.labels),
+        list(sides.queries.ids),
+        list(sides.queries.labels),
         depths,
-        found.precision,
-        found.wrong,
-        votes,
-        len(gallery.ids),
+        precision,
+        wrong,
+        {k: [names[v] for v in votes[:, i]] for i, k in enumerate(depths) if relevance.single},
+        rows,
+        chance,
     )
 
 
 def confusion(found: ByQuery, depth: int) -> tuple[list[str], Integers]:
-    """The majority vote against the truth.
+    """Confusion matrix of the majority vote against the truth.
 
     Returns:
         Label names, and int64 (labels, labels): queries by their label (row) and vote (column).

@@ -1,4 +1,4 @@
-"""How well sentences find the films they describe."""
+"""Evaluation of sentences: how well they find the films they describe."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from store.schema import Vectors
 
 @dataclass(frozen=True, slots=True)
 class PromptScore:
-    """What one sentence finds.
+    """Scores of one sentence.
 
     Attributes:
         precision: share of the first k films that carry its label.

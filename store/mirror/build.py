@@ -1,13 +1,14 @@
-"""Copying a version of the table into memory, and refusing one that is damaged."""
+"""Copies of a table version in memory: whole, or by what changed; damaged ones are refused."""
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -19,8 +20,13 @@ from store.mirror.snapshot import Snapshot, metadata_names
 from store.schema import Integers, Vectors
 from store.table import duplicate_ids, lance, rows
 
-#: What the mirror copies, and what tells a changed row: (row id, version of its last change).
-COLUMNS = ("id", "_rowid", "_row_last_updated_at_version", "embedding")
+S = TypeVar("S", bound=Snapshot)
+#: Which of some row ids belong to a copy: int64 (n,) to bool (n,).
+Mine = Callable[[Integers], npt.NDArray[np.bool_]]
+
+#: What a snapshot copies. Row id and version of its last change together tell a changed row.
+COLUMNS = ("id", "_rowid", lance.CHANGED_AT, "embedding")
+_TYPES = (pa.string(), pa.int64(), pa.int64())
 
 #: Bytes of vectors read at once: a sixteenth of them within these bounds.
 _PIECE_BYTES = (8 << 20, 32 << 20)
@@ -29,26 +35,33 @@ _KEPT_WHILE_READING = 1 << 20
 _DEFAULT_KEPT = 32 << 20  # what glibc comes to by itself where blocks are large
 
 
-def build(handle: Any, dimension: int) -> Snapshot:
+def build(
+    handle: Any,
+    dimension: int,
+    kind: type[S] = Snapshot,  # type: ignore[assignment]
+    token: str | None = None,
+) -> S:
     """Copy the table into memory, in one scan.
+
+    Of an id that occurs more than once the newest row alone is in the snapshot.
 
     Args:
         handle: the table, pinned to one version.
         dimension: length of its vectors.
+        kind: of snapshot.
+        token: of the version's manifest, where it is known.
 
     Raises:
         StoreDamaged: the scan fails or disagrees with the row count, or a vector is not of unit
             length.
-
-    Of an id that occurs more than once the newest row alone is in the snapshot.
     """
     _blocks_kept(_KEPT_WHILE_READING)
     try:
         count = handle.count_rows()
         index, vectors = faiss_index.empty(count, dimension)
-        row_ids = np.empty(count, np.int64)
+        row_ids, norms = np.empty(count, np.int64), np.empty(count, np.float32)
         size = min(max(vectors.nbytes // 16, _PIECE_BYTES[0]), _PIECE_BYTES[1])
-        filled, worst = 0, _Worst()
+        filled = 0
         with ThreadPoolExecutor(1, "cxr-build") as beside:
             reading = beside.submit(_keys, handle)
             for batch in _pieces(handle, count, size // (4 * dimension) or 1):
@@ -56,12 +69,12 @@ def build(handle: Any, dimension: int) -> Snapshot:
                 row_ids[place] = batch.column("_rowid").to_numpy()
                 values = batch.column("embedding").flatten().to_numpy()
                 vectors[place] = values.reshape(-1, dimension)
-                worst.see(vectors[place], filled)  # while they are in cache
+                norms[place] = _norms(vectors[place])  # while they are in cache
                 filled += batch.num_rows
             keys, ids = reading.result()
         if not np.array_equal(row_ids, keys["_rowid"].to_numpy()):
             raise ValueError("two scans of one version differ in their rows")
-        changed_at = keys["_row_last_updated_at_version"].to_numpy().astype(np.int64)
+        changed_at = keys[lance.CHANGED_AT].to_numpy().astype(np.int64)
     except (RuntimeError, OSError, ValueError, IndexError) as error:
         raise StoreDamaged(
             f"version {handle.version} of the gallery cannot be read: {str(error)[:300]}; "
@@ -70,11 +83,8 @@ def build(handle: Any, dimension: int) -> Snapshot:
     finally:
         _blocks_kept(_DEFAULT_KEPT)
     if not filled == len(keys) == count:
-        raise StoreDamaged(
-            f"version {handle.version} of the gallery counts {count} rows, but a scan found "
-            f"{filled}; run: cxr check"
-        )
-    worst.refuse(ids)
+        raise _miscounted(handle, count, filled)
+    _check(ids, norms)
     older = duplicate_ids.older(ids, row_ids, changed_at)
     if older.size:
         kept = np.setdiff1d(np.arange(count), older)
@@ -82,17 +92,7 @@ def build(handle: Any, dimension: int) -> Snapshot:
         index, vectors = faiss_index.empty(len(kept), dimension)
         np.take(whole, kept, axis=0, out=vectors, mode="clip")
         ids, row_ids, changed_at = ids.take(pa.array(kept)), row_ids[kept], changed_at[kept]
-    return Snapshot(
-        handle,
-        index,
-        vectors,
-        ids,
-        row_ids,
-        changed_at,
-        int(handle.version),
-        lance.uuid_of(handle),
-        lance.token(handle, int(handle.version)) or "",
-    )
+    return kind.of(handle, token, index, vectors, ids, row_ids, changed_at)
 
 
 def _keys(handle: Any) -> tuple[pa.Table, pa.StringArray]:
@@ -116,65 +116,51 @@ def _blocks_kept(size: int) -> None:
             ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, size)
 
 
-def check(keys: pa.StringArray, vectors: Vectors, first: int = 0) -> None:
-    """Refuse vectors from position ``first`` on that are not of unit length."""
-    worst = _Worst()
-    worst.see(vectors[first:], first)
-    worst.refuse(keys)
+def _norms(vectors: Vectors) -> Vectors:
+    found: Vectors = np.sqrt(np.einsum("ij,ij->i", vectors, vectors))
+    return found
 
 
-class _Worst:
-    """Vectors seen so far that are not of unit length: how many, the first, and its norm."""
-
-    def __init__(self) -> None:
-        self.count, self.first, self.norm = 0, 0, 1.0
-
-    def see(self, vectors: Vectors, start: int) -> None:
-        norms = np.sqrt(np.einsum("ij,ij->i", vectors, vectors))
-        bad = np.flatnonzero(~(np.abs(norms - 1) <= 10 * rows.NORM_TOLERANCE))
-        if bad.size and not self.count:
-            self.first, self.norm = start + int(bad[0]), float(norms[bad[0]])
-        self.count += bad.size
-
-    def refuse(self, keys: pa.StringArray) -> None:
-        if self.count:
-            raise StoreDamaged(
-                f"{self.count} stored vectors are not of unit length, first "
-                f"{keys[self.first].as_py()!r} with norm {self.norm:.6g}; run: cxr check"
-            )
+def _check(keys: pa.StringArray, norms: Vectors) -> None:
+    """Refuse vectors that are not of unit length."""
+    bad = np.flatnonzero(~(np.abs(norms - 1) <= 10 * rows.NORM_TOLERANCE))
+    if bad.size:
+        raise StoreDamaged(
+            f"{bad.size} stored vectors are not of unit length, first {keys[bad[0]].as_py()!r} "
+            f"with norm {norms[bad[0]]:.6g}; run: cxr check"
+        )
 
 
 #: With more than this share of the rows new or changed, one scan is quicker than many takes.
-_LARGEST_SHARE = 0.3
-#: Row ids per take; bounds memory.
-_TAKEN = 8192
+LARGEST_SHARE = 0.3
+#: Bytes of vectors taken from the table at once.
+_TAKEN_BYTES = 16 << 20
 
 
-def follow(before: Snapshot | None, handle: Any, dimension: int) -> Snapshot:
-    """A snapshot of the version that a handle is pinned to.
+def follow(
+    before: S | None,
+    handle: Any,
+    dimension: int,
+    kind: type[S] = Snapshot,  # type: ignore[assignment]
+    token: str | None = None,
+) -> S:
+    """The same as ``build``, copied from an older snapshot as far as that has the rows.
 
-    Args:
-        before: an older snapshot to copy from; it is left as it is. None builds anew.
-        handle: the table, pinned.
-        dimension: of its vectors.
-
-    Returns:
-        The same as building.build, rows perhaps in another order; ``before`` itself when it is
-        already of this version.
-
-    Raises:
-        StoreDamaged: as in building.build.
+    Rows are perhaps in another order; ``before`` is left as it is, and is the result when it is
+    already of this version.
     """
     if before is not None and same_history(before, handle):
         if before.version == int(handle.version):
             return before
         try:
-            after = _difference(before, handle, dimension)
+            difference = Difference.of(before, handle)
+            if len(difference.wanted) <= LARGEST_SHARE * difference.count:
+                after = copy(before, difference, handle, dimension, kind, token)
+                if not duplicate_ids.any_among(after.keys):
+                    return after
         except (RuntimeError, OSError, ValueError, StoreDamaged):
-            after = None  # building anew says what is wrong, if it is wrong there too
-        if after is not None:
-            return after
-    return build(handle, dimension)
+            pass  # building anew says what is wrong, if it is wrong there too
+    return build(handle, dimension, kind, token)
 
 
 def same_history(before: Snapshot, handle: Any) -> bool:
@@ -185,63 +171,49 @@ def same_history(before: Snapshot, handle: Any) -> bool:
     )
 
 
-def _difference(before: Snapshot, handle: Any, dimension: int) -> Snapshot | None:
-    """The new snapshot by set difference on (row id, last change); None where it is no use."""
-    now = lance.scan(handle, ["_rowid", "_row_last_updated_at_version"])
-    row_ids = now["_rowid"].to_numpy().astype(np.int64)
-    changed_at = now["_row_last_updated_at_version"].to_numpy().astype(np.int64)
-    count = handle.count_rows()
-    if len(row_ids) != count:
-        return None
-    sorted_ids, positions = before.by_row_id
-    places = np.minimum(np.searchsorted(sorted_ids, row_ids), max(len(sorted_ids) - 1, 0))
-    same = np.zeros(count, bool)
-    if len(sorted_ids):
+@dataclass(frozen=True, eq=False)
+class Difference:
+    """Rows of a version that a snapshot has already, and rows that must be read.
+
+    Attributes:
+        kept: int64 (n,), ascending positions of the snapshot.
+        wanted: int64 (m,), ascending row ids of the table.
+    """
+
+    kept: Integers
+    wanted: Integers
+
+    @property
+    def count(self) -> int:
+        """Rows of the version."""
+        return len(self.kept) + len(self.wanted)
+
+    @classmethod
+    def of(cls, before: Snapshot | None, handle: Any, mine: Mine | None = None) -> Difference:
+        """Compare (row id, last change) of all rows.
+
+        ``before`` is of the same history; None has nothing. Of a shard, ``mine`` chooses its rows.
+
+        Raises:
+            StoreDamaged: a scan disagrees with the row count.
+        """
+        now = lance.scan(handle, ["_rowid", lance.CHANGED_AT])
+        row_ids, changed_at = (column.to_numpy().astype(np.int64) for column in now.columns)
+        count = int(handle.count_rows())
+        if len(row_ids) != count:
+            raise _miscounted(handle, count, len(row_ids))
+        if mine is not None:
+            chosen = mine(row_ids)
+            row_ids, changed_at = row_ids[chosen], changed_at[chosen]
+        if before is None or not before.count:
+            return cls(np.empty(0, np.int64), np.sort(row_ids))
+        sorted_ids, positions = before.by_row_id
+        places = np.minimum(np.searchsorted(sorted_ids, row_ids), len(sorted_ids) - 1)
         old = positions[places]
         same = (sorted_ids[places] == row_ids) & (before.changed_at[old] == changed_at)
-        kept = np.sort(old[same])
-    else:
-        kept = np.empty(0, np.int64)
-    if not _plausible(before, int(handle.version), changed_at, same):
-        return None
-    wanted = row_ids[~same]
-    if len(wanted) > _LARGEST_SHARE * max(count, 1):
-        return None
-    known = before.metadata_in_memory
-    if known is not None and known.column_names != metadata_names(handle):
-        known = None
-    fetched = _fetch(handle, wanted, known.column_names if known is not None else [])
-    if fetched is None or len(kept) + len(wanted) != count:
-        return None
-
-    index, vectors = faiss_index.empty(count, dimension)
-    whole = len(kept) == before.count
-    if whole:
-        vectors[: len(kept)] = before.vectors
-    elif len(kept):
-        np.take(before.vectors, kept, axis=0, out=vectors[: len(kept)], mode="clip")
-    values = fetched["embedding"].combine_chunks().flatten().to_numpy()
-    vectors[len(kept) :] = values.reshape(-1, dimension)
-    keys = before.keys if whole else before.keys.take(pa.array(kept))
-    keys = pa.concat_arrays([keys, *fetched["id"].chunks])
-    if duplicate_ids.any_among(keys):
-        return None
-    check(keys, vectors, len(kept))
-    after = Snapshot(
-        handle,
-        index,
-        vectors,
-        keys,
-        _joined(before.row_ids, kept, fetched["_rowid"]),
-        _joined(before.changed_at, kept, fetched["_row_last_updated_at_version"]),
-        int(handle.version),
-        before.uuid,
-        lance.token(handle, int(handle.version)) or "",
-    )
-    if known is not None:
-        kept_rows = known if whole else known.take(pa.array(kept))
-        after.keep_metadata(kept_rows, fetched.select(known.column_names))
-    return after
+        if not _plausible(before, int(handle.version), changed_at, same):
+            same[:] = False
+        return cls(np.sort(old[same]), np.sort(row_ids[~same]))
 
 
 def _plausible(
@@ -253,21 +225,75 @@ def _plausible(
     says 1 for every row.
     """
     fresh = changed_at[~same]
+    if version == before.version:
+        return not fresh.size
     return version > before.version and bool(
         ((fresh > before.version) & (fresh <= version)).all() and (changed_at > 1).all()
     )
 
 
-def _fetch(handle: Any, row_ids: Integers, names: list[str]) -> pa.Table | None:
-    parts = [
-        handle.take_row_ids(row_ids[start : start + _TAKEN].tolist())
-        .select([*COLUMNS, *names])
-        .to_arrow()
-        for start in range(0, max(len(row_ids), 1), _TAKEN)
-    ]
-    found = pa.concat_tables(parts)
-    return found if len(found) == len(row_ids) else None
+def copy(
+    before: S | None,
+    difference: Difference,
+    handle: Any,
+    dimension: int,
+    kind: type[S],
+    token: str | None = None,
+) -> S:
+    """A snapshot of a version from an older one, with the rows in which they differ read.
+
+    Raises:
+        StoreDamaged: rows are missing, or vectors are not of unit length.
+    """
+    kept, count = difference.kept, difference.count
+    index, vectors = faiss_index.empty(count, dimension)
+    known = None if before is None else before.metadata_in_memory
+    if known is not None and known.column_names != metadata_names(handle):
+        known = None
+    all_kept = before is not None and len(kept) == before.count
+    parts, joined = [], []
+    if before is not None and len(kept):
+        if all_kept:
+            vectors[: len(kept)] = before.vectors
+        else:
+            np.take(before.vectors, kept, axis=0, out=vectors[: len(kept)], mode="clip")
+        keys = before.keys if all_kept else before.keys.take(pa.array(kept))
+        old = [keys, before.row_ids[kept], before.changed_at[kept]]
+        parts.append(pa.table(old, names=list(COLUMNS[:3])))
+    filled, names = len(kept), known.column_names if known is not None else []
+    for found in fetch(handle, difference.wanted, names):
+        values = found["embedding"].combine_chunks().flatten().to_numpy()
+        vectors[filled : filled + len(found)] = values.reshape(-1, dimension)
+        filled += len(found)
+        cells = [found[name].cast(of) for name, of in zip(COLUMNS, _TYPES, strict=False)]
+        parts.append(pa.table(cells, names=list(COLUMNS[:3])))
+        joined.append(found.select(names))
+    if filled != count:
+        raise _miscounted(handle, count, filled)
+    whole = pa.concat_tables(parts)
+    keys = pa.concat_arrays([pa.array([], pa.string()), *whole["id"].chunks])  # of no rows too
+    _check(keys[len(kept) :], _norms(vectors[len(kept) :]))
+    row_ids, changed_at = (whole[name].to_numpy() for name in COLUMNS[1:3])
+    after = kind.of(handle, token, index, vectors, keys, row_ids, changed_at)
+    if known is not None:
+        old_rows = known if all_kept else known.take(pa.array(kept))
+        after.keep_metadata(old_rows, pa.concat_tables(joined))
+    return after
 
 
-def _joined(old: Integers, kept: Integers, new: pa.ChunkedArray) -> Integers:
-    return np.concatenate([old[kept], new.to_numpy().astype(np.int64)])
+def fetch(handle: Any, row_ids: Integers, names: Sequence[str] = ()) -> Iterator[pa.Table]:
+    """Rows by id with the columns of a snapshot and others, piece by piece; one piece at least."""
+    size = handle.schema.field("embedding").type.list_size
+    rows = max(_TAKEN_BYTES // (4 * size), 1)
+    for start in range(0, max(len(row_ids), 1), rows):
+        with lance.panics_as_errors():
+            taken = handle.take_row_ids(row_ids[start : start + rows].tolist())
+            found = taken.select([*COLUMNS, *names]).to_arrow()
+        yield found
+
+
+def _miscounted(handle: Any, count: int, found: int) -> StoreDamaged:
+    return StoreDamaged(
+        f"version {handle.version} of the gallery counts {count} rows, but a scan found {found}; "
+        "run: cxr check"
+    )

@@ -1,4 +1,4 @@
-"""The saved mirror of a gallery: a cache that may be deleted at any time.
+"""Disk cache of a gallery's snapshot, which may be deleted at any time.
 
 One file that FAISS wrote of its index, mapped into memory as it is, one Arrow file of ids, and a
 description with their digests, written last. On any doubt it is not used and the mirror is built
@@ -16,7 +16,7 @@ import uuid
 import zlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pyarrow as pa
 
@@ -27,20 +27,22 @@ from store.table import lance, local
 
 log = logging.getLogger("store")
 
+S = TypeVar("S", bound=Snapshot)
+
 #: Of format 1 the vectors were not a file of FAISS's own; it is built anew.
 FORMAT = 2
 _FOLDER = "mirror"
 _DESCRIPTION = "mirror.json"
 _LOCK = "lock"
 #: Smaller mirrors are built about as fast as they are loaded.
-_WORTH_SAVING = 64 << 20
+WORTH_SAVING = 64 << 20
 _CHUNK = 16 << 20
 
 _saving = threading.Lock()
 
 
 def folder_of(uri: str, uuid: str = "") -> Path:
-    """Where the saved mirror of a gallery is: beside a local table, else in the user's cache."""
+    """Folder of a gallery's saved mirror: beside a local table, else in the user's cache."""
     return files.folder(uri, uuid) / _FOLDER
 
 
@@ -74,7 +76,7 @@ def save(uri: str, snapshot: Snapshot) -> None:
 def _write(snapshot: Snapshot, vectors: Path, rows: Path, description: Path) -> None:
     crc = _write_vectors(vectors, snapshot)
     _write_rows(rows, snapshot)
-    told = {
+    description_of = {
         "format": FORMAT,
         "uuid": snapshot.uuid,
         "version": snapshot.version,
@@ -84,18 +86,19 @@ def _write(snapshot: Snapshot, vectors: Path, rows: Path, description: Path) -> 
         "vectors": {"file": vectors.name, "bytes": vectors.stat().st_size, "crc32": crc},
         "ids": {"file": rows.name, "bytes": rows.stat().st_size, "crc32": _crc(rows)},
     }
-    local.write_whole(description, json.dumps(told, indent=1).encode())
+    local.write_whole(description, json.dumps(description_of, indent=1).encode())
 
 
-def load(uri: str, handle: Any, dimension: int) -> Snapshot | None:
+def load(
+    uri: str,
+    handle: Any,
+    dimension: int,
+    kind: type[S] = Snapshot,  # type: ignore[assignment]
+) -> S | None:
     """The saved snapshot, or None where there is none or it is not surely of this table.
 
-    Vectors are mapped, not read: their digest is left to ``damaged``.
-
-    Args:
-        uri: of the gallery.
-        handle: its table, pinned; the snapshot may be of an older version.
-        dimension: of its vectors.
+    It may be of an older version than the handle. Vectors are mapped, not read: their digest is
+    left to ``damaged``.
     """
     folder = folder_of(uri, lance.uuid_of(handle))
     try:
@@ -120,17 +123,9 @@ def load(uri: str, handle: Any, dimension: int) -> Snapshot | None:
         log.warning("the saved mirror of %s is damaged (%s); it is built anew", uri, error)
         discard(uri, lance.uuid_of(handle))
         return None
-    return Snapshot(
-        pinned,
-        index,
-        memory,
-        pa.concat_arrays(columns["id"].chunks),
-        columns["row_id"].to_numpy(),
-        columns["changed_at"].to_numpy(),
-        version,
-        found["uuid"],
-        found["token"],
-    )
+    keys = pa.concat_arrays(columns["id"].chunks)
+    row_ids, changed_at = (columns[name].to_numpy() for name in ("row_id", "changed_at"))
+    return kind.of(pinned, found["token"], index, memory, keys, row_ids, changed_at)
 
 
 def damaged(uri: str, uuid: str = "") -> bool:
@@ -164,8 +159,8 @@ def verify_behind(uri: str, snapshot: Snapshot, distrust: Callable[[Snapshot], N
 
 
 def save_behind(uri: str, snapshot: Snapshot) -> None:
-    """Save a large snapshot on a thread, unless one is being saved. A full disk is only said."""
-    least = _WORTH_SAVING if lance.is_local(uri) else 1
+    """Save a large snapshot on a thread, unless one is being saved. A full disk is only logged."""
+    least = WORTH_SAVING if lance.is_local(uri) else 1
     if snapshot.vectors.nbytes < least or not _saving.acquire(blocking=False):
         return
 

@@ -1,4 +1,4 @@
-"""FAISS as this project uses it: its settings, indexes filled in place, searches on our threads.
+"""FAISS settings, indexes filled in place, and searches on threads of our own.
 
 Every search of a gallery goes through ``search`` or ``above`` here, and so through FAISS's own
 ``search`` and ``range_search``. Its thresholds and threads are set here and nowhere else.
@@ -73,7 +73,7 @@ def one_thread() -> Iterator[Any]:
 
 @cache
 def cores() -> int:
-    """How many threads are worth it."""
+    """Number of threads that are worth using."""
     return max(min(os.cpu_count() or 1, _MOST_THREADS), 1)
 
 
@@ -88,7 +88,7 @@ _count = threading.Lock()
 
 @contextmanager
 def idle_cores() -> Iterator[int]:
-    """How many threads this search may use: where others search too, each of them has its own."""
+    """Number of threads this search may use: where others search too, each has its own."""
     global _busy
     with _count:
         _busy += 1
@@ -101,14 +101,14 @@ def idle_cores() -> Iterator[int]:
 
 
 def together(jobs: Sequence[Callable[[], T]]) -> list[T]:
-    """What the jobs return, done at once: the first by the caller, the others by threads."""
+    """Results of jobs done at once: the first by the caller, the others by threads."""
     others = [_pool().submit(job) for job in jobs[1:]]
     with one_thread():
         return [jobs[0](), *(one.result() for one in others)]
 
 
 def shares(total: int, parts: int) -> list[tuple[int, int]]:
-    """``total`` things in neighbouring parts of nearly equal length, none of them empty."""
+    """Neighbouring parts of ``total`` things, of nearly equal length, none of them empty."""
     parts = max(min(parts, total), 1)
     return list(pairwise(total * part // parts for part in range(parts + 1)))
 
@@ -149,7 +149,7 @@ def vectors_of(index: Any) -> Vectors:
 
 
 class _Memory:
-    """The base of such an array and of every slice of it."""
+    """Array interface to an index's memory: the base of such an array and of its slices."""
 
     def __init__(self, index: Any) -> None:
         self.index = index
@@ -282,7 +282,7 @@ def _gathered(
 
 
 def merged(found: Sequence[tuple[Vectors, Integers]], count: int) -> tuple[Vectors, Integers]:
-    """The best of what was found in several parts of an index, best first."""
+    """The best rows of those found in several parts of an index, best first."""
     if len(found) == 1:
         return found[0]
     scores, places = (np.concatenate(part, axis=1) for part in zip(*found, strict=True))

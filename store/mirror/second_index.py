@@ -66,7 +66,7 @@ _BOUNDED, _WIDE, _SETTLED = 1 / 16, 8, 0.9
 #: Queries are no rows: how far those that are measured with lie beside one.
 _BESIDE = 0.3
 _PIECE = 8192
-#: Directions come from so many rows.
+#: Rows from which directions are learnt.
 _LEARNT = 65_536
 
 
@@ -164,7 +164,7 @@ def _within(
 
 
 def rounding(slack: float) -> float:
-    """How far apart this index may put equal inner products, of the mirror's own slack.
+    """Slack of this index, of the mirror's own: how far apart it may put equal products.
 
     The rotation is worked out in float64: rounding its result moves an inner product by 2^-23 at
     most. The lengths left are sums of d squares in float32, and are off by no more than an inner
@@ -341,7 +341,7 @@ def _make_behind(state: _State, index: Any) -> None:
 
 
 class _State:
-    """What is known about the second index of one snapshot."""
+    """State of the second index of one snapshot."""
 
     __slots__ = ("asked", "begun", "made")
 

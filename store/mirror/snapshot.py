@@ -1,4 +1,4 @@
-"""The FAISS copy of the table: an immutable snapshot of one version."""
+"""Snapshot: an immutable copy of one table version in memory, with its FAISS index."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
@@ -24,25 +24,31 @@ from store.table.filters import Where
 
 log = logging.getLogger("store")
 
-#: Columns of few different values, and the user's own strings: kept as numbers of those.
+#: Columns stored dictionary-encoded, as are the user's own strings.
 _REPEATING = (
     *(name for name, column in COLUMNS.items() if column.counted and column.kind == "string"),
     "batch",
 )
 #: Filters whose rows a snapshot remembers.
 _REMEMBERED = 16
-#: Joins after which metadata in memory has paid for itself: at least, and rows read in one's time.
-_ASKED, _ROWS_READ = 32, 2000
+#: All metadata is loaded after max(32, rows / 2000) joins: one join costs about as much as scanning
+#: 2,000 rows.
+ASKED, _ROWS_READ = 32, 2000
 #: Rows of hits that a snapshot keeps as they were made, a kilobyte each: making ten takes .3 ms,
 #: three searches of a small gallery. And how many are made at once ahead.
 _ROWS_KEPT, _ROWS_MADE = 20_000, 500
 
 
+#: Columns that are no metadata: the key, the vector, the picture and their digests.
+_NOT_METADATA = ("id", "embedding", "thumbnail", "sha256", rows.CHECKSUM, rows.READER.name)
+
+
 @dataclass(frozen=True, eq=False)
 class Snapshot:
-    """One version of the table, in memory. Never changed after it was built.
+    """Copy of one version of the table in memory. Never changed after it was built.
 
-    Positions run in any order; equal scores are ranked by id when hits are made.
+    Positions run in any order; equal scores are ranked by id when hits are made. Of a shard's
+    snapshot the rows are some of the table's.
 
     Attributes:
         handle: the table, pinned to ``version``.
@@ -70,14 +76,31 @@ class Snapshot:
     _rows: dict[int, Row] = field(default_factory=dict, repr=False)
     _asked: Iterator[int] = field(default_factory=itertools.count, repr=False)
 
+    @classmethod
+    def of(
+        cls,
+        handle: Any,
+        token: str | None,
+        index: Any,
+        vectors: Vectors,
+        keys: pa.StringArray,
+        row_ids: Integers,
+        changed_at: Integers,
+    ) -> Self:
+        """A snapshot of the version that a handle is pinned to; its token is looked up if None."""
+        version = int(handle.version)
+        token = token or lance.token(handle, version) or ""
+        uuid = lance.uuid_of(handle)
+        return cls(handle, index, vectors, keys, row_ids, changed_at, version, uuid, token)
+
     @property
     def count(self) -> int:
-        """How many rows."""
+        """Number of rows."""
         return len(self.keys)
 
     @cached_property
     def stored_rows(self) -> int:
-        """How many rows the table has; more than here where an id occurs more than once there."""
+        """Rows of the table; more than here where an id occurs more than once there."""
         return int(self.handle.count_rows())
 
     @cached_property
@@ -87,7 +110,12 @@ class Snapshot:
         return found
 
     @cached_property
-    def _by_id(self) -> Integers:
+    def by_id(self) -> Integers:
+        """Positions in the order of their ids, int64 (n,).
+
+        Results in this order do not depend on how rows are stored. Arrow sorts by UTF-8 bytes,
+        Python by code points: the same order.
+        """
         order: Integers = pc.sort_indices(self.keys).to_numpy().astype(np.int64)
         return order
 
@@ -97,10 +125,16 @@ class Snapshot:
         order = np.argsort(self.row_ids, kind="stable")
         return self.row_ids[order], order.astype(np.int64)
 
-    @cached_property
-    def metadata(self) -> pa.Table:
-        """What is joined to hits, but the ids, in position order. Evaluation and facets read it."""
-        names = metadata_names(self.handle)
+    def columns(self, names: Sequence[str], *, encoded: bool = False) -> pa.Table:
+        """Columns of the table at this version, one row per position.
+
+        Args:
+            names: of columns of the table.
+            encoded: repeating strings come dictionary-encoded, and all in one chunk.
+
+        Raises:
+            StoreDamaged: the table has other rows.
+        """
         found = lance.scan(self.handle, ["_rowid", *names])
         if len(found) > self.count:  # also older rows of ids that a newer row has
             found = found.filter(pa.array(np.isin(found["_rowid"].to_numpy(), self.row_ids)))
@@ -112,9 +146,22 @@ class Snapshot:
             )
         place = np.empty(self.count, np.int64)
         place[self.by_row_id[1]] = order
-        found = _coded(found.select(names))
+        found = found.select(list(names))
+        if encoded:
+            found = _encoded(found)
         if not np.array_equal(place, np.arange(self.count)):
-            found = found.take(pa.array(place)).combine_chunks()
+            found = found.take(pa.array(place))
+        return found.combine_chunks() if encoded else found
+
+    @property
+    def column_names(self) -> list[str]:
+        """The metadata columns that the table has, in its order."""
+        return [name for name in self.handle.schema.names if name not in _NOT_METADATA]
+
+    @cached_property
+    def metadata(self) -> pa.Table:
+        """Metadata columns of hits without the ids, in position order."""
+        found = self.columns(metadata_names(self.handle), encoded=True)
         memory.give_back()  # twice as much as what is kept
         return found
 
@@ -130,20 +177,20 @@ class Snapshot:
             first: rows of an older snapshot's metadata.
             rest: rows of the table, with the same columns.
         """
-        whole = pa.concat_tables([first, _coded(rest)]).unify_dictionaries()
+        whole = pa.concat_tables([first, _encoded(rest)]).unify_dictionaries()
         self.__dict__["metadata"] = whole.combine_chunks()
 
-    def rows(self, positions: Integers) -> list[Row] | None:
-        """Metadata of these positions, in order; None while it is not in memory.
+    def rows(self, positions: Integers) -> list[Row]:
+        """Metadata of these positions, in order: from memory, or in one take from the table.
 
-        Being asked often brings it there, on a thread.
+        Being asked often brings it into memory, on a thread.
         """
         metadata = self.metadata_in_memory
         if metadata is None:
             if next(self._asked) == asked_often(self.count):
                 # Not a daemon: the process ends when it is done, a second at a million rows.
                 threading.Thread(target=self._load, name="cxr-metadata").start()
-            return None
+            return self._taken(positions)
         wanted = positions.tolist()
         found = {place: self._rows[place] for place in wanted if place in self._rows}
         missing = [place for place in dict.fromkeys(wanted) if place not in found]
@@ -153,6 +200,17 @@ class Snapshot:
                 self._rows.clear()
             self._rows.update(found)
         return [_own(found[place]) for place in wanted]
+
+    def _taken(self, positions: Integers) -> list[Row]:
+        wanted = self.row_ids[positions].tolist()
+        found = lance.take(self.handle, sorted(set(wanted)))
+        missing = [row_id for row_id in wanted if row_id not in found]
+        if missing:
+            raise StoreDamaged(
+                f"{len(missing)} rows of version {self.version} are in the mirror but not in the "
+                "table; run: cxr check"
+            )
+        return [found[row_id] for row_id in wanted]
 
     def _made(self, metadata: pa.Table, positions: list[int]) -> list[Row]:
         places = pa.array(positions, pa.int64())
@@ -170,7 +228,7 @@ class Snapshot:
             log.info("metadata stays in the table: %s", error)
 
     def places(self, row_ids: Integers) -> Integers:
-        """Positions of those of a version's rows that are here."""
+        """Positions of the given rows of the table; rows that are not here are left out."""
         sorted_ids, positions = self.by_row_id
         places = np.searchsorted(sorted_ids, row_ids)
         if len(sorted_ids) != self.stored_rows:
@@ -197,8 +255,17 @@ class Snapshot:
         keys = self.keys if allowed is None else self.keys.take(pa.array(allowed))
         return sorted(keys.to_pylist())
 
+    def vectors_of(self, ids: Iterable[str]) -> Vectors:
+        """float32 (n, d), in the order asked. UnknownId when one is missing."""
+        found: Vectors = self.vectors[self.find(ids)]
+        return found
+
+    def rows_of(self, ids: Iterable[str]) -> list[Row]:
+        """Metadata, in the order asked. UnknownId when one is missing."""
+        return self.rows(self.find(ids))
+
     def row_ids_of(self, ids: Iterable[str]) -> list[int]:
-        """The table's row ids of these ids, in the order asked. UnknownId as in find."""
+        """The table's row ids, in the order asked. UnknownId when one is missing."""
         return [int(row_id) for row_id in self.row_ids[self.find(ids)]]
 
     def facets(self, where: Where | None) -> dict[str, dict[str, int]]:
@@ -227,7 +294,7 @@ class Snapshot:
         return np.asarray(positions, np.int64)
 
     def known_positions(self, ids: Iterable[str]) -> list[int]:
-        """Positions of those of these ids that are here."""
+        """Positions of the given ids; ids that are not here are left out."""
         found = (self._position(id_) for id_ in ids)
         return [position for position in found if position is not None]
 
@@ -240,15 +307,14 @@ class Snapshot:
         return ranks
 
     def _position(self, id_: str) -> int | None:
-        order = self._by_id
-        # Arrow sorts by UTF-8 bytes, Python by code points: the same order.
+        order = self.by_id
         place = bisect_left(range(self.count), id_, key=lambda i: self.keys[order[i]].as_py())
         if place == self.count or self.keys[order[place]].as_py() != id_:
             return None
         return int(order[place])
 
     def differing(self, row_ids: Integers, vectors: Vectors) -> list[int]:
-        """Which of these rows of the table are absent here, or have another vector."""
+        """Places of the given rows of the table that are absent here, or have another vector."""
         sorted_ids, positions = self.by_row_id
         if not len(sorted_ids):
             return list(range(len(row_ids)))
@@ -264,8 +330,8 @@ def _own(row: Row) -> Row:
 
 
 def asked_often(rows: int) -> int:
-    """Joins of a snapshot of so many rows after which its metadata comes into memory."""
-    return max(_ASKED, rows // _ROWS_READ)
+    """Joins after which the metadata of a snapshot with this many rows comes into memory."""
+    return max(ASKED, rows // _ROWS_READ)
 
 
 def metadata_names(handle: Any) -> list[str]:
@@ -273,41 +339,11 @@ def metadata_names(handle: Any) -> list[str]:
     return [name for name in rows.joined_columns(handle.schema) if name != "id"]
 
 
-def _coded(metadata: pa.Table) -> pa.Table:
-    """The same with repeating strings as numbers of those, in one chunk."""
+def _encoded(metadata: pa.Table) -> pa.Table:
+    """The same with repeating strings dictionary-encoded, in one chunk."""
     own = custom_columns.kinds(metadata.schema)
     for number, column in enumerate(metadata.schema):
         if column.name in _REPEATING or own.get(column.name) == "string":
             cells = metadata[column.name].dictionary_encode()
             metadata = metadata.set_column(number, column.with_type(cells.type), cells)
     return metadata.combine_chunks()
-
-
-#: Columns that are no metadata: the key, the vector, the picture and their digests.
-_NOT_METADATA = ("id", "embedding", "thumbnail", "sha256", rows.CHECKSUM, rows.READER.name)
-
-
-def read(snapshot: Snapshot, names: Sequence[str]) -> pa.Table:
-    """Columns of the table at a snapshot's version, one row per position.
-
-    Args:
-        snapshot: which version, and in which order.
-        names: of columns of the table.
-    """
-    found = lance.scan(snapshot.handle, ["_rowid", *names])
-    if len(found) > snapshot.count:  # also older rows of ids that a newer row has
-        found = found.filter(pa.array(np.isin(found["_rowid"].to_numpy(), snapshot.row_ids)))
-    order = np.argsort(found["_rowid"].to_numpy(), kind="stable")
-    place = np.empty(snapshot.count, np.int64)
-    place[snapshot.by_row_id[1]] = np.arange(snapshot.count)
-    return found.take(pa.array(order[place])).select(list(names))
-
-
-def names(snapshot: Snapshot) -> list[str]:
-    """The metadata columns that the table has, in its order."""
-    return [name for name in snapshot.handle.schema.names if name not in _NOT_METADATA]
-
-
-def by_id(snapshot: Snapshot) -> Integers:
-    """Positions in the order of their ids: results then do not depend on how rows are stored."""
-    return np.asarray(sorted(range(snapshot.count), key=snapshot.ids.__getitem__), np.int64)

@@ -1,18 +1,14 @@
-"""What answers for one version of a gallery's table, and the one place where it is chosen."""
+"""Protocols: a Searcher answers queries over one table version; a Backend makes one per version."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import Any, Literal, Protocol
 
-from store.mirror.snapshot import Snapshot
 from store.schema import Hit, Integers, Row, Vectors
+from store.table.column_stats import Range
 from store.table.filters import Where
-
-if TYPE_CHECKING:
-    from store.mirror.snapshot import Snapshot
-    from store.table.column_stats import Range
 
 #: What ``--index`` takes.
 EXACT = "exact"
@@ -34,19 +30,21 @@ class Sample:
     row_ids: Integers
     changed_at: Integers
     vectors: Vectors
-    searched: Searched | None = None
+    searched: FlatVectors | None = None
 
 
-class Answerer(Protocol):
-    """One version of the table, ready to answer. Never changed once made; Gallery swaps it whole.
+class Searcher(Protocol):
+    """Search over one version of the table. Never changed; Gallery swaps it whole.
 
-    A version that was cleaned away is told by an error with "not found" in it; Gallery then
-    follows to the newest and asks again.
+    One that has all vectors in memory is a Snapshot too.
+
+    A version that was cleaned away shows by an error with "not found" in it; Gallery then follows
+    to the newest and asks again.
     """
 
     @property
     def handle(self) -> Any:
-        """The table, pinned to ``version``."""
+        """The LanceDB table, pinned to ``version``."""
 
     @property
     def version(self) -> int:
@@ -58,23 +56,19 @@ class Answerer(Protocol):
 
     @property
     def token(self) -> str:
-        """Digest of the version's manifest, from table.token."""
+        """Digest of the version's manifest, from lance.token."""
 
     @property
     def count(self) -> int:
-        """How many rows."""
+        """Number of rows."""
 
     @property
-    def mirror(self) -> Snapshot | None:
-        """All vectors in memory, where this kind of answerer has them."""
+    def caveats(self) -> dict[str, Any]:
+        """Notice to show with results that are approximate or partial; empty when exact."""
 
     @property
-    def manner(self) -> dict[str, Any]:
-        """What must be said beside every answer, e.g. ``{"approximate": ...}``; empty if exact."""
-
-    @property
-    def searching(self) -> dict[str, Any]:
-        """Which index answers, and its bytes: ``{"index": .., "bytes": .., "second": ..}``."""
+    def index_facts(self) -> dict[str, Any]:
+        """Index that is searched, and its bytes: ``{"index": .., "bytes": .., "second": ..}``."""
 
     def search(
         self, queries: Vectors, k: int, where: Where | None, exclude: Sequence[str]
@@ -83,7 +77,7 @@ class Answerer(Protocol):
 
         Args:
             queries: float32 (q, d), unit rows.
-            k: how many hits.
+            k: number of hits.
             where: only rows that pass are found.
             exclude: ids that are not found; unknown ones are ignored.
         """
@@ -107,27 +101,28 @@ class Answerer(Protocol):
         """Least and greatest value of the rows that pass, by column of numbers or dates."""
 
     def sample(self, most: int) -> Sample:
-        """At most so many rows, evenly spread."""
+        """At most this many rows, evenly spread."""
 
 
-#: Swaps in what a function makes of the table, pinned to its newest version.
-Remake = Callable[[Callable[[Any], Answerer]], None]
+#: Puts another searcher in place, which a function makes of the table's newest version.
+Remake = Callable[[Callable[[Any], Searcher]], None]
 
 
-class Manner(Protocol):
-    """How one Gallery finds the nearest rows: makes an answerer for each version it follows."""
+class Backend(Protocol):
+    """A way to find the nearest rows: makes a Searcher for each new version of one table."""
 
-    def follow(self, before: Answerer | None, handle: Any, remake: Remake) -> Answerer:
-        """What answers from now on.
+    def follow(self, before: Searcher | None, handle: Any, token: str, remake: Remake) -> Searcher:
+        """The searcher of a new version.
 
         Args:
-            before: what answered until now, left as it is; None at first.
+            before: of the version until now, left as it is; None at first.
             handle: the table, pinned to its newest version.
-            remake: may be called later, from any thread, to put another answerer in place: one
+            token: digest of that version's manifest.
+            remake: may be called later, from any thread, to put another searcher in place: one
                 that was made in the background, or one that replaces a damaged one.
 
         Returns:
-            An answerer of that version; or ``before``, where the new one is not ready yet.
+            A searcher of that version; or ``before``, where the new one is not ready yet.
         """
 
     def close(self) -> None:
@@ -135,8 +130,8 @@ class Manner(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Spread:
-    """A mirror in parts, on a cluster.
+class Sharding:
+    """Settings of a mirror in shards, on a cluster.
 
     Attributes:
         shards: how many.
@@ -149,8 +144,8 @@ class Spread:
     on_lost: Literal["wait", "partial"] = "wait"
 
 
-class Searched(Protocol):
-    """What is searched: a Snapshot, or Rows."""
+class FlatVectors(Protocol):
+    """Vectors in a FAISS IndexFlatIP, with the order of equal scores: a Snapshot, or Rows."""
 
     @property
     def index(self) -> Any:

@@ -1,22 +1,24 @@
-"""Exact answers from the mirror: all vectors in memory."""
+"""Exact search over vectors in memory: FAISS finds candidates, float64 scores rank them.
+
+``ExactSearcher`` is a snapshot that can be searched; ``ExactBackend`` keeps one up to date.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from store.errors import BadQuery, StoreDamaged
+from store.errors import BadQuery
 from store.mirror import build, disk_cache, faiss_index, second_index
 from store.mirror.faiss_index import Bits
 from store.mirror.snapshot import Snapshot
-from store.schema import EncoderStamp, Hit, Integers, Row, Vectors
-from store.search.base import Answerer, Remake, Sample, Searched
-from store.table import lance, rows
-from store.table.column_stats import Range
+from store.schema import EncoderStamp, Hit, Integers, Progress, Vectors
+from store.search.base import FlatVectors, Remake, Sample, Searcher
+from store.table import rows
 from store.table.filters import Where
 
 #: Fetched beyond k, so that ties at the edge are seen; and how many times more where they were not
@@ -26,6 +28,8 @@ _MARGIN, _TIMES = 16, 8
 _SCORED = 256
 #: Rows that are looked through at once in a range search, whose results are of any number.
 _RANGED = 1 << 20
+#: Rows that ask for their neighbours at once.
+_ASKING = 1024
 
 #: Positions and cosines of one query's neighbours, best first.
 Found = tuple[Integers, Vectors]
@@ -63,7 +67,7 @@ def rounding(dimension: int) -> float:
 
 
 def nearest(
-    searched: Searched,
+    searched: FlatVectors,
     queries: Vectors,
     k: int,
     allowed: Integers | None = None,
@@ -137,7 +141,7 @@ def _selected(
 
 
 def _all_near(
-    searched: Searched,
+    searched: FlatVectors,
     queries: Vectors,
     least: Vectors,
     k: int,
@@ -156,7 +160,7 @@ def _all_near(
 
 
 def _settle(
-    searched: Searched,
+    searched: FlatVectors,
     asked: Vectors,
     candidates: tuple[Integers, Integers],
     k: int,
@@ -176,7 +180,7 @@ def _settle(
 
 
 def _rank(
-    searched: Searched, queries: Vectors, query: Integers, positions: Integers, k: int
+    searched: FlatVectors, queries: Vectors, query: Integers, positions: Integers, k: int
 ) -> list[Found]:
     """Score pairs of a query and a position in float64; the k best of each query, ties by id."""
     scores = np.empty(len(query), np.float32)
@@ -197,6 +201,39 @@ def _rank(
         scores[mine] = scores[mine][by_id]
     starts = zip(edges, np.minimum(edges[1:], edges[:-1] + k), strict=False)
     return [(positions[first:last], scores[first:last]) for first, last in starts]
+
+
+def neighbours(
+    searched: FlatVectors, k: int, progress: Progress | None = None, block: int = _ASKING
+) -> Iterator[tuple[Integers, Integers, Vectors]]:
+    """The k nearest other rows of every row.
+
+    Args:
+        searched: more than k rows.
+        k: how many.
+        progress: called with rows done and in all.
+        block: rows that ask at once.
+
+    Yields:
+        Positions int64 (b,) of some rows, and of their neighbours positions int64 (b, k) and
+        cosines float32 (b, k), best first.
+    """
+    count = len(searched.vectors)
+    for start in range(0, count, block):
+        own = np.arange(start, min(start + block, count))
+        found = nearest(searched, searched.vectors[own], k, own=own)
+        yield own, np.stack([at for at, _ in found]), np.stack([scores for _, scores in found])
+        if progress is not None:
+            progress(int(own[-1]) + 1, count)
+
+
+def nearest_cosines(searched: FlatVectors, progress: Progress | None = None) -> Vectors:
+    """Of every row, the cosine of its nearest other row: float32 (n,), NaN for a lone row."""
+    found = np.full(len(searched.vectors), np.nan, np.float32)
+    if len(found) > 1:
+        for own, _, cosines in neighbours(searched, 1, progress):
+            found[own] = cosines[:, 0]
+    return found
 
 
 def check_queries(vectors: npt.ArrayLike, stamp: EncoderStamp) -> Vectors:
@@ -222,153 +259,78 @@ def check_queries(vectors: npt.ArrayLike, stamp: EncoderStamp) -> Vectors:
     return queries
 
 
-def hits(snapshot: Snapshot, found: Sequence[Found]) -> list[list[Hit]]:
-    """Neighbours with their metadata, at the snapshot's version."""
-    if not found:
-        return []
-    rows = iter(join(snapshot, np.concatenate([positions for positions, _ in found])))
-    return [
-        [Hit(rank, float(score), next(rows)) for rank, score in enumerate(scores, start=1)]
-        for _, scores in found
-    ]
-
-
-def join(snapshot: Snapshot, positions: npt.NDArray[np.int64]) -> list[Row]:
-    """Metadata of these positions, in order: from memory, or in one take from the table."""
-    rows = snapshot.rows(positions)
-    if rows is not None:
-        return rows
-    wanted = snapshot.row_ids[positions].tolist()
-    found = lance.take(snapshot.handle, sorted(set(wanted)))
-    missing = [row_id for row_id in wanted if row_id not in found]
-    if missing:
-        raise StoreDamaged(
-            f"{len(missing)} rows of version {snapshot.version} are in the mirror but not in the "
-            "table; run: cxr check"
-        )
-    return [found[row_id] for row_id in wanted]
-
-
-@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
-class Exact:
-    """A snapshot that answers; see Answerer."""
-
-    mirror: Snapshot
+class ExactSearcher(Snapshot):
+    """A snapshot that answers queries, exactly; see Searcher."""
 
     @property
-    def handle(self) -> Any:
-        """The table, pinned to the version."""
-        return self.mirror.handle
-
-    @property
-    def version(self) -> int:
-        """Of the table."""
-        return self.mirror.version
-
-    @property
-    def uuid(self) -> str:
-        """Identity of the table."""
-        return self.mirror.uuid
-
-    @property
-    def token(self) -> str:
-        """Digest of the version's manifest."""
-        return self.mirror.token
-
-    @property
-    def count(self) -> int:
-        """How many rows."""
-        return self.mirror.count
-
-    @property
-    def manner(self) -> dict[str, Any]:
-        """Nothing to say: exact."""
+    def caveats(self) -> dict[str, Any]:
+        """None: exact and whole."""
         return {}
 
     @property
-    def searching(self) -> dict[str, Any]:
+    def index_facts(self) -> dict[str, Any]:
         """The mirror's index, and the second one where there is one."""
-        index, second = self.mirror.index, second_index.known(self.mirror)
-        told = None
-        if second is not None:
-            told = {
+        second = second_index.known(self)
+        return {
+            "index": type(self.index).__name__,
+            "bytes": 4 * int(self.index.ntotal) * int(self.index.d),
+            "second": None
+            if second is None
+            else {
                 "index": "IndexFlatIPPanorama",
                 "bytes": second.bytes,
                 "parts": len(second.parts),
-            }
-        return {
-            "index": type(index).__name__,
-            "bytes": 4 * int(index.ntotal) * int(index.d),
-            "second": told,
+            },
         }
 
     def search(
         self, queries: Vectors, k: int, where: Where | None, exclude: Sequence[str]
     ) -> list[list[Hit]]:
-        """Hits per query, exact."""
-        now = self.mirror
-        excluded = now.known_positions(exclude)
-        return hits(now, nearest(now, queries, k, now.positions_of(where), excluded))
-
-    def vectors_of(self, ids: Sequence[str]) -> Vectors:
-        """From memory."""
-        found: Vectors = self.mirror.vectors[self.mirror.find(ids)]
-        return found
-
-    def row_ids_of(self, ids: Sequence[str]) -> list[int]:
-        """From memory."""
-        return self.mirror.row_ids_of(ids)
-
-    def rows_of(self, ids: Sequence[str]) -> list[Row]:
-        """Metadata, from the table at this version."""
-        return join(self.mirror, self.mirror.find(ids))
-
-    def ids_of(self, where: Where | None) -> list[str]:
-        """The ids that pass, ascending."""
-        return self.mirror.ids_of(where)
-
-    def facets(self, where: Where | None) -> dict[str, dict[str, int]]:
-        """Counts of the rows that pass."""
-        return self.mirror.facets(where)
-
-    def ranges(self, where: Where | None) -> dict[str, Range]:
-        """Least and greatest values of the rows that pass."""
-        return self.mirror.ranges(where)
+        """Hits per query, best first, equal scores by id."""
+        excluded = self.known_positions(exclude)
+        found = nearest(self, queries, k, self.positions_of(where), excluded)
+        if not found:
+            return []
+        joined = iter(self.rows(np.concatenate([positions for positions, _ in found])))
+        return [
+            [Hit(rank, float(score), next(joined)) for rank, score in enumerate(scores, start=1)]
+            for _, scores in found
+        ]
 
     def sample(self, most: int) -> Sample:
-        """Evenly spread over the row ids."""
-        now = self.mirror
-        order = now.by_row_id[1]
-        if now.count:
+        """At most this many rows, evenly spread over the row ids."""
+        order = self.by_row_id[1]
+        if self.count:
             order = order[
-                np.unique(np.linspace(0, now.count - 1, min(now.count, most)).astype(int))
+                np.unique(np.linspace(0, self.count - 1, min(self.count, most)).astype(int))
             ]
-        whole = now if len(order) == now.count else None
-        return Sample(now.row_ids[order], now.changed_at[order], now.vectors[order], whole)
+        whole = self if len(order) == self.count else None
+        return Sample(self.row_ids[order], self.changed_at[order], self.vectors[order], whole)
 
 
-class ExactManner:
-    """The mirror follows the table, helped by the saved one."""
+class ExactBackend:
+    """Keeps a snapshot up to date: loads it from the disk cache, then copies only what changed."""
 
     def __init__(self, uri: str, dimension: int) -> None:
         self._uri, self._dimension = uri, dimension
 
-    def follow(self, before: Answerer | None, handle: Any, remake: Remake) -> Exact:
-        """See Manner."""
-        now = None if before is None else before.mirror
+    def follow(
+        self, before: Searcher | None, handle: Any, token: str, remake: Remake
+    ) -> ExactSearcher:
+        """See Backend."""
+        now = before if isinstance(before, ExactSearcher) else None
         if now is None:
-            now = disk_cache.load(self._uri, handle, self._dimension)
+            now = disk_cache.load(self._uri, handle, self._dimension, ExactSearcher)
             if now is not None:
                 # Answers came from a damaged file: everything made of it goes.
-                disk_cache.verify_behind(
-                    self._uri,
-                    now,
-                    lambda _: remake(lambda newest: Exact(build.build(newest, self._dimension))),
-                )
-        after = build.follow(now, handle, self._dimension)
+                disk_cache.verify_behind(self._uri, now, lambda _: remake(self._build))
+        after = build.follow(now, handle, self._dimension, ExactSearcher, token)
         if after is not now:
             disk_cache.save_behind(self._uri, after)
-        return Exact(after)
+        return after
+
+    def _build(self, handle: Any) -> ExactSearcher:
+        return build.build(handle, self._dimension, ExactSearcher)
 
     def close(self) -> None:
         """Memory only."""

@@ -1,8 +1,8 @@
-"""Approximate answers from LanceDB's own vector index: on disk or in a bucket, not in memory.
+"""Approximate search by LanceDB's own vector index: on disk or in a bucket, not in memory.
 
 Candidates come from the index; their scores are computed again from the stored vectors, exactly as
 those of the mirror. What can be missing is a neighbour that the index did not propose: how often,
-was measured when the index was built, and is said with every answer.
+was measured when the index was built, and comes with every answer.
 """
 
 from __future__ import annotations
@@ -19,10 +19,12 @@ import numpy as np
 
 from store.errors import UsageError
 from store.schema import Hit, Vectors
-from store.search.base import Answerer, Remake
-from store.search.table_reader import Tabled, matrix, rescored
+from store.search.base import Remake, Searcher
+from store.search.table_reader import TableReader, matrix, rescored
 from store.table import lance, maintenance, object_storage, write
 from store.table.filters import Where
+
+log = logging.getLogger("store")
 
 #: Where the table's schema keeps what was measured: with the column, so that it travels with it.
 NOTE = "cxr.index"
@@ -33,10 +35,23 @@ _CACHE_BYTES = 256 << 20
 #: Filters whose rows are not counted again.
 _REMEMBERED = 64
 
+#: Below this, comparing all rows takes no time.
+FEWEST = 256
+#: Stored rows that ask, to measure the recall.
+SAMPLE = 200
+RECALL = 0.95
+_DEPTH = 10
+_NAME = "embedding_index"
+#: What is tried until the recall is reached: partitions looked into, candidates per hit.
+_TRIED = ((10, 10), (20, 10), (40, 20), (80, 20), (160, 40))
+#: Rows per partition by default.
+_ROWS = 4096
+_WAIT = timedelta(hours=12)
+
 
 @dataclass(frozen=True, slots=True)
 class IndexNote:
-    """What was measured when an index was built.
+    """Measurements of an index, noted when it was built.
 
     Attributes:
         kind: as LanceDB calls it, e.g. ``IVF_RQ``.
@@ -64,7 +79,7 @@ class IndexNote:
 
 
 def note_of(handle: Any) -> IndexNote | None:
-    """What is noted of a table's vector index; None when there is no index, or none of ours."""
+    """Note of a table's vector index; None when there is no index, or none of ours."""
     noted = (handle.schema.field("embedding").metadata or {}).get(NOTE.encode())
     try:
         note = IndexNote(**json.loads(noted)) if noted else None
@@ -74,8 +89,8 @@ def note_of(handle: Any) -> IndexNote | None:
     return note if note and note.name in there else None
 
 
-class Indexed(Tabled):
-    """One version of the table and its index; see Answerer."""
+class LanceSearcher(TableReader):
+    """One version of the table and its vector index; see Searcher."""
 
     def __init__(self, handle: Any, token: str, note: IndexNote) -> None:
         super().__init__(handle, token)
@@ -89,12 +104,12 @@ class Indexed(Tabled):
         return int(found.num_unindexed_rows) if found is not None else self.count
 
     @property
-    def manner(self) -> dict[str, Any]:
-        """What to say of every answer."""
+    def caveats(self) -> dict[str, Any]:
+        """The index, its measured recall, and how many rows are not in it."""
         return {"approximate": {**asdict(self.note), "rows_not_indexed": self.unindexed}}
 
     @property
-    def searching(self) -> dict[str, Any]:
+    def index_facts(self) -> dict[str, Any]:
         """LanceDB's index, on disk or in a bucket."""
         return {"index": self.note.kind, "bytes": 0, "second": None}
 
@@ -169,43 +184,27 @@ def propose(
         return asked.to_arrow()
 
 
-class IndexedManner:
-    """Follows the table; there is nothing to load, and a bounded part of the index is kept."""
+class LanceBackend:
+    """Searchers by a table's own vector index, of which a bounded part is kept in memory."""
 
     def __init__(self, uri: str) -> None:
         self._uri = uri
         self._caches = lance.session(_CACHE_BYTES)
 
-    def follow(self, before: Answerer | None, handle: Any, remake: Remake) -> Indexed:
-        """See Manner."""
+    def follow(
+        self, before: Searcher | None, handle: Any, token: str, remake: Remake
+    ) -> LanceSearcher:
+        """See Backend."""
         note = note_of(handle)
         if note is None:
             raise UsageError(
                 f"the gallery at {self._uri} has no search index; build one with: cxr index build "
                 f"--store {self._uri}, or search exactly without --index lance"
             )
-        version = int(handle.version)
-        kept = lance.pin(self._uri, version, self._caches)
-        return Indexed(kept, lance.token(handle, version) or "", note)
+        return LanceSearcher(lance.pin(self._uri, int(handle.version), self._caches), token, note)
 
     def close(self) -> None:
         """Nothing is held."""
-
-
-log = logging.getLogger("store")
-
-#: Below this, comparing all rows takes no time.
-FEWEST = 256
-#: Stored rows that ask, to measure the recall.
-SAMPLE = 200
-RECALL = 0.95
-_DEPTH = 10
-_NAME = "embedding_index"
-#: What is tried until the recall is reached: partitions looked into, candidates per hit.
-_TRIED = ((10, 10), (20, 10), (40, 20), (80, 20), (160, 40))
-#: Rows per partition when nobody says.
-_ROWS = 4096
-_WAIT = timedelta(hours=12)
 
 
 def build(
@@ -216,18 +215,10 @@ def build(
     recall: float = RECALL,
     progress: Callable[[str], None] | None = None,
 ) -> IndexNote:
-    """Build the index anew, measure it and note the result with the table.
+    """Build the index anew, measure it and note the result with the table; see Gallery.build_index.
 
-    Args:
-        uri: of the gallery.
-        handle: its table.
-        dimension: of its vectors.
-        partitions: of the vectors; one per 4,096 rows, at least 16, when None.
-        recall: that the settings should reach over the sample, in (0, 1].
-        progress: told what is going on.
-
-    Returns:
-        What was noted; its recall is below ``recall`` where no setting reached it.
+    Without ``partitions``, one per 4,096 rows is made, at least 16. The recall noted is below
+    ``recall`` where no setting reached it.
 
     Raises:
         UsageError: too few rows, or numbers out of range.
@@ -305,8 +296,8 @@ def _create(handle: Any, dimension: int, partitions: int) -> None:
 
 
 def _measured(handle: Any, note: IndexNote, wanted: float) -> IndexNote:
-    """The least that reaches the recall wanted, or else the most that was tried."""
-    pinned = Tabled(handle, "")
+    """Note with the least settings that reach the recall wanted, or the most that were tried."""
+    pinned = TableReader(handle, "")
     sample = pinned.sample(SAMPLE)
     truth = _truth(handle, sample.vectors, sample.row_ids.tolist())
     best = note

@@ -1,4 +1,4 @@
-"""Rows that are the same, and rows that nearly are: pure functions over digests and vectors."""
+"""Duplicates and near duplicates: groups and pairs of rows, from digests and vectors."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def near_pairs(
         threshold: above 0, up to 1.
         most: how many pairs are kept; all are counted.
         groups: int64 (n,), e.g. splits as numbers, to count the pairs across; -1 is none.
-        progress: told about scores, done and in all.
+        progress: called with scores done and in all.
         index: an IndexFlatIP of these vectors, where there is one: a small gallery needs no other.
         rows: int64 (n,), which of the vectors is at each of its positions.
 

@@ -1,4 +1,4 @@
-"""Is there a good match at all? How near a query is, beside how near a gallery's rows are.
+"""Out-of-distribution check: how near a query is, beside how near a gallery's own rows are.
 
 Two cosines are compared with those of the gallery's own rows, each leaving itself out: of the
 encoder's vectors, and of plain pictures. An encoder that learned to tell two kinds of film apart
@@ -13,21 +13,17 @@ import threading
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
 import numpy.typing as npt
 
 from store import files
-from store.schema import Baseline, Integers, Vectors
-from store.search import base
-from store.search import exact as search
-from store.search.base import Answerer
+from store.schema import Baseline, Vectors
+from store.search import exact
+from store.search.base import FlatVectors, Sample, Searcher
 from store.table import lance, local
-
-if TYPE_CHECKING:
-    from store.gallery import Gallery
 
 #: Rows that a query is compared with; larger galleries are represented by an even sample.
 SAMPLE = 8192
@@ -38,15 +34,18 @@ FEWEST = 100
 
 _FOLDER = "nearness"
 _FORMAT = 1
-_BLOCK = 1024
+#: Files are named after the function that describes pictures. One has moved since files were kept.
+_NAMES = {
+    "ingest.encoders.baselines.pixel_vectors": "ingest.encoders.pixels.pixel_vectors",
+}
 
 _lock = threading.Lock()
-_known: WeakKeyDictionary[Answerer, dict[str, _Reference]] = WeakKeyDictionary()
+_known: WeakKeyDictionary[Searcher, dict[str, _Reference]] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True, slots=True)
 class Nearness:
-    """How near an image is to a gallery.
+    """Nearness of an image to a gallery.
 
     Attributes:
         cosine: of its vector with the nearest row's.
@@ -54,7 +53,7 @@ class Nearness:
         picture_cosine, picture_percentile: the same of plain pictures; None without pictures.
         unlike: whether the image is unlike the gallery, so that no hit is a good match: its picture
             percentile is below 1, or its vector's where there are no pictures. None when the
-            gallery is too small to tell.
+            gallery is too small.
         rows: how many rows it was compared with.
     """
 
@@ -72,47 +71,38 @@ class Nearness:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Reference:
-    rows: base.Searched  # of the gallery's rows, or of a sample
+    rows: FlatVectors  # of the gallery's rows, or of a sample
     nearest: Vectors  # (m,) ascending
-    pictures: base.Searched  # (p, features) of the rows that have one
+    pictures: FlatVectors  # (p, features) of the rows that have one
     picture_nearest: Vectors  # (p,) ascending
 
 
 def nearness(
-    gallery: Gallery,
-    vectors: npt.ArrayLike,
+    now: Searcher,
+    uri: str,
+    queries: Vectors,
     thumbnails: Sequence[bytes] | None = None,
     describe: Baseline | None = None,
 ) -> list[Nearness]:
-    """How near images are to a gallery, compared with how near its rows are to each other.
-
-    What it needs is worked out once per version of the table and kept beside a local gallery; only
-    the pictures of new or changed rows are read again.
+    """Gallery.nearness over one version; see there.
 
     Args:
-        gallery: with two rows or more.
-        vectors: float (n, d), or (d,) for one; unit rows of the gallery's encoder.
-        thumbnails: PNG of each image; None compares vectors alone.
-        describe: thumbnails to float32 (n, m) unit rows, e.g. ``pixel_vectors``.
-
-    Raises:
-        BadQuery: vectors of another dimension, not finite or not unit.
+        now: two rows or more.
+        uri: of its gallery.
+        queries: float32 (n, d), checked.
+        thumbnails: PNG of each image.
+        describe: thumbnails to float32 (n, m) unit rows.
     """
-    queries = search.check_queries(vectors, gallery.stamp)
     compare = describe if thumbnails is not None else None
-
-    def ask(now: Answerer) -> list[Nearness]:
-        found = _reference(gallery.uri, now, compare)
-        cosines = _best(queries, found.rows)
-        pictures = None
-        if thumbnails is not None and compare is not None and len(found.pictures.vectors):
-            pictures = _best(_rounded(compare(list(thumbnails))), found.pictures)
-        return [
-            _judge(found, float(cosine), None if pictures is None else float(pictures[place]))
-            for place, cosine in enumerate(cosines)
-        ]
-
-    return gallery._answer(ask)
+    found = _reference(uri, now, compare)
+    cosines = _best(queries, found.rows)
+    pictures = None
+    if thumbnails is not None and compare is not None and len(found.pictures.vectors):
+        pictures = _best(_rounded(compare(list(thumbnails))), found.pictures)
+    return [
+        _judge(found, float(cosine), None if pictures is None else float(pictures[place]))
+        for place, cosine in enumerate(cosines)
+    ]
 
 
 def _judge(found: _Reference, cosine: float, picture: float | None) -> Nearness:
@@ -136,8 +126,9 @@ def _percentile(ascending: Vectors, value: float) -> float:
     return 100.0 * float(np.searchsorted(ascending, value, side="right")) / len(ascending)
 
 
-def _reference(uri: str, now: Answerer, describe: Baseline | None) -> _Reference:
+def _reference(uri: str, now: Searcher, describe: Baseline | None) -> _Reference:
     name = "none" if describe is None else f"{describe.__module__}.{describe.__qualname__}"
+    name = _NAMES.get(name, name)
     with _lock:
         made = _known.setdefault(now, {})
         if name not in made:
@@ -145,31 +136,27 @@ def _reference(uri: str, now: Answerer, describe: Baseline | None) -> _Reference
         return made[name]
 
 
-def _make(uri: str, now: Answerer, describe: Baseline | None, name: str) -> _Reference:
+def _make(uri: str, now: Searcher, describe: Baseline | None, name: str) -> _Reference:
     sample = now.sample(SAMPLE)
-    row_ids, changed_at = sample.row_ids, sample.changed_at
-    rows = sample.searched or search.Rows.of(sample.vectors)
+    rows = sample.searched or exact.Rows.of(sample.vectors)
     path = files.folder(uri, now.uuid) / _FOLDER / f"{name}.npz"
     saved = _load(path, now)
     same = bool(saved) and int(saved["version"]) == now.version and str(saved["token"]) == now.token
-    if same and np.array_equal(saved["row_ids"], row_ids):
-        pictures = search.Rows.of(saved["pictures"][saved["pictured"]])
+    if same and np.array_equal(saved["row_ids"], sample.row_ids):
+        pictures = exact.Rows.of(saved["pictures"][saved["pictured"]])
         return _Reference(rows, saved["nearest"], pictures, saved["picture_nearest"])
-    kept, pictured = _pictures(now, row_ids, changed_at, describe, saved)
-    pictures = search.Rows.of(kept[pictured].astype(np.float32))
+    kept, pictured = _pictures(now, sample, describe, saved)
+    pictures = exact.Rows.of(kept[pictured].astype(np.float32))
     found = _Reference(rows, _leave_one_out(rows), pictures, _leave_one_out(pictures))
-    _save(path, now, found, row_ids, changed_at, kept, pictured)
+    _save(path, now, found, sample, kept, pictured)
     return found
 
 
 def _pictures(
-    now: Answerer,
-    row_ids: Integers,
-    changed_at: Integers,
-    describe: Baseline | None,
-    saved: dict[str, Any],
+    now: Searcher, sample: Sample, describe: Baseline | None, saved: dict[str, Any]
 ) -> tuple[npt.NDArray[np.float16], npt.NDArray[np.bool_]]:
     """Features of the rows' thumbnails, and which rows have one; old ones are not made again."""
+    row_ids, changed_at = sample.row_ids, sample.changed_at
     if describe is None:
         return np.zeros((len(row_ids), 0), np.float16), np.zeros(len(row_ids), bool)
     before = {}
@@ -186,8 +173,8 @@ def _pictures(
     pictured = np.zeros(len(row_ids), bool)
     reused = [place for place, at in enumerate(old) if at >= 0]
     if reused:
-        kept[reused] = saved["pictures"][[old[place] for place in reused]]
-        pictured[reused] = saved["pictured"][[old[place] for place in reused]]
+        then = [old[place] for place in reused]
+        kept[reused], pictured[reused] = saved["pictures"][then], saved["pictured"][then]
     if whole:
         places = [place for place, _ in whole]
         kept[places], pictured[places] = made, True
@@ -195,31 +182,25 @@ def _pictures(
 
 
 def _rounded(pictures: Vectors) -> Vectors:
-    """As the gallery's own are kept: half the memory, and a cosine to four digits."""
+    """Pictures as the gallery's own are kept: half the memory, and a cosine to four digits."""
     return pictures.astype(np.float16).astype(np.float32)
 
 
-def _best(queries: Vectors, rows: base.Searched) -> Vectors:
+def _best(queries: Vectors, rows: FlatVectors) -> Vectors:
     """Of each query, the cosine of its nearest row; -1 without rows."""
-    found = search.nearest(rows, np.ascontiguousarray(queries, np.float32), 1)
+    found = exact.nearest(rows, np.ascontiguousarray(queries, np.float32), 1)
     return np.asarray([scores[0] if len(scores) else -1 for _, scores in found], np.float32)
 
 
-def _leave_one_out(rows: base.Searched) -> Vectors:
-    """Of each row, the cosine of its nearest other row, ascending."""
-    count = len(rows.vectors)
-    if count < 2:
-        return np.zeros(0, np.float32)
-    nearest = np.empty(count, np.float32)
-    for start in range(0, count, _BLOCK):
-        own = np.arange(start, min(start + _BLOCK, count))
-        found = search.nearest(rows, rows.vectors[own], 1, own=own)
-        nearest[own] = [scores[0] for _, scores in found]
-    return np.sort(nearest)
+def _leave_one_out(rows: FlatVectors) -> Vectors:
+    """Of each row, the cosine of its nearest other row, ascending; none of a lone row."""
+    return (
+        np.sort(exact.nearest_cosines(rows)) if len(rows.vectors) > 1 else np.zeros(0, np.float32)
+    )
 
 
-def _load(path: Path, now: Answerer) -> dict[str, Any]:
-    """What was kept for this very table, of any version; nothing on any doubt."""
+def _load(path: Path, now: Searcher) -> dict[str, Any]:
+    """Contents of the kept file, of any version of this very table; nothing on any doubt."""
     try:
         with np.load(path, allow_pickle=False) as file:
             saved = {name: file[name] for name in file.files}
@@ -237,10 +218,9 @@ def _load(path: Path, now: Answerer) -> dict[str, Any]:
 
 def _save(
     path: Path,
-    now: Answerer,
+    now: Searcher,
     found: _Reference,
-    row_ids: Integers,
-    changed_at: Integers,
+    sample: Sample,
     kept: npt.NDArray[np.float16],
     pictured: npt.NDArray[np.bool_],
 ) -> None:
@@ -252,8 +232,8 @@ def _save(
         uuid=now.uuid,
         version=now.version,
         token=now.token,
-        row_ids=row_ids,
-        changed_at=changed_at,
+        row_ids=sample.row_ids,
+        changed_at=sample.changed_at,
         pictures=kept,
         pictured=pictured,
         nearest=found.nearest,

@@ -1,4 +1,4 @@
-"""Several films and a query as one query: Rocchio's relevance feedback.
+"""Relevance feedback: several films and a query as one query, by Rocchio's formula.
 
 Rocchio, "Relevance feedback in information retrieval", in Salton (ed.), The SMART Retrieval System,
 1971; the formula and the default weights are those of Manning, Raghavan and Schütze, Introduction
@@ -9,15 +9,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import astuple, dataclass, fields
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from store.errors import BadQuery
-
-if TYPE_CHECKING:
-    pass
 
 #: Largest weight of one part. Only their proportions matter.
 WEIGHT_MAX = 10.0

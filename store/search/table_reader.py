@@ -1,6 +1,6 @@
-"""What the table itself answers at one version, without its vectors in memory.
+"""Reader of one table version without its vectors in memory: rows by id, filters, counts.
 
-The base of answerers that are not the mirror: they add how the nearest rows are found.
+The base of searchers that have no mirror: they add how the nearest rows are found.
 """
 
 from __future__ import annotations
@@ -20,14 +20,11 @@ from store.table import column_stats, custom_columns, lance, rows
 from store.table.column_stats import Range
 
 if TYPE_CHECKING:
-    from store.mirror.snapshot import Snapshot
     from store.table.filters import Where
 
 
-class Tabled:
-    """One version of the table; see Answerer. Subclasses add ``search`` and ``manner``."""
-
-    mirror: Snapshot | None = None
+class TableReader:
+    """Reader of one table version; see Searcher. Subclasses add ``search`` and ``caveats``."""
 
     def __init__(self, handle: Any, token: str) -> None:
         self.handle = handle
@@ -37,7 +34,7 @@ class Tabled:
 
     @cached_property
     def count(self) -> int:
-        """How many rows."""
+        """Number of rows."""
         return int(self.handle.count_rows())
 
     def vectors_of(self, ids: Sequence[str]) -> Vectors:
@@ -74,21 +71,21 @@ class Tabled:
         """Least and greatest value of the rows that pass, by column; read as a stream."""
         schema = self.handle.schema
         names, kinds = column_stats.ranged_columns(schema), custom_columns.kinds(schema)
-        told: dict[str, Range] = {}
+        found: dict[str, Range] = {}
         for batch in self._stream(names, where):
-            told = column_stats.merged_ranges(told, column_stats.ranges_of(batch, kinds))
-        return {name: told[name] for name in names if name in told}
+            found = column_stats.merged_ranges(found, column_stats.ranges_of(batch, kinds))
+        return {name: found[name] for name in names if name in found}
 
     def _stream(self, names: list[str], where: Where | None) -> Iterator[pa.RecordBatch]:
         return lance.scan_batches(self.handle, names, self._condition(where))
 
     def sample(self, most: int) -> Sample:
-        """At most so many rows, evenly spread over a scan."""
+        """At most this many rows, evenly spread over a scan."""
         places = np.unique(np.linspace(0, self.count - 1, min(self.count, most)).astype(np.int64))
         if not self.count:
             empty = np.empty(0, np.int64)
             return Sample(empty, empty, np.empty((0, 0), np.float32))
-        names = ["_rowid", "_row_last_updated_at_version", "embedding"]
+        names = ["_rowid", lance.CHANGED_AT, "embedding"]
         with lance.panics_as_errors():
             found = self.handle.take_offsets(places.tolist()).select(names).to_arrow()
         order = np.argsort(found["_rowid"].to_numpy(), kind="stable")

@@ -238,8 +238,7 @@ def thumbnails(table: Any, row_ids: Sequence[int]) -> list[bytes | None]:
 
 
 def size(uri: str, table: Any) -> tuple[int, int]:
-    """Fragments of the newest version, and bytes of all that is kept."""
-    table.checkout_latest()
+    """Fragments of the table's version, and bytes of all versions that are kept."""
     fragments = table.stats()["fragment_stats"]["num_fragments"]
     if not is_local(uri):
         return int(fragments), object_storage.size(uri)

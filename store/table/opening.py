@@ -96,11 +96,8 @@ def open_(uri: str, stamp: EncoderStamp | None = None) -> Any:
         )
     if found is None or layout is None:
         raise StoreDamaged(f"the table at {uri} has no stamp of this project; pass another --store")
-    if stamp is not None and (found.fingerprint, found.dimension) != (
-        stamp.fingerprint,
-        stamp.dimension,
-    ):
-        raise mismatch(f"the gallery at {uri}", found, stamp)
+    if stamp is not None:
+        check_encoder(f"the gallery at {uri}", found, stamp)
     return table
 
 
@@ -111,26 +108,29 @@ def _with_primary_key(schema: Any) -> Any:
     return schema.set(schema.get_field_index("id"), key)
 
 
-def mismatch(where: str, made: EncoderStamp, here: EncoderStamp) -> EncoderMismatch:
-    """The error for a gallery of one encoder and another one at hand, with what helps.
+def check_encoder(where: str, made: EncoderStamp, here: EncoderStamp) -> None:
+    """Refuse an encoder other than the one that made a gallery.
 
     Args:
         where: the gallery, e.g. ``the gallery at data/gallery``.
         made: the encoder that made it.
         here: the one at hand.
 
-    Returns:
-        EncoderChanged where both have one name.
+    Raises:
+        EncoderMismatch: they differ in fingerprint or dimension; EncoderChanged where both have
+            one name.
     """
+    if (made.fingerprint, made.dimension) == (here.fingerprint, here.dimension):
+        return
     if made.name == here.name:
-        return EncoderChanged(
+        raise EncoderChanged(
             f"{where} was made by an encoder named {made.name} with fingerprint "
             f"{made.fingerprint[:12]} ({made.dimension}-d), but the {here.name} here has "
             f"{here.fingerprint[:12]} ({here.dimension}-d): the encoder has changed since. Ingest "
             f"again into another --store to make a gallery of it, or pass --encoder with the "
             "folder of the old one"
         )
-    return EncoderMismatch(
+    raise EncoderMismatch(
         f"{where} was made by encoder {made}, but this is {here}; pass --encoder {made.name}, or "
         "another --store for this encoder"
     )

@@ -70,7 +70,7 @@ def against_the_forward_pass(count: int = 64, repeats: int = 5) -> float:
         vit_b_32(Path(folder))
         encoder = load_encoder(folder)
         _, files = films(count, 256)
-        model, device = encoder._loaded()._model, encoder._loaded().device
+        model, device = encoder.runtime().model, encoder.runtime().device
         pixels = torch.rand(count, 3, 224, 224, device=device)
 
         def bare(batch: int) -> None:
@@ -100,7 +100,7 @@ def against_one_at_a_time(count: int = 256, repeats: int = 7) -> float:
 
     folder = Path(str(locate.__file__)).parent / DEFAULT_ENCODER
     encoder = load_encoder()
-    device = encoder._loaded().device
+    device = encoder.runtime().device
     arrays, _ = films(count, 28)
     model = AutoModel.from_pretrained(folder).to(device).eval()
     processor = AutoImageProcessor.from_pretrained(folder)

@@ -33,7 +33,7 @@ _SIZES = (10_000, 30_000, 100_000, 300_000, 1_000_000)
 def run(folder: str, most: int, dimension: int = 128) -> None:
     """Grow one gallery, which is left in the folder, and measure at every size."""
     heading(f"Growth to {most:,} rows of {dimension} dimensions")
-    disk_cache._WORTH_SAVING = 1 << 60
+    disk_cache.WORTH_SAVING = 1 << 60
     sizes = [size for size in _SIZES if size <= most]
     found: list[dict[str, Any]] = []
     before = 0
@@ -67,7 +67,7 @@ def grown(folder: str) -> dict[str, Any]:
     """In a process of its own: seconds of one query and of 64, peers' too, and MiB it takes."""
     import faiss
 
-    disk_cache._WORTH_SAVING = 1 << 60
+    disk_cache.WORTH_SAVING = 1 << 60
     faiss.IndexFlatIP(2)
     gallery = Gallery.open(folder)
     before = memory_mib()

@@ -26,7 +26,7 @@ from tests.benchmarks.timing import (
     rows_of,
     seconds,
 )
-from tests.store.rows import mirror_of, random_vectors
+from tests.store.rows import mirror_of, random_vectors, table_of
 
 
 def following(rows: int, dimension: int) -> None:
@@ -71,7 +71,7 @@ def memory(folder: str) -> dict[str, float]:
 def opening(folder: str) -> None:
     """Of a gallery that is there: with its saved mirror, and without."""
     gallery = Gallery.open(folder)
-    rows, dimension = gallery._live.count_rows(), gallery.stamp.dimension
+    rows, dimension = table_of(gallery).count_rows(), gallery.stamp.dimension
     heading(f"Opening, {rows:,} x {dimension}")
     gallery.optimize()
     gallery.refresh()
@@ -102,7 +102,7 @@ def rebuild(folder: str) -> dict[str, float]:
     from store.mirror import build
 
     gallery = Gallery.open(folder)
-    live = gallery._live
+    live = table_of(gallery)
 
     def scan() -> None:
         for _ in live.search().select(["embedding"]).limit(None).to_batches():
@@ -128,7 +128,7 @@ def small_batches(count: int = 500, size: int = 20, dimension: int = 512) -> Non
         sizes = {name: disk(Path(folder, name)) for name in ("one", "many")}
 
         def scan(name: str) -> None:
-            live = Gallery.open(f"{folder}/{name}")._live
+            live = table_of(Gallery.open(f"{folder}/{name}"))
             live.search().select(["embedding"]).limit(None).to_arrow()
 
         times = in_turns({name: lambda name=name: scan(name) for name in ("one", "many")}, 9)

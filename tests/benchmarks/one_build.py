@@ -20,11 +20,21 @@ import pyarrow as pa
 
 import store
 from store import Gallery, Labelled
-from store.evaluation.metrics import evaluate
-from store.gallery import over_mirror
-from store.mirror import disk_cache, snapshot
-from store.mirror.snapshot import Snapshot
-from store.search import exact as search
+
+try:
+    from store.evaluation.metrics import evaluate
+    from store.mirror import build, disk_cache, snapshot
+    from store.mirror.snapshot import Snapshot
+    from store.search import exact as search
+    from store.table.lance import open_version as open_table
+except ImportError:  # the layout of commit 54dbb93
+    from store import building as build  # type: ignore[attr-defined,no-redef]
+    from store import mirror as snapshot  # type: ignore[no-redef]
+    from store import saved as disk_cache  # type: ignore[attr-defined,no-redef]
+    from store import search  # type: ignore[no-redef]
+    from store.evaluation import evaluate  # type: ignore[no-redef,attr-defined]
+    from store.mirror import Snapshot  # type: ignore[no-redef,attr-defined]
+    from store.table import open_ as open_table  # type: ignore[no-redef,attr-defined]
 
 K = 10
 #: Queries after which either build has all that it keeps for a gallery that is asked often.
@@ -182,7 +192,8 @@ def leave_one_out(vectors: str) -> float:
 
 def save(folder: str) -> None:
     """The mirror of a gallery, for the next process."""
-    disk_cache.save(folder, over_mirror(Gallery.open(folder), "a benchmark", lambda now: now))
+    dimension = Gallery.open(folder).stamp.dimension
+    disk_cache.save(folder, build.build(open_table(folder), dimension))
 
 
 def open_and_ask(folder: str, query: str) -> float:

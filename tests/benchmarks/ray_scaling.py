@@ -21,6 +21,9 @@ from ingest.distributed.workers import EncoderCall
 from ingest.encoders import load_encoder
 from store import Gallery
 from store.cluster import connection
+from store.cluster.sharded import ShardedBackend
+from store.search.base import Sharding
+from store.table.lance import open_version
 from tests.benchmarks.timing import filled, heading, in_turns, line
 from tests.clusters import kill
 from tests.store.rows import random_vectors
@@ -77,7 +80,9 @@ def search(folder: Path, rows: int, dimension: int) -> None:
     galleries = {"this process": one}
     for shards in (1, 2):
         begin = time.perf_counter()
-        galleries[f"{shards} shards"] = Gallery.open(one.uri, shards=shards)
+        manner = ShardedBackend(one.uri, dimension, Sharding(shards))
+        live = open_version(one.uri)
+        galleries[f"{shards} shards"] = Gallery(one.uri, live, one.stamp, manner)
         galleries[f"{shards} shards"].search(queries[:1], 10)
         line(f"{shards} shards started and loaded", time.perf_counter() - begin)
     for count in (1, 64):
@@ -94,8 +99,7 @@ def search(folder: Path, rows: int, dimension: int) -> None:
         print(f"  top {k} of 64 queries, ids and scores equal to the bit: {equal}")
         assert equal
     two = galleries["2 shards"]
-    manner: Any = two._manner
-    kill(manner._shards.pids()[0])
+    kill(manner.shards.pids()[0])
     begin = time.perf_counter()
     assert told(two, queries, 10) == told(one, queries, 10)
     line("a search that waits for a killed shard to be rebuilt", time.perf_counter() - begin)

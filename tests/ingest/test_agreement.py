@@ -129,7 +129,7 @@ def test_other_threads_do_not_leak_in(clip):
     finally:
         stop.set()
         busy.join()
-    assert not any(module._forward_hooks for module in clip._loaded().model.modules())
+    assert not any(module._forward_hooks for module in clip.runtime().model.modules())
 
 
 @pytest.mark.parametrize("kind", ["siglip", "dual", "image-only"])
@@ -141,7 +141,7 @@ def test_other_encoders_are_refused_by_name(kind, tmp_path):
 
 def test_a_model_built_in_another_way_is_refused(tmp_path):
     encoder = saved(tiny_model("clip"), tmp_path)
-    model = encoder._loaded().model
+    model = encoder.runtime().model
     model.vision_model.encoder.layers[0].self_attn.scale *= 3
     with pytest.raises(PatchesUnsupported, match="in another way"):
         agreement(encoder, film(1), encoder.encode_images([film(2)])[0])

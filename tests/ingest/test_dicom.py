@@ -398,7 +398,7 @@ def test_a_header_whose_element_cannot_be_parsed_is_damaged(tmp_path: Path, tag:
     data = fuzz.header({place: (b"SQ", b"0")}, True, b"1.2.840.10008.1.2.1")
     for ask in (
         lambda: read.identify(write(tmp_path, "x", data).resolve(), "x"),
-        lambda: read.read(data, "x"),
+        lambda: read.read_film(data, "x"),
     ):
         with pytest.raises(BadImage) as caught:
             ask()

@@ -26,7 +26,7 @@ from tests.ingest.fakes import FakeEncoder
 from tests.ingest.films import chest, encoded, film, write
 from tests.ingest.kinds import SYNTAXES, Kind, saved
 from ui.cli import app
-from ui.commands.output import tell
+from ui.commands import output
 
 CR, DX = "1.2.840.10008.5.1.4.1.1.1", "1.2.840.10008.5.1.4.1.1.1.1"
 DX_RAW, CAPTURE = "1.2.840.10008.5.1.4.1.1.1.1.1", "1.2.840.10008.5.1.4.1.1.7"
@@ -146,7 +146,7 @@ def test_notes_are_counted_in_the_report_and_shown_once(
         report = ingest(open_source(source, tmp_path / "films"), gallery, FakeEncoder())
         assert dict(report.notes) == {note: 3} and report.rejected == []
         for as_json in (False, True):
-            tell(report, str(tmp_path / source), None, as_json, pruning=False)
+            output.conclude(report, str(tmp_path / source), None, as_json, pruning=False)
             told = capsys.readouterr()
             assert told.err.count(f"3 films: {note}") == 1
         assert json.loads(told.out)["notes"] == {note: 3}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import shutil
@@ -15,9 +16,16 @@ import numpy as np
 import pytest
 
 from ingest import Source, ingest
-from ingest.encoders import load_encoder
-from store import Gallery
-from store.errors import BadImage, BadQuery, EncoderUnavailable, TextUnsupported
+from ingest.encoders import encoder_for, load_encoder
+from store import (
+    BadImage,
+    BadQuery,
+    EncoderChanged,
+    EncoderMismatch,
+    EncoderUnavailable,
+    Gallery,
+    TextUnsupported,
+)
 from tests.ingest.fakes import record
 
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
@@ -556,3 +564,43 @@ def test_hub_out_of_reach(tmp_path, environment):
     assert "connect once" in done.stdout
     assert done.stderr == ""
     assert time.monotonic() - start < 20
+
+
+@pytest.fixture
+def made_by_clip(folders, tmp_path):
+    encoder = load_encoder(folders["clip"], device="cpu")
+    return Gallery.create(tmp_path / "gallery", encoder.stamp), folders["clip"]
+
+
+def test_the_encoder_of_a_gallery(made_by_clip):
+    gallery, folder = made_by_clip
+    assert encoder_for(gallery, folder, device="cpu").stamp == gallery.stamp
+    assert encoder_for(gallery.stamp, folder, device="cpu").stamp == gallery.stamp
+    loaded = load_encoder(folder, device="cpu")
+    asked: list[object] = []
+
+    def cached(name: object):
+        asked.append(name)
+        return loaded
+
+    assert encoder_for(gallery, load=cached) is loaded
+    assert asked == [gallery.stamp.name]
+
+
+def test_another_encoder_than_the_gallerys(made_by_clip, folders):
+    gallery, _ = made_by_clip
+    with pytest.raises(EncoderMismatch, match=r"gallery at .*was made by encoder clip.*this is"):
+        encoder_for(gallery, folders["siglip"])
+    changed = dataclasses.replace(gallery.stamp, fingerprint="ab" * 32)
+    with pytest.raises(EncoderChanged, match=r"this gallery .*fingerprint abababababab"):
+        encoder_for(changed, folders["clip"])
+
+
+def test_an_encoder_that_is_not_found_by_its_name(made_by_clip):
+    gallery, _ = made_by_clip
+    with pytest.raises(EncoderUnavailable, match=r"by encoder nowhere .*not found") as caught:
+        encoder_for(dataclasses.replace(gallery.stamp, name="nowhere"), device="cpu")
+    assert "\n" not in str(caught.value)
+    unknown = dataclasses.replace(gallery.stamp, name="external:theirs")
+    with pytest.raises(EncoderMismatch, match="without saying which encoder"):
+        encoder_for(unknown)

@@ -389,26 +389,26 @@ def test_every_known_encoder_is_pinned():
 
 
 def test_a_converted_pickle_is_its_weights(folders, tmp_path, monkeypatch):
-    from ingest.encoders import converted
+    from ingest.encoders import download
 
-    known, source = pickled(folders["clip"], tmp_path, monkeypatch)
-    monkeypatch.setattr(converted, "fetch", lambda *_: source)
+    _, source = pickled(folders["clip"], tmp_path, monkeypatch)
+    monkeypatch.setattr(download, "fetch", lambda *_: source)
     encoder = load_encoder("pubmed-clip", device="cpu")
     assert (encoder.name, encoder.dimension) == ("pubmed-clip", 8)
     before = load_encoder(folders["clip"], device="cpu")
     np.testing.assert_array_equal(encoder.encode_images(films()), before.encode_images(films()))
     shutil.rmtree(source)  # from now on the kept copy is enough
     assert load_encoder("pubmed-clip").fingerprint == encoder.fingerprint
-    assert not list(converted.place_of(known).parent.glob(".new-*"))
+    assert not list((download.cache_folder() / "encoders").glob(".new-*"))
 
 
 def test_a_pickle_that_is_not_the_published_one(folders, tmp_path, monkeypatch):
-    from ingest.encoders import converted
+    from ingest.encoders import download
 
     _, source = pickled(folders["clip"], tmp_path, monkeypatch)
     path = source / "pytorch_model.bin"
     path.write_bytes(path.read_bytes() + b"\0")
-    monkeypatch.setattr(converted, "fetch", lambda *_: source)
+    monkeypatch.setattr(download, "fetch", lambda *_: source)
     with pytest.raises(EncoderUnavailable, match="sha256"):
         load_encoder("pubmed-clip")
 
@@ -446,5 +446,5 @@ def test_idle_branches_of_the_bundled_encoder_change_nothing():
         pixels = processor(images=[rgb(film) for film in films()], return_tensors="pt")
         whole = AutoModel.from_pretrained(folder).eval().get_image_features(**pixels)
     np.testing.assert_allclose(encoder.encode_images(films()), unit(whole.pooler_output), atol=1e-5)
-    layers = [m for m in encoder._loaded()._model.modules() if hasattr(m, "vertical_conv")]
+    layers = [m for m in encoder.runtime().model.modules() if hasattr(m, "vertical_conv")]
     assert layers and all(layer.vertical_conv is None for layer in layers)

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from ingest import ImageFile, ImageRecord, Rejection, Source, ingest, open_source, opened
 from ingest.sources.tables.findings import outcome
-from ingest.sources.tables.headings import is_metadata
 from ingest.sources.tables.list_cell import items
+from ingest.sources.tables.metadata_headings import is_metadata
 from store import BadSource, Gallery, UsageError
 from tests.conftest import DATA
 from tests.ingest.fakes import FakeEncoder, write_npz

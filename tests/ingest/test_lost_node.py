@@ -81,7 +81,8 @@ def test_the_other_node_finishes_what_a_dead_one_had(
     killer.start()
     report = run(gallery, encoder, nodes, gpus)
     killer.join(10)
-    assert nodes.room() == 1 and "a node of the Ray cluster was lost" in caplog.text
+    assert caplog.text.count("a node of the Ray cluster was lost") == 1
+    eventually(lambda: nodes.room() == 1)  # Ray itself needs longer to see it
     assert (report.inserted, report.updated, report.encoded) == (len(IMAGES), 0, len(IMAGES))
     same(gallery, alone)
 
@@ -95,7 +96,7 @@ def test_where_no_node_is_left_it_ends_and_the_same_command_goes_on(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     monkeypatch.setattr("ingest.distributed.stage._PATIENCE", 15.0)
-    monkeypatch.setattr("ingest.distributed.watch.QUIET", 1.0)
+    monkeypatch.setattr("ingest.distributed.stage._QUIET", 1.0)
     nodes.have(1)
     encoder = Noting(tmp_path)
 

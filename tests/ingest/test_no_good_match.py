@@ -57,6 +57,16 @@ def ask(gallery: Gallery, images: list[np.ndarray]):
     return gallery.nearness(vectors, [png(image) for image in images], pixel_vectors)
 
 
+def test_what_is_kept_of_pictures_has_the_name_of_older_galleries(tmp_path):
+    """A module that moves must not have every gallery's pictures read again."""
+    films = np.random.default_rng(0).integers(0, 255, (3, 16, 16), np.uint8)
+    made = Gallery.create(tmp_path, STAMP)
+    made.upsert(rows(films, "train"))
+    ask(made, list(films[:1]))
+    kept = [path.name for path in (tmp_path / "_cxr" / "nearness").iterdir()]
+    assert kept == ["ingest.encoders.pixels.pixel_vectors.npz"]
+
+
 def test_films_are_told_from_everything_else(gallery, films, capsys):
     usual = ask(gallery, list(films["test"]))
     kinds, images = zip(*strangers(), strict=True)

@@ -62,7 +62,7 @@ def direct(encoder, image):
     """The vector by the library's own preprocessing alone."""
     import torch
 
-    runtime = encoder._loaded()
+    runtime = encoder.runtime()
     rgb = torch.from_numpy(np.repeat(image[None], 3, axis=0))
     values = runtime._processor(
         images=[rgb], input_data_format="channels_first", return_tensors="pt"
@@ -92,7 +92,7 @@ def test_encoders_that_see_more_get_more(side, tmp_path):
     assert encoder.side == side
     for shape in ((2100, 1024), (2500, 2048)):
         image = film(*shape)
-        ours = encoder._loaded().prepare([image])
+        ours = encoder.runtime().prepare([image])
         least = max(512, 2 * side)
         assert min(reduced(image, side).shape) >= min(least, *shape)
         assert ours.shape[-2:] == (side, side)

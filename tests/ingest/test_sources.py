@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import io
 import subprocess
@@ -25,6 +26,7 @@ from medmnist.dataset import MedMNIST
 from ingest import ImageRecord, SourceUnavailable, open_source
 from ingest.images.pixels import pixels_digest
 from ingest.sources.published import medmnist, npz
+from ingest.sources.source import SPLITS, check_splits
 from store import BadSource, UsageError
 from tests.ingest.fakes import write_npz
 
@@ -86,9 +88,7 @@ def test_multi_label(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["chestmnist", "pathmnist", "octmnist"])
 @pytest.mark.parametrize("size", [28, 64, 128, 224])
-def test_every_size_whole_and_streamed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, size: int
-) -> None:
+def test_every_size_whole_and_streamed(tmp_path: Path, name: str, size: int) -> None:
     about, suffix = medmnist.info(name), "" if size == 28 else f"_{size}"
     path = tmp_path / f"{name}{suffix}.npz"
     several = "multi-label" in about["task"]
@@ -103,8 +103,17 @@ def test_every_size_whole_and_streamed(
     options: dict[str, Any] = {"root": tmp_path, "splits": ["train", "test"], "size": size}
     whole = read(f"medmnist:{name}", **options)
     assert [r.pixels.shape[:2] for r in whole] == [(size, size)] * 5
-    monkeypatch.setattr(npz, "WHOLE_BYTES", 1)
-    for one, other in zip(whole, read(f"medmnist:{name}", **options), strict=True):
+    streamed = npz.NpzFile(
+        path,
+        name,
+        medmnist.label_names(name),
+        "fetch it again",
+        several,
+        size,
+        about["n_channels"],
+        whole_bytes=1000,
+    )
+    for one, other in zip(whole, streamed.read(options["splits"]), strict=True):
         assert (one.id, one.labels, one.sha256) == (other.id, other.labels, other.sha256)
         np.testing.assert_array_equal(one.pixels, other.pixels)
     if size <= 64:  # so small that opening it reads it whole
@@ -487,16 +496,10 @@ def test_an_array_too_large_for_memory_is_refused_or_streamed(tmp_path: Path, me
     arrays = write_npz(path, {"test": 400})
     other = np.asfortranarray(arrays[member]) if member == "test_images" else arrays[member]
     np.savez(path, **{**arrays, member: other if other.ndim == 3 else other.astype(np.int64)})
-    options: Any = {
-        "label_names": ("normal", "pneumonia"),
-        "multi_label": False,
-        "side": 28,
-        "channels": 1,
-        "remedy": "do something",
-    }
+    file = npz.NpzFile(path, "some", ("normal", "pneumonia"), "do something", whole_bytes=1000)
     with pytest.raises(BadSource, match=f"{member} takes .* of memory"):
-        list(npz.read(path, "some", ["test"], **options, whole_bytes=1000))
-    found = npz.read(path, "some", ["test"], **options, whole_bytes=400 * 28 * 28)
+        list(file.read(["test"]))
+    found = dataclasses.replace(file, whole_bytes=400 * 28 * 28).read(["test"])
     assert np.array_equal(np.stack([one.pixels for one in found]), arrays["test_images"])
 
 
@@ -520,7 +523,7 @@ def test_digest_tells_shape_and_values_apart(
 
 
 def test_check_splits() -> None:
-    assert npz.check_splits(None) == ("train", "val", "test")
+    assert check_splits(None) == SPLITS == ("train", "val", "test")
 
 
 # -- the real thing --------------------------------------------------------------------------------
@@ -539,7 +542,7 @@ def test_real_pneumoniamnist(data: Path) -> None:
     for record in records:
         copies[record.sha256].append(record.id)
     by_split = [
-        {split: [i for i in ids if f"/{split}/" in i] for split in npz.SPLITS}
+        {split: [i for i in ids if f"/{split}/" in i] for split in SPLITS}
         for ids in copies.values()
     ]
     assert sum(max(len(found["train"]) - 1, 0) for found in by_split) == 18

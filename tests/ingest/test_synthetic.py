@@ -15,6 +15,7 @@ from hypothesis.extra import numpy as hnp
 from ingest import ImageRecord, open_source
 from ingest.sources import synthetic
 from store import UsageError
+from tools import make_synthetic_cohort as maker
 
 
 @pytest.fixture(scope="module")
@@ -74,11 +75,11 @@ def test_no_sample_is_nearer_to_a_training_image_than_these_are_to_each_other(
     images = training[0].reshape(-1, 784)
     distinct = np.unique(images, axis=0)
     assert len(images) - len(distinct) == 18  # exact copies, at distance 0, are no yardstick
-    among = synthetic.nearest(distinct, distinct, itself=True)
-    to_training = synthetic.nearest(flat(bundled), distinct)
+    among = maker.nearest(distinct, distinct, itself=True)
+    to_training = maker.nearest(flat(bundled), distinct)
     assert among.min() > 200
     assert to_training.min() > among.min()
-    assert to_training.min() > np.quantile(among, 0.05) == synthetic.privacy_limit(distinct)
+    assert to_training.min() > np.quantile(among, 0.05) == maker.privacy_limit(distinct)
 
 
 def test_cohort_is_made_again(
@@ -88,7 +89,7 @@ def test_cohort_is_made_again(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    synthetic.main([str(data / "pneumoniamnist.npz"), str(tmp_path / "again.npz")])
+    maker.main([str(data / "pneumoniamnist.npz"), str(tmp_path / "again.npz")])
     assert "600 samples; distance to the nearest training image: min" in capsys.readouterr().out
     with np.load(tmp_path / "again.npz", allow_pickle=False) as file:
         again = dict(file)
@@ -100,13 +101,13 @@ def test_cohort_is_made_again(
         else:
             np.testing.assert_array_equal(again[name], array)
     shuffled = np.random.default_rng(1).permutation(len(training[0]))
-    for name, array in synthetic.make(training[0][shuffled], training[1][shuffled]).items():
+    for name, array in maker.make(training[0][shuffled], training[1][shuffled]).items():
         np.testing.assert_array_equal(array, again[name])
 
 
 def test_command_needs_two_files() -> None:
     with pytest.raises(UsageError, match="usage"):
-        synthetic.main([])
+        maker.main([])
 
 
 def test_samples_too_near_are_replaced() -> None:
@@ -115,7 +116,7 @@ def test_samples_too_near_are_replaced() -> None:
     copies = training[:3].copy()
     copies[:, 0] ^= 1  # a grey level or so away
     far = rng.integers(0, 256, (4, 784), dtype=np.uint8)
-    kept = synthetic._take(iter([np.vstack([copies, far[:2]]), far[2:]]), 4, training, 100.0)
+    kept = maker.take(iter([np.vstack([copies, far[:2]]), far[2:]]), 4, training, 100.0)
     np.testing.assert_array_equal(kept, far)
 
 
@@ -128,9 +129,9 @@ def test_nearest_is_what_it_says(
     images: npt.NDArray[np.uint8], others: npt.NDArray[np.uint8]
 ) -> None:
     direct = np.linalg.norm(images[:, None].astype(float) - others[None], axis=2)
-    np.testing.assert_allclose(synthetic.nearest(images, others), direct.min(axis=1), atol=1e-3)
+    np.testing.assert_allclose(maker.nearest(images, others), direct.min(axis=1), atol=1e-3)
     among = np.linalg.norm(images[:, None].astype(float) - images[None], axis=2)
     np.fill_diagonal(among, np.inf)
     np.testing.assert_allclose(
-        synthetic.nearest(images, images, itself=True), among.min(axis=1), atol=1e-3
+        maker.nearest(images, images, itself=True), among.min(axis=1), atol=1e-3
     )

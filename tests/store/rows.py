@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from store import EncoderStamp, Gallery, Row, Vectors
-from store.gallery import over_mirror
 from store.mirror.snapshot import Snapshot
+from store.table import lance
 
 DIMENSION = 8
 STAMP = EncoderStamp("tiny", "ab" * 32, DIMENSION)
@@ -44,14 +45,19 @@ def make_rows(
     ]
 
 
+def table_of(gallery: Gallery) -> Any:
+    """A handle of its own on a gallery's LanceDB table, at the newest version."""
+    return lance.open_version(gallery.uri)
+
+
+def mirror_of(gallery: Gallery) -> Snapshot:
+    """The mirror that a gallery answers from."""
+    return gallery.read_mirror("a test", lambda snapshot: snapshot)
+
+
 def small_gallery(folder: Path, count: int = 20) -> Gallery:
     """A gallery of so many rows, answering from its newest version."""
     gallery = Gallery.create(folder, STAMP)
     gallery.upsert(make_rows(random_vectors(count)))
     gallery.refresh()
     return gallery
-
-
-def mirror_of(gallery: Gallery) -> Snapshot:
-    """What a gallery has in memory of the version that it answers from."""
-    return over_mirror(gallery, "a test", lambda now: now)

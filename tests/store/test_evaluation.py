@@ -225,6 +225,25 @@ def test_a_gallery_measures_both_protocols_beside_its_floors(tmp_path) -> None:
             gallery.evaluate(**wrong)
 
 
+@pytest.mark.parametrize("protocol", ["leave-one-out", "split"])
+def test_an_evaluation_is_the_mean_of_its_queries_and_says_how_far_it_is(tmp_path, protocol):
+    gallery = Gallery.create(tmp_path, STAMP)
+    gallery.upsert(make_rows(random_vectors(40, 1)))
+    gallery.upsert(make_rows(random_vectors(60, 2), prefix="set/train/", split="train"))
+    progress: list[tuple[int, int]] = []
+    found = gallery.evaluate(protocol, [1, 3], progress=lambda *at: progress.append(at))
+    assert progress[-1] == (40, 40)
+    table = gallery.by_query(protocol, [1, 3])
+    assert table.ids == sorted(table.ids) and len(table.ids) == found.queries
+    assert table.gallery == found.gallery
+    for column, depth in enumerate(table.depths):
+        assert found.precision[depth] == pytest.approx(table.precision[:, column].mean())
+        assert found.hit_rate[depth] == (table.precision[:, column] > 0).mean()
+        votes = [v == label for v, (label,) in zip(table.votes[depth], table.labels, strict=True)]
+        assert found.vote[depth] == np.mean(votes)
+    assert found.baselines["random"]["precision"][1] == table.chance.mean()
+
+
 def test_the_order_of_rows_changes_nothing_to_the_last_bit() -> None:
     random = np.random.default_rng(2)
     vectors, labels = random_vectors(157, 3), [(str(x),) for x in random.integers(3, size=157)]

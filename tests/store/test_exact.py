@@ -17,11 +17,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from store import Gallery, Labelled, StoreDamaged, Where, evaluate_vectors
-from store.analysis import audit, projection
+from store.analysis import audit
 from store.analysis.label_noise import doubts
-from store.cluster.shard import Part
 from store.evaluation.metrics import evaluate
-from store.gallery import of_gallery
 from store.mirror import faiss_index, second_index
 from store.mirror.snapshot import Snapshot
 from store.search import exact as nearest
@@ -230,7 +228,7 @@ def plain_rows(gallery: Gallery) -> Labelled:
 
 
 def part_of_a_shard(gallery: Gallery) -> object:
-    part = snapshot_of(gallery.vectors(gallery.ids()), Part)
+    part = snapshot_of(gallery.vectors(gallery.ids()))
     return nearest.nearest(part, random_vectors(2), 3)
 
 
@@ -243,7 +241,7 @@ PATHS: dict[str, Callable[[Gallery], object]] = {
     "by id": lambda g: g.search_by_id("set/test/3", 3),
     "evaluate": lambda g: g.evaluate(k=[3], full_ranking=False),
     "evaluate, with mAP": lambda g: g.evaluate(k=[3]),
-    "query by query": of_gallery,
+    "query by query": Gallery.by_query,
     "near pairs": lambda g: audit.near(g, 0.9),
     "out of distribution": lambda g: g.nearness(QUERY),
 }
@@ -255,7 +253,7 @@ ELSEWHERE: dict[str, Callable[[Gallery], object]] = {
     "evaluate vectors": lambda g: evaluate_vectors(random_vectors(30), [1, 2] * 15),
     "evaluate rows": lambda g: evaluate("x", plain_rows(g), plain_rows(g), full_ranking=False),
     "near pairs of vectors": lambda g: near_pairs(random_vectors(50), 0.9),
-    "nearest of a map": lambda g: projection.nearest_cosine(random_vectors(30)),
+    "nearest of a map": lambda g: nearest.nearest_cosines(nearest.Rows.of(random_vectors(30))),
 }
 
 

@@ -7,6 +7,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import asdict, replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -19,8 +20,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from store import BadQuery, Gallery, UnknownId, Where
 from store.mirror import build
 from store.mirror import build as building
-from store.table import maintenance, object_storage
-from tests.store.rows import STAMP, mirror_of, random_vectors, small_gallery
+from store.table import lance, local, maintenance, object_storage
+from tests.store.rows import STAMP, mirror_of, random_vectors, small_gallery, table_of
 from tests.store.second import Second, answer, rows_of
 
 NAMES = [f"set/test/{i}" for i in range(24)]
@@ -30,8 +31,8 @@ seeds = st.integers(0, 10_000)
 
 def by_numpy(gallery: Gallery, seed: int, k: int) -> list[list[object]]:
     """What a search must answer, from a scan of the live table."""
-    columns = gallery._live.search().select(["id", "labels", "embedding"]).limit(None).to_arrow()
-    found = columns.to_pylist()
+    scan = table_of(gallery).search().select(["id", "labels", "embedding"]).limit(None)
+    found = scan.to_arrow().to_pylist()
     query = random_vectors(1, seed)[0].astype(np.float64)
     scores = [
         float(np.float32(np.clip((np.asarray(row["embedding"]) * query).sum(), -1, 1)))
@@ -99,21 +100,20 @@ class Following(RuleBasedStateMachine):
 
     @rule()
     def remember(self) -> None:
-        self.gallery._live.checkout_latest()
-        self.history[int(self.gallery._live.version)] = dict(self.rows)
+        self.history[int(table_of(self.gallery).version)] = dict(self.rows)
 
     @precondition(lambda self: self.history)
     @rule(data=st.data())
     def restore(self, data: st.DataObject) -> None:
         version = data.draw(st.sampled_from(sorted(self.history)))
+        table = table_of(self.gallery)
         try:
-            self.gallery._live.checkout(version)
-            self.gallery._live.restore()
+            table.checkout(version)
+            table.restore()
         except (RuntimeError, ValueError):  # cleaned away by automatic maintenance
             del self.history[version]
         else:
             self.rows = dict(self.history[version])
-        self.gallery._live.checkout_latest()
 
     @rule()
     def reopen(self) -> None:
@@ -191,8 +191,8 @@ def test_only_what_changed_is_copied(gallery: Gallery, monkeypatch: pytest.Monke
     gallery.upsert(rows_of(["set/test/3", "x/test/1"], 4))
     gallery.delete(ids=["set/test/9"])
     fetched = []
-    fetch = build._fetch
-    monkeypatch.setattr(build, "_fetch", lambda *a: fetched.append(len(a[1])) or fetch(*a))
+    fetch = build.fetch
+    monkeypatch.setattr(build, "fetch", lambda *a: fetched.append(len(a[1])) or fetch(*a))
     assert followed(gallery, monkeypatch) == "followed"
     assert fetched == [2]
     assert len(gallery) == 60
@@ -222,19 +222,19 @@ def test_tidying_on_a_busy_machine_leaves_the_version_that_a_reader_holds(
 
     monkeypatch.setattr(object_storage, "retry_conflicts", late)
     gallery.optimize()
-    assert held in {found["version"] for found in gallery._live.list_versions()}
+    assert held in {found["version"] for found in table_of(gallery).list_versions()}
     assert followed(gallery, monkeypatch) == "followed"
 
 
 def test_a_restored_version_is_built_anew(
     gallery: Gallery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    version = int(gallery._live.version)
+    table = table_of(gallery)
+    version = int(table.version)
     gallery.delete(ids=["set/test/1"])
     gallery.refresh()
-    gallery._live.checkout(version)
-    gallery._live.restore()
-    gallery._live.checkout_latest()
+    table.checkout(version)
+    table.restore()
     assert followed(gallery, monkeypatch) == "built"
     assert len(gallery) == 60
 
@@ -265,9 +265,95 @@ def test_maintenance_spares_versions_that_are_read(
     reader.refresh()
     gallery.refresh()
     gallery.optimize()
-    kept = [found["version"] for found in gallery._live.list_versions()]
+    kept = [found["version"] for found in table_of(gallery).list_versions()]
     assert min(kept) > version
     assert len(reader) == 100
+
+
+def test_every_look_up_of_a_pinned_reader_is_of_its_version(gallery: Gallery) -> None:
+    """A page must not mix versions: whatever is asked, the answer is that of the version pinned."""
+    gallery.upsert([replace(rows_of(["y/test/1"], 1)[0], extra={"ward": 7}, pixel_reader=2)])
+    gallery.refresh()
+    ids = gallery.ids()
+    reader = gallery.pinned()
+    digests = [row.sha256 for row in gallery.rows(ids).values()]
+
+    def looked_up() -> dict[str, object]:
+        return {
+            "rows": {id_: asdict(row) for id_, row in reader.rows([*ids, "x/test/9"]).items()},
+            "row": asdict(reader.row("set/test/2")),
+            "elsewhere": sorted(reader.elsewhere("/a", "it's/")),
+            "holding": reader.holding(digests),
+            "thumbnails": reader.thumbnails(ids),
+            "ids": reader.ids(),
+            "columns": reader.columns(),
+            "facets": reader.facets(),
+            "ranges": reader.ranges(),
+            "described": reader.describe(),
+            "stats": {
+                name: value
+                for name, value in reader.stats().items()
+                if name not in ("bytes", "search")  # of the folder, and of what searches made
+            },
+            "check": reader.check(),
+            "state": reader.state,
+        }
+
+    before = looked_up()
+    writer = Gallery.open(gallery.uri)
+    writer.delete(ids=["set/test/1", "y/test/1"])
+    writer.upsert(rows_of(["x/test/9", "set/test/3"], 5))
+    writer.update_metadata([replace(writer.row("set/test/2"), labels=("other",), age=3.0)])
+    writer.make_room({"bed": "int"})
+    assert gallery.refresh()
+    assert gallery.rows(["x/test/9", "set/test/1"]).keys() == {"x/test/9"}
+    after = looked_up()
+    assert [name for name in before if after[name] != before[name]] == []
+
+
+def test_a_pinned_reader_whose_version_was_cleaned_away_follows(gallery: Gallery) -> None:
+    reader = gallery.pinned()
+    gallery.upsert(rows_of(["x/test/1"], 1))
+    gallery.optimize(keep=timedelta(0))
+    assert reader.rows(["x/test/1"]).keys() == {"x/test/1"}
+    assert reader.table_version == Gallery.open(gallery.uri).table_version
+
+
+def test_a_refresh_opens_the_table_once_and_an_answer_after_opening_not_at_all(
+    gallery: Gallery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Opening takes ten times as long as a listing, and many requests to a bucket."""
+    opened, listed = [], []
+    connect, manifests = lance.connect, local.manifests
+
+    class Connection:
+        def __init__(self, *given: object) -> None:
+            self.inner = connect(*given)  # type: ignore[arg-type]
+
+        def open_table(self, *given: object, **named: object) -> object:
+            opened.append(1)
+            return self.inner.open_table(*given, **named)
+
+    monkeypatch.setattr(lance, "connect", Connection)
+    monkeypatch.setattr(local, "manifests", lambda *given: listed.append(1) or manifests(*given))
+
+    def counted() -> tuple[int, int]:
+        found = len(opened), len(listed)
+        opened.clear()
+        listed.clear()
+        return found
+
+    reader = Gallery.open(gallery.uri)
+    assert counted() == (1, 1)
+    assert len(reader) == 60
+    assert counted() == (0, 1)
+    assert not reader.refresh()
+    assert counted() == (0, 1)
+    for seed in range(2):
+        gallery.upsert(rows_of([f"x/test/{seed}"], seed))
+        counted()
+        assert reader.refresh()
+        assert counted() == (1, 2)
 
 
 def test_delete_refuses_what_is_not_clear(gallery: Gallery) -> None:

@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 
 from store import Gallery, Row
 from store.mirror import build, snapshot
-from store.search import exact, table_reader
+from store.search import table_reader
 from store.table import lance, opening
 from store.table import rows as arrow
-from tests.store.rows import STAMP, make_rows, mirror_of, random_vectors, small_gallery
+from tests.store.rows import STAMP, make_rows, mirror_of, random_vectors, small_gallery, table_of
 
 words = st.none() | st.text(max_size=4)
 findings = st.lists(st.sampled_from(["edema", "mass", "ödem"]), max_size=3, unique=True).map(tuple)
@@ -64,10 +64,10 @@ def test_memory_tells_what_the_table_tells(tmp_path_factory, rows, data) -> None
     now = mirror_of(gallery)
     asked = data.draw(st.lists(st.sampled_from(range(len(rows))), max_size=6))
     positions = now.find(rows[place].id for place in asked)
-    from_table = exact.join(now, positions)
+    from_table = now.rows(positions)
     assert "metadata" not in now.__dict__
     assert now.metadata.num_rows == len(rows)
-    assert [asdict(row) for row in exact.join(now, positions)] == [asdict(r) for r in from_table]
+    assert [asdict(row) for row in now.rows(positions)] == [asdict(r) for r in from_table]
     assert [row.id for row in from_table] == [rows[place].id for place in asked]
 
 
@@ -79,7 +79,7 @@ def test_memory_follows_the_table(tmp_path_factory, rows, others, data) -> None:
     gallery.refresh()
     assert mirror_of(gallery).metadata.num_rows == len(rows)
     same_columns = True
-    with mock.patch.object(build, "_LARGEST_SHARE", 1.0):
+    with mock.patch.object(build, "LARGEST_SHARE", 1.0):
         for step in data.draw(
             st.lists(st.sampled_from(["upsert", "update", "delete"]), max_size=3)
         ):
@@ -103,7 +103,7 @@ def test_memory_follows_the_table(tmp_path_factory, rows, others, data) -> None:
     ids = sorted(now.ids)
     assert ids == sorted(fresh.ids)
     told = [asdict(row) for row in arrow.from_arrow(with_ids(now, ids))]
-    assert told == [asdict(row) for row in exact.join(fresh, fresh.find(ids))]
+    assert told == [asdict(row) for row in fresh.rows_of(ids)]
 
 
 def with_ids(now: snapshot.Snapshot, ids: list[str]) -> pa.Table:
@@ -125,7 +125,7 @@ def ask(gallery: Gallery, times: int) -> None:
 
 
 def test_metadata_comes_into_memory_once_asked_often(gallery: Gallery, monkeypatch) -> None:
-    ask(gallery, snapshot._ASKED)
+    ask(gallery, snapshot.ASKED)
     assert "metadata" not in mirror_of(gallery).__dict__
     before = gallery.search(random_vectors(1, seed=5), 4)  # one more
     ask(gallery, 0)
@@ -154,7 +154,7 @@ def test_metadata_that_cannot_be_read_whole_stays_in_the_table(gallery: Gallery,
 
     with monkeypatch.context() as patch:
         patch.setattr(lance, "scan", fails)
-        ask(gallery, snapshot._ASKED + 1)
+        ask(gallery, snapshot.ASKED + 1)
     assert "metadata" not in mirror_of(gallery).__dict__
     assert len(gallery.search(random_vectors(1), 3)[0]) == 3
 
@@ -210,13 +210,13 @@ def test_every_search_counts_the_same_columns(tmp_path: Path, count: int) -> Non
     gallery.refresh()
     in_memory = gallery.facets()
     assert ("ward" in in_memory) == (count <= 100)
-    assert table_reader.Tabled(gallery._live, "").facets(None) == in_memory
+    assert table_reader.TableReader(table_of(gallery), "").facets(None) == in_memory
 
 
 def test_rows_of_hits_are_not_shared(gallery: Gallery, monkeypatch) -> None:
     gallery.upsert([replace(r, extra={"ward": 3}) for r in make_rows(random_vectors(20))])
     gallery.refresh()
-    ask(gallery, snapshot._ASKED + 1)
+    ask(gallery, snapshot.ASKED + 1)
     monkeypatch.setattr(lance, "take", None)
     query = random_vectors(1, seed=5)
     for _ in range(2):

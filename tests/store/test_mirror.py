@@ -14,7 +14,15 @@ import numpy as np
 import pytest
 
 from store import EncoderMismatch, Gallery, StoreNotFound, Where
-from tests.store.rows import OTHER, STAMP, make_rows, mirror_of, random_vectors, small_gallery
+from tests.store.rows import (
+    OTHER,
+    STAMP,
+    make_rows,
+    mirror_of,
+    random_vectors,
+    small_gallery,
+    table_of,
+)
 
 WRITER = textwrap.dedent(
     """
@@ -148,7 +156,7 @@ def test_the_snapshot_equals_the_table(gallery: Gallery) -> None:
     assert snapshot is not None
     stored = {
         row["id"]: row["embedding"]
-        for row in gallery._live.search().select(["id", "embedding"]).limit(None).to_list()
+        for row in table_of(gallery).search().select(["id", "embedding"]).limit(None).to_list()
     }
     assert stored.keys() == set(snapshot.ids)
     np.testing.assert_array_equal(

@@ -9,7 +9,6 @@ import pytest
 
 from store import BadQuery, Gallery
 from store.search import out_of_distribution as module
-from store.search.out_of_distribution import nearness
 from tests.store.rows import DIMENSION, STAMP, make_rows, random_vectors, unit
 
 FEW = 120
@@ -44,7 +43,7 @@ def test_percentiles_are_those_of_leave_one_out(gallery):
     np.fill_diagonal(scores, -1)
     reference = np.sort(scores.max(axis=1))
     query = random_vectors(4, seed=5)
-    for found, vector in zip(nearness(gallery, query), query, strict=True):
+    for found, vector in zip(gallery.nearness(query), query, strict=True):
         nearest = float((vectors @ vector).max())
         assert found.cosine == pytest.approx(nearest, abs=1e-6)
         assert found.percentile == pytest.approx(100 * (reference <= nearest).mean(), abs=1e-9)
@@ -53,7 +52,7 @@ def test_percentiles_are_those_of_leave_one_out(gallery):
 
 
 def test_a_stored_row_is_as_near_as_can_be(gallery):
-    (found,) = nearness(gallery, gallery.vectors([gallery.ids()[3]]))
+    (found,) = gallery.nearness(gallery.vectors([gallery.ids()[3]]))
     assert found.percentile == 100 and found.unlike is False
 
 
@@ -66,17 +65,17 @@ def test_pictures_decide_where_there_are_some(tmp_path):
     gallery.upsert(rows_with_pictures(bundle, pictures))
     away = unit(-np.eye(DIMENSION)[1]).tobytes()
     near = pictures[7].tobytes()
-    strange, usual = nearness(gallery, bundle[:2], [away, near], describe)
+    strange, usual = gallery.nearness(bundle[:2], [away, near], describe)
     assert (strange.percentile, usual.percentile) == (100, 100)
     assert strange.unlike is True and strange.picture_percentile == 0
     assert usual.unlike is False and usual.picture_percentile == 100
-    assert nearness(gallery, -bundle[:1])[0].unlike is True
+    assert gallery.nearness(-bundle[:1])[0].unlike is True
 
 
 def test_a_small_gallery_does_not_judge(tmp_path):
     gallery = Gallery.create(tmp_path / "g", STAMP)
     gallery.upsert(make_rows(random_vectors(20), thumbnail=None))
-    (found,) = nearness(gallery, random_vectors(1, seed=3), [b""], lambda _: random_vectors(1))
+    (found,) = gallery.nearness(random_vectors(1, seed=3), [b""], lambda _: random_vectors(1))
     assert found.unlike is None and found.picture_cosine is None and found.rows == 20
 
 
@@ -84,32 +83,31 @@ def test_a_small_gallery_does_not_judge(tmp_path):
 def test_hardly_any_rows(tmp_path, count):
     gallery = Gallery.create(tmp_path / "g", STAMP)
     gallery.upsert(rows_with_pictures(random_vectors(count)))
-    (found,) = nearness(
-        gallery, random_vectors(1, seed=3), [bytes(4 * 7) + b"\0\0\x80\x3f"], describe
-    )
+    picture = bytes(4 * 7) + b"\0\0\x80\x3f"
+    (found,) = gallery.nearness(random_vectors(1, seed=3), [picture], describe)
     assert found.unlike is None
 
 
 def test_it_is_kept_and_follows_the_table(gallery):
     query = random_vectors(1, seed=4)
     picture = [query.tobytes()]
-    before = nearness(gallery, query, picture, describe)
+    before = gallery.nearness(query, picture, describe)
     assert len(described) == FEW + 1
     described.clear()
-    again = nearness(Gallery.open(gallery.uri), query, picture, describe)
+    again = Gallery.open(gallery.uri).nearness(query, picture, describe)
     assert again == before and len(described) == 1  # the query's own picture only
 
     gallery.upsert(rows_with_pictures(query, prefix="set/new/"))
     gallery.refresh()
     described.clear()
-    (after,) = nearness(gallery, query, picture, describe)
+    (after,) = gallery.nearness(query, picture, describe)
     assert after.cosine == pytest.approx(1) and after.rows == FEW + 1
     assert after.picture_cosine == pytest.approx(1, abs=1e-3)
     assert len(described) == 2  # one new row and the query
 
     fresh = Gallery.open(gallery.uri)
     next((gallery_folder(gallery)).glob("*.npz")).unlink()
-    assert nearness(fresh, query, picture, describe) == [after]
+    assert fresh.nearness(query, picture, describe) == [after]
 
 
 def gallery_folder(gallery):
@@ -121,7 +119,7 @@ def gallery_folder(gallery):
 @pytest.mark.parametrize("damage", ["cut", "empty", "other", "flip"])
 def test_a_damaged_note_is_made_again(gallery, damage):
     query = random_vectors(2, seed=4)
-    whole = nearness(gallery, query, [v.tobytes() for v in query], describe)
+    whole = gallery.nearness(query, [v.tobytes() for v in query], describe)
     (path,) = gallery_folder(gallery).glob("*.npz")
     data = bytearray(path.read_bytes())
     if damage == "cut":
@@ -134,15 +132,15 @@ def test_a_damaged_note_is_made_again(gallery, damage):
         data = bytearray(b"not a zip")
     path.write_bytes(data)
     fresh = Gallery.open(gallery.uri)
-    assert nearness(fresh, query, [v.tobytes() for v in query], describe) == whole
+    assert fresh.nearness(query, [v.tobytes() for v in query], describe) == whole
 
 
 def test_large_galleries_are_sampled(gallery, monkeypatch):
     monkeypatch.setattr(module, "SAMPLE", 50)
-    (found,) = nearness(gallery, random_vectors(1, seed=2))
+    (found,) = gallery.nearness(random_vectors(1, seed=2))
     assert found.rows == 50
 
 
 def test_bad_vectors(gallery):
     with pytest.raises(BadQuery):
-        nearness(gallery, np.zeros((1, DIMENSION)))
+        gallery.nearness(np.zeros((1, DIMENSION)))

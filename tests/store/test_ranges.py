@@ -12,11 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from store import BadFilter, Gallery, Row, Where, parse_where
-from store.search.table_reader import Tabled
+from store.search.table_reader import TableReader
 from store.table import rows
 from store.table.column_stats import Range
 from store.table.filters import passes
-from tests.store.rows import STAMP, make_rows, random_vectors
+from tests.store.rows import STAMP, make_rows, random_vectors, table_of
 
 EXTRAS: list[dict[str, Any]] = [
     {"beds": 3, "score": -0.25, "taken": date(2024, 5, 1), "urgent": True, "note": "it's 1..2"},
@@ -62,18 +62,17 @@ def test_ranges_are_of_the_rows_that_pass(gallery: Gallery) -> None:
 
 @pytest.mark.parametrize("where", [None, Where(age_min=1), Where(extra=(("urgent", "true"),))])
 def test_the_table_tells_the_same_ranges_as_memory(gallery: Gallery, where: Where | None) -> None:
-    now = gallery._now()
-    assert Tabled(now.handle, now.token).ranges(where) == gallery.ranges(where)
+    assert TableReader(table_of(gallery), gallery.state[2]).ranges(where) == gallery.ranges(where)
 
 
 def test_parts_of_a_table_make_the_ranges_of_the_whole(gallery: Gallery) -> None:
     one_more: list[dict[str, Any]] = [{"beds": -4, "fresh": 1.0}]
     gallery.upsert([replace(rows_of(one_more, [99.0])[0], id="later")])
     gallery.refresh()
-    now = gallery._now()
     assert gallery.ranges()["beds"] == Range("int", -4, 7, 4)
     assert gallery.ranges()["fresh"] == Range("float", 1.0, 1.0, 1)
-    assert Tabled(now.handle, now.token).ranges(None) == gallery.ranges()  # two fragments
+    now = TableReader(table_of(gallery), gallery.state[2])  # two fragments
+    assert now.ranges(None) == gallery.ranges()
 
 
 def test_an_age_that_is_no_number_is_no_value(gallery: Gallery, monkeypatch) -> None:

@@ -20,11 +20,10 @@ from store import (
     UsageError,
     Where,
 )
-from store.search.out_of_distribution import nearness
 from store.table import object_storage
 from tests.store import bucket
 from tests.store.bucket import Proxy, fresh_proxy, shared_server  # noqa: F401 - fixtures
-from tests.store.rows import OTHER, STAMP, make_rows, mirror_of, random_vectors
+from tests.store.rows import OTHER, STAMP, make_rows, random_vectors
 from tests.store.second import Second, answer, rows_of
 
 ROUNDS = 8
@@ -59,7 +58,7 @@ def test_a_bucket_answers_as_a_folder_does(uri: str, tmp_path: Path) -> None:
     assert there.holding(digests) == {digests[0]: ["set/test/5"], digests[1]: ["set/test/6"]}
     assert [list(one.elsewhere("/x", "set/")) for one in both] == [[], []]  # none has pixels
     assert there.thumbnails(["set/test/5"]) == here.thumbnails(["set/test/5"])
-    assert nearness(there, queries[:1])[0].cosine == nearness(here, queries[:1])[0].cosine
+    assert there.nearness(queries[:1])[0].cosine == here.nearness(queries[:1])[0].cosine
     before = there.stats()
     for seed in range(3):
         there.upsert(make_rows(random_vectors(5, seed=seed), prefix=f"more{seed}/"))
@@ -320,7 +319,7 @@ def test_the_second_opening_reads_what_changed(uri: str, proxy: Proxy, tmp_path:
     third_gallery, third = open_and_ask()
     assert third < whole / 10
     assert len(third_gallery) == 4000
-    by_id = dict(zip(mirror_of(third_gallery).ids, mirror_of(third_gallery).vectors, strict=True))
+    by_id = dict(zip(third_gallery.searcher.ids, third_gallery.searcher.vectors, strict=True))
     np.testing.assert_array_equal(by_id["new/3"], vectors[3993])
     shutil.rmtree(tmp_path / "cache")
     _, without = open_and_ask()

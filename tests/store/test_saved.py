@@ -14,7 +14,7 @@ import pytest
 from store import Gallery
 from store.mirror import disk_cache
 from store.table import local
-from tests.store.rows import STAMP, make_rows, mirror_of, random_vectors
+from tests.store.rows import STAMP, make_rows, mirror_of, random_vectors, table_of
 
 
 @pytest.fixture
@@ -26,10 +26,13 @@ def gallery(tmp_path: Path) -> Gallery:
 
 @pytest.fixture
 def kept(gallery: Gallery, monkeypatch: pytest.MonkeyPatch) -> Gallery:
-    monkeypatch.setattr(disk_cache, "_WORTH_SAVING", 0)
+    monkeypatch.setattr(disk_cache, "WORTH_SAVING", 0)
     gallery.refresh()
-    disk_cache._saving.acquire()  # until the thread that saves is done
-    disk_cache._saving.release()
+    live = table_of(gallery)
+    for _ in range(500):  # until the thread that saves is done
+        if disk_cache.load(gallery.uri, live, STAMP.dimension) is not None:
+            break
+        time.sleep(0.02)
     assert list(disk_cache.folder_of(gallery.uri).glob("*.vectors"))
     return gallery
 
@@ -84,7 +87,7 @@ def test_a_saved_mirror_of_another_table_is_not_taken(kept: Gallery, tmp_path: P
     (tmp_path / "other" / "_cxr" / "mirror").mkdir(parents=True)
     for path in disk_cache.folder_of(kept.uri).iterdir():
         (disk_cache.folder_of(other.uri) / path.name).write_bytes(path.read_bytes())
-    assert disk_cache.load(other.uri, other._live, STAMP.dimension) is None
+    assert disk_cache.load(other.uri, table_of(other), STAMP.dimension) is None
 
 
 def at_once(work: Callable[[int], object], threads: int = 4) -> None:
@@ -132,7 +135,7 @@ def test_threads_that_save_one_mirror_at_once(kept: Gallery) -> None:
 
     at_once(save)
     assert not disk_cache.damaged(kept.uri)
-    found = disk_cache.load(kept.uri, kept._live, STAMP.dimension)
+    found = disk_cache.load(kept.uri, table_of(kept), STAMP.dimension)
     assert found is not None
     assert (found.vectors == snapshot.vectors).all()
     assert sorted(path.suffix for path in disk_cache.folder_of(kept.uri).iterdir()) == [
@@ -158,9 +161,9 @@ def test_a_saver_whose_files_were_cleared_away_does_not_fail(
     monkeypatch.setattr(local, "write_whole", cleared)
     disk_cache.save(kept.uri, mirror_of(kept))
     monkeypatch.setattr(local, "write_whole", whole)
-    assert disk_cache.load(kept.uri, kept._live, STAMP.dimension) is None  # rebuilt, never half
+    assert disk_cache.load(kept.uri, table_of(kept), STAMP.dimension) is None  # rebuilt, never half
     disk_cache.save(kept.uri, mirror_of(kept))
-    assert disk_cache.load(kept.uri, kept._live, STAMP.dimension) is not None
+    assert disk_cache.load(kept.uri, table_of(kept), STAMP.dimension) is not None
 
 
 def test_a_mirror_of_an_earlier_build_is_built_anew_without_a_word(

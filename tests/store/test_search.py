@@ -7,8 +7,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from store import BadQuery, Gallery
-from tests.store.rows import DIMENSION, STAMP, make_rows, random_vectors, unit
+from store import BadQuery, Gallery, Where
+from store.table import lance
+from tests.store.rows import (
+    DIMENSION,
+    STAMP,
+    make_rows,
+    random_vectors,
+    small_gallery,
+    table_of,
+    unit,
+)
 
 pytestmark = pytest.mark.usefixtures("all_cores")
 
@@ -50,7 +59,7 @@ def test_faiss_lancedb_and_numpy_agree(tmp_path_factory, vectors, data) -> None:
             (h.row.id, h.score) for h in hits
         ]  # alone as in a batch
 
-        flat = gallery._live.search(query).distance_type("dot").limit(k).to_list()
+        flat = table_of(gallery).search(query).distance_type("dot").limit(k).to_list()
         assert [round(1 - row["_distance"], 4) for row in flat] == pytest.approx(
             [score for _, score in by_numpy(ids, vectors, query, k)], abs=1e-4
         )
@@ -65,7 +74,7 @@ def test_same_ids_as_lancedb_where_nothing_ties(tmp_path) -> None:
     vectors = random_vectors(500)
     gallery.upsert(make_rows(vectors))
     for query in random_vectors(20, seed=9):
-        flat = gallery._live.search(query).distance_type("dot").limit(10).to_list()
+        flat = table_of(gallery).search(query).distance_type("dot").limit(10).to_list()
         hits = gallery.search(query, 10)[0]
         assert [hit.row.id for hit in hits] == [row["id"] for row in flat]
         assert [hit.score for hit in hits] == pytest.approx(
@@ -120,3 +129,14 @@ def test_bad_queries(tmp_path) -> None:
         with pytest.raises(BadQuery, match="unit length"):
             gallery.search(vectors, 1)
     assert gallery.search(np.empty((0, 8)), 1) == []
+
+
+def test_rows_that_pass_are_counted_without_reading_metadata(tmp_path, monkeypatch):
+    gallery = small_gallery(tmp_path, 20)
+    gallery.upsert(make_rows(random_vectors(5, 1), prefix="other/", dataset="it's synthetic"))
+    gallery.refresh()
+    monkeypatch.setattr(lance, "scan", None)
+    assert gallery.count(Where(dataset=("it's synthetic",))) == 5
+    assert gallery.count(Where(dataset=("synthetic",))) == 0
+    assert gallery.count(Where(label=("normal",))) == 13
+    assert gallery.count(Where()) == 25

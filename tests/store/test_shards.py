@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 
 from store import BadQuery, Gallery, Hit, NothingToMeasure, UnknownId, UsageError, Where
 from store.cluster.shard import BLOCK, follow, own
-from store.cluster.sharded import merge
+from store.cluster.sharded import ShardedBackend, merge
 from store.gallery import choose
-from store.search.base import Spread
+from store.search.base import Sharding
 from store.table.lance import pin
 from tests.clusters import eventually, kill, ray  # noqa: F401 - a fixture
-from tests.store.rows import STAMP, make_rows, random_vectors
+from tests.store.rows import STAMP, make_rows, mirror_of, random_vectors, table_of
 
 needs_ray = pytest.mark.usefixtures("ray")
 ROWS = BLOCK + 177
@@ -29,22 +29,40 @@ def told(hits: list[list[Hit]]) -> list[list[tuple[int, float, str, tuple[str, .
     return [[(one.rank, one.score, one.row.id, one.row.labels) for one in row] for row in hits]
 
 
+def in_shards(
+    gallery: Gallery, on_lost: Literal["wait", "partial"] = "wait"
+) -> tuple[Gallery, ShardedBackend]:
+    """The same gallery in two shards, as Gallery.open makes it, and what holds them."""
+    backend = choose(gallery.uri, STAMP, sharding=Sharding(2, on_lost=on_lost))
+    assert isinstance(backend, ShardedBackend)
+    return Gallery(gallery.uri, table_of(gallery), STAMP, backend), backend
+
+
 @pytest.fixture(scope="module")
-def two(
+def three(
     ray: Any,  # noqa: F811
     tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[tuple[Gallery, Gallery]]:
-    """One gallery, in this process and in shards; some vectors occur many times."""
+) -> Iterator[tuple[Gallery, Gallery, ShardedBackend]]:
+    """One gallery, in this process and in shards, and what holds these.
+
+    Some vectors occur many times.
+    """
     folder = tmp_path_factory.mktemp("shards") / "store"
     one = Gallery.create(folder, STAMP)
     vectors = random_vectors(ROWS, 1)
     vectors[5::9] = vectors[2]
     one.upsert(make_rows(vectors))
     one.refresh()
-    shards = Gallery.open(folder, shards=2)
-    yield one, shards
+    shards, backend = in_shards(one)
+    yield one, shards, backend
     shards.close()
     one.close()
+
+
+@pytest.fixture(scope="module")
+def two(three: tuple[Gallery, Gallery, ShardedBackend]) -> tuple[Gallery, Gallery]:
+    """The gallery, in this process and in shards."""
+    return three[:2]
 
 
 def test_what_is_held_needs_no_shard(two: tuple[Gallery, Gallery]) -> None:
@@ -52,11 +70,6 @@ def test_what_is_held_needs_no_shard(two: tuple[Gallery, Gallery]) -> None:
     row = one.row("set/test/2")
     same = [f"set/test/{n}" for n in (2, *range(5, ROWS, 9))]
     assert shards.holding([row.sha256]) == one.holding([row.sha256]) == {row.sha256: sorted(same)}
-
-
-def pids(gallery: Gallery) -> list[int]:
-    manner: Any = gallery._manner
-    return list(manner._shards.pids())
 
 
 def test_answers_are_those_of_one_machine(two: tuple[Gallery, Gallery]) -> None:
@@ -107,11 +120,11 @@ def test_chance_of_1_is_refused_where_rows_are_searched(tmp_path: Path) -> None:
     shards.close()
 
 
-def test_a_lost_shard_is_waited_for(two: tuple[Gallery, Gallery]) -> None:
-    one, shards = two
+def test_a_lost_shard_is_waited_for(three: tuple[Gallery, Gallery, ShardedBackend]) -> None:
+    one, shards, backend = three
     queries = random_vectors(3, 5)
     shards.search(queries, 5)
-    kill(pids(shards)[1])
+    kill(backend.shards.pids()[1])
     assert told(shards.search(queries, 12)) == told(one.search(queries, 12))
     assert "partial" not in shards.describe()
 
@@ -120,14 +133,15 @@ def test_a_lost_shard_is_waited_for(two: tuple[Gallery, Gallery]) -> None:
 def test_or_answers_say_that_they_are_partial(two: tuple[Gallery, Gallery]) -> None:
     one, _ = two
     queries = random_vectors(3, 5)
-    shards = Gallery.open(one.uri, shards=2, on_lost="partial")
+    shards, backend = in_shards(one, "partial")
     whole = told(one.search(queries, 12))
     assert told(shards.search(queries, 12)) == whole
-    kill(pids(shards)[1])
+    kill(backend.shards.pids()[1])
     found = shards.search(queries, 12)
     said = shards.describe()["partial"]
     rows = one.search(queries, ROWS)
-    held = own(np.asarray(one._now().row_ids_of(one.ids())), 0, 2)
+    now = mirror_of(one)
+    held = own(now.row_ids[now.find(one.ids())], 0, 2)
     assert said == {"shards": 2, "missing": [1], "rows": ROWS, "searched": int(held.sum())}
     mine = {id_ for id_, here in zip(one.ids(), held, strict=True) if here}
     assert [[hit.row.id for hit in row] for row in found] == [
@@ -143,10 +157,10 @@ def test_or_answers_say_that_they_are_partial(two: tuple[Gallery, Gallery]) -> N
 
 
 def test_new_versions_are_followed(
-    two: tuple[Gallery, Gallery], monkeypatch: pytest.MonkeyPatch
+    three: tuple[Gallery, Gallery, ShardedBackend], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("store.cluster.sharded._GRACE", 0.5)
-    one, shards = two
+    monkeypatch.setattr("store.cluster.sharded.GRACE", 0.5)
+    one, shards, backend = three
     shards.search(random_vectors(1), 1)
     before = shards.table_version
     for step in range(3):
@@ -161,9 +175,8 @@ def test_new_versions_are_followed(
         queries = np.concatenate([random_vectors(4, step), random_vectors(2, 20 + step)])
         assert told(shards.search(queries, 50)) == told(one.search(queries, 50))
     assert shards.table_version > before and len(shards) == len(one) == ROWS + 117
-    manner: Any = shards._manner
     # Older ones are forgotten, if not at once.
-    eventually(lambda: manner._shards.versions() == [[shards.table_version]] * 2)
+    eventually(lambda: backend.shards.versions() == [[shards.table_version]] * 2)
 
 
 def test_nobody_waits_for_a_new_version(
@@ -172,7 +185,7 @@ def test_nobody_waits_for_a_new_version(
     one, shards = two
     shards.search(random_vectors(1), 1)
     before = shards.table_version
-    monkeypatch.setattr("store.cluster.sharded._MOMENT", 0.0)
+    monkeypatch.setattr("store.cluster.sharded.MOMENT", 0.0)
     one.upsert(make_rows(random_vectors(400, 6), prefix="set/more/"))
     assert not shards.refresh()
     assert shards.table_version == before  # answers go on from the old one
@@ -252,4 +265,4 @@ def test_without_ray_it_says_what_to_install(
 
 def test_an_index_has_no_shards() -> None:
     with pytest.raises(UsageError, match="has no shards"):
-        choose("anywhere", STAMP, "lance", Spread(2))
+        choose("anywhere", STAMP, "lance", Sharding(2))

@@ -11,7 +11,6 @@ from store import BadQuery, EncoderStamp, Gallery, Labelled, NothingToMeasure, R
 from store.analysis.compare import compare
 from store.evaluation.metrics import evaluate
 from store.evaluation.per_query import by_query, confusion, hardest
-from store.gallery import of_gallery
 
 
 def labelled(seed, count, several):
@@ -89,7 +88,7 @@ def test_two_stores_are_compared_over_what_both_have(two, protocol):
     first, other = two
     told = []
     found = compare(first, other, protocol, (1, 3), progress=lambda *at: told.append(at))
-    mine = of_gallery(first, protocol, (1, 3))
+    mine = first.by_query(protocol, (1, 3))
     common = [id_ for id_ in mine.ids if id_ in other.ids()]
     assert found.queries == len(common)
     assert found.precision[0][1] == 1.0

@@ -22,7 +22,7 @@ from store import (
     UnknownId,
     UsageError,
 )
-from tests.store.rows import DIMENSION, OTHER, STAMP, make_rows, random_vectors, unit
+from tests.store.rows import DIMENSION, OTHER, STAMP, make_rows, random_vectors, table_of, unit
 
 
 @pytest.fixture
@@ -230,7 +230,7 @@ def test_check_finds_what_is_wrong(gallery: Gallery) -> None:
     rows = make_rows(random_vectors(3), thumbnail=None)
     gallery.upsert(rows)
     assert gallery.check() == []
-    table = gallery._live
+    table = table_of(gallery)
     table.add(  # behind the gallery's back: add() knows no primary key
         table.search()
         .select([c for c in table.schema.names if c != "thumbnail"])

@@ -16,12 +16,11 @@ from typer.testing import CliRunner
 
 from store import Gallery, Row, StoreDamaged, Where
 from store.cluster import shard
-from store.mirror.snapshot import read
 from store.table import lance, local
 from store.table import rows as arrow
 from tests.store import bucket
 from tests.store.bucket import Proxy, fresh_proxy, shared_server  # noqa: F401 - fixtures
-from tests.store.rows import DIMENSION, STAMP, make_rows, mirror_of, random_vectors
+from tests.store.rows import DIMENSION, STAMP, make_rows, mirror_of, random_vectors, table_of
 from ui.cli import app
 
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -35,7 +34,7 @@ def row(id_: str, seed: int, batch: str) -> Row:
 
 def add(gallery: Gallery, rows: list[Row]) -> None:
     """Add rows as a program does that knows nothing of ids."""
-    live = gallery._live
+    live = table_of(gallery)
     live.checkout_latest()
     live.add(pa.concat_tables([arrow.to_arrow([one], DIMENSION, live.schema) for one in rows]))
     if lance.is_local(gallery.uri):
@@ -68,7 +67,8 @@ def holds(gallery: Gallery, expected: dict[str, Row]) -> None:
         np.testing.assert_array_equal(gallery.vectors([id_])[0], one.embedding)
     snapshot = mirror_of(gallery)
     assert snapshot.metadata["batch"].to_pylist() == [expected[i].batch for i in snapshot.ids]
-    assert read(snapshot, ["batch"])["batch"].to_pylist() == snapshot.metadata["batch"].to_pylist()
+    batches = snapshot.columns(["batch"])["batch"].to_pylist()
+    assert batches == snapshot.metadata["batch"].to_pylist()
 
 
 NEWEST = {
@@ -158,7 +158,7 @@ def test_in_a_bucket(server: int, proxy: Proxy) -> None:
 
 def test_a_shard_loads_it(tmp_path: Path) -> None:
     gallery = with_twins(tmp_path)
-    part = shard.follow(None, gallery._live, DIMENSION, 0, 1)
+    part = shard.follow(None, table_of(gallery), DIMENSION, 0, 1)
     assert part.count == 7
 
 

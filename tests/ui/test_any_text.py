@@ -246,16 +246,25 @@ def test_names_that_no_system_can_decode(tmp_path: Path, cxr: Cxr) -> None:
 
 
 @pytest.mark.parametrize(
-    "command",
+    ("command", "line"),
     [
-        ["search", "--id", "x", "-k", "2.5"],
-        ["search", "--id", "x", "--page", "1.5"],
-        ["audit", "-k", "2.5"],
+        ("search --id x -k 2.5", "-k '2.5': expected a valid integer; see cxr search --help"),
+        ("search --id x --page 1.5", "--page '1.5': expected a valid integer; see cxr search"),
+        ("audit -k 2.5", "-k '2.5': expected a valid integer; see cxr audit --help"),
+        ("audit --threshold half", "--threshold 'half': expected a valid number; see cxr audit"),
+        ("serve --port 0", "--port '0': expected a number greater than or equal to 1; see"),
+        ("ingest folder . --nice 40", "--nice '40': expected a number less than or equal to 19;"),
+        ("search --jsn", "no such option: --jsn (Possible options: --json); see cxr search --help"),
+        ("search --id", "option '--id' requires an argument; see cxr --help"),
+        ("ingest", "missing argument 'SOURCE'; see cxr ingest --help"),
+        ("map a b", "got unexpected extra argument(s) (a b); see cxr map --help"),
+        ("nothing", "no such command 'nothing'; see cxr --help"),
     ],
 )
-def test_half_a_hit_is_a_usage_error(tmp_path: Path, cxr: Cxr, command: list[str]) -> None:
-    found = cxr(*command, "--store", tmp_path / "none")
-    assert found.code == 2 and found.out == "" and "Traceback" not in found.err
+def test_what_does_not_parse_is_one_line(cxr: Cxr, command: str, line: str) -> None:
+    found = cxr(*command.split())
+    assert found.code == 2 and found.out == ""
+    assert found.err.startswith(f"cxr: {line}") and found.err.count("\n") == 1
 
 
 def test_a_link_that_asks_for_half_a_hit_says_so() -> None:

@@ -272,7 +272,7 @@ BAD = {
     "unknown split": (["evaluate", "--split", "tset"], 2, "splits in this gallery: test, train"),
     "import of nothing": (["import", "no-such-folder"], 1, "no-such-folder"),
     "export onto a file": (["export", __file__], 2, "is a file"),
-    "unknown option": (["search", "--idd", "x"], 2, "No such option"),
+    "unknown option": (["search", "--idd", "x"], 2, "no such option: --idd"),
 }
 
 

@@ -16,7 +16,7 @@ from tests.ui import films
 from tests.ui.page import APP, opened
 from ui import tables
 from ui.dashboard.components import html as markup
-from ui.dashboard.search import answer, link
+from ui.dashboard.search import answer, link, state
 
 NASTY = "<script>alert(1)</script> ![x](http://evil.example/x.png) ' OR 1=1 -- \x00 😀"
 
@@ -414,6 +414,22 @@ def test_a_new_batch_is_found_without_a_restart(app, made, tmp_path):
     assert "drawn: 7 films" in html(test)
 
 
+@pytest.mark.parametrize(
+    "asked", [{}, {"split": "test"}, {"id": "drawn/test/103", "split": "test"}]
+)
+def test_the_search_page_lists_all_ids_once_a_version(app, asked, monkeypatch):
+    """A million ids take a quarter of a second to sort; a click must not."""
+    test = app(asked)
+    listed = []
+    ids = Gallery.ids
+    monkeypatch.setattr(
+        Gallery, "ids", lambda self, where=None: [listed.append(where), ids(self, where)][1]
+    )
+    test.run()
+    assert test.text_input(key="box-id").placeholder == "drawn/test/100"
+    assert listed == []
+
+
 def test_evaluation_page_shows_the_library_s_figures(app, made):
     from ingest.encoders.baselines import pixel_vectors
 
@@ -465,15 +481,15 @@ def test_store_page_tells_what_is_loaded(app, made):
 
 def test_links_survive_the_round_trip():
     known = {"label": ["a b", "ü&=?#"], "split": ["test"], "dataset": ["d"]}
-    search = link.Search(text="x & y=1 #2 + 3", k=33)
+    search = state.Search(text="x & y=1 #2 + 3", k=33)
     search = search.choose("label", ["ü&=?#", "a b"]).choose("split", ["test"])
     again, notes = link.from_link(link.to_link(search), known)
     assert (again, notes) == (search, [])
 
 
 def test_upload_is_not_in_the_link():
-    upload = link.Upload("n", b"", (b"", b""), 1, 1, np.ones(1, np.float32), "f")
-    assert link.to_link(link.Search(upload=upload)) == {}
+    upload = state.Upload("n", b"", (b"", b""), 1, 1, np.ones(1, np.float32), "f")
+    assert link.to_link(state.Search(upload=upload)) == {}
 
 
 def test_markup_escapes_everything():
@@ -486,7 +502,7 @@ def test_markup_escapes_everything():
         markup.hit(Hit(1, 0.5, row), b"png", labels, markup.IMAGE_SCALE, [evil]),
         markup.film_card(row, None, labels),
         markup.query_card(evil, evil, evil),
-        markup.neighbours([answer.Label(evil, 1, 2, 0.5, 0.1, 0.9)], evil, evil, labels),
+        markup.neighbours([markup.LabelShare(evil, 1, 2, 0.5, 0.1, 0.9)], evil, evil, labels),
         markup.mark_card(row, None, labels, "+"),
         markup.status([evil, evil]),
         markup.table([evil], [[evil + "\n" + evil]]),
@@ -528,6 +544,9 @@ def test_precision_table_without_floors_or_intervals():
         "ci95": {},
         "map": 0.25,
         "baselines": {"random": {"precision": {"1": 0.1}}},
+        "per_label": {},
+        "vote": {},
+        "hit_rate": {"1": 0.5},
     }
     head, rows = tables.precision_table(found, "e")
     assert head == ["", "P@1", "mAP"]

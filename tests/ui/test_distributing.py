@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from store import Gallery
+from store.cluster.sharded import ShardedBackend
+from store.search.base import Sharding
+from store.table.lance import open_version
 from tests.clusters import eventually, kill, ray  # noqa: F401 - a fixture
 from tests.ingest.fakes import picture
 from tests.ingest.films import png, write
 from tests.ui.running import invoked
-from ui.opening import manner, open_gallery
+from ui import notices
+from ui.opening import open_gallery
 
 
 @pytest.fixture
@@ -67,29 +71,18 @@ def test_a_lost_shard_is_said(
     monkeypatch.setenv("CXR_SHARDS", "2")
     monkeypatch.setenv("CXR_ON_LOST", "partial")
     gallery = open_gallery(str(tmp_path / "store"))
-    assert manner(gallery.describe()) is None
-    holder: Any = gallery._manner
-    shards, gate = holder._shards, tmp_path / "gate"
-
-    @ray.remote(num_cpus=0)
-    def held(identity: Any) -> Any:
-        while not gate.exists():
-            time.sleep(0.02)
-        return identity
-
-    def begin(number: int, identity: Any) -> None:
-        if number not in shards._loading:
-            rows = shards._actors[number].load.remote(held.remote(identity))
-            shards._loading[number] = identity, rows
-
-    monkeypatch.setattr(shards, "_begin", begin)  # it is rebuilt when the gate is there
-    kill(shards.pids()[0])  # the one with all the rows: they are few
+    assert notices.of_results(gallery.describe()) is None
+    gallery.close()
+    spread = Sharding(2, on_lost="partial")
+    shards = ShardedBackend(gallery.uri, gallery.stamp.dimension, spread)
+    gallery = Gallery(gallery.uri, open_version(gallery.uri), gallery.stamp, shards)
+    assert len(gallery.search_by_id("films/03.png", 3)) == 3
+    kill(shards.shards.pids()[0])  # the one with all the rows: they are few
     assert gallery.search_by_id("films/03.png", 3) == []
-    said = manner(gallery.describe())
+    said = notices.of_results(gallery.describe())
     assert said == "partial: 1 of 2 shards lost and being rebuilt; 0 of 12 rows were searched"
-    gate.touch()
     assert len(eventually(lambda: gallery.search_by_id("films/03.png", 3))) == 3
-    assert manner(gallery.describe()) is None
+    assert notices.of_results(gallery.describe()) is None
     gallery.close()
 
 

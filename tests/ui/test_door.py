@@ -16,7 +16,7 @@ from websockets.exceptions import InvalidStatus
 
 from tests.ui import browser, films
 from tests.ui.visitor import Visitor
-from ui.dashboard import door
+from ui.dashboard import visitor_limit
 
 resource = pytest.importorskip("resource")
 
@@ -105,7 +105,7 @@ def test_open_files_do_not_run_out(made, tmp_path):
 
 
 def test_a_message_that_repeats_comes_once_a_second(caplog):
-    door.calm()
+    visitor_limit.quiet_logs()
     try:
         with caplog.at_level(logging.WARNING):
             for _ in range(500):
@@ -115,7 +115,7 @@ def test_a_message_that_repeats_comes_once_a_second(caplog):
                 )
             logging.getLogger("asyncio").error("something else")
     finally:
-        for name in ("asyncio", "cxr.door"):
+        for name in ("asyncio", "cxr.visitors"):
             logging.getLogger(name).filters.clear()
     said = [record.getMessage() for record in caplog.records]
     assert said.count("something else") == 1

@@ -395,26 +395,23 @@ def test_a_gallery_in_which_chance_is_1_is_exported_without_figures_of_it(tmp_pa
 def test_rows_and_vectors_are_of_one_version(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Another process corrects a label between the reading of ids and of rows."""
+    """Another process corrects a label whenever rows are about to be read."""
     gallery, writer = small(tmp_path), Gallery.open(tmp_path / "gallery")
     read = Gallery.rows
     late = replace(films("test", 1)[0], labels=("pneumonia",))
-    busy = {"left": 1}
+    written = []
 
     def interrupted(self: Gallery, ids: Any) -> Any:
-        if self is gallery and busy["left"]:
-            busy["left"] -= 1
-            writer.upsert([replace(late, labels=("pneumonia", f"again {busy['left']}"))])
+        written.append(writer.upsert([replace(late, labels=("pneumonia", f"late {len(written)}"))]))
         return read(self, ids)
 
     monkeypatch.setattr(Gallery, "rows", interrupted)
     export(gallery, tmp_path / "out", k=(1,))
     meta = json.loads((tmp_path / "out" / "meta.json").read_text("utf-8"))
-    assert "again 0" in meta["label_names"]
-    assert meta["table_version"] == Gallery.open(tmp_path / "gallery").table_version
-    busy["left"] = 99
-    with pytest.raises(CxrError, match="changed 3 times while it was read"):
-        export(gallery, tmp_path / "out2", k=(1,))
+    assert written
+    assert not [name for name in meta["label_names"] if name.startswith("late")]
+    assert meta["table_version"] == gallery.table_version
+    assert meta["table_version"] < Gallery.open(tmp_path / "gallery").table_version
 
 
 @pytest.mark.slow

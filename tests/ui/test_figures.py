@@ -19,14 +19,13 @@ from tests.ui.drawn import chest, png
 from ui.report.figures import (
     MARKS,
     Case,
-    Provenance,
     Query,
     cases_figure,
     judge,
-    png_bytes,
     precision_figure,
     retrieval_figure,
 )
+from ui.report.sheet import Provenance, png_bytes
 
 ORIGIN = Provenance("drawn (abababababab, 784-d)", "pneumoniamnist", "test queries", 7)
 LOUD = Provenance("drawn", "synthetic-cohort", "test queries", 7, "SYNTHETIC: nobody's film")
@@ -244,7 +243,9 @@ def test_precision_is_drawn_as_measured() -> None:
         lines = {str(line.get_gid()): line for line in panel.get_lines()}
         assert [*lines["series:encoder"].get_ydata()] == [*measured.precision.values()]
         for name, floor in measured.baselines.items():
-            assert [*lines[f"series:{name}"].get_ydata()] == [*floor["precision"].values()]
+            assert [*lines[f"series:{name.replace('_', ' ')}"].get_ydata()] == [
+                *floor["precision"].values()
+            ]
         series = [line for name, line in lines.items() if name.startswith("series:")]
         assert len({line.get_linestyle() for line in series}) == 3
         assert len({line.get_color() for line in series}) == 3

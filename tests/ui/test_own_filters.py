@@ -453,5 +453,5 @@ def test_handles_say_what_they_show(column, facet, left, right):
     ],
 )
 def test_a_range_in_words(text, words):
-    assert ranges.said("own.x", text) == words
-    assert ranges.said("split", text) == text
+    assert ranges.in_words("own.x", text) == words
+    assert ranges.in_words("split", text) == text

@@ -20,7 +20,7 @@ from websockets.exceptions import InvalidStatus, WebSocketException
 
 from tests.ui import browser, films
 from tests.ui.visitor import Visitor
-from ui.dashboard import lifeline
+from ui.dashboard import child_process
 
 pytest.importorskip("playwright")
 
@@ -167,7 +167,7 @@ def test_an_error_of_the_app_is_in_the_log_and_on_the_page(tmp_path):
     page.write_text("raise RuntimeError('planted')")
     port, log = browser.free_port(), tmp_path / "log"
     with log.open("w") as file:
-        child = lifeline.start(
+        child = child_process.start(
             "ui.dashboard.server",
             ["run", str(page), "--server.port", str(port)],
             env={

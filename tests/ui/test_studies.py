@@ -124,17 +124,17 @@ def test_vote_and_hardest_queries_and_another_store(page, made):
 def test_another_store_that_is_not_there_is_a_sentence(page, tmp_path):
     test = page("evaluation", CXR_COMPARE=str(tmp_path / "none"))
     test.button_group(key="more-split").set_value("Compared with another store").run()
-    assert "no gallery at" in text(test)
+    assert "No gallery at" in text(test)
 
 
 def test_what_a_large_gallery_leaves_out_is_said_and_nothing_starts_unasked(page, monkeypatch):
-    monkeypatch.setattr(background, "_jobs", type(background._jobs)())  # what other tests measured
-    monkeypatch.setattr(studies, "_WHOLE", 10)
+    background.forget()  # what other tests measured
+    monkeypatch.setattr(studies, "WHOLE", 10)
     shown = text(page("evaluation"))
     assert "Neither mAP nor the raw-pixel floor" in shown
     assert "raw pixels" not in shown
-    monkeypatch.setattr(studies, "_AT_ONCE", 1)
-    monkeypatch.setattr(background, "_jobs", type(background._jobs)())
+    monkeypatch.setattr(studies, "AT_ONCE", 1)
+    background.forget()
     test = page("evaluation")
     assert "20 queries against 40 films take minutes" in text(test)
     assert "P@10" not in text(test)

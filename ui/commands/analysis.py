@@ -1,22 +1,24 @@
-"""``cxr audit``, ``map``, ``compare``: what is doubtful, where films lie, which store is better."""
+"""``cxr audit``, ``map`` and ``compare``: doubtful films, a map of films, the better gallery."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from store import BadQuery, CxrError, UsageError
 from ui.commands import output
-from ui.commands.options import Depths, Json, Quiet, Store, depths
+from ui.commands.options import Depths, GallerySplit, Json, Quiet, Store, depths
 
 if TYPE_CHECKING:
     from store import Doubtful, Glance, Group, Near
 
-#: Lines of each list that a terminal shows; files and JSON have all.
+#: Lines of each list on a terminal; files and JSON have all.
 _SHOWN = 10
 
 
@@ -42,7 +44,7 @@ def audit(
     A film's disagreement is the mean Jaccard distance of its labels to those of its k nearest
     labelled films: with one label a film, the share of neighbours that carry another one.
     """
-    from store import BadQuery, Gallery, UsageError, plain
+    from store import Gallery
     from store import audit as audits
 
     if compare not in ("pictures", "vectors"):
@@ -54,19 +56,19 @@ def audit(
     output.warn_if_synthetic(gallery)
     describe = pixel_vectors if compare == "pictures" else None
     exact, glance = audits.exact(gallery), audits.glance(gallery)
-    with _told("near duplicates", quiet) as told:
-        near = audits.near(gallery, threshold, describe, most, told)
+    with _bar("near duplicates", quiet) as progress:
+        near = audits.near(gallery, threshold, describe, most, progress)
     doubtful = None
     try:
-        with _told("neighbours' labels", quiet) as told:
-            doubtful = audits.doubtful(gallery, k, most, told)
+        with _bar("neighbours' labels", quiet) as progress:
+            doubtful = audits.doubtful(gallery, k, most, progress)
     except BadQuery as error:
         output.say(f"no disagreement: {error}")
     found = {
-        "exact": plain(exact),
-        "near": plain(near),
-        "doubtful": None if doubtful is None else plain(doubtful),
-        "overview": plain(glance),
+        "exact": [asdict(group) for group in exact],
+        "near": asdict(near),
+        "doubtful": None if doubtful is None else asdict(doubtful),
+        "overview": asdict(glance),
         "store": gallery.describe(),
     }
     if csv is not None:
@@ -85,16 +87,13 @@ def audit(
         f"more, {near.across:,} across splits"
     )
     for pair in near.pairs[:_SHOWN]:
-        marks = ", ".join(
-            name
-            for name, said in (
-                ("same source", pair.same_source),
-                ("across splits", pair.across),
-                ("labels differ", pair.labels_differ),
-            )
-            if said
-        )
-        typer.echo(f"  {pair.cosine:.4f}  {pair.left.id}  {pair.right.id}  {marks}")
+        marks = {
+            "same source": pair.same_source,
+            "across splits": pair.across,
+            "labels differ": pair.labels_differ,
+        }
+        shown = ", ".join(name for name, holds in marks.items() if holds)
+        typer.echo(f"  {pair.cosine:.4f}  {pair.left.id}  {pair.right.id}  {shown}")
     typer.echo(f"patients in several splits: {len(glance.leaks):,}")
     if doubtful is not None:
         typer.echo(
@@ -103,8 +102,8 @@ def audit(
         )
         for one in doubtful.films[:_SHOWN]:
             labels = ", ".join(one.film.labels)
-            said = f"{one.votes} of {doubtful.k} neighbours: {one.said}"
-            typer.echo(f"  {one.disagreement:.2f}  {one.film.id}  {labels}  ({said})")
+            votes = f"{one.votes} of {doubtful.k} neighbours: {one.said}"
+            typer.echo(f"  {one.disagreement:.2f}  {one.film.id}  {labels}  ({votes})")
     for column in glance.columns:
         missing = sum(column.missing.values())
         if missing < len(gallery):
@@ -112,14 +111,9 @@ def audit(
 
 
 def _write(
-    folder: Path,
-    exact: tuple[Group, ...],
-    near: Near,
-    doubtful: Doubtful | None,
-    glance: Glance,
+    folder: Path, exact: tuple[Group, ...], near: Near, doubtful: Doubtful | None, glance: Glance
 ) -> None:
     from ingest import csv_bytes
-    from store import CxrError
     from ui import tables
 
     sheets = {
@@ -161,8 +155,8 @@ def map_(
     output.warn_if_synthetic(gallery)
     if not quiet and method == "umap":
         output.say("umap: a minute per 10,000 films or so")
-    with _told("nearest films", quiet) as told:
-        found = maps.make(gallery, method, seed, told, neighbours)
+    with _bar("nearest films", quiet) as progress:
+        found = maps.make(gallery, method, seed, progress, neighbours)
     if json:
         output.as_json({**found.as_dict(), "store": gallery.describe()})
         return
@@ -178,9 +172,7 @@ def compare(
     store: Store,
     protocol: Annotated[str, typer.Option(help="leave-one-out or split.")] = "leave-one-out",
     split: Annotated[str, typer.Option(help="Split of the queries, or all.")] = "test",
-    gallery_split: Annotated[
-        str, typer.Option(help="Split that the split protocol searches.")
-    ] = "train",
+    gallery_split: GallerySplit = "train",
     k: Depths = "1,3,5,10",
     json: Json = False,
     quiet: Quiet = False,
@@ -190,7 +182,7 @@ def compare(
     from store import compare as run
 
     one, two = Gallery.open(store), Gallery.open(other)
-    with _told("queries", quiet) as told:
+    with _bar("queries", quiet) as progress:
         found = run(
             one,
             two,
@@ -198,7 +190,7 @@ def compare(
             depths(k),
             split=None if split == "all" else split,
             gallery_split=gallery_split,
-            progress=told,
+            progress=progress,
         )
     if json:
         output.as_json(found.as_dict())
@@ -225,8 +217,8 @@ def compare(
 
 
 @contextmanager
-def _told(what: str, quiet: bool) -> Iterator[Callable[[int, int], None] | None]:
-    """A bar on a terminal that goes away; elsewhere nothing, results follow soon."""
+def _bar(what: str, quiet: bool) -> Iterator[Callable[[int, int], None] | None]:
+    """Transient bar on a terminal; None elsewhere, where results follow soon."""
     if quiet or not sys.stderr.isatty():
         yield None
         return

@@ -1,13 +1,17 @@
-"""``cxr batches``: what came in when, from where, how many, what was refused; undo one."""
+"""``cxr batches``: the list of ingestions with their counts and refusals, and the undo of one."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from store import UsageError
 from ui.commands import output
 from ui.commands.options import Json, Store
+
+if TYPE_CHECKING:
+    from store import Gallery
 
 
 def batches(
@@ -29,7 +33,7 @@ def batches(
     restores those that it replaced or corrected; rows that were changed again later stay and are
     named. Without --yes it is counted only. Galleries on object stores restore nothing.
     """
-    from store import Gallery, UsageError
+    from store import Gallery
 
     gallery = Gallery.open(store)
     if undo is not None:
@@ -37,7 +41,7 @@ def batches(
         return
     if yes:
         raise UsageError("--yes goes with --undo BATCH")
-    found, others = known(gallery)
+    found, others = _listed(gallery)
     if json:
         output.as_json({"uri": gallery.uri, "batches": found, "other_rows": others})
         return
@@ -62,8 +66,8 @@ def batches(
         typer.echo(f"{others:,} rows are of batches that left no notes here")
 
 
-def known(gallery: Any) -> tuple[list[dict[str, Any]], int]:
-    """The journal's entries with the rows that each has now, and the rows of no entry."""
+def _listed(gallery: Gallery) -> tuple[list[dict[str, Any]], int]:
+    """Entries of the journal with their present number of rows, and the number of other rows."""
     from ingest import entries
 
     found = [
@@ -73,11 +77,10 @@ def known(gallery: Any) -> tuple[list[dict[str, Any]], int]:
     return found, gallery.stats()["rows"] - sum(one["rows"] for one in found)
 
 
-def _undo(gallery: Any, batch: str, yes: bool, json: bool) -> None:
+def _undo(gallery: Gallery, batch: str, yes: bool, json: bool) -> None:
     from dataclasses import asdict
 
     from ingest import entries, mark_undone
-    from store import UsageError
 
     found = gallery.undo(batch, dry_run=True)
     nothing = not any(asdict(found).values())
@@ -94,11 +97,9 @@ def _undo(gallery: Any, batch: str, yes: bool, json: bool) -> None:
         f"{found.restored:,} restored, {found.corrected:,} corrected back"
         + ("" if yes else "; to do it: --yes")
     )
-    _named(found.later, "changed again or deleted since, left as they are")
-    _named(found.lost, "replaced, but what they were is not kept any more, left as they are")
-
-
-def _named(ids: list[str], what: str) -> None:
-    if ids:
-        more = f" and {len(ids) - 20:,} more" if len(ids) > 20 else ""
-        output.warn(f"{len(ids):,} rows {what}: {', '.join(ids[:20])}{more}")
+    for ids, what in (
+        (found.later, "changed again or deleted since, left as they are"),
+        (found.lost, "replaced, but what they were is not kept any more, left as they are"),
+    ):
+        if ids:
+            output.warn(f"{len(ids):,} rows {what}: {output.some(ids)}")

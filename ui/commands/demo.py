@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from store import NothingToMeasure
 from ui.commands import output
 from ui.commands.evaluate import measure
-from ui.commands.options import Device, Quiet
-from ui.commands.output import summary
+from ui.commands.options import Device, MedmnistRoot, Quiet
 from ui.commands.serve import Port, check_port, run
 from ui.opening import PORT, default_store
 
@@ -30,10 +30,7 @@ def demo(
         ),
     ] = None,
     out: Annotated[Path, typer.Option(help="Where the artefacts go.")] = Path("task3_outputs"),
-    root: Annotated[
-        Path | None,
-        typer.Option(help="Folder that holds the npz. Default: $MEDMNIST_ROOT, then ~/.medmnist."),
-    ] = None,
+    root: MedmnistRoot = None,
     serve: Annotated[bool, typer.Option(help="Whether the dashboard follows.")] = True,
     port: Port = PORT,
     device: Device = None,
@@ -46,7 +43,7 @@ def demo(
     """
     from ingest import ingest
     from ingest.encoders import load_encoder
-    from store import Gallery, NothingToMeasure
+    from store import Gallery
     from ui.report.export import export, is_current
 
     if serve:
@@ -59,7 +56,7 @@ def demo(
     gallery = Gallery.create(store, encoder.stamp)
     with output.ingest_progress(quiet) as progress:
         report = ingest(source, gallery, encoder, progress=progress)
-    output.say(f"{store}: {summary(report)}")
+    output.say(f"{store}: {output.summary(report)}")
     gallery.refresh()
     try:
         found = measure(gallery, dataset=source.name)

@@ -1,4 +1,4 @@
-"""``cxr encoders`` and ``cxr train``: the models behind the vectors."""
+"""``cxr encoders`` and ``cxr train``: list of known encoders, training of the bundled one."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ui.commands import output
-from ui.commands.options import Device, Json, Quiet
+from ui.commands.options import Device, Json, MedmnistRoot, Quiet
 
 if TYPE_CHECKING:
     from ingest import TrainingProgress
@@ -87,10 +87,7 @@ def train(
     source: Annotated[
         str, typer.Option(help="28 x 28 films labelled normal or pneumonia.")
     ] = "medmnist:pneumoniamnist",
-    root: Annotated[
-        Path | None,
-        typer.Option(help="Folder that holds the npz. Default: $MEDMNIST_ROOT, then ~/.medmnist."),
-    ] = None,
+    root: MedmnistRoot = None,
     seed: Annotated[int, typer.Option(help="Of everything drawn at random.")] = 0,
     text_only: Annotated[
         Path | None,
@@ -105,40 +102,34 @@ def train(
     A run that was stopped goes on when the same command is given again. The test split is never
     looked at.
     """
-    from ingest import open_source, opened
+    from ingest import open_source, opened, train_texts
     from ingest import train as run
 
     images = open_source(source, splits=["train", "val"], root=root)
     if images.note:
         output.warn(images.note)
     progress = None if quiet else _say_progress
-    if text_only is not None:
-        from ingest import train_texts
-
-        records = opened(images.records)
-        taught = train_texts(text_only, records, out, seed=seed, device=device, progress=progress)
-        if json:
-            output.as_json({**asdict(taught), "folder": str(taught.folder)})
-        else:
-            minutes = taught.seconds / 60
-            typer.echo(
-                f"{taught.folder}: sentences {_shown(taught.sentences)}; {minutes:.0f} minutes"
-            )
-        return
-    report = run(opened(images.records), out, seed=seed, device=device, progress=progress)
+    records = opened(images.records)
+    report: Any
+    if text_only is None:
+        report = run(records, out, seed=seed, device=device, progress=progress)
+        image_tower = f"epoch {report.epoch} of validation {_figures(report.validation)}; "
+    else:
+        report = train_texts(text_only, records, out, seed=seed, device=device, progress=progress)
+        image_tower = ""
     if json:
         output.as_json({**asdict(report), "folder": str(report.folder)})
     else:
         typer.echo(
-            f"{report.folder}: epoch {report.epoch} of validation {_shown(report.validation)}; "
-            f"sentences {_shown(report.sentences)}; {report.seconds / 60:.0f} minutes"
+            f"{report.folder}: {image_tower}sentences {_figures(report.sentences)}; "
+            f"{report.seconds / 60:.0f} minutes"
         )
 
 
-def _shown(figures: dict[str, float]) -> str:
+def _figures(figures: dict[str, float]) -> str:
     return ", ".join(f"{name} {value:.4f}" for name, value in figures.items())
 
 
 def _say_progress(now: TrainingProgress) -> None:
-    figures = f", validation {_shown(now.validation)}" if now.validation else ""
+    figures = f", validation {_figures(now.validation)}" if now.validation else ""
     output.say(f"{now.stage}: {now.done} of {now.total}, loss {now.loss:.4f}{figures}")

@@ -1,4 +1,4 @@
-"""``cxr evaluate`` and ``cxr export``: how good it is, and the artefacts that show it."""
+"""``cxr evaluate`` and ``cxr export``: Precision@k of films or sentences, and the artefacts."""
 
 from __future__ import annotations
 
@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from store import EncoderMismatch, EncoderUnavailable, UsageError
 from ui.commands import output
 from ui.commands.options import (
     Depths,
     Device,
     EncoderName,
+    GallerySplit,
     Index,
     Json,
     OnLost,
@@ -31,22 +33,118 @@ if TYPE_CHECKING:
     from ingest.encoders import Encoder
     from store import Evaluation, Gallery
 
-
 CHOOSING = "sentences"
-#: Instead of a file: what comes with the package, the prompt set and the sentences that chose the
-#: bundled encoder's text tower.
+#: Files of the package: the prompt set, and the sentences that chose the bundled text tower.
 BUNDLED = {"bundled": "prompts.csv", CHOOSING: "sentences.csv"}
-_YES = {"yes", "true", "1"}
+
+
+def evaluate(
+    store: Store,
+    protocol: Annotated[str, typer.Option(help="leave-one-out, split, or both.")] = "both",
+    split: Annotated[
+        str | None,
+        typer.Option(help="Split of the queries, or all. Default: test, if there is one."),
+    ] = None,
+    gallery_split: GallerySplit = "train",
+    dataset: Annotated[str | None, typer.Option(help="Only this data set.")] = None,
+    k: Depths = "1,3,5,10",
+    prompts: Annotated[
+        str | None,
+        typer.Option(
+            help="Score sentences instead: a CSV or JSON file with text and label, bundled, or "
+            "sentences (those that chose the bundled text tower; over split val)."
+        ),
+    ] = None,
+    no_map: Annotated[
+        bool,
+        typer.Option(
+            "--no-map", help="Leave out mAP, which ranks the whole gallery: quicker on large ones."
+        ),
+    ] = False,
+    encoder: EncoderName = None,
+    device: Device = None,
+    index: Index = None,
+    shards: Shards = None,
+    ray: ShardsRay = None,
+    on_lost: OnLost = None,
+    json: Json = False,
+) -> None:
+    """Precision@k with intervals, per label, beside the random and the raw-pixel floors.
+
+    With both protocols, --json prints the leave-one-out document, and the split one under
+    "split". With --prompts: P@10 and average precision of each sentence. With --index lance there
+    is no mAP and no raw-pixel floor, which take the whole gallery in memory.
+    """
+    if protocol not in ("both", "leave-one-out", "split"):
+        raise UsageError(f"--protocol {protocol!r}: expected leave-one-out, split or both")
+    gallery = open_gallery(store, index, shards, ray, on_lost)
+    output.warn_if_synthetic(gallery)
+    output.say_if_inexact(gallery)
+    if prompts is not None:
+        from ingest.encoders import encoder_for
+
+        asked = read_prompts(prompts)
+        if prompts == CHOOSING and split is None:
+            split = "val"  # where they chose; scoring them on test would be one more look at it
+        scored = evaluate_prompts(
+            gallery, encoder_for(gallery, encoder, device=device), asked, split, dataset
+        )
+        if json:
+            output.as_json(scored)
+        else:
+            _print_prompts(scored)
+        return
+    found = measure(gallery, protocol, split, gallery_split, dataset, depths(k), not no_map)
+    if json:
+        first, *rest = (one.as_dict() for one in found)
+        output.as_json({**first, **{one["protocol"]: one for one in rest}})
+    else:
+        output.evaluations(found)
+
+
+def measure(
+    gallery: Gallery,
+    protocol: str = "both",
+    split: str | None = None,
+    gallery_split: str = "train",
+    dataset: str | None = None,
+    k: list[int] | None = None,
+    full_ranking: bool = True,
+) -> list[Evaluation]:
+    """Evaluations of a gallery by one protocol or both; notes on stderr what is left out."""
+    from ingest import BASELINES
+
+    splits = gallery.facets()["split"]
+    if split is None:
+        split = "test" if "test" in splits else "all"
+        if split == "all":
+            output.say("no split named test here: every labelled row is a query")
+    wanted = ["leave-one-out", "split"] if protocol == "both" else [protocol]
+    if protocol == "both" and (split == "all" or gallery_split not in splits):
+        output.say(f"no split protocol: it needs queries and a split named {gallery_split}")
+        wanted = ["leave-one-out"]
+    return [
+        gallery.evaluate(
+            one,
+            k or (1, 3, 5, 10),
+            split=None if split == "all" else split,
+            gallery_split=gallery_split,
+            dataset=dataset,
+            baselines=BASELINES,
+            full_ranking=full_ranking,
+        )
+        for one in wanted
+    ]
 
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """One sentence to be scored.
+    """Sentence to be scored, with the label it describes.
 
     Attributes:
         text: the sentence.
         label: the finding it describes.
-        held_out: whether training never met it; None when nobody says.
+        held_out: whether training never met it; None when unknown.
     """
 
     text: str
@@ -60,12 +158,15 @@ def read_prompts(place: str) -> list[Prompt]:
     Raises:
         UsageError: no such file, or not such a file; says which row.
     """
-    from store import UsageError
+    import ingest
 
-    path = _bundled(BUNDLED[place]) if place in BUNDLED else Path(place)
+    path = Path(place)
+    if place in BUNDLED:
+        path = Path(str(ingest.__file__)).parent / "training" / BUNDLED[place]
     try:
         content = path.read_text("utf-8-sig")
-        rows = json.loads(content) if path.suffix == ".json" else _csv(content)
+        table = csv.DictReader(io.StringIO(content))
+        rows = json.loads(content) if path.suffix == ".json" else list(table)
     except OSError as error:
         raise UsageError(f"--prompts {place}: {error.strerror}; pass a CSV or JSON file") from error
     except ValueError as error:
@@ -75,19 +176,7 @@ def read_prompts(place: str) -> list[Prompt]:
     return [_prompt(place, number, row) for number, row in enumerate(rows, start=1)]
 
 
-def _bundled(file: str) -> Path:
-    import ingest
-
-    return Path(str(ingest.__file__)).parent / "training" / file
-
-
-def _csv(content: str) -> list[dict[str, Any]]:
-    return list(csv.DictReader(io.StringIO(content)))
-
-
 def _prompt(place: str, number: int, row: Any) -> Prompt:
-    from store import UsageError
-
     text, label = (
         str(row.get(name) or "").strip() if isinstance(row, dict) else ""
         for name in ("text", "label")
@@ -97,7 +186,7 @@ def _prompt(place: str, number: int, row: Any) -> Prompt:
     held_out = row.get("held_out")
     if held_out is None or str(held_out).strip() == "":
         return Prompt(text, label)
-    return Prompt(text, label, str(held_out).strip().lower() in _YES)
+    return Prompt(text, label, str(held_out).strip().lower() in ("yes", "true", "1"))
 
 
 def evaluate_prompts(
@@ -108,7 +197,7 @@ def evaluate_prompts(
     dataset: str | None = None,
     k: int = 10,
 ) -> dict[str, Any]:
-    """Precision@k and average precision of each prompt, and their means.
+    """Precision@k and average precision of each prompt, with means over all and over parts.
 
     Args:
         gallery: searched.
@@ -171,8 +260,8 @@ def _means(part: list[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-def show(found: dict[str, Any]) -> None:
-    """Print it for a person: each prompt, the worst last, then the means."""
+def _print_prompts(found: dict[str, Any]) -> None:
+    """Print tables of the prompts, the worst last, and of the means."""
     ranked = sorted(
         found["prompts"], key=lambda one: (-one["precision"], -one["average_precision"])
     )
@@ -183,8 +272,8 @@ def show(found: dict[str, Any]) -> None:
             [
                 one["text"],
                 one["label"],
-                _said(one["held_out"]),
-                _said(one["understood"]),
+                _yes(one["held_out"]),
+                _yes(one["understood"]),
                 f"{one['precision']:.2f}",
                 f"{one['average_precision']:.4f}",
             ]
@@ -216,111 +305,8 @@ def show(found: dict[str, Any]) -> None:
     )
 
 
-def _said(value: bool | None) -> str:
+def _yes(value: bool | None) -> str:
     return "" if value is None else "yes" if value else "no"
-
-
-def evaluate(
-    store: Store,
-    protocol: Annotated[str, typer.Option(help="leave-one-out, split, or both.")] = "both",
-    split: Annotated[
-        str | None,
-        typer.Option(help="Split of the queries, or all. Default: test, if there is one."),
-    ] = None,
-    gallery_split: Annotated[
-        str, typer.Option(help="Split that the split protocol searches.")
-    ] = "train",
-    dataset: Annotated[str | None, typer.Option(help="Only this data set.")] = None,
-    k: Depths = "1,3,5,10",
-    prompts: Annotated[
-        str | None,
-        typer.Option(
-            help="Score sentences instead: a CSV or JSON file with text and label, bundled, or "
-            "sentences (those that chose the bundled text tower; over split val)."
-        ),
-    ] = None,
-    no_map: Annotated[
-        bool,
-        typer.Option(
-            "--no-map", help="Leave out mAP, which ranks the whole gallery: quicker on large ones."
-        ),
-    ] = False,
-    encoder: EncoderName = None,
-    device: Device = None,
-    index: Index = None,
-    shards: Shards = None,
-    ray: ShardsRay = None,
-    on_lost: OnLost = None,
-    json: Json = False,
-) -> None:
-    """Precision@k with intervals, per label, beside the random and the raw-pixel floors.
-
-    With both protocols, --json prints the leave-one-out document, and the split one under
-    "split". With --prompts: P@10 and average precision of each sentence. With --index lance there
-    is no mAP and no raw-pixel floor, which take the whole gallery in memory.
-    """
-    from store import UsageError
-
-    if protocol not in ("both", "leave-one-out", "split"):
-        raise UsageError(f"--protocol {protocol!r}: expected leave-one-out, split or both")
-    gallery = open_gallery(store, index, shards, ray, on_lost)
-    output.warn_if_synthetic(gallery)
-    output.say_manner(gallery)
-    if prompts is not None:
-        from ui.commands.options import encoder_of
-
-        asked = read_prompts(prompts)
-        if prompts == CHOOSING and split is None:
-            split = "val"  # where they chose; scoring them on test would be one more look at it
-        scored = evaluate_prompts(
-            gallery, encoder_of(gallery, encoder, device), asked, split, dataset
-        )
-        if json:
-            output.as_json(scored)
-        else:
-            show(scored)
-        return
-    found = measure(gallery, protocol, split, gallery_split, dataset, depths(k), not no_map)
-    if json:
-        first, *rest = (one.as_dict() for one in found)
-        output.as_json({**first, **{one["protocol"]: one for one in rest}})
-    else:
-        output.evaluations(found)
-
-
-def measure(
-    gallery: Gallery,
-    protocol: str = "both",
-    split: str | None = None,
-    gallery_split: str = "train",
-    dataset: str | None = None,
-    k: list[int] | None = None,
-    full_ranking: bool = True,
-) -> list[Evaluation]:
-    """One evaluation per protocol; says on stderr what it left out and why."""
-    from ingest import BASELINES
-
-    splits = gallery.facets()["split"]
-    if split is None:
-        split = "test" if "test" in splits else "all"
-        if split == "all":
-            output.say("no split named test here: every labelled row is a query")
-    wanted = ["leave-one-out", "split"] if protocol == "both" else [protocol]
-    if protocol == "both" and (split == "all" or gallery_split not in splits):
-        output.say(f"no split protocol: it needs queries and a split named {gallery_split}")
-        wanted = ["leave-one-out"]
-    return [
-        gallery.evaluate(
-            one,
-            k or (1, 3, 5, 10),
-            split=None if split == "all" else split,
-            gallery_split=gallery_split,
-            dataset=dataset,
-            baselines=BASELINES,
-            full_ranking=full_ranking,
-        )
-        for one in wanted
-    ]
 
 
 def export(
@@ -333,14 +319,14 @@ def export(
     quiet: Quiet = False,
 ) -> None:
     """Write embeddings, labels, ids, the FAISS index, figures and the report."""
-    from store import EncoderMismatch, EncoderUnavailable, Gallery
-    from ui.commands.options import encoder_of
+    from ingest.encoders import encoder_for
+    from store import Gallery
 
     gallery = Gallery.open(store)
     output.warn_if_synthetic(gallery)
     model = None
     try:
-        model = encoder_of(gallery, encoder, device)
+        model = encoder_for(gallery, encoder, device=device)
     except (EncoderMismatch, EncoderUnavailable) as error:
         if encoder is not None:
             raise

@@ -1,4 +1,4 @@
-"""``cxr stats``, ``check``, ``optimize``, ``delete``: what is in the store, is it sound."""
+"""``cxr stats``, ``check``, ``optimize``, ``delete`` and ``index``: upkeep of a gallery."""
 
 from __future__ import annotations
 
@@ -6,16 +6,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ui import notices
 from ui.commands import output
 from ui.commands.options import Json, Quiet, Store
-from ui.opening import manner, open_gallery
+from ui.opening import open_gallery
 
 if TYPE_CHECKING:
     from store import Repaired
 
 
 def stats(store: Store, json: Json = False) -> None:
-    """What is in the gallery."""
+    """Counts, data sets, labels and versions of the gallery."""
     from ingest import READER
 
     found = open_gallery(store).stats()
@@ -25,17 +26,17 @@ def stats(store: Store, json: Json = False) -> None:
     if json:
         output.as_json(found)
         return
-    said = manner(found)
+    note = notices.of_results(found)
     found.pop("approximate", None)
     for key, value in found.items():
         shown = (
-            ", ".join(_of(name, one) for name, one in value.items()) or "none"
+            ", ".join(_entry(name, one) for name, one in value.items()) or "none"
             if isinstance(value, dict)
             else str(value)
         )
         typer.echo(f"{key.replace('_', ' '):<16} {shown}")
-    if said is not None:
-        typer.echo(f"{'answers':<16} {said}")
+    if note is not None:
+        typer.echo(f"{'answers':<16} {note}")
     if older:
         output.say(
             f"{older:,} films were read by an older reader; when their source is ingested again, "
@@ -43,8 +44,8 @@ def stats(store: Store, json: Json = False) -> None:
         )
 
 
-def _of(name: str, value: object) -> str:
-    """A label with its count, or a column with its type."""
+def _entry(name: str, value: object) -> str:
+    """Label with its count, or column with its type."""
     return f"{name} {value:,}" if isinstance(value, int) else f"{name} ({value})"
 
 
@@ -67,14 +68,14 @@ def check(
     Exits with 4 when something is wrong.
     """
     gallery = open_gallery(store)
-    told: dict[str, object] = {"uri": gallery.uri}
+    found: dict[str, object] = {"uri": gallery.uri}
     if repair:
         done = gallery.repair()
-        told["repaired"] = {"ids": done.ids, "removed": done.removed, "kept": done.kept}
+        found["repaired"] = {"ids": done.ids, "removed": done.removed, "kept": done.kept}
         _say_repaired(done)
     problems = gallery.check()
     if json:
-        output.as_json({**told, "problems": problems})
+        output.as_json({**found, "problems": problems})
     elif not problems:
         typer.echo(f"{len(gallery):,} rows are sound")
     for problem in problems:
@@ -89,7 +90,6 @@ def _say_repaired(done: Repaired) -> None:
     if not done.ids:
         output.warn("no id occurs more than once: nothing to repair")
         return
-    more = f" and {len(done.ids) - 20:,} more" if len(done.ids) > 20 else ""
     place = (
         "they are in the undo store: cxr batches --undo BATCH of the newer row brings one back, "
         f"--undo {REPAIR} where that has none, or the same one"
@@ -98,7 +98,7 @@ def _say_repaired(done: Repaired) -> None:
     )
     output.warn(
         f"{done.removed:,} older rows of {len(done.ids):,} ids removed, the newest kept: "
-        f"{', '.join(done.ids[:20])}{more}; {place}"
+        f"{output.some(done.ids)}; {place}"
     )
 
 
@@ -147,13 +147,13 @@ def delete(
         typer.echo(f"{count:,} rows {'would be deleted' if dry_run else 'deleted'}")
 
 
-app = typer.Typer(
+index = typer.Typer(
     help="An index on disk, for galleries beyond memory; used with --index lance.",
     no_args_is_help=True,
 )
 
 
-@app.command()
+@index.command()
 def build(
     store: Store,
     partitions: Annotated[
@@ -168,7 +168,6 @@ def build(
 ) -> None:
     """Build the index anew and measure how often it misses a neighbour."""
     from store import Gallery
-    from ui.opening import approximate
 
     gallery = Gallery.open(store)
     built = gallery.build_index(partitions, recall, None if quiet else output.say)
@@ -176,7 +175,7 @@ def build(
     if json:
         output.as_json({"uri": gallery.uri, "approximate": found})
     else:
-        typer.echo(approximate(found))
+        typer.echo(notices.of_index(found))
     wanted = 0.95 if recall is None else recall
     if built["recall_at_10"] < wanted:
         output.warn(
@@ -185,20 +184,18 @@ def build(
         )
 
 
-@app.command()
+@index.command()
 def show(store: Store, json: Json = False) -> None:
-    """What the index is and what was measured when it was built."""
-    from ui.opening import manner, open_gallery
-
+    """The index and the measurements at its building."""
     gallery = open_gallery(store, "lance")
     found = gallery.describe()
     if json:
         output.as_json({"uri": gallery.uri, "approximate": found["approximate"]})
     else:
-        typer.echo(manner(found))
+        typer.echo(notices.of_results(found))
 
 
-@app.command()
+@index.command()
 def drop(store: Store) -> None:
     """Remove the index. Exact search does not need it."""
     from store import Gallery

@@ -1,36 +1,45 @@
-"""``cxr ingest``: images into a gallery."""
+"""``cxr ingest`` and ``cxr import``: images, or embeddings made elsewhere, into a gallery."""
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from store import BadSource, UsageError
 from ui.commands import output
 from ui.commands.options import (
+    THE_RUN,
     Device,
     EncoderName,
     Gpus,
     Json,
+    Nice,
     Quiet,
     Ray,
     Store,
     Workers,
     stage_of,
 )
-from ui.commands.output import interrupted, labelling, tell
-from ui.process import NICE, Nice, give_way, patient
+from ui.process import NICE, give_way, patient
 
 if TYPE_CHECKING:
     from ingest import Artefacts
     from ingest.encoders import Encoder
+    from store import Gallery
 
 
-_LABELS, _PUBLISHED, _RUN = "Labels of a folder", "Data sets", "The run"
+#: Options of the source are those under these two headings.
+_LABELS, _PUBLISHED = "Labels of a folder", "Data sets"
+_labels = partial(typer.Option, rich_help_panel=_LABELS)
+_published = partial(typer.Option, rich_help_panel=_PUBLISHED)
+_run = partial(typer.Option, rich_help_panel=THE_RUN)
 
 
 def ingest(
+    ctx: typer.Context,
     source: Annotated[
         str,
         typer.Argument(
@@ -45,171 +54,106 @@ def ingest(
     ] = None,
     encoder: EncoderName = None,
     device: Device = None,
-    labels: Annotated[
-        Path | None,
-        typer.Option(help="A CSV with a row per image or finding.", rich_help_panel=_LABELS),
-    ] = None,
+    labels: Annotated[Path | None, _labels(help="A CSV with a row per image or finding.")] = None,
     file_column: Annotated[
-        str | None,
-        typer.Option(help="Its column of paths or names. Default: told.", rich_help_panel=_LABELS),
+        str | None, _labels(help="Its column of paths or names. Default: told.")
     ] = None,
     file_prefix: Annotated[
         str | None,
-        typer.Option(
-            help="What its paths begin with where they are of another machine; cut off.",
-            rich_help_panel=_LABELS,
-        ),
+        _labels(help="What its paths begin with where they are of another machine; cut off."),
     ] = None,
     id_column: Annotated[
         str | None,
-        typer.Option(
-            help="Its column of ids; a moved file keeps its row. Default: data set and path.",
-            rich_help_panel=_LABELS,
-        ),
+        _labels(help="Its column of ids; a moved file keeps its row. Default: data set and path."),
     ] = None,
     label_column: Annotated[
         list[str] | None,
-        typer.Option(
-            help="Findings joined by | ; or a comma; or repeat it for a column of 1, 0, -1 each.",
-            rich_help_panel=_LABELS,
+        _labels(
+            help="Findings joined by | ; or a comma; or repeat it for a column of 1, 0, -1 each."
         ),
     ] = None,
     label_names: Annotated[
         list[str] | None,
-        typer.Option(
+        _labels(
             help="Names of its values, or of folders: 0=normal,1=pneumonia.",
             metavar="VALUE=NAME,...",
-            rich_help_panel=_LABELS,
         ),
     ] = None,
     columns: Annotated[
         list[str] | None,
-        typer.Option(
-            help="Also keep age,sex,view,patient,split and others, e.g. ward; or NAME=HEADING.",
-            rich_help_panel=_LABELS,
+        _labels(
+            help="Also keep age,sex,view,patient,split and others, e.g. ward; or NAME=HEADING."
         ),
     ] = None,
     label_from_folder: Annotated[
         bool | None,
-        typer.Option(
+        _labels(
             "--label-from-folder",
             help="A folder is the label of its films: the uppermost level with two names that are "
             "no split and no container.",
-            rich_help_panel=_LABELS,
         ),
     ] = None,
     label_level: Annotated[
         int | None,
-        typer.Option(
-            help="The level of these folders; 1 is the first below PATH. Default: told.",
-            rich_help_panel=_LABELS,
-        ),
+        _labels(help="The level of these folders; 1 is the first below PATH. Default: told."),
     ] = None,
     unlabelled: Annotated[
-        bool | None,
-        typer.Option("--unlabelled", help="Take files without a row too.", rich_help_panel=_LABELS),
+        bool | None, _labels("--unlabelled", help="Take files without a row too.")
     ] = None,
     uncertain: Annotated[
         str | None,
-        typer.Option(
-            help="Uncertain findings (-1): apart (no label, kept as uncertain), present or absent.",
-            rich_help_panel=_LABELS,
+        _labels(
+            help="Uncertain findings (-1): apart (no label, kept as uncertain), present or absent."
         ),
     ] = None,
     body_part: Annotated[
         str | None,
-        typer.Option(
-            help="DICOM: any takes films whatever part their headers name. Default: chest.",
-            rich_help_panel=_PUBLISHED,
-        ),
+        _published(help="DICOM: any takes films whatever part their headers name. Default: chest."),
     ] = None,
     dataset: Annotated[
-        str | None,
-        typer.Option(
-            help="Name of a folder's data set. Default: the folder's.", rich_help_panel=_LABELS
-        ),
+        str | None, _labels(help="Name of a folder's data set. Default: the folder's.")
     ] = None,
-    split: Annotated[
-        list[str] | None,
-        typer.Option(help="Only this split; repeat for several.", rich_help_panel=_PUBLISHED),
+    splits: Annotated[
+        list[str] | None, _published("--split", help="Only this split; repeat for several.")
     ] = None,
     size: Annotated[
-        int | None,
-        typer.Option(
-            help="MedMNIST: 28 (the default), 64, 128 or 224.", rich_help_panel=_PUBLISHED
-        ),
+        int | None, _published(help="MedMNIST: 28 (the default), 64, 128 or 224.")
     ] = None,
     root: Annotated[
         Path | None,
-        typer.Option(
-            help="MedMNIST: folder of the npz. Default: $MEDMNIST_ROOT, then ~/.medmnist.",
-            rich_help_panel=_PUBLISHED,
-        ),
+        _published(help="MedMNIST: folder of the npz. Default: $MEDMNIST_ROOT, then ~/.medmnist."),
     ] = None,
     download: Annotated[
-        bool | None,
-        typer.Option(
-            help="MedMNIST: whether a missing set may be fetched.", rich_help_panel=_PUBLISHED
-        ),
+        bool | None, _published(help="MedMNIST: whether a missing set may be fetched.")
     ] = None,
     vector_column: Annotated[
-        str | None,
-        typer.Option(help="Embeddings: the column of vectors.", rich_help_panel=_PUBLISHED),
+        str | None, _published(help="Embeddings: the column of vectors.")
     ] = None,
     normalise: Annotated[
         bool | None,
-        typer.Option(
-            "--normalise",
-            help="Embeddings: bring vectors to unit length first.",
-            rich_help_panel=_PUBLISHED,
-        ),
+        _published("--normalise", help="Embeddings: bring vectors to unit length first."),
     ] = None,
     within: Annotated[
         Path | None,
-        typer.Option(
-            help="A folder that PATH and --labels may not leave, through a link either.",
-            rich_help_panel=_LABELS,
-        ),
+        _labels(help="A folder that PATH and --labels may not leave, through a link either."),
     ] = None,
-    batch: Annotated[
-        str | None, typer.Option(help="Name of this batch.", rich_help_panel=_RUN)
-    ] = None,
+    batch: Annotated[str | None, _run(help="Name of this batch.")] = None,
     prune: Annotated[
-        bool,
-        typer.Option(
-            "--prune",
-            help="List rows whose file is gone; with --yes remove them.",
-            rich_help_panel=_RUN,
-        ),
+        bool, _run("--prune", help="List rows whose file is gone; with --yes remove them.")
     ] = False,
-    yes: Annotated[
-        bool, typer.Option("--yes", help="Really remove what --prune lists.", rich_help_panel=_RUN)
-    ] = False,
+    yes: Annotated[bool, _run("--yes", help="Really remove what --prune lists.")] = False,
     clear: Annotated[
         list[str] | None,
-        typer.Option(
-            help="Blank these columns of the films read, e.g. age,ward. Others stay as stored.",
-            rich_help_panel=_RUN,
-        ),
+        _run(help="Blank these columns of the films read, e.g. age,ward. Others stay as stored."),
     ] = None,
     replace: Annotated[
         bool,
-        typer.Option(
-            "--replace",
-            help="Let films take the place of others that came from another folder.",
-            rich_help_panel=_RUN,
-        ),
+        _run("--replace", help="Let films take the place of others that came from another folder."),
     ] = False,
     keep_going: Annotated[
-        bool,
-        typer.Option(
-            "--keep-going", help="Go on though more than half is refused.", rich_help_panel=_RUN
-        ),
+        bool, _run("--keep-going", help="Go on though more than half is refused.")
     ] = False,
-    rejections: Annotated[
-        Path | None,
-        typer.Option(help="Also write the refusals to this CSV.", rich_help_panel=_RUN),
-    ] = None,
+    rejections: Annotated[Path | None, _run(help="Also write the refusals to this CSV.")] = None,
     nice: Nice = NICE,
     ray: Ray = None,
     workers: Workers = None,
@@ -222,32 +166,16 @@ def ingest(
     Running it again does nothing twice, and finishes what was interrupted. Ctrl-C finishes the
     batch in hand. Refused images are listed with their reason; then it exits with 3.
     """
+    given = locals()
     give_way(nice)  # before the libraries start their threads
     from ingest import ingest as run
     from ingest import open_source
-    from store import BadSource, Gallery, UsageError
+    from store import Gallery
 
     options = {
-        "labels": labels,
-        "file_column": file_column,
-        "file_prefix": file_prefix,
-        "id_column": id_column,
-        "label_column": label_column,
-        "label_names": label_names,
-        "columns": columns,
-        "label_from_folder": label_from_folder,
-        "label_level": label_level,
-        "unlabelled": unlabelled,
-        "uncertain": uncertain,
-        "dataset": dataset,
-        "body_part": body_part,
-        "splits": split,
-        "size": size,
-        "root": root,
-        "download": download,
-        "vector_column": vector_column,
-        "normalise": normalise,
-        "within": within,
+        str(one.name): given[str(one.name)]
+        for one in ctx.command.params
+        if getattr(one, "rich_help_panel", None) in (_LABELS, _PUBLISHED)
     }
     if yes and not prune:
         raise UsageError("--yes goes with --prune")
@@ -256,24 +184,25 @@ def ingest(
             raise UsageError("source 'embeddings' has no option --clear")
         if ray is not None:
             raise UsageError("source 'embeddings' has no option --ray: its vectors are made")
-        embeddings(source, path, store, options, encoder, json)
+        _embeddings(source, path, store, options, encoder, json)
         return
     # Opened first: a source that is not there must not leave an empty gallery behind.
     images = open_source(source, path, **options)
     if images.note:
         output.warn(images.note)
-    for line in labelling(images.labelling):
+    for line in output.labelling(images.labelling):
         output.say(line)
     if path is not None and images.total == 0 and not prune:
         raise BadSource(
             f"nothing to ingest in {path}: it holds no files that {source!r} reads; "
             "check the path, or see docs/sources.md"
         )
-    model = _encoder(store, encoder, device)
+    model, gallery = _target(store, encoder, device)
     try:
         with patient(output.warn) as stop:
             stage = stage_of(ray, workers, gpus, model, device, stop)
-            gallery = Gallery.create(store, model.stamp)
+            if gallery is None:
+                gallery = Gallery.create(store, model.stamp)
             with output.ingest_progress(quiet) as progress:
                 report = run(
                     images,
@@ -289,26 +218,25 @@ def ingest(
                     clear=[name for entry in clear or () for name in entry.split(",")],
                 )
     except KeyboardInterrupt:
-        raise interrupted() from None
-    tell(report, store, rejections, json, pruning=prune)
+        raise output.interrupted() from None
+    output.conclude(report, store, rejections, json, pruning=prune)
 
 
-def _encoder(store: str, name: str | None, device: str | None) -> Encoder:
-    """The one asked for, else the one that made the gallery, else the bundled one."""
-    from ingest.encoders import DEFAULT_ENCODER, load_encoder
+def _target(store: str, name: str | None, device: str | None) -> tuple[Encoder, Gallery | None]:
+    """The encoder asked for, else the gallery's, else the bundled one; the gallery, if opened."""
+    from ingest.encoders import DEFAULT_ENCODER, encoder_for, load_encoder
     from store import Gallery, StoreNotFound
-    from ui.commands.options import encoder_of
 
     if name is not None:
-        return load_encoder(name, device=device)
+        return load_encoder(name, device=device), None
     try:
         gallery = Gallery.open(store)
     except StoreNotFound:
-        return load_encoder(DEFAULT_ENCODER, device=device)
-    return encoder_of(gallery, None, device)
+        return load_encoder(DEFAULT_ENCODER, device=device), None
+    return encoder_for(gallery, device=device), gallery
 
 
-def embeddings(
+def _embeddings(
     source: str,
     path: Path | None,
     store: str,
@@ -316,9 +244,7 @@ def embeddings(
     encoder: str | None,
     json: bool,
 ) -> None:
-    """``cxr ingest embeddings PATH``: a folder as ``cxr import`` reads it, or a table."""
-    from store import UsageError
-
+    """Read the embeddings of a folder, as ``cxr import`` does, or of a table."""
     place = path or Path(source.partition(":")[2])
     if str(place) == ".":
         raise UsageError("source 'embeddings' needs a folder or a file: embeddings PATH")

@@ -1,19 +1,21 @@
-"""Options that several commands share, and what they open."""
+"""Options of several commands, and their parsing."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperCommand
 
+from store import BadQuery, UsageError
 from ui.opening import default_store
 
 if TYPE_CHECKING:
     from ingest.encoders import Encoder
-    from store import Gallery
 
 
 Store = Annotated[
@@ -50,111 +52,85 @@ Index = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document to stdout.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")]
 Depths = Annotated[str, typer.Option("--k", help="Depths of Precision@k, separated by commas.")]
+GallerySplit = Annotated[str, typer.Option(help="Split that the split protocol searches.")]
+MedmnistRoot = Annotated[
+    Path | None,
+    typer.Option(help="Folder that holds the npz. Default: $MEDMNIST_ROOT, then ~/.medmnist."),
+]
+THE_RUN = "The run"
+Nice = Annotated[
+    int,
+    typer.Option(
+        help="How far to give way to other programs: 0 not at all, 19 most. Alone on the machine, "
+        "it is as fast either way.",
+        min=0,
+        max=19,
+        rich_help_panel=THE_RUN,
+    ),
+]
 
 
 def depths(text: str) -> list[int]:
-    """``1,3,5,10`` as numbers; BadQuery when it is not that."""
-    from store import BadQuery
-
+    """Depths of Precision@k in ``1,3,5,10``; BadQuery when it is not that."""
     try:
         return [int(part) for part in text.split(",")]
     except ValueError:
         raise BadQuery(f"--k {text!r}: expected numbers such as 1,3,5,10") from None
 
 
-def encoder_of(gallery: Gallery, name: str | None, device: str | None) -> Encoder:
-    """The encoder that made a gallery, found by its name and checked by its fingerprint.
-
-    Raises:
-        EncoderMismatch: the encoder asked for, or the one of that name here, is another one, or
-            the vectors came from outside and no encoder was named.
-        EncoderUnavailable: it is not on this machine.
-    """
-    from ingest.encoders import load_encoder
-    from store import EncoderMismatch, EncoderUnavailable, mismatch
-
-    stamp = gallery.stamp
-    if name is None and stamp.name.startswith("external:"):
-        raise EncoderMismatch(
-            f"the vectors of {gallery.uri} were imported without saying which encoder made them; "
-            "images and texts can be searched only with that very encoder. Search by --id, or "
-            "import again with a meta.json that names encoder, fingerprint and dimension"
-        )
-    try:
-        encoder = load_encoder(name or stamp.name, device=device)
-    except EncoderUnavailable as error:
-        if name is not None:
-            raise
-        raise EncoderUnavailable(
-            f"the gallery at {gallery.uri} was made by encoder {stamp}, which is not found by its "
-            f"name here ({error}); pass --encoder with its folder or hub id, or search by --id"
-        ) from error
-    if encoder.stamp.fingerprint != stamp.fingerprint:
-        raise mismatch(f"the gallery at {gallery.uri}", stamp, encoder.stamp)
-    return encoder
-
-
-_CLUSTER = "A cluster (pip install 'cxr-retrieval[ray]'; see docs/deploy)"
+_cluster = partial(
+    typer.Option, rich_help_panel="A cluster (pip install 'cxr-retrieval[ray]'; see docs/deploy)"
+)
 
 Ray = Annotated[
     str | None,
-    typer.Option(
+    _cluster(
         "--ray",
         metavar="[ADDRESS]",
         help="Do the work on Ray: 'auto', HOST:PORT of the head, or no address for a Ray of this "
         "machine alone.",
-        rich_help_panel=_CLUSTER,
     ),
 ]
 ShardsRay = Annotated[
     str | None,
-    typer.Option(
+    _cluster(
         "--ray",
         metavar="[ADDRESS]",
         envvar="CXR_RAY",
         help="Where the shards are: 'auto', HOST:PORT of the head, or no address for this machine.",
-        rich_help_panel=_CLUSTER,
     ),
 ]
 Shards = Annotated[
     int | None,
-    typer.Option(
+    _cluster(
         envvar="CXR_SHARDS",
         min=1,
         help="Keep the vectors in so many shards on Ray; the answers are the same.",
-        rich_help_panel=_CLUSTER,
     ),
 ]
 OnLost = Annotated[
     str | None,
-    typer.Option(
+    _cluster(
         envvar="CXR_ON_LOST",
         metavar="wait|partial",
         help="A lost shard: wait until it is rebuilt, or answer without it and say so.",
-        rich_help_panel=_CLUSTER,
     ),
 ]
 Workers = Annotated[
     str | None,
-    typer.Option(
+    _cluster(
         metavar="N or MIN-MAX",
         help="Ray: workers that decode and encode. Default: 1 to as many as there is room for.",
-        rich_help_panel=_CLUSTER,
     ),
 ]
-Gpus = Annotated[
-    float,
-    typer.Option(
-        min=0, help="Ray: GPUs of each worker; a fraction shares one.", rich_help_panel=_CLUSTER
-    ),
-]
+Gpus = Annotated[float, _cluster(min=0, help="Ray: GPUs of each worker; a fraction shares one.")]
 
 
 class OnRay(TyperCommand):
-    """A command whose ``--ray`` may come without an address."""
+    """Command with an option ``--ray`` whose address may be left out."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """As always, after ``--ray`` alone was made ``--ray local``."""
+        """Parse the arguments, with ``--ray`` alone as ``--ray local``."""
         whole: list[str] = []
         for place, arg in enumerate(args):
             whole.append(arg)
@@ -173,13 +149,11 @@ def stage_of(
     device: str | None,
     stop: threading.Event,
 ) -> Callable[..., Any] | None:
-    """Where the job opens and encodes images until it is to stop; None for this process.
+    """Stage of the job that opens and encodes images on a cluster; None for this process.
 
     Raises:
         UsageError: options of a cluster without one; no numbers; Ray is not installed.
     """
-    from store import UsageError
-
     if ray is None:
         if workers is not None or gpus:
             raise UsageError("--workers and --gpus go with --ray")
@@ -191,8 +165,6 @@ def stage_of(
 
 
 def _range(workers: str | None) -> tuple[int, int] | None:
-    from store import UsageError
-
     if workers is None:
         return None
     fewest, dash, most = workers.partition("-")

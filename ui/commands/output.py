@@ -1,9 +1,8 @@
-"""What an ingestion came to: report, refusals and exit code."""
+"""Output of the commands: lines, tables and JSON; report and exit code of an ingestion."""
 
 from __future__ import annotations
 
 import json
-import math
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -12,13 +11,17 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from ui import notices
+
 if TYPE_CHECKING:
     from ingest import IngestReport, Progress
     from store import Evaluation, Gallery, Hit
 
 
-#: Wide enough for ids and sources when the output is not a terminal.
+#: Width of a table where the output is not a terminal: room for ids and sources.
 _PIPE_WIDTH = 200
+#: Items listed in one line, or lines of one list.
+_MOST = 20
 
 
 def say(message: str) -> None:
@@ -36,10 +39,10 @@ def as_json(document: Any) -> None:
     typer.echo(json.dumps(document, ensure_ascii=False, indent=2))
 
 
-def updated(rows: int, changed: Mapping[str, int]) -> str:
-    """How many rows were updated, and how many of them in which column."""
-    told = ", ".join(f"{name} {count:,}" for name, count in changed.items())
-    return f"{rows:,} updated ({told})" if told else f"{rows:,} updated"
+def some(items: Sequence[str]) -> str:
+    """The first items of a list in one line, with the number of the others."""
+    more = f" and {len(items) - _MOST:,} more" if len(items) > _MOST else ""
+    return ", ".join(items[:_MOST]) + more
 
 
 def table(headings: Sequence[str], rows: Sequence[Sequence[str]], numbers: int = 0) -> None:
@@ -79,41 +82,30 @@ def hits(found: Sequence[Hit]) -> None:
 
 
 def evaluations(found: Sequence[Evaluation]) -> None:
-    """Precision@k of each protocol beside its floors, and the rest below."""
-    depths = list(found[0].precision)
+    """Table of Precision@k of each protocol: encoder, floors, labels, vote, hit rate, sizes."""
+    from ui.tables import precision_rows
+
+    depths = [str(k) for k in found[0].precision]
     rows = []
     for one in found:
+        protocol = one.protocol
+        for row in precision_rows(one.as_dict()):
+            cells = row.cells(depths, 4)
+            for place, k in enumerate(depths):
+                if bounds := row.intervals.get(k):
+                    cells[place] += f" [{bounds[0]:.3f}, {bounds[1]:.3f}]"
+            counted = f" ({row.queries:,})" if row.kind == "label" else ""
+            share = "" if row.map is None else f"{row.map:.4f}"
+            rows.append([protocol, f"{row.name or row.kind}{counted}", *cells, share])
+            protocol = ""
         sizes = f"{one.queries:,} queries, {one.gallery:,} in the gallery"
-        rows.append(
-            [one.protocol, "encoder", *(_interval(one, k) for k in depths), _value(one.map)]
-        )
-        for name, floor in one.baselines.items():
-            cells = [f"{floor['precision'][k]:.4f}" for k in depths]
-            rows.append(["", name.replace("_", " "), *cells, _value(floor.get("map"))])
-        for label, part in one.per_label.items():
-            cells = [f"{part['precision'][k]:.4f}" for k in depths]
-            rows.append(["", f"{label} ({part['queries']:,})", *cells, ""])
-        if one.vote:
-            rows.append(["", "majority vote", *(f"{one.vote[k]:.4f}" for k in depths), ""])
-        rows.append(["", "hit rate", *(f"{one.hit_rate[k]:.4f}" for k in depths), ""])
         rows.append(["", sizes, *([""] * len(depths)), ""])
     table(["protocol", "", *(f"P@{k}" for k in depths), "mAP"], rows, numbers=len(depths) + 1)
 
 
-def _interval(one: Evaluation, k: int) -> str:
-    if k not in one.ci95:
-        return f"{one.precision[k]:.4f}"
-    low, high = one.ci95[k]
-    return f"{one.precision[k]:.4f} [{low:.3f}, {high:.3f}]"
-
-
-def _value(number: float | None) -> str:
-    return "" if number is None or math.isnan(number) else f"{number:.4f}"
-
-
 @contextmanager
 def ingest_progress(quiet: bool = False) -> Iterator[Callable[[Progress], None]]:
-    """A bar on a terminal; elsewhere one line now and then."""
+    """Progress of an ingestion: a bar on a terminal, elsewhere a line per tenth."""
     if quiet:
         yield lambda _: None
         return
@@ -121,12 +113,7 @@ def ingest_progress(quiet: bool = False) -> Iterator[Callable[[Progress], None]]
         yield _lines()
         return
     from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        TextColumn,
-        TimeRemainingColumn,
-    )
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Bar
 
     with Bar(
@@ -154,13 +141,13 @@ def ingest_progress(quiet: bool = False) -> Iterator[Callable[[Progress], None]]
 
 
 def _lines() -> Callable[[Progress], None]:
-    said = -1
+    shown = -1
 
     def show(now: Progress) -> None:
-        nonlocal said
+        nonlocal shown
         tenth = 10 * now.done // now.total if now.total else 10
-        if tenth > said:
-            said = tenth
+        if tenth > shown:
+            shown = tenth
             refused = f", {now.refused:,} refused" if now.refused else ""
             pace = f"{now.images_per_second:,.0f} images/s"
             say(f"ingest: {now.done:,} of {now.total:,}, {pace}{refused}")
@@ -168,30 +155,25 @@ def _lines() -> Callable[[Progress], None]:
     return show
 
 
-def say_manner(gallery: Gallery) -> None:
-    """Say on stderr how answers are found, where they are not exact."""
-    from ui.opening import manner
-
-    if (said := manner(gallery.describe())) is not None:
-        say(said)
+def say_if_inexact(gallery: Gallery) -> None:
+    """Note on stderr that results are partial or approximate."""
+    if (note := notices.of_results(gallery.describe())) is not None:
+        say(note)
 
 
 def warn_if_synthetic(gallery: Gallery) -> None:
-    """Say loudly, on stderr, that films here are invented."""
+    """Warning on stderr that films of the gallery are synthetic."""
     from ingest import DATASET, SYNTHETIC_NOTICE
+    from store import Where
 
-    if DATASET in gallery.facets()["dataset"]:
+    if gallery.count(Where(dataset=(DATASET,))):
         warn(SYNTHETIC_NOTICE)
 
 
-#: Columns or folders named in one line.
-_MOST = 20
-
-
-def tell(
+def conclude(
     report: IngestReport, store: str, rejections: Path | None, json: bool, *, pruning: bool
 ) -> None:
-    """Print a report; exits with 3 when images were refused, 1 or 130 when it was stopped."""
+    """Print the report of an ingestion; exit with 3 if images were refused, 1 or 130 if stopped."""
     from ingest import rejections_file, write_rejections
 
     if json:
@@ -202,11 +184,11 @@ def tell(
             films = "film was" if report.reread == 1 else "films were"
             say(f"{report.reread:,} {films} read by an older reader; read again")
         if report.columns:
-            told = ", ".join(f"{name} ({kind})" for name, kind in report.columns.items())
-            say(f"columns of your own: {told}")
+            columns = ", ".join(f"{name} ({kind})" for name, kind in report.columns.items())
+            say(f"columns of your own: {columns}")
     for note, count in report.notes.most_common():
         warn(f"{count:,} {'film' if count == 1 else 'films'}: {note}")
-    for rejection in report.rejected[:20]:
+    for rejection in report.rejected[:_MOST]:
         warn(f"refused {rejection.source}: {rejection.reason}: {rejection.detail}")
     if report.rejected:
         if rejections is not None:
@@ -229,35 +211,27 @@ def tell(
         raise typer.Exit(3)
 
 
-def labelling(told: Mapping[str, Any]) -> list[str]:
-    """Lines about where labels come from, and what of a table is not kept."""
+def labelling(found: Mapping[str, Any]) -> list[str]:
+    """Lines about the source of labels, and columns of a table that are not kept."""
     lines = []
-    if "label_columns" in told:
-        taken = told["label_columns"]
+    if "label_columns" in found:
+        taken, left = ([*map(repr, found[key])] for key in ("label_columns", "not_kept_columns"))
         lines.append(
-            f"labels of {told['table']}: {_some(taken)}; files: {told['file_column']!r}"
-            + (f"; seen and not kept: {_some(left)}" if (left := told["not_kept_columns"]) else "")
+            f"labels of {found['table']}: {some(taken)}; files: {found['file_column']!r}"
+            + (f"; seen and not kept: {some(left)}" if left else "")
         )
-    if "folders" in told:
-        level, folders = told["folder_level"], told["folders"]
-        which = f"level {level}" if isinstance(level, int) else f"levels {_joined(level)}"
-        counts = [f"{name} ({count:,})" for name, count in [*folders.items()][:_MOST]]
-        more = f" and {len(folders) - _MOST:,} more" if len(folders) > _MOST else ""
-        lines.append(f"labels are the folders of {which}: {', '.join(counts)}{more}")
+    if "folders" in found:
+        level = found["folder_level"]
+        which = f"level {level}"
+        if not isinstance(level, int):
+            which = f"levels {' and '.join(map(str, level))}"
+        counts = [f"{name} ({count:,})" for name, count in found["folders"].items()]
+        lines.append(f"labels are the folders of {which}: {some(counts)}")
     return lines
 
 
-def _some(headings: Sequence[str]) -> str:
-    more = f" and {len(headings) - _MOST:,} more" if len(headings) > _MOST else ""
-    return ", ".join(repr(heading) for heading in headings[:_MOST]) + more
-
-
-def _joined(levels: Sequence[int]) -> str:
-    return " and ".join(map(str, levels))
-
-
 def interrupted() -> typer.Exit:
-    """Say that Ctrl-C ended it; what to raise then."""
+    """Exit of a job that Ctrl-C ended, with its warning."""
     warn("stopped; what was written stays, the same command goes on from there")
     return typer.Exit(130)
 
@@ -266,17 +240,23 @@ def _pruned(report: IngestReport) -> None:
     if report.pruned:
         say(f"{report.pruned:,} rows whose file is gone were removed")
         return
-    for id_ in report.gone[:20]:
+    for id_ in report.gone[:_MOST]:
         say(f"gone: {id_}")
     more = "; to remove them: --prune --yes" if report.gone else ""
     say(f"{len(report.gone):,} rows have lost their file{more}")
 
 
 def summary(report: IngestReport) -> str:
-    """One line about an ingestion."""
+    """Counts of an ingestion in one line."""
     return (
         f"{report.inserted:,} inserted, {updated(report.updated, report.changed)}, "
         f"{report.unchanged:,} unchanged, {len(report.rejected):,} refused; "
         f"{report.encoded:,} encoded in {report.seconds:.1f} s "
         f"({report.images_per_second:,.0f} images/s); table version {report.table_version}"
     )
+
+
+def updated(rows: int, changed: Mapping[str, int]) -> str:
+    """Count of updated rows, with the count per changed column."""
+    columns = ", ".join(f"{name} {count:,}" for name, count in changed.items())
+    return f"{rows:,} updated ({columns})" if columns else f"{rows:,} updated"

@@ -1,4 +1,4 @@
-"""``cxr search``: by image, by id or by text."""
+"""``cxr search``: the nearest films to an image, a stored film or a sentence."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def search(
     hits = found[k * (page - 1) :]
     if len(hits) < k:
         output.say(f"{len(hits)} of the {k} asked for: no other row passes [{condition}]")
-    output.say_manner(gallery)
+    output.say_if_inexact(gallery)
     if json:
         from ui.tables import as_dict
 
@@ -119,22 +119,22 @@ def _asked(
     json: bool,
     body_part: Choice,
 ) -> tuple[dict[str, Any], Pixels | None, npt.NDArray[np.float32] | None]:
-    """What was asked with, as it is printed; its pixels and its vector where it has any."""
+    """The query as it is printed; its pixels and its vector where it has any."""
     if id_ is not None:
         return {"id": id_}, None, None
     if image is None and text is None:
         return {}, None, None
-    from ui.commands.options import encoder_of
+    from ingest.encoders import encoder_for
 
     if image is not None:
         from ingest import read_image
 
         pixels = read_image(image, body_part)
-        vectors = encoder_of(gallery, encoder, device).encode_images([pixels])
+        vectors = encoder_for(gallery, encoder, device=device).encode_images([pixels])
         near = _say_how_near(gallery, vectors, pixels, json)
         return {"image": str(image), "nearness": near}, pixels, vectors[0]
     text = text or ""
-    loaded = encoder_of(gallery, encoder, device)
+    loaded = encoder_for(gallery, encoder, device=device)
     vectors = loaded.encode_texts([text])
     found = loaded.understands(text)
     if (warning := notices.of_text(found)) is not None:
@@ -168,7 +168,8 @@ def _draw(
     where: Where,
     hits: list[Hit],
 ) -> None:
-    from ui.report.figures import Query, png_bytes, provenance_of, retrieval_figure
+    from ui.report.figures import Query, retrieval_figure
+    from ui.report.sheet import png_bytes, provenance_of
 
     ids = [hit.row.id for hit in hits]
     if "id" in query:

@@ -1,4 +1,4 @@
-"""``cxr serve``: the dashboard, until Ctrl-C."""
+"""``cxr serve``: the dashboard as a child process, until Ctrl-C."""
 
 from __future__ import annotations
 
@@ -6,20 +6,23 @@ import os
 import signal
 import socket
 import subprocess
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
 
 import typer
 
+from store import CxrError, UsageError
 from ui.commands import output
 from ui.commands.options import Device, EncoderName, Index, OnLost, Shards, ShardsRay, Store
-from ui.dashboard import lifeline
+from ui.dashboard import child_process
 from ui.opening import HOST, PORT
 
 Port = Annotated[int, typer.Option(min=1, max=65535, help="Port on 127.0.0.1.")]
-_VISITORS = "Visitors"
-#: What ends the server in an orderly way; whatever else ends this process ends it, too.
+_visitors = partial(typer.Option, rich_help_panel="Visitors")
+#: Signals that end the server in an orderly way; the end of this process ends it, too.
 _ENDS = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
 
@@ -41,47 +44,36 @@ def serve(
     ] = None,
     allow_ingest: Annotated[
         bool,
-        typer.Option(
+        _visitors(
             "--allow-ingest",
             help="Offer the Batches page: visitors may add films and undo batches.",
-            rich_help_panel=_VISITORS,
         ),
     ] = False,
     ingest_root: Annotated[
         list[Path] | None,
-        typer.Option(
-            help="A folder of this machine that the Batches page may read from; repeatable.",
-            rich_help_panel=_VISITORS,
-        ),
+        _visitors(help="A folder of this machine that the Batches page may read from; repeatable."),
     ] = None,
     sign_in: Annotated[
         Path | None,
-        typer.Option(
+        _visitors(
             help="A TOML file with an OpenID Connect provider; nobody enters without signing in. "
             "See docs/serving.md.",
-            rich_help_panel=_VISITORS,
         ),
     ] = None,
     visitors: Annotated[
         int | None,
-        typer.Option(
+        _visitors(
             min=1,
             help="Most windows open at once. Default: 1,000, or fewer where the system's limit "
             "of open files is low.",
-            rich_help_panel=_VISITORS,
         ),
     ] = None,
     public_url: Annotated[
         str | None,
-        typer.Option(
-            help="The address behind a proxy, e.g. https://films.example.org/cxr.",
-            rich_help_panel=_VISITORS,
-        ),
+        _visitors(help="The address behind a proxy, e.g. https://films.example.org/cxr."),
     ] = None,
 ) -> None:
     """Serve the dashboard on 127.0.0.1 until Ctrl-C."""
-    from store import UsageError
-
     if public_url and allow_ingest and not sign_in:
         raise UsageError(
             "--allow-ingest with --public-url would let everyone who finds the address write to "
@@ -90,7 +82,7 @@ def serve(
     if ingest_root and not allow_ingest:
         raise UsageError("--ingest-root goes with --allow-ingest")
     options = [*_sign_in(sign_in), *_public(public_url)]
-    told = {
+    variables = {
         "CXR_INDEX": index or "",
         "CXR_SHARDS": str(shards or ""),
         "CXR_RAY": ray or "",
@@ -102,19 +94,17 @@ def serve(
         "CXR_PUBLIC_URL": public_url or "",
         "CXR_VISITORS": str(visitors or ""),
     }
-    run(store, encoder, device, port, options, told)
+    run(store, encoder, device, port, options, variables)
 
 
 def _root(folder: Path) -> str:
-    from store import UsageError
-
     if not folder.is_dir() or os.pathsep in str(folder):
         raise UsageError(f"--ingest-root {str(folder)!r}: expected a folder that is there")
     return str(folder.resolve())
 
 
 def _sign_in(file: Path | None) -> list[str]:
-    """Streamlit's options for a sign-in file, after a look at it."""
+    """Options of Streamlit for a sign-in file, which is checked first."""
     if file is None:
         return []
     from ui.dashboard.sign_in import check_file
@@ -124,11 +114,9 @@ def _sign_in(file: Path | None) -> list[str]:
 
 
 def _public(url: str | None) -> list[str]:
-    """Streamlit's options for an address behind a proxy."""
+    """Options of Streamlit for an address behind a proxy."""
     if not url:
         return []
-    from store import UsageError
-
     try:
         place = urlsplit(url)
         port = place.port or (443 if place.scheme == "https" else 80)
@@ -152,8 +140,6 @@ def _public(url: str | None) -> list[str]:
 
 def check_port(port: int) -> None:
     """Refuse a port that something else listens on, before any work is done."""
-    from store import CxrError
-
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -170,8 +156,8 @@ def run(
     encoder: str | None,
     device: str | None,
     port: int,
-    options: list[str] | None = None,
-    visitors: dict[str, str] | None = None,
+    options: Sequence[str] = (),
+    variables: Mapping[str, str] | None = None,
 ) -> None:
     """Start Streamlit as a child process and wait for it.
 
@@ -181,21 +167,21 @@ def run(
         device: of the encoder.
         port: on 127.0.0.1.
         options: of Streamlit.
-        visitors: what they may do, as ``ui.dashboard.sign_in`` reads it from the environment.
+        variables: environment variables for the dashboard, besides those of store and encoder.
     """
     check_port(port)
     chosen = {"CXR_STORE": store, "CXR_ENCODER": encoder, "CXR_DEVICE": device}
     environment = {
         **os.environ,
         **{name: value for name, value in chosen.items() if value},
-        **(visitors or {}),
+        **(variables or {}),
     }
-    app = Path(__file__).parents[1] / "dashboard" / "served.py"
+    app = Path(__file__).parents[1] / "dashboard" / "asgi.py"
     arguments = ["run", str(app), "--server.address", HOST, "--server.port", str(port)]
     output.say(f"dashboard on http://{HOST}:{port}, Ctrl-C ends it")
-    child = lifeline.start(
+    child = child_process.start(
         "ui.dashboard.server",
-        [*arguments, *(options or ())],
+        [*arguments, *options],
         env=environment,
         stdout=subprocess.DEVNULL,
     )
@@ -213,6 +199,4 @@ def run(
         for number, before in previous.items():
             signal.signal(number, before)
     if code not in (0, -signal.SIGTERM):
-        from store import CxrError
-
         raise CxrError(f"the dashboard ended with code {code}; its messages are above")

@@ -21,46 +21,25 @@ st.set_page_config(
 st.html(html.STYLE)
 if not sign_in.admitted():
     st.stop()
-batches = st.Page(
-    "views/batches.py",
-    title="Batches",
-    icon=":material/move_to_inbox:",
-    help="Add films, watch, read what was refused, undo.",
+_PAGES = (
+    ("Search", "image_search", "Find similar chest films by upload, by sentence or by id."),
+    ("Evaluation", "monitoring", "Precision at k of both protocols, beside its floors."),
+    ("Map", "scatter_plot", "The gallery in the plane; a line around films selects them."),
+    ("Audit", "fact_check", "Duplicates, leaks between splits, doubtful labels, metadata."),
+    ("Store", "database", "What is loaded, and how to add to it."),
+    ("Batches", "move_to_inbox", "Add films, watch, read what was refused, undo."),
 )
 page = st.navigation(
     [
         st.Page(
-            "views/search.py",
-            title="Search",
-            icon=":material/image_search:",
-            default=True,
-            help="Find similar chest films by upload, by sentence or by id.",
-        ),
-        st.Page(
-            "views/evaluation.py",
-            title="Evaluation",
-            icon=":material/monitoring:",
-            help="Precision at k of both protocols, beside its floors.",
-        ),
-        st.Page(
-            "views/map.py",
-            title="Map",
-            icon=":material/scatter_plot:",
-            help="The gallery in the plane; a line around films selects them.",
-        ),
-        st.Page(
-            "views/audit.py",
-            title="Audit",
-            icon=":material/fact_check:",
-            help="Duplicates, leaks between splits, doubtful labels, metadata.",
-        ),
-        st.Page(
-            "views/store.py",
-            title="Store",
-            icon=":material/database:",
-            help="What is loaded, and how to add to it.",
-        ),
-        *([batches] if sign_in.may_write() else []),
+            f"views/{title.lower()}.py",
+            title=title,
+            icon=f":material/{icon}:",
+            default=title == "Search",
+            help=words,
+        )
+        for title, icon, words in _PAGES
+        if title != "Batches" or sign_in.may_write()
     ],
     position="top",
 )
@@ -74,7 +53,7 @@ if gallery is not None:
         page.run()
     except CxrError as error:
         layout.problem(error)
-elif page.title == batches.title and not layout.broken():
+elif page.title == "Batches" and not layout.broken():
     page.run()  # the first films may come in through it
 layout.status(gallery)
 layout.follow()

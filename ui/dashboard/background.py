@@ -36,7 +36,7 @@ _jobs: OrderedDict[Hashable, _Job] = OrderedDict()
 
 
 def result(key: Hashable, title: str, work: Callable[[Progress], T]) -> T:
-    """What a computation gives, from memory where it was done before.
+    """Result of a computation, from memory where it was done before.
 
     It goes on when the visitor leaves, and whoever asks for the same waits for the same.
 
@@ -71,6 +71,12 @@ def known(key: Hashable) -> bool:
     return job is not None and job.future.done()
 
 
+def forget() -> None:
+    """Drop all results."""
+    with _lock:
+        _jobs.clear()
+
+
 def _job(key: Hashable, work: Callable[[Progress], Any]) -> _Job:
     with _lock:
         job = _jobs.get(key)
@@ -81,12 +87,12 @@ def _job(key: Hashable, work: Callable[[Progress], Any]) -> _Job:
         while len(_jobs) > _KEPT:
             _jobs.popitem(last=False)
 
-    def told(done: int, total: int) -> None:
+    def progress(done: int, total: int) -> None:
         job.share = done / total if total else 1.0
 
     def run() -> None:
         try:
-            job.future.set_result(work(told))
+            job.future.set_result(work(progress))
         except BaseException as error:
             job.future.set_exception(error)
 

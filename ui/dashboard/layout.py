@@ -1,4 +1,4 @@
-"""What surrounds every page: the permanent line, warnings, problem pages, following the table."""
+"""The frame of every page: permanent line, warnings, problem pages, following the table."""
 
 from __future__ import annotations
 
@@ -17,14 +17,19 @@ from store import (
     StoreNotFound,
     TextUnsupported,
 )
+from ui import notices
 from ui.dashboard import shared
 from ui.dashboard.components import html
-from ui.opening import manner
+from ui.opening import default_store
 
 CARE = "Research and education only, not for diagnosis"
 #: How often an open window looks whether the table moved: it is drawn anew within two seconds.
 POLL = "1.5s"
 _SHOWN = "shown-version"
+_NOT_SEARCHED = (
+    "Cosines between two encoders mean nothing, so texts and uploads are not searched. Search by "
+    "id, browsing and the evaluation work."
+)
 _SYNTHETIC = "synthetic-cohort"
 
 
@@ -56,12 +61,12 @@ def broken() -> bool:
 
 
 def warn(gallery: Gallery) -> None:
-    """The loud lines over every page: films that are not real, answers that are not exact."""
+    """Warnings over every page: films that are not real, answers that are not exact."""
     if _SYNTHETIC in shared.facets(gallery, {})["dataset"]:
         from ingest import SYNTHETIC_NOTICE
 
         st.warning(f"**{html.plain(SYNTHETIC_NOTICE)}**", icon=":material/science:")
-    if (said := manner(gallery.describe())) is not None:
+    if (said := notices.of_results(gallery.describe())) is not None:
         st.info(html.plain(said[0].upper() + said[1:] + "."), icon=":material/speed:")
 
 
@@ -119,7 +124,7 @@ def serve_command(uri: str, encoder: str) -> str:
 
 def problem(error: CxrError) -> None:
     """A page in place of the gallery: what is wrong, in full, and what to run."""
-    uri = shared.store_uri()
+    uri = default_store()
     if isinstance(error, StoreNotFound):
         st.header("No gallery here yet")
         st.write("Make one from another terminal. This page follows by itself.")
@@ -127,44 +132,44 @@ def problem(error: CxrError) -> None:
         return
     damaged = isinstance(error, StoreDamaged)
     st.header("The gallery cannot be read" if damaged else "The gallery cannot be shown")
-    st.error(_sentence(error), icon=":material/error:")
+    say(error, broken=True)
     if damaged:
         st.write("Nothing was changed. Look at it from a terminal:")
         st.code(f"cxr check --store {shlex.quote(uri)}", language=None)
 
 
 def encoder_problem(error: CxrError, gallery: Gallery) -> None:
-    """Why texts and uploads cannot be searched; ids still can."""
-    uri, stamp = gallery.uri, gallery.stamp
+    """The reason why texts and uploads cannot be searched; ids still can."""
+    restart = serve_command(gallery.uri, gallery.stamp.name)
     if isinstance(error, EncoderChanged):
-        st.error(
-            f"**The encoder has changed since this gallery was made.** {_sentence(error)} "
-            "Cosines between the two mean nothing, so texts and uploads are not searched. Search "
-            "by id, browsing and the evaluation work. Ingesting again makes a gallery of the "
-            "encoder that is here, for example:",
-            icon=":material/link_off:",
+        head = "The encoder has changed since this gallery was made."
+        then = (
+            f"{_NOT_SEARCHED} Ingesting again makes a gallery of the encoder that is here, for "
+            "example:"
         )
-        st.code(ingest_command(f"{uri.rstrip('/')}-new"), language=None)
+        command = ingest_command(f"{gallery.uri.rstrip('/')}-new")
     elif isinstance(error, EncoderMismatch):
-        st.error(
-            f"**Another encoder made this gallery.** {_sentence(error)} Cosines between "
-            "two encoders mean nothing, so texts and uploads are not searched. Search by id, "
-            "browsing and the evaluation work. Start the dashboard with the gallery's own encoder "
-            "(its name, its folder or its hub id):",
-            icon=":material/link_off:",
+        head = "Another encoder made this gallery."
+        then = (
+            f"{_NOT_SEARCHED} Start the dashboard with the gallery's own encoder (its name, its "
+            "folder or its hub id):"
         )
-        st.code(serve_command(uri, stamp.name), language=None)
+        command = restart
     elif isinstance(error, EncoderUnavailable):
-        st.error(
-            f"**The encoder is not available.** {_sentence(error)} Search by id, browsing "
-            "and the evaluation work without it.",
-            icon=":material/link_off:",
-        )
-        st.code(serve_command(uri, stamp.name), language=None)
-    elif isinstance(error, TextUnsupported | BadQuery):
-        st.info(_sentence(error), icon=":material/info:")
+        head = "The encoder is not available."
+        then = "Search by id, browsing and the evaluation work without it."
+        command = restart
     else:
-        st.error(_sentence(error), icon=":material/error:")
+        say(error, broken=not isinstance(error, TextUnsupported | BadQuery))
+        return
+    st.error(f"**{head}** {_sentence(error)} {then}", icon=":material/link_off:")
+    st.code(command, language=None)
+
+
+def say(error: CxrError, broken: bool = False) -> None:
+    """Show a message of the library: in red where something is broken, else as a note."""
+    box, icon = (st.error, "error") if broken else (st.info, "info")
+    box(_sentence(error), icon=f":material/{icon}:")
 
 
 def _sentence(error: CxrError) -> str:

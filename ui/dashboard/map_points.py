@@ -1,4 +1,4 @@
-"""What the map page shows: maps, colours, marks of a search, and what a line surrounds."""
+"""Data of the map page: maps, colours, marks of a search, and the films inside a line."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import streamlit as st
 
@@ -17,8 +18,8 @@ from ui.dashboard.components.colouring import Colouring, colouring
 from ui.dashboard.components.html import Labels
 from ui.dashboard.search.answer import answer
 from ui.dashboard.search.state import Search
-from ui.dashboard.shared import Key
 
+Places = npt.NDArray[np.int64]
 NEAREST = "nearest cosine"
 #: Columns that tell nothing as a colour: nearly every film has a value of its own.
 _PLAIN = ("source", "ingested_at")
@@ -26,11 +27,13 @@ _PLAIN = ("source", "ingested_at")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Drawn:
-    """A map and what its films can be coloured by.
+    """A map, and metadata of its films to colour it by.
 
     Attributes:
         map: places of all films, also of those that have none.
-        columns: metadata of those on the map, in their order, with their ids.
+        columns: metadata of those on the map, ascending by id.
+        ids: of those.
+        choices: columns to colour by: those with a value.
         on_map: int64, which rows of ``map`` have a place.
         grid: uint16 (n, 2), places of those.
         version: names this state of it.
@@ -38,28 +41,22 @@ class Drawn:
 
     map: Map
     columns: pa.Table
-    on_map: np.ndarray[Any, np.dtype[np.int64]]
-    grid: np.ndarray[Any, np.dtype[np.uint16]]
+    ids: list[str]
+    choices: list[str]
+    on_map: Places
+    grid: npt.NDArray[np.uint16]
     version: str
-
-    @property
-    def ids(self) -> list[str]:
-        """Of the films on the map, ascending."""
-        found: list[str] = self.columns["id"].to_pylist()
-        return found
 
 
 def methods(gallery: Gallery) -> list[str]:
     """Maps to choose from: those that were kept, and PCA, which needs no waiting."""
     changed = tuple(maps.changed(gallery, method) for method in projection.METHODS)
-    return list(
-        dict.fromkeys([*reversed(_kept(shared.key(gallery), changed, gallery)), projection.PCA])
-    )
+    return list(dict.fromkeys([*reversed(_kept(gallery, changed)), projection.PCA]))
 
 
-@st.cache_resource(max_entries=8, show_spinner=False)
-def _kept(key: Key, changed: tuple[float, ...], _gallery: Gallery) -> list[str]:
-    return maps.kept(_gallery)
+@st.cache_resource(max_entries=8, show_spinner=False, hash_funcs=shared.HASHES)
+def _kept(gallery: Gallery, changed: tuple[float, ...]) -> list[str]:
+    return maps.kept(gallery)
 
 
 def drawn(gallery: Gallery, method: str) -> Drawn:
@@ -68,47 +65,43 @@ def drawn(gallery: Gallery, method: str) -> Drawn:
     Raises:
         BadQuery: there is no such map.
     """
-    return _drawn(shared.key(gallery), method, maps.changed(gallery, method), gallery)
+    return _drawn(gallery, method, maps.changed(gallery, method))
 
 
-@st.cache_resource(max_entries=4, show_spinner="Laying out the map …")
-def _drawn(key: Key, method: str, changed: float, _gallery: Gallery) -> Drawn:
-    found, columns = maps.view(_gallery, method)
+@st.cache_resource(max_entries=4, show_spinner="Laying out the map …", hash_funcs=shared.HASHES)
+def _drawn(gallery: Gallery, method: str, changed: float) -> Drawn:
+    found, columns = maps.view(gallery, method)
     on_map = np.flatnonzero(np.isfinite(found.places).all(axis=1))
     columns = columns.append_column(NEAREST, pa.array(found.nearest, from_pandas=True))
+    columns = columns.take(pa.array(on_map))
     return Drawn(
         found,
-        columns.take(pa.array(on_map)),
+        columns,
+        columns["id"].to_pylist(),
+        [name for name in columns.column_names if _tells(name, columns[name])],
         on_map,
         scatter.on_grid(found.places[on_map]) if len(on_map) else np.zeros((0, 2), np.uint16),
-        f"{key}-{method}-{changed}",
+        f"{shared.key(gallery)}-{method}-{changed}",
     )
 
 
-def choices(of: Drawn) -> list[str]:
-    """Columns that a map can be coloured by: those with a value, labels first."""
-    return [
-        name
-        for name in of.columns.column_names
-        if name not in ("id", *_PLAIN) and _has_values(of.columns[name])
-    ]
-
-
-def _has_values(column: Any) -> bool:
+def _tells(name: str, column: Any) -> bool:
+    if name in ("id", *_PLAIN):
+        return False
     if pa.types.is_list(column.type):
         return any(column.to_pylist())
     return bool(column.null_count < len(column))
 
 
-def points(of: Drawn, by: str, labels: Labels) -> tuple[dict[str, Any], Colouring]:
-    """What the browser draws, and the legend; once per map and column."""
-    return _points(of.version, by, of, labels)
-
-
-@st.cache_resource(max_entries=8, show_spinner="Colouring the map …")
-def _points(version: str, by: str, _of: Drawn, _labels: Labels) -> tuple[dict[str, Any], Colouring]:
-    found = colouring(_of.columns[by].to_pylist(), _labels if by == "labels" else None)
-    return scatter.pack(_of.grid, _of.ids, found), found
+@st.cache_resource(
+    max_entries=8,
+    show_spinner="Colouring the map …",
+    hash_funcs={Drawn: lambda of: of.version},
+)
+def points(of: Drawn, by: str, _labels: Labels) -> tuple[dict[str, Any], Colouring]:
+    """The points for the browser, and the legend; once per map and column."""
+    found = colouring(of.columns[by].to_pylist(), _labels if by == "labels" else None)
+    return scatter.pack(of.grid, of.ids, found), found
 
 
 def hits(gallery: Gallery, search: Search) -> list[str]:
@@ -128,7 +121,7 @@ def hits(gallery: Gallery, search: Search) -> list[str]:
 
 
 def marks(of: Drawn, search: Search, found: list[str]) -> list[tuple[int, str]]:
-    """Where to write on the map: ``?`` for the query, ranks for its hits."""
+    """Marks on the map: ``?`` at the query, ranks at its hits."""
     place = {id_: at for at, id_ in enumerate(of.ids)} if found else {}
     first = 0 if search.id else 1
     return [
@@ -138,9 +131,7 @@ def marks(of: Drawn, search: Search, found: list[str]) -> list[tuple[int, str]]:
     ]
 
 
-def surrounded(of: Drawn, outline: Any) -> list[str]:
-    """Ids of the films inside a line that a browser sent."""
-    line = scatter.outline_of(outline)
-    inside = projection.inside(of.grid, line)
-    ids = of.ids
-    return [ids[at] for at in np.flatnonzero(inside)]
+def surrounded(of: Drawn, outline: Any) -> Places:
+    """The films inside a line that a browser sent: their positions among those on the map."""
+    inside = projection.inside(of.grid, scatter.outline_of(outline))
+    return np.flatnonzero(inside).astype(np.int64)

@@ -1,6 +1,6 @@
-"""The process behind ``cxr serve``: Streamlit, and a thread that warms up what searches need.
+"""Server process of ``cxr serve``: Streamlit, and a thread that loads gallery and encoder ahead.
 
-    python -P -m ui.dashboard.server run ui/dashboard/served.py [Streamlit's options]
+    python -P -m ui.dashboard.server run ui/dashboard/asgi.py [Streamlit's options]
 
 ``python -m streamlit run ui/dashboard/app.py`` serves the same pages; its first visitors wait for
 what is loaded ahead of them here.
@@ -47,7 +47,8 @@ def warm() -> None:
         gallery = shared.gallery()
         if len(gallery):
             shared.known(gallery)
-            gallery.thumbnails([hit.row.id for hit in gallery.search_by_id(gallery.ids()[0], 1)])
+            first = shared.starters(gallery, {})[1][0]
+            gallery.thumbnails([hit.row.id for hit in gallery.search_by_id(first, 1)])
         drawn.wait(_PATIENCE_S)
         if shared.encoder_is_near(gallery.stamp):
             _once(shared.encoder(gallery.stamp))
@@ -61,7 +62,7 @@ def _not_ours(record: logging.LogRecord) -> bool:
 
 
 def _once(encoder: Encoder) -> None:
-    """One image and one sentence: the model is loaded by the first."""
+    """Load the model: encode one image and one sentence."""
     import numpy as np
 
     encoder.encode_images([np.arange(256, dtype=np.uint8).reshape(16, 16)])
@@ -71,7 +72,7 @@ def _once(encoder: Encoder) -> None:
 
 
 def main() -> None:
-    """Serve until the process is told to end."""
+    """Serve until a signal ends the process."""
     from streamlit.web import cli
 
     start()

@@ -1,49 +1,39 @@
-"""What all visitors share: one gallery and one encoder a process, and caches that know versions."""
+"""The gallery and the encoder that all visitors share, and caches keyed by table version."""
 
 from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 import streamlit as st
 
-from ingest.encoders import Encoder, load_encoder
-from store import (
-    COLUMNS,
-    CxrError,
-    EncoderMismatch,
-    EncoderStamp,
-    Gallery,
-    Nearness,
-    Range,
-    mismatch,
-)
+from ingest.encoders import Encoder, encoder_for, load_encoder
+from store import COLUMNS, CxrError, EncoderStamp, Gallery, Nearness, Range
 from ui import notices
+from ui.dashboard.components.html import Labels
 from ui.dashboard.search.ranges import AGE, Choice, Known, own
-from ui.dashboard.search.state import FACETS, Upload, where
+from ui.dashboard.search.state import FACETS, Filters, Upload, where
 from ui.opening import default_store, open_gallery
-
-#: Depths of the evaluation page.
-DEPTHS = (1, 3, 5, 10)
 
 if TYPE_CHECKING:
     from ingest import Agreement
 
-Filters = Mapping[str, tuple[str, ...]]
-#: Names one state of one gallery; part of every cache key.
+#: State of a gallery.
 Key = tuple[str, tuple[str, int, str], str]
+#: Depths of the evaluation page.
+DEPTHS = (1, 3, 5, 10)
+
+#: Endings offered; what a file really is, is decided by its bytes.
+TYPES = ("png", "jpg", "jpeg", "webp", "bmp", "tif", "tiff", "jp2", "j2k", "jls", "dcm")
+#: Largest film, in MB; the server refuses more by itself (server.maxUploadSize).
+FILE_MB = 20
 
 _run = threading.local()
-
-
-def store_uri() -> str:
-    """Where the gallery is: ``$CXR_STORE``, else the place the command line uses."""
-    return default_store()
 
 
 def gallery() -> Gallery:
@@ -57,13 +47,13 @@ def gallery() -> Gallery:
 
 
 def newest() -> Gallery:
-    """Begin to look at the newest version of the process's one gallery.
+    """The newest version of the process's gallery; this run of the page stays at it.
 
     Raises:
         StoreNotFound, StoreDamaged: there is none, or it cannot be read.
     """
     _run.gallery = None
-    uri = store_uri()
+    uri = default_store()
     opened = _open(uri)
     try:
         opened.refresh()
@@ -107,124 +97,97 @@ def encoder(stamp: EncoderStamp) -> Encoder:
         EncoderMismatch: it is another one; its vectors would mean nothing in this gallery.
     """
     name = encoder_name(stamp)
-    if name.startswith("external:"):
-        raise EncoderMismatch(
-            "the vectors of this gallery were imported without saying which encoder made them"
-        )
-    found = _encoder(name)
-    if (found.fingerprint, found.dimension) != (stamp.fingerprint, stamp.dimension):
-        raise mismatch("this gallery", stamp, found.stamp)
-    return found
+    return encoder_for(stamp, None if name == stamp.name else name, load=_encoder)
 
 
 @st.cache_resource(max_entries=2, show_spinner=False)
-def _encoder(name: str) -> Encoder:
+def _encoder(name: str | Path) -> Encoder:
     return load_encoder(name)
 
 
-def learnt(found: object) -> frozenset[tuple[str, str]]:
+def seen_in_training(found: object) -> frozenset[tuple[str, str]]:
     """(data set, split) that an encoder says it learnt from; nothing of one that is not here."""
-    from ingest import seen_in_training
+    from ingest import seen_in_training as seen
 
-    return seen_in_training(found.folder) if isinstance(found, Encoder) else frozenset()
+    return seen(found.folder) if isinstance(found, Encoder) else frozenset()
 
 
+#: Caches know a gallery by its state, an encoder by its fingerprint, an upload by its digests.
+HASHES: dict[str | type, Callable[[Any], Any]] = {
+    Gallery: key,
+    Encoder: lambda found: found.fingerprint,
+    Upload: lambda found: found.digests,
+}
+
+
+@st.cache_data(max_entries=512, show_spinner="Reading the sentence …", hash_funcs=HASHES)
 def text_vector(using: Encoder, text: str) -> npt.NDArray[np.float32]:
     """Unit vector of a sentence, float32 (d,)."""
-    return _text_vector(using.fingerprint, text, using)
-
-
-@st.cache_data(max_entries=512, show_spinner="Reading the sentence …")
-def _text_vector(fingerprint: str, text: str, _encoder: Encoder) -> npt.NDArray[np.float32]:
-    vector: npt.NDArray[np.float32] = _encoder.encode_texts([text])[0]
+    vector: npt.NDArray[np.float32] = using.encode_texts([text])[0]
     return vector
 
 
+@st.cache_resource(max_entries=128, show_spinner="Reading the patches …", hash_funcs=HASHES)
 def agreement(using: Encoder, png: bytes, vector: npt.NDArray[np.float32]) -> Agreement:
-    """Where a picture agrees with a vector.
+    """Map of the patches by which a picture agrees with a vector.
 
     Raises:
         PatchesUnsupported: the encoder has no patches whose shares can be read.
     """
-    return _agreement(using.fingerprint, png, vector, using)
-
-
-@st.cache_resource(max_entries=128, show_spinner="Reading the patches …")
-def _agreement(
-    fingerprint: str, png: bytes, vector: npt.NDArray[np.float32], _encoder: Encoder
-) -> Agreement:
     from ingest import agreement as split_up
     from ingest import decode
 
-    return split_up(_encoder, decode(png, "the thumbnail"), vector)
+    return split_up(using, decode(png, "the thumbnail"), vector)
 
 
+@st.cache_data(max_entries=64, show_spinner="Comparing with the gallery …", hash_funcs=HASHES)
 def nearness(of: Gallery, upload: Upload) -> Nearness:
     """Whether an upload has a good match at all."""
-    return _nearness(key(of), upload.digests, of, upload)
+    return notices.nearness_of(of, upload.vector[None], upload.thumbnail)
 
 
-@st.cache_data(max_entries=64, show_spinner="Comparing with the gallery …")
-def _nearness(
-    key: Key, digests: tuple[bytes, bytes], _gallery: Gallery, _upload: Upload
-) -> Nearness:
-    return notices.nearness_of(_gallery, _upload.vector[None], _upload.thumbnail)
-
-
+@st.cache_data(max_entries=256, show_spinner=False, hash_funcs=HASHES)
 def facets(of: Gallery, filters: Filters) -> dict[str, dict[str, int]]:
-    """How many films that pass the filters carry each value: facet -> value -> films."""
-    return _facets(key(of), tuple(filters.items()), of)
-
-
-@st.cache_data(max_entries=256, show_spinner=False)
-def _facets(
-    key: Key, filters: tuple[tuple[str, tuple[str, ...]], ...], _gallery: Gallery
-) -> dict[str, dict[str, int]]:
-    found = _gallery.facets(where(dict(filters)))
+    """Counts of the films that pass the filters: facet -> value -> films."""
+    found = of.facets(where(filters))
     return {**found, **{one.key: found[name] for name, one in COLUMNS.items() if one.counted}}
 
 
+@st.cache_data(max_entries=256, show_spinner=False, hash_funcs=HASHES)
 def ranges(of: Gallery, filters: Filters) -> dict[str, Range]:
     """Ages, own numbers and days of the films that pass the filters: column -> range."""
-    return _ranges(key(of), tuple(filters.items()), of)
+    return of.ranges(where(filters))
 
 
-@st.cache_data(max_entries=256, show_spinner=False)
-def _ranges(
-    key: Key, filters: tuple[tuple[str, tuple[str, ...]], ...], _gallery: Gallery
-) -> dict[str, Range]:
-    return _gallery.ranges(where(dict(filters)))
-
-
+@st.cache_resource(max_entries=8, show_spinner=False, hash_funcs=HASHES)
 def known(of: Gallery) -> Known:
-    """What the gallery can be filtered by, in the order it is shown."""
-    return _known(key(of), of)
-
-
-@st.cache_resource(max_entries=8, show_spinner=False)
-def _known(key: Key, _gallery: Gallery) -> Known:
-    values, spans = facets(_gallery, {}), ranges(_gallery, {})
+    """Filters that the gallery has: facet -> its values or its range, in the order shown."""
+    values, spans = facets(of, {}), ranges(of, {})
     found: dict[str, Choice] = {facet: list(values[facet]) for facet in FACETS}
     if AGE in spans:
         found[AGE] = spans[AGE]
-    for name in dict.fromkeys([*_gallery.columns(), *spans]):
+    for name in dict.fromkeys([*of.columns(), *spans]):
         choice = spans.get(name) or list(values.get(name, ()))
         if choice and name != AGE:
             found[own(name)] = choice
     return found
 
 
+def labels(of: Gallery) -> Labels:
+    """Marks of the gallery's labels."""
+    return Labels(facets(of, {})["label"])
+
+
+@st.cache_data(max_entries=256, show_spinner=False, hash_funcs=HASHES)
+def starters(of: Gallery, filters: Filters, most: int = 10) -> tuple[int, list[str]]:
+    """Number of films that pass the filters, and a few of their ids, evenly spread.
+
+    All ids are listed and sorted for this, a quarter of a second for a million: once per version.
+    """
+    ids = of.ids(where(filters))
+    return len(ids), ids[:: max(1, len(ids) // most)][:most]
+
+
 def films(of: Gallery, filters: Filters) -> int:
-    """How many films pass the filters."""
-    return _films(key(of), tuple(filters.items()), of) if filters else len(of)
-
-
-@st.cache_data(max_entries=256, show_spinner=False)
-def _films(key: Key, filters: tuple[tuple[str, tuple[str, ...]], ...], _gallery: Gallery) -> int:
-    return len(_gallery.ids(where(dict(filters))))
-
-
-#: Endings offered; what a file really is, is decided by its bytes.
-TYPES = ("png", "jpg", "jpeg", "webp", "bmp", "tif", "tiff", "jp2", "j2k", "jls", "dcm")
-#: Largest film, in MB; the server refuses more by itself (server.maxUploadSize).
-FILE_MB = 20
+    """Number of films that pass the filters."""
+    return starters(of, filters)[0] if filters else len(of)

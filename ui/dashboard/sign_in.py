@@ -1,4 +1,4 @@
-"""The sign-in file of ``cxr serve --sign-in``, and who it lets in. No Streamlit here.
+"""Sign-in: the file of ``cxr serve --sign-in``, admission of visitors, and the right to write.
 
 It is Streamlit's ``secrets.toml``: ``[auth]`` names the OpenID Connect provider. ``[visitors]`` is
 ours: ``emails`` (who may enter; everyone whom the provider knows when absent) and ``curators`` (who
@@ -21,7 +21,10 @@ from ui.dashboard.components.html import plain
 
 _NEEDED = ("redirect_uri", "cookie_secret", "client_id", "client_secret", "server_metadata_url")
 _CALLBACK = "/oauth2callback"
+#: Shortest cookie secret, in characters.
 _SECRET_MIN = 32
+#: Headers that a proxy adds: whoever asks is not necessarily on this machine.
+_FORWARDED = ("X-Forwarded-For", "X-Forwarded-Host", "X-Real-Ip", "Forwarded", "Via")
 
 
 def check_file(path: Path) -> None:
@@ -76,32 +79,8 @@ def curates(user: Mapping[str, Any], visitors: Any) -> bool:
     return enters(user, visitors) and _listed(user, _list(visitors, "curators"))
 
 
-def _list(visitors: Any, key: str) -> list[str] | None:
-    """A list of addresses; None when there is none. An empty one admits nobody."""
-    found = visitors.get(key) if isinstance(visitors, Mapping) else visitors
-    if found is None:
-        return None
-    if not isinstance(found, list | tuple) or not all(isinstance(one, str) for one in found):
-        raise UsageError(f"section [visitors] of the sign-in file: {key} must be a list of texts")
-    return [one.strip().casefold() for one in found]
-
-
-def _listed(user: Mapping[str, Any], allowed: list[str] | None) -> bool:
-    if allowed is None:
-        return True
-    email = str(user.get("email") or "").strip().casefold()
-    # Some providers let people write any address into their account.
-    if "@" not in email or user.get("email_verified") is False:
-        return False
-    return email in allowed or "@" + email.rpartition("@")[2] in allowed
-
-
-#: Headers that a proxy adds: whoever asks is not necessarily on this machine.
-_FORWARDED = ("X-Forwarded-For", "X-Forwarded-Host", "X-Real-Ip", "Forwarded", "Via")
-
-
 def needs_sign_in() -> bool:
-    """Whether nobody enters without signing in."""
+    """Whether visitors must sign in."""
     return bool(os.environ.get("CXR_SIGN_IN"))
 
 
@@ -113,10 +92,10 @@ def admitted() -> bool:
         _page(_sign_in)
         return False
     if not enters(_user(), _visitors()):
-        _page(_stranger)
+        _page(_not_listed)
         return False
     with st.sidebar, st.container(key="who"):
-        st.caption(f"Signed in as {plain(_called())}")
+        st.caption(f"Signed in as {plain(_name())}")
         st.button("Sign out", icon=":material/logout:", on_click=st.logout, key="sign-out")
     return True
 
@@ -141,6 +120,26 @@ def roots() -> list[Path]:
     return [Path(one) for one in found.split(os.pathsep) if one]
 
 
+def _list(visitors: Any, key: str) -> list[str] | None:
+    """A list of addresses; None when there is none. An empty one admits nobody."""
+    found = visitors.get(key) if isinstance(visitors, Mapping) else visitors
+    if found is None:
+        return None
+    if not isinstance(found, list | tuple) or not all(isinstance(one, str) for one in found):
+        raise UsageError(f"section [visitors] of the sign-in file: {key} must be a list of texts")
+    return [one.strip().casefold() for one in found]
+
+
+def _listed(user: Mapping[str, Any], allowed: list[str] | None) -> bool:
+    if allowed is None:
+        return True
+    email = str(user.get("email") or "").strip().casefold()
+    # Some providers let people write any address into their account.
+    if "@" not in email or user.get("email_verified") is False:
+        return False
+    return email in allowed or "@" + email.rpartition("@")[2] in allowed
+
+
 def _page(draw: Any) -> None:
     st.navigation(
         [st.Page(draw, title="Sign in", url_path="sign-in", default=True)], position="hidden"
@@ -156,10 +155,10 @@ def _sign_in() -> None:
     st.button("Sign in", type="primary", icon=":material/login:", on_click=st.login, key="sign-in")
 
 
-def _stranger() -> None:
+def _not_listed() -> None:
     st.title("Not on the list")
     st.write(
-        f"You are signed in as {plain(_called())}, who is not among the visitors of this "
+        f"You are signed in as {plain(_name())}, who is not among the visitors of this "
         "dashboard. Ask its owner, or sign in as someone else."
     )
     st.button("Sign out", icon=":material/logout:", on_click=st.logout, key="sign-out")
@@ -170,7 +169,7 @@ def _user() -> Mapping[str, Any]:
     return found
 
 
-def _called() -> str:
+def _name() -> str:
     user = _user()
     return str(user.get("email") or user.get("name") or "someone without an address")[:200]
 

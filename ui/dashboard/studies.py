@@ -1,4 +1,4 @@
-"""What the evaluation page shows, worked out once per table version; other stores beside it."""
+"""Evaluations and comparisons of galleries, worked out once per table version."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from typing import Any
 import streamlit as st
 
 from ingest import BASELINES
-from store import ByQuery, Comparison, Gallery, compare, in_memory, measure, of_gallery
+from store import ByQuery, Comparison, Gallery, compare
 from ui.dashboard import background, shared
 from ui.report.published_results import Peer
 
-#: Above so many pairs of query and film neither mAP nor the raw-pixel floor is worked out.
-_WHOLE = 200_000_000
-#: Above so many, nothing is worked out before it is asked for.
-_AT_ONCE = 1_000_000_000
+#: Most pairs of query and film for mAP and the raw-pixel floor.
+WHOLE = 200_000_000
+#: Most pairs for an evaluation that nobody has asked for.
+AT_ONCE = 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What is measured.
+    """Parameters of one evaluation.
 
     Attributes:
         protocol: ``leave-one-out`` or ``split``.
@@ -41,21 +41,22 @@ class Question:
     @property
     def whole(self) -> bool:
         """Whether everything is worked out, mAP and the raw-pixel floor too."""
-        return self.pairs <= _WHOLE
+        return self.pairs <= WHOLE
 
     @property
     def quick(self) -> bool:
         """Whether it may be worked out unasked."""
-        return self.pairs <= _AT_ONCE
+        return self.pairs <= AT_ONCE
 
     @property
-    def _sides(self) -> dict[str, Any]:
+    def sides(self) -> dict[str, Any]:
+        """Splits of the queries and of the films searched, as arguments."""
         return {"split": self.split, "gallery_split": self.other}
 
 
 def by_search(of: Gallery) -> bool:
     """Whether queries are searched one by one: no mAP, no raw-pixel floor, nothing by query."""
-    return not in_memory(of)
+    return not of.in_memory
 
 
 def known(of: Gallery, asked: Question) -> bool:
@@ -74,24 +75,25 @@ def evaluation(of: Gallery, asked: Question) -> dict[str, Any]:
     return background.result(
         ("evaluation", shared.key(of), asked),
         "Every query asks the gallery",
-        lambda told: measure(
-            of,
+        lambda progress: of.evaluate(
             asked.protocol,
             asked.depths,
-            **asked._sides,
+            **asked.sides,
             baselines=floors,
             full_ranking=asked.whole,
-            progress=told,
+            progress=progress,
         ).as_dict(),
     )
 
 
 def by_query(of: Gallery, asked: Question) -> ByQuery:
-    """What each query found."""
+    """Votes and precision of each query."""
     return background.result(
         ("by query", shared.key(of), asked),
         "Query by query",
-        lambda told: of_gallery(of, asked.protocol, asked.depths, **asked._sides, progress=told),
+        lambda progress: of.by_query(
+            asked.protocol, asked.depths, **asked.sides, progress=progress
+        ),
     )
 
 
@@ -116,8 +118,8 @@ def compared(of: Gallery, rival: str, asked: Question) -> Comparison:
     return background.result(
         ("compared", shared.key(of), rival, other.table_version, asked),
         "Both stores are asked",
-        lambda told: compare(
-            of, other, asked.protocol, asked.depths, **asked._sides, progress=told
+        lambda progress: compare(
+            of, other, asked.protocol, asked.depths, **asked.sides, progress=progress
         ),
     )
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from ingest import folder as artefacts
 from ingest import write
-from store import CxrError, NothingToMeasure, mismatch
+from store import CxrError, NothingToMeasure, check_encoder
 from ui.report.figures import pictures
 from ui.report.findings import (
     DEPTH,
@@ -49,7 +49,7 @@ _OURS = re.compile(r"retrieval_figures/[a-z0-9_]+\.png")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Exported:
-    """What an export wrote.
+    """Files and evaluations of an export.
 
     Attributes:
         folder: where.
@@ -101,8 +101,8 @@ def export(
     say = progress or (lambda _: None)
     depths = check_depths(k)
     target = Path(out_dir).expanduser()
-    if encoder is not None and encoder.stamp.fingerprint != gallery.stamp.fingerprint:
-        raise mismatch(f"the gallery at {gallery.uri}", gallery.stamp, encoder.stamp)
+    if encoder is not None:
+        check_encoder(f"the gallery at {gallery.uri}", gallery.stamp, encoder.stamp)
     with staging(target) as aside:
         say("reading rows")
         rows = write.rows_in_order(gallery)
@@ -114,6 +114,7 @@ def export(
         measured, left_out = _evaluations(gallery, setting, depths, evaluations)
         say("searching examples and failures")
         found = findings(gallery, rows, setting)
+        text_tower = encoder.supports_text if encoder else None
         asked = []
         if encoder is not None and encoder.supports_text and prompts:
             asked = prompted(gallery, encoder, prompts, setting)
@@ -129,7 +130,7 @@ def export(
             Facts(
                 store=store,
                 stamp=gallery.stamp,
-                text_tower=encoder.supports_text if encoder else None,
+                text_tower=text_tower,
                 facets=gallery.facets(),
                 sizes=sorted({(row.width, row.height) for row in rows.values() if row.width}),
                 setting=setting,
@@ -150,9 +151,9 @@ def export(
             **dict(figures.values()),
             NAME: text.encode("utf-8", "backslashreplace"),
         }
-        told = {"text_tower": encoder.supports_text if encoder else None}
         made = _meta(gallery, rows, names, setting, depths, measured, contents)
-        contents[artefacts.META] = write.json_lines({**made, **told})
+        made["text_tower"] = text_tower
+        contents[artefacts.META] = write.json_lines(made)
         say("writing files")
         for name, content in contents.items():
             path = aside / name
@@ -205,7 +206,7 @@ def _evaluations(
     depths: Sequence[int],
     given: Sequence[Evaluation] | None,
 ) -> tuple[list[Evaluation], list[str]]:
-    """The evaluations to show, and sentences about what they leave out."""
+    """Evaluations of the report, and sentences about depths and protocols left out."""
     if given is not None:
         for one in given:
             if one.store.get("table_version") != gallery.table_version:
@@ -269,7 +270,7 @@ def _meta(
 
 
 def _read_meta(folder: Path) -> dict[str, Any]:
-    """What an earlier export said about itself; nothing when there was none."""
+    """Metadata of an earlier export; empty when there was none."""
     try:
         found = json.loads((folder / artefacts.META).read_text("utf-8"))
     except (OSError, ValueError):

@@ -1,4 +1,4 @@
-"""Figures: what a query found, where it failed, and Precision@k beside its floors.
+"""Figures of queries with their hits, of failures, and of Precision@k beside its floors.
 
 Right and wrong differ by glyph, by frame and by colour (Okabe-Ito), never by colour alone.
 Import this module late: matplotlib takes its time.
@@ -27,13 +27,13 @@ from ui.report.sheet import (
     clean,
     font,
     lines_of,
-    pdf_bytes,
     png_bytes,
     provenance_of,
     sheet,
     shorten,
     write,
 )
+from ui.tables import PrecisionRow, precision_rows
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -42,8 +42,43 @@ if TYPE_CHECKING:
     from store import Evaluation, Gallery, Hit
     from ui.report.findings import Found, LabelFindings, Prompted, Setting
 
-
 FOLDER = "retrieval_figures"
+LINE = "#9a9a9a"
+Judgement = Literal["right", "wrong", "unlabelled"]
+#: Glyph, colour and line style of each judgement: any one of the three is enough to tell.
+MARKS: dict[Judgement, tuple[str, str, Any]] = {
+    "right": ("✓", "#009E73", "solid"),
+    "wrong": ("✗", "#D55E00", (0, (3, 1.5))),
+    "unlabelled": ("?", LINE, "dotted"),
+}
+LEGEND = "✓ solid frame: shares a label with the query · ✗ dashed frame: does not"
+_TILE, _QUERY, _GAP, _CAPTION = 1.42, 1.9, 0.17, 0.62  # inches
+_HITS_AT = MARGIN + _QUERY + 0.4
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Query:
+    """Query of a figure: an image or a text.
+
+    Attributes:
+        image: PNG or JPEG bytes, or uint8 pixels; ``None`` for a text, or when there are none.
+        text: the prompt; ``None`` for an image.
+        labels: of the image; for a text those it should find, empty when unknown.
+        name: an id or a file name, for the caption.
+    """
+
+    image: bytes | Pixels | None = None
+    text: str | None = None
+    labels: tuple[str, ...] = ()
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Case:
+    """One query with its hits, best first."""
+
+    query: Query
+    hits: Sequence[Hit]
 
 
 def pictures(
@@ -53,17 +88,22 @@ def pictures(
     prompts: Sequence[Prompted],
     evaluations: Sequence[Evaluation],
 ) -> dict[str, tuple[str, bytes]]:
-    """Draw everything that the report shows.
+    """Figures of the report, drawn.
 
     Returns:
         Key (``precision``, ``right:LABEL``, ``wrong:LABEL``, ``hardest:LABEL``, ``text:SENTENCE``)
         to relative path and PNG bytes.
     """
     origin = provenance_of(gallery, setting.name)
-    shown = [one for label in found for one in _shown(label)]
+    shown = [
+        one
+        for label in found
+        for one in (label.right_example, label.wrong_example, *label.hardest)
+        if one is not None
+    ]
     ids = {one.query.id for one in shown}
-    hits = [one.hits for one in shown] + [one.hits for one in prompts]
-    ids |= {hit.row.id for some in hits for hit in some}
+    results = [one.hits for one in shown] + [one.hits for one in prompts]
+    ids |= {hit.row.id for hits in results for hit in hits}
     thumbnails = gallery.thumbnails(sorted(ids))
     drawn: dict[str, tuple[str, bytes]] = {}
 
@@ -102,191 +142,13 @@ def pictures(
     return drawn
 
 
-def _shown(label: LabelFindings) -> list[Found]:
-    examples = (label.right_example, label.wrong_example, *label.hardest)
-    return [one for one in examples if one is not None]
-
-
-#: Okabe-Ito; every series has its own marker and line style too.
-_STYLES: dict[str, dict[str, Any]] = {
-    "encoder": {"color": "#0072B2", "marker": "o", "linestyle": "solid", "linewidth": 2},
-    "raw_pixels": {"color": "#D55E00", "marker": "s", "linestyle": "dashed", "linewidth": 1.5},
-    "random": {"color": "#6b6b6b", "marker": "", "linestyle": "dotted", "linewidth": 1.8},
-}
-_OTHER: dict[str, Any] = {"color": "#CC79A7", "marker": "^", "linestyle": "dashdot"}
-_PANEL, _TALL, _LABELS, _AXIS = 3.4, 3.1, 1.15, 0.55  # inches
-
-
-def precision_figure(
-    evaluations: Sequence[Evaluation], provenance: Provenance, *, name: str = "encoder"
-) -> Figure:
-    """Draw Precision@k with its 95 % intervals beside the floors, one panel per evaluation.
-
-    Args:
-        evaluations: at least one; the panels share the axis of precision.
-        provenance: for footer and banner.
-        name: what the encoder's line is called.
-    """
-    panels = len(evaluations)
-    width = max(6.4, 2 * MARGIN + _AXIS + panels * (_PANEL + _LABELS))
-    title = "Precision@k beside its floors"
-    subtitle = "Share of the first k hits that carry the query's label; bars are 95 % intervals."
-    figure, page, top = sheet(title, subtitle, provenance, width, _TALL + 0.75)
-    height = figure.get_figheight()
-    series = [_series(evaluation, name) for evaluation in evaluations]
-    lowest = min(min(values) for panel in series for _, values, _ in panel)
-    floor = max(0.0, int(lowest * 10 - 0.2) / 10)
-    for number, (evaluation, panel) in enumerate(zip(evaluations, series, strict=True)):
-        left = MARGIN + _AXIS + number * (_PANEL + _LABELS)
-        box = (left, height - top - 0.3 - _TALL, _PANEL, _TALL)
-        axes = figure.add_axes(
-            (box[0] / width, box[1] / height, box[2] / width, box[3] / height),
-            gid=f"panel:{evaluation.protocol}",
-        )
-        heading = f"{evaluation.protocol}: {evaluation.queries:,} queries, "
-        heading += f"gallery of {evaluation.gallery:,}"
-        write(page, left, top, heading, 9, bold=True)
-        _draw_panel(axes, evaluation, panel, floor)
-        if not number:
-            start = f" (axis begins at {floor:.1f})" if floor else ""
-            axes.set_ylabel(f"precision{start}", fontproperties=font(9))
-    return figure
-
-
-_Series = tuple[str, list[float], str]
-
-
-def _series(evaluation: Evaluation, name: str) -> list[_Series]:
-    """Key, values by k and label of every line, the encoder's first."""
-    lines: list[_Series] = [("encoder", [*evaluation.precision.values()], name)]
-    for key, floor in evaluation.baselines.items():
-        values = [floor["precision"][k] for k in evaluation.precision]
-        lines.append((key, values, key.replace("_", " ")))
-    return lines
-
-
-def _draw_panel(
-    axes: Axes, evaluation: Evaluation, series: Sequence[_Series], floor: float
-) -> None:
-    cutoffs = [*evaluation.precision]
-    places = range(len(cutoffs))
-    ticks = [tick / 10 for tick in range(round(floor * 10), 11)]
-    top = 1 + 0.09 * (1 - floor)  # room for a number above a bar that ends at 1
-    axes.set(xlim=(-0.35, len(cutoffs) - 0.65), ylim=(floor, top), xticks=[*places], yticks=ticks)
-    axes.set_xticklabels([f"k = {k}" for k in cutoffs])
-    for text in (*axes.get_xticklabels(), *axes.get_yticklabels()):
-        text.set_fontproperties(font(8.5))
-    axes.grid(axis="y", color="#e3e3e3", linewidth=0.8)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.spines[["left", "bottom"]].set_color("#9a9a9a")
-    axes.tick_params(colors=INK, length=3)
-    ends = _spread([values[-1] for _, values, _ in series], 0.062 * (1 - floor), floor)
-    edge = axes.get_xlim()[1] + 0.04
-    for (key, values, label), end in zip(series, ends, strict=True):
-        style = _STYLES.get(key, _OTHER)
-        axes.plot(places, values, gid=f"series:{key}", markersize=5.5, **style)
-        words = shorten(clean(label), _LABELS - 0.15, 8.5, bold=True)
-        look: dict[str, Any] = {"color": style["color"], "va": "center", "clip_on": False}
-        axes.text(edge, end, words, fontproperties=font(8.5, True), parse_math=False, **look)
-    _draw_intervals(axes, evaluation, floor)
-
-
-def _draw_intervals(axes: Axes, evaluation: Evaluation, floor: float) -> None:
-    """The encoder's numbers, above the bars of their intervals where there are intervals."""
-    for place, (k, value) in enumerate(evaluation.precision.items()):
-        low, high = evaluation.ci95.get(k, (value, value))
-        # A percentile interval may leave out its own mean.
-        low, high = min(low, value), max(high, value)
-        if k in evaluation.ci95:
-            bar = [[value - low], [high - value]]
-            look = {"ecolor": _STYLES["encoder"]["color"], "capsize": 4, "elinewidth": 1.4}
-            axes.errorbar([place], [value], yerr=bar, fmt="none", **look)
-        where: dict[str, Any] = {"ha": "center", "va": "bottom", "color": INK}
-        height = high + 0.012 * (1 - floor)
-        axes.text(place, height, f"{value:.3f}", fontproperties=font(8), **where)
-
-
-def _spread(values: Sequence[float], gap: float, floor: float) -> list[float]:
-    """Move label positions apart, keeping their order, so that none covers another."""
-    placed = [0.0] * len(values)
-    previous = floor - gap / 2
-    for index in sorted(range(len(values)), key=lambda index: (values[index], -index)):
-        previous = max(values[index], previous + gap)
-        placed[index] = previous
-    return placed
-
-
-__all__ = [
-    "MARKS",
-    "Case",
-    "Provenance",
-    "Query",
-    "cases_figure",
-    "judge",
-    "pdf_bytes",
-    "png_bytes",
-    "precision_figure",
-    "provenance_of",
-    "retrieval_figure",
-]
-
-LINE = "#9a9a9a"
-
-Judgement = Literal["right", "wrong", "unlabelled"]
-#: Glyph, colour and line style of each judgement: any one of the three is enough to tell.
-MARKS: dict[Judgement, tuple[str, str, Any]] = {
-    "right": ("✓", "#009E73", "solid"),
-    "wrong": ("✗", "#D55E00", (0, (3, 1.5))),
-    "unlabelled": ("?", LINE, "dotted"),
-}
-LEGEND = "✓ solid frame: shares a label with the query · ✗ dashed frame: does not"
-
-_TILE, _QUERY, _GAP, _CAPTION = 1.42, 1.9, 0.17, 0.62  # inches
-_HITS_AT = MARGIN + _QUERY + 0.4
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Query:
-    """What was asked: an image, or a text.
-
-    Attributes:
-        image: PNG or JPEG bytes, or uint8 pixels; ``None`` for a text, or when there are none.
-        text: the prompt; ``None`` for an image.
-        labels: of the image; for a text those it should find, empty when nobody said.
-        name: an id or a file name, for the caption.
-    """
-
-    image: bytes | Pixels | None = None
-    text: str | None = None
-    labels: tuple[str, ...] = ()
-    name: str = ""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Case:
-    """One query with its hits, best first."""
-
-    query: Query
-    hits: Sequence[Hit]
-
-
-def judge(wanted: Collection[str], labels: Collection[str]) -> Judgement | None:
-    """Tell whether a hit shares a label with what was wanted; ``None`` when nothing was."""
-    if not wanted:
-        return None
-    if not labels:
-        return "unlabelled"
-    return "right" if set(wanted) & set(labels) else "wrong"
-
-
 def retrieval_figure(
     query: Query,
     hits: Sequence[Hit],
     thumbnails: Mapping[str, bytes | None],
     provenance: Provenance,
 ) -> Figure:
-    """Draw one query at the left and its hits in rank order beside it.
+    """Figure of one query at the left and its hits in rank order beside it.
 
     Args:
         query: the image or prompt, with its labels.
@@ -308,9 +170,18 @@ def cases_figure(
     *,
     columns: int = 5,
 ) -> Figure:
-    """Draw several queries below each other, each with its first ``columns`` hits."""
+    """Figure of several queries below each other, each with its first ``columns`` hits."""
     rows = [Case(case.query, case.hits[:columns]) for case in cases]
     return _draw(title, LEGEND, rows, columns, thumbnails, provenance)
+
+
+def judge(wanted: Collection[str], labels: Collection[str]) -> Judgement | None:
+    """Judgement of a hit by the labels wanted; ``None`` when none are."""
+    if not wanted:
+        return None
+    if not labels:
+        return "unlabelled"
+    return "right" if set(wanted) & set(labels) else "wrong"
 
 
 def _summary(query: Query, hits: Sequence[Hit]) -> str:
@@ -360,11 +231,10 @@ def _draw_query(axes: Axes, query: Query, x: float, y: float) -> None:
     else:
         _draw_prompt(axes, query.text, x, y)
         captions = ("query: text", f"wanted: {labels}" if labels else "")
-    flush: dict[str, Any] = {"va": "baseline"}
     caption = shorten(captions[0], _QUERY, 9, bold=True)
-    write(axes, x, y + _QUERY + 0.2, caption, 9, bold=True, **flush)
+    write(axes, x, y + _QUERY + 0.2, caption, 9, bold=True, va="baseline")
     name = shorten(captions[1], _QUERY, 7.5, end=query.text is not None)
-    write(axes, x, y + _QUERY + 0.36, name, 7.5, colour=MUTED, **flush)
+    write(axes, x, y + _QUERY + 0.36, name, 7.5, colour=MUTED, va="baseline")
 
 
 def _draw_prompt(axes: Axes, text: str, x: float, y: float) -> None:
@@ -381,9 +251,8 @@ def _draw_prompt(axes: Axes, text: str, x: float, y: float) -> None:
         lines = lines_of(f"“{clean(text)}”", room, size, most=most)
         if not any(line.endswith("…") for line in lines):
             break
-    middle = _QUERY / 2
-    centred: dict[str, Any] = {"ha": "center", "va": "center", "gid": "prompt"}
-    write(axes, x + middle, y + middle, "\n".join(lines), size, **centred)
+    middle, prompt = _QUERY / 2, "\n".join(lines)
+    write(axes, x + middle, y + middle, prompt, size, ha="center", va="center", gid="prompt")
 
 
 def _draw_hit(
@@ -395,40 +264,34 @@ def _draw_hit(
     _draw_image(axes, thumbnail, x, y, _TILE)
     _frame(axes, x, y, _TILE, colour, style, 2.6 if verdict else 1.0, f"frame:{name}")
     line = y + _TILE + 0.2
-    flush: dict[str, Any] = {"va": "baseline"}
-    write(axes, x, line, f"{hit.rank}", 9, bold=True, **flush)
+    write(axes, x, line, f"{hit.rank}", 9, bold=True, va="baseline")
     score = f"cos {hit.score:z.3f}"
-    write(axes, x + _TILE, line, score, 9, ha="right", gid=f"score:{hit.row.id}", **flush)
+    write(axes, x + _TILE, line, score, 9, ha="right", gid=f"score:{hit.row.id}", va="baseline")
     indent = 0.18 if glyph else 0.0
     if glyph:
-        look: dict[str, Any] = {"colour": colour, "gid": f"mark:{name}"}
-        write(axes, x, line + 0.16, glyph, 10.5, bold=True, **look, **flush)
+        look: dict[str, Any] = {"colour": colour, "gid": f"mark:{name}", "va": "baseline"}
+        write(axes, x, line + 0.16, glyph, 10.5, bold=True, **look)
     # What is shared comes first: the rest may be cut off.
     names = sorted(hit.row.labels, key=lambda name: name not in wanted)
     labels = clean(", ".join(names)) or "not labelled"
-    write(axes, x + indent, line + 0.16, shorten(labels, _TILE - indent, 8.5), 8.5, **flush)
+    write(axes, x + indent, line + 0.16, shorten(labels, _TILE - indent, 8.5), 8.5, va="baseline")
     row = shorten(clean(hit.row.id), _TILE, 6.5, end=False)
-    write(axes, x, line + 0.29, row, 6.5, colour=MUTED, **flush)
+    write(axes, x, line + 0.29, row, 6.5, colour=MUTED, va="baseline")
 
 
 def _frame(
     axes: Axes, x: float, y: float, side: float, colour: str, style: Any, width: float, gid: str
 ) -> None:
-    look: dict[str, Any] = {
-        "fill": False,
-        "edgecolor": colour,
-        "linestyle": style,
-        "linewidth": width,
-    }
-    axes.add_patch(Rectangle((x, y), side, side, gid=gid, zorder=3, **look))
+    look: dict[str, Any] = {"edgecolor": colour, "linestyle": style, "linewidth": width}
+    axes.add_patch(Rectangle((x, y), side, side, fill=False, gid=gid, zorder=3, **look))
 
 
 def _draw_image(axes: Axes, image: bytes | Pixels | None, x: float, y: float, side: float) -> None:
     ground = PAPER if image is None else "#101010"
     axes.add_patch(Rectangle((x, y), side, side, facecolor=ground, edgecolor="none"))
     if image is None:
-        centred: dict[str, Any] = {"ha": "center", "va": "center", "gid": "no image"}
-        write(axes, x + side / 2, y + side / 2, "no image", 8, colour=MUTED, **centred)
+        look: dict[str, Any] = {"ha": "center", "va": "center", "gid": "no image"}
+        write(axes, x + side / 2, y + side / 2, "no image", 8, colour=MUTED, **look)
         return
     picture = Image.open(io.BytesIO(image)) if isinstance(image, bytes) else Image.fromarray(image)
     picture = picture.convert("L" if picture.mode in ("1", "L", "LA") else "RGB")
@@ -448,3 +311,103 @@ def _draw_image(axes: Axes, image: bytes | Pixels | None, x: float, y: float, si
         extent=(left, left + wide, top + high, top),
         zorder=2,
     )
+
+
+#: Okabe-Ito; every series has its own marker and line style too.
+_STYLES: dict[str, dict[str, Any]] = {
+    "encoder": {"color": "#0072B2", "marker": "o", "linestyle": "solid", "linewidth": 2},
+    "raw pixels": {"color": "#D55E00", "marker": "s", "linestyle": "dashed", "linewidth": 1.5},
+    "random": {"color": "#6b6b6b", "marker": "", "linestyle": "dotted", "linewidth": 1.8},
+}
+_OTHER: dict[str, Any] = {"color": "#CC79A7", "marker": "^", "linestyle": "dashdot"}
+_PANEL, _TALL, _LABELS, _AXIS = 3.4, 3.1, 1.15, 0.55  # inches
+
+
+def precision_figure(
+    evaluations: Sequence[Evaluation], provenance: Provenance, *, name: str = "encoder"
+) -> Figure:
+    """Figure of Precision@k with 95 % intervals beside the floors, one panel per evaluation.
+
+    Args:
+        evaluations: at least one; the panels share the axis of precision.
+        provenance: for footer and banner.
+        name: what the encoder's line is called.
+    """
+    width = max(6.4, 2 * MARGIN + _AXIS + len(evaluations) * (_PANEL + _LABELS))
+    title = "Precision@k beside its floors"
+    subtitle = "Share of the first k hits that carry the query's label; bars are 95 % intervals."
+    figure, page, top = sheet(title, subtitle, provenance, width, _TALL + 0.75)
+    height = figure.get_figheight()
+    panels = [
+        [row for row in precision_rows(one.as_dict()) if row.kind in ("encoder", "baseline")]
+        for one in evaluations
+    ]
+    lowest = min(min(row.values.values()) for rows in panels for row in rows)
+    floor = max(0.0, int(lowest * 10 - 0.2) / 10)
+    for number, (evaluation, rows) in enumerate(zip(evaluations, panels, strict=True)):
+        left = MARGIN + _AXIS + number * (_PANEL + _LABELS)
+        box = (left, height - top - 0.3 - _TALL, _PANEL, _TALL)
+        axes = figure.add_axes(
+            (box[0] / width, box[1] / height, box[2] / width, box[3] / height),
+            gid=f"panel:{evaluation.protocol}",
+        )
+        heading = f"{evaluation.protocol}: {evaluation.queries:,} queries, "
+        heading += f"gallery of {evaluation.gallery:,}"
+        write(page, left, top, heading, 9, bold=True)
+        _draw_panel(axes, rows, name, floor)
+        if not number:
+            start = f" (axis begins at {floor:.1f})" if floor else ""
+            axes.set_ylabel(f"precision{start}", fontproperties=font(9))
+    return figure
+
+
+def _draw_panel(axes: Axes, rows: Sequence[PrecisionRow], name: str, floor: float) -> None:
+    """Lines of the encoder and its baselines over the depths of the encoder's."""
+    cutoffs = [*rows[0].values]
+    lines = [[row.values[k] for k in cutoffs] for row in rows]
+    places = range(len(cutoffs))
+    ticks = [tick / 10 for tick in range(round(floor * 10), 11)]
+    top = 1 + 0.09 * (1 - floor)  # room for a number above a bar that ends at 1
+    axes.set(xlim=(-0.35, len(cutoffs) - 0.65), ylim=(floor, top), xticks=[*places], yticks=ticks)
+    axes.set_xticklabels([f"k = {k}" for k in cutoffs])
+    for text in (*axes.get_xticklabels(), *axes.get_yticklabels()):
+        text.set_fontproperties(font(8.5))
+    axes.grid(axis="y", color="#e3e3e3", linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set_color("#9a9a9a")
+    axes.tick_params(colors=INK, length=3)
+    ends = _spread([values[-1] for values in lines], 0.062 * (1 - floor), floor)
+    edge = axes.get_xlim()[1] + 0.04
+    for row, values, end in zip(rows, lines, ends, strict=True):
+        style = _STYLES.get(row.name or row.kind, _OTHER)
+        axes.plot(places, values, gid=f"series:{row.name or row.kind}", markersize=5.5, **style)
+        words = shorten(clean(row.name or name), _LABELS - 0.15, 8.5, bold=True)
+        look: dict[str, Any] = {"color": style["color"], "va": "center", "clip_on": False}
+        axes.text(edge, end, words, fontproperties=font(8.5, True), parse_math=False, **look)
+    _draw_intervals(axes, rows[0], floor)
+
+
+def _draw_intervals(axes: Axes, encoder: PrecisionRow, floor: float) -> None:
+    """The encoder's numbers, above the bars of their intervals where there are intervals."""
+    for place, (k, value) in enumerate(encoder.values.items()):
+        low, high = encoder.intervals.get(k, (value, value))
+        # A percentile interval may leave out its own mean.
+        low, high = min(low, value), max(high, value)
+        if k in encoder.intervals:
+            bar = [[value - low], [high - value]]
+            look = {"ecolor": _STYLES["encoder"]["color"], "capsize": 4, "elinewidth": 1.4}
+            axes.errorbar([place], [value], yerr=bar, fmt="none", **look)
+        where: dict[str, Any] = {"ha": "center", "va": "bottom", "color": INK}
+        height = high + 0.012 * (1 - floor)
+        axes.text(place, height, f"{value:.3f}", fontproperties=font(8), **where)
+
+
+def _spread(values: Sequence[float], gap: float, floor: float) -> list[float]:
+    """Move label positions apart, keeping their order, so that none covers another."""
+    placed = [0.0] * len(values)
+    previous = floor - gap / 2
+    for index in sorted(range(len(values)), key=lambda index: (values[index], -index)):
+        previous = max(values[index], previous + gap)
+        placed[index] = previous
+    return placed

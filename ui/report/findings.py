@@ -1,4 +1,4 @@
-"""What a report shows: evaluations, drawn examples, and the queries that fail.
+"""Findings of a report: evaluations, drawn examples, and the queries that fail.
 
 Everything is a function of the gallery and of ``SEED``; nothing is picked by hand.
 """
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ingest.encoders import Encoder
     from store import Evaluation, Gallery, Hit, Row
 
-#: Of every random choice in an export.
+#: Seed of every random choice in an export.
 SEED = 0
 #: Hits per query, in figures and in what counts as hard.
 DEPTH = 10
@@ -33,7 +33,7 @@ MOST_QUERIES = 2000
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """Which rows ask and which are searched.
+    """Setting of a report: rows that are queries, rows that are searched.
 
     Attributes:
         name: for captions, e.g. ``test queries, train gallery``.
@@ -71,7 +71,7 @@ class Found:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LabelFindings:
-    """How the queries of one label fared.
+    """Findings about the queries of one label.
 
     Attributes:
         label: its name.
@@ -107,7 +107,7 @@ class Prompted:
 
 @dataclass(frozen=True, slots=True)
 class Duplicates:
-    """Rows whose source is the same to the byte.
+    """Counts of rows whose source is the same to the byte.
 
     Attributes:
         extra: copies beyond the first.
@@ -121,7 +121,7 @@ class Duplicates:
 
 
 def setting_of(rows: Mapping[str, Row]) -> Setting:
-    """Choose the strictest way to query a gallery with itself: across splits where it can."""
+    """The strictest setting for a gallery: across splits where there are some."""
     labelled = [row for row in rows.values() if row.labels]
     tests = tuple(row.id for row in labelled if row.split == "test")
     training = sum(row.split == "train" for row in labelled)
@@ -137,20 +137,20 @@ def setting_of(rows: Mapping[str, Row]) -> Setting:
 
 
 def measure(gallery: Gallery, setting: Setting, protocol: str, k: Sequence[int]) -> Evaluation:
-    """Evaluate one of the setting's protocols, with raw pixels beside it."""
+    """Evaluation by one of the setting's protocols, with raw pixels beside it."""
     from ingest import BASELINES
 
     return gallery.evaluate(protocol, k, split=setting.split, baselines=BASELINES)
 
 
 def labels_to_show(rows: Mapping[str, Row], setting: Setting) -> list[str]:
-    """The most frequent labels among the queries, in alphabetical order."""
+    """Most frequent labels among the queries, in alphabetical order."""
     counts = Counter(name for id_ in setting.queries for name in rows[id_].labels)
     return sorted(sorted(counts, key=lambda name: (-counts[name], name))[:MOST_LABELS])
 
 
 def findings(gallery: Gallery, rows: Mapping[str, Row], setting: Setting) -> list[LabelFindings]:
-    """Search with the queries of each label, and pick examples and failures by rule.
+    """Findings of each label: its queries are searched, examples and failures picked by rule.
 
     Args:
         gallery: where to search.
@@ -197,7 +197,7 @@ def _hardness(one: Found) -> tuple[int, float, str]:
 def neighbours(
     gallery: Gallery, ids: Sequence[str], where: Where | None, depth: int = DEPTH
 ) -> list[list[Hit]]:
-    """The nearest rows of stored rows, each without itself; fewer where fewer pass."""
+    """Nearest rows of stored rows, each without itself; fewer where fewer pass."""
     results: list[list[Hit]] = []
     for start in range(0, len(ids), 256):
         block = ids[start : start + 256]
@@ -215,7 +215,7 @@ def prompted(
     setting: Setting,
     depth: int = DEPTH,
 ) -> list[Prompted]:
-    """Search with sentences, over the test rows where there are any.
+    """Hits of sentences, among the test rows where there are some.
 
     Args:
         gallery: where to search.
@@ -236,7 +236,7 @@ def prompted(
 
 
 def duplicates(rows: Mapping[str, Row]) -> Duplicates:
-    """Count rows with equal sources, by their SHA-256."""
+    """Counts of rows with equal sources, by their SHA-256."""
     groups: dict[bytes, list[Row]] = {}
     for row in rows.values():
         groups.setdefault(row.sha256, []).append(row)
@@ -249,7 +249,7 @@ def duplicates(rows: Mapping[str, Row]) -> Duplicates:
 
 
 def check_depths(k: Sequence[int]) -> tuple[int, ...]:
-    """Sorted, each once. BadQuery when there are none, or one is below 1."""
+    """Depths sorted, each once. BadQuery when there are none, or one is below 1."""
     depths = tuple(sorted(set(k)))
     if not depths or depths[0] < 1:
         raise BadQuery(f"k = {list(k)}: expected depths of at least 1, e.g. 1, 3, 5, 10")
@@ -257,7 +257,7 @@ def check_depths(k: Sequence[int]) -> tuple[int, ...]:
 
 
 def slugs(names: Sequence[str]) -> dict[str, str]:
-    """Names to parts of file names: lower case, letters and digits, each one different."""
+    """Parts of file names for names: lower case, letters and digits, each one different."""
     found: dict[str, str] = {}
     for name in names:
         slug = re.sub(r"[^a-z0-9]+", "_", name.casefold()).strip("_")[:60] or "other"

@@ -1,4 +1,4 @@
-"""What others measured on PneumoniaMNIST, with where they say so.
+"""Published results on PneumoniaMNIST, with their sources.
 
 Official test set: 624 films, 28 x 28 pixels. Leave-one-out: each test film asks the others. Split:
 test films ask the 4,708 training films.
@@ -22,9 +22,9 @@ class Peer:
     Attributes:
         name: of the system.
         protocol: by which it was measured.
-        precision: k to Precision@k, where it is told.
-        source: who says so.
-        url: where; empty where there is no address.
+        precision: k to Precision@k, where it is published.
+        source: the publication.
+        url: its address; empty where there is none.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""The sheet every figure is drawn on: banner, title, footer, and room between them.
+"""Sheet of a figure: banner, title, footer, fonts and text of a given width.
 
 Everything is a ``Figure`` with the Agg canvas: no pyplot, no global state, so threads may draw at
 the same time. One axes covers the sheet, in inches, origin at the top left.
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from store import Gallery
 
 
-#: Glyphs are drawn on whole pixels, which makes small text this much wider than its outline.
+#: Width of small text over that of its outline: glyphs are drawn on whole pixels.
 _HINTED = 1.05
 
 
@@ -37,7 +37,7 @@ def font(size: float, bold: bool = False) -> FontProperties:
 
 
 def clean(text: str) -> str:
-    """Make text safe to draw on one line: single spaces, a box for what the font does not have."""
+    """Text for one line: single spaces, a box for a character that the font does not have."""
     seen = "".join(c if c.isprintable() else " " for c in text)
     return " ".join("".join(c if ord(c) in _drawn() else "□" for c in seen).split())
 
@@ -55,7 +55,7 @@ def width_of(text: str, size: float, bold: bool = False) -> float:
 
 
 def shorten(text: str, width: float, size: float, *, bold: bool = False, end: bool = True) -> str:
-    """Cut text to a width, with an ellipsis at its end (or its beginning, which suits ids)."""
+    """Text cut to a width, with an ellipsis at its end (or its beginning, which suits ids)."""
     if width_of(text, size, bold) <= width:
         return text
     low, high = 0, len(text)
@@ -71,7 +71,7 @@ def shorten(text: str, width: float, size: float, *, bold: bool = False, end: bo
 def lines_of(
     text: str, width: float, size: float, *, bold: bool = False, most: int = 12
 ) -> list[str]:
-    """Wrap text at spaces into lines of a width; what is beyond ``most`` lines is cut off."""
+    """Text wrapped at spaces into lines of a width; cut off after ``most`` lines."""
     lines: list[str] = []
     for word in text.split():
         joined = f"{lines[-1]} {word}" if lines else word
@@ -98,7 +98,7 @@ _LEADING = 1.3 / 72  # of a line, in inches per point
 
 @dataclass(frozen=True, slots=True)
 class Provenance:
-    """Where a figure comes from; its footer.
+    """Provenance of a figure, for its footer.
 
     Attributes:
         encoder: name and fingerprint, ``str(gallery.stamp)``.
@@ -126,7 +126,7 @@ class Provenance:
 def sheet(
     title: str, subtitle: str, provenance: Provenance, width: float, body: float
 ) -> tuple[Figure, Axes, float]:
-    """Make a sheet with everything but its body.
+    """Sheet with everything but its body.
 
     Args:
         title: wrapped to at most three lines.
@@ -157,12 +157,12 @@ def sheet(
     if banner:
         axes.add_patch(Rectangle((0, 0), width, band, facecolor=ALARM, edgecolor="none"))
         axes.plot([0, width], [band, band], color=INK, linewidth=1.2)
-        middle: dict[str, Any] = {"ha": "center", "va": "center", "gid": "notice"}
-        write(axes, width / 2, band / 2, "\n".join(banner), 9.5, bold=True, **middle)
+        look: dict[str, Any] = {"ha": "center", "va": "center", "gid": "notice"}
+        write(axes, width / 2, band / 2, "\n".join(banner), 9.5, bold=True, **look)
     write(axes, MARGIN, band + 0.24, "\n".join(titles), 12.5, bold=True, gid="title")
     write(axes, MARGIN, below_title, "\n".join(subtitles), 9, colour=MUTED, gid="subtitle")
-    bottom: dict[str, Any] = {"va": "bottom", "gid": "footer"}
-    write(axes, MARGIN, height - 0.12, "\n".join(footer), 7, colour=MUTED, **bottom)
+    foot = "\n".join(footer)
+    write(axes, MARGIN, height - 0.12, foot, 7, colour=MUTED, va="bottom", gid="footer")
     return figure, axes, top
 
 
@@ -175,28 +175,29 @@ def write(
     *,
     colour: str = INK,
     bold: bool = False,
-    ha: str = "left",
     va: str = "top",
-    gid: str | None = None,
+    **look: Any,
 ) -> None:
-    """Write text as it stands: a dollar sign is a dollar sign."""
-    axes.text(
-        x,
-        y,
-        text,
-        fontproperties=font(size, bold),
-        color=colour,
-        ha=ha,
-        va=va,
-        gid=gid,
-        linespacing=1.3,
-        parse_math=False,
-        usetex=False,
-    )
+    """Write text as it stands: a dollar sign is a dollar sign.
+
+    Args:
+        axes: of the sheet.
+        x: in inches, from the left.
+        y: in inches, from the top.
+        text: of one or more lines.
+        size: in points.
+        colour: of the text.
+        bold: weight of the font.
+        va: vertical alignment.
+        look: further properties of a matplotlib Text, such as ``ha`` and ``gid``.
+    """
+    face = font(size, bold)
+    look |= {"linespacing": 1.3, "parse_math": False, "usetex": False}
+    axes.text(x, y, text, fontproperties=face, color=colour, va=va, **look)
 
 
 def png_bytes(figure: Figure, description: str = "") -> bytes:
-    """Render a figure as PNG; the description travels inside the file."""
+    """PNG of a figure; the description is stored in the file."""
     metadata = {"Software": "cxr-retrieval"}
     if description:
         metadata["Description"] = description
@@ -207,7 +208,7 @@ def png_bytes(figure: Figure, description: str = "") -> bytes:
 
 
 def pdf_bytes(figure: Figure) -> bytes:
-    """Render a figure as PDF with its text as text; the same figure gives the same bytes."""
+    """PDF of a figure, its text as text; the same figure gives the same bytes."""
     import matplotlib
 
     buffer = io.BytesIO()
@@ -221,7 +222,7 @@ def pdf_bytes(figure: Figure) -> bytes:
 
 
 def provenance_of(gallery: Gallery, protocol: str) -> Provenance:
-    """The footer of figures about a gallery, with the notice that its data calls for."""
+    """Provenance of figures of a gallery, with the notice that its data calls for."""
     datasets = gallery.facets()["dataset"]
     names = [*datasets][:3] + (["and more"] if len(datasets) > 3 else [])
     return Provenance(
@@ -234,7 +235,7 @@ def provenance_of(gallery: Gallery, protocol: str) -> Provenance:
 
 
 def notice_of(datasets: Collection[str]) -> str | None:
-    """The loud line, when some of the images were never films."""
+    """Notice about synthetic images, where there are some."""
     from ingest import synthetic
 
     return synthetic.SYNTHETIC_NOTICE if synthetic.DATASET in datasets else None

@@ -1,4 +1,4 @@
-"""Put a set of new files in the place of an old one, so that the two never mix."""
+"""Replacement of a set of files by a new one, so that the two never mix."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from store import UsageError
 
 @contextmanager
 def staging(target: Path) -> Iterator[Path]:
-    """A hidden folder inside the target (made when missing) for files that are not ready yet.
+    """Hidden folder inside the target (made when missing) for files that are not ready yet.
 
     It is gone afterwards. One that a killed process left behind, ``.export-*``, may be deleted.
 
@@ -55,7 +55,8 @@ def swap(staged: Path, target: Path, files: Sequence[str], retired: Iterable[str
     Raises:
         UsageError: a folder is where a file should go, or the other way round.
     """
-    old = _unused(staged)
+    old = staged / ".old"
+    old.mkdir()
     first, *others = files
     leaving = [name for name in dict.fromkeys([*files, *retired]) if _is_here(target / name)]
     for name in files:
@@ -86,9 +87,3 @@ def _move(source: Path, destination: Path, moves: list[tuple[Path, Path]]) -> No
 
 def _is_here(path: Path) -> bool:
     return path.is_symlink() or path.exists()
-
-
-def _unused(folder: Path) -> Path:
-    old = folder / ".old"
-    old.mkdir()
-    return old

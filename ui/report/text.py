@@ -1,4 +1,4 @@
-"""The report in markdown: what the system is, how good it is, where it fails, what it is not.
+"""Text of the report in markdown: system, Precision@k, examples, failures, limits, credit.
 
 Every number comes from an Evaluation, from the gallery's rows, or from a search; none is written
 here.
@@ -9,18 +9,31 @@ from __future__ import annotations
 import shlex
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from ui.report.findings import DEPTH, HARDEST, SEED
+from ui.tables import precision_rows
 
 if TYPE_CHECKING:
     from store import EncoderStamp, Evaluation
     from ui.report.findings import Duplicates, Found, LabelFindings, Prompted, Setting
+    from ui.tables import PrecisionRow
 
-
+NAME = "task3 retrieval system.md"
+_MEANING = {
+    "leave-one-out": "every query searches the set it is in; the query itself is removed by its "
+    "id, wherever it ranks",
+    "split": "the queries search another split, which none of them is in",
+}
+#: Rows of a table of Precision@k below the encoder's, in their order.
+_ROWS = {
+    "label": "queries labelled {name} ({queries:,})",
+    "baseline": "{name}",
+    "majority vote": "majority vote of the first k is right",
+    "hit rate": "hit rate: one or more of the first k",
+}
 _MEDMNIST = (
     "Yang, J. et al. MedMNIST v2 - A large-scale lightweight benchmark for 2D and 3D biomedical "
     "image classification. Scientific Data 10, 41 (2023). doi:10.1038/s41597-022-01721-8"
@@ -31,175 +44,9 @@ _KERMANY = (
 )
 
 
-def made_here(stamp: EncoderStamp) -> bool:
-    """Whether this very encoder, by fingerprint, is the one bundled with the package."""
-    from ingest.encoders import DEFAULT_ENCODER, load_encoder
-    from store import EncoderUnavailable
-
-    try:
-        return load_encoder(DEFAULT_ENCODER).fingerprint == stamp.fingerprint
-    except EncoderUnavailable:
-        return False
-
-
-def how_made(stamp: EncoderStamp) -> str:
-    """A paragraph on where an encoder comes from."""
-    if made_here(stamp):
-        return (
-            "It ships with the package: a small CLIP (image and text tower) that `cxr train` made "
-            "from the training split of PneumoniaMNIST alone, with sentences written from the two "
-            f"labels. Its model card is `ingest/encoders/{stamp.name}/README.md`."
-        )
-    if stamp.name.startswith("external:"):
-        return "The vectors were imported, and their makers did not say which encoder made them."
-    return (
-        "It does not ship with the package: how it was made is told by whoever published it. The "
-        "fingerprint says which files were used."
-    )
-
-
-def limits(facts: Facts) -> list[str]:
-    """Bullet points on what the numbers cannot show."""
-    sizes = ", ".join(f"{width} x {height}" for width, height in facts.sizes[:3])
-    if len(facts.sizes) > 3:
-        sizes = f"{len(facts.sizes)} sizes from {min(facts.sizes)[0]} pixels wide"
-    points = ["Research and education only, not for diagnosis."]
-    if sizes:
-        point = f"The images are {sizes} pixels."
-        if max(max(size) for size in facts.sizes) <= 64:
-            point += " Most signs that a radiologist looks for cannot be seen at that size."
-        points.append(point)
-    if facts.facets["labels"]:
-        points.append(
-            f"{len(facts.facets['labels'])} labels: Precision@k measures whether neighbours belong "
-            "to the same class. Two films of one class may differ in everything that matters "
-            "clinically, so this is not clinical equivalence."
-        )
-    points.append(_text_limits(facts))
-    same = facts.duplicates
-    what = "image" if facts.sizes else "vector"
-    if same.extra:
-        points.append(
-            f"{same.extra:,} rows repeat the {what} of another row byte for byte; {same.across:,} "
-            f"groups of equal {what}s reach over several splits and {same.conflicting:,} carry "
-            "different labels. They are kept, as the data set has them; a query never finds "
-            "itself, but it may find its copy."
-        )
-    else:
-        points.append(f"No two rows hold the same {what} byte for byte.")
-    if facts.patients_known:
-        points.append("A neighbour may be another film of the same patient; it is not removed.")
-    elif facts.notice is None:
-        points.append("Patients are not known here: a neighbour may show the same patient again.")
-    points.append("Intervals cover the choice of queries, not the choice of training data.")
-    return ["\n".join(f"- {point}" for point in points)]
-
-
-def _text_limits(facts: Facts) -> str:
-    if facts.text_tower is False:
-        return "The encoder understands images only; nothing is said about text."
-    if made_here(facts.stamp):
-        return (
-            "The text tower learned from sentences about two labels. It tells words of normal "
-            "films from words of pneumonia; it does not understand reports, negation beyond its "
-            "sentences, or other findings. An unknown word changes the result without meaning."
-        )
-    return "How far a sentence can be trusted depends on the texts that the encoder was trained on."
-
-
-def credit_of(datasets: Collection[str]) -> list[str]:
-    """Whose images these are, and under which licence."""
-    from ingest import medmnist, synthetic
-    from store import UsageError
-
-    lines = ["The software is licensed under Apache-2.0. The images are not part of it:"]
-    bullets = []
-    for name in datasets:
-        if name == synthetic.DATASET:
-            bullets.append(f"- `{name}`: {synthetic.SYNTHETIC_NOTICE} {synthetic.CREDIT}")
-            continue
-        try:
-            licence = medmnist.info(name)["license"]
-        except UsageError:
-            bullets.append(f"- `{name}`: ask its provider for licence and citation.")
-            continue
-        bullets.append(f"- `{name}`: {licence}. {_MEDMNIST}")
-        if name == "pneumoniamnist":
-            bullets.append(f"- `{name}` is made from: {_KERMANY}")
-    return [*lines, "\n".join(bullets) or "- the data sets were not named."]
-
-
-def usage(facts: Facts) -> str:
-    """Code blocks that fit this gallery: no text search where there is no text tower."""
-    store = short_path(facts.store["uri"])
-    example = facts.setting.queries[0] if facts.setting.queries else facts.example
-    splits = facts.setting.where.split if facts.setting.where else ()
-    where = "".join(f" --where split={shlex.quote(name)}" for name in splits)
-    shell = [f"cxr search --store {store} --id {shlex.quote(example)} -k 5{where}"]
-    if not facts.stamp.name.startswith("external:"):
-        shell.append(f"cxr search --store {store} --image film.png --figure result.png")
-    if facts.text_tower:
-        shell.append(f'cxr search --store {store} --text "pneumonia opacity in lungs" --json')
-    shell += [
-        f"cxr evaluate --store {store}",
-        f"cxr export task3_outputs --store {store}",
-        "cxr import task3_outputs --store another_store",
-    ]
-    uri = short_path(facts.store["uri"], shell=False)
-    python = [
-        "from pathlib import Path",
-        "",
-        "from store import Gallery",
-        "",
-        f"gallery = Gallery.open(Path({uri!r}).expanduser())",
-        f"for hit in gallery.search_by_id({example!r}, k=5):",
-        "    print(hit.rank, round(hit.score, 3), hit.row.id, hit.row.labels)",
-        'print(gallery.evaluate("leave-one-out").precision)',
-    ]
-    if facts.text_tower:
-        python += [
-            "",
-            "from ingest.encoders import load_encoder",
-            "",
-            f"vectors = load_encoder({facts.stamp.name!r}).encode_texts(['clear lungs'])",
-            "print(gallery.search(vectors, k=5)[0])",
-        ]
-    return "\n".join(["```bash", *shell, "```", "", "```python", *python, "```"])
-
-
-def plain(text: str) -> str:
-    """Text that markdown and its tables take literally."""
-    return "".join(f"\\{c}" if c in "\\`*_[]<>|#" else c for c in " ".join(text.split()))
-
-
-def code(text: str) -> str:
-    """Text as inline code, also inside a table."""
-    text = " ".join(text.split()).replace("|", "\\|")
-    fence = "``" if "`" in text else "`"
-    return f"{fence} {text} {fence}" if "`" in text else f"`{text}`"
-
-
-def short_path(uri: str, *, shell: bool = True) -> str:
-    """A local path with ``~`` for the home folder, quoted for a shell if wanted."""
-    home = f"{Path.home()}/"
-    if uri.startswith(home):
-        rest = uri.removeprefix(home)
-        return f"~/{shlex.quote(rest)}" if shell else f"~/{rest}"
-    return shlex.quote(uri) if shell else uri
-
-
-NAME = "task3 retrieval system.md"
-
-_MEANING = {
-    "leave-one-out": "every query searches the set it is in; the query itself is removed by its "
-    "id, wherever it ranks",
-    "split": "the queries search another split, which none of them is in",
-}
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class Facts:
-    """Everything that the report says.
+    """Facts of the report: all its figures and sentences come from here.
 
     Attributes:
         store: `Gallery.describe`.
@@ -239,11 +86,7 @@ class Facts:
 
 
 def report(facts: Facts) -> str:
-    """Write the report.
-
-    Returns:
-        Markdown; pictures are linked relative to the report's own folder.
-    """
+    """Markdown of the report; pictures are linked relative to its own folder."""
     parts = [
         "# task3 retrieval system",
         f"> **{facts.notice}**" if facts.notice else "",
@@ -255,15 +98,15 @@ def report(facts: Facts) -> str:
         "## Index",
         _index(facts),
         "## Usage",
-        usage(facts),
+        _usage(facts),
         "## What it finds",
         *_examples(facts),
         "## Failure cases",
         *_failures(facts),
         "## Limits",
-        *limits(facts),
+        *_limits(facts),
         "## Licence and data credit",
-        *credit_of(facts.facets["dataset"]),
+        *_credit_of(facts.facets["dataset"]),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -313,35 +156,32 @@ def _precision(facts: Facts) -> list[str]:
 
 
 def _table(evaluation: Evaluation, encoder: str) -> str:
-    depths = [*evaluation.precision]
-
-    def row(name: str, values: Mapping[int, float], last: float | None = None) -> str:
-        cells = [f"{values[k]:.4f}" if k in values else "-" for k in depths]
-        end = "" if last is None or isnan(last) else f"{last:.4f}"
-        return f"| {name} | {' | '.join(cells)} | {end} |"
-
-    intervals = [evaluation.ci95.get(k) for k in depths]
+    depths = [str(k) for k in evaluation.precision]
+    ours, *others = precision_rows(evaluation.as_dict())
+    intervals = [ours.intervals.get(k) for k in depths]
     shown = [f"{pair[0]:.4f} to {pair[1]:.4f}" if pair else "-" for pair in intervals]
     lines = [
         f"| | {' | '.join(f'P@{k}' for k in depths)} | mAP |",
         f"|---|{'---|' * (len(depths) + 1)}",
-        row(f"**{plain(encoder)}**", evaluation.precision, evaluation.map),
+        _row(f"**{plain(encoder)}**", ours, depths),
         f"| 95 % interval | {' | '.join(shown)} | |",
     ]
-    for name, found in evaluation.per_label.items():
-        lines.append(
-            row(f"queries labelled {plain(name)} ({found['queries']:,})", found["precision"])
-        )
-    for name, floor in evaluation.baselines.items():
-        lines.append(row(name.replace("_", " "), floor["precision"], floor.get("map")))
-    if evaluation.vote:
-        lines.append(row("majority vote of the first k is right", evaluation.vote))
-    lines.append(row("hit rate: one or more of the first k", evaluation.hit_rate))
+    for kind, name in _ROWS.items():
+        lines += [
+            _row(name.format(name=plain(row.name), queries=row.queries), row, depths)
+            for row in others
+            if row.kind == kind
+        ]
     return "\n".join(lines)
 
 
+def _row(name: str, row: PrecisionRow, depths: Sequence[str]) -> str:
+    share = "" if row.map is None else f"{row.map:.4f}"
+    return f"| {name} | {' | '.join(row.cells(depths, 4))} | {share} |"
+
+
 def _verdict(evaluation: Evaluation) -> str:
-    """How the encoder stands to raw pixels, whichever way it went."""
+    """Difference between the encoder and raw pixels, whichever way it went."""
     floor = evaluation.baselines.get("raw_pixels")
     if floor is None:
         return "Raw pixels were not measured: not every row has a picture."
@@ -365,9 +205,36 @@ def _model(facts: Facts) -> str:
             f"| vectors | float32, {facts.stamp.dimension} dimensions, unit length |",
             f"| text tower | {tower[facts.text_tower]} |",
             "",
-            how_made(facts.stamp),
+            _how_made(facts.stamp),
         ]
     )
+
+
+def _how_made(stamp: EncoderStamp) -> str:
+    """Paragraph on the origin of an encoder."""
+    if _made_here(stamp):
+        return (
+            "It ships with the package: a small CLIP (image and text tower) that `cxr train` made "
+            "from the training split of PneumoniaMNIST alone, with sentences written from the two "
+            f"labels. Its model card is `ingest/encoders/{stamp.name}/README.md`."
+        )
+    if stamp.name.startswith("external:"):
+        return "The vectors were imported, and their makers did not say which encoder made them."
+    return (
+        "It does not ship with the package: how it was made is told by whoever published it. The "
+        "fingerprint says which files were used."
+    )
+
+
+def _made_here(stamp: EncoderStamp) -> bool:
+    """Whether this very encoder, by fingerprint, is the one bundled with the package."""
+    from ingest.encoders import DEFAULT_ENCODER, load_encoder
+    from store import EncoderUnavailable
+
+    try:
+        return load_encoder(DEFAULT_ENCODER).fingerprint == stamp.fingerprint
+    except EncoderUnavailable:
+        return False
 
 
 def _index(facts: Facts) -> str:
@@ -380,6 +247,44 @@ def _index(facts: Facts) -> str:
         f"and `meta.json` says what they mean. This is version {facts.store['table_version']} of "
         f"the table, with {facts.store['rows']:,} rows."
     )
+
+
+def _usage(facts: Facts) -> str:
+    """Code blocks for this gallery: no text search where there is no text tower."""
+    store = short_path(facts.store["uri"])
+    example = facts.setting.queries[0] if facts.setting.queries else facts.example
+    splits = facts.setting.where.split if facts.setting.where else ()
+    where = "".join(f" --where split={shlex.quote(name)}" for name in splits)
+    shell = [f"cxr search --store {store} --id {shlex.quote(example)} -k 5{where}"]
+    if not facts.stamp.name.startswith("external:"):
+        shell.append(f"cxr search --store {store} --image film.png --figure result.png")
+    if facts.text_tower:
+        shell.append(f'cxr search --store {store} --text "pneumonia opacity in lungs" --json')
+    shell += [
+        f"cxr evaluate --store {store}",
+        f"cxr export task3_outputs --store {store}",
+        "cxr import task3_outputs --store another_store",
+    ]
+    uri = short_path(facts.store["uri"], shell=False)
+    python = [
+        "from pathlib import Path",
+        "",
+        "from store import Gallery",
+        "",
+        f"gallery = Gallery.open(Path({uri!r}).expanduser())",
+        f"for hit in gallery.search_by_id({example!r}, k=5):",
+        "    print(hit.rank, round(hit.score, 3), hit.row.id, hit.row.labels)",
+        'print(gallery.evaluate("leave-one-out").precision)',
+    ]
+    if facts.text_tower:
+        python += [
+            "",
+            "from ingest.encoders import load_encoder",
+            "",
+            f"vectors = load_encoder({facts.stamp.name!r}).encode_texts(['clear lungs'])",
+            "print(gallery.search(vectors, k=5)[0])",
+        ]
+    return "\n".join(["```bash", *shell, "```", "", "```python", *python, "```"])
 
 
 def _examples(facts: Facts) -> list[str]:
@@ -445,6 +350,98 @@ def _failure(one: Found) -> str:
     )
 
 
+def _limits(facts: Facts) -> list[str]:
+    """Bullet points on the limits of the figures."""
+    sizes = ", ".join(f"{width} x {height}" for width, height in facts.sizes[:3])
+    if len(facts.sizes) > 3:
+        sizes = f"{len(facts.sizes)} sizes from {min(facts.sizes)[0]} pixels wide"
+    points = ["Research and education only, not for diagnosis."]
+    if sizes:
+        point = f"The images are {sizes} pixels."
+        if max(max(size) for size in facts.sizes) <= 64:
+            point += " Most signs that a radiologist looks for cannot be seen at that size."
+        points.append(point)
+    if facts.facets["labels"]:
+        points.append(
+            f"{len(facts.facets['labels'])} labels: Precision@k measures whether neighbours belong "
+            "to the same class. Two films of one class may differ in everything that matters "
+            "clinically, so this is not clinical equivalence."
+        )
+    points.append(_text_limits(facts))
+    same = facts.duplicates
+    what = "image" if facts.sizes else "vector"
+    if same.extra:
+        points.append(
+            f"{same.extra:,} rows repeat the {what} of another row byte for byte; {same.across:,} "
+            f"groups of equal {what}s reach over several splits and {same.conflicting:,} carry "
+            "different labels. They are kept, as the data set has them; a query never finds "
+            "itself, but it may find its copy."
+        )
+    else:
+        points.append(f"No two rows hold the same {what} byte for byte.")
+    if facts.patients_known:
+        points.append("A neighbour may be another film of the same patient; it is not removed.")
+    elif facts.notice is None:
+        points.append("Patients are not known here: a neighbour may show the same patient again.")
+    points.append("Intervals cover the choice of queries, not the choice of training data.")
+    return ["\n".join(f"- {point}" for point in points)]
+
+
+def _text_limits(facts: Facts) -> str:
+    if facts.text_tower is False:
+        return "The encoder understands images only; nothing is said about text."
+    if _made_here(facts.stamp):
+        return (
+            "The text tower learned from sentences about two labels. It tells words of normal "
+            "films from words of pneumonia; it does not understand reports, negation beyond its "
+            "sentences, or other findings. An unknown word changes the result without meaning."
+        )
+    return "How far a sentence can be trusted depends on the texts that the encoder was trained on."
+
+
+def _credit_of(datasets: Collection[str]) -> list[str]:
+    """Licence and citation of each data set."""
+    from ingest import medmnist, synthetic
+    from store import UsageError
+
+    lines = ["The software is licensed under Apache-2.0. The images are not part of it:"]
+    bullets = []
+    for name in datasets:
+        if name == synthetic.DATASET:
+            bullets.append(f"- `{name}`: {synthetic.SYNTHETIC_NOTICE} {synthetic.CREDIT}")
+            continue
+        try:
+            licence = medmnist.info(name)["license"]
+        except UsageError:
+            bullets.append(f"- `{name}`: ask its provider for licence and citation.")
+            continue
+        bullets.append(f"- `{name}`: {licence}. {_MEDMNIST}")
+        if name == "pneumoniamnist":
+            bullets.append(f"- `{name}` is made from: {_KERMANY}")
+    return [*lines, "\n".join(bullets) or "- the data sets were not named."]
+
+
 def _picture(facts: Facts, key: str, about: str) -> str:
     path = facts.pictures.get(key)
     return f"![{plain(about)}]({quote(path)})" if path else ""
+
+
+def plain(text: str) -> str:
+    """Text escaped for markdown and its tables."""
+    return "".join(f"\\{c}" if c in "\\`*_[]<>|#" else c for c in " ".join(text.split()))
+
+
+def code(text: str) -> str:
+    """Text as inline code, also inside a table."""
+    text = " ".join(text.split()).replace("|", "\\|")
+    fence = "``" if "`" in text else "`"
+    return f"{fence} {text} {fence}" if "`" in text else f"`{text}`"
+
+
+def short_path(uri: str, *, shell: bool = True) -> str:
+    """Local path with ``~`` for the home folder, quoted for a shell if wanted."""
+    home = f"{Path.home()}/"
+    if uri.startswith(home):
+        rest = uri.removeprefix(home)
+        return f"~/{shlex.quote(rest)}" if shell else f"~/{rest}"
+    return shlex.quote(uri) if shell else uri

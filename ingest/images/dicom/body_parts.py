@@ -1,4 +1,4 @@
-"""Whether the body part that a header names is the chest.
+"""Body parts: whether the one that a header names is the chest.
 
 The words are DICOM's own: the Defined Terms of BodyPartExamined (PS3.16, Annex L, Table L-1), with
 those of CID 4031, Common Anatomic Regions. Headers spell them with sides, plurals, underscores and
@@ -30,7 +30,7 @@ CARPUS DIGIT FEET HALLUX LIMB VERTEBRA ANUS AUDITORY BILIARY DUCT ESOPHAGUS FACI
 NASAL OPTIC PHANTOM SELLA TARSAL TRACHEA URINARY
 """
 ELSEWHERE = frozenset(_TERMS.split())
-#: What a chest is called, and what is filmed as one; the beginnings of words. Languages: English,
+#: Names of the chest, and of parts filmed as one; the beginnings of words. Languages: English,
 #: German, French, Spanish, Italian, Portuguese, Polish, Turkish.
 _CHEST = (
     *("CHEST", "THORA", "TORAX", "TORAC", "TORAKS", "PECHO", "PETTO", "BRUST", "POITRINE"),
@@ -51,7 +51,7 @@ def check_choice(asked: str) -> Choice:
 
 
 def place_of(part: str) -> Literal["chest", "elsewhere", "unknown"]:
-    """Where a header's BodyPartExamined is; an empty one is the chest.
+    """Class of a header's BodyPartExamined: chest, elsewhere or unknown; an empty one is chest.
 
     >>> [place_of(part) for part in ("CHEST", "Thorax ap", "RIGHT KNEE", "BODY 7")]
     ['chest', 'chest', 'elsewhere', 'unknown']
@@ -88,7 +88,7 @@ def _words(part: str) -> set[str]:
 
 
 def _terms_in(word: str) -> set[str]:
-    """Terms that a word is, is the plural of, or has in it where they are long."""
+    """Terms that a word equals, is the plural of, or contains where they are long."""
     singular = {word, word.removesuffix("S"), word.removesuffix("ES")}
     if word.endswith("IES"):
         singular.add(word.removesuffix("IES") + "Y")

@@ -1,4 +1,4 @@
-"""The data set of a DICOM file, also where the parts that should come before it are missing.
+"""Reader of a DICOM file's data set, also where the parts before it are missing.
 
 A whole file has 128 bytes of anything, ``DICM``, and file meta information that names the transfer
 syntax (PS3.10, 7.1). Old archives and export programs leave out some of it, or all: the data set
@@ -20,6 +20,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import numpy.typing as npt
 
+from ingest.images import jpeg
 from ingest.images.file_tree import MAX_BYTES
 from store import BadImage
 
@@ -31,13 +32,13 @@ _VRS = frozenset(
 )
 #: Longer than any value that comes first in a data set.
 _LONGEST_FIRST = 1 << 12
-#: What shows that elements which parse are an image: asked for where there is no ``DICM``.
+#: Elements that prove an image; asked for where there is no ``DICM``.
 _EVIDENCE = ("Rows", "Columns", "PhotometricInterpretation", "BitsAllocated")
 
 
 @cache
 def library() -> Any:
-    """pydicom, told to keep quiet: its warnings and log lines quote values of headers."""
+    """pydicom, with warnings and log lines off: they quote values of headers."""
     import pydicom
 
     pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
@@ -175,7 +176,9 @@ def check_codestream(film: Any, name: str) -> None:
         return
     from pydicom.encaps import generate_fragments
 
-    found = _jpeg_size(next(generate_fragments(film.PixelData), b""))
+    data = next(generate_fragments(film.PixelData), b"")
+    frame = jpeg.frame_of(data)
+    found = jpeg.jpeg_2000_size(data) if frame is None else (frame.width, frame.height)
     if found is not None and found != (film.Columns, film.Rows):
         raise BadImage(
             "damaged",
@@ -207,15 +210,14 @@ def jpeg_of_12_bits(film: Any, name: str) -> npt.NDArray[Any]:
     if len(frames) > 1:
         raise BadImage("multi_frame", f"{name} holds several frames; pass a film with one")
     data = frames[0]
-    place = _start_of_frame(data)
-    if place is not None and data[place + 4] not in (8, 12):
+    frame = jpeg.frame_of(data)
+    if frame is not None and frame.bits not in (8, 12):
         raise BadImage(
             "unsupported_compression",
-            f"{name} holds a lossy JPEG of {data[place + 4]} bits, and there are none but of 8 and "
-            "12; convert it anew with another program",
+            f"{name} holds a lossy JPEG of {frame.bits} bits, and there are none but of 8 and 12; "
+            "convert it anew with another program",
         )
-    # The decoder itself makes grey of what is missing. Scans hold no marker of an end.
-    if data.find(b"\xff\xd9", data.find(b"\xff\xda")) < 0:
+    if not jpeg.has_end(data):
         raise BadImage(
             "truncated",
             f"{name} is truncated: its JPEG has no end; get a complete copy of the file",
@@ -224,28 +226,3 @@ def jpeg_of_12_bits(film: Any, name: str) -> npt.NDArray[Any]:
     if array.shape != (film.Rows, film.Columns):
         raise BadImage("damaged", f"{name} holds a JPEG of another size than its header says")
     return array
-
-
-def _jpeg_size(data: bytes) -> tuple[int, int] | None:
-    """Width and height in the header of a JPEG, JPEG-LS or JPEG 2000 stream, if it is there."""
-    if data[:4] == b"\xff\x4f\xff\x51" and len(data) >= 24:
-        high, low = data[8:16], data[16:24]
-        return tuple(  # type: ignore[return-value]
-            int.from_bytes(high[i : i + 4], "big") - int.from_bytes(low[i : i + 4], "big")
-            for i in (0, 4)
-        )
-    if (place := _start_of_frame(data)) is None:
-        return None
-    height = int.from_bytes(data[place + 5 : place + 7], "big")
-    return int.from_bytes(data[place + 7 : place + 9], "big"), height
-
-
-def _start_of_frame(data: bytes) -> int | None:
-    """Where the marker lies that tells the bits and the size of a JPEG or JPEG-LS stream."""
-    place = 2
-    while data[:2] == b"\xff\xd8" and place + 9 <= len(data) and data[place] == 0xFF:
-        marker = data[place + 1]
-        if (0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC)) or marker == 0xF7:
-            return place
-        place += 2 + int.from_bytes(data[place + 2 : place + 4], "big")
-    return None

@@ -1,4 +1,4 @@
-"""What a DICOM header may tell, and what it makes a film be refused for.
+"""Checks of a DICOM header, and the allow-list of its values that may be kept.
 
 A header holds names and dates of birth. What is read from it is on a keep-list, ``KEPT``; patient
 and study numbers leave this module as salted hashes only, and no message quotes a value that is not
@@ -17,7 +17,7 @@ from ingest.metadata import parse_age
 from store import BadImage
 
 MODALITIES = ("CR", "DX", "RF")
-#: What machines write for a modality of these.
+#: Spellings that machines use for one of these modalities.
 _ALIASES = {"DR": "DX"}
 #: Storage classes (PS3.4, B.5) of films, to their modality; they decide where a header names none.
 _CLASSES = {
@@ -29,7 +29,7 @@ _CLASSES = {
 _FOR_PROCESSING = "1.2.840.10008.5.1.4.1.1.1.1.1"
 #: Secondary capture has whatever modality the capturing device wrote.
 _SECONDARY = "1.2.840.10008.5.1.4.1.1.7"
-#: Header elements that are looked at, beside those that say how pixels are stored and shown; any
+#: Header elements that are read, beside those on how pixels are stored and shown; any
 #: other is never read out, stored, logged or shown.
 KEPT = (
     *("SOPClassUID", "SOPInstanceUID", "Modality", "PresentationIntentType", "BurnedInAnnotation"),
@@ -39,7 +39,7 @@ KEPT = (
 )
 #: Metadata that ``read`` and ``identify`` may tell.
 TELLS = ("patient", "view", "sex", "age")
-#: What a pixel may be made of: one grey value, or three that are the same.
+#: Photometric interpretations: one grey value, or three that are the same.
 GREY, PALETTE = ("MONOCHROME1", "MONOCHROME2"), "PALETTE COLOR"
 COLOUR = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
 _VIEWS = {"LL": "LATERAL", "RL": "LATERAL", "LATERAL": "LATERAL", "LAT": "LATERAL"}
@@ -51,7 +51,7 @@ def storage_class(film: Any) -> str:
 
 
 def meaning(film: Any) -> str:
-    """PhotometricInterpretation."""
+    """PhotometricInterpretation, in capitals."""
     return (text(film, "PhotometricInterpretation") or "").upper()
 
 
@@ -137,7 +137,7 @@ def _code(film: Any, keyword: str) -> str:
 
 
 def metadata(film: Any) -> dict[str, Any]:
-    """What rows may keep of a header; identifiers hashed, the rest from short fixed lists."""
+    """Metadata from a header; identifiers hashed, the rest from short fixed lists."""
     from ingest.images.pseudonym import pseudonym
 
     found: dict[str, Any] = {}

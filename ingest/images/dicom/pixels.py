@@ -1,4 +1,4 @@
-"""Pixel cells of a DICOM film, and which stored value each of their bit patterns is.
+"""Pixel cells of a DICOM film, and the stored value of each of their bit patterns.
 
 Cells that are not compressed are not copied: the array lies on the bytes of the file. Masking,
 shifting and signs are done for the patterns, of which there are 65,536 at most, instead of for the
@@ -106,14 +106,14 @@ def grey_cells(film: Any, data: bytes, start: int, name: str, notes: Notes) -> C
 
 
 def no_cells(film: Any, notes: Notes) -> Cells:
-    """What a header says of cells, without any."""
+    """The layout of cells by a header, without any."""
     allocated = whole(film, "BitsAllocated") or 0
     stored, shift, signed = _layout(film, allocated, notes)
     return Cells(np.empty((0, 0), np.uint16), stored, shift, signed, stored)
 
 
 def colour_pixels(film: Any, data: bytes, start: int, name: str, notes: Notes) -> npt.NDArray[Any]:
-    """The pixels of a film with three values each; unsigned (rows, columns, 3), RGB.
+    """Pixels of a film with three values each; unsigned (rows, columns, 3), RGB.
 
     Raises:
         BadImage: as ``grey_cells``.
@@ -178,7 +178,7 @@ def _native(film: Any, data: bytes, start: int, size: int, name: str) -> npt.NDA
 def _decoded(
     film: Any, data: bytes, start: int, name: str, *, grey: bool
 ) -> tuple[npt.NDArray[Any], bool]:
-    """Pixels as the decoders give them, and whether their sign is in order."""
+    """Pixels by pydicom's decoders, and whether their sign is in order."""
     whole_file = library().dcmread(io.BytesIO(data), force=True)
     give_syntax(whole_file)
     if "PixelData" not in whole_file:

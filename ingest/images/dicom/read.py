@@ -1,4 +1,4 @@
-"""DICOM chest films to 8-bit pixels, and the few things that a header may tell.
+"""Reader of DICOM chest films: 8-bit pixels, and the allowed values of the header.
 
 The steps: the data set (``ingest.images.dicom.file``), what is refused and what is told of its
 header (``ingest.images.dicom.header``), its pixel cells (``ingest.images.dicom.pixels``), and how
@@ -37,7 +37,7 @@ _GREY = 8
 
 @dataclass(frozen=True, slots=True)
 class Film:
-    """A DICOM film that was read.
+    """DICOM film: pixels, metadata of its header, notes.
 
     Attributes:
         pixels: uint8 (height, width), bright is dense tissue.
@@ -78,12 +78,6 @@ def read_film(data: bytes, name: str, body_part: Choice = "chest") -> Film:
     notes = Notes()
     pixels, header = _decode(data, name, body_part, notes)
     return Film(pixels, _told(header, name), notes.told(), _uid(header))
-
-
-def read(data: bytes, name: str, body_part: Choice = "chest") -> tuple[Pixels, Mapping[str, Any]]:
-    """As read_film, in the form that sources take: pixels, and what is told, ``notes`` among it."""
-    film = read_film(data, name, body_part)
-    return film.pixels, {**film.told, "notes": film.notes}
 
 
 def identify(path: Path, name: str, body_part: Choice = "chest") -> dict[str, Any]:
@@ -139,7 +133,7 @@ def is_read_anew(file: BinaryIO) -> bool:
 
 
 def _told(header: Any, name: str) -> dict[str, Any]:
-    """What a header tells; elements are parsed only when they are asked for, which may fail."""
+    """Metadata of a header; its elements are parsed only here, which may fail."""
     try:
         return metadata(header)
     except Exception as error:
@@ -200,7 +194,7 @@ def _grey_of(colour: npt.NDArray[Any], name: str) -> npt.NDArray[Any]:
 
 
 def _stumbled(error: Exception, name: str) -> BadImage:
-    """What a parser's exception says about the file; never its text, which may quote the header."""
+    """The error for a parser's exception; never its text, which may quote the header."""
     said = str(error).lower()
     short = any(word in said for word in ("less than expected", "end of file", "eof", "truncated"))
     reason = "truncated" if short or isinstance(error, EOFError) else "damaged"

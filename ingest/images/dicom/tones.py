@@ -1,4 +1,4 @@
-"""Stored values of a DICOM film to the 8 bits that are to be seen.
+"""Display pipeline of a DICOM film: stored values to 8 bits.
 
 The chain of PS3.3, C.11, and PS3.4, N.2: modality LUT or rescale, then VOI LUT or window (the
 first of use, where there are several; the LUT, where there are both), then the actual range to
@@ -41,7 +41,7 @@ class Window:
     width: float
 
     def of(self, values: _Values, low: float, high: float) -> _Values:
-        """What becomes of values, between low and high; PS3.3, C.11.2.1.2 and C.11.2.1.3."""
+        """Values through the window, between low and high; PS3.3, C.11.2.1.2 and C.11.2.1.3."""
         centre, width, reach = self.centre, self.width, high - low
         if self.function == "SIGMOID":
             with np.errstate(over="ignore"):
@@ -56,7 +56,7 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class Tones:
-    """What a header says about how stored values are to be seen.
+    """Display settings of a header: modality LUT or rescale, VOI LUT or window, padding, inversion.
 
     Attributes:
         modality: the modality LUT; ``None`` without one.
@@ -114,7 +114,7 @@ class Tones:
 
 
 def read_tones(film: Any, cells: Cells, notes: Notes) -> Tones:
-    """What a header says; what is of no use in it is left out, and noted."""
+    """The display settings of a header; values of no use are left out, and noted."""
     possible = cells.possible()
     modality = _table(film, "ModalityLUTSequence", possible, cells.signed, notes)
     slope, intercept = decimal(film, "RescaleSlope", notes), None
@@ -198,7 +198,7 @@ def _padding(film: Any, cells: Cells, notes: Notes) -> tuple[int, int] | None:
 
 
 def shown(cells: Cells, tones: Tones, name: str, notes: Notes) -> Pixels:
-    """Pixels as they are to be seen, uint8 (rows, columns).
+    """Pixels of a film as it is to be seen, uint8 (rows, columns).
 
     Raises:
         BadImage: ``bad_values``, when the header's numbers lead beyond all numbers.
@@ -246,7 +246,7 @@ def _shown_between_ends(cells: Cells, tones: Tones) -> Pixels | None:
 
 
 def palette_pixels(film: Any, cells: Cells, name: str) -> Pixels:
-    """Pixels of a film that is stored by numbers of a palette; uint8 (rows, columns, 3), RGB.
+    """Pixels of a film that is stored by palette; uint8 (rows, columns, 3), RGB.
 
     PS3.3, C.7.6.3.1.5 and C.7.9: entries of 16 bits are scaled to 8.
 
@@ -298,7 +298,7 @@ def _is_padding(
 def _occurring(
     cells: npt.NDArray[Any],
 ) -> tuple[npt.NDArray[Any], npt.NDArray[Any], npt.NDArray[np.int64]]:
-    """What to look tones up by, the patterns that occur, ascending, and how often each does."""
+    """Indices into a table of tones; the patterns that occur, ascending; their counts."""
     if cells.dtype.itemsize > 2:
         patterns, index, counts = np.unique(cells, return_inverse=True, return_counts=True)
         return index.reshape(cells.shape), patterns, counts.astype(np.int64)

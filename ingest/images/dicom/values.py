@@ -1,4 +1,4 @@
-"""Single values and look-up tables out of a header, which may be empty, misspelt or wrong.
+"""Parser of single values and look-up tables of a header, which may be empty or wrong.
 
 They are taken from the elements as they lie in the file: what a parser makes of an element that
 breaks the rules is an exception, or the wrong number. What cannot be used is not used, and noted.
@@ -19,7 +19,7 @@ _DECIMAL = re.compile(r"[+-]?(\d+([.,]\d*)?|[.,]\d+)([eE][+-]?\d+)?")
 
 
 class Notes:
-    """What a person should know of a film that was read: one short sentence a kind, no values."""
+    """Notes on a film that was read: one short sentence a kind, no values."""
 
     def __init__(self) -> None:
         self._found: dict[str, None] = {}
@@ -111,7 +111,7 @@ class LookUp:
         return 10 <= self.bits <= 16 and not self.short and 0 <= self.first < 1 << 15
 
     def of(self, values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        """What becomes of values; those before the first have its entry, those after the last its.
+        """Values through the table; those beyond its ends have the entry of the end.
 
         PS3.3, C.11.1.1.1 and C.11.2.1.1.
         """

@@ -1,4 +1,4 @@
-"""CheXpert (Irvin et al. 2019): ``train.csv``, ``valid.csv`` and, where given out, ``test.csv``.
+"""Source of CheXpert (Irvin et al. 2019): ``train.csv``, ``valid.csv`` and perhaps ``test.csv``.
 
 A column per finding with 1, 0, -1 (uncertain) or nothing (not mentioned). Patient and study are in
 the path alone. Side views have no AP/PA. Sex Unknown and age 0 mean not known: the hospital treats
@@ -9,12 +9,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import partial
+from operator import itemgetter
 from pathlib import Path
 
 from ingest import metadata
 from ingest.images.file_tree import scan
-from ingest.sources.published.layout import Listing, age, check_splits, read_film, sheet, table
-from ingest.sources.source import Source
+from ingest.sources.published.layout import (
+    Description,
+    Listing,
+    Row,
+    find_table,
+    read_film,
+)
+from ingest.sources.source import Source, check_splits
 from ingest.sources.tables import findings
 from store import BadSource
 
@@ -26,7 +34,9 @@ FINDINGS = (
 )
 _COLUMNS = ("Path", "Sex", "Age", "Frontal/Lateral", "AP/PA", *FINDINGS)
 _LAYOUT = re.compile(r"train|valid|test|patient[0-9]+|study[0-9]+")
-_FOLDERS = {"train": "train", "val": "valid", "test": "test"}
+_FOLDERS = {"train": "train", "valid": "val", "test": "test"}
+#: How many of the columns each table has in every edition.
+_NEEDED = {"train": len(_COLUMNS), "val": len(_COLUMNS), "test": 1}
 #: Alone, or in a folder beside the films where the set was published in parts.
 _TABLES = {
     split: (*names, *(f"CheXpert-v1.0*/{name}" for name in names))
@@ -51,54 +61,34 @@ def records(
     Raises:
         BadSource: no table there, or one without the published columns.
     """
-    findings.Findings().metadata(uncertain)
+    findings.check_policy(uncertain)
     wanted = check_splits(splits, tuple(_TABLES))
-    found = {
-        split: table(
-            place, *_TABLES[split], needed=False, columns=("Path",) if split == "test" else _COLUMNS
-        )
+    tables = {
+        split: found
         for split in wanted
+        if (found := find_table(place, *_TABLES[split], columns=_COLUMNS[: _NEEDED[split]]))
     }
-    tables = {split: path for split, path in found.items() if path is not None}
     if not tables:
         raise BadSource(f"{place} holds no train.csv and no valid.csv; pass CheXpert's folder")
     names = findings.named(FINDINGS, NAME)
-    sheets = {split: sheet(path, "Path") for split, path in tables.items()}
-    listing = Listing(NAME, scan(place), tuple(tables.values()), wanted, _published)
-    listing.expect(cell for rows in sheets.values() for cell in rows.cells("Path"))
-    if splits is not None:  # files of other splits are not strangers
-        others = {_FOLDERS[split] for split in _FOLDERS if split not in wanted}
-        listing.tree.files = [
-            path for path in listing.tree.files if others.isdisjoint(listing.index.folders(path))
-        ]
-    for split, rows in sheets.items():
-        if split != "test":
-            rows.need(_COLUMNS)
-        for line, row in rows.rows():
-            place_, where = row["Path"], f"{rows.path.name}:{line}"
-            if not listing.here(place_, where):
-                continue
-            try:
-                said = findings.from_columns(row, names)
-            except ValueError as error:
-                listing.refuse(place_, "bad_label", f"{where}: {error}")
-                continue
-            years, odd = age(row.get("Age", ""))
-            patient = re.search(r"patient\d+", place_)
-            side = row.get("Frontal/Lateral", "").casefold() == "lateral"
-            listing.add(
-                place_,
-                {
-                    **said.metadata(uncertain),
-                    "split": split,
-                    "patient": f"chexpert/{patient[0]}" if patient else None,
-                    "view": "LATERAL" if side else metadata.view(row.get("AP/PA", "")),
-                    "sex": metadata.sex(row.get("Sex", "")),
-                    "age": years or None,
-                },
-                odd,
-                where,
-            )
+    listing = Listing(NAME, scan(place), [*tables.values()], wanted, _published, _FOLDERS)
+    listing.expect(cell for rows in tables.values() for cell in rows.cells("Path"))
+
+    def describe(split: str, row: Row) -> Description:
+        patient = re.search(r"patient\d+", row["Path"])
+        side = row.get("Frontal/Lateral", "").casefold() == "lateral"
+        age = row.get("Age", "")
+        return {
+            **findings.from_columns(row, names).metadata(uncertain),
+            "split": split,
+            "patient": f"chexpert/{patient[0]}" if patient else None,
+            "view": "LATERAL" if side else metadata.view(row.get("AP/PA", "")),
+            "sex": metadata.sex(row.get("Sex", "")),
+            "age": "" if metadata.parse_age(age) == 0 else age,
+        }
+
+    for split, rows in tables.items():
+        listing.read(rows, itemgetter("Path"), partial(describe, split))
     return listing.source(read=read_film)
 
 

@@ -1,4 +1,4 @@
-"""Kermany et al. 2018, paediatric films: ``train/NORMAL``, ``train/PNEUMONIA``, ``val``, ``test``.
+"""Source of Kermany et al. 2018, paediatric films: ``train/NORMAL``, ``train/PNEUMONIA`` ...
 
 Patients are in the names (``person12_bacteria_3``, ``IM-0115-0001``, ``NORMAL2-IM-1438-0001``).
 Numbers are used again in other splits; whether for the same child is not published, so the same
@@ -15,8 +15,7 @@ from pathlib import Path
 from ingest.images.file_tree import scan, shown
 from ingest.record import Rejection
 from ingest.sources.file_listing import Described, file_source, source_of
-from ingest.sources.published.layout import check_splits
-from ingest.sources.source import Source
+from ingest.sources.source import Source, check_splits
 from store import BadSource
 
 NAME = "kermany"

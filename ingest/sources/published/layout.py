@@ -1,24 +1,26 @@
-"""What the readers of published data sets share."""
+"""Reader of published data sets: tables found, rows matched with films, films described.
+
+A new set is a module that says which table names the films, and what a row of it says of its film:
+see ``nih.py``.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ingest.images.decode import decode
-from ingest.images.dicom import read
-from ingest.images.dicom.body_parts import Choice
-from ingest.images.dicom.file import is_dicom
 from ingest.images.file_tree import Tree, shown
 from ingest.metadata import parse_age
-from ingest.record import Pixels, Rejection
+from ingest.record import Rejection
 from ingest.sources.file_listing import (
     Described,
     absent_rows,
     contested,
     file_source,
     odd_ages,
+    read_image_file,
     several,
     source_of,
     unnamed,
@@ -26,122 +28,117 @@ from ingest.sources.file_listing import (
 from ingest.sources.source import Source
 from ingest.sources.tables.csv_file import Sheet, read_sheet
 from ingest.sources.tables.matching import FileIndex, Matching
-from store import BadSource, UsageError
+from store import BadSource
+
+#: A row of a table: heading to cell.
+Row = Mapping[str, str]
+#: Metadata of a film by column names, or the reason and the detail of its refusal.
+Description = dict[str, Any] | tuple[str, str]
 
 #: How many folders above the one that is pointed at are looked through for a table.
 _UP = 6
 
 
-def table(
-    root: str | Path, *names: str, needed: bool = True, columns: Sequence[str] = ()
-) -> Path | None:
-    """The first of some tables that belongs to a folder, packed with gzip or not.
+def table(root: str | Path, *names: str, columns: Sequence[str] = ()) -> Sheet:
+    """The table that find_table finds.
+
+    Raises:
+        BadSource: there is none, or it cannot be read or lacks a column.
+    """
+    found = find_table(root, *names, columns=columns)
+    if found is None:
+        raise BadSource(
+            f"{Path(root).expanduser()} holds no {' and no '.join(names)}, and no folder above it "
+            "does; pass the data set's folder, with its tables as they were published"
+        )
+    return found
+
+
+def find_table(root: str | Path, *names: str, columns: Sequence[str] = ()) -> Sheet | None:
+    """The first of some tables that belongs to a folder, packed with gzip or not; None without.
 
     It is looked for in the folder, in those right below, and then in the folders above, the nearest
-    first. A table above must have the published columns: many data sets have a ``train.csv``.
+    first. A table above that lacks the columns is another one: many data sets have a ``train.csv``.
 
     Args:
         root: the folder.
         names: of the tables, as patterns; with the publisher's folder where it has one of its own.
-        needed: whether its absence is an error.
-        columns: headings that make it that table.
+        columns: headings that it must have.
 
     Raises:
-        BadSource: there is none of them, and it is needed.
+        BadSource: the one in the folder cannot be read or lacks a column.
     """
-    place = Path(root).expanduser()
-    if not place.is_dir():
-        raise BadSource(f"{place} is not a folder; pass the folder of the data set")
-    for pattern, name in ((p, name) for name in names for p in ("{}", "{}.gz", "*/{}", "*/{}.gz")):
-        found = _tables(place, pattern.format(name))
-        if found:
-            return found[0]
-    for above in place.resolve().parents[:_UP]:
-        if above in (Path(above.anchor), Path.home()):
-            break
-        for pattern in (p for name in names for p in (name, f"{name}.gz")):
-            for path in _tables(above, pattern):
-                if set(columns) <= set(_headings(path)):
-                    return path
-    if needed:
-        raise BadSource(
-            f"{place} holds no {' and no '.join(names)}, and no folder above it does; pass the "
-            "data set's folder, with its tables as they were published"
-        )
+    for path, above in _candidates(root, names):
+        try:
+            found = read_sheet(path)
+            found.need(columns)
+        except BadSource:
+            if not above:
+                raise
+        else:
+            return found
     return None
 
 
-def _tables(place: Path, pattern: str) -> list[Path]:
+def find_file(root: str | Path, name: str) -> Path | None:
+    """A file of a data set that is no table, looked for where find_table looks."""
+    return next((path for path, _ in _candidates(root, [name])), None)
+
+
+def _candidates(root: str | Path, names: Sequence[str]) -> Iterator[tuple[Path, bool]]:
+    """Files of these names that may belong to a folder, and whether each lies above it."""
+    place = Path(root).expanduser()
+    if not place.is_dir():
+        raise BadSource(f"{place} is not a folder; pass the folder of the data set")
+    for pattern in (p.format(n) for n in names for p in ("{}", "{}.gz", "*/{}", "*/{}.gz")):
+        yield from ((path, False) for path in _plain_files(place, pattern)[:1])
+    for above in place.resolve().parents[:_UP]:
+        if above in (Path(above.anchor), Path.home()):
+            break
+        for pattern in (p.format(n) for n in names for p in ("{}", "{}.gz")):
+            yield from ((path, True) for path in _plain_files(above, pattern))
+
+
+def _plain_files(place: Path, pattern: str) -> list[Path]:
     try:
         return [p for p in sorted(place.glob(pattern)) if p.is_file() and not p.is_symlink()]
     except OSError:  # a folder above that this user may not list
         return []
 
 
-def _headings(path: Path) -> tuple[str, ...]:
-    if path.suffix == ".txt":
-        return ()
-    try:
-        return read_sheet(path).headings
-    except BadSource:
-        return ()
-
-
-def sheet(path: Path, *columns: str) -> Sheet:
-    """A table that must have some columns."""
-    found = read_sheet(path)
-    found.need(columns)
-    return found
-
-
-def age(cell: str) -> tuple[float | None, bool]:
-    """Years, and whether there was something that is no age."""
-    found = parse_age(cell)
-    return found, bool(cell) and found is None
-
-
-def check_splits(splits: Sequence[str] | None, allowed: Sequence[str]) -> tuple[str, ...]:
-    """The splits to read; all when None. UsageError for another."""
-    if splits is None:
-        return tuple(allowed)
-    wrong = [one for one in splits if one not in allowed]
-    if wrong or not splits or isinstance(splits, str):
-        raise UsageError(f"splits must be some of {', '.join(allowed)}; got {splits!r}")
-    return tuple(dict.fromkeys(splits))
-
-
-def read_film(data: bytes, name: str, body_part: Choice = "chest") -> tuple[Pixels, Any]:
-    """Pixels of a DICOM film with what its header tells, or of the same film as PNG or JPEG."""
-    if is_dicom(data):
-        return read.read(data, name, body_part)
-    return decode(data, name), {}
+#: Reader of films that keeps what a DICOM header tells.
+read_film = partial(read_image_file, header=True)
 
 
 class Listing:
-    """Rows of a published table on their way to the files that are here.
+    """The films of a published set that are here, by the rows of its tables.
 
     Args:
         name: the data set.
         tree: the files.
         tables: the tables, the one that names the films first.
-        splits: rows of other splits are left out, files too.
+        splits: rows of other splits are left out, films too; all are taken when ``None``.
         layout: whether a folder's name is one of the publisher's.
+        folders: folder of films to the split that it holds, where it holds one.
     """
 
     def __init__(
         self,
         name: str,
         tree: Tree,
-        tables: Sequence[Path],
+        tables: Sequence[Sheet],
         splits: Sequence[str] | None,
         layout: Callable[[str], bool] | None = None,
+        folders: Mapping[str, str] | None = None,
     ) -> None:
         self.name, self.tree, self.splits = name, tree, splits
-        self.table = ", ".join(dict.fromkeys(path.name for path in tables)) or "the tables"
+        paths = [one.path for one in tables]
+        self.table = ", ".join(dict.fromkeys(path.name for path in paths)) or "the tables"
         self.index = FileIndex(tree.files, tree.root, layout)
         self.described: dict[str, Described | Rejection] = {}
-        self.notes: list[str] = _far(tree.root, tables)
-        self._below = _below(tree.root, tables)
+        self.notes: list[str] = _far(tree.root, paths)
+        self._below = _below(tree.root, paths)
+        self._folders = folders or {}
         self._matching = Matching()
         self._places: dict[str, str] = {}
         self._extra: list[Rejection] = []
@@ -153,8 +150,36 @@ class Listing:
         for film, both in self._matching.contested.items():
             self.described[film] = contested(self.tree, film, both, self.table)
 
+    def read(
+        self, rows: Sheet, image: Callable[[Row], str], describe: Callable[[Row], Description]
+    ) -> None:
+        """Add the rows of a table whose images are here, a row an image.
+
+        Args:
+            rows: the table.
+            image: the cell that names a row's image, as it was expected.
+            describe: what a row says; ``age`` as the table has it. A ValueError refuses the film as
+                ``bad_label``.
+        """
+        for line, row in rows.rows():
+            cell, place = image(row), f"{rows.path.name}:{line}"
+            if not self.here(cell, place):
+                continue
+            try:
+                said = describe(row)
+            except ValueError as error:
+                said = "bad_label", f"{place}: {error}"
+            if isinstance(said, tuple):
+                self.refuse(cell, *said)
+                continue
+            odd = False
+            if (age := said.get("age")) is not None:
+                said["age"] = parse_age(age)
+                odd = bool(age) and said["age"] is None
+            self.add(cell, said, odd, place)
+
     def here(self, cell: str, place: str = "") -> bool:
-        """Count a row; whether its image is here, so that the rest of it need be read.
+        """Count a row; whether its image is here, so that the rest of the row need be read.
 
         Args:
             cell: the image, as it was expected.
@@ -177,7 +202,7 @@ class Listing:
     def add(
         self, cell: str, metadata: dict[str, Any], odd_age: bool = False, place: str = ""
     ) -> None:
-        """Note what the table says of an image that is here.
+        """Describe an image that is here.
 
         Args:
             cell: the image, as it was expected.
@@ -200,11 +225,11 @@ class Listing:
             )
 
     def put(self, film: str, metadata: dict[str, Any]) -> None:
-        """Note what is known of a film by its place below the source."""
+        """Describe a film by its place below the source."""
         self.described[film] = Described(f"{self.name}/{shown(self._below + film)}", metadata)
 
     def refuse(self, cell: str, reason: str, detail: str) -> None:
-        """Note why an image that is here is refused."""
+        """Refuse an image that is here."""
         found = self._matching.films[self._matching.path(cell)]
         self.described[found] = Rejection(source_of(self.tree, found), reason, detail)
 
@@ -217,7 +242,11 @@ class Listing:
                 if isinstance(one, Rejection) or one.metadata.get("split") in self.splits
             }
             left_out = self.described.keys() - kept.keys()
-            self.tree.files = [path for path in self.tree.files if path not in left_out]
+            self.tree.files = [
+                path
+                for path in self.tree.files
+                if path in kept or not (path in left_out or self._in_other_split(path))
+            ]
             self.described = kept
         notes = [
             *self.notes,
@@ -241,9 +270,14 @@ class Listing:
             **options,
         )
 
+    def _in_other_split(self, film: str) -> bool:
+        """Whether a film lies in the folder of a split that is not wanted."""
+        splits = {self._folders.get(folder) for folder in self.index.folders(film)} - {None}
+        return not splits.issubset(self.splits or ())
+
 
 def _below(root: Path, tables: Sequence[Path]) -> str:
-    """What ids begin with where a part of a data set is pointed at: its place in the whole.
+    """The beginning of ids where a part of a data set is pointed at: its place in the whole.
 
     So a film has the same id whichever folder it is reached through.
     """

@@ -1,4 +1,4 @@
-"""The 2-D MedMNIST data sets (Yang et al. 2023), from a local npz or MedMNIST's own download."""
+"""Source of the 2-D MedMNIST sets (Yang et al. 2023), local or by MedMNIST's own download."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from ingest.sources.published import npz
-from ingest.sources.source import Source, SourceUnavailable
+from ingest.sources.published.npz import NpzFile
+from ingest.sources.source import SPLITS, Source, SourceUnavailable, check_splits
 from store import BadSource, UsageError
 
 SIZES = (28, 64, 128, 224)
@@ -23,7 +23,7 @@ TIMEOUT = 15.0
 
 def records(
     name: str = "pneumoniamnist",
-    splits: Sequence[str] | None = npz.SPLITS,
+    splits: Sequence[str] | None = SPLITS,
     size: int = 28,
     root: str | Path | None = None,
     download: bool = True,
@@ -47,7 +47,7 @@ def records(
         BadSource: the file is not what it should be.
     """
     about = info(name)
-    wanted = npz.check_splits(splits)
+    wanted = check_splits(splits)
     if size not in SIZES:
         raise UsageError(f"{name} comes in sizes {', '.join(map(str, SIZES))}; got {size}")
     suffix = "" if size == 28 else f"_{size}"
@@ -55,26 +55,14 @@ def records(
     remedy = (
         f"move the file away to have it downloaded again, or fetch it from {about['url' + suffix]}"
     )
-    total = npz.count(path, wanted, remedy)
-    return Source(
-        name=name,
-        total=total,
-        records=npz.read(
-            path,
-            name,
-            wanted,
-            label_names=label_names(name),
-            multi_label="multi-label" in about["task"],
-            side=size,
-            channels=about["n_channels"],
-            remedy=remedy,
-        ),
-        note=_md5_note(path, about["MD5" + suffix]),
-    )
+    multi_label = "multi-label" in about["task"]
+    file = NpzFile(path, name, label_names(name), remedy, multi_label, size, about["n_channels"])
+    total = file.count(wanted)  # says what is wrong with a file that cannot be read
+    return Source(name, total, file.read(wanted), _md5_note(path, about["MD5" + suffix]))
 
 
 def info(name: str) -> dict[str, Any]:
-    """What medmnist publishes about a 2-D set: label names, task, channels, addresses, digests.
+    """MedMNIST's entry of a 2-D set: label names, task, channels, addresses, digests.
 
     Raises:
         UsageError: no such set, or a 3-D one.

@@ -1,4 +1,4 @@
-"""MIMIC-CXR-JPG (Johnson et al. 2019): metadata, split and chexpert tables, ``files/p10/...``.
+"""Source of MIMIC-CXR-JPG (Johnson et al. 2019): three tables, and ``files/p10/...``.
 
 Views and splits are per image, labels per study: every image of a study carries the study's
 findings. The tables come packed with gzip and are read so. Access is credentialed: films,
@@ -8,14 +8,20 @@ thumbnails and vectors must not be passed on.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from ingest import metadata
 from ingest.images.file_tree import scan
 from ingest.sources.published.chexpert import FINDINGS
-from ingest.sources.published.layout import Listing, check_splits, read_film, sheet, table
-from ingest.sources.source import Source
+from ingest.sources.published.layout import (
+    Description,
+    Listing,
+    Row,
+    read_film,
+    table,
+)
+from ingest.sources.source import Source, check_splits
 from ingest.sources.tables import findings
 from ingest.sources.tables.findings import Findings
 
@@ -42,62 +48,52 @@ def records(
     Raises:
         BadSource: a table is missing, or lacks the published columns.
     """
-    findings.Findings().metadata(uncertain)
+    findings.check_policy(uncertain)
     wanted = None if splits is None else check_splits(splits, ("train", "val", "test"))
-    paths = {
-        kind: table(place, f"mimic-cxr-2.?.?-{kind}.csv", columns=("study_id",))
-        for kind in ("metadata", "split", labeller)
-    }
-    images_path, split_path, labels_path = (paths[k] for k in ("metadata", "split", labeller))
-    assert images_path is not None and split_path is not None and labels_path is not None
-    split_of = {
-        row["dicom_id"]: metadata.split(row["split"])
-        for _, row in sheet(split_path, "dicom_id", "split").rows()
-    }
+    images, split, labels = (
+        table(place, f"mimic-cxr-2.?.?-{kind}.csv", columns=columns)
+        for kind, columns in (
+            ("metadata", ("dicom_id", "subject_id", "study_id", "ViewPosition")),
+            ("split", ("study_id", "dicom_id", "split")),
+            (labeller, ("subject_id", "study_id", *FINDINGS)),
+        )
+    )
+    split_of = {row["dicom_id"]: metadata.split(row["split"]) for _, row in split.rows()}
     names = findings.named(FINDINGS, NAME)
-    labels = sheet(labels_path, "subject_id", "study_id", *FINDINGS)
     studies: dict[tuple[str, str], Findings] = {}
-    bad: dict[tuple[str, str], tuple[str, str]] = {}
+    refused: dict[tuple[str, str], tuple[str, str]] = {}
     for line, row in labels.rows():
-        key = row["subject_id"], row["study_id"]
+        study = row["subject_id"], row["study_id"]
+        where = f"{labels.path.name}:{line}"
         try:
             said = findings.from_columns(row, names)
         except ValueError as error:
-            bad[key] = "bad_label", f"{labels_path.name}:{line}: {error}"
+            refused[study] = "bad_label", f"{where}: {error}"
             continue
-        if studies.setdefault(key, said) != said:
-            bad[key] = (
+        if studies.setdefault(study, said) != said:
+            refused[study] = (
                 "contradictory_rows",
-                f"{labels_path.name}:{line}: study {key[1]} has other labels in a line before; "
-                "correct one of them",
+                f"{where}: study {study[1]} has other labels in a line before; correct one of them",
             )
-    images = sheet(images_path, "dicom_id", "subject_id", "study_id", "ViewPosition")
-    listing = Listing(NAME, scan(place), [images_path, split_path, labels_path], wanted, _published)
+    listing = Listing(NAME, scan(place), [images, split, labels], wanted, _published)
     listing.notes.append(_TERMS)
     listing.expect(_path(row) for _, row in images.rows())
-    for line, row in images.rows():
-        subject, study, image = row["subject_id"], row["study_id"], row["dicom_id"]
-        path, where = _path(row), f"{images_path.name}:{line}"
-        if not listing.here(path, where):
-            continue
-        if (subject, study) in bad:
-            listing.refuse(path, *bad[subject, study])
-            continue
-        listing.add(
-            path,
-            {
-                **studies.get((subject, study), Findings()).metadata(uncertain),
-                "split": split_of.get(image),
-                "patient": f"mimic/p{subject}",
-                "view": metadata.view(row["ViewPosition"]),
-            },
-            place=where,
-        )
+
+    def describe(row: Row) -> Description:
+        study = row["subject_id"], row["study_id"]
+        return refused.get(study) or {
+            **studies.get(study, Findings()).metadata(uncertain),
+            "split": split_of.get(row["dicom_id"]),
+            "patient": f"mimic/p{row['subject_id']}",
+            "view": metadata.view(row["ViewPosition"]),
+        }
+
+    listing.read(images, _path, describe)
     return listing.source(read=read_film)
 
 
-def _path(row: Mapping[str, str]) -> str:
-    """Where the publisher puts an image."""
+def _path(row: Row) -> str:
+    """The publisher's path of an image."""
     subject, study, image = row["subject_id"], row["study_id"], row["dicom_id"]
     return f"files/p{subject[:2]}/p{subject}/s{study}/{image}.jpg"
 

@@ -1,4 +1,4 @@
-"""NIH ChestX-ray14 (Wang et al. 2017): ``Data_Entry_2017*.csv`` and ``images*/``.
+"""Source of NIH ChestX-ray14 (Wang et al. 2017): ``Data_Entry_2017*.csv`` and ``images*/``.
 
 Labels are joined by bars; No Finding is a label. The published split by patient is
 ``train_val_list.txt`` (here ``train``) and ``test_list.txt``. The heading of the last columns holds
@@ -9,12 +9,20 @@ years occur in the first edition.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import itemgetter
 from pathlib import Path
 
 from ingest import metadata
 from ingest.images.file_tree import scan
-from ingest.sources.published.layout import Listing, age, check_splits, read_film, sheet, table
-from ingest.sources.source import Source
+from ingest.sources.published.layout import (
+    Description,
+    Listing,
+    Row,
+    find_file,
+    read_film,
+    table,
+)
+from ingest.sources.source import Source, check_splits
 from ingest.sources.tables import findings
 from ingest.sources.tables.csv_file import tidy
 from store import BadSource
@@ -38,45 +46,33 @@ def records(place: str | Path, *, splits: Sequence[str] | None = None) -> Source
         BadSource: no table there, or one without the published columns.
     """
     wanted = None if splits is None else check_splits(splits, ("train", "test"))
-    path = table(place, *TABLES, columns=_COLUMNS)
-    assert path is not None
-    rows = sheet(path, *_COLUMNS)
+    rows = table(place, *TABLES, columns=_COLUMNS)
     official = _official(place)
-    listing = Listing(NAME, scan(place), [path], wanted)
+    listing = Listing(NAME, scan(place), [rows], wanted)
     listing.expect(rows.cells("Image Index"))
     if not official:
         listing.notes.append("no train_val_list.txt and test_list.txt: films have no split")
-    for line, row in rows.rows():
-        where = f"{path.name}:{line}"
-        if not listing.here(row["Image Index"], where):
-            continue
-        try:
-            said = findings.from_cell(row["Finding Labels"], "|")
-        except ValueError as error:
-            listing.refuse(row["Image Index"], "bad_label", f"{where}: {error}")
-            continue
-        years, odd = age(row["Patient Age"])
-        listing.add(
-            row["Image Index"],
-            {
-                "labels": tuple(findings.vocabulary(name) for name in said.present),
-                "labelled": said.labelled,
-                **({"split": official.get(row["Image Index"])} if official else {}),
-                "patient": f"nih/{row['Patient ID']}" if row["Patient ID"] else None,
-                "view": metadata.view(row["View Position"]),
-                "sex": metadata.sex(row["Patient Gender"]),
-                "age": years,
-            },
-            odd,
-            where,
-        )
+
+    def describe(row: Row) -> Description:
+        said = findings.from_cell(row["Finding Labels"], "|")
+        return {
+            "labels": tuple(findings.vocabulary(name) for name in said.present),
+            "labelled": said.labelled,
+            **({"split": official.get(row["Image Index"])} if official else {}),
+            "patient": f"nih/{row['Patient ID']}" if row["Patient ID"] else None,
+            "view": metadata.view(row["View Position"]),
+            "sex": metadata.sex(row["Patient Gender"]),
+            "age": row["Patient Age"],
+        }
+
+    listing.read(rows, itemgetter("Image Index"), describe)
     return listing.source(read=read_film)
 
 
 def _official(place: str | Path) -> dict[str, str]:
     splits: dict[str, str] = {}
     for name, split in (("train_val_list.txt", "train"), ("test_list.txt", "test")):
-        path = table(place, name, needed=False)
+        path = find_file(place, name)
         if path is None:
             continue
         try:

@@ -1,4 +1,4 @@
-"""RSNA Pneumonia Detection Challenge (Shih et al. 2019): ``stage_2_*`` tables and DICOM films.
+"""Source of the RSNA Pneumonia Detection Challenge (Shih et al. 2019): tables and DICOM films.
 
 A table has a row per box, so an image has several. Labels are the three published classes: normal,
 lung opacity, and "no lung opacity / not normal"; without their table, lung opacity or none. The
@@ -12,8 +12,8 @@ from pathlib import Path
 
 from ingest.images.dicom.header import TELLS
 from ingest.images.file_tree import scan
-from ingest.sources.published.layout import Listing, check_splits, read_film, sheet, table
-from ingest.sources.source import Source
+from ingest.sources.published.layout import Listing, find_table, read_film, table
+from ingest.sources.source import Source, check_splits
 from ingest.sources.tables import findings
 from ingest.sources.tables.matching import stem_of
 from store import BadSource
@@ -23,7 +23,7 @@ _LABELS = "stage_2_train_labels.csv"
 _CLASSES = "stage_2_detailed_class_info.csv"
 _TRAIN, _TEST = "stage_2_train_images", "stage_2_test_images"
 _TRAIN_AND_TEST = frozenset((_TRAIN, _TEST))
-#: What Target 0 says of a film where the three classes are not there.
+#: Label of Target 0 where the three classes are not there.
 _OTHER = "no lung opacity"
 
 
@@ -38,25 +38,26 @@ def records(place: str | Path, *, splits: Sequence[str] | None = None) -> Source
         BadSource: a table is missing, or lacks the published columns.
     """
     wanted = None if splits is None else check_splits(splits, ("train", "test"))
-    path = table(place, _LABELS, columns=("patientId", "Target"))
-    assert path is not None
+    labels = table(place, _LABELS, columns=("patientId", "Target"))
     target: dict[str, str] = {}
-    for line, row in sheet(path, "patientId", "Target").rows():
+    for line, row in labels.rows():
         if row["Target"] not in ("0", "1"):
-            raise BadSource(f"{path}, line {line}: Target is {row['Target']!r}, expected 0 or 1")
+            raise BadSource(
+                f"{labels.path}, line {line}: Target is {row['Target']!r}, expected 0 or 1"
+            )
         target[row["patientId"]] = max(row["Target"], target.get(row["patientId"], "0"))
     classes: dict[str, str] = {}
     twice: dict[str, str] = {}
-    detailed = table(place, _CLASSES, needed=False, columns=("patientId", "class"))
+    detailed = find_table(place, _CLASSES, columns=("patientId", "class"))
     if detailed is not None:
-        for line, row in sheet(detailed, "patientId", "class").rows():
+        for line, row in detailed.rows():
             name = findings.vocabulary(row["class"])
             if classes.setdefault(row["patientId"], name) != name:
                 twice[row["patientId"]] = (
-                    f"{detailed.name}:{line}: class {row['class']!r}, but "
+                    f"{detailed.path.name}:{line}: class {row['class']!r}, but "
                     f"{classes[row['patientId']]!r} in a line before; correct one of them"
                 )
-    tables = [path, *([detailed] if detailed else [])]
+    tables = [labels, *([detailed] if detailed else [])]
     listing = Listing(NAME, scan(place), tables, wanted, _TRAIN_AND_TEST.__contains__)
     listing.expect(f"{_TRAIN}/{image}.dcm" for image in target)
     if detailed is None:

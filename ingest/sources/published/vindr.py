@@ -1,4 +1,4 @@
-"""VinDr-CXR (Nguyen et al. 2022): DICOM films, each of the training set read by three radiologists.
+"""Source of VinDr-CXR (Nguyen et al. 2022): DICOM films, training films read three times.
 
 A finding is present when more than half of an image's readers drew or ticked it, uncertain when
 some did, absent when a table of ticks says that none did. Boxes (``train.csv`` of Kaggle,
@@ -15,9 +15,10 @@ from pathlib import Path
 from ingest.images.dicom.body_parts import check_choice
 from ingest.images.dicom.header import TELLS
 from ingest.images.file_tree import scan
-from ingest.sources.published.layout import Listing, check_splits, read_film, sheet, table
-from ingest.sources.source import Source
+from ingest.sources.published.layout import Listing, find_table, read_film
+from ingest.sources.source import Source, check_splits
 from ingest.sources.tables import findings
+from ingest.sources.tables.csv_file import Sheet
 from ingest.sources.tables.findings import Findings
 from store import BadSource
 
@@ -51,20 +52,18 @@ def records(
     Raises:
         BadSource: no table there, or one without the published columns.
     """
-    findings.Findings().metadata(uncertain)
+    findings.check_policy(uncertain)
     part = check_choice(body_part)
     wanted = check_splits(splits, ("train", "test"))
-    tables: list[Path] = []
+    tables: list[Sheet] = []
     said: dict[str, dict[str, Findings]] = {}
     for split in wanted:
-        boxes = table(place, *_BOXES[split], needed=False, columns=("image_id",))
-        ticks = table(place, *_TICKS[split], needed=False, columns=("image_id",))
-        tables += [path for path in (ticks, boxes) if path is not None]
-        said[split] = {
-            **(_boxes(boxes) if boxes else {}),
-            **(_ticks(ticks) if ticks else {}),
-        }
-    listing = Listing(NAME, scan(place), tables, wanted, frozenset(_BOXES).__contains__)
+        boxes = find_table(place, *_BOXES[split], columns=("image_id",))
+        ticks = find_table(place, *_TICKS[split], columns=("image_id",))
+        tables += [one for one in (ticks, boxes) if one is not None]
+        said[split] = {**(_boxes(boxes) if boxes else {}), **(_ticks(ticks) if ticks else {})}
+    folders = {split: split for split in _BOXES}
+    listing = Listing(NAME, scan(place), tables, wanted, folders.__contains__, folders)
     listing.expect(f"{split}/{image}.dicom" for split in said for image in said[split])
     for split, images in said.items():
         for image, one in images.items():
@@ -76,23 +75,11 @@ def records(
             f"{place} holds no table with rows of its films; expected train.csv, or "
             "annotations_train.csv and image_labels_train.csv"
         )
-    if splits is not None:
-        listing.tree.files = [
-            path
-            for path in listing.tree.files
-            if path in listing.described or not _others(listing.index.folders(path), wanted)
-        ]
     return listing.source(read=partial(read_film, body_part=part), tells=TELLS)
 
 
-def _others(folders: Sequence[str], wanted: Sequence[str]) -> bool:
-    """Whether a film lies in the folder of a split that is not wanted."""
-    return any(folder in _BOXES and folder not in wanted for folder in folders)
-
-
-def _boxes(path: Path) -> dict[str, Findings]:
-    """Image to what its readers drew: rows of image_id, class_name, rad_id and a box."""
-    rows = sheet(path, "image_id")
+def _boxes(rows: Sheet) -> dict[str, Findings]:
+    """Findings of images by their readers' boxes: rows of image_id, class_name, rad_id, a box."""
     if "class_name" not in rows.headings:
         return {row["image_id"]: Findings() for _, row in rows.rows()}
     readers: dict[str, set[str]] = defaultdict(set)
@@ -109,11 +96,10 @@ def _boxes(path: Path) -> dict[str, Findings]:
     return found
 
 
-def _ticks(path: Path) -> dict[str, Findings]:
-    """Image to what its readers ticked: a column of 0 and 1 per finding, a row per reader."""
-    rows = sheet(path, "image_id")
+def _ticks(rows: Sheet) -> dict[str, Findings]:
+    """Findings of images by their readers' ticks: a 0/1 column per finding, a row per reader."""
     columns = [h for h in rows.headings if h not in ("image_id", "rad_id", "rad_ID")]
-    names = findings.named(columns, path.name)
+    names = findings.named(columns, rows.path.name)
     readers: dict[str, int] = {}
     votes: dict[str, dict[str, int]] = defaultdict(lambda: dict.fromkeys(names.values(), 0))
     for line, row in rows.rows():
@@ -121,7 +107,7 @@ def _ticks(path: Path) -> dict[str, Findings]:
         try:
             said = findings.from_columns(row, names)
         except ValueError as error:
-            raise BadSource(f"{path}, line {line}: {error}") from error
+            raise BadSource(f"{rows.path}, line {line}: {error}") from error
         # A row of blanks is nobody's reading: the image stays unlabelled without another.
         readers[image] = readers.get(image, 0) + said.labelled
         for name in said.present:

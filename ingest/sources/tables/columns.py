@@ -1,4 +1,4 @@
-"""Which columns of a CSV say what of an image: told by their headings, their cells, or the user."""
+"""Roles of a CSV's columns, told by their headings, their cells or the user; typed cells."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from typing import Any
 
 from ingest import metadata
 from ingest.metadata import parse_age
-from ingest.sources.tables import classes, findings
+from ingest.sources.tables import findings, label_values
 from ingest.sources.tables.csv_file import Sheet, listed
 from ingest.sources.tables.findings import BLANK, Findings
-from ingest.sources.tables.headings import is_metadata
 from ingest.sources.tables.matching import WAYS, FileIndex
+from ingest.sources.tables.metadata_headings import is_metadata
 from store import LARGEST_INT, BadRows, BadSource, UsageError, Value, name_of
 
 _TRUTH = {
@@ -32,7 +32,7 @@ _DOTS = re.compile(r"([0-9]{1,2})\.([0-9]{1,2})\.([0-9]{4})")
 
 @dataclass(frozen=True, slots=True)
 class Typed:
-    """A column and what its cells mean.
+    """Column of the user's own, with the parser of its cells.
 
     Attributes:
         heading: of the sheet.
@@ -45,7 +45,7 @@ class Typed:
     read: Callable[[str], Value]
 
     def value(self, cell: str) -> Value | None:
-        """What a cell says; None when it is blank."""
+        """The value of a cell; None when it is blank."""
         blank = not cell if self.kind == "string" else cell.casefold() in BLANK
         return None if blank else self.read(cell)
 
@@ -149,7 +149,7 @@ _BLOCK = 2_000
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Which columns of a sheet say what.
+    """Roles of the columns of a sheet.
 
     Attributes:
         sheet: the CSV.
@@ -182,11 +182,11 @@ class Plan:
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """Headings of the columns that say what was found."""
+        """Headings of the columns of findings."""
         return self.flags if self.joined is None else (self.joined,)
 
-    def told(self) -> dict[str, Any]:
-        """Which columns were taken for what, and which were seen and not kept, as JSON has it."""
+    def chosen(self) -> dict[str, Any]:
+        """Columns by role, and columns that were not kept, as JSON has it."""
         kept = {**self.known, **{name: column.heading for name, column in self.own.items()}}
         taken = {self.file, self.id, *self.labels, *kept.values()}
         return {
@@ -199,7 +199,7 @@ class Plan:
         }
 
     def findings(self, row: Mapping[str, str]) -> Findings:
-        """What a row says of findings; ValueError for a cell that cannot be read."""
+        """Findings of a row; ValueError for a cell that cannot be read."""
         if self.joined is None:
             return findings.from_columns(row, {heading: heading for heading in self.flags})
         cell = row[self.joined]
@@ -213,7 +213,7 @@ class Plan:
         return findings.from_cell(cell, self.joint, self.names)
 
     def metadata(self, row: Mapping[str, str]) -> dict[str, Any]:
-        """What a row says beside findings."""
+        """Metadata of a row, beside findings."""
         found: dict[str, Any] = {name: _READ[name](row[at]) for name, at in self.known.items()}
         if self.own:
             found["extra"] = {
@@ -222,7 +222,7 @@ class Plan:
         return found
 
     def odd_age(self, row: Mapping[str, str]) -> bool:
-        """Whether a row has something for an age that is none."""
+        """Whether a row's age is none that a person has."""
         cell = row[self.known["age"]] if "age" in self.known else ""
         return bool(cell) and parse_age(cell) is None
 
@@ -236,7 +236,7 @@ def make_plan(
     columns: Sequence[str] = (),
     label_names: Sequence[str] = (),
 ) -> Plan:
-    """Tell which column says what.
+    """Choose the role of each column.
 
     Args:
         sheet: the CSV.
@@ -318,23 +318,25 @@ def _distinct(
 
 
 def _with_labels(plan: Plan, heading: str, cells: Collection[str], named: Sequence[str]) -> Plan:
-    """One column of labels: classes, names, findings joined, or lists in text."""
+    """The plan with one column of labels: classes, names, findings joined, or lists in text."""
     places = _places(cells)
     joint = None if places else findings.joint_of(cells)
-    names = classes.parse_names(named)
+    names = label_values.parse_names(named)
     if places:
-        notes = classes.check_names(names, places, f"the places of {heading!r}") if names else []
+        notes = (
+            label_values.check_names(names, places, f"the places of {heading!r}") if names else []
+        )
         called = tuple(names.get(place, place) for place in places)
         told = f"the cells of column {heading!r} are lists of 0 and 1: a finding for each place"
         return replace(plan, joined=heading, places=called, notes=(*plan.notes, told, *notes))
     said = []
     if names:
         values = {part for cell in cells for part in _named(cell, joint)}
-        values = classes.to_be_named(heading, values, names)
-        said = classes.check_names(names, values, f"column {heading!r}")
-    means, notes = classes.classes(heading, cells, names)
+        values = label_values.to_be_named(heading, values, names)
+        said = label_values.check_names(names, values, f"column {heading!r}")
+    means, notes = label_values.classes(heading, cells, names)
     if not (means or names):
-        names, notes = classes.numbers(heading, cells)
+        names, notes = label_values.numbers(heading, cells)
     return replace(
         plan,
         joined=heading,
@@ -369,7 +371,7 @@ def _places(cells: Collection[str]) -> tuple[str, ...]:
 def _flag_columns(
     sheet: Sheet, rest: Sequence[str], cells: Mapping[str, Collection[str] | None]
 ) -> list[str]:
-    """Columns of 1, 0, -1 and blanks, no metadata by their heading; else of words for these."""
+    """Headings of the columns of 1, 0, -1 and blanks that are no metadata; else of yes and no."""
     flags = [heading for heading in rest if findings.is_flags(cells[heading] or ())]
     named = [heading for heading in flags if not is_metadata(heading)]
     numbers = [heading for heading in named if findings.is_numbers(cells[heading] or ())]

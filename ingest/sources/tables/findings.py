@@ -1,4 +1,4 @@
-"""Findings from tables: present, absent, uncertain and not mentioned are four different things.
+"""Findings in tables: present, absent, uncertain and not mentioned are four different things.
 
 Rows carry what is present as ``labels``. Absent and uncertain findings are never among them: an
 uncertain finding counted as present makes evaluation dishonest, one counted as absent too. They
@@ -37,7 +37,7 @@ _GIVES_WAY = {*_NOTHING, "normal", "healthy"}
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """What is said of one image; a finding in none of them is not mentioned.
+    """Findings of one image by what a table says; one in none of the three is not mentioned.
 
     Attributes:
         present, absent, uncertain: names of findings.
@@ -60,10 +60,7 @@ class Findings:
         Args:
             policy: what becomes of uncertain findings: ``apart``, ``present`` or ``absent``.
         """
-        if policy not in UNCERTAIN_POLICIES:
-            raise UsageError(
-                f"uncertain {policy!r}: expected one of {', '.join(UNCERTAIN_POLICIES)}"
-            )
+        check_policy(policy)
         labels, absent, uncertain = self.present, self.absent, self.uncertain
         if policy == "present":
             labels, uncertain = (*labels, *uncertain), ()
@@ -77,12 +74,18 @@ class Findings:
         }
 
 
+def check_policy(policy: str) -> None:
+    """Refuse another policy for uncertain findings than those there are, with UsageError."""
+    if policy not in UNCERTAIN_POLICIES:
+        raise UsageError(f"uncertain {policy!r}: expected one of {', '.join(UNCERTAIN_POLICIES)}")
+
+
 #: Nothing found and not labelled are two things.
 Outcome = Literal["found", "nothing_found", "not_labelled"]
 
 
 def outcome(labels: Sequence[str], labelled: bool) -> Outcome:
-    """Which of three things a reader says of an image.
+    """Outcome of reading an image: found, nothing found, or not labelled.
 
     Args:
         labels: what is present; ``no finding`` among them names nothing.
@@ -110,7 +113,7 @@ def state(cell: str) -> str | None:
 
 
 def from_columns(cells: Mapping[str, str], names: Mapping[str, str]) -> Findings:
-    """Findings of one column each.
+    """Findings of a row with a column per finding.
 
     Args:
         cells: heading to cell.
@@ -131,7 +134,7 @@ def from_columns(cells: Mapping[str, str], names: Mapping[str, str]) -> Findings
 
 
 def joint_of(cells: Iterable[str]) -> str | None:
-    """What joins several findings in a cell: the first of | ; , that occurs in the column.
+    """The separator of several findings in a cell: the first of | ; , that occurs in the column.
 
     Cells that are lists in text have their own.
     """
@@ -231,14 +234,14 @@ def named(headings: Sequence[str], table: str) -> dict[str, str]:
 
 
 def agreed(votes: Mapping[str, int], readers: int) -> Findings:
-    """By the majority of an image's readers: present for more than half, uncertain for some."""
+    """Findings by majority of an image's readers: present for more than half, or uncertain."""
     present = tuple(name for name, count in votes.items() if 2 * count > readers)
     some = tuple(name for name, count in votes.items() if 0 < 2 * count <= readers)
     return Findings(present, tuple(name for name, count in votes.items() if not count), some)
 
 
 def majority(said: Sequence[Findings]) -> Findings:
-    """What several readers of one image come to, each with what he said."""
+    """Findings that several readers of one image come to."""
     read = [one for one in said if one.labelled]
     votes: dict[str, int] = {}
     for name in (name for one in read for name in one.present):
@@ -252,7 +255,7 @@ def majority(said: Sequence[Findings]) -> Findings:
 
 
 def union(said: Sequence[Findings]) -> Findings:
-    """What several rows of one image come to, where no row is of another reader.
+    """Findings of several rows of one image, where the rows are not of different readers.
 
     Present outweighs uncertain, and that absent; that nothing was found gives way to a finding, and
     ``no mass`` to ``mass``.

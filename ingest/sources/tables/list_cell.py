@@ -1,4 +1,4 @@
-"""Cells of a table that are lists in text, as pandas, numpy and JSON write them.
+"""Parser of cells that are lists in text, as pandas, numpy and JSON write them.
 
 ``['normal']``, ``['pleural effusion', ' cardiomegaly ']``, ``["a", "b"]``, ``['a' 'b']``,
 ``array(['a'], dtype=object)``, ``('a', 'b')``. A cell is taken apart, never evaluated.
@@ -29,7 +29,7 @@ _NUMBERS = re.compile(r"[-+0-9.]+(?:\s+[-+0-9.]+)+\.?")
 
 
 def items(cell: str) -> tuple[str, ...] | None:
-    """What a list in text holds, each item stripped; None when the cell is no list.
+    """The items of a list in text, each stripped; None when the cell is no list.
 
     Lists inside lists are one list. Items that say nothing (``nan``, an empty text) are kept: the
     caller knows what is blank.

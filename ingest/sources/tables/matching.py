@@ -1,4 +1,4 @@
-"""Which film a cell of a table means: paths compared from their ends, folder by folder.
+"""Matching of a table's cells with films: paths compared from their ends, folder by folder.
 
 A cell means a film when the longer of the two paths ends in the shorter at a folder boundary; the
 film's path goes on above the source, up to the root of the disk. So ``study2/view1.png`` means
@@ -90,7 +90,7 @@ def agree(one: str, other: str) -> bool:
 
 
 class _Ends:
-    """Films by how their paths end.
+    """Index of films by the ends of their paths.
 
     Args:
         paths: (number, path) of the films.
@@ -118,7 +118,7 @@ class _Ends:
         return found
 
     def _tail(self, depth: int) -> dict[str, int | list[int]]:
-        """The ends, so many parts long, of paths that are as long or longer."""
+        """The ends of this many parts, of paths that are as long or longer."""
         found = self._tails.get(depth)
         if found is None:
             found = self._tails[depth] = {}
@@ -152,7 +152,7 @@ def _all(found: int | list[int] | None) -> list[int]:
 
 @dataclass(slots=True)
 class Matching:
-    """What the cells of a table mean.
+    """Films that the cells of a table mean.
 
     Attributes:
         films: path of a cell to the one film that it means, which no other path means.
@@ -174,7 +174,7 @@ class Matching:
     _names: dict[str, str] | None = None
 
     def path(self, cell: str) -> str:
-        """The path that a cell is compared as; cells of the same path name the same thing."""
+        """The path that a cell is compared as; cells of the same path name the same film."""
         return self._paths[cell]
 
     def film(self, cell: str) -> str | None:
@@ -182,7 +182,7 @@ class Matching:
         return self.films.get(self._paths[cell])
 
     def notes(self, table: str) -> list[str]:
-        """What had to be allowed for, with counts."""
+        """Notes on looser matches, with counts."""
         says = {
             "capitals": "although the capitals of its ending differ",
             "ending": "although its ending differs",
@@ -196,7 +196,7 @@ class Matching:
         ]
 
     def why_unnamed(self, film: str, whole: str, table: str) -> str:
-        """What was compared when a film has no row.
+        """The reason why a film has no row, with what was compared.
 
         Args:
             film: its path below the source.
@@ -226,7 +226,7 @@ class Matching:
 
 
 class FileIndex:
-    """Finds the films that the cells of tables mean; see the module for the rule.
+    """Index of files by path, which finds the films that cells mean; see the module for the rule.
 
     Args:
         files: paths of the films below the source.
@@ -261,7 +261,7 @@ class FileIndex:
         return self._files[found[0]] if len(found) == 1 else None
 
     def strength(self, cell: str, ways: Sequence[str] = WAYS) -> tuple[str | None, tuple[int, ...]]:
-        """In which way a cell by itself means films, and their numbers; none when in no way."""
+        """The strongest way in which a cell by itself means films, and their numbers."""
         path = self.cut(cell)
         if not path:
             return None, ()
@@ -274,7 +274,7 @@ class FileIndex:
         return None, ()
 
     def cut(self, cell: str) -> str:
-        """A cell's path without what it begins with elsewhere."""
+        """A cell's path without the folders that it begins with on another machine."""
         path = path_of(cell)
         if self._prefix and path.startswith(f"{self._prefix}/"):
             return path[len(self._prefix) + 1 :]
@@ -293,7 +293,7 @@ class FileIndex:
         return [self._files[number] for number in self.strength(cell, ("ending",))[1]]
 
     def elsewhere(self, cell: str) -> str | None:
-        """What a cell begins with if it is the path of one of the films on another machine."""
+        """The folders above a film on another machine, if a cell is its path there."""
         path = self.cut(cell)
         film = self.same_name(cell)
         if film is None or not path.endswith(f"/{path_of(film)}"):
@@ -320,7 +320,7 @@ class FileIndex:
     def _decide(
         self, found: Matching, way: str, paths: list[str], free: Sequence[int]
     ) -> tuple[list[str], Sequence[int]]:
-        """Match what can be in one way; the paths and the films that are left."""
+        """Match paths in one way; the paths and the films that are left."""
         whole = len(free) == len(self._files)
         ends = self._all_ends(way) if whole else self._ends(way, free)
         left: list[str] = []

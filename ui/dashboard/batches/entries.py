@@ -1,9 +1,8 @@
-"""What the Batches page says of batches and jobs. No Streamlit here."""
+"""Batches of the journal and progress of jobs, in words. No Streamlit here."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from html import escape
+from collections.abc import Mapping
 from typing import Any
 
 from ingest import REJECTION, csv_bytes, entries, mark_undone, rejections_file, rows_of
@@ -21,12 +20,12 @@ def newest(uri: str) -> list[dict[str, Any]]:
 
     One that still runs, or failed, is always there.
     """
-    told = ("inserted", "updated", "refused", "undone_rows")
+    counted = ("inserted", "updated", "refused", "undone_rows")
     quiet = {"finished", "stopped"}
     found = [
         one
         for one in entries(uri)
-        if one.get("state") not in quiet or any(one.get(key) for key in told)
+        if one.get("state") not in quiet or any(one.get(key) for key in counted)
     ]
     return found[::-1][:SHOWN]
 
@@ -45,7 +44,7 @@ def line(entry: Mapping[str, Any], films: int, uri: str) -> list[str]:
 
 
 def origin(entry: Mapping[str, Any], uri: str) -> str:
-    """Where a batch came from, for people."""
+    """Origin of a batch, for people."""
     root = entry.get("root")
     if not isinstance(root, str):
         return str(entry.get("source", ""))
@@ -53,7 +52,7 @@ def origin(entry: Mapping[str, Any], uri: str) -> str:
 
 
 def when(entry: Mapping[str, Any]) -> str:
-    """When a batch began, in UTC."""
+    """Start of a batch, in UTC."""
     return str(entry.get("started_at", "")).replace("T", " ").replace("Z", " UTC")
 
 
@@ -63,7 +62,7 @@ def changes(entry: Mapping[str, Any]) -> str:
 
 
 def reasons(entry: Mapping[str, Any]) -> str:
-    """What was refused, by reason."""
+    """Number of refused files by reason."""
     return ", ".join(f"{n:,} {reason}" for reason, n in _counts(entry.get("refused")).items())
 
 
@@ -85,21 +84,6 @@ def refusals(uri: str, batch: str) -> tuple[list[list[str]], bytes | None]:
     return shown, csv_bytes(REJECTION, rows)
 
 
-def refusal_table(rows: Sequence[Sequence[str]]) -> str:
-    """Refusals as HTML; file names and details are whatever someone dropped."""
-    head = "".join(f"<th>{name}</th>" for name in ("file", "reason", "why"))
-    body = "".join(
-        '<tr><td class="mono">{}</td><td>{}</td><td class="wide">{}</td></tr>'.format(
-            *map(escape, row)
-        )
-        for row in rows
-    )
-    return (
-        f'<div class="cxr scroll refused"><table><thead><tr>{head}</tr></thead>'
-        f"<tbody>{body}</tbody></table></div>"
-    )
-
-
 def undo(uri: str, batch: str) -> Undone:
     """Remove the films that a batch brought, restore those that it changed."""
     found = Gallery.open(uri).undo(batch)
@@ -108,7 +92,7 @@ def undo(uri: str, batch: str) -> Undone:
 
 
 def undo_sentence(found: Undone, *, done: bool) -> str:
-    """What undoing a batch does, for a person."""
+    """Effect of undoing a batch, in one sentence."""
     verb = "were" if done else "would be"
     parts = [f"{found.removed:,} films {verb} removed"]
     if found.restored:
@@ -121,7 +105,7 @@ def undo_sentence(found: Undone, *, done: bool) -> str:
 
 
 def progress(status: Mapping[str, Any] | None, batch: str) -> tuple[float, str] | None:
-    """How far a batch is, 0 to 1, and a sentence; None before it has begun to tell."""
+    """Progress of a batch, 0 to 1, and a sentence; None before it has begun."""
     if status is None or status.get("batch") != batch or status.get("state") != "running":
         return None
     done, total = _number(status.get("done")), _number(status.get("total"))
@@ -133,11 +117,6 @@ def progress(status: Mapping[str, Any] | None, batch: str) -> tuple[float, str] 
     if refused := _counts(status.get("refused")):
         said.append(f"{sum(refused.values()):,} refused")
     return (min(max(done / total, 0.0), 1.0) if total else 0.0), ", ".join(said)
-
-
-def rest(gallery: Gallery, found: Sequence[Any], films: Callable[[str], int]) -> int:
-    """Films that belong to none of some batches."""
-    return len(gallery) - sum(films(one["batch"]) for one in found)
 
 
 def _counts(value: Any) -> dict[str, int]:

@@ -1,4 +1,4 @@
-"""The upper half of the batches page: which films, which labels, go."""
+"""The form of the batches page: films, labels, start."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from ui.dashboard import layout, shared, sign_in
 from ui.dashboard.batches import inbox, jobs
 from ui.dashboard.components.html import plain
 
-_TURN, _SAID, _DIGESTS = "batch-turn", "batch-said", "batch-digests"
-#: Known films that are named.
-_TOLD = 20
+_TURN, _PROBLEM, _DIGESTS = "batch-turn", "batch-problem", "batch-digests"
+#: Most known films that are named.
+_NAMED = 20
 _NONE, _ONE, _CSV, _FOLDERS = "none", "one for all", "a CSV", "folder names"
 _KINDS = {"folder": "images", "dicom": "DICOM"}
 
@@ -40,8 +40,8 @@ def form(uri: str, gallery: Gallery | None) -> None:
                 _drop(uri, gallery, usable)
             with server:
                 _server(uri, usable)
-    if _SAID in st.session_state:
-        st.error(plain(st.session_state[_SAID]), icon=":material/error:")
+    if _PROBLEM in st.session_state:
+        st.error(plain(st.session_state[_PROBLEM]), icon=":material/error:")
 
 
 def _drop(uri: str, gallery: Gallery | None, usable: bool) -> None:
@@ -60,7 +60,7 @@ def _drop(uri: str, gallery: Gallery | None, usable: bool) -> None:
         st.caption(f"{len(files):,} of these are here, ready to be added.")
         known = _known(uri, gallery, files)
     if known:
-        anyway = _tell_known([file.name for file in files or ()], known, turn)
+        anyway = _add_anyway([file.name for file in files or ()], known, turn)
     labels = _labels("drop", (_NONE, _ONE, _CSV))
     label = sheet = None
     if labels == _ONE:
@@ -103,7 +103,7 @@ def _drop(uri: str, gallery: Gallery | None, usable: bool) -> None:
 
 
 def _known(uri: str, gallery: Gallery | None, files: Sequence[Any]) -> dict[int, str]:
-    """Which of the dropped films are known, by their place, and what they equal."""
+    """Dropped films that are known: place in the drop -> the film that they equal."""
     films = [(file.name, _digests(file)) for file in files]
     try:
         return inbox.already_here(gallery, films, jobs.awaited(uri))
@@ -120,14 +120,14 @@ def _digests(file: Any) -> tuple[bytes, ...]:
     return kept[file.file_id]
 
 
-def _tell_known(names: Sequence[str], known: Mapping[int, str], turn: int) -> bool:
-    """Say which films are here already; whether they are to be added all the same."""
-    told = [f"- {plain(names[place])}: {plain(one)}" for place, one in known.items()]
-    more = [f"- and {len(told) - _TOLD:,} more"] if len(told) > _TOLD else []
+def _add_anyway(names: Sequence[str], known: Mapping[int, str], turn: int) -> bool:
+    """Name the films that are here already; whether to add them all the same."""
+    lines = [f"- {plain(names[place])}: {plain(one)}" for place, one in known.items()]
+    more = [f"- and {len(lines) - _NAMED:,} more"] if len(lines) > _NAMED else []
     verb = "is" if len(known) == 1 else "are"
     st.info(
         f"**{len(known):,} of these {verb} already here** and not added again:\n\n"
-        + "\n".join([*told[:_TOLD], *more]),
+        + "\n".join([*lines[:_NAMED], *more]),
         icon=":material/content_copy:",
     )
     return st.checkbox(
@@ -221,7 +221,7 @@ def _count(films: int, source: str) -> str:
 
 
 def _refuse(error: Exception) -> None:
-    st.session_state[_SAID] = f"Nothing was added: {error}."
+    st.session_state[_PROBLEM] = f"Nothing was added: {error}."
     st.rerun()
 
 
@@ -230,6 +230,6 @@ def _start(
 ) -> None:
     jobs.start(uri, batch, what, options, films)
     st.session_state.pop(_DIGESTS, None)
-    st.session_state.pop(_SAID, None)
+    st.session_state.pop(_PROBLEM, None)
     st.toast(f"Started: {plain(what)}", icon=":material/play_circle:")
     st.rerun()

@@ -27,7 +27,7 @@ _DATASET = re.compile(r"[\w][\w .-]{0,59}")
 
 
 def inbox(uri: str) -> Path:
-    """Where dropped films of a gallery wait."""
+    """Folder in which dropped films of a gallery wait."""
     return state_folder(uri) / "inbox"
 
 
@@ -75,7 +75,7 @@ def safe_name(name: str, taken: set[str]) -> str:
 
 
 def kind_of(films: Sequence[tuple[str, bytes]]) -> str:
-    """Which source reads some dropped films: ``dicom`` or ``folder``.
+    """Source that reads some dropped films: ``dicom`` or ``folder``.
 
     Raises:
         UsageError: there is none, too many, or both kinds.
@@ -98,7 +98,7 @@ def kind_of(films: Sequence[tuple[str, bytes]]) -> str:
 
 
 def digests_of(name: str, data: bytes) -> tuple[bytes, ...]:
-    """What a stored row of the same film may have as sha256: of the file, of its pixels.
+    """SHA-256 digests that a stored row of the same film may have: of the file, of its pixels.
 
     Only rows of small pictures, as MedMNIST has them, have the digest of their pixels.
     """
@@ -114,7 +114,7 @@ def already_here(
     films: Sequence[tuple[str, tuple[bytes, ...]]],
     awaited: Mapping[bytes, str],
 ) -> dict[int, str]:
-    """Which dropped films are known: place in the drop to what it equals, for people.
+    """Dropped films that are known: place in the drop -> the film that it equals, for people.
 
     Args:
         gallery: asked by sha256, without its vectors; ``None`` when there is none yet.

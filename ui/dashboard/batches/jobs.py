@@ -54,8 +54,12 @@ class Job:
 
 
 def folder(uri: str) -> Path:
-    """Where a gallery's jobs are noted."""
+    """Folder of the notes of a gallery's jobs."""
     return state_folder(uri) / "jobs"
+
+
+def _note(uri: str, batch: str) -> Path:
+    return folder(uri) / f"{file_name(batch)}.json"
 
 
 def start(
@@ -79,7 +83,7 @@ def start(
         "films": [digest.hex() for digest in films],
         "asked_at": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
     }
-    path = folder(uri) / f"{file_name(batch)}.json"
+    path = _note(uri, batch)
     write_json(path, note)
     # Spawned, with a session of its own: Ctrl-C in the server's terminal does not reach it.
     subprocess.Popen(  # noqa: S603
@@ -92,7 +96,7 @@ def start(
 
 
 def all_of(uri: str) -> list[Job]:
-    """The jobs of a gallery, newest first; those that were killed are told apart."""
+    """The jobs of a gallery, newest first; killed ones have a state of their own."""
     found = []
     for path in folder(uri).glob("*.json"):
         note = read_json(path)
@@ -118,7 +122,7 @@ def awaited(uri: str) -> dict[bytes, str]:
     found: dict[bytes, str] = {}
     for job in all_of(uri):
         if job.open:
-            note = read_json(folder(uri) / f"{file_name(job.batch)}.json") or {}
+            note = read_json(_note(uri, job.batch)) or {}
             films = note.get("films")
             for digest in films if isinstance(films, list) else ():
                 with suppress(TypeError, ValueError):
@@ -129,12 +133,12 @@ def awaited(uri: str) -> dict[bytes, str]:
 def stop(uri: str, batch: str) -> None:
     """Ask a job to end after the portion in hand."""
     with suppress(OSError):
-        stop_file(folder(uri) / f"{file_name(batch)}.json").touch()
+        stop_file(_note(uri, batch)).touch()
 
 
 def forget(uri: str, batch: str) -> None:
     """Take the note of an ended job away."""
-    note = folder(uri) / f"{file_name(batch)}.json"
+    note = _note(uri, batch)
     for ending in (".json", ".stop", ".lock"):  # not "name.*": another may be called name.2
         note.with_suffix(ending).unlink(missing_ok=True)
 

@@ -1,4 +1,4 @@
-"""The process of one ingestion that the dashboard asked for.
+"""Process of one ingestion that the dashboard asked for.
 
 ``python -m ui.dashboard.batches.runner NOTE``
 
@@ -20,7 +20,7 @@ from typing import Any
 from filelock import FileLock
 
 from ingest import file_name, read_json, write_json
-from ui.dashboard import lifeline
+from ui.dashboard import child_process
 from ui.dashboard.batches import jobs
 from ui.dashboard.batches.inbox import inbox, without_place
 from ui.process import give_way
@@ -67,14 +67,14 @@ def _turn(path: Path) -> FileLock | None:
 
 
 def _run(path: Path, note: dict[str, Any]) -> tuple[str, str]:
-    """How it ended, and what it said last."""
+    """State in which the ingestion ended, and its last message."""
     if jobs.stop_file(path).exists():
         return "stopped", "it had not begun"
     write_json(path, {**note, "state": jobs.RUNNING, "message": ""})
-    with tempfile.TemporaryFile() as said:
+    with tempfile.TemporaryFile() as messages:
         # A runner that is killed takes the ingestion along: nobody would tell of it any more.
-        child = lifeline.start(
-            "ui.cli", ["ingest", *note["options"]], stdout=subprocess.DEVNULL, stderr=said
+        child = child_process.start(
+            "ui.cli", ["ingest", *note["options"]], stdout=subprocess.DEVNULL, stderr=messages
         )
         asked = False
         try:
@@ -87,8 +87,8 @@ def _run(path: Path, note: dict[str, Any]) -> tuple[str, str]:
             if child.poll() is None:
                 child.terminate()
                 child.wait()
-        said.seek(0)
-        lines = said.read().decode("utf-8", "replace").splitlines()
+        messages.seek(0)
+        lines = messages.read().decode("utf-8", "replace").splitlines()
     state = _STATES.get(child.returncode, "failed")
     last = next((line for line in reversed(lines) if line.strip()), "it said nothing")
     words = without_place(last.removeprefix("cxr: "), note["uri"], note["batch"])

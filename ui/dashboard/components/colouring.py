@@ -1,4 +1,4 @@
-"""Values of a column as colours of a map: a shape and a colour a value, or a scale of numbers."""
+"""Colours of a map by a column: a shape and a colour for each value, or a scale of numbers."""
 
 from __future__ import annotations
 

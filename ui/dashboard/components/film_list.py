@@ -1,4 +1,4 @@
-"""Lists of films to look through: pages of cards, each a click from its neighbours; CSV files."""
+"""Lists of films: pages of cards, each a click from its neighbours; buttons for files."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from ui.tables import Sheet
 #: Narrowest a film is drawn, in CSS pixels: two fit side by side on a phone.
 FILM_WIDTH = 170
 _SEARCH = "views/search.py"
+_KINDS = {"csv": "text/csv", "zip": "application/zip", "pdf": "application/pdf"}
 
 T = TypeVar("T")
 
@@ -41,13 +42,8 @@ def card(
     search_button(row.id, key, filters=link)
 
 
-def rows_of(gallery: Gallery, ids: Sequence[str]) -> dict[str, Row]:
-    """Rows by id, without those that have gone meanwhile."""
-    return gallery.rows(dict.fromkeys(ids))
-
-
 def page_of(items: Sequence[T], size: int, key: str) -> Sequence[T]:
-    """The items of the page that the visitor turned to; draws the pages under a list."""
+    """The items of the page that the visitor turned to."""
     count = max(-(-len(items) // size), 1)
     at = min(int(st.session_state.get(key, 1)), count)
     return items[size * (at - 1) : size * at]
@@ -73,7 +69,7 @@ def films(
 ) -> None:
     """Films in a grid that reflows, some at a time; a click searches under the filters ``link``."""
     shown = page_of(ids, size, f"{key}-page")
-    rows = rows_of(gallery, shown)
+    rows = gallery.rows(shown)
     here = [id_ for id_ in shown if id_ in rows]
     pictures = gallery.thumbnails(here)
     grid = st.grid("auto", min_column_width=FILM_WIDTH, border=True, key=f"{key}-grid")
@@ -83,15 +79,28 @@ def films(
     pages(ids, size, f"{key}-page")
 
 
-def download(name: str, make: Callable[[], Sheet], key: str) -> None:
-    """A list as a CSV file, made when it is asked for."""
+def download(
+    label: str,
+    name: str,
+    make: Callable[[], bytes],
+    key: str,
+    icon: str,
+    help: str | None = None,  # noqa: A002
+) -> None:
+    """A button for a file, which is made when it is asked for; its kind is the name's ending."""
     st.download_button(
-        "CSV",
-        data=lambda: csv_bytes(*make()),
-        file_name=f"{name}.csv",
-        mime="text/csv",
+        label,
+        data=make,
+        file_name=name,
+        mime=_KINDS[name.rpartition(".")[2]],
         on_click="ignore",
-        icon=":material/table:",
+        icon=f":material/{icon}:",
         key=key,
-        help=f"The whole list: {name}.csv",
+        help=help,
     )
+
+
+def download_list(name: str, make: Callable[[], Sheet], key: str) -> None:
+    """A button for a whole list as a CSV file."""
+    file = f"{name}.csv"
+    download("CSV", file, lambda: csv_bytes(*make()), key, "table", f"The whole list: {file}")

@@ -1,4 +1,4 @@
-"""HTML of the dashboard. Every string that came from data, a link or a person is escaped here."""
+"""HTML of the dashboard; every text from data, from a link or from a person is escaped here."""
 
 from __future__ import annotations
 
@@ -8,15 +8,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from store import Hit, Row
-from ui.dashboard.search.answer import Label
 from ui.tables import shown
 
-STYLE = Path(__file__).with_name("board.css")
+#: Style sheet of all pages.
+STYLE = Path(__file__).with_name("style.css")
 #: Favicon. Streamlit would fetch an emoji or a Material icon from another site.
 ICON = """<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32">
 <rect width="32" height="32" rx="7" fill="#0a6780"/><g fill="none" stroke="#fff" stroke-width="2.4"
@@ -52,6 +53,26 @@ class Scale:
 IMAGE_SCALE, TEXT_SCALE = Scale(0.0, 1.0, "image"), Scale(0.0, 1.0, "text")
 COMBINED_SCALE = Scale(0.0, 1.0, "combined")
 
+
+class LabelShare(NamedTuple):
+    """Share of a label among some hits, against its share of all films.
+
+    Attributes:
+        name: the label.
+        found: hits with it.
+        total: hits.
+        base: its share of what was searched, 0 to 1; None when nothing was.
+        low, high: 95 % interval of its share among such hits.
+    """
+
+    name: str
+    found: int
+    total: int
+    base: float | None
+    low: float
+    high: float
+
+
 #: Own columns on a card; more are folded.
 _OWN_SHOWN = 3
 
@@ -73,20 +94,23 @@ class Labels:
 
     def chip(self, label: str) -> str:
         """One label as HTML."""
-        glyph, colour = self.mark(label)
-        return (
-            f'<span class="chip"><b aria-hidden="true" style="color:{colour}">{glyph}</b>'
-            f"{escape(label)}</span>"
-        )
+        return f'<span class="chip">{_glyph(*self.mark(label))}{escape(label)}</span>'
 
     def chips(self, row: Row) -> str:
         """A film's labels and its split as HTML; says so when it has no label."""
         found = "".join(self.chip(label) for label in row.labels) or _NO_LABEL
-        split = f'<span class="badge">{escape(row.split)}</span>' if row.split else ""
-        return f'<div class="chips">{found}{split}</div>'
+        return f'<div class="chips">{found}{_span("badge", row.split) if row.split else ""}</div>'
 
 
 _NO_LABEL = '<span class="chip none">not labelled</span>'
+
+
+def _span(kind: str, text: str) -> str:
+    return f'<span class="{kind}">{escape(text)}</span>'
+
+
+def _glyph(glyph: str, colour: str) -> str:
+    return f'<b aria-hidden="true" style="color:{colour}">{glyph}</b>'
 
 
 def plain(text: str) -> str:
@@ -98,8 +122,19 @@ def plain(text: str) -> str:
     return _MARKDOWN.sub(r"\\\1", _ADDRESS.sub("\\g<0>\u2060", " ".join(text.split())))
 
 
+def clean(text: str) -> str:
+    """One line without control characters."""
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+
+
+def cut(text: str, most: int = 60) -> str:
+    """The beginning of a text, on one line, for a message."""
+    text = clean(text)
+    return text if len(text) <= most else text[: most - 1] + "…"
+
+
 def films(count: int) -> str:
-    """How many films, in words."""
+    """A number of films, in words."""
     return "1 film" if count == 1 else f"{count:,} films"
 
 
@@ -125,15 +160,24 @@ def hit(
     scale: Scale,
     badges: Sequence[str] = (),
 ) -> str:
-    """One result."""
-    row = found.row
-    return (
-        f'<div class="cxr hit">{film(png, f"Rank {found.rank}: {_spoken(row)}")}'
+    """One hit: rank, cosine, labels, and what makes it less of a finding than it looks."""
+    head = (
         f'<div class="head"><span class="rank num">#{found.rank}</span>'
         f'<span class="score num" title="cosine">{found.score:.3f}</span></div>'
-        f"{bar(found.score, scale)}{labels.chips(row)}{_badges(badges)}{particulars(row)}"
-        f"{_where(row)}</div>"
     )
+    alt = f"Rank {found.rank}: {_spoken(found.row)}"
+    return _card(found.row, film(png, alt) + head + bar(found.score, scale), labels, badges)
+
+
+def film_card(row: Row, png: bytes | None, labels: Labels) -> str:
+    """A film without rank and cosine."""
+    return _card(row, film(png, _spoken(row)), labels)
+
+
+def _card(row: Row, top: str, labels: Labels, badges: Sequence[str] = ()) -> str:
+    drawn = "".join(_span("badge", badge) for badge in badges)
+    said = f'<div class="chips">{drawn}</div>' if badges else ""
+    return f'<div class="cxr hit">{top}{labels.chips(row)}{said}{particulars(row)}{_id(row)}</div>'
 
 
 def particulars(row: Row) -> str:
@@ -161,31 +205,24 @@ def _facts(lines: Sequence[tuple[str, str]]) -> str:
 
 def mark_card(row: Row, png: bytes | None, labels: Labels, sign: str) -> str:
     """A marked film, small."""
-    told = "like" if sign == "+" else "unlike"
+    word = "like" if sign == "+" else "unlike"
     return (
-        f'<div class="cxr mark">{film(png, f"{told}: {_spoken(row)}")}<span class="about">'
-        f'<span class="sign">{sign} {told}</span>{"".join(map(labels.chip, row.labels))}'
-        f"{_where(row)}</span></div>"
+        f'<div class="cxr mark">{film(png, f"{word}: {_spoken(row)}")}<span class="about">'
+        f"{_span('sign', f'{sign} {word}')}{''.join(map(labels.chip, row.labels))}"
+        f"{_id(row)}</span></div>"
     )
-
-
-def film_card(row: Row, png: bytes | None, labels: Labels) -> str:
-    """A film to start from: no rank, no score."""
-    picture = film(png, _spoken(row))
-    return f'<div class="cxr hit">{picture}{labels.chips(row)}{particulars(row)}{_where(row)}</div>'
 
 
 def query_card(kind: str, title: str, detail: str, picture: str = "", chips: str = "") -> str:
-    """What is being looked for."""
-    style = "mono" if picture else "prompt"
+    """The query: what kind it is, its id, its file name or its sentence."""
     return (
-        f'<div class="cxr query">{picture}<div class="about"><span class="kind">{escape(kind)}'
-        f'</span><span class="{style}">{escape(title)}</span>{chips}'
-        f'<span class="soft">{escape(detail)}</span></div></div>'
+        f'<div class="cxr query">{picture}<div class="about">{_span("kind", kind)}'
+        f"{_span('mono' if picture else 'prompt', title)}{chips}"
+        f"{_span('soft', detail)}</div></div>"
     )
 
 
-def neighbours(lines: Sequence[Label], title: str, legend: str, labels: Labels) -> str:
+def neighbours(lines: Sequence[LabelShare], title: str, legend: str, labels: Labels) -> str:
     """Labels among the hits against how common they are.
 
     Args:
@@ -211,8 +248,7 @@ def neighbours(lines: Sequence[Label], title: str, legend: str, labels: Labels) 
             f'<span class="soft num">{base}</span></div>'
         )
     return (
-        f'<div class="cxr say"><span class="title">{escape(title)}</span>{"".join(drawn)}'
-        f'<span class="soft">{escape(legend)}</span></div>'
+        f'<div class="cxr say">{_span("title", title)}{"".join(drawn)}{_span("soft", legend)}</div>'
     )
 
 
@@ -220,18 +256,24 @@ def status(parts: Sequence[str]) -> str:
     """The small permanent line; the first part is the warning."""
     first, *rest = parts
     spans = "".join(f"<span>{escape(part)}</span>" for part in rest)
-    return f'<div class="cxr status"><span class="care">{escape(first)}</span>{spans}</div>'
+    return f'<div class="cxr status">{_span("care", first)}{spans}</div>'
 
 
-def table(head: Sequence[str], rows: Sequence[Sequence[str]], strong: int | None = None) -> str:
-    """A table of text; columns after the first are numbers. A newline starts a small line.
+def table(
+    head: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    strong: int | None = None,
+    kind: str = "",
+) -> str:
+    """A table of text; a newline in a cell starts a small line.
 
     Args:
         head: column names.
         rows: cells, escaped here.
         strong: index of the row to stress.
+        kind: class of a table of words; without one, columns after the first are numbers.
     """
-    number = ' class="num"'
+    number = "" if kind else ' class="num"'
     top = "".join(f"<th{number if at else ''}>{escape(name)}</th>" for at, name in enumerate(head))
     body = []
     for line, cells in enumerate(rows):
@@ -239,45 +281,35 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]], strong: int | None
             f"<td{number if at else ''}>{_cell(cell)}</td>" for at, cell in enumerate(cells)
         )
         body.append(f'<tr class="{"ours" if line == strong else ""}">{drawn}</tr>')
+    return _table(f"<tr>{top}</tr>", body, kind)
+
+
+def _table(head: str, body: Sequence[str], kind: str) -> str:
     return (
-        f'<div class="cxr scroll"><table><thead><tr>{top}</tr></thead>'
+        f'<div class="cxr scroll"><table class="{kind}"><thead>{head}</thead>'
         f"<tbody>{''.join(body)}</tbody></table></div>"
     )
 
 
 def legend(entries: Sequence[tuple[str, str, str]]) -> str:
-    """What the lines of a chart are: name, glyph, colour."""
+    """Legend of a chart: name, glyph and colour of each line."""
     drawn = "".join(
-        f'<span><b aria-hidden="true" style="color:{colour}">{glyph}</b> {escape(name)}</span>'
-        for name, glyph, colour in entries
+        f"<span>{_glyph(glyph, colour)} {escape(name)}</span>" for name, glyph, colour in entries
     )
     return f'<div class="cxr key">{drawn}</div>'
 
 
 def fact(name: str, value: str) -> str:
     """One named value, which may be long."""
-    return (
-        f'<div class="fact"><span class="soft">{escape(name)}</span>'
-        f'<span class="mono">{escape(value)}</span></div>'
-    )
+    return f'<div class="fact">{_span("soft", name)}{_span("mono", value)}</div>'
 
 
 def _cell(text: str) -> str:
     first, _, small = text.partition("\n")
-    return escape(first) + (f'<span class="ci">{escape(small)}</span>' if small else "")
+    return escape(first) + (_span("ci", small) if small else "")
 
 
-def _badges(badges: Sequence[str]) -> str:
-    if not badges:
-        return ""
-    return (
-        '<div class="chips">'
-        + "".join(f'<span class="badge">{escape(badge)}</span>' for badge in badges)
-        + "</div>"
-    )
-
-
-def _where(row: Row) -> str:
+def _id(row: Row) -> str:
     return f'<div class="soft mono">{escape(row.id).replace("/", "/<wbr>")}</div>'
 
 
@@ -285,20 +317,17 @@ def _spoken(row: Row) -> str:
     return f"chest film {row.id}, {', '.join(row.labels) or 'not labelled'}"
 
 
-STUDY_STYLE = Path(__file__).with_name("study.css")
-
-
-def note(said: str) -> str:
+def note(text: str) -> str:
     """A soft line."""
-    return f'<div class="cxr"><span class="soft">{escape(said)}</span></div>'
+    return f'<div class="cxr">{_span("soft", text)}</div>'
 
 
 def ramp(low: str, high: str, name: str, missing: int) -> str:
     """The scale of a map that is coloured by numbers."""
-    none = f'<span class="soft">no value: {missing:,}, grey</span>' if missing else ""
+    none = _span("soft", f"no value: {missing:,}, grey") if missing else ""
     return (
-        f'<div class="cxr ramp"><span class="num">{escape(low)}</span><i aria-hidden="true"></i>'
-        f'<span class="num">{escape(high)}</span><span>{escape(name)}</span>{none}</div>'
+        f'<div class="cxr ramp">{_span("num", low)}<i aria-hidden="true"></i>'
+        f"{_span('num', high)}<span>{escape(name)}</span>{none}</div>"
     )
 
 
@@ -327,23 +356,21 @@ def confusion(names: Sequence[str], counts: npt.NDArray[np.int64]) -> str:
             f'<tr><th scope="row">{escape(name)}</th>{"".join(cells)}'
             f'<td class="num">{total:,}</td></tr>'
         )
-    return (
-        '<div class="cxr scroll"><table class="confusion"><thead><tr><th>label of the query</th>'
-        f'<th class="num" colspan="{len(names)}">majority of the neighbours says</th>'
-        f'<th class="num">queries</th></tr><tr><th></th>{head}<th></th></tr></thead>'
-        f"<tbody>{''.join(body)}</tbody></table></div>"
+    over = (
+        f'<tr><th>label of the query</th><th class="num" colspan="{len(names)}">'
+        'majority of the neighbours says</th><th class="num">queries</th></tr>'
     )
+    return _table(f"{over}<tr><th></th>{head}<th></th></tr>", body, "confusion")
 
 
 def side_by_side(
     films: Sequence[tuple[Row, bytes | None]], labels: Labels, facts: Sequence[str]
 ) -> str:
-    """Two films or more beside each other, with what is said of them together."""
+    """Films beside each other, with facts about them together."""
     drawn = "".join(
         f"<figure>{film(png, f'chest film {row.id}')}<figcaption>{labels.chips(row)}"
-        f'<span class="soft mono">{escape(row.id).replace("/", "/<wbr>")}</span></figcaption>'
-        "</figure>"
+        f"{_id(row)}</figcaption></figure>"
         for row, png in films
     )
-    said = "".join(f'<span class="badge">{escape(fact)}</span>' for fact in facts)
-    return f'<div class="cxr beside">{drawn}</div><div class="cxr chips">{said}</div>'
+    badges = "".join(_span("badge", fact) for fact in facts)
+    return f'<div class="cxr beside">{drawn}</div><div class="cxr chips">{badges}</div>'

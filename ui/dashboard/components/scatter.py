@@ -42,7 +42,7 @@ def on_grid(places: npt.NDArray[np.float32]) -> npt.NDArray[np.uint16]:
 
 
 def pack(grid: npt.NDArray[np.uint16], ids: Sequence[str], colours: Colouring) -> dict[str, Any]:
-    """What the browser needs of the points, small: 100,000 films are about a megabyte.
+    """The points as the browser takes them: 100,000 films are about a megabyte.
 
     Args:
         grid: uint16 (n, 2), from ``on_grid``.

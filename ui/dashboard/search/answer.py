@@ -1,16 +1,16 @@
-"""What a search finds and what can be said about it. No Streamlit here."""
+"""Answers: the hits of a search, their badges and the labels among them. No Streamlit here."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from store import Gallery, Hit, Row, UnknownId, refined_search
+from ui.dashboard.components.html import LabelShare
 from ui.dashboard.search.state import Search, passes
 
 #: Two vectors this close are one: what is left is float32 rounding.
@@ -36,25 +36,6 @@ class Answer:
     marked: dict[str, Row]
     asked: list[Row]
     candidates: int
-
-
-class Label(NamedTuple):
-    """How often a label occurs among some hits.
-
-    Attributes:
-        name: the label.
-        found: hits with it.
-        total: hits.
-        base: its share of what was searched, 0 to 1; None when nothing was.
-        low, high: 95 % interval of its share among such hits.
-    """
-
-    name: str
-    found: int
-    total: int
-    base: float | None
-    low: float
-    high: float
 
 
 def answer(
@@ -83,10 +64,7 @@ def answer(
         gallery,
         search.id if vector is None else vector,
         min(search.depth, len(gallery)),
-        like=search.like,
-        unlike=search.unlike,
-        weights=search.weights,
-        where=search.where,
+        **search.arguments,
     )[search.k * (search.page - 1) :]
     return Answer(
         hits=hits,
@@ -98,7 +76,7 @@ def answer(
     )
 
 
-def present(gallery: Gallery, search: Search) -> tuple[Search, list[str]]:
+def without_missing(gallery: Gallery, search: Search) -> tuple[Search, list[str]]:
     """A search without the marks of films that are not stored, and the ids of those."""
     missing = []
     for id_ in search.marks:
@@ -117,7 +95,7 @@ def badges(
     learnt: Collection[tuple[str, str]] = (),
     alone: bool = True,
 ) -> list[list[str]]:
-    """What makes a hit less of a finding than it looks, per hit.
+    """Badges of each hit: reasons why it is less of a finding than it looks.
 
     Args:
         hits: best first.
@@ -149,8 +127,8 @@ def badges(
 
 def neighbour_labels(
     hits: Sequence[Hit], counts: Mapping[str, int], searched: int, most: int = 6
-) -> list[Label]:
-    """How often each label occurs among the hits, against its share of what was searched.
+) -> list[LabelShare]:
+    """Frequency of each label among the hits, against its share of the films searched.
 
     Args:
         hits: at least one.
@@ -167,7 +145,7 @@ def neighbour_labels(
             found[label] = found.get(label, 0) + 1
     ranked = sorted(found, key=lambda label: (-found[label], -counts.get(label, 0), label))[:most]
     return [
-        Label(
+        LabelShare(
             label,
             found[label],
             len(hits),
@@ -179,7 +157,7 @@ def neighbour_labels(
 
 
 def wilson(count: int, total: int, z: float = 1.959964) -> tuple[float, float]:
-    """Interval of a share, 95 % unless told: Wilson's score interval.
+    """Wilson's score interval of a share, 95 % by default.
 
     Wilson, "Probable inference, the law of succession, and statistical inference", JASA 22, 1927.
     """
@@ -194,7 +172,7 @@ def ways_out(
     filters: Mapping[str, tuple[str, ...]],
     count: Callable[[Mapping[str, tuple[str, ...]]], int],
 ) -> dict[str, int]:
-    """Which single filter empties a set: facet -> films that pass without it, if any do."""
+    """Filters that, removed alone, let films through again: facet -> how many films."""
     without = {
         facet: count({name: values for name, values in filters.items() if name != facet})
         for facet in filters

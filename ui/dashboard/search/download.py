@@ -1,4 +1,4 @@
-"""What can be taken away from a result: files, and the same search elsewhere."""
+"""Downloads of a search: files of its hits, and the search as command line, as Python, as JSON."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 import shlex
 import zipfile
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, is_dataclass
 from decimal import Decimal
 from functools import partial
 from typing import Any
@@ -15,11 +15,14 @@ from typing import Any
 import streamlit as st
 
 from ingest import csv_bytes
-from store import COLUMNS, Gallery, Hit, Weights
+from store import COLUMNS, Gallery, Hit
 from ui.dashboard import shared
+from ui.dashboard.components import film_list
+from ui.dashboard.components.html import films
 from ui.dashboard.search.answer import Answer
+from ui.dashboard.search.link import written
 from ui.dashboard.search.ranges import column
-from ui.dashboard.search.state import Search, Upload
+from ui.dashboard.search.state import NAMES, Search
 from ui.tables import as_dict, shown
 
 #: Stands for an uploaded film, which this process has no path of.
@@ -35,24 +38,21 @@ def command(search: Search, uri: str, encoder: str | None = None) -> str:
         encoder: name to ask for; None when the gallery's own is meant.
     """
     parts = ["cxr", "search"]
-    if search.upload is not None:
-        parts += ["--image", PLACEHOLDER]
-    elif search.id is not None:
-        parts += ["--id", search.id]
-    elif search.text is not None:
-        parts += ["--text", search.text]
-    parts += _repeated("--like", search.like) + _repeated("--unlike", search.unlike)
-    if search.marks and search.weights != Weights():
-        parts += ["--weights", str(search.weights)]
-    for facet, values in search.filters.items():
-        parts += _repeated("--where", [f"{column(facet)}={value}" for value in values])
-    parts += ["-k", str(search.k)]
-    if search.page > 1:
-        parts += ["--page", str(search.page)]
+    for name, value in {**search.given, "k": search.k}.items():
+        if option := NAMES[name][1]:
+            parts += [part for text in _texts(name, value) for part in (option, text)]
     parts += ["--store", uri]
     if encoder is not None and (search.text is not None or search.upload is not None):
         parts += ["--encoder", encoder]
     return shlex.join(parts)
+
+
+def _texts(name: str, value: Any) -> list[str]:
+    if name == "upload":
+        return [PLACEHOLDER]
+    if name == "filters":
+        return [f"{column(facet)}={one}" for facet, values in value.items() for one in values]
+    return written(value)
 
 
 def python(search: Search, uri: str, encoder: str) -> str:
@@ -63,8 +63,9 @@ def python(search: Search, uri: str, encoder: str) -> str:
         uri: of the gallery.
         encoder: name of the one that made it.
     """
-    names = ["Gallery", *(["Where"] if search.filters else [])]
-    lines = [f"from store import {', '.join(names)}"]
+    arguments = search.arguments
+    classes = [type(value).__name__ for value in arguments.values() if is_dataclass(value)]
+    lines = [f"from store import {', '.join(['Gallery', *classes, 'refined_search'])}"]
     query = repr(search.id)
     steps = []
     if search.text is not None or search.upload is not None:
@@ -76,43 +77,31 @@ def python(search: Search, uri: str, encoder: str) -> str:
         steps.append(f"query = encoder.encode_images([read_image({PLACEHOLDER!r})])[0]")
     elif search.text is not None:
         steps.append(f"query = encoder.encode_texts([{search.text!r}])[0]")
-    given = [f"k={_depth(search)}"]
-    if search.like:
-        given.append(f"like={list(search.like)!r}")
-    if search.unlike:
-        given.append(f"unlike={list(search.unlike)!r}")
-    called = "refined_search"
-    if search.marks:
-        weights = search.weights
-        given.append(f"weights=Weights({weights.query:g}, {weights.like:g}, {weights.unlike:g})")
-        called = "Weights, refined_search"
-    if (where := search.where) is not None:
-        asked = {one.name: getattr(where, one.name) for one in fields(where)}
-        filters = ", ".join(
-            f"{name}={value!r}" for name, value in asked.items() if value not in ((), None)
-        )
-        given.append(f"where=Where({filters})")
-    page = f"[{search.k * (search.page - 1)}:]" if search.page > 1 else ""
+    depth, page = str(search.k), ""
+    if search.page > 1:
+        depth, page = f"min({search.depth}, len(gallery))", f"[{search.k * (search.page - 1)}:]"
+    called = [query, f"k={depth}"]
+    called += [f"{name}={_literal(value)}" for name, value in arguments.items()]
     return "\n".join(
         [
             *lines,
-            f"from store import {called}",
             "",
             f"gallery = Gallery.open({uri!r})",
             *steps,
-            f"hits = refined_search(gallery, {query}, {', '.join(given)}){page}",
+            f"hits = refined_search(gallery, {', '.join(called)}){page}",
             "for hit in hits:",
             '    print(hit.rank, f"{hit.score:.6f}", hit.row.id, sep="\\t")',
         ]
     )
 
 
-def _depth(search: Search) -> str:
-    return str(search.k) if search.page == 1 else f"min({search.depth}, len(gallery))"
-
-
-def _repeated(option: str, values: Sequence[str]) -> list[str]:
-    return [part for value in values for part in (option, value)]
+def _literal(value: Any) -> str:
+    """A value as Python; of a dataclass only what is not at its default."""
+    if not is_dataclass(value):
+        return repr(value)
+    given = [(one.name, getattr(value, one.name), one.default) for one in fields(value)]
+    listed = [f"{name}={one!r}" for name, one, default in given if one != default]
+    return f"{type(value).__name__}({', '.join(listed)})"
 
 
 def hits_csv(hits: Sequence[Hit]) -> bytes:
@@ -141,16 +130,11 @@ def document(search: Search, hits: Sequence[Hit], store: Mapping[str, Any]) -> d
         hits: of this page.
         store: which store answered, ``gallery.describe()``.
     """
-    query: dict[str, Any] = {}
-    if search.id is not None:
-        query["id"] = search.id
-    elif search.text is not None:
-        query["text"] = search.text
-    elif search.upload is not None:
-        query["image"] = search.upload.name
-        query["sha256"] = search.upload.digests[0].hex()
+    query = {name: value for name, value in search.given.items() if name in ("id", "text")}
+    if search.upload is not None:
+        query |= {"image": search.upload.name, "sha256": search.upload.digests[0].hex()}
     if search.marks:
-        query["like"], query["unlike"] = list(search.like), list(search.unlike)
+        query |= {"like": list(search.like), "unlike": list(search.unlike)}
         query["weights"] = asdict(search.weights)
     found = as_dict(query, search.k, search.where, [*hits], search.page)
     return {**found, "store": dict(store)}
@@ -178,7 +162,8 @@ def _pictures(search: Search, found: Answer) -> list[tuple[str, bytes]]:
 
 def contact_sheet(gallery: Gallery, search: Search, found: Answer) -> bytes:
     """A PDF of one page: the query and its hits, with ranks, cosines and labels."""
-    from ui.report.figures import pdf_bytes, provenance_of, retrieval_figure
+    from ui.report.figures import retrieval_figure
+    from ui.report.sheet import pdf_bytes, provenance_of
 
     searched = f"searched: {search.where}" if search.filters else "searched: all rows"
     figure = retrieval_figure(
@@ -191,14 +176,14 @@ def _asked(search: Search, found: Answer) -> Any:
     from ui.report.figures import Query
 
     marks = "".join(
-        f", {sign} {len(films)} film{'s' if len(films) > 1 else ''}"
-        for sign, films in (("like", search.like), ("unlike", search.unlike))
-        if films
+        f", {sign} {films(len(marked))}"
+        for sign, marked in (("like", search.like), ("unlike", search.unlike))
+        if marked
     )
     if found.query is not None:
         row = found.query
         return Query(found.thumbnails[row.id], labels=row.labels, name=row.id + marks)
-    if isinstance(search.upload, Upload):
+    if search.upload is not None:
         return Query(search.upload.thumbnail, name=search.upload.name + marks)
     return Query(text=(search.text or "marked films") + marks)
 
@@ -230,33 +215,13 @@ def takeaway(gallery: Gallery, search: Search, found: Answer) -> None:
 
 
 def _files(gallery: Gallery, search: Search, found: Answer) -> None:
-    store = gallery.describe()
+    zipped = partial(archive, search, found, gallery.describe())
+    sheet = partial(contact_sheet, gallery, search, found)
     with st.container(horizontal=True):
-        for label, kind, data, icon in (
-            ("CSV", "text/csv", partial(hits_csv, found.hits), "table"),
-            (
-                "ZIP with thumbnails",
-                "application/zip",
-                partial(archive, search, found, store),
-                "folder_zip",
-            ),
-            (
-                "Contact sheet (PDF)",
-                "application/pdf",
-                partial(contact_sheet, gallery, search, found),
-                "picture_as_pdf",
-            ),
-        ):
-            ending = kind.rpartition("/")[2]
-            st.download_button(
-                label,
-                data=data,
-                file_name=f"hits.{ending}",
-                mime=kind,
-                on_click="ignore",
-                icon=f":material/{icon}:",
-                key=f"take-{ending}",
-            )
+        offer = film_list.download
+        offer("CSV", "hits.csv", partial(hits_csv, found.hits), "take-csv", "table")
+        offer("ZIP with thumbnails", "hits.zip", zipped, "take-zip", "folder_zip")
+        offer("Contact sheet (PDF)", "hits.pdf", sheet, "take-pdf", "picture_as_pdf")
     st.caption(
         "Thumbnails are copies of the films: what their licence allows with those is allowed here."
     )

@@ -4,29 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from datetime import date
+from typing import Any
 
 import streamlit as st
 
 from store import Gallery, Range
 from ui.dashboard import shared
-from ui.dashboard.components.html import plain
+from ui.dashboard.components.html import cut, plain
 from ui.dashboard.search import ranges, session
-from ui.dashboard.search.link import cut
 from ui.dashboard.search.ranges import AGE, OWN, Choice, Known, column
 from ui.dashboard.search.state import FACETS, Search
 
 #: Filters that are there also where every film has the same value; others say nothing then.
 _ALWAYS = ("label", "uncertain", "absent", "split")
-#: Above so many values, or longer ones of an own column, a filter is a list instead of buttons.
+#: Most values, and longest value of an own column, for buttons; beyond, a filter is a list.
 _PILLS, _PILL_LENGTH = 6, 24
-#: Above so many own columns, they are folded until one of them filters.
+#: Most own columns side by side; more are folded until one of them filters.
 _OWN_SHOWN = 4
 _UNFOLDED = "own-columns-unfolded"
 _NAME_MAX, _VALUE_MAX = 40, 60
 
 
 def draw(gallery: Gallery, search: Search, known: Known) -> None:
-    """Every filter that this gallery has a use for."""
+    """The filters that tell films of this gallery apart."""
     used = {facet: one for facet, one in known.items() if _useful(gallery, facet, one)}
     for facet, choice in used.items():
         if not facet.startswith(OWN):
@@ -64,7 +64,7 @@ def _draw(gallery: Gallery, search: Search, facet: str, choice: Choice) -> None:
 
 
 def _values(gallery: Gallery, search: Search, facet: str, known: Collection[str]) -> None:
-    """Any of some values, each with the films that pass the other filters and have it."""
+    """A choice of values, each with the number of films that pass the other filters."""
     own = facet.startswith(OWN)
     values = sorted(known)
     kept = search.choose(facet, ()).filters
@@ -78,26 +78,16 @@ def _values(gallery: Gallery, search: Search, facet: str, known: Collection[str]
         drawn[value] = text if text not in taken else f"{text} · {len(taken) + 1}"
         taken.add(drawn[value])
     title = plain(cut(column(facet), _NAME_MAX)) if own else FACETS[facet]
+    widget: dict[str, Any] = {
+        "key": session.box(facet),
+        "format_func": drawn.__getitem__,
+        "on_change": session.choose,
+        "args": (facet,),
+    }
     if len(values) <= _PILLS and not (own and max(map(len, values)) > _PILL_LENGTH):
-        st.pills(
-            title,
-            values,
-            selection_mode="multi",
-            key=session.box(facet),
-            format_func=drawn.__getitem__,
-            on_change=session.choose,
-            args=(facet,),
-        )
+        st.pills(title, values, selection_mode="multi", **widget)
     else:
-        st.multiselect(
-            title,
-            values,
-            key=session.box(facet),
-            format_func=drawn.__getitem__,
-            on_change=session.choose,
-            args=(facet,),
-            placeholder="any",
-        )
+        st.multiselect(title, values, placeholder="any", **widget)
 
 
 def _handles(facet: str, of: Range, title: str) -> None:

@@ -1,4 +1,4 @@
-"""The grid of hits: what each one is, what can be done with it, and the pages of it."""
+"""The grid of hits: a card and buttons for each, and the pages."""
 
 from __future__ import annotations
 
@@ -6,11 +6,10 @@ import streamlit as st
 
 from store import Row
 from ui.dashboard.components import html
-from ui.dashboard.components.html import Labels, Scale, films, plain
+from ui.dashboard.components.html import Labels, Scale, cut, films, plain
 from ui.dashboard.search import session
 from ui.dashboard.search.answer import Answer, badges
-from ui.dashboard.search.link import cut
-from ui.dashboard.search.ranges import column, said
+from ui.dashboard.search.ranges import column, in_words
 from ui.dashboard.search.state import Search, pages
 
 #: Narrowest a film is drawn with its frame, in CSS pixels; two fit side by side on a phone.
@@ -57,12 +56,12 @@ def kind_of(search: Search) -> tuple[Scale, str]:
 
 
 def chips(search: Search) -> None:
-    """Every filter that is on, each with a way to take it off."""
+    """Buttons that take off one filter each."""
     for facet, values in search.filters.items():
         name = plain(cut(column(facet), 40))
         for value in values:
             st.button(
-                f"{name}: {plain(cut(said(facet, value)))}",
+                f"{name}: {plain(cut(in_words(facet, value)))}",
                 key=f"off-{facet}-{value}",
                 icon=":material/close:",
                 on_click=session.drop,
@@ -72,7 +71,7 @@ def chips(search: Search) -> None:
 
 
 def more(row: Row) -> None:
-    """Ask with this film."""
+    """A button that searches with this film."""
     st.button(
         "More like this",
         key=f"more-{row.id}",
@@ -86,14 +85,14 @@ def _actions(row: Row) -> None:
     more(row)
     id_ = plain(row.id)
     with st.container(horizontal=True, gap="xsmall", key=f"do-{row.id}"):
-        for sign, icon, told in (("+", "add", "like"), ("-", "remove", "unlike")):
+        for sign, icon, word in (("+", "add", "like"), ("-", "remove", "unlike")):
             st.button(
-                f"Should be {told} {id_}",
-                key=f"mark-{told}-{row.id}",
+                f"Should be {word} {id_}",
+                key=f"mark-{word}-{row.id}",
                 icon=f":material/{icon}:",
                 on_click=session.mark,
                 args=(row.id, sign),
-                help=f"Mark {sign}: hits should be {told} this film",
+                help=f"Mark {sign}: hits should be {word} this film",
             )
         st.button(
             f"Why {id_}",

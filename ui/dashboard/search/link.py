@@ -1,11 +1,12 @@
-"""How a search goes into a link and comes back. No Streamlit here."""
+"""Addresses: a search as query parameters of the page, and back. No Streamlit here."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from store import BadQuery, Range, Weights, parse_weights
+from store import BadQuery, Range, parse_weights
+from ui.dashboard.components.html import clean, cut
 from ui.dashboard.search import ranges
 from ui.dashboard.search.ranges import AGE, OWN, Choice, Known, column
 from ui.dashboard.search.state import (
@@ -15,26 +16,9 @@ from ui.dashboard.search.state import (
     K_MAX,
     K_MIN,
     MARKS_MAX,
+    NAMES,
     Search,
-    Upload,
-    where,
 )
-
-__all__ = [
-    "FACETS",
-    "ID_MAX",
-    "K_DEFAULT",
-    "K_MAX",
-    "K_MIN",
-    "TEXT_MAX",
-    "Search",
-    "Upload",
-    "clean",
-    "cut",
-    "from_link",
-    "to_link",
-    "where",
-]
 
 #: Longest sentence and longest id that are looked at, in characters.
 TEXT_MAX, ID_MAX = 300, 512
@@ -44,28 +28,20 @@ Params = Mapping[str, Sequence[str]]
 
 
 def to_link(search: Search) -> dict[str, list[str]]:
-    """Query parameters of a search, without what is the default. An upload leaves no trace."""
+    """Query parameters of a search, without defaults. An upload leaves no trace."""
+    given = search.given
+    if search.upload is not None:  # what depends on it would mean something else without it
+        given = {name: value for name, value in given.items() if name in ("filters", "k")}
     link: dict[str, list[str]] = {}
-    if search.id is not None:
-        link["id"] = [search.id]
-    elif search.text is not None:
-        link["text"] = [search.text]
-    link.update({facet: list(values) for facet, values in search.filters.items()})
-    if search.k != K_DEFAULT:
-        link["k"] = [str(search.k)]
-    if search.upload is not None:
-        return link  # what depends on the upload would mean something else without it
-    if search.page > 1:
-        link["page"] = [str(search.page)]
-    if search.like:
-        link["like"] = list(search.like)
-    if search.unlike:
-        link["unlike"] = list(search.unlike)
-    if search.marks and search.weights != Weights():
-        link["weights"] = [str(search.weights)]
-    if search.pair is not None:
-        link["with"] = [search.pair]
+    for name, value in given.items():
+        parts = value if name == "filters" else {NAMES[name][0]: value}
+        link.update({key: written(part) for key, part in parts.items()})
     return link
+
+
+def written(value: object) -> list[str]:
+    """The texts of one field of a search."""
+    return list(value) if isinstance(value, tuple) else [str(value)]
 
 
 def from_link(params: Params, known: Known) -> tuple[Search, list[str]]:
@@ -153,17 +129,6 @@ def _with_marks(search: Search, params: Params, notes: list[str]) -> Search:
                 f"10; {search.weights} are used."
             )
     return search
-
-
-def clean(text: str) -> str:
-    """One line without control characters."""
-    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
-
-
-def cut(text: str, most: int = 60) -> str:
-    """The beginning of a text, for a message."""
-    text = clean(text)
-    return text if len(text) <= most else text[: most - 1] + "…"
 
 
 def _one(params: Params, key: str) -> str:

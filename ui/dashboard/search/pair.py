@@ -1,4 +1,4 @@
-"""Why these two: query and hit side by side, and a map of where they agree."""
+"""The dialog "Why these two": query and hit side by side, with maps of their agreement."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ import streamlit as st
 
 from store import CxrError, Gallery, PatchesUnsupported, Row, UnknownId, rocchio
 from ui.dashboard import shared
-from ui.dashboard.components.html import Labels, plain
+from ui.dashboard.components.html import Labels, cut, plain
 from ui.dashboard.components.viewer import Pane, viewer
-from ui.dashboard.search import link, session
+from ui.dashboard.search import session
 from ui.dashboard.search.answer import Answer
 from ui.dashboard.search.state import Search
 
@@ -55,7 +55,7 @@ def look(
     try:
         pair = _pair(gallery, search, found, vector)
     except UnknownId:
-        st.info(plain(f"No film {link.cut(search.pair)!r} in this gallery to look at."))
+        st.info(plain(f"No film {cut(search.pair)!r} in this gallery to look at."))
         return
     _dialog(gallery, search, pair, labels)
 
@@ -134,7 +134,7 @@ def _maps(
 def plain_words(
     score: float, left: Agreement | None, right: Agreement, *, combined: bool = False
 ) -> str:
-    """How a map is read, and its relation to the score, in Markdown."""
+    """An explanation of the maps and of their relation to the score, in Markdown."""
     shown = f"{right.score:.3f}" if left is None else f"{right.score:.3f} and {left.score:.3f}"
     which = "The map's mean is" if left is None else "The means of the two maps are"
     parts = [

@@ -66,7 +66,7 @@ def read(facet: str, of: Range, text: str) -> tuple[str, str | None]:
         return "", f"The link's {error}; that filter is off."
     usual = _text(low, high)
     if (low is not None and low > of.high) or (high is not None and high < of.low):
-        words = f"{name} {said(facet, usual)}"
+        words = f"{name} {in_words(facet, usual)}"
         return "", f"No film of this gallery has {words}; that filter of the link is off."
     return usual, None
 
@@ -76,7 +76,7 @@ def overlaps(facet: str, of: Range, text: str) -> bool:
     return read(facet, of, text)[1] is None
 
 
-def said(facet: str, text: str) -> str:
+def in_words(facet: str, text: str) -> str:
     """A value of a filter in words. A string of an own column that looks like a range reads so."""
     found = _RANGE.fullmatch(text) if facet == AGE or facet.startswith(OWN) else None
     match found and found.groups():

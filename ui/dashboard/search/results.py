@@ -1,4 +1,4 @@
-"""The lower half of the search page: the query and what is similar to it."""
+"""The lower half of the search page: the query, its hits, or reasons why there are none."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from store import WEIGHT_MAX, BadQuery, CxrError, Gallery, UnknownId, Weights
 from ui import notices
 from ui.dashboard import layout, shared
 from ui.dashboard.components import html
-from ui.dashboard.components.html import Labels, films, plain
+from ui.dashboard.components.html import Labels, cut, films, plain
 from ui.dashboard.search import download, hits, link, pair, session
 from ui.dashboard.search.answer import (
     Answer,
     answer,
     neighbour_labels,
-    present,
     similar_ids,
     ways_out,
+    without_missing,
 )
-from ui.dashboard.search.ranges import column, said
+from ui.dashboard.search.ranges import column, in_words
 from ui.dashboard.search.state import Search, pages
 
 _NAMES = {"query": "Weight of query", "like": "of films +", "unlike": "of films −"}
@@ -32,7 +32,7 @@ _MARK_WIDTH = 220
 
 
 def card(search: Search, found: Answer, labels: Labels) -> None:
-    """What is being looked for, always in sight above the hits."""
+    """The query, always in sight above the hits."""
     with st.container(horizontal=True):
         st.html(_described(search, found, labels))
         st.button("Clear", icon=":material/close:", on_click=session.clear, key="clear")
@@ -110,7 +110,7 @@ def _weights(search: Search) -> None:
 
 
 def formula(search: Search) -> str:
-    """What the parts are combined to, in one sentence."""
+    """The combined query in one sentence: Rocchio's formula with its weights."""
     weights, parts = search.weights, []
     if search.has_query:
         parts.append(f"{weights.query:g} × query")
@@ -133,20 +133,20 @@ def unknown(gallery: Gallery, search: Search) -> None:
     """An id that is not in the gallery, with the ones that may have been meant."""
     assert search.id is not None
     st.warning(
-        f"No film has the id {plain(repr(link.cut(search.id, 100)))} in this gallery.",
+        f"No film has the id {plain(repr(cut(search.id, 100)))} in this gallery.",
         icon=":material/search_off:",
     )
     close = similar_ids(search.id, gallery.ids())
     st.write("Ids that look like it:" if close else "Ids look like these:")
     with st.container(horizontal=True):
-        for id_ in close or gallery.ids()[:3]:
+        for id_ in close or shared.starters(gallery, {})[1][:3]:
             st.button(plain(id_), key=f"meant-{id_}", on_click=session.ask_this_id, args=(id_,))
 
 
 def nothing(gallery: Gallery, search: Search) -> None:
-    """No film passes the filters: say which one empties the set."""
+    """No film passes the filters: name those that, taken off, let films through."""
     chosen = " and ".join(
-        f"{_name(facet)} {' or '.join(plain(link.cut(said(facet, value))) for value in values)}"
+        f"{_name(facet)} {' or '.join(plain(cut(in_words(facet, value))) for value in values)}"
         for facet, values in search.filters.items()
     )
     if not search.filters:
@@ -171,24 +171,20 @@ def nothing(gallery: Gallery, search: Search) -> None:
 
 
 def _name(facet: str) -> str:
-    return plain(link.cut(column(facet), 40))
-
-
-_STARTERS = 10
+    return plain(cut(column(facet), 40))
 
 
 def starters(gallery: Gallery, search: Search, labels: Labels) -> None:
     """Before any query: some films to begin with, the same ones while the table stays."""
-    ids = gallery.ids(search.where)
-    if not ids:
+    passing, chosen = shared.starters(gallery, search.filters)
+    if not chosen:
         nothing(gallery, search)
         return
-    chosen = ids[:: max(1, len(ids) // _STARTERS)][:_STARTERS]
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         st.subheader("Or start from one of these", width="content")
         hits.chips(search)
-    passing = " that pass the filters" if search.filters else ""
-    st.caption(f"{len(chosen)} of {len(ids):,} films{passing}, evenly spread over the ids.")
+    which = " that pass the filters" if search.filters else ""
+    st.caption(f"{len(chosen)} of {passing:,} films{which}, evenly spread over the ids.")
     pictures = gallery.thumbnails(chosen)
     cells = st.grid("auto", min_column_width=hits.FILM_WIDTH, border=True)
     for id_ in chosen:
@@ -201,7 +197,7 @@ def starters(gallery: Gallery, search: Search, labels: Labels) -> None:
 def show(
     gallery: Gallery, encoder: Encoder | CxrError | None, search: Search, labels: Labels
 ) -> None:
-    """The query and what is similar to it."""
+    """The query, and the films that are similar to it."""
     if search.upload is not None and search.upload.fingerprint != gallery.stamp.fingerprint:
         st.info("The gallery now has another encoder; upload the film again.")
         return
@@ -212,12 +208,10 @@ def show(
     except UnknownId:
         unknown(gallery, search)
         return
-    except BadQuery as error:
-        layout.encoder_problem(error, gallery)
-        st.button("Take all marks off", key="unmark", on_click=session.unmark)
-        return
     except CxrError as error:
         layout.encoder_problem(error, gallery)
+        if isinstance(error, BadQuery):
+            st.button("Take all marks off", key="unmark", on_click=session.unmark)
         return
     cautions(gallery, encoder, search)
     left, right = st.columns([3, 2])
@@ -228,7 +222,7 @@ def show(
         return
     with right, st.container(border=True, height="stretch", key="neighbours"):
         neighbours(gallery, search, found, labels)
-    hits.hits(search, found, labels, shared.learnt(encoder))
+    hits.hits(search, found, labels, shared.seen_in_training(encoder))
     if st.button("Show on the map", icon=":material/scatter_plot:", key="to-map"):
         st.switch_page("views/map.py", query_params=link.to_link(search))
     download.takeaway(gallery, search, found)
@@ -248,9 +242,9 @@ def _vector(search: Search, encoder: Encoder | CxrError | None) -> npt.NDArray[n
 
 def _without_missing(gallery: Gallery, search: Search) -> Search:
     """Leave out marked films that are not stored, and say so."""
-    kept, missing = present(gallery, search)
+    kept, missing = without_missing(gallery, search)
     if missing:
-        said = ", ".join(repr(link.cut(id_)) for id_ in missing[:3])
+        said = ", ".join(repr(cut(id_)) for id_ in missing[:3])
         more = " and others" if len(missing) > 3 else ""
         st.info(plain(f"Not in this gallery, so left out of the query: {said}{more}."))
         session.correct(kept)

@@ -1,7 +1,7 @@
-"""One visitor's search: kept in the session, mirrored in the address bar, changed by callbacks.
+"""The search of one visitor: kept in the session, written in the address, changed by callbacks.
 
 The search in the session is the truth. Widgets are set from it before they are drawn, and their
-callbacks write to it; the address bar follows it, and is read back when someone else changed it.
+callbacks write to it; the address follows it, and is read again when somebody else changed it.
 """
 
 from __future__ import annotations
@@ -13,82 +13,33 @@ from typing import Any
 import streamlit as st
 
 from store import Gallery, Range, Weights
+from ui.dashboard.components.html import clean, cut
 from ui.dashboard.search import link, ranges
-from ui.dashboard.search.link import cut, to_link
-from ui.dashboard.search.ranges import Choice, Known, column, said
+from ui.dashboard.search.ranges import Choice, Known, column, in_words
 from ui.dashboard.search.state import FACETS, Search, Upload
 
-_KEY = "search-history"
-#: Older searches are forgotten; an upload keeps its picture in memory as long as it is listed.
-_MOST = 30
-
-
-def note(search: Search) -> None:
-    """Put a search at the top; the same one further down goes. Its page and pair are its state."""
-    if not search.asked:
-        return
-    mine = _identity(search)
-    others = [one for one in entries() if _identity(one) != mine]
-    st.session_state[_KEY] = [search, *others][:_MOST]
-
-
-def entries() -> list[Search]:
-    """The searches of this visit, newest first."""
-    found: list[Search] = st.session_state.get(_KEY, [])
-    return found
-
-
-def forget() -> None:
-    """Empty the list."""
-    st.session_state[_KEY] = []
-
-
-def title(search: Search) -> str:
-    """A search in a few words."""
-    parts = []
-    if search.id is not None:
-        parts.append(cut(search.id, 40))
-    elif search.text is not None:
-        parts.append(f"“{cut(search.text, 40)}”")
-    elif search.upload is not None:
-        parts.append(f"your film {cut(search.upload.name, 30)}")
-    if search.like:
-        parts.append(f"+{len(search.like)}")
-    if search.unlike:
-        parts.append(f"−{len(search.unlike)}")
-    for facet, values in search.filters.items():
-        told = ", ".join(said(facet, value) for value in values)
-        parts.append(cut(told if facet in FACETS else f"{cut(column(facet), 20)} {told}", 30))
-    return " · ".join(parts)
-
-
-def _identity(search: Search) -> tuple[object, ...]:
-    plain = replace(search, page=1, pair=None, upload=None)
-    link = tuple((key, tuple(values)) for key, values in to_link(plain).items())
-    return link, search.upload and search.upload.digests
-
-
-_SEARCH, _NOTES, _LINK, _DRAWN, _ASKED = (
-    f"search-{name}" for name in ("now", "notes", "link", "drawn", "asked")
+_SEARCH, _NOTES, _LINK, _DRAWN, _ASKED, _ARRIVED, _HISTORY = (
+    f"search-{name}" for name in ("now", "notes", "link", "drawn", "asked", "arrived", "history")
 )
-_ARRIVED = "search-arrived"
+#: Older searches are forgotten; an upload keeps its picture in memory as long as it is listed.
+_HISTORY_MAX = 30
 TEXT_BOX, ID_BOX, K_BOX = "box-text", "box-id", "box-k"
 #: Keys of the weights' widgets, in the order of ``Weights``.
 WEIGHT_BOXES = tuple(f"box-weight-{part.name}" for part in fields(Weights))
 
 
 def arrive(on_search: bool, was_on_search: bool) -> None:
-    """Tell the search page whether the visitor just came from another page."""
+    """Note whether the visitor just came to the search page from another one."""
     st.session_state[_ARRIVED] = on_search and not was_on_search
 
 
 def now(known: Known) -> Search:
-    """The search to show, after following the address bar and the gallery.
+    """The search to show, after following the address and the gallery.
 
     Args:
         known: facet -> the values, or the range, that the gallery has.
     """
-    params = {name: st.query_params.get_all(name) for name in st.query_params}
+    params = address()
     search: Search | None = st.session_state.get(_SEARCH)
     came_back = bool(st.session_state.pop(_ARRIVED, False)) and not params
     if search is None or (params != st.session_state.get(_LINK) and not came_back):
@@ -97,21 +48,27 @@ def now(known: Known) -> Search:
     for facet, values in search.filters.items():
         kept = [value for value in values if _there(facet, value, known.get(facet, ()))]
         if len(kept) < len(values):
-            search, name = search.choose(facet, kept), ranges.column(facet)
-            _set(search, f"The gallery changed; some {name} filters no longer exist and are off.")
+            search = search.choose(facet, kept)
+            gone = f"some {column(facet)} filters no longer exist and are off"
+            _set(search, f"The gallery changed; {gone}.")
     _write_link(search)
     _set_widgets(search, known)
     return search
 
 
-def _there(facet: str, value: str, known: Choice) -> bool:
-    if isinstance(known, Range):
-        return ranges.overlaps(facet, known, value)
-    return value in known
+def last() -> Search:
+    """The last search of this visit; an empty one before the first."""
+    found: Search = st.session_state.get(_SEARCH, Search())
+    return found
+
+
+def address() -> dict[str, list[str]]:
+    """The query parameters of the page's address, each with all its values."""
+    return {name: st.query_params.get_all(name) for name in st.query_params}
 
 
 def notes() -> list[str]:
-    """What to tell the visitor about the last thing they did."""
+    """Messages about the visitor's last action."""
     found: list[str] = st.session_state.get(_NOTES, [])
     return found
 
@@ -126,21 +83,39 @@ def scroll_to_query() -> None:
     )
 
 
-def _get() -> Search:
-    found: Search = st.session_state.get(_SEARCH, Search())
-    return found
+def correct(search: Search) -> None:
+    """Put right what only the gallery could tell is wrong: a film or a page that is not there."""
+    _set(search, *notes())
+    _write_link(search)
 
 
-def _set(search: Search, *said: str) -> None:
+def say(message: str) -> None:
+    """Tell the visitor something; the search stays."""
+    _set(last(), message)
+
+
+def box(facet: str) -> str:
+    """Key of a filter's widget."""
+    return f"box-{facet}"
+
+
+def _set(search: Search, *messages: str) -> None:
     st.session_state[_SEARCH] = search
-    st.session_state[_NOTES] = list(said)
-    note(search)
+    st.session_state[_NOTES] = list(messages)
+    if search.asked:
+        others = [one for one in history() if identity(one) != identity(search)]
+        st.session_state[_HISTORY] = [search, *others][:_HISTORY_MAX]
+
+
+def _there(facet: str, value: str, known: Choice) -> bool:
+    if isinstance(known, Range):
+        return ranges.overlaps(facet, known, value)
+    return value in known
 
 
 def _write_link(search: Search) -> None:
     wanted = link.to_link(search)
-    params = {name: st.query_params.get_all(name) for name in st.query_params}
-    if params != wanted:
+    if address() != wanted:
         st.query_params.from_dict(wanted)
     st.session_state[_LINK] = wanted
 
@@ -172,37 +147,61 @@ def _put(name: str, value: Any) -> None:
         st.session_state[name] = value
 
 
-def correct(search: Search) -> None:
-    """Put right what only the gallery could tell is wrong: a film or a page that is not there."""
-    _set(search, *notes())
-    _write_link(search)
+# -- searches before this one ----------------------------------------------------------------
 
 
-def say(message: str) -> None:
-    """Tell the visitor something; the search stays."""
-    _set(_get(), message)
+def history() -> list[Search]:
+    """The searches of this visit, newest first, each in its last state."""
+    found: list[Search] = st.session_state.get(_HISTORY, [])
+    return found
 
 
-def box(facet: str) -> str:
-    """Key of a filter's widget."""
-    return f"box-{facet}"
+def identity(search: Search) -> tuple[object, ...]:
+    """Key of a search in the history: equal for those that differ in page and opened pair only."""
+    given = {**search.given, "page": 1, "pair": None, "upload": None}
+    return str(given), search.upload and search.upload.digests
 
 
-# -- what a visitor can do -------------------------------------------------------------------
+def forget() -> None:
+    """Empty the history."""
+    st.session_state[_HISTORY] = []
+
+
+def restore(search: Search) -> None:
+    """Go back to a search of this visit."""
+    _set(search)
+
+
+def title(search: Search) -> str:
+    """A search in a few words."""
+    parts = []
+    if search.has_query:
+        parts.append(
+            cut(search.subject if search.upload is None else f"your film {search.subject}", 42)
+        )
+    parts += [f"+{len(search.like)}"] if search.like else []
+    parts += [f"−{len(search.unlike)}"] if search.unlike else []
+    for facet, values in search.filters.items():
+        words = ", ".join(in_words(facet, value) for value in values)
+        parts.append(cut(words if facet in FACETS else f"{cut(column(facet), 20)} {words}", 30))
+    return " · ".join(parts)
+
+
+# -- actions: callbacks of the widgets -------------------------------------------------------
 
 
 def ask_text() -> None:
     """Search the sentence in the box."""
-    text = link.clean(st.session_state.get(TEXT_BOX) or "")[: link.TEXT_MAX]
+    text = clean(st.session_state.get(TEXT_BOX) or "")[: link.TEXT_MAX]
     if text:
         ask_this_text(text)
     else:
-        _set(_get(), "Write a few words first, e.g. pneumonia opacity in lungs.")
+        _set(last(), "Write a few words first, e.g. pneumonia opacity in lungs.")
 
 
 def ask_this_text(text: str) -> None:
     """Search a sentence."""
-    _set(_get().ask(text=text))
+    _set(last().ask(text=text))
 
 
 def ask_id() -> None:
@@ -211,17 +210,17 @@ def ask_id() -> None:
     if id_:
         ask_this_id(id_)
     else:
-        _set(_get(), "Write an id first, or let the dice choose a film.")
+        _set(last(), "Write an id first, or let the dice choose a film.")
 
 
 def ask_this_id(id_: str) -> None:
     """More like this film."""
-    _set(_get().ask(id=id_))
+    _set(last().ask(id=id_))
 
 
 def ask_random(gallery: Gallery) -> None:
     """Search with any film that passes the filters."""
-    search = _get()
+    search = last()
     ids = gallery.ids(search.where)
     others = [id_ for id_ in ids if id_ != search.id] or ids
     if others:
@@ -232,69 +231,64 @@ def ask_random(gallery: Gallery) -> None:
 
 def choose(facet: str) -> None:
     """Take over a filter from its widget."""
-    _set(_get().choose(facet, st.session_state[box(facet)]))
+    _set(last().choose(facet, st.session_state[box(facet)]))
 
 
 def choose_range(facet: str, of: Range, changed: str) -> None:
     """Take over a range from its widgets, of which one was changed."""
     state = {box: st.session_state.get(box) for box in ranges.boxes(facet, of)}
     text = ranges.chosen(facet, of, state, changed)
-    _set(_get().choose(facet, [text] if text else []))
+    _set(last().choose(facet, [text] if text else []))
 
 
 def drop(facet: str, value: str | None = None) -> None:
     """Remove one value of a filter, or all of them."""
-    search = _get()
+    search = last()
     kept = [found for found in search.filters.get(facet, ()) if value not in (None, found)]
     _set(search.choose(facet, kept))
 
 
 def drop_all() -> None:
     """Remove every filter."""
-    _set(_get().unfiltered())
+    _set(last().unfiltered())
 
 
 def choose_k() -> None:
     """Take over the number of hits from its widget."""
-    _set(replace(_get(), k=st.session_state[K_BOX], page=1, pair=None))
+    _set(replace(last(), k=st.session_state[K_BOX], page=1, pair=None))
 
 
 def turn(box: str) -> None:
     """Take over the page from its widget."""
-    _set(replace(_get(), page=int(st.session_state[box]), pair=None))
+    _set(replace(last(), page=int(st.session_state[box]), pair=None))
 
 
 def clear() -> None:
     """Forget the query and the marks, keep the filters."""
-    _set(_get().ask())
+    _set(last().ask())
 
 
 def ask_upload(upload: Upload) -> None:
     """Search with an uploaded film."""
-    _set(_get().ask(upload=upload))
+    _set(last().ask(upload=upload))
 
 
 def mark(id_: str, sign: str | None) -> None:
     """Mark a film + or -, or take its mark off."""
-    _set(_get().mark(id_, sign))
+    _set(last().mark(id_, sign))
 
 
 def unmark() -> None:
     """Take every mark off."""
-    _set(_get().unmarked())
+    _set(last().unmarked())
 
 
 def weigh() -> None:
     """Take over the weights from their widgets."""
     values = [float(st.session_state[name]) for name in WEIGHT_BOXES]
-    _set(replace(_get(), weights=Weights(*values), page=1))
+    _set(replace(last(), weights=Weights(*values), page=1))
 
 
 def look_at(id_: str | None) -> None:
     """Look at a film beside the query, or stop looking."""
-    _set(replace(_get(), pair=id_))
-
-
-def restore(search: Search) -> None:
-    """Go back to a search of this visit."""
-    _set(search)
+    _set(replace(last(), pair=id_))

@@ -1,4 +1,9 @@
-"""What a visitor asked: everything that decides what the search page shows. No Streamlit here."""
+"""The search: a query, filters, marks and a page, as the search page shows it. No Streamlit here.
+
+A search is written down in many ways: as an address, as a title in the history, as a command line,
+as a script, as JSON. ``NAMES`` says what each of its fields is called there, and ``Search.given``
+which fields there is something to write of.
+"""
 
 from __future__ import annotations
 
@@ -15,15 +20,31 @@ from ui.dashboard.search.ranges import AGE, column
 
 #: How many hits a page has: least, most, and when nobody says.
 K_MIN, K_MAX, K_DEFAULT = 1, 50, 10
-#: So many hits can be turned to; who wants more takes the command line.
+#: Depth of the last page, in hits; the command line goes deeper.
 DEPTH_MAX = 1000
-#: Films that can be marked + or −, of each.
+#: Most films marked +, and most films marked −.
 MARKS_MAX = 20
-#: Filters on values that a link carries: link key -> what a person calls it. After them come AGE
-#: and, under a prefix, own columns; see ranges.
+#: Filters on values: key in an address -> name for people. After them come AGE and, under a
+#: prefix, own columns; see ranges.
 FACETS = {column.key: column.title for column in COLUMNS.values() if column.counted}
 
 Filters = Mapping[str, tuple[str, ...]]
+
+
+#: Fields of a search in the order they are written: name -> key in an address, option of
+#: ``cxr search``; "" where it has none. In an address every filter has its own key.
+NAMES = {
+    "id": ("id", "--id"),
+    "text": ("text", "--text"),
+    "upload": ("", "--image"),
+    "filters": ("", "--where"),
+    "k": ("k", "-k"),
+    "page": ("page", "--page"),
+    "like": ("like", "--like"),
+    "unlike": ("unlike", "--unlike"),
+    "weights": ("weights", "--weights"),
+    "pair": ("with", ""),
+}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -52,7 +73,7 @@ class Upload:
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """Everything that decides what the search page shows.
+    """A search: everything that decides what the search page shows.
 
     At most one of ``id``, ``text`` and ``upload`` is set.
 
@@ -86,6 +107,30 @@ class Search:
     def has_query(self) -> bool:
         """Whether there is a film, an upload or a sentence, marks aside."""
         return self.id is not None or self.text is not None or self.upload is not None
+
+    @property
+    def given(self) -> dict[str, Any]:
+        """Fields that are not at their default, by name; weights only where films are marked."""
+        found = {name: getattr(self, name) for name in NAMES}
+        return {
+            name: value
+            for name, value in found.items()
+            if value != getattr(_DEFAULT, name) and (name != "weights" or self.marks)
+        }
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """Arguments of ``store.refined_search`` that are not at their default, but query and k."""
+        found = {"like": self.like, "unlike": self.unlike, "where": self.where}
+        given = {name: value for name, value in found.items() if value}
+        return {**given, "weights": self.weights} if self.marks else given
+
+    @property
+    def subject(self) -> str:
+        """The query in words, without marks and filters."""
+        if self.text is not None:
+            return f"“{self.text}”"
+        return self.id or ("the marked films" if self.upload is None else self.upload.name)
 
     @property
     def marks(self) -> tuple[str, ...]:
@@ -140,6 +185,9 @@ class Search:
         return replace(self, like=(), unlike=(), weights=Weights(), page=1, pair=None)
 
 
+_DEFAULT = Search()
+
+
 def _order(facet: str) -> tuple[int, str]:
     order = [*FACETS, AGE]
     return (order.index(facet) if facet in order else len(order)), facet
@@ -171,5 +219,5 @@ def passes(row: Row, filters: Filters) -> bool:
 
 
 def pages(films: int, k: int) -> int:
-    """How many pages of k hits some films fill, at least 1, as far as the page goes."""
+    """Number of pages of k hits that some films fill, from 1 to the last one there is."""
     return max(1, min(-(-films // k), DEPTH_MAX // k))

@@ -1,4 +1,4 @@
-"""Films that a visitor brings: from a file, or from the clipboard. Memory only."""
+"""Uploads: films of a visitor from a file or from the clipboard, in memory only."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ import streamlit as st
 from ingest import Pixels
 from ingest.encoders import Encoder
 from store import BadImage, CxrError
-from ui.dashboard.search import link, session
+from ui.dashboard.components.html import cut
+from ui.dashboard.search import session
 from ui.dashboard.search.state import Upload
 from ui.dashboard.shared import FILE_MB
 
@@ -69,7 +70,7 @@ def decode(found: Any) -> tuple[str, bytes]:
     if not isinstance(name, str) or not isinstance(data, str):
         raise BadImage("unreadable", "the browser sent no name or no data, expected an image")
     try:
-        return f"pasted {link.cut(name)}", base64.b64decode(data, validate=True)
+        return f"pasted {cut(name)}", base64.b64decode(data, validate=True)
     except (binascii.Error, ValueError):
         raise BadImage("unreadable", "the browser's data is not base64") from None
 
@@ -77,7 +78,7 @@ def decode(found: Any) -> tuple[str, bytes]:
 def take(name: str, data: bytes, encoder: Encoder) -> None:
     """Make a file the query, or say why it cannot be."""
     st.session_state[_TURN] = st.session_state.get(_TURN, 0) + 1
-    name = link.cut(name)
+    name = cut(name)
     try:
         upload = read(name, data, encoder)
     except BadImage as error:

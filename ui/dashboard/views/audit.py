@@ -10,19 +10,15 @@ import streamlit as st
 from ingest import pixel_vectors
 from store import (
     BadQuery,
-    Doubt,
-    Doubtful,
     Film,
     Gallery,
-    Glance,
     Group,
-    Near,
     NearPair,
     Progress,
     audit,
 )
 from ui import tables
-from ui.dashboard import background, shared
+from ui.dashboard import background, layout, shared
 from ui.dashboard.components import film_list, html
 from ui.dashboard.components.html import Labels, plain
 
@@ -36,7 +32,9 @@ _EXACT, _NEAR, _LABELS, _METADATA = _LISTS = (
 )
 #: Cards on a page, and films shown of one group.
 _SIZE, _FILMS = 12, 6
-#: Above so many films, what compares all with all waits to be asked.
+#: Most frequent values of a column that are named.
+_VALUES = 4
+#: Largest gallery whose films are compared with each other unasked.
 _AT_ONCE = 30_000
 _WIDE = 340
 
@@ -44,8 +42,7 @@ _WIDE = 340
 def main() -> None:
     """Draw the page."""
     gallery = shared.gallery()
-    labels = Labels(shared.facets(gallery, {})["label"])
-    st.html(html.STUDY_STYLE)
+    labels = shared.labels(gallery)
     st.title("What is doubtful here?")
     chosen = st.segmented_control(
         "List",
@@ -57,19 +54,26 @@ def main() -> None:
         label_visibility="collapsed",
     )
     pages = {_EXACT: exact, _NEAR: near, _LABELS: doubtful, _METADATA: metadata}
-    pages[str(chosen)](gallery, labels)
+    try:
+        pages[str(chosen)](gallery, labels)
+    except BadQuery as error:
+        layout.say(error)
 
 
 def found(
     gallery: Gallery, key: Sequence[Hashable], title: str, work: Callable[[Progress], T]
-) -> T | None:
-    """A computation over the whole gallery, once per table version; None until it is asked for."""
-    whole = ("audit", shared.key(gallery), *key)
-    if len(gallery) > _AT_ONCE and not background.known(whole):
-        st.write(f"This compares all {html.films(len(gallery))} with each other.")
-        if not st.button("Compare them", type="primary", key="audit-go"):
-            return None
-    return background.result(whole, title, work)
+) -> T:
+    """A computation over the whole gallery, once per table version."""
+    return background.result(("audit", shared.key(gallery), *key), title, work)
+
+
+def wanted(gallery: Gallery, key: Sequence[Hashable]) -> bool:
+    """Whether all is to be compared with all: in a large gallery only once somebody asked."""
+    known = background.known(("audit", shared.key(gallery), *key))
+    if known or len(gallery) <= _AT_ONCE:
+        return True
+    st.write(f"This compares all {html.films(len(gallery))} with each other.")
+    return st.button("Compare them", type="primary", key="audit-go")
 
 
 def exact(gallery: Gallery, labels: Labels) -> None:
@@ -78,10 +82,7 @@ def exact(gallery: Gallery, labels: Labels) -> None:
         "Same source: one SHA-256, so the same file or the same pixels. Same vector: another "
         "source that the encoder cannot tell apart."
     )
-    whole = ("audit", shared.key(gallery), "exact")
-    groups: tuple[Group, ...] = background.result(
-        whole, "Comparing digests", lambda _: audit.exact(gallery)
-    )
+    groups = found(gallery, ("exact",), "Comparing digests", lambda _: audit.exact(gallery))
     across = [group for group in groups if group.across]
     differ = sum(group.labels_differ for group in groups)
     st.write(
@@ -90,7 +91,7 @@ def exact(gallery: Gallery, labels: Labels) -> None:
     )
     with _tools():
         shown = _narrowed(groups, across, "exact")
-        film_list.download("exact-duplicates", lambda: tables.exact(shown), "csv-exact")
+        film_list.download_list("exact-duplicates", lambda: tables.exact(shown), "csv-exact")
 
     def facts(group: Group) -> list[str]:
         more = len(group.films) - _FILMS
@@ -126,18 +127,15 @@ def near(gallery: Gallery, labels: Labels) -> None:
             width=320,
         )
     describe = pixel_vectors if by == "pictures" else None
-    try:
-        pairs: Near | None = found(
-            gallery,
-            ("near", by, threshold),
-            "Comparing all with all",
-            lambda told: audit.near(gallery, threshold, describe, progress=told),
-        )
-    except BadQuery as error:
-        st.info(f"{plain(str(error))}.", icon=":material/info:")
+    key = ("near", by, threshold)
+    if not wanted(gallery, key):
         return
-    if pairs is None:
-        return
+    pairs = found(
+        gallery,
+        key,
+        "Comparing all with all",
+        lambda progress: audit.near(gallery, threshold, describe, progress=progress),
+    )
     st.write(
         f"**{pairs.total:,}** pairs among {html.films(pairs.compared)}; "
         f"**{pairs.across:,}** across splits (leaks)."
@@ -147,7 +145,7 @@ def near(gallery: Gallery, labels: Labels) -> None:
         shown = _narrowed(pairs.pairs, [pair for pair in pairs.pairs if pair.across], "near")
         if st.toggle("Leave out exact duplicates", key="audit-inexact"):
             shown = [pair for pair in shown if not pair.same_source]
-        film_list.download("near-duplicates", lambda: tables.near(shown), "csv-near")
+        film_list.download_list("near-duplicates", lambda: tables.near(shown), "csv-near")
 
     def facts(pair: NearPair) -> list[str]:
         said = [f"cosine {pair.cosine:.4f}"]
@@ -165,39 +163,34 @@ def doubtful(gallery: Gallery, labels: Labels) -> None:
         "neighbours first among equals. A doubt, not a verdict: the encoder may be wrong too."
     )
     k = st.segmented_control("k", [5, 10, 20], default=10, required=True, key="audit-k")
-    try:
-        films: Doubtful | None = found(
-            gallery,
-            ("doubtful", k),
-            "Asking the neighbours",
-            lambda told: audit.doubtful(gallery, int(k or 10), progress=told),
-        )
-    except BadQuery as error:
-        st.info(f"{plain(str(error))}.", icon=":material/info:")
+    key = ("doubtful", k)
+    if not wanted(gallery, key):
         return
-    if films is None:
-        return
+    films = found(
+        gallery,
+        key,
+        "Asking the neighbours",
+        lambda progress: audit.doubtful(gallery, int(k or 10), progress=progress),
+    )
     st.write(
         f"**{films.total:,}** of {films.labelled:,} labelled films differ from most of their "
         f"{films.k} neighbours."
         + (f" The first {len(films.films):,} are listed." * (films.total > len(films.films)))
     )
-    film_list.download("doubtful-labels", lambda: tables.doubts(films.films, films.k), "csv-doubts")
-    said = {one.film.id: _said(one, films.k) for one in films.films}
-    film_list.films(gallery, list(said), labels, "doubts", said=said.__getitem__)
-
-
-def _said(one: Doubt, k: int) -> str:
-    return (
-        f"disagreement {one.disagreement:.2f}; {one.votes} of {k} neighbours say {one.said}; "
-        f"mean cosine {one.nearness:.3f}"
+    film_list.download_list(
+        "doubtful-labels", lambda: tables.doubts(films.films, films.k), "csv-doubts"
     )
+    said = {
+        one.film.id: f"disagreement {one.disagreement:.2f}; {one.votes} of {films.k} neighbours "
+        f"say {one.said}; mean cosine {one.nearness:.3f}"
+        for one in films.films
+    }
+    film_list.films(gallery, list(said), labels, "doubts", said=said.__getitem__)
 
 
 def metadata(gallery: Gallery, labels: Labels) -> None:
     """Counts and gaps per split, and patients in several splits."""
-    whole = ("audit", shared.key(gallery), "glance")
-    glance: Glance = background.result(whole, "Counting", lambda _: audit.glance(gallery))
+    glance = found(gallery, ("glance",), "Counting", lambda _: audit.glance(gallery))
     splits = list(glance.rows)
     names = [split or "no split" for split in splits]
     st.subheader("Films and labels per split")
@@ -207,7 +200,7 @@ def metadata(gallery: Gallery, labels: Labels) -> None:
         shown = [f"{counts[split]:,}\n{counts[split] / glance.rows[split]:.1%}" for split in splits]
         rows.append([label, *shown, f"{sum(counts.values()):,}"])
     st.html(html.table(["", *names, "everywhere"], rows, strong=0))
-    film_list.download("metadata", lambda: tables.metadata(glance), "csv-metadata")
+    film_list.download_list("metadata", lambda: tables.metadata(glance), "csv-metadata")
     st.subheader("Columns")
     rows = [
         [
@@ -215,7 +208,8 @@ def metadata(gallery: Gallery, labels: Labels) -> None:
             f"{column.distinct:,}",
             *(f"{column.missing.get(split, 0):,}" for split in splits),
             "; ".join(
-                f"{value} {sum(counts.values()):,}" for value, counts in _first(column.values)
+                f"{value} {sum(counts.values()):,}"
+                for value, counts in list(column.values.items())[:_VALUES]
             )
             if column.range is None
             else "{:g} / {:g} / {:g}".format(*column.range),
@@ -230,15 +224,11 @@ def metadata(gallery: Gallery, labels: Labels) -> None:
         st.write("None." if told else "No film says which patient it shows.")
         return
     st.write(f"**{len(glance.leaks):,}** patients have films in more than one split (leaks).")
-    film_list.download(
+    film_list.download_list(
         "patients-in-several-splits", lambda: tables.leaks(glance.leaks), "csv-leaks"
     )
     head, cells = tables.leaks(glance.leaks[:20])
     st.html(html.table(head, [[str(cell) for cell in row] for row in cells]))
-
-
-def _first(values: dict[str, dict[str, int]], most: int = 4) -> list[tuple[str, dict[str, int]]]:
-    return list(values.items())[:most]
 
 
 def _tools() -> Any:
@@ -267,7 +257,7 @@ def _cards(
         st.success("Nothing to show.", icon=":material/check:")
         return
     shown = film_list.page_of(items, _SIZE, f"{key}-page")
-    rows = film_list.rows_of(gallery, [film.id for one in shown for film in films(one)])
+    rows = gallery.rows({film.id: None for one in shown for film in films(one)})
     pictures = gallery.thumbnails(list(rows))
     grid = st.grid("auto", min_column_width=_WIDE, border=True, key=f"{key}-grid")
     for at, one in enumerate(shown):

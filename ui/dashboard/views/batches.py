@@ -6,17 +6,18 @@ import streamlit as st
 
 from ingest import read_status
 from store import CxrError, Gallery, StoreNotFound
-from ui.dashboard import shared, sign_in
+from ui.dashboard import layout, shared, sign_in
 from ui.dashboard.batches import entries, form, jobs
-from ui.dashboard.components import html
+from ui.dashboard.components import film_list, html
 from ui.dashboard.components.html import plain
+from ui.opening import default_store
 
 _OPEN, _UNDO = "open-jobs", "undo-asked"
 
 
 def main() -> None:
     """Draw the page."""
-    uri = shared.store_uri()
+    uri = default_store()
     try:
         gallery = shared.gallery()
     except StoreNotFound:
@@ -73,7 +74,7 @@ def _one(uri: str, job: jobs.Job, far: tuple[float, str] | None) -> None:
 
 
 def listing(gallery: Gallery) -> None:
-    """What came when, from where, how many; one of them in detail."""
+    """The newest batches, and one of them in detail."""
     st.subheader("What came in")
     found = entries.newest(gallery.uri)
     if not found:
@@ -81,7 +82,7 @@ def listing(gallery: Gallery) -> None:
         return
     lines = [entries.line(one, _films(gallery, one["batch"]), gallery.uri) for one in found]
     st.html(html.table(entries.HEAD, lines))
-    others = entries.rest(gallery, found, lambda batch: _films(gallery, batch))
+    others = len(gallery) - sum(_films(gallery, one["batch"]) for one in found)
     if others > 0:
         st.caption(f"{others:,} films came before these batches, or with none that left notes.")
     # A choice of its own for every newest batch, so that what just came in is looked at.
@@ -96,14 +97,9 @@ def listing(gallery: Gallery) -> None:
         st.write(f"Refused: {plain(reasons)}.")
         rows, table = entries.refusals(gallery.uri, batch)
         if table is not None:
-            st.html(entries.refusal_table(rows))
-            st.download_button(
-                "All refusals as CSV",
-                table,
-                file_name="refusals.csv",
-                mime="text/csv",
-                icon=":material/download:",
-                on_click="ignore",
+            st.html(html.table(["file", "reason", "why"], rows, kind="refused"))
+            film_list.download(
+                "All refusals as CSV", "refusals.csv", lambda: table, "csv-refusals", "download"
             )
     else:
         st.caption("Nothing of this batch was refused.")
@@ -141,7 +137,7 @@ def undo(gallery: Gallery, batch: str) -> None:
                 try:
                     found = entries.undo(gallery.uri, batch)
                 except CxrError as error:
-                    st.error(plain(str(error)), icon=":material/error:")
+                    layout.say(error, broken=True)
                     return
                 st.toast(f"{entries.undo_sentence(found, done=True)}.", icon=":material/undo:")
             _ask_undo()
@@ -151,14 +147,10 @@ def undo(gallery: Gallery, batch: str) -> None:
             st.rerun()
 
 
+@st.cache_data(max_entries=1024, show_spinner=False, hash_funcs=shared.HASHES)
 def _films(gallery: Gallery, batch: str) -> int:
     """Films that a batch wrote last and that are still there."""
-    return _counted(shared.key(gallery), batch, gallery)
-
-
-@st.cache_data(max_entries=1024, show_spinner=False)
-def _counted(key: shared.Key, batch: str, _gallery: Gallery) -> int:
-    return _gallery.delete(batch=batch, dry_run=True)
+    return gallery.delete(batch=batch, dry_run=True)
 
 
 if sign_in.may_write():

@@ -10,7 +10,7 @@ import streamlit as st
 
 from store import BadQuery, CxrError, Gallery, NothingToMeasure, per_query
 from ui import tables
-from ui.dashboard import shared, studies
+from ui.dashboard import layout, shared, studies
 from ui.dashboard.components import film_list, html
 from ui.dashboard.components.html import plain
 from ui.report import published_results
@@ -29,7 +29,6 @@ _FLOORS = (("#D55E00", "square", "■", [6, 3]), ("#808080", "triangle-up", "▲
 def main() -> None:
     """Draw the page."""
     gallery = shared.gallery()
-    st.html(html.STUDY_STYLE)
     st.title("How often do neighbours share a label?")
     st.caption(
         "Precision@k: the share of the k nearest films that carry a label of the query, averaged "
@@ -167,11 +166,11 @@ def details(gallery: Gallery, asked: studies.Question) -> None:
         elif chosen == _RIVAL:
             rival(gallery, asked)
     except BadQuery as error:
-        st.info(f"{plain(str(error))}.", icon=":material/info:")
+        layout.say(error)
 
 
 def vote(gallery: Gallery, asked: studies.Question) -> None:
-    """What the majority of the neighbours says, against the label."""
+    """Majority vote of the neighbours against the label."""
     found = studies.by_query(gallery, asked)
     if not found.votes:
         st.info("No majority vote: it needs exactly one label per film.", icon=":material/info:")
@@ -203,7 +202,7 @@ def hardest(gallery: Gallery, asked: studies.Question) -> None:
             f"The {len(hard)} queries with the lowest P@{k}; among equals, the nearest wrong "
             "neighbour first."
         )
-        film_list.download(
+        film_list.download_list(
             f"hardest-{asked.protocol}",
             lambda: tables.hardest(hard, k),
             f"csv-hardest-{asked.protocol}",
@@ -212,7 +211,7 @@ def hardest(gallery: Gallery, asked: studies.Question) -> None:
         one.id: f"P@{k} {one.precision:.2f}; nearest wrong neighbour {one.wrong:.3f}"
         for one in hard
     }
-    labels = html.Labels(shared.facets(gallery, {})["label"])
+    labels = shared.labels(gallery)
     where = {"split": asked.other} if asked.other else {"split": asked.split} if asked.split else {}
     film_list.films(
         gallery,
@@ -233,7 +232,7 @@ def rival(gallery: Gallery, asked: studies.Question) -> None:
     try:
         found = studies.compared(gallery, other, asked)
     except CxrError as error:
-        st.error(f"{plain(str(error))}.", icon=":material/error:")
+        layout.say(error, broken=True)
         return
     head, rows = tables.comparison_table(found)
     st.html(html.table(head, rows))

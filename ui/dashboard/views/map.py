@@ -6,16 +6,18 @@ import shlex
 from collections import Counter
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.compute as pc
 import streamlit as st
 
 from store import BadQuery, CxrError, Gallery, projection
 from ui import tables
-from ui.dashboard import map_points, shared
+from ui.dashboard import layout, map_points, shared
 from ui.dashboard.components import film_list, html, scatter
 from ui.dashboard.components.colouring import Colouring
 from ui.dashboard.components.html import Labels, plain
-from ui.dashboard.map_points import Drawn
-from ui.dashboard.search import link
+from ui.dashboard.map_points import Drawn, Places
+from ui.dashboard.search import link, session
 from ui.dashboard.search.state import Search
 
 _CALLED = {projection.PCA: "PCA", projection.UMAP: "UMAP"}
@@ -28,13 +30,12 @@ _HELP = (
 def main() -> None:
     """Draw the page."""
     gallery = shared.gallery()
-    labels = Labels(shared.facets(gallery, {})["label"])
-    st.html(html.STUDY_STYLE)
+    labels = shared.labels(gallery)
     st.title("Map of the gallery")
     try:
         of, by = choose(gallery)
     except BadQuery as error:
-        st.info(f"{plain(str(error))}.", icon=":material/info:")
+        layout.say(error)
         return
     if not len(of.on_map):
         st.info("No film is on this map.", icon=":material/info:")
@@ -45,7 +46,7 @@ def main() -> None:
 
 
 def choose(gallery: Gallery) -> tuple[Drawn, str]:
-    """Which map, and what colours it."""
+    """The chosen map, and the column that colours it."""
     methods = map_points.methods(gallery)
     with st.container(horizontal=True, vertical_alignment="bottom"):
         method = st.segmented_control(
@@ -58,13 +59,12 @@ def choose(gallery: Gallery) -> tuple[Drawn, str]:
             help=_HELP,
         )
         of = map_points.drawn(gallery, str(method))
-        choices = map_points.choices(of)
-        by = st.selectbox("Coloured by", choices, key="map-by", width=240) or choices[0]
-    return of, by
+        by = st.selectbox("Coloured by", of.choices, key="map-by", width=240)
+    return of, by or of.choices[0]
 
 
 def state(gallery: Gallery, of: Drawn) -> None:
-    """How old the map is, and which films are not on it."""
+    """Age of the map, and the films that are not on it."""
     found = of.map
     again = ["cxr", "map", "--method", found.method, "--store", gallery.uri]
     if found.missing:
@@ -88,10 +88,9 @@ def state(gallery: Gallery, of: Drawn) -> None:
 
 def marked(gallery: Gallery, of: Drawn) -> tuple[Search | None, list[tuple[int, str]]]:
     """The search to mark on the map: of the link, else this visit's last one."""
-    params = {name: st.query_params.get_all(name) for name in st.query_params}
-    search, _ = link.from_link(params, shared.known(gallery))
+    search, _ = link.from_link(session.address(), shared.known(gallery))
     if not search.asked:
-        search = st.session_state.get("search-now") or Search()
+        search = session.last()
     if not search.asked:
         return None, []
     try:
@@ -137,7 +136,7 @@ def explore(
     with right:
         peek(gallery, of, shown.get("peek"), labels)
         if search is not None:
-            st.caption(plain(f"Marked: {_asked(search)} (?) and its hits by rank."))
+            st.caption(plain(f"Marked: {search.subject} (?) and its hits by rank."))
     selection(gallery, of, map_points.surrounded(of, outline), labels)
 
 
@@ -168,14 +167,6 @@ def _spoken(of: Drawn, by: str, colours: Colouring) -> str:
     return said
 
 
-def _asked(search: Search) -> str:
-    if search.id is not None:
-        return search.id
-    if search.text is not None:
-        return f"“{search.text}”"
-    return search.upload.name if search.upload is not None else "the marked films"
-
-
 def legend(by: str, colours: Colouring) -> None:
     """Shapes, colours and counts; or the scale of numbers."""
     if colours.range is not None:
@@ -195,7 +186,7 @@ def peek(gallery: Gallery, of: Drawn, at: object, labels: Labels) -> None:
     if isinstance(at, int) and 0 <= at < len(of.on_map):
         st.session_state["map-peek"] = of.ids[at]
     id_ = st.session_state.get("map-peek")
-    rows = film_list.rows_of(gallery, [id_]) if id_ else {}
+    rows = gallery.rows([id_]) if id_ else {}
     with st.container(border=True, key="map-peek-card"):
         if not rows:
             st.caption("Rest the pointer on a film, or tap it, to see it here.")
@@ -204,46 +195,44 @@ def peek(gallery: Gallery, of: Drawn, at: object, labels: Labels) -> None:
         film_list.card(row, gallery.thumbnails([row.id])[row.id], labels, f"peek-{row.id}")
 
 
-def selection(gallery: Gallery, of: Drawn, ids: list[str], labels: Labels) -> None:
+def selection(gallery: Gallery, of: Drawn, places: Places, labels: Labels) -> None:
     """The films that the line surrounds."""
-    if not ids:
+    if not len(places):
         st.caption(
             "Draw a line around films with Lasso or Box to list them here; Select view takes all "
             "that are in view."
         )
         return
+    chosen = of.columns.take(pa.array(places))
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.subheader(f"{html.films(len(ids))} selected", width="content")
-        film_list.download("selection", lambda: chosen_sheet(of, ids), "map-csv")
-    st.html(html.table(*shares(of, ids)))
-    film_list.films(gallery, ids, labels, "map-selected")
+        st.subheader(f"{html.films(len(places))} selected", width="content")
+        film_list.download_list("selection", lambda: sheet(chosen), "map-csv")
+    st.html(html.table(*shares(of.columns, chosen)))
+    film_list.films(gallery, chosen["id"].to_pylist(), labels, "map-selected")
 
 
-def shares(of: Drawn, ids: list[str], most: int = 12) -> tuple[list[str], list[list[str]]]:
-    """How often each label occurs in a selection, against the whole map."""
-    cells = of.columns["labels"].to_pylist()
-    inside = set(ids)
-    everywhere = Counter(name for row in cells for name in row or ())
-    here = Counter(
-        name for id_, row in zip(of.ids, cells, strict=True) if id_ in inside for name in row or ()
-    )
+def shares(whole: pa.Table, chosen: pa.Table, most: int = 12) -> tuple[list[str], list[list[str]]]:
+    """Share of each label in a selection, against the whole map."""
+    everywhere, here = _label_counts(whole), _label_counts(chosen)
     rows = [
-        [name, f"{count:,}", f"{count / len(ids):.1%}", f"{everywhere[name] / len(cells):.1%}"]
+        [name, f"{count:,}", f"{count / len(chosen):.1%}", f"{everywhere[name] / len(whole):.1%}"]
         for name, count in here.most_common(most)
     ]
     return ["label", "selected films", "share", "share of the whole map"], rows
 
 
-def chosen_sheet(of: Drawn, ids: list[str]) -> tables.Sheet:
-    """The selected films with their metadata."""
-    inside = set(ids)
-    names = of.columns.column_names
+def _label_counts(films: pa.Table) -> Counter[str]:
+    found = pc.value_counts(pc.list_flatten(films["labels"]))
+    return Counter({one["values"]: one["counts"] for one in found.to_pylist()})
+
+
+def sheet(films: pa.Table) -> tables.Sheet:
+    """Films with their metadata."""
     rows = [
         ["; ".join(cell) if isinstance(cell, list) else cell for cell in row.values()]
-        for row in of.columns.to_pylist()
-        if row["id"] in inside
+        for row in films.to_pylist()
     ]
-    return names, rows
+    return films.column_names, rows
 
 
 main()

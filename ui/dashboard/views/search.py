@@ -7,10 +7,10 @@ import streamlit as st
 from ingest.encoders import Encoder
 from store import CxrError, Gallery
 from ui.dashboard import layout, shared
-from ui.dashboard.components.html import Labels, plain
+from ui.dashboard.components.html import plain
 from ui.dashboard.search import filters, link, results, session, uploads
-from ui.dashboard.search.link import Search
 from ui.dashboard.search.ranges import Known
+from ui.dashboard.search.state import K_MAX, K_MIN, Search
 
 PROMPTS = (
     "pneumonia opacity in lungs",
@@ -23,7 +23,7 @@ PROMPTS = (
 def main() -> None:
     """Draw the page."""
     gallery = shared.gallery()
-    labels = Labels(shared.facets(gallery, {})["label"])
+    labels = shared.labels(gallery)
     known = shared.known(gallery)
     search = session.now(known)
     st.title("Find similar chest films")
@@ -102,7 +102,7 @@ def ways_in(gallery: Gallery, encoder: Encoder | CxrError | None) -> None:
             st.text_input(
                 "Id of a film in the gallery",
                 key=session.ID_BOX,
-                placeholder=gallery.ids()[0],
+                placeholder=shared.starters(gallery, {})[1][0],
                 label_visibility="collapsed",
                 max_chars=link.ID_MAX,
             )
@@ -132,9 +132,7 @@ def side(gallery: Gallery, search: Search, known: Known) -> None:
         st.subheader("Filters")
         st.caption("Applied before the search: k hits are the k best that pass.")
         filters.draw(gallery, search, known)
-        st.slider(
-            "Hits on a page", link.K_MIN, link.K_MAX, key=session.K_BOX, on_change=session.choose_k
-        )
+        st.slider("Hits on a page", K_MIN, K_MAX, key=session.K_BOX, on_change=session.choose_k)
         if search.filters:
             st.button("Clear filters", icon=":material/filter_alt_off:", on_click=session.drop_all)
         past()
@@ -142,7 +140,7 @@ def side(gallery: Gallery, search: Search, known: Known) -> None:
 
 def past() -> None:
     """The searches of this visit, each a click away."""
-    entries = session.entries()
+    entries = session.history()
     if not entries:
         return
     st.subheader("History of this visit")

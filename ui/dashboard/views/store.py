@@ -1,4 +1,4 @@
-"""The store page: what is loaded, and how to add to it."""
+"""The store page: the gallery, its encoder, and commands that add to it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from store import CxrError, Gallery
 from ui.dashboard import layout, shared
 from ui.dashboard.components import html
 from ui.dashboard.components.html import Labels, plain
-from ui.dashboard.search import link
+from ui.dashboard.search.state import K_MAX, K_MIN
 
 
 def main() -> None:
@@ -30,7 +30,7 @@ def main() -> None:
 
 
 def facts(gallery: Gallery) -> None:
-    """Where the films are and what made their vectors."""
+    """Address of the gallery, and the encoder of its vectors."""
     stamp = gallery.stamp
     rows = [
         ("Gallery", gallery.uri),
@@ -82,7 +82,7 @@ def films(gallery: Gallery, labels: Labels) -> None:
 
 
 def commands(gallery: Gallery) -> None:
-    """What to run in a terminal."""
+    """Commands to run in a terminal."""
     st.subheader("Add films")
     st.write(
         "Run this in another terminal. Every open page follows within seconds; "
@@ -98,7 +98,7 @@ def commands(gallery: Gallery) -> None:
 
 
 def about() -> None:
-    """How to read what the dashboard shows."""
+    """Notes on reading scores and labels."""
     st.subheader("How to read it")
     st.markdown(
         f"""
@@ -108,7 +108,7 @@ def about() -> None:
 - **Search is exact**: every film that passes the filters is compared with the query.
 - **Uploads** stay in this visit's memory. They are not saved, not added to the gallery, and not
   in links. What you write as a sentence or an id does go into the page's address.
-- Between {link.K_MIN} and {link.K_MAX} hits are shown; the command line gives any number.
+- Between {K_MIN} and {K_MAX} hits are shown; the command line gives any number.
 """
     )
 

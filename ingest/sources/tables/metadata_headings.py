@@ -1,4 +1,4 @@
-"""Headings of tables that say something about an image, a patient or a file, and no finding."""
+"""Headings of metadata: columns about an image, a patient or a file, never a finding."""
 
 from __future__ import annotations
 

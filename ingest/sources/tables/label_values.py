@@ -1,4 +1,4 @@
-"""One column of labels: what each of its values means.
+"""Meaning of the values in a single column of labels.
 
 Two values are two classes, and neither is nothing: a film of class 0 without a label would leave
 every evaluation with one class, in which chance is always right.
@@ -21,7 +21,7 @@ from ingest.sources.tables.findings import (
     joint_of,
     state,
 )
-from ingest.sources.tables.headings import is_metadata
+from ingest.sources.tables.metadata_headings import is_metadata
 from store import UsageError
 
 #: Headings made of these words alone name no finding: their 1 and 0 are classes without a name.
@@ -31,7 +31,7 @@ _GENERIC = {
     *("ground", "truth", "gt", "true", "binary", "image", "name", "names", "id", "code", "type"),
     *("status", "group", "annotation", "annotations", "dx", "the", "of", "is"),
 }
-#: Those that promise one class for each film, while of findings it may have several.
+#: Headings that promise one class for each film, while of findings it may have several.
 _ONE_CLASS = {"label", "class", "target", "category", "diagnosis", "dx", "outcome", "group"}
 _NORMAL = {"normal", "healthy"}
 
@@ -78,7 +78,7 @@ def parse_names(entries: Sequence[str]) -> dict[str, str]:
 
 
 def to_be_named(heading: str, values: Collection[str], names: Mapping[str, str]) -> set[str]:
-    """Those of a column's values that want a name: not what is unsure, unless it has one."""
+    """The values of a column that need a name: all but uncertain ones without one."""
     told = _spelled(values)
     means = _two(heading, told)[0] if is_flags(values) else {}
     return {
@@ -89,7 +89,7 @@ def to_be_named(heading: str, values: Collection[str], names: Mapping[str, str])
 
 
 def check_names(names: Mapping[str, str], values: Iterable[str], where: str) -> list[str]:
-    """Whether names fit the values that occur; a note for a name that nothing has.
+    """Notes on names that no value has, once the names fit the values that occur.
 
     Args:
         names: as parse_names gives them.
@@ -114,7 +114,7 @@ def check_names(names: Mapping[str, str], values: Iterable[str], where: str) -> 
 def classes(
     heading: str, cells: Collection[str], names: Mapping[str, str]
 ) -> tuple[dict[str, Findings], list[str]]:
-    """What the values of a column of classes mean, by their canonical spelling, and notes.
+    """Findings of each value of a column of classes, by its canonical spelling, and notes.
 
     Args:
         heading: of the column.
@@ -161,7 +161,7 @@ def _are_normal_and_another(heading: str, cells: Collection[str]) -> bool:
 
 
 def numbers(heading: str, cells: Collection[str]) -> tuple[dict[str, str], list[str]]:
-    """The spelling of the values of a column of three and more numbers, and notes.
+    """Spelling of the values of a column of three and more numbers, and notes.
 
     0.0, 1.0, 2.0 is what pandas makes of 0, 1, 2 where a cell is blank.
     """
@@ -201,7 +201,7 @@ def _two(heading: str, values: Mapping[str, str]) -> tuple[dict[str, Findings], 
 
 
 def _spelled(cells: Collection[str]) -> dict[str, str]:
-    """Canonical spelling to the first of those that occur, in order."""
+    """Canonical spelling to the first spelling that occurs, in order."""
     found: dict[str, str] = {}
     for cell in sorted(cells):
         if cell.casefold() not in BLANK:

@@ -1,4 +1,4 @@
-"""Several rows of one film become one: tables have a row per finding, per box or per reader."""
+"""Merging of a film's rows: tables have a row per finding, per box or per reader."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ _READERS = (
 
 
 @dataclass(slots=True)
-class Said:
-    """What one row says of a film.
+class FilmRow:
+    """One row of a film.
 
     Attributes:
         line: of the table.
@@ -48,10 +48,10 @@ def reader_column(plan: Plan) -> str | None:
     return None if found in taken else found
 
 
-def joined(
-    said: Sequence[Said], plan: Plan, tree: Tree, film: str, uncertain: str
+def merge_rows(
+    said: Sequence[FilmRow], plan: Plan, tree: Tree, film: str, uncertain: str
 ) -> Described | Rejection:
-    """One film's rows as one, or why they cannot be.
+    """Description of a film by all its rows, or the rejection where they contradict each other.
 
     They must agree in every column that is kept, where a blank cell says nothing. With readers, a
     finding is present when the majority saw it; else when any row says so.
@@ -81,7 +81,7 @@ def joined(
     return Described(shown(id_) if id_ else None, {**whole.metadata(uncertain), **known})
 
 
-def _two_classes(said: Sequence[Said], plan: Plan) -> tuple[Said, Said] | None:
+def _two_classes(said: Sequence[FilmRow], plan: Plan) -> tuple[FilmRow, FilmRow] | None:
     """Two rows of different classes, where a film is of one and the rows are not of readers.
 
     A column named after a finding is no such: of several boxes any may show it.
@@ -103,7 +103,7 @@ def _differ(tree: Tree, film: str, table: str, one: int, other: int, what: str) 
     )
 
 
-def _findings(said: Sequence[Said]) -> Findings:
+def _findings(said: Sequence[FilmRow]) -> Findings:
     readers: dict[str | None, list[Findings]] = {}
     for one in said:
         readers.setdefault(one.reader, []).append(one.findings)
@@ -111,7 +111,7 @@ def _findings(said: Sequence[Said]) -> Findings:
     return findings.majority(each) if len(each) > 1 else each[0]
 
 
-def _contradiction(known: Mapping[str, Any], id_: str | None, one: Said) -> str | None:
+def _contradiction(known: Mapping[str, Any], id_: str | None, one: FilmRow) -> str | None:
     """The first column in which a row differs from those before it."""
     if id_ and one.id and id_ != one.id:
         return f"the id ({id_!r}, {one.id!r})"
@@ -122,7 +122,7 @@ def _contradiction(known: Mapping[str, Any], id_: str | None, one: Said) -> str 
     return None
 
 
-def _line_of(said: Sequence[Said], later: Said, told: str) -> int:
+def _line_of(said: Sequence[FilmRow], later: FilmRow, told: str) -> int:
     """The first line that contradicts a later one."""
     for one in said:
         if one is not later and _contradiction(one.metadata, one.id, later) is not None:

@@ -1,4 +1,4 @@
-"""How many visitors come in at once, and what the others are told. No Streamlit here.
+"""Limit of windows that are open at once, and the page for later visitors. No Streamlit here.
 
 Every open window holds a connection for as long as it is open. When a process has no file number
 left, it cannot even answer that it is full, and it says so in its log a thousand times a second.
@@ -11,6 +11,7 @@ import math
 import os
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
+from pathlib import Path
 from typing import Any
 
 Scope = MutableMapping[str, Any]
@@ -23,13 +24,16 @@ MOST = 1000
 #: Part of the limit of open files that windows leave alone: for the gallery, for pictures, and for
 #: the page that turns newcomers away.
 _SPARE = 1 / 8
-#: More open files than that are asked for by nobody.
+#: Most open files to ask for.
 _ENOUGH = 65_536
+#: The page for newcomers asks again after so many seconds.
 _AGAIN_S = 10
-_log = logging.getLogger("cxr.door")
+#: Read now: later there may be no file number left to open it with.
+_PAGE = (Path(__file__).parent / "components" / "too_many_visitors.html").read_text("utf-8")
+_log = logging.getLogger("cxr.visitors")
 
 
-def raise_limit() -> int:
+def raise_file_limit() -> int:
     """Let this process, and those it starts, open as many files as the system allows it to.
 
     Returns:
@@ -50,17 +54,17 @@ def raise_limit() -> int:
     return int(wanted)
 
 
-def room() -> int:
-    """How many windows may be open: ``$CXR_VISITORS``, else MOST."""
+def most_windows() -> int:
+    """Limit of open windows: ``$CXR_VISITORS``, else MOST."""
     asked = os.environ.get("CXR_VISITORS", "")
     return int(asked) if asked.isdigit() and int(asked) else MOST
 
 
 class OncePerSecond(logging.Filter):
-    """Lets a message pass once a second, without a traceback that says no more than it does.
+    """Log filter that passes a message once a second, without its traceback.
 
     Args:
-        begins: how the messages begin that are meant; all others pass.
+        begins: beginning of the messages to limit; all others pass.
     """
 
     def __init__(self, begins: str = "") -> None:
@@ -79,20 +83,20 @@ class OncePerSecond(logging.Filter):
         return True
 
 
-def calm() -> None:
+def quiet_logs() -> None:
     """Keep what happens to every newcomer from filling the disk with its log."""
     logging.getLogger("asyncio").addFilter(OncePerSecond("socket.accept() out of system resource"))
     _log.addFilter(OncePerSecond())
 
 
-class Door:
-    """An ASGI application before another one: so many windows at once, a page for who comes later.
+class VisitorLimit:
+    """ASGI middleware that limits open windows; later visitors get a page that tries again.
 
     Args:
-        app: the other one.
-        most: windows.
-        files: that may be open; windows that were closed keep theirs for a while, so that these
-            are looked at, not counted.
+        app: the application behind it.
+        most: limit of open windows.
+        files: limit of open files. Closed windows keep theirs for a while, so that the number of
+            open ones is asked of the system.
     """
 
     def __init__(self, app: App, most: int, files: int) -> None:
@@ -105,7 +109,7 @@ class Door:
         full = (page or scope["type"] == "websocket") and self._is_full()
         if scope["type"] == "websocket":
             if full:
-                self._say()
+                self._log_full()
                 await receive()
                 await send({"type": "websocket.close", "code": 1013})  # try again later
                 return
@@ -115,7 +119,7 @@ class Door:
             finally:
                 self._inside -= 1
         elif full:
-            self._say()
+            self._log_full()
             await _turn_away(send)
         else:
             await self._app(scope, receive, send)
@@ -123,10 +127,10 @@ class Door:
     def _is_full(self) -> bool:
         return self._inside >= self._most or _lowest_free() >= self._files
 
-    def _say(self) -> None:
+    def _log_full(self) -> None:
         _log.warning(
-            "no room: %s windows are open of %s that may be, and files up to number %s; newcomers "
-            "are told",
+            "no room: %s of %s windows are open, and files up to number %s; newcomers get a page "
+            "that says so",
             self._inside,
             self._most,
             self._files,
@@ -150,7 +154,7 @@ def _is_page(scope: Scope) -> bool:
 
 
 async def _turn_away(send: Send) -> None:
-    body = _PAGE.format(again=_AGAIN_S).encode()
+    body = _PAGE.replace("AGAIN_S", str(_AGAIN_S)).encode()
     headers = {
         "content-type": "text/html; charset=utf-8",
         "content-length": str(len(body)),
@@ -161,40 +165,3 @@ async def _turn_away(send: Send) -> None:
     encoded = [(name.encode(), value.encode()) for name, value in headers.items()]
     await send({"type": "http.response.start", "status": 503, "headers": encoded})
     await send({"type": "http.response.body", "body": body})
-
-
-_PAGE = """<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="refresh" content="{again}">
-<title>cxr-retrieval: no room just now</title>
-<style>
-:root {{ color-scheme: light dark; }}
-body {{ margin: 0; min-height: 100vh; display: grid; place-items: center;
-  font: 1rem/1.55 "Source Sans", "Source Sans Pro", system-ui, sans-serif;
-  background: #ffffff; color: #18242e; }}
-main {{ max-width: 34rem; padding: 2rem 1.5rem; }}
-h1 {{ font-size: 1.75rem; font-weight: 650; line-height: 1.2; margin: 0 0 1rem; }}
-p {{ margin: 0 0 1rem; }}
-code {{ white-space: nowrap; }}
-.care {{ color: #5a6b77; font-size: .875rem; border-top: 1px solid #d3dde3; padding-top: 1rem; }}
-@media (prefers-color-scheme: dark) {{
-  body {{ background: #0f1519; color: #e6edf0; }}
-  .care {{ color: #a3b4bd; border-color: #33424c; }}
-}}
-</style>
-</head>
-<body>
-<main>
-<h1>Too many visitors just now</h1>
-<p>As many windows of this dashboard are open as it can serve. Nothing is lost: this page tries
-again by itself every {again} seconds and lets you in when somebody has closed theirs.</p>
-<p>If you have several windows open here, close one. Whoever runs the dashboard can let in more
-with <code>ulimit -n</code> and <code>cxr serve --visitors</code>.</p>
-<p class="care">Research and education only, not for diagnosis</p>
-</main>
-</body>
-</html>
-"""

@@ -1,4 +1,4 @@
-"""Clearing: columns that a run is told to blank for the films that it reads."""
+"""Columns that a run blanks for the films that it reads (``--clear``)."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ CLEARABLE = (
 )
 
 
-def cleared(source: Source, columns: Sequence[str], own: Collection[str]) -> Source:
-    """A source that also tells that some columns are blank, wherever it tells nothing else of them.
+def with_blank_columns(source: Source, columns: Sequence[str], own: Collection[str]) -> Source:
+    """A source whose films have blanks in some columns, wherever it has nothing else for them.
 
     What a header tells of such a column is not taken either.
 

@@ -1,6 +1,6 @@
-"""A process that ends with the one that started it.
+"""Child processes that end with the process that started them.
 
-``python -P -m ui.dashboard.lifeline MODULE ARGUMENTS``
+``python -P -m ui.dashboard.child_process MODULE ARGUMENTS``
 
 The parent holds the other end of standard input and writes nothing. Whatever ends the parent, a
 signal that nobody can catch included, closes that end, on every system.
@@ -32,7 +32,7 @@ def start(
     """Run a module of ours as a child that lives no longer than this process."""
     # -P: a folder named store or ui where the user stands must not hide our packages.
     return subprocess.Popen(  # noqa: S603
-        [sys.executable, "-P", "-m", "ui.dashboard.lifeline", module, *arguments],
+        [sys.executable, "-P", "-m", "ui.dashboard.child_process", module, *arguments],
         env=env,
         stdin=subprocess.PIPE,
         stdout=stdout,
@@ -41,8 +41,8 @@ def start(
 
 
 def main() -> None:
-    """Run the module that is named, and end when standard input does."""
-    threading.Thread(target=_end_with_parent, name="lifeline", daemon=True).start()
+    """Run a module named on the command line; end when standard input does."""
+    threading.Thread(target=_end_with_parent, name="child-process", daemon=True).start()
     module = sys.argv[1]
     sys.argv = sys.argv[1:]
     runpy.run_module(module, run_name="__main__", alter_sys=True)

@@ -1,4 +1,4 @@
-"""Labels from the names of folders: which level holds them, and which files are masks, no films.
+"""Labels from folder names: the level that holds them, and files that are masks, no films.
 
 A level is a depth below the source: 1 is the first folder. Folders named after a split or after
 what they contain (``train``, ``images``) are no labels, whatever their depth.
@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 
 from ingest.images.file_tree import Tree, shown
-from ingest.sources.tables import headings
-from ingest.sources.tables.classes import check_names
+from ingest.sources.tables import metadata_headings
 from ingest.sources.tables.csv_file import listed
 from ingest.sources.tables.findings import canonical
+from ingest.sources.tables.label_values import check_names
 from store import BadSource, UsageError
 
 _MASKS = {
@@ -59,12 +59,14 @@ _MASK_FILE = re.compile(
 
 @lru_cache(4096)
 def _words(name: str) -> tuple[str, ...]:
-    return tuple(headings.words(re.sub(r"(?i)\bx[-_ ]?(?=rays?\b)", "x", name.replace("_", " "))))
+    return tuple(
+        metadata_headings.words(re.sub(r"(?i)\bx[-_ ]?(?=rays?\b)", "x", name.replace("_", " ")))
+    )
 
 
 @lru_cache(4096)
 def _split(name: str) -> str | None:
-    """The split that a folder is, None for another."""
+    """The split that a folder is named after; None for another folder."""
     found = _words(name)
     kinds = {_SPLITS[word] for word in found if word in _SPLITS}
     if kinds == {"train", "val"}:
@@ -148,24 +150,24 @@ def _holds_images(name: str) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class Levels:
-    """Which folder of a file's path is its label.
+class FolderLabels:
+    """Label and split of each file of a tree, by its folders.
 
     Attributes:
         of: relative path to label, of the files that have one.
         splits: relative path to split, of the files that have one.
-        told: what was chosen, as JSON has it: ``folder_level``, ``folders`` with their films.
+        chosen: the level, as JSON has it: ``folder_level``, ``folders`` with their films.
         notes: what a person should look at, one sentence each.
     """
 
-    of: Mapping[str, str]
-    splits: Mapping[str, str]
-    told: Mapping[str, object]
-    notes: Sequence[str] = field(default=())
+    of: Mapping[str, str] = field(default_factory=dict)
+    splits: Mapping[str, str] = field(default_factory=dict)
+    chosen: Mapping[str, object] = field(default_factory=dict)
+    notes: Sequence[str] = ()
 
 
-def choose(tree: Tree, level: int | None, names: Mapping[str, str]) -> Levels:
-    """Labels of a tree's files.
+def folder_labels(tree: Tree, level: int | None, names: Mapping[str, str]) -> FolderLabels:
+    """Choose the level of folders that are labels, and label a tree's files.
 
     Args:
         tree: without masks.
@@ -178,7 +180,7 @@ def choose(tree: Tree, level: int | None, names: Mapping[str, str]) -> Levels:
         BadSource: no level is clearly one of labels, or its folders are patients.
     """
     folders = {path: path.split("/")[:-1] for path in tree.files}
-    place = _asked(folders, level) if level is not None else _told(tree, folders)
+    place = _asked(folders, level) if level is not None else _guessed(tree, folders)
     of = {path: shown(folders[path][at]) for path, at in place.items()}
     of, notes = _one_spelling(of)
     if names:
@@ -194,15 +196,15 @@ def choose(tree: Tree, level: int | None, names: Mapping[str, str]) -> Levels:
             f"labels are folder names of several levels ({', '.join(per_level)}); --label-level N "
             "takes one"
         )
-    told_apart = _sibling_splits(folders.values())
+    siblings = _sibling_splits(folders.values())
     splits = {
-        path: split for path, found in folders.items() if (split := _split_of(found, told_apart))
+        path: split for path, found in folders.items() if (split := _split_of(found, siblings))
     }
-    told = {
+    chosen = {
         "folder_level": levels[0] if len(levels) == 1 else levels,
         "folders": dict(sorted(Counter(of.values()).items())),
     }
-    return Levels(of, splits, told, notes)
+    return FolderLabels(of, splits, chosen, notes)
 
 
 def _one_spelling(of: dict[str, str]) -> tuple[dict[str, str], list[str]]:
@@ -228,8 +230,8 @@ def _asked(folders: Mapping[str, Sequence[str]], level: int) -> dict[str, int]:
     return {path: level - 1 for path, found in folders.items() if len(found) >= level}
 
 
-def _told(tree: Tree, folders: Mapping[str, Sequence[str]]) -> dict[str, int]:
-    """Each file's place of the label; the strictest reading of containers that leaves labels."""
+def _guessed(tree: Tree, folders: Mapping[str, Sequence[str]]) -> dict[str, int]:
+    """Depth of each file's label; by the strictest reading of containers that leaves labels."""
     refused = None
     splits = _sibling_splits(folders.values())
     for loosely in (True, False):
@@ -322,7 +324,7 @@ def _sibling_splits(paths: Iterable[Sequence[str]]) -> dict[str, str]:
     return found
 
 
-def _split_of(folders: Sequence[str], told_apart: Mapping[str, str]) -> str | None:
+def _split_of(folders: Sequence[str], siblings: Mapping[str, str]) -> str | None:
     """The innermost folder that is a split."""
-    splits = (told_apart.get(name) or _split(name) for name in reversed(folders))
+    splits = (siblings.get(name) or _split(name) for name in reversed(folders))
     return next((split for split in splits if split), None)
