@@ -496,10 +496,10 @@ class Gallery(Follower):
             if not self._pinned:
                 self.refresh()
         except StoreDamaged as error:
-            return problems(self.table, self.stamp.dimension) or [str(error)]
+            return problems(self.table) or [str(error)]
         now = self.searcher
         mirror = now if isinstance(now, Snapshot) else None
-        return problems(now.handle, self.stamp.dimension, mirror)
+        return problems(now.handle, mirror)
 
     def repair(self) -> Repaired:
         """Of each id that occurs more than once keep the newest row."""

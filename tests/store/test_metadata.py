@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ingest.sources.tables.clearing import CLEARABLE
 from typer.testing import CliRunner
 
 from ingest import ImageRecord, import_artefacts, write
 from ingest.record import METADATA
+from ingest.sources.tables.blank_columns import CLEARABLE
 from store import COLUMNS, FINDINGS, Gallery, Metadata, Row, parse_where
 from store.mirror.snapshot import metadata_names
 from store.table import lance
