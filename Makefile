@@ -5,17 +5,37 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 DEV_READY := $(VENV)/.ready-dev
 
-.PHONY: demo test slow lint format types imports bench peers torture fuzz screenshots synonyms clean
+.PHONY: demo test slow coverage lint format types imports bench peers torture fuzz screenshots synonyms clean
 
 demo: $(READY)
 	$(BIN)/cxr demo $(ARGS)
 
-test: lint types imports
-	$(BIN)/python -m pytest -n 2 --dist loadfile -q $(ARGS)
+# Processes that share the tests.
+WORKERS ?= 2
+XDIST := -n $(WORKERS) --dist worksteal -q
+PYTEST := $(BIN)/python -m pytest $(XDIST)
+AGAIN := $(MAKE) --no-print-directory --keep-going
+
+# Lint, types and import directions run beside the tests; what they say comes after what those say.
+test: $(DEV_READY)
+	@said=$$(mktemp); \
+	$(AGAIN) lint types imports >$$said 2>&1 & \
+	beside=$$!; \
+	$(PYTEST) $(ARGS); tests=$$?; \
+	wait $$beside; checks=$$?; \
+	cat $$said; rm -f $$said; \
+	test $$tests -eq 0 && test $$checks -eq 0
 
 # The tests that `make test` leaves out, to stay short.
 slow: $(DEV_READY)
-	CXR_SLOW_TESTS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -q -m slow $(ARGS)
+	CXR_SLOW_TESTS=1 $(PYTEST) -m slow $(ARGS)
+
+# Branches of ingest, store and ui that the tests of `make test` take, also in processes they start.
+coverage: $(DEV_READY)
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest $(XDIST) $(ARGS)
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
 
 lint: $(DEV_READY)
 	$(BIN)/ruff check .
@@ -80,4 +100,4 @@ $(DEV_READY): $(READY)
 	touch $@
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage .coverage.*

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from ingest.sources import Source, SourceUnavailable, open_source, synthetic
     from ingest.sources.published import medmnist
     from ingest.sources.synthetic import DATASET, SYNTHETIC_NOTICE
-    from ingest.sources.tables.csv_table import csv_bytes, rows_of
+    from ingest.sources.tables.safe_csv import csv_bytes, rows_of
     from ingest.training.train import TrainingProgress, train, train_texts
 
 # Loaded on first use: numpy and pyarrow would slow `cxr --help`.
@@ -73,7 +73,7 @@ _HOMES = {
     "ingest.sources": "Source SourceUnavailable open_source synthetic",
     "ingest.sources.published": "medmnist",
     "ingest.sources.synthetic": "DATASET SYNTHETIC_NOTICE",
-    "ingest.sources.tables.csv_table": "csv_bytes rows_of",
+    "ingest.sources.tables.safe_csv": "csv_bytes rows_of",
     "ingest.training.train": "TrainingProgress train train_texts",
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names.split()}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import re
 import shlex
@@ -68,14 +67,19 @@ def cluster() -> dict[str, Any]:
     return found
 
 
-def test_the_cluster_is_what_ray_asks_for(cluster: dict[str, Any]) -> None:
-    if find_spec("ray") is None:
+def validate(cluster: dict[str, Any]) -> None:
+    """Hold a cluster's file against Ray's own schema."""
+    spec = find_spec("ray")
+    if spec is None or spec.origin is None:
         pytest.skip("Ray is not installed: pip install 'cxr-retrieval[ray]'")
-    from ray.autoscaler._private.util import prepare_config, validate_config
+    jsonschema = pytest.importorskip("jsonschema", reason="it comes with Ray")
+    schema = Path(spec.origin).parent / "autoscaler" / "ray-schema.json"
+    jsonschema.validate(cluster, json.loads(schema.read_text("utf-8")))
 
-    whole = prepare_config(copy.deepcopy(cluster))  # with what Ray takes for granted
-    validate_config(whole)  # Ray's own schema
-    assert set(whole["available_node_types"]) == {"head", "cpu_worker", "gpu_worker"}
+
+def test_the_cluster_is_what_ray_asks_for(cluster: dict[str, Any]) -> None:
+    validate(cluster)
+    assert set(cluster["available_node_types"]) == {"head", "cpu_worker", "gpu_worker"}
 
 
 def test_the_cluster_grows_of_cpu_and_gpu_nodes(cluster: dict[str, Any]) -> None:
@@ -93,9 +97,5 @@ def test_the_cluster_grows_of_cpu_and_gpu_nodes(cluster: dict[str, Any]) -> None
 
 
 def test_a_broken_cluster_is_noticed(cluster: dict[str, Any]) -> None:
-    if find_spec("ray") is None:
-        pytest.skip("Ray is not installed: pip install 'cxr-retrieval[ray]'")
-    from ray.autoscaler._private.util import validate_config
-
-    with pytest.raises(Exception, match="max_workers"):
-        validate_config({**cluster, "max_workers": "many"})
+    with pytest.raises(Exception, match="'many' is not of type"):
+        validate({**cluster, "max_workers": "many"})

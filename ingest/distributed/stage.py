@@ -27,15 +27,15 @@ log = logging.getLogger("ingest")
 #: Planned items that wait for their turn, at most, and bytes of pixels that were sent and whose
 #: outcomes have not come: fewer than the object store of a local Ray holds.
 _WINDOW = 16384
-_SENT_BYTES = 3 << 28
+SENT_BYTES = 3 << 28
 #: How often images are tried, for a film may kill the process that decodes it, every time; and how
 #: many workers in a row may die before they run.
 _TRIES = 5
 #: Seconds to wait for a node with room: where the number of workers is fixed, and where it is a
 #: range, for then an autoscaler may have to start one.
-_PATIENCE, _GROWING = 60.0, 600.0
+PATIENCE, _GROWING = 60.0, 600.0
 #: Seconds without a worker that runs until that is said.
-_QUIET = 10.0
+QUIET = 10.0
 #: Seconds without an outcome in which a job that is to stop finishes the batch in hand.
 _FINISH = 3.0
 #: Seconds between two looks at the cluster while nothing comes.
@@ -160,7 +160,7 @@ class _Run:
 
     def _room(self, window: deque[Slot]) -> bool:
         few = self._untaken < self._parts * workers.CHUNK and len(window) < _WINDOW
-        return few and self._bytes < _SENT_BYTES
+        return few and self._bytes < SENT_BYTES
 
     def _slot_of(self, item: Task | Any) -> Slot:
         """The slot of one more item of the plan."""
@@ -329,12 +329,12 @@ class _Run:
             if not ready or now - max(self._last, self._stopping) >= _FINISH:
                 raise Stopped
         quiet = now - self._last
-        if ready or quiet < _QUIET:
+        if ready or quiet < QUIET:
             return
         gpus, (fewest, most) = self._pool.gpus, self._pool.workers or (1, 1)
         need = f"{gpus:g} GPU, and 1 CPU to decode" if gpus else "1 CPU"
         room = f"no node of the Ray cluster has room for a worker ({need})"
-        patience = _GROWING if fewest < most else _PATIENCE
+        patience = _GROWING if fewest < most else PATIENCE
         if quiet >= patience:
             count = len(self._lost_nodes)
             lost = f", {count} {'was' if count == 1 else 'were'} lost during the work"

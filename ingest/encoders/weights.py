@@ -29,7 +29,7 @@ _TYPES = {
 
 
 def header(data: memoryview) -> tuple[int, dict[str, Any]]:
-    """Where the values begin, and what the header says of each tensor.
+    """The place where values begin, and the header's entry of each tensor.
 
     Raises:
         ValueError: not this format, or not as many bytes as the header promises.

@@ -37,7 +37,7 @@ _LARGEST_TILE = 64_000_000
 
 @cache
 def _tifffile() -> Any:
-    """The library, told to keep quiet about damaged files."""
+    """tifffile, with its messages about damaged files off."""
     import tifffile
 
     logging.getLogger("tifffile").setLevel(logging.CRITICAL + 1)

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 #: A file changed this shortly before it was hashed may have changed again within one clock tick.
-_SETTLED_NS = 2_000_000_000
+SETTLED_NS = 2_000_000_000
 _FIRST = "CREATE TABLE IF NOT EXISTS files (path TEXT PRIMARY KEY, size INTEGER, mtime INTEGER, "
 _LAST = "ctime INTEGER, sha256 BLOB, id TEXT) WITHOUT ROWID"
 
@@ -48,7 +48,7 @@ class Seen:
 
 def seen_now(stat: os.stat_result, sha256: bytes, id_: str) -> Seen | None:
     """The entry of a file just hashed; None when it changed too shortly before."""
-    if time.time_ns() - max(stat.st_mtime_ns, stat.st_ctime_ns) < _SETTLED_NS:
+    if time.time_ns() - max(stat.st_mtime_ns, stat.st_ctime_ns) < SETTLED_NS:
         return None
     return Seen(stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, sha256, id_)
 

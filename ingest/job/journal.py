@@ -17,7 +17,7 @@ from typing import Any
 from ingest.job.report import IngestReport, Progress
 from ingest.record import Rejection
 from ingest.sources.source import Source
-from ingest.sources.tables.csv_table import csv_bytes
+from ingest.sources.tables.safe_csv import csv_bytes
 from store import Undone, UpsertReport
 
 #: Of a report, as an entry keeps them.

@@ -150,11 +150,11 @@ def _strewn(text: str, random: Random) -> str:
     """A text with words added here and there that mean nothing here."""
     words = text.split()
     while random.random() < _STREWN:
-        words.insert(random.randint(0, len(words)), _strange(random) + random.choice(_ENDINGS))
+        words.insert(random.randint(0, len(words)), strange_word(random) + random.choice(_ENDINGS))
     return " ".join(words)
 
 
-def _strange(random: Random) -> str:
+def strange_word(random: Random) -> str:
     """An English word that has nothing to do with chest films, or syllables that are none."""
     if random.random() < _ENGLISH:
         return random.choice(_FILLERS)
@@ -171,7 +171,7 @@ def _expand(name: str, grammar: Mapping[str, Sequence[str]], random: Random) -> 
         inner, _, tail = rest.partition("}")
         text = head + _expand(inner, grammar, random) + tail
     while "~" in text:
-        text = text.replace("~", _strange(random), 1)
+        text = text.replace("~", strange_word(random), 1)
     return text
 
 

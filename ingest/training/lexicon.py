@@ -1,4 +1,4 @@
-"""The words of the bundled encoder's subject: what a query may be made of to be understood.
+"""Lexicon of the bundled encoder: the words that a query may be made of to be understood.
 
 The captions that it learned from speak of two things, normal chest films and pneumonia. Around
 their words stand those that a reader of such films uses for the same; every other word is unknown.

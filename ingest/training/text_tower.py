@@ -30,7 +30,7 @@ from ingest.training.sentences import figures, read_sentences
 from ingest.training.vocabulary import learn_synonyms, with_vocabulary
 
 #: Captions that the tokenizer's vocabulary is made from, per class.
-_CORPUS = 20_000
+CORPUS = 20_000
 #: Steps between reports.
 _REPORT = 100
 #: Groups of texts of like length that a batch is read in.
@@ -38,7 +38,7 @@ _GROUPS = 4
 #: Share of the longer pieces of the vocabulary that a batch does without, at most.
 _WITHHELD = 0.5
 #: Share of a sentence's vector that is kept of what does not tell the classes apart.
-_KEPT = 0.25
+KEPT = 0.25
 
 
 def caption_tokenizer(seed: int) -> Any:
@@ -48,7 +48,7 @@ def caption_tokenizer(seed: int) -> Any:
         seed: of the captions that its pieces are counted in.
     """
     random = Random(seed)  # noqa: S311 - reproducible, not secret
-    return new_tokenizer(caption(subject, random) for _ in range(_CORPUS) for subject in SUBJECTS)
+    return new_tokenizer(caption(subject, random) for _ in range(CORPUS) for subject in SUBJECTS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +139,7 @@ def _learn(
 
 
 def _finished(pupil: Pupil, bank: Films, tokenizer: Any) -> tuple[Any, Any]:
-    """A copy of a model as it would be kept, aimed and told of synonyms; and its tokenizer."""
+    """A copy of a model as it would be kept, aimed, with synonyms; and its tokenizer."""
     model = copy.deepcopy(pupil.model).eval()
     aim(model.text_projection.weight, bank)
     return model, learn_synonyms(model, tokenizer)
@@ -172,7 +172,7 @@ def aim(projection: Tensor, bank: Films) -> None:
     normal, pneumonia = functional.normalize(centres, dim=-1)
     apart = functional.normalize(pneumonia - normal, dim=0)
     telling = torch.outer(apart, apart @ projection)
-    projection.copy_(telling + _KEPT * (projection - telling))
+    projection.copy_(telling + KEPT * (projection - telling))
 
 
 def text_loss(

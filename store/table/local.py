@@ -31,7 +31,7 @@ _POLL_S = 0.002
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL)
 
 #: Per table: (path, inode, mtime) that this process has forced to disk.
-_synced: dict[str, set[tuple[str, int, int]]] = {}
+synced: dict[str, set[tuple[str, int, int]]] = {}
 
 
 def writer(uri: str, *, wait: bool = True) -> contextlib.AbstractContextManager[bool]:
@@ -67,7 +67,7 @@ def locked(path: Path, *, wait: bool = True) -> Iterator[bool]:
 
 def sync(folder: Path) -> None:
     """Force every file below a table's folder to disk that this process has not forced yet."""
-    known = _synced.get(str(folder))
+    known = synced.get(str(folder))
     there: dict[tuple[str, int, int], Path] = {}
     for path in folder.rglob("*"):
         try:
@@ -84,14 +84,15 @@ def sync(folder: Path) -> None:
     folders: set[Path] = set()
     for key, path in there.items():
         if (known is None or key not in known) and key[2] >= oldest:
-            _fsync(path)
+            fsync(path)
             folders.update((path.parent, path.parent.parent))
     for one in sorted(folders):
-        _fsync(one)
-    _synced[str(folder)] = set(there)
+        fsync(one)
+    synced[str(folder)] = set(there)
 
 
-def _fsync(path: Path) -> None:
+def fsync(path: Path) -> None:
+    """Force a file or a folder's names to disk; one that is gone meanwhile is left out."""
     try:
         handle = os.open(path, os.O_RDONLY)
     except FileNotFoundError:
@@ -121,7 +122,7 @@ def make_folder(path: Path) -> None:
     new = [one for one in (path, *path.parents) if not one.exists()]
     path.mkdir(parents=True, exist_ok=True)
     for one in new:
-        _fsync(one.parent)
+        fsync(one.parent)
 
 
 def write_whole(path: Path, data: bytes) -> None:
@@ -137,7 +138,7 @@ def write_whole(path: Path, data: bytes) -> None:
     except OSError:
         temporary.unlink(missing_ok=True)
         raise
-    _fsync(path.parent)
+    fsync(path.parent)
 
 
 _REASONS = {

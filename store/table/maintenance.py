@@ -41,7 +41,7 @@ _FULL_ROWS = 1_000_000
 
 #: LanceDB counts ages from a moment later than ours: it looks for something to merge first.
 #: A version that a reader holds must stay whatever that takes; without one, room is worth more.
-_MARGIN_READ, _MARGIN = timedelta(milliseconds=500), timedelta(milliseconds=1)
+MARGIN_READ, _MARGIN = timedelta(milliseconds=500), timedelta(milliseconds=1)
 #: On object stores, where a reader that is a week behind may still take only what changed.
 _KEPT = timedelta(days=7)
 _READERS = "readers"
@@ -174,10 +174,10 @@ def run(uri: str, handle: Any, keep: timedelta | None = None) -> None:
             return
         used = oldest(uri)
         floor = merged if used is None else min(used, merged)
-        made = _made(handle, floor)
-        margin = _MARGIN if floor == merged else _MARGIN_READ
+        made = made_at(handle, floor)
+        margin = _MARGIN if floor == merged else MARGIN_READ
         if made is not None:
-            _forget(handle, lambda: _age(made) + margin)
+            _forget(handle, lambda: age_of(made) + margin)
 
 
 def _merge(handle: Any) -> None:
@@ -192,7 +192,7 @@ def _merge(handle: Any) -> None:
     object_storage.retry_conflicts(handle, work)
 
 
-def _made(handle: Any, version: int) -> datetime | None:
+def made_at(handle: Any, version: int) -> datetime | None:
     """The time, in UTC, of the oldest of the versions to keep; None when all are to be kept.
 
     Not simply that of the first of them: a clock that was set back gives later ones older times.
@@ -203,7 +203,7 @@ def _made(handle: Any, version: int) -> datetime | None:
     return min((found["timestamp"].astimezone(UTC) for found in kept), default=None)
 
 
-def _age(made: datetime) -> timedelta:
+def age_of(made: datetime) -> timedelta:
     """How long ago that was; none where the clock has been set back since."""
     return max(datetime.now(UTC) - made, timedelta())
 

@@ -30,7 +30,7 @@ UNTRIED = ("gs", "az")
 _ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")
 _REGIONS = ("AWS_REGION", "AWS_DEFAULT_REGION")
 #: Of one request; LanceDB's own are 3 tries.
-_TRIES = 10
+TRIES = 10
 _PROBE = "_cxr/conditional-writes"
 _VERSIONS = f"{TABLE}.lance/_versions/"
 
@@ -57,17 +57,18 @@ def check_location(uri: str) -> None:
     if kind and not uri.partition("://")[2].strip("/"):
         raise UsageError(f"the store {uri!r} names no bucket; expected {kind}://BUCKET/gallery")
     if kind in UNTRIED:
-        _say_untried(kind)
+        say_untried(kind)
 
 
 @cache
-def _say_untried(kind: str) -> None:
+def say_untried(kind: str) -> None:
+    """Warn once a process of a kind of object store that nobody has tried."""
     log.warning("%s:// is handed to LanceDB as it is; nobody here has tried it", kind)
 
 
 def options(uri: str) -> dict[str, str]:
     """LanceDB's storage options from the environment; it reads the credentials by itself."""
-    found = {"client_max_retries": str(_TRIES)}
+    found = {"client_max_retries": str(TRIES)}
     if scheme(uri) == "s3":
         endpoint = _first(_ENDPOINTS)
         if endpoint:
@@ -91,7 +92,7 @@ def newest(uri: str) -> tuple[int, str] | None:
 
     with named_faults(uri):
         # Names count down from 2^64 - 1, and a listing is in order of names: the newest is first.
-        for batch in obstore.list(_client(uri), prefix=_VERSIONS):
+        for batch in obstore.list(client_of(uri), prefix=_VERSIONS):
             for entry in batch:
                 number = version_of(entry["path"].rpartition("/")[2])
                 if number is not None:
@@ -106,7 +107,7 @@ def token(uri: str, version: int) -> str | None:
     path = f"{_VERSIONS}{manifest_name(version)}"
     with named_faults(uri):
         try:
-            return _digest(obstore.head(_client(uri), path))
+            return _digest(obstore.head(client_of(uri), path))
         except FileNotFoundError:
             return None
 
@@ -120,7 +121,7 @@ def size(uri: str) -> int:
     import obstore
 
     with named_faults(uri):
-        return sum(entry["size"] for batch in obstore.list(_client(uri)) for entry in batch)
+        return sum(entry["size"] for batch in obstore.list(client_of(uri)) for entry in batch)
 
 
 # -- two writers -----------------------------------------------------------------------------------
@@ -136,15 +137,16 @@ def check_writable(uri: str) -> None:
         StoreUnsafe: the server ignores the condition, or does not know it.
         StoreUnreachable: it does not answer, or refuses.
     """
-    _probe(uri, tuple(sorted(options(uri).items())))
+    probe(uri, tuple(sorted(options(uri).items())))
 
 
 @cache
-def _probe(uri: str, _options: tuple[tuple[str, str], ...]) -> None:
+def probe(uri: str, _options: tuple[tuple[str, str], ...]) -> None:
+    """See check_writable; asked once a process and set of options."""
     import obstore
     from obstore.exceptions import AlreadyExistsError, NotSupportedError
 
-    client = _client(uri)
+    client = client_of(uri)
     reason = "ignores"
     with named_faults(uri):
         for _ in range(2):  # the object stays, so that the next process asks once
@@ -167,12 +169,18 @@ def _probe(uri: str, _options: tuple[tuple[str, str], ...]) -> None:
 # -- reaching it -----------------------------------------------------------------------------------
 
 
-def _client(uri: str) -> Any:
-    return _made(uri, tuple(sorted(options(uri).items())))
+def client_of(uri: str) -> Any:
+    """The obstore client of a location, with the options of the environment."""
+    return client_with(uri, tuple(sorted(options(uri).items())))
 
 
 @cache
-def _made(uri: str, given: tuple[tuple[str, str], ...]) -> Any:
+def client_with(uri: str, given: tuple[tuple[str, str], ...]) -> Any:
+    """The obstore client of a location, with these options; made once.
+
+    Raises:
+        UsageError: obstore is not installed.
+    """
     try:
         from datetime import timedelta
 
@@ -187,7 +195,7 @@ def _made(uri: str, given: tuple[tuple[str, str], ...]) -> Any:
         uri,
         **config,
         client_options={"allow_http": dict(given).get("allow_http") == "true"},
-        retry_config={"max_retries": _TRIES, "retry_timeout": timedelta(minutes=3)},
+        retry_config={"max_retries": TRIES, "retry_timeout": timedelta(minutes=3)},
     )
 
 

@@ -206,7 +206,7 @@ def plan(uri: str, handle: Any, batch: str, brought: Sequence[str]) -> Plan:
     oldest: dict[str, Row] = {}
     full: dict[str, bool] = {}
     for path in files:
-        kept = _read(path)
+        kept = read_kept(path)
         for row, written in zip(from_arrow(kept), kept[_WRITTEN].to_pylist(), strict=True):
             newest.setdefault(row.id, written)
             oldest[row.id] = row
@@ -242,7 +242,7 @@ def plan(uri: str, handle: Any, batch: str, brought: Sequence[str]) -> Plan:
 
 def former_rows(path: Path, ids: Mapping[str, bool]) -> tuple[list[Row], bool]:
     """The rows of a file with some ids, and whether they have their vectors and pictures."""
-    kept = _read(path)
+    kept = read_kept(path)
     complete = "embedding" in kept.column_names
     rows = from_arrow(kept)
     if complete:
@@ -272,7 +272,8 @@ def _folder(uri: str, batch: str) -> Path:
     return Path(uri, files.FOLDER, _PLACE, name)
 
 
-def _read(path: Path) -> pa.Table:
+def read_kept(path: Path) -> pa.Table:
+    """Former rows that one file keeps, mapped."""
     with pa.memory_map(str(path)) as file:
         return pa.ipc.open_file(file).read_all()
 
@@ -291,7 +292,7 @@ def _give_up_oldest(uri: str) -> None:
     for _, bytes_, path in sorted(kept):
         if size <= MOST_BYTES:
             return
-        ids = json.dumps(_read(path)["id"].to_pylist()).encode()
+        ids = json.dumps(read_kept(path)["id"].to_pylist()).encode()
         local.write_whole(path.with_suffix(".ids"), ids)
         path.unlink(missing_ok=True)
         size -= bytes_

@@ -153,7 +153,7 @@ def test_no_more_pixels_wait_than_the_encoders_can_use(
 def test_no_more_bytes_of_pixels_travel_than_a_store_holds(
     small: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ingest.distributed.stage._SENT_BYTES", 10 * record(0).pixels.nbytes)
+    monkeypatch.setattr("ingest.distributed.stage.SENT_BYTES", 10 * record(0).pixels.nbytes)
     toy = ToyRay(monkeypatch, 9)
     read = [0]
 

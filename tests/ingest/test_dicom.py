@@ -251,7 +251,7 @@ def test_header(tmp_path: Path, gallery: Gallery) -> None:
 def test_again_and_moved(tmp_path: Path, gallery: Gallery, monkeypatch: pytest.MonkeyPatch) -> None:
     from ingest.job import file_memory
 
-    monkeypatch.setattr(file_memory, "_SETTLED_NS", 0)
+    monkeypatch.setattr(file_memory, "SETTLED_NS", 0)
     root = tmp_path / "d"
     for number in range(4):
         write(root, f"a/{number}", film(deep(number, 32), SOPInstanceUID=f"1.{number}"))
@@ -261,7 +261,7 @@ def test_again_and_moved(tmp_path: Path, gallery: Gallery, monkeypatch: pytest.M
     again = ingest(open_source("dicom", root), gallery, FakeEncoder())
     assert (again.unchanged, again.hashed, again.encoded) == (4, 0, 0)
     monkeypatch.undo()
-    monkeypatch.setattr(file_memory, "_SETTLED_NS", 0)
+    monkeypatch.setattr(file_memory, "SETTLED_NS", 0)
     (root / "a").rename(root / "b")
     moved = ingest(open_source("dicom", root), gallery, FakeEncoder(), prune="list")
     assert (moved.updated, moved.hashed, moved.encoded, moved.gone) == (4, 4, 0, [])

@@ -474,9 +474,9 @@ def test_all_common_regions_of_the_standard_are_known() -> None:
     """CID 4031 as pydicom ships it: every region but those with the chest in them is refused."""
     import re
 
-    from pydicom.sr._cid_dict import cid_concepts
+    from pydicom.sr.codedict import codes
 
-    names = [" ".join(re.findall("[A-Z][a-z]+", name)) for name in cid_concepts[4031]["SCT"]]
+    names = [" ".join(re.findall("[A-Z][a-z]+", name)) for name in codes.cid4031.dir()]
     assert len(names) > 30
     found = {name: place_of(name) for name in names}
     assert {name for name, place in found.items() if place == "unknown"} == set()

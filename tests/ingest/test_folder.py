@@ -334,7 +334,7 @@ def test_unchanged_files_are_not_read(
 ) -> None:
     from ingest.job import file_memory
 
-    monkeypatch.setattr(file_memory, "_SETTLED_NS", 0)
+    monkeypatch.setattr(file_memory, "SETTLED_NS", 0)
     root = films(tmp_path / "s", *(f"{i}.png" for i in range(8)))
     assert run(root, gallery).inserted == 8
     again = run(root, gallery)

@@ -400,7 +400,7 @@ def test_from_an_npz_to_a_search(tmp_path: Path, gallery: Gallery) -> None:
     assert gallery.search_by_id("pneumoniamnist/test/3", k=3)[0].row.dataset == "pneumoniamnist"
 
 
-def test_pneumoniamnist_again_is_quick(data: Path, gallery: Gallery) -> None:
+def test_pneumoniamnist_again_writes_nothing(data: Path, gallery: Gallery) -> None:
     def once() -> IngestReport:
         return ingest(open_source("medmnist:pneumoniamnist", root=data), gallery, FakeEncoder())
 
@@ -409,7 +409,6 @@ def test_pneumoniamnist_again_is_quick(data: Path, gallery: Gallery) -> None:
     again = once()
     assert counts(again) == (0, 0, 5856, 0)
     assert again.table_version == first.table_version
-    assert again.seconds < 5
 
 
 # -- the encoder is exchanged while the job runs ---------------------------------------------------

@@ -95,8 +95,8 @@ def test_where_no_node_is_left_it_ends_and_the_same_command_goes_on(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr("ingest.distributed.stage._PATIENCE", 15.0)
-    monkeypatch.setattr("ingest.distributed.stage._QUIET", 1.0)
+    monkeypatch.setattr("ingest.distributed.stage.PATIENCE", 15.0)
+    monkeypatch.setattr("ingest.distributed.stage.QUIET", 1.0)
     nodes.have(1)
     encoder = Noting(tmp_path)
 

@@ -77,7 +77,7 @@ def test_whoever_wants_takes_their_place(tmp_path: Path, gallery: Gallery) -> No
 def test_a_moved_folder_is_followed(
     tmp_path: Path, gallery: Gallery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(file_memory, "_SETTLED_NS", 0)
+    monkeypatch.setattr(file_memory, "SETTLED_NS", 0)
     run(films(tmp_path / "2024" / "films"), gallery)
     (tmp_path / "2024").rename(tmp_path / "archive")
     told: list[Progress] = []

@@ -42,7 +42,7 @@ class Encoder(FakeEncoder):
 @pytest.fixture
 def films(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(
-        file_memory, "_SETTLED_NS", 0
+        file_memory, "SETTLED_NS", 0
     )  # the stat of files this young is trusted, too
     root = tmp_path / "films"
     deep = chest(1).astype(np.uint16) * 100

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from ingest import ImageRecord, Source, ingest
-from ingest.encoders import load_encoder
+from ingest.encoders import DEFAULT_ENCODER, load_encoder, locate
 from ingest.images.pixels import pixels_digest, reduced, reduction, thumbnail
 from store import Gallery
 from tests.ingest.films import chest
@@ -61,14 +61,14 @@ def bundled():
 def direct(encoder, image):
     """The vector by the library's own preprocessing alone."""
     import torch
+    from transformers import AutoImageProcessor
 
-    runtime = encoder.runtime()
+    folder = Path(locate.__file__).parent / DEFAULT_ENCODER
+    processor = AutoImageProcessor.from_pretrained(folder, backend="torchvision")
     rgb = torch.from_numpy(np.repeat(image[None], 3, axis=0))
-    values = runtime._processor(
-        images=[rgb], input_data_format="channels_first", return_tensors="pt"
-    )["pixel_values"]
+    values = processor(images=[rgb], input_data_format="channels_first", return_tensors="pt")
     with torch.inference_mode():
-        vector = runtime.features(values)[0].numpy()
+        vector = encoder.runtime().features(values["pixel_values"])[0].numpy()
     return vector / np.linalg.norm(vector)
 
 

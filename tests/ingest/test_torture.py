@@ -11,18 +11,17 @@ from pathlib import Path
 from ingest.images.file_tree import shown
 from store import Gallery
 from tests.ingest import torture
-from tests.ingest.test_encoders import save_processor, save_tokenizer, tiny_model
 
 ROOT = Path(__file__).parents[2]
 CHILD = """
 import json, sys
 from pathlib import Path
 from ingest import ingest, open_source
-from ingest.encoders import load_encoder
 from store import Gallery
+from tests.ingest.fakes import FakeEncoder
 
-root, store, model = sys.argv[1:]
-encoder = load_encoder(model)
+root, store = sys.argv[1:]
+encoder = FakeEncoder()
 gallery = Gallery.create(store, encoder.stamp)
 source = open_source("folder", root)
 told = []
@@ -40,12 +39,8 @@ def test_torture(tmp_path: Path) -> None:
     root = tmp_path / "torture"
     expected = torture.make(root)
     assert len(expected) >= 200
-    model = tmp_path / "encoder"
-    tiny_model("clip").save_pretrained(model)
-    save_processor(model)
-    save_tokenizer(model)
     arguments = [sys.executable, "-W", "ignore", "-c", CHILD]
-    arguments += [str(root), str(tmp_path / "store"), str(model)]
+    arguments += [str(root), str(tmp_path / "store")]
     done = subprocess.run(arguments, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
     told = json.loads(done.stdout.splitlines()[-1])

@@ -53,12 +53,12 @@ def weights(folder):
 @pytest.fixture(scope="module", autouse=True)
 def light():
     """One thread, so that a busy machine is no hindrance, and few captions for the tokenizer."""
-    threads, corpus = torch.get_num_threads(), text_tower._CORPUS
+    threads, corpus = torch.get_num_threads(), text_tower.CORPUS
     torch.set_num_threads(1)
-    text_tower._CORPUS = 1000
+    text_tower.CORPUS = 1000
     yield
     torch.set_num_threads(threads)
-    text_tower._CORPUS = corpus
+    text_tower.CORPUS = corpus
 
 
 @pytest.fixture(scope="module")
@@ -112,7 +112,7 @@ def test_zeros_take_less_room_and_nothing_is_lost(trained):
 
 
 def test_the_image_tower_hangs_on_nothing_of_the_text_tower(trained, tmp_path, monkeypatch):
-    monkeypatch.setattr(text_tower, "_CORPUS", 100)
+    monkeypatch.setattr(text_tower, "CORPUS", 100)
     other = replace(TINY, text_steps=1, text_batch=4, text_tries=2)
     train(films(), tmp_path, recipe=other, device="cpu")
     once, twice = weights(trained[0].folder), weights(tmp_path)
@@ -420,4 +420,4 @@ def test_sentences_are_aimed_at_what_tells_films_apart():
     text_tower.aim(projection, bank)
     assert torch.allclose((pneumonia - normal) @ projection, apart, atol=1e-5)
     other = torch.linalg.svd((pneumonia - normal)[None])[2][1:]  # tells nothing
-    assert torch.allclose(other @ projection, text_tower._KEPT * (other @ before), atol=1e-5)
+    assert torch.allclose(other @ projection, text_tower.KEPT * (other @ before), atol=1e-5)

@@ -104,15 +104,15 @@ class _Versions(SimpleNamespace):
 def test_ages_are_never_negative() -> None:
     now = datetime.now(UTC)
     for made in (now + timedelta(hours=2), datetime(2038, 2, 1, tzinfo=UTC)):
-        assert maintenance._age(made) == timedelta()
-    assert maintenance._age(now - timedelta(hours=1)) >= timedelta(hours=1)
+        assert maintenance.age_of(made) == timedelta()
+    assert maintenance.age_of(now - timedelta(hours=1)) >= timedelta(hours=1)
 
 
 def test_all_versions_from_the_oldest_in_use_on_are_kept() -> None:
     now = datetime.now(UTC).replace(microsecond=0)
     made = [now - timedelta(days=2), now + timedelta(hours=1), now - timedelta(minutes=5), now]
-    assert maintenance._made(_Versions(made=made), 2) == now - timedelta(minutes=5)
-    assert maintenance._made(_Versions(made=made), 0) is None
+    assert maintenance.made_at(_Versions(made=made), 2) == now - timedelta(minutes=5)
+    assert maintenance.made_at(_Versions(made=made), 0) is None
 
 
 def test_tidying_that_fails_fails_no_upsert(
@@ -139,7 +139,7 @@ def test_what_was_just_written_is_forced_to_disk_though_the_clock_was_set_forwar
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     forced: list[str] = []
-    monkeypatch.setattr(local, "_fsync", lambda path: forced.append(path.name))
+    monkeypatch.setattr(local, "fsync", lambda path: forced.append(path.name))
     for name, age in (("old", 10_000), ("new", 0)):
         (tmp_path / name).write_bytes(b"x")
         os.utime(tmp_path / name, (10**9 - age, 10**9 - age))
@@ -152,7 +152,7 @@ def test_what_was_written_since_the_last_acknowledged_commit_is_forced_whatever_
 ) -> None:
     forced: list[str] = []
     local.write_whole(tmp_path / "_cxr_acknowledged.json", b'{"version": 1}')
-    monkeypatch.setattr(local, "_fsync", lambda path: forced.append(path.name))
+    monkeypatch.setattr(local, "fsync", lambda path: forced.append(path.name))
     # A day passes on the clock between the rows and the manifest of one commit.
     for name, age in (("old", 200_000), ("_cxr_acknowledged.json", 100_000), ("rows", 90_000)):
         (tmp_path / name).write_bytes(b"x")

@@ -57,7 +57,7 @@ def test_a_bucket_while_it_is_written(server: int, proxy: Proxy) -> None:
     here, there = bucket.make_bucket(server), bucket.make_bucket(server)
     gallery = Gallery.create(here, STAMP)
     gallery.upsert(make_rows(random_vectors(6), thumbnail=None))
-    source, target = (object_storage._client(uri) for uri in (here, there))
+    source, target = (object_storage.client_of(uri) for uri in (here, there))
 
     def copy(versions: bool) -> None:
         for batch in obstore.list(source):

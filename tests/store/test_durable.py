@@ -148,8 +148,8 @@ def test_every_file_is_forced_to_disk_before_the_answer(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     forced: set[Path] = set()
-    fsync = local._fsync
-    monkeypatch.setattr(local, "_fsync", lambda path: (forced.add(path), fsync(path)))
+    fsync = local.fsync
+    monkeypatch.setattr(local, "fsync", lambda path: (forced.add(path), fsync(path)))
     gallery = Gallery.create(tmp_path / "store", STAMP)
     for generation in range(3):
         gallery.upsert(make_rows(random_vectors(20, seed=generation)))
@@ -160,8 +160,8 @@ def test_every_file_is_forced_to_disk_before_the_answer(
 
 def test_new_folders_last_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     forced: set[Path] = set()
-    fsync = local._fsync
-    monkeypatch.setattr(local, "_fsync", lambda path: (forced.add(path), fsync(path)))
+    fsync = local.fsync
+    monkeypatch.setattr(local, "fsync", lambda path: (forced.add(path), fsync(path)))
     place = tmp_path / "new" / "store"
     gallery = Gallery.create(place, STAMP)
     assert {tmp_path, tmp_path / "new"} <= forced

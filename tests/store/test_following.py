@@ -253,7 +253,7 @@ def test_maintenance_spares_versions_that_are_read(
     gallery: Gallery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # All versions here are made within half a second.
-    monkeypatch.setattr(maintenance, "_MARGIN_READ", timedelta(milliseconds=20))
+    monkeypatch.setattr(maintenance, "MARGIN_READ", timedelta(milliseconds=20))
     reader = Gallery.open(gallery.uri)
     assert len(reader) == 60
     version = reader.table_version

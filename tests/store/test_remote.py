@@ -93,7 +93,7 @@ def test_made_again_in_the_same_place_is_seen(uri: str, proxy: Proxy) -> None:
     gallery = Gallery.create(uri, STAMP)
     gallery.upsert(make_rows(random_vectors(20)))
     assert len(gallery) == 20
-    client = object_storage._client(uri)
+    client = object_storage.client_of(uri)
     for listed in obstore.list(client, prefix="gallery.lance").collect():
         obstore.delete(client, listed["path"])
     with pytest.raises(StoreNotFound, match="no gallery at s3://"):
@@ -238,7 +238,7 @@ def test_where_conditions_are_ignored_nothing_is_written(uri: str, proxy: Proxy)
     gallery = Gallery.create(uri, STAMP)
     gallery.upsert(make_rows(random_vectors(3)))
     proxy.plan = lambda method, path: bucket.FORGET_CONDITION
-    object_storage._probe.cache_clear()
+    object_storage.probe.cache_clear()
     with pytest.raises(StoreUnsafe, match="ignores conditional writes"):
         gallery.upsert(make_rows(random_vectors(4)))
     for write in (
@@ -283,7 +283,7 @@ def test_the_probe_is_asked_once(uri: str, proxy: Proxy) -> None:
     for seed in range(3):
         gallery.upsert(make_rows(random_vectors(2, seed=seed), prefix=f"{seed}/"))
     assert len(proxy.seen("PUT", "conditional-writes")) == 2
-    object_storage._probe.cache_clear()  # as another process
+    object_storage.probe.cache_clear()  # as another process
     Gallery.create(uri, STAMP)
     assert len(proxy.seen("PUT", "conditional-writes")) == 3
 
@@ -336,7 +336,7 @@ def test_what_is_wrong_is_named(
     for wrong in ("s3+ddb://bucket/x", "http://host/x", "memory://x", "file:///x", "s3://"):
         with pytest.raises(UsageError):
             Gallery.open(wrong)
-    monkeypatch.setattr(object_storage, "_TRIES", 0)
+    monkeypatch.setattr(object_storage, "TRIES", 0)
     gallery = Gallery.create(uri, STAMP)
     gallery.upsert(make_rows(random_vectors(3)))
     assert len(gallery) == 3
@@ -355,14 +355,14 @@ def test_without_the_extra_it_says_what_to_install(
 ) -> None:
     import sys
 
-    object_storage._made.cache_clear()
+    object_storage.client_with.cache_clear()
     monkeypatch.setitem(sys.modules, "obstore.store", None)
     with pytest.raises(UsageError, match=r"pip install 'cxr-retrieval\[s3\]'"):
         Gallery.create(uri, STAMP)
 
 
 def test_what_nobody_tried_is_said(caplog: pytest.LogCaptureFixture) -> None:
-    object_storage._say_untried.cache_clear()
+    object_storage.say_untried.cache_clear()
     for _ in range(2):
         object_storage.check_location("gs://bucket/gallery")
     assert [record.message for record in caplog.records] == [

@@ -181,7 +181,7 @@ class Disk:
         self.files: dict[Path, tuple[int, int, int]] = {}
         self.safe: dict[Path, tuple[int, int, int]] = {}
         self.left = 0
-        self._fsync = local._fsync
+        self._fsync = local.fsync
 
     @staticmethod
     def identity(path: Path) -> tuple[int, int, int]:
@@ -216,15 +216,15 @@ class Disk:
         for path in folder.rglob("*"):  # what is there after the reboot is on disk
             if path.is_file():
                 self.files[path] = self.safe[path] = self.identity(path)
-        local._synced.clear()
+        local.synced.clear()
         return hurt
 
     def __enter__(self) -> Disk:
-        local._fsync = self.fsync  # type: ignore[assignment]
+        local.fsync = self.fsync  # type: ignore[assignment]
         return self
 
     def __exit__(self, *_: object) -> None:
-        local._fsync = self._fsync
+        local.fsync = self._fsync
 
 
 def losses(count: int, seed: int = 0) -> Counter[str]:

@@ -7,8 +7,8 @@ import csv
 import io
 import json
 import os
+import shutil
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -22,10 +22,9 @@ from ingest.encoders import load_encoder
 from ingest.job.journal import entries, file_name, state_folder, write_json, write_rejections
 from ingest.record import Rejection
 from store import Gallery, UsageError
-from tests.ui import browser, films
+from tests.ui import films
 from tests.ui.page import opened
-from tests.ui.visitor import Visitor
-from ui.dashboard import sign_in
+from tests.ui.waiting import ended, until
 from ui.dashboard.batches import entries as batches
 from ui.dashboard.batches import inbox, jobs
 
@@ -107,52 +106,23 @@ def test_a_data_set_needs_a_plain_name(name):
 @pytest.mark.parametrize(
     "options", [["--allow-ingest", "--public-url", "https://x.example"], ["--ingest-root", "."]]
 )
-def test_batches_for_everyone_are_refused(tmp_path, options):
-    command = [sys.executable, "-m", "ui.cli", "serve", "--store", str(tmp_path), *options]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=browser.ROOT)
-    assert done.returncode == 2
-    assert "--sign-in" in done.stderr or "--allow-ingest" in done.stderr
+def test_batches_for_everyone_are_refused(cxr, tmp_path, options):
+    done = cxr("serve", "--store", tmp_path, *options)
+    assert done.code == 2
+    assert "--sign-in" in done.err or "--allow-ingest" in done.err
 
 
-# -- in a served dashboard ---------------------------------------------------------------------
+# -- jobs -----------------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def served(tmp_path_factory):
-    """(dashboard, gallery, folder that may be read)."""
-    home = tmp_path_factory.mktemp("batches")
-    encoder = films.tiny_clip(home / "tiny-clip")
-    films.add(home / "gallery", encoder, films.films())
-    root = home / "root"
-    (root / "ward").mkdir(parents=True)
-    lines = ["file,label"]
-    for number in range(200, 206):
-        (root / "ward" / f"{number}.png").write_bytes(
-            films.png(films.draw(number, number % 2 == 1))
-        )
-        lines.append(f"{number}.png,{'pneumonia' if number % 2 else 'normal'}")
-    (root / "ward" / "labels.csv").write_text("\n".join(lines))
-    (root / "ward" / "not described.png").write_bytes(b"<svg/>")
-    options = ["--allow-ingest", "--ingest-root", str(root)]
-    with browser.serving(home / "gallery", encoder, home / "served", options) as board:
-        yield board, home / "gallery", root
+@pytest.fixture
+def store(drawn, tmp_path):
+    """A gallery of its own."""
+    shutil.copytree(drawn[0], tmp_path / "gallery")
+    return tmp_path / "gallery"
 
 
-def test_no_page_through_a_proxy_or_without_the_option(served, monkeypatch, tmp_path):
-    board, _, _ = served
-    here = Visitor(board.url)
-    assert "Batches" in here.pages
-    here.close()
-    through = Visitor(board.url, headers={"X-Forwarded-For": "203.0.113.9"})
-    assert "Search" in through.pages
-    assert "Batches" not in through.pages
-    through.close()
-    monkeypatch.delenv("CXR_ALLOW_INGEST", raising=False)
-    assert not sign_in.may_write()
-
-
-def test_a_job_that_fails_says_why_and_leaves_no_film_behind(served, tmp_path):
-    _, store, _ = served
+def test_a_job_that_fails_says_why_and_leaves_no_film_behind(store, tmp_path):
     uri = str(store)
     place, table = inbox.put(uri, "broken", [("a.png", b"x")], sheet=b"no,columns\n1,2\n")
     jobs.start(uri, "broken", "1 film", ["folder", str(place), f"--labels={table}"])
@@ -163,8 +133,7 @@ def test_a_job_that_fails_says_why_and_leaves_no_film_behind(served, tmp_path):
     jobs.forget(uri, "broken")
 
 
-def test_a_job_that_is_stopped_while_it_waits_never_begins(served):
-    _, store, _ = served
+def test_a_job_that_is_stopped_while_it_waits_never_begins(store):
     uri = str(store)
     while (turn := jobs.lock(jobs.folder(uri) / "turn")) is None:
         time.sleep(0.1)  # the job before this one has told its end, and is about to go
@@ -182,29 +151,23 @@ def test_a_job_that_is_stopped_while_it_waits_never_begins(served):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="finds processes in /proc")
-def test_an_ingestion_ends_with_its_runner(served):
-    _, store, _ = served
+def test_an_ingestion_ends_with_its_runner(store):
     uri, before = str(store), len(Gallery.open(store))
     place, _ = inbox.put(uri, "killed", [("a.png", films.png(films.draw(900, True)))])
     others = children(os.getpid())
     jobs.start(uri, "killed", "1 film", ["folder", str(place), "--dataset=killed"])
     [runner] = children(os.getpid()) - others
-    deadline = time.monotonic() + 60
-    while not (working := children(runner)) and time.monotonic() < deadline:
-        time.sleep(0.01)
+    until(lambda: children(runner))
+    [child] = children(runner)
     os.kill(runner, signal.SIGKILL)
     os.waitpid(runner, 0)
-    [child] = working
-    while Path(f"/proc/{child}").exists() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert not Path(f"/proc/{child}").exists()
+    until(lambda: not Path(f"/proc/{child}").exists())
     assert len(Gallery.open(store)) == before
     jobs.forget(uri, "killed")
 
 
 @pytest.mark.parametrize("swapped", ["ward", "labels.csv"])
-def test_a_folder_swapped_for_a_link_while_its_job_waits_is_not_followed(served, tmp_path, swapped):
-    _, store, _ = served
+def test_a_folder_swapped_for_a_link_while_its_job_waits_is_not_followed(store, tmp_path, swapped):
     uri, batch, before = str(store), f"swapped-{swapped[0]}", len(Gallery.open(store))
     root, outside = tmp_path / "root", tmp_path / "outside"
     for place in (root / "ward", outside):
@@ -309,9 +272,8 @@ def dropped(name: str, data: bytes) -> tuple[str, tuple[bytes, ...]]:
     return name, inbox.digests_of(name, data)
 
 
-def test_known_films_are_told_by_what_they_hold(tmp_path):
-    encoder = films.tiny_clip(tmp_path / "tiny-clip")
-    gallery = films.add(tmp_path / "gallery", encoder, films.films())
+def test_known_films_are_told_by_what_they_hold(store, drawn, tmp_path):
+    gallery, encoder = Gallery.open(store), drawn[1]
     (tmp_path / "ward").mkdir()
     file = films.png(films.draw(500, True))
     (tmp_path / "ward" / "a.png").write_bytes(file)
@@ -335,11 +297,8 @@ def test_known_films_are_told_by_what_they_hold(tmp_path):
     assert inbox.already_here(gallery, [], {}) == {}
 
 
-def test_a_second_drop_says_that_the_films_are_here(tmp_path, monkeypatch):
-    encoder = films.tiny_clip(tmp_path / "tiny-clip")
-    store = tmp_path / "gallery"
-    films.add(store, encoder, films.films())
-    started = []
+def test_a_second_drop_says_that_the_films_are_here(store, drawn, monkeypatch):
+    encoder, started = drawn[1], []
 
     def at_once(uri, batch, what, options, brought=()):
         source, place, dataset, *_ = options
@@ -387,73 +346,6 @@ def test_what_waits_is_known_while_it_waits(tmp_path):
         note = {"batch": batch, "state": state, "films": [batch.encode().hex(), None, "zz"]}
         (jobs.folder(uri) / f"{batch}.json").write_text(json.dumps(note))
     assert jobs.awaited(uri) == {b"open": "open", b"odd": "odd"}
-
-
-@pytest.mark.browser
-@pytest.mark.skipif(not browser.there(), reason=f"no browser at {browser.BROWSER}")
-@pytest.mark.slow
-def test_drop_watch_read_undo_and_every_window_follows(served):
-    board, store, _ = served
-    dropped = [
-        {
-            "name": f"<img src=x>{number}.png",
-            "mimeType": "image/png",
-            "buffer": films.png(films.draw(number, True)),
-        }
-        for number in range(300, 304)
-    ]
-    svg = b"<svg xmlns='http://www.w3.org/2000/svg'/>"
-    dropped.append({"name": "vector.png", "mimeType": "image/png", "buffer": svg})
-    with browser.chromium() as chromium:
-        other, page = chromium.new_page(), chromium.new_page()
-        page.set_default_timeout(60_000)
-        other.set_default_timeout(60_000)
-        other.goto(board.url)
-        other.get_by_text("drawn: 60 films").wait_for()
-        page.goto(f"{board.url}/batches")
-        page.get_by_role("heading", name="Add films").wait_for()
-        page.get_by_role("radio", name="one for all").click()
-        label = page.get_by_role("textbox", name="Label of all these films")
-        label.fill("pneumonia; <i>new</i>")
-        label.press("Enter")
-        page.locator("input[type=file]").first.set_input_files(dropped)
-        page.get_by_text("5 of these are here").wait_for()
-        page.get_by_role("button", name="Add to the gallery").first.click()
-        page.get_by_text("5 dropped films").first.wait_for()
-        other.get_by_text("added, drawn: 64 films").wait_for()
-        page.get_by_text("Refused: 1 not_an_image").wait_for()
-        assert page.locator(".refused").inner_text().count("vector.png") == 2
-        assert str(store) not in page.locator(".refused").inner_text()
-        assert page.locator("img[src=x]").count() == 0
-        assert ended(str(store), jobs.all_of(str(store))[0].batch).state == "finished"
-        assert not list(inbox.inbox(str(store)).iterdir())
-
-        page.get_by_role("tab", name="Folder of the server").click()
-        page.get_by_role("radio", name="a CSV").last.click()
-        for name, text in (("Folder below", "ward"), ("CSV in that folder", "labels.csv")):
-            field = page.get_by_role("textbox", name=name)
-            field.fill(text)
-            field.press("Enter")
-        page.get_by_role("button", name="Add to the gallery").last.click()
-        for window in (other, page):  # this one too: it offers to undo what it shows
-            window.get_by_text("added, drawn: 70 films").wait_for()
-
-        page.get_by_role("button", name="Undo this batch").click()
-        page.get_by_role("dialog").get_by_text("6 films would be removed").wait_for()
-        assert len(Gallery.open(store)) == 70  # asked only
-        page.get_by_role("dialog").get_by_role("button", name="Undo the batch").click()
-        other.get_by_text("added, drawn: 64 films").wait_for()
-        page.get_by_text("No film of it is left").wait_for()
-
-
-def ended(uri: str, batch: str) -> jobs.Job:
-    deadline = time.monotonic() + 90
-    while time.monotonic() < deadline:
-        [job] = [one for one in jobs.all_of(uri) if one.batch == batch]
-        if not job.open:
-            return job
-        time.sleep(0.1)
-    raise AssertionError(f"{batch} did not end")
 
 
 def test_forgetting_a_job_leaves_that_of_a_like_name(tmp_path):

@@ -81,7 +81,7 @@ def test_what_goes_wrong_is_one_line(
     assert f"no gallery at {uri}" in nothing.err
     assert cxr("stats", "--store", "s3+ddb://bucket/x").code == 2
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
-    monkeypatch.setattr("store.table.object_storage._TRIES", 0)
+    monkeypatch.setattr("store.table.object_storage.TRIES", 0)
     away = cxr("stats")
     assert (away.code, away.err.count("\n")) == (1, 1)
     assert "does not answer; check AWS_ENDPOINT_URL" in away.err

@@ -21,13 +21,10 @@ from ui.dashboard.search import answer, link, state
 NASTY = "<script>alert(1)</script> ![x](http://evil.example/x.png) ' OR 1=1 -- \x00 😀"
 
 
-@pytest.fixture(scope="module")
-def made(tmp_path_factory):
+@pytest.fixture
+def made(drawn):
     """(gallery, encoder folder), shared and never written to."""
-    root = tmp_path_factory.mktemp("dashboard")
-    encoder = films.tiny_clip(root / "tiny-clip")
-    films.add(root / "gallery", encoder, films.films())
-    return root / "gallery", encoder
+    return drawn
 
 
 @pytest.fixture
@@ -571,3 +568,9 @@ def test_large_uploads_keep_their_size_in_words(app):
     test = app()
     test.file_uploader[0].upload("wide.jpg", file.getvalue(), "image/jpeg").run()
     assert "900 × 600" in html(test)
+
+
+def test_no_store_to_compare_with_may_be_told_as_an_empty_one(app, monkeypatch):
+    monkeypatch.setenv("CXR_COMPARE", "")
+    for page in (None, "evaluation"):
+        assert not app({"id": "drawn/test/103"}, page=page).exception

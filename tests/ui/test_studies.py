@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from streamlit.testing.v1 import AppTest
 from typer.testing import CliRunner
 
-from ingest.sources.tables.csv_table import csv_bytes
+from ingest.sources.tables.safe_csv import csv_bytes
 from store import Gallery
 from store.analysis import maps
 from tests.ui import films
@@ -30,13 +30,10 @@ from ui.report import published_results
 APP = Path(__file__).parents[2] / "ui" / "dashboard" / "app.py"
 
 
-@pytest.fixture(scope="module")
-def made(tmp_path_factory):
+@pytest.fixture
+def made(drawn):
     """(gallery, encoder folder), shared and never written to."""
-    root = tmp_path_factory.mktemp("studies")
-    encoder = films.tiny_clip(root / "tiny-clip")
-    films.add(root / "gallery", encoder, films.films())
-    return root / "gallery", encoder
+    return drawn
 
 
 @pytest.fixture

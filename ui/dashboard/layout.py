@@ -66,8 +66,8 @@ def warn(gallery: Gallery) -> None:
         from ingest import SYNTHETIC_NOTICE
 
         st.warning(f"**{html.plain(SYNTHETIC_NOTICE)}**", icon=":material/science:")
-    if (said := notices.of_results(gallery.describe())) is not None:
-        st.info(html.plain(said[0].upper() + said[1:] + "."), icon=":material/speed:")
+    if (notice := notices.of_results(gallery.describe())) is not None:
+        st.info(sentence(notice), icon=":material/speed:")
 
 
 def status(gallery: Gallery | None) -> None:
@@ -162,17 +162,17 @@ def encoder_problem(error: CxrError, gallery: Gallery) -> None:
     else:
         say(error, broken=not isinstance(error, TextUnsupported | BadQuery))
         return
-    st.error(f"**{head}** {_sentence(error)} {then}", icon=":material/link_off:")
+    st.error(f"**{head}** {sentence(error)} {then}", icon=":material/link_off:")
     st.code(command, language=None)
 
 
 def say(error: CxrError, broken: bool = False) -> None:
     """Show a message of the library: in red where something is broken, else as a note."""
     box, icon = (st.error, "error") if broken else (st.info, "info")
-    box(_sentence(error), icon=f":material/{icon}:")
+    box(sentence(error), icon=f":material/{icon}:")
 
 
-def _sentence(error: CxrError) -> str:
+def sentence(message: object) -> str:
     """A message of the library as a sentence, for Markdown."""
-    text = " ".join(str(error).split())
+    text = " ".join(str(message).split())
     return html.plain(text[:1].upper() + text[1:]) + "."

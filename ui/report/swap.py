@@ -69,9 +69,9 @@ def swap(staged: Path, target: Path, files: Sequence[str], retired: Iterable[str
     moves: list[tuple[Path, Path]] = []
     try:
         for name in leaving:
-            _move(target / name, old / name, moves)
+            move(target / name, old / name, moves)
         for name in (*others, first):
-            _move(staged / name, target / name, moves)
+            move(staged / name, target / name, moves)
     except BaseException:
         for source, destination in reversed(moves):
             if _is_here(destination):
@@ -79,7 +79,8 @@ def swap(staged: Path, target: Path, files: Sequence[str], retired: Iterable[str
         raise
 
 
-def _move(source: Path, destination: Path, moves: list[tuple[Path, Path]]) -> None:
+def move(source: Path, destination: Path, moves: list[tuple[Path, Path]]) -> None:
+    """Move a file, and note it among the moves that may have to be taken back."""
     destination.parent.mkdir(parents=True, exist_ok=True)
     moves.append((source, destination))  # noted first: an interrupt may fall right behind the move
     source.replace(destination)

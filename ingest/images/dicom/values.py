@@ -29,7 +29,7 @@ class Notes:
         self._found[text] = None
 
     def told(self) -> tuple[str, ...]:
-        """The sentences, in the order in which they were found."""
+        """The sentences, in the order in which they were added."""
         return tuple(self._found)
 
 

@@ -1,4 +1,4 @@
-"""CSV as people have it: any encoding, any separator, a heading a column.
+"""Reader of CSV as people have it: any encoding, any separator, a heading a column.
 
 Nothing is guessed without a trace: ``Sheet.notes`` says what was.
 """

@@ -51,7 +51,7 @@ class Findings:
 
     @property
     def labelled(self) -> bool:
-        """Whether anything is said of the image."""
+        """Whether the image has any finding, or was looked at."""
         return bool(self.looked or self.present or self.absent or self.uncertain)
 
     def metadata(self, policy: str = "apart") -> dict[str, Any]:

@@ -271,12 +271,12 @@ def cautions(gallery: Gallery, encoder: Encoder | CxrError | None, search: Searc
     if search.upload is not None:
         near = shared.nearness(gallery, search.upload)
         if (warning := notices.of_image(near)) is not None:
-            st.warning(f"{warning[0].upper()}{warning[1:]}.", icon=":material/image_not_supported:")
+            st.warning(layout.sentence(warning), icon=":material/image_not_supported:")
         st.caption(f"{notices.how_near(near)}.")
     elif search.text is not None and isinstance(encoder, Encoder):
         warning = notices.of_text(encoder.understands(search.text))
         if warning is not None:
-            st.warning(plain(f"{warning[0].upper()}{warning[1:]}."), icon=":material/help:")
+            st.warning(layout.sentence(warning), icon=":material/help:")
 
 
 def neighbours(gallery: Gallery, search: Search, found: Answer, labels: Labels) -> None:

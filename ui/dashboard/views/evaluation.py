@@ -156,15 +156,11 @@ def figures(gallery: Gallery, asked: studies.Question, found: dict[str, Any]) ->
 
 def details(gallery: Gallery, asked: studies.Question) -> None:
     """Behind a click each, so that nobody waits for what they do not look at."""
-    parts = [_VOTE, _HARDEST] + ([_RIVAL] if studies.rivals() else [])
-    chosen = st.segmented_control("More", parts, key=f"more-{asked.protocol}")
+    parts = {_VOTE: vote, _HARDEST: hardest, **({_RIVAL: rival} if studies.rivals() else {})}
+    chosen = st.segmented_control("More", list(parts), key=f"more-{asked.protocol}")
     try:
-        if chosen == _VOTE:
-            vote(gallery, asked)
-        elif chosen == _HARDEST:
-            hardest(gallery, asked)
-        elif chosen == _RIVAL:
-            rival(gallery, asked)
+        if chosen is not None:
+            parts[chosen](gallery, asked)
     except BadQuery as error:
         layout.say(error)
 

@@ -2,64 +2,23 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
 import socket
-import subprocess
-import sys
-import time
-from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from tests.ui import browser, films
+from store import Gallery, Where
+from tests.ui import films
 
 ASK = "drawn/test/103"
 
-pytest.importorskip("playwright", reason="playwright is not installed")
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(
-        not browser.there(), reason=f"no browser at {browser.BROWSER}; set CXR_BROWSER"
-    ),
-]
-
-
-@contextlib.contextmanager
-def serving(store: Path, encoder: Path, home: Path):
-    """The address of a dashboard that ``cxr serve`` runs."""
-    with browser.serving(store, encoder, home) as board:
-        yield board.url
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory):
-    """(root, gallery, encoder folder)."""
-    root = tmp_path_factory.mktemp("browser")
-    encoder = films.tiny_clip(root / "tiny-clip")
-    films.add(root / "gallery", encoder, films.films())
-    return root, root / "gallery", encoder
-
-
-@pytest.fixture(scope="module")
-def url(made):
-    root, store, encoder = made
-    with serving(store, encoder, root / "home") as address:
-        yield address
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    with browser.chromium() as found:
-        yield found
+pytestmark = pytest.mark.browser
 
 
 @pytest.fixture
-def page(chromium):
-    """A visitor; fails when the page asks another host for anything, or a script breaks."""
-    with browser.visitor(chromium, 15_000, viewport={"width": 1280, "height": 900}) as found:
-        yield found
+def url(board):
+    return board.url
 
 
 def go(page, url, link=""):
@@ -231,26 +190,19 @@ def test_listens_on_loopback_only(url):
         pass
 
 
-def test_follows_a_new_batch_of_another_process_without_a_reload(page, made, tmp_path):
-    _, _, encoder = made
-    store = tmp_path / "gallery"
-    films.add(store, encoder, [films.film(number, "train") for number in range(8)])
-    with serving(store, encoder, tmp_path / "served") as url:
-        go(page, url, "/?id=drawn/train/1")
-        expect(page.locator(".cxr.hit .score")).to_have_count(7)
-        page.evaluate("window.sameVisit = true")
-        batch = "[films.film(300, 'test', of=1), films.film(301, 'test')]"
-        code = (
-            "from pathlib import Path; from tests.ui import films; "
-            f"films.add(Path({str(store)!r}), Path({str(encoder)!r}), {batch})"
-        )
-        subprocess.run([sys.executable, "-c", code], cwd=browser.ROOT, check=True, timeout=60)
-        began = time.monotonic()
-        # First, because it goes away by itself.
-        expect(page.get_by_text("The gallery changed: +2 films")).to_be_visible(timeout=8000)
-        expect(page.locator(".cxr.hit").first).to_contain_text("drawn/test/300", timeout=8000)
-        took = time.monotonic() - began
-        expect(page.get_by_text("drawn: 10 films")).to_be_visible()
-        expect(page.get_by_role("button", name="test (2)")).to_be_visible()
-        assert page.evaluate("window.sameVisit")
-        assert took < 5
+def test_follows_a_new_batch_of_another_process_without_a_reload(page, writable):
+    gallery = Gallery.open(writable.store)
+    total, before = len(gallery.ids()), len(gallery.ids(Where(split=("test",))))
+    go(page, writable.url, f"/?id={ASK}")
+    expect(page.locator(".cxr.hit .score")).to_have_count(10)
+    page.evaluate("window.sameVisit = true")
+    batch = [films.film(300, "test", "followed", of=103), films.film(301, "test", "followed")]
+    films.add(writable.store, writable.encoder, batch)  # by this process; another one serves
+    # First, because it goes away by itself.
+    expect(page.get_by_text("The gallery changed: +2 films")).to_be_visible()
+    expect(page.locator(".cxr.hit").first).to_contain_text("followed/test/300")
+    expect(page.locator(".cxr.status")).to_contain_text("followed, ")
+    expect(page.locator(".cxr.status")).to_contain_text(f": {total + 2} films")
+    expect(page.get_by_role("button", name=f"test ({before + 2})")).to_be_visible()
+    assert page.evaluate("window.sameVisit")
+    gallery.delete(Where(dataset=("followed",)))

@@ -14,19 +14,11 @@ from pathlib import Path
 import pytest
 from websockets.exceptions import InvalidStatus
 
-from tests.ui import browser, films
+from tests.ui import browser
 from tests.ui.visitor import Visitor
 from ui.dashboard import visitor_limit
 
 resource = pytest.importorskip("resource")
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory):
-    root = tmp_path_factory.mktemp("door")
-    encoder = films.tiny_clip(root / "tiny-clip")
-    films.add(root / "gallery", encoder, films.films())
-    return root / "gallery", encoder
 
 
 def asked(port: int, path: str = "/", accept: str = "text/html") -> tuple[int, str]:
@@ -49,8 +41,16 @@ def limited(soft: int, hard: int | None = None):
         resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
-def test_visitors_beyond_the_limit_get_a_page_that_says_so(made, tmp_path):
-    with browser.serving(*made, tmp_path / "home", ["--visitors", "3"]) as board:
+@pytest.mark.skipif(sys.platform != "linux", reason="reads a process's limits from /proc")
+def test_visitors_beyond_the_limit_get_a_page_that_says_so(drawn, tmp_path):
+    """And the soft limit of open files is raised for those that are let in."""
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    home, options = tmp_path / "home", ["--visitors", "3"]
+    with limited(300), browser.serving(*drawn, home, options) as board:
+        lines = Path(f"/proc/{board.pid}/limits").read_text().splitlines()
+        [line] = [line for line in lines if line.startswith("Max open files")]
+        expected = 65_536 if hard == resource.RLIM_INFINITY else min(hard, 65_536)
+        assert int(line.split()[3]) == expected
         windows = [Visitor(board.url) for _ in range(3)]
         for _ in range(40):
             status, text = asked(board.port)
@@ -73,22 +73,12 @@ def test_visitors_beyond_the_limit_get_a_page_that_says_so(made, tmp_path):
         assert 1 <= board.log.read_text().count("no room") <= 10
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="reads a process's limits from /proc")
-def test_the_soft_limit_of_open_files_is_raised(made, tmp_path):
-    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    with limited(300), browser.serving(*made, tmp_path / "home") as board:
-        lines = Path(f"/proc/{board.pid}/limits").read_text().splitlines()
-        [line] = [line for line in lines if line.startswith("Max open files")]
-        expected = 65_536 if hard == resource.RLIM_INFINITY else min(hard, 65_536)
-        assert int(line.split()[3]) == expected
-
-
 @pytest.mark.skipif(sys.platform != "linux", reason="reads a process's files from /proc")
-def test_open_files_do_not_run_out(made, tmp_path):
+def test_open_files_do_not_run_out(drawn, tmp_path):
     """Where the hard limit is low, windows leave some for pictures and for that page."""
     # The limits of this process cannot be taken back once they are lowered, so a shell's are.
     command = ["/bin/sh", "-c", 'ulimit -n 160; exec "$@"', "sh"]
-    with browser.serving(*made, tmp_path / "home", before=command) as board:
+    with browser.serving(*drawn, tmp_path / "home", before=command) as board:
         windows = []
         with pytest.raises(InvalidStatus, match="403"):
             while len(windows) < 60:
@@ -131,9 +121,9 @@ def test_the_real_message_is_the_one_that_is_calmed():
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="reads a process's files from /proc")
-def test_250_windows_under_a_limit_of_1024_files(made, tmp_path):
+def test_250_windows_under_a_limit_of_1024_files(drawn, tmp_path):
     command = ["/bin/sh", "-c", 'ulimit -n 1024; exec "$@"', "sh"]
-    with browser.serving(*made, tmp_path / "home", before=command) as board:
+    with browser.serving(*drawn, tmp_path / "home", before=command) as board:
         windows, refused = [], 0
         for _ in range(250):
             try:

@@ -7,7 +7,6 @@ import re
 import time
 import zipfile
 import zlib
-from dataclasses import replace
 from pathlib import Path
 from urllib.parse import quote
 
@@ -15,21 +14,12 @@ import numpy as np
 import pytest
 
 from tests.ingest.films import film as dicom_film
-from tests.ui import browser, films
+from tests.ui import films
+from tests.ui.served.hostile import DIRECTIVES, HTML, MARKDOWN, STYLE
 from ui.dashboard.batches import entries, inbox, jobs
 
-pytest.importorskip("playwright", reason="playwright is not installed")
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(not browser.there(), reason=f"no browser at {browser.BROWSER}"),
-]
+pytestmark = pytest.mark.browser
 
-HTML = '"><img src=x onerror="window.hacked=1"><script>window.hacked=1</script>'
-STYLE = "</style><svg onload=window.hacked=1>"
-MARKDOWN = "**INJECTED** [a](http://evil.example/) ![p](http://evil.example/p.png) `x`"
-DIRECTIVES = ":red[INJECTED] $\\frac{1}{2}$ :material/home: <b>INJECTED</b>"
-ODD = "\u202edrow \u2028 =cmd()|'/C calc'!A0"
-NASTY = [HTML, STYLE, MARKDOWN, DIRECTIVES, ODD]
 #: Of a person, in a header; none of these may be anywhere else.
 PERSON = {
     "PatientName": "Mustermann^Erikarosa^Quasimodo",
@@ -42,45 +32,6 @@ PERSON = {
     "PatientComments": "prefers tea",
 }
 SECRETS = [word for value in PERSON.values() for word in value.split("^")]
-
-
-@pytest.fixture(scope="module")
-def board(tmp_path_factory):
-    """(dashboard, its store)."""
-    root = tmp_path_factory.mktemp("hostile")
-    encoder = films.tiny_clip(root / "tiny-clip")
-    made = [
-        replace(
-            films.film(number, split, of=number % 12),
-            id=f"{nasty}/{number}",
-            labels=(nasty, NASTY[(number + 1) % len(NASTY)])[: 1 + number % 2],
-            uncertain=(NASTY[(number + 2) % len(NASTY)],),
-            absent=(MARKDOWN,),
-            split=split,
-            dataset=nasty,
-            patient=nasty,
-            extra={"caption": nasty},
-        )
-        for number in range(30)
-        for nasty, split in [(NASTY[number % len(NASTY)], ("test", HTML)[number % 2])]
-    ]
-    films.add(root / "gallery", encoder, made)
-    with browser.serving(root / "gallery", encoder, root / "home", ["--allow-ingest"]) as served:
-        yield served, root / "gallery"
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    with browser.chromium() as found:
-        yield found
-
-
-@pytest.fixture
-def page(chromium):
-    """A window; fails when something of another host is asked for, or what is shown ran."""
-    size = {"width": 1280, "height": 900}
-    with browser.visitor(chromium, 60_000, viewport=size, accept_downloads=True) as found:
-        yield found
 
 
 def settled(page) -> None:
@@ -115,8 +66,8 @@ def inert(page) -> str:
     ],
     ids=["pair", "text", "own columns", "evaluation", "store", "map", "audit"],
 )
-def test_hostile_text_stays_text(board, page, path, clicks):
-    page.goto(board[0].url + path)
+def test_hostile_text_stays_text(writable, page, path, clicks):
+    page.goto(writable.url + path)
     settled(page)
     said = inert(page)
     for click in clicks:
@@ -128,8 +79,8 @@ def test_hostile_text_stays_text(board, page, path, clicks):
     assert "INJECTED" in said or "window.hacked" in said
 
 
-def test_nothing_of_a_patient_leaves_the_header_of_a_dropped_film(board, page, tmp_path):
-    served, store = board
+def test_nothing_of_a_patient_leaves_the_header_of_a_dropped_film(writable, page, tmp_path):
+    served, store = writable.served, writable.store
     pixels = films.draw(5, True).astype(np.uint16) * 16
     data = dicom_film(pixels, SOPInstanceUID="1.2.77", PatientAge="058Y", **PERSON)
     assert all(word.encode() in data for word in SECRETS)
@@ -153,12 +104,11 @@ def test_nothing_of_a_patient_leaves_the_header_of_a_dropped_film(board, page, t
     uri = str(store)
     cut = dicom_film(pixels, SOPInstanceUID="1.2.78", **PERSON)[:-100]
     place, _ = inbox.put(uri, "ward", [("a.dcm", data), ("b.dcm", cut)])
-    options = ["--dataset=ward", f"--encoder={store.parent / 'tiny-clip'}"]
+    options = ["--dataset=ward", f"--encoder={writable.encoder}"]
     jobs.start(uri, "ward", "2 films", ["dicom", str(place), *options])
     deadline = time.monotonic() + 90
-    while any(job.open for job in jobs.all_of(uri)) and time.monotonic() < deadline:
-        time.sleep(0.2)
-    [job] = jobs.all_of(uri)
+    while (job := of_batch(uri, "ward")).open and time.monotonic() < deadline:
+        time.sleep(0.05)
     assert job.state == "finished", job
     assert [line[1] for line in entries.refusals(uri, "ward")[0]] == ["truncated"]
     page.goto(f"{served.url}/batches")
@@ -171,6 +121,11 @@ def test_nothing_of_a_patient_leaves_the_header_of_a_dropped_film(board, page, t
     assert b"058Y" not in b"".join(seen)
     for word in SECRETS:
         assert not any(word.encode() in part for part in seen), word
+
+
+def of_batch(uri: str, batch: str) -> jobs.Job:
+    [job] = [one for one in jobs.all_of(uri) if one.batch == batch]
+    return job
 
 
 def unpacked(path: Path) -> bytes:

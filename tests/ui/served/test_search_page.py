@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import re
 import zipfile
-from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -13,42 +12,15 @@ import pytest
 from store import Gallery
 from store.gallery import refined_search
 from tests.ui import films
-from tests.ui.browser import BROWSER, chromium, serving, visitor
 
-pytest.importorskip("playwright", reason="playwright is not installed")
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(
-        not Path(BROWSER).exists(), reason=f"no browser at {BROWSER}; set CXR_BROWSER"
-    ),
-]
+pytestmark = pytest.mark.browser
 ASK = "drawn/test/103"
-#: A page's own keys and gestures are answered at once; a search may load the encoder first.
-SLOW = 60_000
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory):
-    """(gallery, address)."""
-    root = tmp_path_factory.mktemp("browser-search")
-    encoder = films.tiny_clip(root / "tiny-clip")
-    films.add(root / "gallery", encoder, films.films())
-    with serving(root / "gallery", encoder, root / "home") as served:
-        yield Gallery.open(root / "gallery"), served.url
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with chromium() as found:
-        yield found
 
 
 @pytest.fixture
-def page(browser):
-    """A visitor; fails when the page asks another host for anything, or a script breaks."""
-    size = {"width": 1280, "height": 900}
-    with visitor(browser, 20_000, viewport=size, accept_downloads=True) as found:
-        yield found
+def made(board):
+    """(gallery, address)."""
+    return Gallery.open(board.store), board.url
 
 
 def expect(locator):
@@ -59,7 +31,7 @@ def expect(locator):
 
 def go(page, url, link=""):
     page.goto(url + link)
-    expect(page.locator(".cxr.status")).to_be_visible(timeout=SLOW)
+    expect(page.locator(".cxr.status")).to_be_visible()
 
 
 def ids(page) -> list[str]:
@@ -87,7 +59,7 @@ def test_an_image_is_pasted_anywhere_and_text_is_left_alone(page, made):
     data = base64.b64encode(films.png(films.draw(103, True))).decode()
     assert page.evaluate(PASTE, ["image.png", "image/png", data])
     query = page.locator(".cxr.query")
-    expect(query).to_contain_text("pasted image.png", timeout=SLOW)
+    expect(query).to_contain_text("pasted image.png")
     expect(page.locator(".cxr.hit").first).to_contain_text(ASK)
     assert asked(page) == {}
     assert page.evaluate(PASTE, ["x.png", "image/png", base64.b64encode(b"<svg/>").decode()])
@@ -139,7 +111,7 @@ def test_why_these_two_moves_both_films_together(page, made):
     expect(page.locator(".cxr.hit .score")).to_have_count(10)
     page.get_by_role("button", name=re.compile("^Why drawn")).nth(2).click()
     dialog = page.get_by_role("dialog")
-    expect(dialog).to_contain_text("Where they agree.", timeout=SLOW)
+    expect(dialog).to_contain_text("Where they agree.")
     films_ = dialog.locator("canvas")
     expect(films_).to_have_count(2)
     expect(films_.first).to_have_attribute("aria-label", f"Query: {ASK}")
@@ -189,13 +161,13 @@ def drag(page, start, way, button):
     page.mouse.up(button=button)
 
 
-def test_two_fingers_zoom_on_a_phone(browser, made):
+def test_two_fingers_zoom_on_a_phone(chromium, made):
     phone = {"viewport": {"width": 420, "height": 900}, "has_touch": True}
-    context = browser.new_context(**phone, color_scheme="dark")
+    context = chromium.new_context(**phone, color_scheme="dark")
     page = context.new_page()
     go(page, made[1], f"/?id={ASK}&with=drawn/train/7")
     canvas = page.locator("canvas").first
-    expect(canvas).to_be_visible(timeout=SLOW)
+    expect(canvas).to_be_visible()
     readout = page.locator(".readout")
     expect(readout).to_contain_text("zoom 1.00")
     canvas.scroll_into_view_if_needed()
@@ -227,7 +199,7 @@ def test_files_are_what_the_page_shows(page, made, tmp_path):
     page.get_by_text("Take it with you").click()
     found = {}
     for name in ("CSV", "ZIP with thumbnails", "Contact sheet (PDF)"):
-        with page.expect_download(timeout=SLOW) as download:
+        with page.expect_download() as download:
             page.get_by_role("button", name=name).click()
         found[name] = tmp_path / download.value.suggested_filename
         download.value.save_as(found[name])
@@ -237,9 +209,8 @@ def test_files_are_what_the_page_shows(page, made, tmp_path):
         assert whole.namelist()[:2] == ["query.json", "hits.csv"]
     assert found["Contact sheet (PDF)"].read_bytes().startswith(b"%PDF-")
     expect(page.get_by_text(f"cxr search --id {ASK} --where split=train -k 4")).to_be_visible()
-    expect(
-        page.get_by_text("from store.search.relevance_feedback import refined_search")
-    ).to_be_visible()
+    script = "from store import Gallery, Where, refined_search"
+    expect(page.get_by_text(script)).to_be_visible()
 
 
 def test_the_filter_that_empties_the_set_is_named(page, made):

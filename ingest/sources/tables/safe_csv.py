@@ -1,4 +1,4 @@
-"""The one place where CSV is written, so that no spreadsheet takes a cell for a formula."""
+"""Writer of CSV that no spreadsheet takes for formulas, and reader of what it wrote."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def unguarded(cell: str) -> str:
 
 
 def rows_of(data: bytes) -> list[list[str]]:
-    """The rows of what ``csv_bytes`` wrote, the head first, as they were before.
+    """The rows of a file by ``csv_bytes``, the head first, as they were before.
 
     Raises:
         ValueError: not UTF-8, or not CSV.
@@ -58,5 +58,5 @@ def _cell(value: object) -> object:
 
 
 def _would_run(cell: str) -> bool:
-    """Whether a cell would be a formula, were it not for ' in front: so ' itself can be told."""
+    """Whether a cell would be a formula, were it not for leading quotes."""
     return cell.lstrip(_GUARD).startswith(_FORMULA)

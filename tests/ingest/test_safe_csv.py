@@ -11,7 +11,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from ingest.sources.tables.csv_table import csv_bytes, rows_of
+from ingest.sources.tables.safe_csv import csv_bytes, rows_of
 
 ROOT = Path(__file__).parents[2]
 DANGEROUS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
@@ -52,4 +52,4 @@ def test_nothing_else_writes_csv() -> None:
         for path in (ROOT / room).rglob("*.py")
         if writes.search(path.read_text("utf-8"))
     ]
-    assert found == ["ingest/sources/tables/csv_table.py"]
+    assert found == ["ingest/sources/tables/safe_csv.py"]

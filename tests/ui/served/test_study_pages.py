@@ -8,46 +8,24 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from tests.ui import browser, films
-
-pytest.importorskip("playwright", reason="playwright is not installed")
-from playwright.sync_api import expect
-
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(
-        not Path(browser.BROWSER).exists(),
-        reason=f"no browser at {browser.BROWSER}; set CXR_BROWSER",
-    ),
-]
-
-
-@pytest.fixture(scope="module")
-def url(tmp_path_factory):
-    """One dashboard for all tests, with another encoder's store beside it."""
-    root = tmp_path_factory.mktemp("studies")
-    encoder, other = films.tiny_clip(root / "tiny-clip"), films.tiny_clip(root / "other-clip")
-    config = other / "preprocessor_config.json"
-    config.write_text(config.read_text().replace("0.25", "0.3"))
-    films.add(root / "gallery", encoder, films.films())
-    films.add(root / "rival", other, films.films())
-    options = ["--compare", str(root / "rival")]
-    with browser.serving(root / "gallery", encoder, root / "home", options) as served:
-        yield served.url
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    with browser.chromium() as found:
-        yield found
+pytestmark = pytest.mark.browser
 
 
 @pytest.fixture
-def page(chromium):
-    """A visitor; fails when the page asks another host for anything, or a script breaks."""
-    size = {"width": 1280, "height": 1000}
-    with browser.visitor(chromium, 20_000, viewport=size, accept_downloads=True) as found:
-        yield found
+def url(board):
+    return board.url
+
+
+@pytest.fixture
+def page(page):
+    page.set_viewport_size({"width": 1280, "height": 1000})
+    return page
+
+
+def expect(found):
+    from playwright.sync_api import expect as check
+
+    return check(found)
 
 
 def go(page, url, link):

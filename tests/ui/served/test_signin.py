@@ -7,17 +7,11 @@ import re
 import pytest
 
 from store import UsageError
-from tests.ui import browser, films
+from tests.ui import browser
 from tests.ui.visitor import Visitor
 from ui.dashboard import sign_in as signin
 
 pytest.importorskip("authlib", reason="the extra sign-in is not installed")
-pytest.importorskip("playwright")
-
-in_browser = [
-    pytest.mark.browser,
-    pytest.mark.skipif(not browser.there(), reason=f"no browser at {browser.BROWSER}"),
-]
 
 FILE = """[auth]
 redirect_uri = "http://127.0.0.1:{port}/oauth2callback"
@@ -33,35 +27,19 @@ curators = ["ada@example.org"]
 
 
 @pytest.fixture(scope="module")
-def served(tmp_path_factory):
+def served(drawn, tmp_path_factory):
     """(dashboard that asks for sign-in, its provider)."""
     from tests.ui.provider import provider
 
     root = tmp_path_factory.mktemp("signin")
-    encoder = films.tiny_clip(root / "tiny-clip")
-    films.add(root / "gallery", encoder, films.films())
     port = browser.free_port()
     file = root / "sign-in.toml"
     with provider() as one:
         file.write_text(FILE.format(port=port, provider=one.url))
         file.chmod(0o600)
         options = ["--sign-in", str(file), "--allow-ingest"]
-        with browser.serving(root / "gallery", encoder, root / "home", options, port=port) as board:
-            yield board, one
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    with browser.chromium() as found:
-        yield found
-
-
-@pytest.fixture
-def page(chromium):
-    context = chromium.new_context()
-    context.set_default_timeout(30_000)
-    yield context.new_page()
-    context.close()
+        with browser.serving(*drawn, root / "home", options, port=port) as found:
+            yield found, one
 
 
 @pytest.mark.parametrize("link", ["", "/?id=drawn/test/103", "/store", "/evaluation", "/batches"])
@@ -81,7 +59,7 @@ def sign_in(page, board):
 
 
 class TestInABrowser:
-    pytestmark = in_browser
+    pytestmark = pytest.mark.browser
 
     def test_in_and_out_again(self, served, page):
         board, one = served

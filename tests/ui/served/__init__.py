@@ -1,0 +1,1 @@
+"""Tests of a dashboard that runs, by a browser or by its own protocol."""

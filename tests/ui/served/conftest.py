@@ -1,0 +1,84 @@
+"""One Chromium and two served galleries, for as long as tests of this folder run.
+
+Not for the whole session: while Playwright is there, nothing else in this thread may run asyncio.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from tests.ui import browser, films
+from tests.ui.served import hostile
+from tests.ui.visitor import Visitor
+
+#: Of whatever a window waits for, in milliseconds; the encoder is loaded by then.
+PATIENCE = 30_000
+
+
+class Board(NamedTuple):
+    """A dashboard that runs, its gallery, and the encoder's folder."""
+
+    served: browser.Served
+    store: Path
+    encoder: Path
+
+    @property
+    def url(self) -> str:
+        return self.served.url
+
+    @property
+    def port(self) -> int:
+        return self.served.port
+
+
+@pytest.fixture(scope="package")
+def chromium() -> Iterator[Any]:
+    pytest.importorskip("playwright", reason="playwright is not installed")
+    if not browser.there():
+        pytest.skip(f"no browser at {browser.BROWSER}; set CXR_BROWSER")
+    with browser.chromium() as found:
+        yield found
+
+
+@pytest.fixture
+def page(chromium) -> Iterator[Any]:
+    """A window of a visitor who has been nowhere.
+
+    Fails when it asks another host for anything, or a script or the app breaks in it.
+    """
+    size = {"width": 1280, "height": 900}
+    with browser.visitor(chromium, PATIENCE, viewport=size, accept_downloads=True) as found:
+        yield found
+
+
+@pytest.fixture(scope="package")
+def board(drawn, tmp_path_factory) -> Iterator[Board]:
+    """The drawn films, to be looked at; compared with another encoder's gallery of them."""
+    root = tmp_path_factory.mktemp("board")
+    store, encoder = drawn
+    other = root / "other-clip"
+    shutil.copytree(encoder, other)
+    config = other / "preprocessor_config.json"
+    config.write_text(config.read_text().replace("0.25", "0.3"))
+    films.add(root / "rival", other, films.films())
+    with browser.serving(
+        store, encoder, root / "home", ["--compare", str(root / "rival")]
+    ) as found:
+        Visitor(found.url, "text=clear+lungs").close()  # loads the encoder
+        yield Board(found, store, encoder)
+
+
+@pytest.fixture(scope="package")
+def writable(drawn, tmp_path_factory) -> Iterator[Board]:
+    """Films with hostile text in all that is said of them, and one drawn one; takes batches."""
+    root = tmp_path_factory.mktemp("writable")
+    _, encoder = drawn
+    films.add(root / "gallery", encoder, [*hostile.films(), films.film(103, "test")])
+    with browser.serving(root / "gallery", encoder, root / "home", ["--allow-ingest"]) as found:
+        Visitor(found.url, "text=clear+lungs").close()
+        yield Board(found, root / "gallery", encoder)
