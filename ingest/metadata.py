@@ -1,4 +1,4 @@
-"""TODO."""
+"""Parsers of age, sex, split and view: the spellings of data sets to one form."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _SPLITS = {
 
 @lru_cache(4096)
 def parse_age(text: str) -> float | None:
-    """Years from ``058Y``, ``013M``, ``02W``, ``009D`` or ``58``; None when it says no sane age."""
+    """Age in years of ``058Y``, ``013M``, ``02W``, ``009D`` or ``58``; None for no sane age."""
     found = re.fullmatch(r"\s*0*(\d{1,3}(?:\.\d+)?)\s*([YMWD]?)\s*", text, re.IGNORECASE)
     if not found:
         return None
@@ -25,19 +25,17 @@ def parse_age(text: str) -> float | None:
 
 
 def sex(cell: str) -> str | None:
-    """``M``, ``F`` or ``O``; None for anything else, such as Unknown."""
+    """Sex as ``M``, ``F`` or ``O``; None for anything else, such as Unknown."""
     return _SEX.get(cell.strip().casefold())
 
 
 def split(cell: str) -> str | None:
-    """A split as this project spells it; an unknown one as it is."""
+    """Split as this project spells it; an unknown one as it is; None for a blank."""
     text = cell.strip()
     return _SPLITS.get(text.casefold(), text) or None
 
 
 def view(cell: str) -> str | None:
-    """A view in capitals; side views are ``LATERAL``."""
+    """View in capitals; side views are ``LATERAL``; None for a blank."""
     text = cell.strip().upper()
-    return {"LL": "LATERAL", "RL": "LATERAL", "L": "LATERAL", "LAT": "LATERAL"}.get(text, text) or (
-        None
-    )
+    return "LATERAL" if text in ("LL", "RL", "L", "LAT") else text or None

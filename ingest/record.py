@@ -1,9 +1,9 @@
-"""What travels through an ingestion until there is a vector."""
+"""Image record, image file and rejection: what a source hands to the ingestion job."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -11,43 +11,28 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from store import Value
+from store import COLUMNS, FINDINGS, Metadata
 
 #: 8-bit pixels, grey (height, width) or RGB (height, width, 3).
 Pixels = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class ImageRecord:
+class ImageRecord(Metadata):
     """One image with its metadata, before it has a vector.
 
     Attributes:
         id: unique in the gallery, e.g. ``pneumoniamnist/test/17``.
         pixels: uint8, (height, width) grey or (height, width, 3) RGB; bright is dense tissue.
         sha256: 32 bytes, digest of the source.
-        labels: the findings that are present.
         labelled: whether somebody looked: without labels, nothing was found. A record with labels
             is labelled, whatever is passed.
-        uncertain, absent: findings that are neither present nor unmentioned.
-        age: years.
-        source: where the pixels came from.
-        extra: the user's own columns.
     """
 
     id: str
     pixels: Pixels
     sha256: bytes
-    labels: tuple[str, ...] = ()
-    uncertain: tuple[str, ...] = ()
-    absent: tuple[str, ...] = ()
-    split: str | None = None
-    dataset: str | None = None
-    patient: str | None = None
-    view: str | None = None
-    sex: str | None = None
-    age: float | None = None
-    source: str = ""
-    extra: Mapping[str, Value | None] = field(default_factory=dict)
+    _: KW_ONLY
     labelled: bool = False
 
     def __post_init__(self) -> None:
@@ -55,29 +40,19 @@ class ImageRecord:
             object.__setattr__(self, "labelled", True)
 
 
-#: Columns of a row that describe an image, and what they hold when nothing is known.
+#: Columns of a row that describe an image, with the user's own, and their values when nothing is
+#: known.
 METADATA: dict[str, Any] = {
-    "labels": (),
-    "uncertain": (),
-    "absent": (),
-    "split": None,
-    "dataset": None,
-    "patient": None,
-    "view": None,
-    "sex": None,
-    "age": None,
-    "source": "",
+    **{name: column.default for name, column in COLUMNS.items()},
     "extra": MappingProxyType({}),
 }
 
-#: Findings are told together: whoever names those that are present says that no other is.
-FINDINGS = ("labels", "uncertain", "absent")
-
 
 def told(said: Mapping[str, Any]) -> dict[str, Any]:
-    """What is said of an image, by names of METADATA: a column that is not named is not spoken of.
+    """The metadata that a source speaks of, by names of METADATA.
 
-    A stored value changes only where it is spoken of. Findings are, all of them, where one is.
+    A stored value changes only where it is spoken of. Findings are spoken of together: naming those
+    that are present says that no other is.
     """
     found = {name: value for name, value in said.items() if name in METADATA}
     if any(name in found for name in FINDINGS):
@@ -100,15 +75,15 @@ class ImageFile:
     """One image that is still a file: the job opens it only when it has to.
 
     Attributes:
-        path: where it is; a plain file below the source's root, no link.
+        path: of the file; a plain one below the source's root, no link.
         id: unique in the gallery; ``None`` when only the file can tell.
-        metadata: what is known without opening it, by names of METADATA, and ``labelled``, as
-            ImageRecord has it. What it names is told, also where it is blank; what it does not name
-            keeps its stored value. The same holds for the user's own columns in ``extra``.
-        read: bytes to pixels, and to further metadata.
-        identify: tells the id when it is not known.
-        tells: which metadata comes from the file itself, wherever ``metadata`` says nothing.
-        otherwise: the id where the file tells none.
+        metadata: values known without opening it, by names of METADATA, and ``labelled``, as
+            ImageRecord has it. A column that is named is written, also where it is blank; one that
+            is not keeps its stored value. The same holds for the user's own columns in ``extra``.
+        read: reader of its bytes: pixels and further metadata.
+        identify: reader of its id, where that is not known.
+        tells: names of metadata that come from the file itself, wherever ``metadata`` has none.
+        otherwise: the id where the file has none.
     """
 
     path: Path
@@ -121,16 +96,16 @@ class ImageFile:
 
     @property
     def source(self) -> str:
-        """Where the pixels come from, as rows and rejections say it."""
+        """Name of the source of the pixels, as rows and rejections have it."""
         return str(self.metadata["source"])
 
 
 @dataclass(frozen=True, slots=True)
 class Rejection:
-    """An image that was refused.
+    """An image that was refused, with the reason.
 
     Attributes:
-        source: which one.
+        source: name of the image.
         reason: a short code, e.g. ``unreadable``.
         detail: one sentence for a person.
     """

@@ -57,8 +57,12 @@ if TYPE_CHECKING:
     from store.gallery import Gallery as Gallery
     from store.gallery import refined_search as refined_search
     from store.memory import give_back as give_back
+    from store.schema import COLUMNS as COLUMNS
+    from store.schema import FINDINGS as FINDINGS
     from store.schema import EncoderStamp as EncoderStamp
     from store.schema import Hit as Hit
+    from store.schema import Metadata as Metadata
+    from store.schema import Output as Output
     from store.schema import Progress as Progress
     from store.schema import Row as Row
     from store.schema import UpsertReport as UpsertReport
@@ -71,6 +75,7 @@ if TYPE_CHECKING:
     from store.search.relevance_feedback import rocchio as rocchio
     from store.table import filters as filters
     from store.table.column_stats import Range as Range
+    from store.table.custom_columns import KINDS as KINDS
     from store.table.custom_columns import LARGEST_INT as LARGEST_INT
     from store.table.custom_columns import kind_of as kind_of
     from store.table.custom_columns import name_of as name_of
@@ -106,12 +111,14 @@ _HOMES = {
     "store.evaluation.ranking": "Labelled",
     "store.gallery": "Gallery refined_search",
     "store.memory": "give_back",
-    "store.schema": "EncoderStamp Hit Progress Row UpsertReport Value Vectors",
+    "store.schema": (
+        "COLUMNS FINDINGS EncoderStamp Hit Metadata Output Progress Row UpsertReport Value Vectors"
+    ),
     "store.search.out_of_distribution": "Nearness",
     "store.search.relevance_feedback": "WEIGHT_MAX Weights parse_weights rocchio",
     "store.table": "filters",
     "store.table.column_stats": "Range",
-    "store.table.custom_columns": "LARGEST_INT kind_of name_of",
+    "store.table.custom_columns": "KINDS LARGEST_INT kind_of name_of",
     "store.table.duplicate_ids": "Repaired",
     "store.table.filters": "Where own_range parse_where written",
     "store.table.opening": "check_encoder",

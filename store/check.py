@@ -1,4 +1,4 @@
-"""Is a gallery sound? Reads everything back and says what is wrong."""
+"""Integrity check of a gallery: reads everything back and lists the problems."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from store.table import duplicate_ids, lance
-from store.table.repair import _not_found_by_id, _pictures
+from store.table.repair import not_found_by_id, pictures
 from store.table.rows import CHECKSUM, NORM_TOLERANCE, checksums
 
 if TYPE_CHECKING:
@@ -20,27 +20,24 @@ _NEWER = "; keep the newer row of each with: cxr check --repair"
 _AGAIN = "; remove them with: cxr delete --id ID, then ingest them again"
 
 
-def problems(handle: Any, dimension: int, snapshot: Snapshot | None = None) -> list[str]:
+def problems(handle: Any, snapshot: Snapshot | None = None) -> list[str]:
     """One sentence for each thing that is wrong with a table; empty when it is sound.
 
     Args:
         handle: the table.
-        dimension: of its vectors.
         snapshot: a mirror of the same version, compared with the table.
     """
     try:
         keys = lance.scan(handle, ["id", "sha256", "_rowid", lance.CHANGED_AT])
         ids = keys["id"].to_pylist()
-        row_ids_, changed_at = (
+        row_ids, changed_at = (
             keys[name].to_numpy().astype(np.int64) for name in ("_rowid", lance.CHANGED_AT)
         )
-        places = duplicate_ids.older(keys["id"].combine_chunks(), row_ids_, changed_at)
-        older = row_ids_[places]
+        older = row_ids[duplicate_ids.older(keys["id"].combine_chunks(), row_ids, changed_at)]
         bad_vectors, altered, differing = [], [], []
         read = 0
         for batch in lance.scan_batches(handle, ["id", "_rowid", "embedding", CHECKSUM]):
-            flat = batch.column("embedding").flatten().to_numpy(zero_copy_only=False)
-            vectors = flat.reshape(-1, dimension)
+            vectors = lance.vectors(batch)
             norms = np.linalg.norm(vectors.astype(np.float64), axis=1)
             bad = ~(np.abs(norms - 1) <= NORM_TOLERANCE)
             other = checksums(vectors) != batch.column(CHECKSUM).to_numpy()
@@ -48,19 +45,18 @@ def problems(handle: Any, dimension: int, snapshot: Snapshot | None = None) -> l
             bad_vectors += [names[int(place)].as_py() for place in np.flatnonzero(bad)]
             altered += [names[int(place)].as_py() for place in np.flatnonzero(other)]
             if snapshot is not None:
-                row_ids = batch.column("_rowid").to_numpy().astype(np.int64)
-                wrong = np.asarray(snapshot.differing(row_ids, vectors), np.int64)
-                wrong = wrong[~np.isin(row_ids[wrong], older)]  # those are not in the mirror
+                here = batch.column("_rowid").to_numpy().astype(np.int64)
+                wrong = np.asarray(snapshot.differing(here, vectors), np.int64)
+                wrong = wrong[~np.isin(here[wrong], older)]  # those are not in the mirror
                 differing += [names[int(place)].as_py() for place in wrong]
             read += len(norms)
-        pictures = _pictures(handle, keys["_rowid"].to_pylist())
         bad_pictures = [
             id_
-            for id_, picture in zip(ids, pictures, strict=True)
+            for id_, picture in zip(ids, pictures(handle, row_ids.tolist()), strict=True)
             if picture is not None and not picture.startswith(b"\x89PNG\r\n\x1a\n")
         ]
-        lost = _not_found_by_id(handle, ids)
-    except (RuntimeError, OSError, ValueError) as error:
+        lost = not_found_by_id(handle, ids)
+    except lance.ReadFault as error:
         return [f"version {handle.version} cannot be read: {str(error)[:300]}"]
     found = []
     if read != len(ids):

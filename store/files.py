@@ -1,18 +1,21 @@
-"""Where copies are kept that may be deleted at any time: the saved mirror and its like."""
+"""Names of a gallery's files, and the folder of copies that may be deleted."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+#: Name of the LanceDB table; its folder is called so, with ``.lance`` behind it.
+TABLE = "gallery"
 #: Our own folder beside the table: lock, readers, saved mirror. May be deleted when nobody writes.
 FOLDER = "_cxr"
+_LAST_VERSION = 2**64 - 1
 
 
 def folder(uri: str, uuid: str) -> Path:
-    """Beside a local table, so that it travels and goes with it; else in the user's cache folder.
+    """Folder of copies that can be made again: beside a local table, else in the user's cache.
 
     Args:
-        uri: of the gallery.
+        uri: of the gallery. A folder beside a local table travels and goes with it.
         uuid: of its table: a table that is made again has another.
     """
     if "://" not in uri:
@@ -20,3 +23,16 @@ def folder(uri: str, uuid: str) -> Path:
     from platformdirs import user_cache_path
 
     return user_cache_path("cxr-retrieval", appauthor=False) / uuid
+
+
+def manifest_name(version: int) -> str:
+    """File name of a version's manifest: Lance counts down, so that the newest is listed first."""
+    return f"{_LAST_VERSION - version:020d}.manifest"
+
+
+def version_of(name: str) -> int | None:
+    """The version of a manifest's file name; None for other files."""
+    stem, dot, suffix = name.partition(".")
+    if not dot or suffix != "manifest" or not stem.isdigit():
+        return None
+    return _LAST_VERSION - int(stem) if len(stem) == 20 else int(stem)

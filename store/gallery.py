@@ -17,7 +17,17 @@ from store.evaluation.metrics import Evaluation
 from store.evaluation.per_query import ByQuery, by_query
 from store.evaluation.protocols import LEAVE_ONE_OUT, evaluate_version, sides
 from store.mirror.snapshot import Snapshot
-from store.schema import Baseline, EncoderStamp, Hit, Progress, Row, UpsertReport, Vectors
+from store.schema import (
+    COLUMNS,
+    FINDINGS,
+    Baseline,
+    EncoderStamp,
+    Hit,
+    Progress,
+    Row,
+    UpsertReport,
+    Vectors,
+)
 from store.search import exact
 from store.search.base import EXACT, INDEXES, LANCE, Backend, Searcher, Sharding
 from store.search.follow import Follower
@@ -29,6 +39,8 @@ from store.table.duplicate_ids import Repaired, repair
 from store.table.filters import Where
 from store.table.undo import Undone
 
+#: Columns whose counts have another name in the statistics.
+_STATS = {"split": "splits", "dataset": "datasets"}
 T = TypeVar("T")
 
 
@@ -154,7 +166,7 @@ class Gallery(Follower):
             batch: name of the ingestion.
             dry_run: count only.
         """
-        return write.undo(self.uri, self._live, batch, self.stamp.dimension, dry_run)
+        return write.undo_batch(self.uri, self._live, batch, self.stamp.dimension, dry_run)
 
     def optimize(self, keep: timedelta | None = None) -> None:
         """Merge small fragments and forget old versions. Writing does this by itself now and then.
@@ -484,10 +496,10 @@ class Gallery(Follower):
             if not self._pinned:
                 self.refresh()
         except StoreDamaged as error:
-            return problems(self.table, self.stamp.dimension) or [str(error)]
+            return problems(self.table) or [str(error)]
         now = self.searcher
         mirror = now if isinstance(now, Snapshot) else None
-        return problems(now.handle, self.stamp.dimension, mirror)
+        return problems(now.handle, mirror)
 
     def repair(self) -> Repaired:
         """Of each id that occurs more than once keep the newest row."""
@@ -498,16 +510,18 @@ class Gallery(Follower):
         if not self._pinned:
             self.refresh()
         facets = self.facets()
+        counted = [
+            name
+            for name, column in COLUMNS.items()
+            if column.counted and name not in FINDINGS and "stats" not in column.absent_from
+        ]
         table = self.table
         fragments, size = lance.size(self.uri, table)
         return {
             **self.describe(),
-            "labels": facets["labels"],
-            "uncertain": facets["uncertain"],
-            "absent": facets["absent"],
+            **{name: facets[name] for name in FINDINGS},
             "columns": self.columns(),
-            "splits": facets["split"],
-            "datasets": facets["dataset"],
+            **{_STATS.get(name, name): facets[name] for name in counted},
             "pixel_readers": _pixel_readers(table),
             "table_version": int(table.version),
             "mirror_version": self.table_version,

@@ -1,31 +1,118 @@
-"""What one row is, and which encoder made its vector."""
+"""Row, hit and encoder stamp: the values that every module of the store hands about.
+
+A new column of metadata is one line in ``Metadata``.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field, fields
 from datetime import date, datetime
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 #: A float32 matrix, one vector a row.
 Vectors = npt.NDArray[np.float32]
+#: A float64 array of any shape.
+Floats = npt.NDArray[np.float64]
 #: Positions, row ids, counts.
 Integers = npt.NDArray[np.int64]
-#: What a free column may hold.
+#: A value of a column of the user's own.
 Value = str | int | float | bool | date
-
-
-#: Called with what is done and what there is to do, in the same unit.
+#: Callback for progress: called with the units done and the units in all.
 Progress = Callable[[int, int], None]
-
-
 #: Thumbnails (PNG bytes) to float32 (n, m) unit rows: a floor to compare an encoder with.
 Baseline = Callable[[list[bytes]], Vectors]
+#: Type of a column; ``strings`` is a list of them in every row.
+Kind = Literal["string", "strings", "int", "float", "bool", "date"]
+#: Kinds of columns that have an order, and so a range.
+ORDERED = ("int", "float", "date")
+#: Hits as JSON and as CSV, ``cxr stats``, the card of a film on the dashboard.
+Output = Literal["json", "csv", "stats", "card"]
 
 
-Floats = npt.NDArray[np.float64]
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column of metadata: its type, and where it plays a part.
+
+    Attributes:
+        name: of the attribute of a row, and of the column in the table.
+        default: value of a row that says nothing of it.
+        kind: type of its values.
+        since: schema version of the table that introduced it.
+        key: its name in filters; that of the column unless it has another.
+        filtered: whether there is a filter on it.
+        counted: whether its values are counted, and offered as filters on the dashboard. Columns
+            of numbers and dates have a range instead.
+        absent_from: outputs without it.
+    """
+
+    name: str
+    default: Any
+    kind: Kind
+    since: int
+    key: str = ""
+    filtered: bool = True
+    counted: bool = True
+    absent_from: tuple[Output, ...] = ()
+
+    def __post_init__(self) -> None:
+        counted = self.counted and self.filtered and self.kind not in ORDERED
+        object.__setattr__(self, "key", self.key or self.name)
+        object.__setattr__(self, "counted", counted)
+
+    @property
+    def title(self) -> str:
+        """Name for people, e.g. ``Label``."""
+        return self.key.replace("_", " ").capitalize()
+
+
+def _column(kind: Kind, default: Any = None, **traits: Any) -> Any:
+    """A dataclass field whose metadata are the traits of a Column."""
+    return field(default=default, metadata={"kind": kind, **traits})
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Metadata:
+    """The metadata of a film, in the order of the table's columns.
+
+    Everything else follows from these lines: the table's schema, what may be corrected, filters,
+    counts, exports and the dashboard's cards. A table that lacks a column gets it when it is next
+    written; rows from before have the default. Give a new column the next schema version.
+
+    Attributes:
+        labels: the findings that are present; empty means not labelled.
+        uncertain: findings that somebody was not sure of.
+        absent: findings that somebody looked for and did not find; a finding in none of the three
+            is not mentioned.
+        age: years.
+        source: where the pixels came from.
+        extra: the user's own columns by name; see store.table.custom_columns.
+    """
+
+    labels: tuple[str, ...] = _column("strings", (), since=2, key="label", absent_from=("card",))
+    uncertain: tuple[str, ...] = _column("strings", (), since=3, absent_from=("csv",))
+    absent: tuple[str, ...] = _column("strings", (), since=3, absent_from=("csv",))
+    split: str | None = _column("string", since=2, absent_from=("card",))
+    dataset: str | None = _column("string", since=2, absent_from=("card",))
+    patient: str | None = _column("string", since=2, counted=False, absent_from=("json", "card"))
+    view: str | None = _column("string", since=2, absent_from=("json", "stats", "card"))
+    sex: str | None = _column("string", since=2, absent_from=("json", "csv", "stats", "card"))
+    age: float | None = _column("float", since=2, absent_from=("json", "csv", "card"))
+    source: str = _column("string", "", since=2, filtered=False, absent_from=("card",))
+    extra: Mapping[str, Value | None] = field(default_factory=dict)
+
+
+#: The columns of Metadata by name, in order; without the user's own.
+COLUMNS: Mapping[str, Column] = {
+    one.name: Column(one.name, one.default, **one.metadata)
+    for one in fields(Metadata)
+    if one.metadata
+}
+#: Names of the columns of findings: present, uncertain, absent.
+FINDINGS = ("labels", "uncertain", "absent")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +120,7 @@ class EncoderStamp:
     """Identity of the encoder behind a gallery.
 
     Attributes:
-        name: what a person calls it, e.g. ``cxr-clip-28``.
+        name: for people, e.g. ``cxr-clip-28``.
         fingerprint: hex sha256 over weights, configuration and preprocessing.
         dimension: length of its vectors.
     """
@@ -47,47 +134,30 @@ class EncoderStamp:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Row:
-    """One image as the table keeps it.
+class Row(Metadata):
+    """One film as the table keeps it.
 
     Attributes:
         id: primary key, e.g. ``pneumoniamnist/test/17``.
         sha256: 32 bytes, digest of the source (file bytes, or pixels with shape and dtype).
         embedding: float32 (d,), unit length; ``None`` in rows joined to hits.
-        labels: the findings that are present; empty means not labelled.
-        uncertain: findings that somebody was not sure of.
-        absent: findings that somebody looked for and did not find; a finding in none of the three
-            is not mentioned.
-        age: years.
-        source: where the pixels came from.
-        extra: the user's own columns by name, without those that are blank; see
-            store.table.custom_columns.
         width, height: of the source, in pixels; 0 when there never were pixels.
         thumbnail: 8-bit PNG, longest side 256 or less; ``None`` in rows joined to hits.
         batch: name of the ingestion that wrote the row.
         ingested_at: when, in UTC.
-        pixel_reader: version of what made pixels of the source, from 1; 0 where nothing did, as for
-            vectors that were imported. Rows from before versions were written have 1.
-        told: which of the columns that may be corrected this row speaks of, when it is written
-            over a stored one: the others keep what is stored, and so do the user's own columns
-            that ``extra`` does not name (one named with ``None`` becomes blank). ``None``: of all.
+        pixel_reader: version of the code that read the source's pixels, from 1; 0 where nothing
+            read any, as for vectors that were imported. Rows from before versions were written
+            have 1.
+        told: names of the columns of Metadata that this row speaks of when it is written over a
+            stored one: the others keep what is stored, and so do the user's own columns that
+            ``extra`` does not name (one named with ``None`` becomes blank). ``None``: all of them.
             Rows that are read never have it.
     """
 
     id: str
     sha256: bytes
     embedding: npt.NDArray[np.float32] | None = None
-    labels: tuple[str, ...] = ()
-    uncertain: tuple[str, ...] = ()
-    absent: tuple[str, ...] = ()
-    split: str | None = None
-    dataset: str | None = None
-    patient: str | None = None
-    view: str | None = None
-    sex: str | None = None
-    age: float | None = None
-    source: str = ""
-    extra: Mapping[str, Value | None] = field(default_factory=dict)
+    _: KW_ONLY
     width: int = 0
     height: int = 0
     thumbnail: bytes | None = None
@@ -114,9 +184,10 @@ class Hit:
 
 @dataclass(frozen=True, slots=True)
 class UpsertReport:
-    """What one upsert did, in rows, and the table version after it.
+    """Counts of rows that one upsert inserted, updated and left alone.
 
     Attributes:
+        table_version: after it.
         changed: of the rows updated, how many in which column; see store.table.rows.changes.
     """
 

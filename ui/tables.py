@@ -9,7 +9,20 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
-    from store import Comparison, Doubt, Film, Glance, Group, Hard, Hit, Leak, NearPair, Where
+    from store import (
+        Comparison,
+        Doubt,
+        Film,
+        Glance,
+        Group,
+        Hard,
+        Hit,
+        Leak,
+        NearPair,
+        Output,
+        Row,
+        Where,
+    )
 
 #: Baselines in the order of a page, with their names for a person.
 FLOORS = {"raw pixels": "raw pixels", "random": "chance"}
@@ -154,12 +167,7 @@ def as_dict(
                 "rank": hit.rank,
                 "id": hit.row.id,
                 "score": hit.score,
-                "labels": list(hit.row.labels),
-                "uncertain": list(hit.row.uncertain),
-                "absent": list(hit.row.absent),
-                "split": hit.row.split,
-                "dataset": hit.row.dataset,
-                "source": hit.row.source,
+                **plain(shown(hit.row, "json")),
                 "extra": plain(hit.row.extra),
             }
             for hit in hits
@@ -256,9 +264,24 @@ def hardest(found: Sequence[Hard], k: int) -> Sheet:
     return ["rank", "id", "labels", f"P@{k}", "nearest wrong cosine"], rows
 
 
-def plain(extra: Mapping[str, Any]) -> dict[str, Any]:
-    """Own columns of a row as JSON has them: dates as ``2024-05-01``."""
+def shown(row: Row, output: Output) -> dict[str, Any]:
+    """The metadata of a row that an output shows: column to value; without the user's own."""
+    from store import COLUMNS
+
     return {
-        name: value.isoformat() if isinstance(value, date) else value
-        for name, value in extra.items()
+        name: getattr(row, name)
+        for name, column in COLUMNS.items()
+        if output not in column.absent_from
+    }
+
+
+def plain(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Values of a row as JSON has them: dates as ``2024-05-01``, findings as lists."""
+    return {
+        name: value.isoformat()
+        if isinstance(value, date)
+        else list(value)
+        if isinstance(value, tuple)
+        else value
+        for name, value in values.items()
     }

@@ -1,6 +1,7 @@
-"""The files of a folder of artefacts, one by one: read, checked, and refused by name and number.
+"""Readers of the single files of an export folder, with the constants of its format.
 
-Their layout is described in ``ingest.artefacts.folder``.
+Each file is checked by itself and refused by name and number; ``ingest.artefacts.folder`` describes
+the layout.
 
 ``faiss.read_index`` trusts what it reads; a flat index is a small header and a matrix, so the file
 is taken apart here, and every length in it is checked against the file's own.
@@ -18,7 +19,30 @@ import numpy as np
 import numpy.typing as npt
 
 from ingest import npy
-from store import BadArtefacts, Vectors
+from store import COLUMNS, FINDINGS, BadArtefacts, Vectors
+
+#: Version of the layout, ``meta.json["format"]``.
+FORMAT = 1
+EMBEDDINGS = "embeddings.npy"
+LABELS = "labels.npy"
+INDEX = "faiss_index.bin"
+IDS = "ids.txt"
+META = "meta.json"
+#: Columns of Metadata in ``meta.json["columns"]``, in the order of its keys. Labels have a file of
+#: their own, and the source of an imported row is the import.
+META_COLUMNS = tuple(
+    sorted(
+        (name for name in COLUMNS if name not in ("labels", "source")),
+        key=lambda name: (name in FINDINGS, name != "dataset"),
+    )
+)
+#: Key of the user's own columns in meta.json: name to ``{"type": ..., "values": [...]}``.
+OWN = "own_columns"
+
+#: How far from 1 the length of a vector may be.
+_UNIT = 1e-4
+#: The same for float16, whose values are that coarse.
+_UNIT_HALF = 2e-3
 
 # fourcc, dimension, rows, two unused numbers, is_trained, metric, number of floats that follow.
 _HEADER = struct.Struct("<4siqqqBiQ")
@@ -29,53 +53,6 @@ _KNOWN = {
     b"IwFl": "IndexIVFFlat",
     b"IxMp": "IndexIDMap",
 }
-
-
-def read_flat_index(path: Path) -> Vectors:
-    """The vectors of an IndexFlatIP, float32 (n, d), read-only.
-
-    Raises:
-        BadArtefacts: another kind of index, or a file whose lengths do not add up.
-    """
-    remedy = "write an IndexFlatIP with faiss.write_index"
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise BadArtefacts(f"{path} cannot be read ({error.strerror or error})") from error
-    if data[:4] != b"IxFI":
-        kind = _KNOWN.get(data[:4], f"a file that begins with {data[:4]!r}")
-        raise BadArtefacts(f"{path} is {kind}, expected an IndexFlatIP; {remedy}")
-    if len(data) < _HEADER.size:
-        raise BadArtefacts(
-            f"{path} has {len(data)} bytes, a header alone has {_HEADER.size}; {remedy}"
-        )
-    _, dimension, rows, _, _, _, metric, floats = _HEADER.unpack_from(data)
-    if metric != _INNER_PRODUCT:
-        raise BadArtefacts(f"{path} has metric {metric}, expected 0, inner product; {remedy}")
-    if dimension < 1 or rows < 0 or floats != rows * dimension:
-        raise BadArtefacts(
-            f"{path} says {rows} vectors of dimension {dimension} in {floats} floats; {remedy}"
-        )
-    if len(data) - _HEADER.size != 4 * floats:
-        raise BadArtefacts(
-            f"{path} has {len(data) - _HEADER.size} bytes of vectors, its header says "
-            f"{4 * floats}; {remedy}"
-        )
-    return np.frombuffer(data, "<f4", offset=_HEADER.size).reshape(rows, dimension)
-
-
-#: Version of the layout above, ``meta.json["format"]``.
-FORMAT = 1
-EMBEDDINGS = "embeddings.npy"
-LABELS = "labels.npy"
-INDEX = "faiss_index.bin"
-IDS = "ids.txt"
-META = "meta.json"
-
-#: How far from 1 the length of a vector may be.
-_UNIT = 1e-4
-#: The same for float16, whose values are that coarse.
-_UNIT_HALF = 2e-3
 
 
 def _load(path: Path, what: str) -> npt.NDArray[Any]:
@@ -93,20 +70,23 @@ def _load(path: Path, what: str) -> npt.NDArray[Any]:
 
 
 def read_embeddings(path: Path, normalise: bool, notes: list[str]) -> tuple[Vectors, Vectors]:
-    """The vectors as stored, and as unit rows; both float32."""
+    """Vectors of a file as stored, and as unit rows; both float32 (n, d). See unit_rows."""
     return unit_rows(path, _load(path, "float32 (n, d) vectors"), normalise, notes)
 
 
 def unit_rows(
     path: Path, values: npt.NDArray[Any], normalise: bool, notes: list[str]
 ) -> tuple[Vectors, Vectors]:
-    """Vectors as they are, and as unit rows; both float32.
+    """Vectors as they are, and as unit rows; both float32 (n, d).
 
     Args:
-        path: where they come from, for messages.
-        values: what should be float (n, d).
+        path: of their file, for messages.
+        values: the vectors, expected as float (n, d).
         normalise: scale rows to unit length instead of refusing others.
         notes: conversions are added here.
+
+    Raises:
+        BadArtefacts: another dtype or shape, NaN or infinity, or rows not of unit length.
     """
     if values.dtype.kind != "f" or values.itemsize > 8 or values.ndim != 2 or 0 in values.shape:
         raise BadArtefacts(
@@ -185,7 +165,7 @@ def read_labels(path: Path, rows: int, meta: dict[str, Any]) -> list[tuple[str, 
 
 
 def read_ids(folder: Path, rows: int) -> list[str]:
-    """The ids in ids.txt, or ``<folder name>/<i>`` without one."""
+    """The n ids in ids.txt, or ``<folder name>/<i>`` without one; BadArtefacts for other counts."""
     path = folder / IDS
     if not path.exists():
         return [f"{folder.resolve().name}/{number}" for number in range(rows)]
@@ -209,7 +189,7 @@ def read_ids(folder: Path, rows: int) -> list[str]:
 
 
 def read_meta(folder: Path) -> dict[str, Any]:
-    """The object in meta.json, or an empty one without the file."""
+    """The object in meta.json, or an empty one without the file; BadArtefacts if damaged."""
     path = folder / META
     if not path.exists():
         return {}
@@ -228,6 +208,39 @@ def read_meta(folder: Path) -> dict[str, Any]:
 
 def _no_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON; write null")
+
+
+def read_flat_index(path: Path) -> Vectors:
+    """The vectors of an IndexFlatIP, float32 (n, d), read-only.
+
+    Raises:
+        BadArtefacts: another kind of index, or a file whose lengths do not add up.
+    """
+    remedy = "write an IndexFlatIP with faiss.write_index"
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise BadArtefacts(f"{path} cannot be read ({error.strerror or error})") from error
+    if data[:4] != b"IxFI":
+        kind = _KNOWN.get(data[:4], f"a file that begins with {data[:4]!r}")
+        raise BadArtefacts(f"{path} is {kind}, expected an IndexFlatIP; {remedy}")
+    if len(data) < _HEADER.size:
+        raise BadArtefacts(
+            f"{path} has {len(data)} bytes, a header alone has {_HEADER.size}; {remedy}"
+        )
+    _, dimension, rows, _, _, _, metric, floats = _HEADER.unpack_from(data)
+    if metric != _INNER_PRODUCT:
+        raise BadArtefacts(f"{path} has metric {metric}, expected 0, inner product; {remedy}")
+    if dimension < 1 or rows < 0 or floats != rows * dimension:
+        raise BadArtefacts(
+            f"{path} says {rows} vectors of dimension {dimension} in {floats} floats; {remedy}"
+        )
+    if len(data) - _HEADER.size != 4 * floats:
+        raise BadArtefacts(
+            f"{path} has {len(data) - _HEADER.size} bytes of vectors, its header says "
+            f"{4 * floats}; {remedy}"
+        )
+    return np.frombuffer(data, "<f4", offset=_HEADER.size).reshape(rows, dimension)
 
 
 def check_index(path: Path, raw: Vectors, embeddings: Vectors, notes: list[str]) -> None:

@@ -1,4 +1,4 @@
-r"""Embeddings in plain files: what ``cxr export`` writes and ``cxr import`` reads, format 1.
+r"""Reader of an export folder: embeddings in plain files, format 1 of ``cxr export``.
 
 A folder with
 
@@ -38,6 +38,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,8 @@ from ingest.artefacts.files import (
     INDEX,
     LABELS,
     META,
+    META_COLUMNS,
+    OWN,
     check_index,
     is_text,
     read_embeddings,
@@ -58,6 +61,9 @@ from ingest.artefacts.files import (
 from ingest.job.journal import note
 from ingest.sources.source import SPLITS
 from store import (
+    COLUMNS,
+    FINDINGS,
+    KINDS,
     BadArtefacts,
     BadRows,
     EncoderStamp,
@@ -70,125 +76,8 @@ from store import (
     name_of,
 )
 
-#: Row columns that ``meta.json["columns"]`` may carry: lists of n values.
-COLUMNS = ("dataset", "split", "patient", "view", "sex", "age")
-#: The same, of lists of names.
-FINDINGS = ("uncertain", "absent")
-#: Key of the user's own columns: name to ``{"type": ..., "values": [...]}``.
-OWN = "own_columns"
-
-
-def read_columns(path: Path, meta: dict[str, Any], ids: Sequence[str]) -> dict[str, list[Any]]:
-    """Per-row columns: what meta tells, else what ids of the usual form tell.
-
-    Returns:
-        By name of a row's attribute, n values each.
-    """
-    told = meta.get("columns") or {}
-    if not isinstance(told, dict):
-        raise BadArtefacts(f"{path}: columns must be an object of lists")
-    columns: dict[str, list[Any]] = {}
-    for name in COLUMNS:
-        right, what = (_is_number, "numbers") if name == "age" else (is_text, "strings")
-        values = _column(path, f"columns.{name}", told.get(name), len(ids), right, what)
-        if values is not None:
-            columns[name] = (
-                [None if v is None else float(v) for v in values] if name == "age" else values
-            )
-    for name in FINDINGS:
-        what = "lists of strings"
-        values = _column(path, f"columns.{name}", told.get(name), len(ids), _is_names, what)
-        if values is not None:
-            columns[name] = [tuple(names or ()) for names in values]
-    parts = [id_.split("/") for id_ in ids]
-    usual = [len(p) == 3 and p[1] in SPLITS and p[2].isdecimal() for p in parts]
-    for position, name in enumerate(("dataset", "split")):
-        if name not in columns and any(usual):
-            columns[name] = [
-                p[position] if told_by_id else None
-                for p, told_by_id in zip(parts, usual, strict=True)
-            ]
-    own = _own(path, meta, len(ids))
-    if own:
-        columns["extra"] = [
-            {name: values[row] for name, values in own.items() if values[row] is not None}
-            for row in range(len(ids))
-        ]
-    return columns
-
-
-def _column(
-    path: Path, name: str, values: Any, rows: int, right: Callable[[Any], bool], what: str
-) -> list[Any] | None:
-    if values is None:
-        return None
-    if not isinstance(values, list) or not all(v is None or right(v) for v in values):
-        raise BadArtefacts(f"{path}: {name} must be a list of {what} or null")
-    if len(values) != rows:
-        raise BadArtefacts(f"{path}: {name} has {len(values)} values for {rows} vectors")
-    return values
-
-
-def _own(path: Path, meta: dict[str, Any], rows: int) -> dict[str, list[Any]]:
-    """The user's own columns by name, with values of their type."""
-    told = meta.get(OWN) or {}
-    if not isinstance(told, dict):
-        raise BadArtefacts(f"{path}: {OWN} must be an object")
-    found = {}
-    for name, one in told.items():
-        kind, values = (one.get("type"), one.get("values")) if isinstance(one, dict) else (None, ())
-        try:
-            wrong = name_of(name) != name
-        except BadRows:
-            wrong = True
-        if wrong or kind not in _READ:
-            raise BadArtefacts(
-                f"{path}: {OWN}.{name} must be an object with a type ({', '.join(_READ)}) and "
-                "values, under a name in small letters that no column of ours has"
-            )
-        read = _READ[kind]
-
-        def right(value: Any, kind: str = kind, read: Callable[[Any], Any] = read) -> bool:
-            try:
-                return kind_of(read(value)) == kind and (kind != "string" or is_text(value))
-            except (TypeError, ValueError):
-                return False
-
-        cells = _column(path, f"{OWN}.{name}", values, rows, right, f"values of type {kind}")
-        found[name] = [None if cell is None else read(cell) for cell in cells or [None] * rows]
-    return found
-
-
-def _float(value: Any) -> Any:
-    return float(value) if _is_plain_number(value) else None
-
-
-#: Type of a column to what reads its JSON; kind_of judges what came out.
-_READ: dict[str, Callable[[Any], Any]] = {
-    "int": lambda value: value,
-    "float": _float,
-    "bool": lambda value: value,
-    "string": lambda value: value,
-    "date": date.fromisoformat,
-}
-
-
-def _is_names(value: object) -> bool:
-    return isinstance(value, list) and all(map(is_text, value))
-
-
-def _is_plain_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _is_number(value: Any) -> bool:
-    return _is_plain_number(value) and abs(value) < 1e6
-
-
 __all__ = [
-    "COLUMNS",
     "EMBEDDINGS",
-    "FINDINGS",
     "FORMAT",
     "IDS",
     "INDEX",
@@ -204,10 +93,10 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class Artefacts:
-    """The contents of a folder, checked against each other.
+    """Embeddings with ids, labels and metadata, from a folder or a table, checked together.
 
     Attributes:
-        folder: where they were read.
+        folder: their folder or file.
         embeddings: float32 (n, d), unit rows.
         ids: n unique ids.
         labels: n tuples of label names.
@@ -216,7 +105,7 @@ class Artefacts:
             fingerprint ``external:<sha256 of the vectors>``: vectors of unknown origin are
             comparable with themselves alone, and the same vectors are the same encoder.
         meta: meta.json as it is; empty without one.
-        notes: what a person should know, one sentence each: conversions, what was missing.
+        notes: for a person, one sentence each: conversions, missing files.
         tells_labels: whether there are labels at all; without, stored ones stay.
     """
 
@@ -235,7 +124,7 @@ def read_artefacts(folder: str | Path, *, normalise: bool = False) -> Artefacts:
     """Read and check a folder of artefacts.
 
     Args:
-        folder: as described above.
+        folder: in the layout above.
         normalise: scale rows to unit length instead of refusing others.
 
     Raises:
@@ -262,7 +151,7 @@ def read_artefacts(folder: str | Path, *, normalise: bool = False) -> Artefacts:
         embeddings=embeddings,
         ids=ids,
         labels=labels,
-        columns=read_columns(place / META, meta, ids),
+        columns=_columns(place / META, meta, ids),
         stamp=_stamp(place, meta, embeddings, notes),
         meta=meta,
         notes=tuple(notes),
@@ -283,12 +172,12 @@ def import_artefacts(
 def store_artefacts(
     artefacts: Artefacts, uri: str | Path, *, batch: str | None = None
 ) -> tuple[Gallery, UpsertReport]:
-    """Write artefacts into a gallery in one commit; doing it again changes nothing.
+    """Write embeddings into a gallery in one commit; doing it again changes nothing.
 
     Rows have no picture, and as sha256 the digest of their vector's bytes.
 
     Args:
-        artefacts: what read_artefacts returned.
+        artefacts: from read_artefacts or read_table.
         uri: a new gallery, or one made by the same encoder.
         batch: name of this ingestion in the rows; time and folder when ``None``.
 
@@ -310,13 +199,118 @@ def store_artefacts(
     return gallery, report
 
 
+def _columns(path: Path, meta: dict[str, Any], ids: Sequence[str]) -> dict[str, list[Any]]:
+    """Metadata of the rows: the columns of meta.json, else data set and split from usual ids.
+
+    Args:
+        path: of meta.json, for messages.
+        meta: its contents.
+        ids: n ids.
+
+    Returns:
+        By name of a row's attribute, n values each.
+
+    Raises:
+        BadArtefacts: a column of another length, or with a value of another type.
+    """
+    given = meta.get("columns") or {}
+    if not isinstance(given, dict):
+        raise BadArtefacts(f"{path}: columns must be an object of lists")
+    columns: dict[str, list[Any]] = {}
+    for name in META_COLUMNS:
+        column = COLUMNS[name]
+        values = _cells(path, f"columns.{name}", given.get(name), len(ids), column.kind)
+        if values is not None:
+            columns[name] = [column.default if value is None else value for value in values]
+    parts = [id_.split("/") for id_ in ids]
+    usual = [len(p) == 3 and p[1] in SPLITS and p[2].isdecimal() for p in parts]
+    for position, name in enumerate(("dataset", "split")):
+        if name not in columns and any(usual):
+            columns[name] = [
+                p[position] if told_by_id else None
+                for p, told_by_id in zip(parts, usual, strict=True)
+            ]
+    own = _own(path, meta, len(ids))
+    if own:
+        columns["extra"] = [
+            {name: values[row] for name, values in own.items() if values[row] is not None}
+            for row in range(len(ids))
+        ]
+    return columns
+
+
+def _cells(path: Path, name: str, values: Any, rows: int, kind: str) -> list[Any] | None:
+    """The values of one column, None for blanks; None where there is no column."""
+    if values is None:
+        return None
+    what, read = _READERS[kind]
+    try:
+        if not isinstance(values, list):
+            raise TypeError
+        found = [None if value is None else read(value) for value in values]
+    except (TypeError, ValueError):
+        raise BadArtefacts(f"{path}: {name} must be a list of {what} or null") from None
+    if len(values) != rows:
+        raise BadArtefacts(f"{path}: {name} has {len(values)} values for {rows} vectors")
+    return found
+
+
+def _own(path: Path, meta: dict[str, Any], rows: int) -> dict[str, list[Any]]:
+    """The user's own columns by name, with values of their type."""
+    given = meta.get(OWN) or {}
+    if not isinstance(given, dict):
+        raise BadArtefacts(f"{path}: {OWN} must be an object")
+    found = {}
+    for name, one in given.items():
+        kind, values = (one.get("type"), one.get("values")) if isinstance(one, dict) else (None, ())
+        try:
+            wrong = name_of(name) != name
+        except BadRows:
+            wrong = True
+        if wrong or kind not in KINDS:
+            raise BadArtefacts(
+                f"{path}: {OWN}.{name} must be an object with a type ({', '.join(KINDS)}) and "
+                "values, under a name in small letters that no column of ours has"
+            )
+        found[name] = _cells(path, f"{OWN}.{name}", values, rows, kind) or [None] * rows
+    return found
+
+
+def _as(kind: str, value: Any) -> Any:
+    """A value that a column of this kind can hold; ValueError for others."""
+    if kind_of(value) != kind or (kind == "string" and not is_text(value)):
+        raise ValueError
+    return value
+
+
+def _number(value: Any) -> Any:
+    return _as("float", float(value) if kind_of(value) in ("int", "float") else value)
+
+
+def _names(value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list):
+        raise TypeError
+    return tuple(_as("string", name) for name in value)
+
+
+#: Kind of a column to its values in words, and to the reader of one value from JSON.
+_READERS: dict[str, tuple[str, Callable[[Any], Any]]] = {
+    "int": ("values of type int", partial(_as, "int")),
+    "float": ("numbers", _number),
+    "bool": ("values of type bool", partial(_as, "bool")),
+    "string": ("strings", partial(_as, "string")),
+    "strings": ("lists of strings", _names),
+    "date": ("values of type date", date.fromisoformat),
+}
+
+
 def _rows(artefacts: Artefacts, batch: str, now: datetime) -> list[Row]:
     folder = artefacts.folder.resolve().name
     inside = folder if artefacts.folder.is_file() else f"{folder}/{EMBEDDINGS}"
     told = {"source", *artefacts.columns}
     if artefacts.tells_labels or told.intersection(FINDINGS):
-        told |= {"labels", *FINDINGS}
-    # A blank in a column that is there is told, too.
+        told |= {*FINDINGS}
+    # A blank in a column that is there overwrites a stored value, too.
     own = dict.fromkeys(name for cells in artefacts.columns.get("extra", ()) for name in cells)
     columns = {name: values for name, values in artefacts.columns.items() if name != "extra"}
     extras = artefacts.columns.get("extra", [{}] * len(artefacts.ids))

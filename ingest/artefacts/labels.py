@@ -1,4 +1,4 @@
-"""Labels of a table of embeddings: one column of names, classes or lists, or a column a finding.
+"""Reader of the labels of a table of embeddings: one column of all, or a column a finding.
 
 Cells are read as those of a CSV are (``ingest.sources.tables.findings`` and ``label_values``),
 lists in text too. Lists of 0 and 1 that are as long as each other are columns, one for each place;
@@ -41,15 +41,15 @@ def read_labels(
     names: Sequence[str] = (),
     notes: list[str],
 ) -> list[Findings] | None:
-    """What is said of each row; None without a column of labels.
+    """Findings of each row; None without a column of labels.
 
     Args:
         table: all columns.
         path: of the file, for messages.
         ids: of the rows, for messages.
-        columns: of labels, one or one for each finding; told by usual headings when empty.
+        columns: of labels, one or one for each finding; found by usual headings when empty.
         names: what to call numbers: ``0=normal,1=edema``, or in their order ``normal,edema``.
-        notes: what a person should know is added.
+        notes: sentences for a person are added.
 
     Raises:
         BadArtefacts: a column that is not there, a cell that cannot be read, a name twice in a row.

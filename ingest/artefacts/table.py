@@ -1,26 +1,27 @@
-"""Embeddings in a Parquet or Arrow (IPC, Feather) file: a column of ids and one of vectors.
+"""Reader of embeddings in a Parquet or Arrow (IPC, Feather) file: ids and vectors by column.
 
 Beside these, columns named as a row's are kept: ``labels`` or ``label`` (see
-``ingest.artefacts.labels``), ``uncertain``, ``absent`` (names, or lists of names), ``dataset``,
-``split``, ``patient``, ``view``, ``sex``, ``age``. The schema's metadata may name the encoder as
-galleries do: ``cxr.encoder`` and ``cxr.fingerprint``.
+``ingest.artefacts.labels``), and those that an export folder has: ``uncertain``, ``absent`` (names,
+or lists of names), ``dataset``, ``split``, ``patient``, ``view``, ``sex``, ``age``. The schema's
+metadata may name the encoder as galleries do: ``cxr.encoder`` and ``cxr.fingerprint``.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from ingest.artefacts.files import is_text, unit_rows
-from ingest.artefacts.folder import COLUMNS, FINDINGS, Artefacts, external_stamp
+from ingest.artefacts.files import META_COLUMNS, is_text, unit_rows
+from ingest.artefacts.folder import Artefacts, external_stamp
 from ingest.artefacts.labels import as_columns, read_labels
 from ingest.artefacts.labels import usual as headed
-from store import BadArtefacts, EncoderStamp
+from store import COLUMNS, BadArtefacts, EncoderStamp
 
 _IDS = ("id", "ids", "image_id", "image", "name", "image index")
 _VECTORS = ("embedding", "embeddings", "vector", "vectors", "features")
@@ -58,8 +59,8 @@ def read_table(
     ids = [str(value) for value in _values(table, place, id_name)]
     id_, times = Counter(ids).most_common(1)[0]
     if times > 1 or "" in ids:
-        said = f"the id {id_!r} {times} times" if times > 1 else "an empty id"
-        raise BadArtefacts(f"{place}: column {id_name!r} has {said}; ids must be unique")
+        problem = f"the id {id_!r} {times} times" if times > 1 else "an empty id"
+        raise BadArtefacts(f"{place}: column {id_name!r} has {problem}; ids must be unique")
     labels = read_labels(table, place, ids, columns=label_column, names=label_names, notes=notes)
     columns = {**as_columns(labels or ()), **_columns(table, place)}
     metadata = {
@@ -162,16 +163,25 @@ def _names(table: pa.Table, path: Path, name: str) -> list[tuple[str, ...]]:
 
 def _columns(table: pa.Table, path: Path) -> dict[str, list[Any]]:
     found: dict[str, list[Any]] = {}
-    for name in COLUMNS:
+    for name in META_COLUMNS:
         if name not in table.column_names:
             continue
+        if COLUMNS[name].kind == "strings":
+            found[name] = _names(table, path, name)
+            continue
+        good, cast = _CASTS[COLUMNS[name].kind]
         values = table[name].to_pylist()
-        good = int | float if name == "age" else str | int
         if not all(value is None or isinstance(value, good) for value in values):
             raise BadArtefacts(f"{path}: column {name!r} holds {table[name].type} values")
-        cast: Any = float if name == "age" else str
         found[name] = [None if value is None else cast(value) for value in values]
-    for name in FINDINGS:
-        if name in table.column_names:
-            found[name] = _names(table, path, name)
     return found
+
+
+#: Kind of a column to the types of its cells, and their conversion.
+_CASTS: dict[str, tuple[Any, Callable[[Any], Any]]] = {
+    "string": (str | int, str),
+    "int": (int, int),
+    "float": (int | float, float),
+    "bool": (bool, bool),
+    "date": (date, lambda day: day),
+}

@@ -1,4 +1,4 @@
-"""The data files of an export, as bytes: rows in order, labels as numbers, vectors, index."""
+"""Writer of an export folder: its data files as bytes, in the format of ``folder``."""
 
 from __future__ import annotations
 
@@ -13,13 +13,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from ingest.artefacts import folder
+from ingest.artefacts.files import EMBEDDINGS, IDS, INDEX, LABELS, META_COLUMNS
+from ingest.sources.source import SPLITS
 from store import BadQuery, CxrError
 
 if TYPE_CHECKING:
     from store import Gallery, Row, Vectors
-
-_SPLITS = ("train", "val", "test")
 
 
 def rows_in_order(gallery: Gallery) -> dict[str, Row]:
@@ -41,7 +40,7 @@ def rows_in_order(gallery: Gallery) -> dict[str, Row]:
 
 def _place(row: Row) -> tuple[Any, ...]:
     split = row.split or ""
-    rank = _SPLITS.index(split) if split in _SPLITS else len(_SPLITS)
+    rank = SPLITS.index(split) if split in SPLITS else len(SPLITS)
     return row.dataset is None, row.dataset or "", rank, not split, split, _natural(row.id)
 
 
@@ -101,13 +100,17 @@ def label_numbers(rows: Mapping[str, Row], names: Sequence[str]) -> npt.NDArray[
 
 def columns(rows: Mapping[str, Row]) -> dict[str, list[Any]]:
     """Metadata by column, one value per row; columns without any value are left out."""
-    found = {name: [getattr(row, name) for row in rows.values()] for name in folder.COLUMNS}
-    found["age"] = [None if age is None or not math.isfinite(age) else age for age in found["age"]]
-    found |= {
-        name: [list(getattr(row, name)) or None for row in rows.values()]
-        for name in folder.FINDINGS
-    }
+    found = {name: [_plain(getattr(row, name)) for row in rows.values()] for name in META_COLUMNS}
     return {name: values for name, values in found.items() if any(v is not None for v in values)}
+
+
+def _plain(value: Any) -> Any:
+    """A value of a row as JSON has it; None for blanks."""
+    if isinstance(value, tuple):
+        return list(value) or None
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value.isoformat() if isinstance(value, date) else value
 
 
 def own_columns(rows: Mapping[str, Row], kinds: Mapping[str, str]) -> dict[str, dict[str, Any]]:
@@ -119,10 +122,9 @@ def own_columns(rows: Mapping[str, Row], kinds: Mapping[str, str]) -> dict[str, 
     """
     found = {}
     for name, kind in kinds.items():
-        values = [row.extra.get(name) for row in rows.values()]
+        values = [_plain(row.extra.get(name)) for row in rows.values()]
         if any(value is not None for value in values):
-            plain = [one.isoformat() if isinstance(one, date) else one for one in values]
-            found[name] = {"type": kind, "values": plain}
+            found[name] = {"type": kind, "values": values}
     return found
 
 
@@ -141,14 +143,14 @@ def data_files(rows: Mapping[str, Row], vectors: Vectors, names: Sequence[str]) 
 
     for id_ in rows:
         if not id_ or "\n" in id_ or "\r" in id_:
-            raise CxrError(f"id {id_!r} cannot be written to {folder.IDS}: one id is one line")
+            raise CxrError(f"id {id_!r} cannot be written to {IDS}: one id is one line")
     index = faiss.IndexFlatIP(vectors.shape[1])
     index.add(vectors)
     return {
-        folder.EMBEDDINGS: _npy(vectors),
-        folder.LABELS: _npy(label_numbers(rows, names)),
-        folder.IDS: "".join(f"{id_}\n" for id_ in rows).encode(),
-        folder.INDEX: faiss.serialize_index(index).tobytes(),
+        EMBEDDINGS: _npy(vectors),
+        LABELS: _npy(label_numbers(rows, names)),
+        IDS: "".join(f"{id_}\n" for id_ in rows).encode(),
+        INDEX: faiss.serialize_index(index).tobytes(),
     }
 
 

@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 
 from store import memory
 from store.errors import StoreDamaged, UnknownId
-from store.schema import Integers, Row, Vectors
+from store.schema import COLUMNS, Integers, Row, Vectors
 from store.table import column_stats, custom_columns, lance, rows
 from store.table.column_stats import Range
 from store.table.filters import Where
@@ -25,7 +25,10 @@ from store.table.filters import Where
 log = logging.getLogger("store")
 
 #: Columns stored dictionary-encoded, as are the user's own strings.
-_REPEATING = ("split", "dataset", "view", "sex", "batch")
+_REPEATING = (
+    *(name for name, column in COLUMNS.items() if column.counted and column.kind == "string"),
+    "batch",
+)
 #: Filters whose rows a snapshot remembers.
 _REMEMBERED = 16
 #: All metadata is loaded after max(32, rows / 2000) joins: one join costs about as much as scanning
@@ -269,7 +272,7 @@ class Snapshot:
         """How many of the rows that pass carry each value, by column."""
         allowed = self.positions_of(where)
         found = self.metadata if allowed is None else self.metadata.take(allowed)
-        return column_stats.of([found], found.schema)
+        return column_stats.value_counts([found], found.schema)
 
     def ranges(self, where: Where | None) -> dict[str, Range]:
         """Least and greatest value of the rows that pass, by column of numbers or dates."""
@@ -333,7 +336,7 @@ def asked_often(rows: int) -> int:
 
 def metadata_names(handle: Any) -> list[str]:
     """The columns of a snapshot's metadata; a table of an older version lacks some."""
-    return [name for name in rows.joined(handle.schema) if name != "id"]
+    return [name for name in rows.joined_columns(handle.schema) if name != "id"]
 
 
 def _encoded(metadata: pa.Table) -> pa.Table:

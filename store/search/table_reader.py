@@ -16,14 +16,11 @@ import pyarrow as pa
 from store.errors import UnknownId
 from store.schema import Hit, Row, Vectors
 from store.search.base import Sample
-from store.table import column_stats, custom_columns, filters, lance, rows
+from store.table import column_stats, custom_columns, lance, rows
 from store.table.column_stats import Range
 
 if TYPE_CHECKING:
     from store.table.filters import Where
-
-#: Ids looked up in one query.
-_LOOKUP = 1000
 
 
 class TableReader:
@@ -43,7 +40,7 @@ class TableReader:
     def vectors_of(self, ids: Sequence[str]) -> Vectors:
         """float32 (n, d), in the order asked. UnknownId when one is missing."""
         found: dict[str, npt.NDArray[np.float32]] = {}
-        for part in self._looked_up(ids, ["id", "embedding"]):
+        for part in lance.look_up(self.handle, filter(rows.storable, ids), ["id", "embedding"]):
             if len(part):
                 found.update(zip(part["id"].to_pylist(), matrix(part["embedding"]), strict=True))
         return np.stack(self._in_order(ids, found)) if len(ids) else np.empty((0, 0), np.float32)
@@ -51,7 +48,7 @@ class TableReader:
     def row_ids_of(self, ids: Sequence[str]) -> list[int]:
         """The table's row ids, in the order asked. UnknownId when one is missing."""
         found: dict[str, int] = {}
-        for part in self._looked_up(ids, ["id", "_rowid"]):
+        for part in lance.look_up(self.handle, filter(rows.storable, ids), ["id", "_rowid"]):
             found.update(zip(part["id"].to_pylist(), part["_rowid"].to_pylist(), strict=True))
         return self._in_order(ids, found)
 
@@ -66,7 +63,9 @@ class TableReader:
     def facets(self, where: Where | None) -> dict[str, dict[str, int]]:
         """How many of the rows that pass carry each value, by column; read as a stream."""
         schema = self.handle.schema
-        return column_stats.of(self._stream(column_stats.columns_of(schema), where), schema)
+        return column_stats.value_counts(
+            self._stream(column_stats.counted_columns(schema), where), schema
+        )
 
     def ranges(self, where: Where | None) -> dict[str, Range]:
         """Least and greatest value of the rows that pass, by column; read as a stream."""
@@ -74,7 +73,7 @@ class TableReader:
         names, kinds = column_stats.ranged_columns(schema), custom_columns.kinds(schema)
         found: dict[str, Range] = {}
         for batch in self._stream(names, where):
-            found = column_stats.joined(found, column_stats.ranges_of(batch, kinds))
+            found = column_stats.merged_ranges(found, column_stats.ranges_of(batch, kinds))
         return {name: found[name] for name in names if name in found}
 
     def _stream(self, names: list[str], where: Where | None) -> Iterator[pa.RecordBatch]:
@@ -106,12 +105,6 @@ class TableReader:
 
     def _condition(self, where: Where | None) -> str | None:
         return where.to_filter(self.handle.schema) if where else None
-
-    def _looked_up(self, ids: Sequence[str], names: list[str]) -> Iterator[pa.Table]:
-        wanted = [id_ for id_ in dict.fromkeys(ids) if rows.storable(id_)]  # no row has others
-        for start in range(0, len(wanted), _LOOKUP):
-            condition = filters.among(wanted[start : start + _LOOKUP])
-            yield lance.scan(self.handle, names, condition)
 
     def _in_order(self, ids: Sequence[str], found: dict[str, Any]) -> list[Any]:
         for id_ in ids:

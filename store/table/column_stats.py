@@ -1,4 +1,4 @@
-"""How many rows carry each value of a column: what a filter on values is offered."""
+"""Counts and ranges of the values of metadata columns, for filters, statistics and overviews."""
 
 from __future__ import annotations
 
@@ -12,54 +12,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from store.table import custom_columns, rows
+from store.schema import COLUMNS, ORDERED
+from store.table import custom_columns
 
 #: Columns counted by value, beside the user's own.
-_COUNTED = (*rows.FINDINGS, "split", "dataset", "view", "sex")
-#: Of the user's columns, only those with at most so many different values are counted.
+_COUNTED = tuple(name for name, column in COLUMNS.items() if column.counted)
+#: Of the user's columns, those with more different values are not counted.
 _MOST_VALUES = 100
-
-
-def columns_of(schema: pa.Schema) -> list[str]:
-    """Columns of findings, our own of few values, and the user's own of strings and bools."""
-    return [name for name in (*_COUNTED, *_own(schema)) if name in schema.names]
-
-
-def of(parts: Iterable[pa.Table | pa.RecordBatch], schema: pa.Schema) -> dict[str, dict[str, int]]:
-    """Rows by value, by column; the user's own with too many values are left out.
-
-    Args:
-        parts: the rows, with the columns of columns_of.
-        schema: theirs, which tells the user's own columns.
-    """
-    own = _own(schema)
-    counts: dict[str, Counter[Any]] = {name: Counter() for name in columns_of(schema)}
-    for part in parts:
-        for name in list(counts):
-            column = part[name]
-            cells = pc.list_flatten(column) if pa.types.is_list(column.type) else column
-            for one in pc.value_counts(cells).to_pylist():
-                if one["values"] not in (None, ""):
-                    counts[name][one["values"]] += one["counts"]
-            if name in own and len(counts[name]) > _MOST_VALUES:
-                del counts[name]
-    told: dict[str, dict[str, int]] = {name: {} for name in rows.FINDINGS}
-    for name, found in counts.items():
-        told[name] = {
-            str(value).lower() if isinstance(value, bool) else value: found[value]
-            for value in sorted(found)
-        }
-    return told
-
-
-def _own(schema: pa.Schema) -> list[str]:
-    return [
-        name for name, kind in custom_columns.kinds(schema).items() if kind in ("string", "bool")
-    ]
-
-
-#: Kinds of the user's columns that have an order.
-ORDERED = ("int", "float", "date")
+#: Stands for rows without a split.
+NO_SPLIT = ""
 
 
 class Range(NamedTuple):
@@ -77,52 +38,9 @@ class Range(NamedTuple):
     rows: int
 
 
-def ranged_columns(schema: pa.Schema) -> list[str]:
-    """Age and the user's own columns of numbers and dates, in the table's order."""
-    own = [name for name, kind in custom_columns.kinds(schema).items() if kind in ORDERED]
-    return ["age", *own]
-
-
-def ranges_of(table: pa.Table | pa.RecordBatch, kinds: Mapping[str, str]) -> dict[str, Range]:
-    """The range of each column that has a value.
-
-    Args:
-        table: the columns of columns_of.
-        kinds: of the user's own among them, from columns.kinds.
-    """
-    found = {}
-    for name in table.schema.names:
-        column, kind = table[name], kinds.get(name, "float")
-        if pa.types.is_floating(column.type):  # a nan is no value
-            column = pc.if_else(pc.is_finite(column), column, pa.scalar(None, column.type))
-        rows = len(column) - column.null_count
-        if rows:
-            low, high = pc.min_max(column).as_py().values()
-            whole = kind == "int"
-            found[name] = Range(
-                kind, int(low) if whole else low, int(high) if whole else high, rows
-            )
-    return found
-
-
-def joined(left: Mapping[str, Range], right: Mapping[str, Range]) -> dict[str, Range]:
-    """The ranges of two parts of a table as those of the whole."""
-    both = dict(left)
-    for name, one in right.items():
-        other = both.get(name, one)
-        low, high = min(other.low, one.low), max(other.high, one.high)
-        rows = one.rows + (other.rows if name in both else 0)
-        both[name] = Range(one.kind, low, high, rows)
-    return both
-
-
-#: Stands for rows without a split.
-NO_SPLIT = ""
-
-
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column of metadata.
+    """Distribution of one column of metadata over the splits.
 
     Attributes:
         name: of the column.
@@ -144,8 +62,89 @@ class Column:
         return {**found, "range": list(self.range) if self.range else None}
 
 
+def counted_columns(schema: pa.Schema) -> list[str]:
+    """Names of our columns of few values, and of the user's own of strings and bools."""
+    return [name for name in dict.fromkeys([*_COUNTED, *_own(schema)]) if name in schema.names]
+
+
+def value_counts(
+    parts: Iterable[pa.Table | pa.RecordBatch], schema: pa.Schema
+) -> dict[str, dict[str, int]]:
+    """Counts of rows by value, by column; the user's own with too many values are left out.
+
+    Args:
+        parts: the rows, with the columns of counted_columns.
+        schema: theirs.
+    """
+    own = _own(schema)
+    counts: dict[str, Counter[Any]] = {name: Counter() for name in counted_columns(schema)}
+    for part in parts:
+        for name in list(counts):
+            column = part[name]
+            cells = pc.list_flatten(column) if pa.types.is_list(column.type) else column
+            for one in pc.value_counts(cells).to_pylist():
+                if one["values"] not in (None, ""):
+                    counts[name][one["values"]] += one["counts"]
+            if name in own and len(counts[name]) > _MOST_VALUES:
+                del counts[name]
+    sorted_counts: dict[str, dict[str, int]] = {name: {} for name in _COUNTED}
+    for name, found in counts.items():
+        sorted_counts[name] = {
+            str(value).lower() if isinstance(value, bool) else value: found[value]
+            for value in sorted(found)
+        }
+    return sorted_counts
+
+
+def ranged_columns(schema: pa.Schema) -> list[str]:
+    """Our columns and the user's own of numbers and dates, in the table's order."""
+    own = [name for name, kind in custom_columns.kinds(schema).items() if kind in ORDERED]
+    ours = (name for name, column in COLUMNS.items() if column.kind in ORDERED)
+    return list(dict.fromkeys([*(name for name in ours if name in schema.names), *own]))
+
+
+def ranges_of(table: pa.Table | pa.RecordBatch, kinds: Mapping[str, str]) -> dict[str, Range]:
+    """The range of each column that has a value.
+
+    Args:
+        table: the columns of ranged_columns.
+        kinds: of the user's own among them, from custom_columns.kinds.
+    """
+    found = {}
+    for name in table.schema.names:
+        ours = COLUMNS[name].kind if name in COLUMNS else "float"
+        column, kind = table[name], kinds.get(name, ours)
+        if pa.types.is_floating(column.type):  # a nan is no value
+            column = pc.if_else(pc.is_finite(column), column, pa.scalar(None, column.type))
+        rows = len(column) - column.null_count
+        if rows:
+            low, high = pc.min_max(column).as_py().values()
+            whole = kind == "int"
+            found[name] = Range(
+                kind, int(low) if whole else low, int(high) if whole else high, rows
+            )
+    return found
+
+
+def merged_ranges(left: Mapping[str, Range], right: Mapping[str, Range]) -> dict[str, Range]:
+    """The ranges of a table from those of two parts of it."""
+    both = dict(left)
+    for name, one in right.items():
+        other = both.get(name, one)
+        low, high = min(other.low, one.low), max(other.high, one.high)
+        rows = one.rows + (other.rows if name in both else 0)
+        both[name] = Range(one.kind, low, high, rows)
+    return both
+
+
+def _own(schema: pa.Schema) -> list[str]:
+    return [
+        name for name, kind in custom_columns.kinds(schema).items() if kind in ("string", "bool")
+    ]
+
+
 def overview(table: pa.Table, splits: Sequence[str | None], most: int = 50) -> list[Column]:
-    """Describe every column of a table.
+    """The distribution of every column of a table.
 
     Args:
         table: metadata, one row per film; lists hold several values a row.

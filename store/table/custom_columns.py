@@ -1,9 +1,9 @@
 """The user's own columns: one nullable table column for each, under the user's name for it.
 
-A column is an int, float, bool, string or date. Which one is written in the metadata of its Arrow
-field, and that it is there tells it from ours, also from those that later versions will have. Ints
-are kept as float64, which is exact to 2^53, so that a column of ints becomes one of floats by a
-change of that note alone.
+A column is an int, float, bool, string or date. Its kind is written in the metadata of its Arrow
+field; our own columns, also those of later versions, have no such note. Ints are kept as float64,
+which is exact to 2^53, so that a column of ints becomes one of floats by a change of that note
+alone.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import fields
 from datetime import date, datetime
 from typing import Any
 
@@ -18,7 +19,7 @@ import numpy as np
 import pyarrow as pa
 
 from store.errors import BadRows
-from store.schema import Row, Value
+from store.schema import COLUMNS, Row, Value
 
 #: Kind of a column to its type in the table.
 KINDS: dict[str, pa.DataType] = {
@@ -35,11 +36,12 @@ _NOTE = b"cxr.column"
 #: Names that mean something else in rows, filters and JSON.
 RESERVED = frozenset(
     {
-        *("id", "label", "labels", "uncertain", "absent", "split", "dataset", "patient", "view"),
-        *("sex", "age", "source", "sha256", "width", "height", "thumbnail", "batch", "embedding"),
-        *("ingested_at", "embedding_crc32", "extra", "distance", "pixel_reader"),
+        *(one.name for one in fields(Row)),
+        *(column.key for column in COLUMNS.values()),
+        *("embedding_crc32", "distance"),
     }
-)
+) - {"told"}
+#: Most columns of the user's own in a gallery.
 MOST = 200
 
 
@@ -103,7 +105,7 @@ def kind_of(value: object) -> str | None:
 
 
 def needed(rows: Iterable[Row]) -> dict[str, str]:
-    """The columns that rows need: name to kind, ints among floats counted as floats.
+    """The columns of their own that rows need: name to kind; ints among floats are floats.
 
     Raises:
         BadRows: a name that is none, a value that no column can hold, or two kinds in one column.
@@ -135,7 +137,7 @@ def needed(rows: Iterable[Row]) -> dict[str, str]:
 
 
 def missing(schema: pa.Schema, wanted: Mapping[str, str]) -> tuple[list[pa.Field], list[str]]:
-    """What a table lacks for some columns.
+    """Fields that a table lacks for some columns, and ints that have to become floats.
 
     Returns:
         Fields to add, and names of int columns that have to become float.

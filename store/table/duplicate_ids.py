@@ -1,7 +1,8 @@
-"""Ids that occur more than once in a table: which row answers, and keeping that one alone.
+"""Ids that occur more than once in a table: the newest row of each answers, and repair keeps it.
 
 No writer of this project leaves any. Where another program, or a version before this one, did, the
-row that was changed last answers, and ``cxr check --repair`` puts the others into the undo store.
+row that was changed last is the newest, and ``cxr check --repair`` puts the others into the undo
+store.
 """
 
 from __future__ import annotations
@@ -12,15 +13,13 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from store.table import counted, lance, undo, write
+from store.schema import Integers
+from store.table import checked_commit, lance, undo, write
 
 log = logging.getLogger("store")
-
-Integers = npt.NDArray[np.int64]
 
 
 def any_among(keys: pa.StringArray) -> bool:
@@ -39,11 +38,13 @@ def older(keys: pa.StringArray, row_ids: Integers, changed_at: Integers) -> Inte
     """
     if not any_among(keys):
         return np.empty(0, np.int64)
-    found = chains(keys, row_ids, changed_at).values()
+    found = positions_by_id(keys, row_ids, changed_at).values()
     return np.sort(np.asarray([place for chain in found for place in chain[1:]], np.int64))
 
 
-def chains(keys: pa.StringArray, row_ids: Integers, changed_at: Integers) -> dict[str, list[int]]:
+def positions_by_id(
+    keys: pa.StringArray, row_ids: Integers, changed_at: Integers
+) -> dict[str, list[int]]:
     """The positions of each id that occurs more than once, the newest first."""
     counts = pc.value_counts(keys)
     repeated = counts.filter(pc.greater(counts.field("counts"), 1)).field("values")
@@ -55,7 +56,7 @@ def chains(keys: pa.StringArray, row_ids: Integers, changed_at: Integers) -> dic
 
 
 def warn(uri: str, extra: int) -> None:
-    """Say loudly that not all rows of a gallery answer."""
+    """Log that older rows of repeated ids do not answer."""
     log.warning(
         "%d rows of the gallery at %s have an id that a newer row has too: the newer ones answer; "
         "keep those alone with: cxr check --repair",
@@ -66,7 +67,7 @@ def warn(uri: str, extra: int) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Repaired:
-    """What a repair did.
+    """Ids and rows that a repair changed.
 
     Attributes:
         ids: that occurred more than once, ascending.
@@ -83,7 +84,7 @@ def repair(uri: str, handle: Any) -> Repaired:
     """Keep the newest row of each id, in one commit; the others go into the undo store.
 
     There each is what the batch of the next newer row replaced, so that undoing that batch brings
-    it back; where that row has no batch or the same one, undoing ``replaced.REPAIR`` does.
+    it back; where that row has no batch or the same one, undoing ``undo.REPAIR`` does.
     """
 
     def work() -> Repaired:
@@ -93,14 +94,14 @@ def repair(uri: str, handle: Any) -> Repaired:
         changed_at = found[lance.CHANGED_AT].to_numpy().astype(np.int64)
         if not any_among(keys):
             return Repaired([], 0, True)
-        found_chains = chains(keys, row_ids, changed_at)
+        chains = positions_by_id(keys, row_ids, changed_at)
         pairs = [
             (int(row_ids[newer]), int(row_ids[old]))
-            for chain in found_chains.values()
+            for chain in chains.values()
             for newer, old in pairwise(chain)
         ]
-        kept = undo.keep_twins(uri, handle, pairs)
-        removed = counted.removed(uri, handle, [old for _, old in pairs])
-        return Repaired(sorted(found_chains), removed, kept)
+        kept = undo.keep_older(uri, handle, pairs)
+        removed = checked_commit.delete(uri, handle, [old for _, old in pairs])
+        return Repaired(sorted(chains), removed, kept)
 
     return write.commit(uri, handle, work)

@@ -1,9 +1,10 @@
-"""Typed conditions on metadata.
+"""Filter on metadata: ``Where``, its text form, and its condition in the table's language.
 
 LanceDB 0.40 takes a condition as an expression object or as SQL text. Objects are right as they
-are; made into text by LanceDB (``to_sql``) they are not: some apostrophes are not doubled. So what
-looks rows up by id or digest passes objects, and all else is written here, where a text is put
-between apostrophes and each apostrophe in it is doubled. No other character means anything in it.
+are; made into text by LanceDB (``to_sql``) they are not: some apostrophes are not doubled. Look-ups
+by id or digest therefore pass objects, and all other conditions are written here, where a text is
+put between apostrophes and each apostrophe in it is doubled. No other character means anything in
+it.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from datetime import date
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from store.errors import BadFilter
-from store.schema import Row, Value
+from store.schema import COLUMNS, Row
 from store.table import custom_columns
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def quoted(text: str) -> str:
 
 
 def named(column: str) -> str:
-    """A column as it is called, whatever the name means otherwise and however it is written."""
+    """A column's name, quoted: whatever it means otherwise and however it is written."""
     return "`" + column.replace("`", "``") + "`"
 
 
@@ -72,7 +73,7 @@ def between(
 
 
 def rows(row_ids: Iterable[int], prefix: str = "") -> str:
-    """Rows with one of these row ids; in a merge the table is called ``target.``."""
+    """Rows with one of these row ids; in a merge the prefix is ``target.``."""
     listed = ", ".join(str(int(row_id)) for row_id in row_ids)
     return f"{prefix}_rowid IN ({listed})" if listed else NOTHING
 
@@ -93,11 +94,24 @@ def _literal(value: str | float | date) -> str:
     return f"date '{value.isoformat()}'" if isinstance(value, date) else repr(float(value))
 
 
-#: Conditions on findings: the filter's name to the table's column.
-FINDINGS = {"label": "labels", "uncertain": "uncertain", "absent": "absent"}
-#: Columns compared for equality.
-EQUAL = ("split", "dataset", "patient", "view", "sex", "batch")
-_KEYS = (*FINDINGS, *EQUAL, "age")
+def elsewhere(place: str, prefix: str | None) -> str:
+    """Rows with pixels whose file is not where a folder would have it, in the table's language.
+
+    Args:
+        place: the folder.
+        prefix: what stands before the path below it in ids, for rows whose id begins so; ``None``
+            where ids are not made of paths: then rows of files anywhere else.
+    """
+    below = quoted(place.rstrip("/") + "/")
+    if prefix is None:
+        return f"width > 0 AND NOT starts_with(source, {below})"
+    made = f"concat({below}, substr(id, {len(prefix) + 1}))"
+    return f"width > 0 AND starts_with(id, {quoted(prefix)}) AND source != {made}"
+
+
+#: Our own filters: key to the table's column, and its kind.
+_FILTERED = {one.key: (name, one.kind) for name, one in COLUMNS.items() if one.filtered}
+_FILTERED["batch"] = ("batch", "string")
 _TRUTH = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 #: Beyond, a whole number is shorter with an exponent.
 _LARGEST_WHOLE = 1e15
@@ -107,7 +121,7 @@ T = TypeVar("T", float, date)
 
 @dataclass(frozen=True, slots=True)
 class Where:
-    """Which rows take part in a search.
+    """Filter on metadata: conditions that rows meet to take part in a search.
 
     Several values of one field mean any of them; several fields must all hold.
 
@@ -116,8 +130,9 @@ class Where:
         split, dataset, patient, view, sex, batch: rows whose column is one of these.
         age_min, age_max: years, inclusive; rows without an age never pass.
         uncertain, absent: rows where one of these findings is uncertain, or was not found.
-        extra: (name, text) of the user's own columns. Text is a value, or for numbers and dates a
-            range such as ``2..7``, ``2..`` or ``..7``; rows without a value never pass.
+        extra: (name, text) of the user's own columns, and of ours that have no field here. Text is
+            a value, or for numbers and dates a range such as ``2..7``, ``2..`` or ``..7``; rows
+            without a value never pass.
     """
 
     label: tuple[str, ...] = ()
@@ -134,7 +149,7 @@ class Where:
     extra: tuple[tuple[str, str], ...] = ()
 
     def __post_init__(self) -> None:
-        for name in (*FINDINGS, *EQUAL):
+        for name in _NAMED:
             values = getattr(self, name)
             if not isinstance(values, tuple) or not all(isinstance(one, str) for one in values):
                 raise BadFilter(f"filter {name}={values!r}: expected a tuple of strings")
@@ -158,8 +173,7 @@ class Where:
         return any(getattr(self, field.name) not in ((), None) for field in fields(self))
 
     def __str__(self) -> str:
-        names = ("label", *EQUAL, "uncertain", "absent")
-        parts = [f"{name}={value}" for name in names for value in getattr(self, name)]
+        parts = [f"{name}={value}" for name in _NAMED for value in getattr(self, name)]
         if self.age_min is not None or self.age_max is not None:
             low, high = (
                 "" if bound is None else written(bound) for bound in (self.age_min, self.age_max)
@@ -167,12 +181,12 @@ class Where:
             parts.append(f"age={low}..{high}")
         return " ".join([*parts, *(f"{name}={text}" for name, text in self.extra)])
 
-    def own_texts(self) -> dict[str, list[str]]:
-        """What is asked of each of the user's own columns: any of these."""
-        texts: dict[str, list[str]] = {}
+    def texts(self) -> dict[str, list[str]]:
+        """The texts that each key but ``age`` is filtered by: any of them."""
+        asked = {name: list(values) for name in _NAMED if (values := getattr(self, name))}
         for name, text in self.extra:
-            texts.setdefault(name, []).append(text)
-        return texts
+            asked.setdefault(name, []).append(text)
+        return asked
 
     def to_filter(self, schema: pa.Schema) -> str | None:
         """The condition in the table's own language; None when everything passes.
@@ -183,18 +197,18 @@ class Where:
         Raises:
             BadFilter: a column that is not there, or a value that is none of its type.
         """
-        parts = [equal(name, getattr(self, name)) for name in EQUAL if getattr(self, name)]
-        for name, column in FINDINGS.items():
-            if values := getattr(self, name):
-                there = column in schema.names  # a table of an older version lacks some
-                parts.append(holds(column, values) if there else NOTHING)
-        if (ages := between("age", self.age_min, self.age_max)) is not None:
-            parts.append(ages)
-        have = custom_columns.kinds(schema) if self.extra else {}
-        for name, _ in self.extra:
-            check_key(name, have)
-        parts += [_own(name, have[name], texts) for name, texts in self.own_texts().items()]
+        own = custom_columns.kinds(schema)
+        parts = [between("age", self.age_min, self.age_max)]
+        for key, texts in self.texts().items():
+            check_key(key, own)
+            name, kind = (key, own[key]) if key in own else _FILTERED[key]
+            # A table of an older version lacks some of our columns.
+            parts.append(_condition(name, kind, texts) if name in schema.names else NOTHING)
         return both(parts)
+
+
+#: Fields of Where that hold texts, in their order.
+_NAMED = tuple(one.name for one in fields(Where) if one.name not in ("age_min", "age_max", "extra"))
 
 
 def _is_finite(bound: object) -> bool:
@@ -215,31 +229,19 @@ def _check_texts(name: str, values: Sequence[str]) -> None:
             ) from None
 
 
-def elsewhere(place: str, prefix: str | None) -> str:
-    """Rows with pixels whose file is not where a folder would have it, in the table's language.
-
-    Args:
-        place: the folder.
-        prefix: what stands before the path below it in ids, for rows whose id begins so; ``None``
-            where ids are not made of paths: then rows of files anywhere else.
-    """
-    below = quoted(place.rstrip("/") + "/")
-    if prefix is None:
-        return f"width > 0 AND NOT starts_with(source, {below})"
-    made = f"concat({below}, substr(id, {len(prefix) + 1}))"
-    return f"width > 0 AND starts_with(id, {quoted(prefix)}) AND source != {made}"
-
-
 def check_key(key: str, own: Collection[str]) -> None:
     """Refuse a key that is neither ours nor one of a gallery's own columns, with BadFilter."""
-    if key not in (*_KEYS, *own):
-        raise BadFilter(f"filter on an unknown key {key!r}; use {', '.join([*_KEYS, *own])}")
+    if key not in (*_FILTERED, *own):
+        known = ", ".join([*_FILTERED, *own])
+        raise BadFilter(f"filter on an unknown key {key!r}; use {known}")
 
 
-def _own(name: str, kind: str, texts: Sequence[str]) -> str:
-    """A condition on one of the user's columns: any of some values or ranges."""
+def _condition(name: str, kind: str, texts: Sequence[str]) -> str:
+    """A condition on one column: any of some values or ranges."""
     if kind == "string":
         return equal(name, texts)
+    if kind == "strings":
+        return holds(name, texts)
     if kind == "bool":
         return either(is_true(name, truth(name, text)) for text in texts)
     ranges = (between(name, *own_range(name, kind, text)) for text in texts)
@@ -247,14 +249,14 @@ def _own(name: str, kind: str, texts: Sequence[str]) -> str:
 
 
 def truth(name: str, text: str) -> bool:
-    """The value that a text means for a column of bools; BadFilter when it means none."""
+    """The bool of a filter's text; BadFilter when it means none."""
     if text.casefold() not in _TRUTH:
         raise BadFilter(f"filter {name}={text}: expected true or false")
     return _TRUTH[text.casefold()]
 
 
 def own_range(name: str, kind: str, text: str) -> tuple[Any, Any]:
-    """The bounds that a text means for one of the user's columns of numbers or dates.
+    """The bounds of a filter's text on a column of numbers or dates.
 
     Args:
         name: of the column, for messages.
@@ -306,31 +308,21 @@ def parse_where(conditions: Sequence[str], own: Collection[str] = ()) -> Where:
         if not separator or not value:
             raise BadFilter(f"filter {condition!r}: expected KEY=VALUE, e.g. label=pneumonia")
         check_key(key, own)
-        if key in _KEYS:
+        if key == "age" or key in _NAMED:
             values.setdefault(key, []).append(value)
         else:
             extra.append((key, value))
     ages = values.pop("age", [])
     if len(ages) > 1:
         raise BadFilter(f"filter age given {len(ages)} times; give one range, e.g. age=40..60")
-    low, high = _age_range(ages[0]) if ages else (None, None)
+    what = "years, e.g. 40, 40..60 or 65.."
+    low, high = parse_range(f"age={ages[0]}", ages[0], float, what) if ages else (None, None)
     return Where(
         age_min=low,
         age_max=high,
         extra=tuple(dict.fromkeys(extra)),
         **{key: tuple(dict.fromkeys(found)) for key, found in values.items()},
     )
-
-
-def _age_range(text: str) -> tuple[float | None, float | None]:
-    # Not parse_range: what is wrong with a bound is told by Where, which others make too.
-    low, separator, high = text.partition("..")
-    try:
-        first = float(low) if low else None
-        last = (float(high) if high else None) if separator else first
-    except ValueError:
-        raise BadFilter(f"filter age={text!r}: expected years, e.g. 40, 40..60 or 65..") from None
-    return first, last
 
 
 def parse_range(
@@ -372,30 +364,26 @@ def passes(row: Row, where: Where | None) -> bool:
     """
     if not where:
         return True
-    for name, column in FINDINGS.items():
-        if (asked := getattr(where, name)) and not set(asked) & set(getattr(row, column)):
-            return False
-    for name in EQUAL:
-        if (asked := getattr(where, name)) and getattr(row, name) not in asked:
-            return False
     if (where.age_min, where.age_max) != (None, None) and not (
         row.age is not None and _within(row.age, where.age_min, where.age_max)
     ):
         return False
-    return all(
-        _own_passes(name, row.extra.get(name), texts) for name, texts in where.own_texts().items()
-    )
+    return all(_has_one(row, key, texts) for key, texts in where.texts().items())
 
 
-def _own_passes(name: str, value: Value | None, texts: list[str]) -> bool:
+def _has_one(row: Row, key: str, texts: list[str]) -> bool:
+    ours = key in _FILTERED and key not in row.extra
+    value = getattr(row, _FILTERED[key][0]) if ours else row.extra.get(key)
     if value is None:
         return False
+    if isinstance(value, tuple):
+        return not set(value).isdisjoint(texts)
     if isinstance(value, str):
         return value in texts
     if isinstance(value, bool):
-        return any(value == truth(name, text) for text in texts)
+        return any(value == truth(key, text) for text in texts)
     kind = "date" if isinstance(value, date) else "float"
-    return any(_within(value, *own_range(name, kind, text)) for text in texts)
+    return any(_within(value, *own_range(key, kind, text)) for text in texts)
 
 
 def _within(value: float | date, low: float | date | None, high: float | date | None) -> bool:

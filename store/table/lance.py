@@ -1,4 +1,4 @@
-"""The LanceDB table: create, open, scan, take. The truth that the mirror copies."""
+"""LanceDB table: connect, open a version, look up, scan, take."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 
 from store.errors import StoreDamaged, UsageError
-from store.schema import Row
+from store.files import TABLE
+from store.schema import Row, Vectors
 from store.table import filters, local, object_storage, rows
 
-NAME = "gallery"
-#: How LanceDB says that something cannot be read.
+#: Errors of LanceDB over data that cannot be read.
 ReadFault = (RuntimeError, OSError, ValueError)
-#: LanceDB's column of the version that last changed a row; of twins, the newer has the greater.
+#: LanceDB's column of the version that last changed a row; the newer of two rows has the greater.
 CHANGED_AT = "_row_last_updated_at_version"
 _CACHE_BYTES = 16 << 20
 #: Ids looked up in one query; keeps the filter text small.
@@ -33,13 +33,13 @@ def is_local(uri: str) -> bool:
 
 def folder(uri: str) -> Path:
     """The folder of a local gallery's table."""
-    return Path(uri) / f"{NAME}.lance"
+    return Path(uri) / f"{TABLE}.lance"
 
 
 def open_version(uri: str, version: int | None = None) -> Any:
     """The LanceDB table at a version, or at its newest; LanceDB's own errors come through."""
     with panics_as_errors():
-        table = connect(uri).open_table(NAME)
+        table = connect(uri).open_table(TABLE)
         if version is not None:
             table.checkout(version)
     if not len(table.schema):  # Lance takes a manifest of zeros for a table without columns
@@ -49,7 +49,7 @@ def open_version(uri: str, version: int | None = None) -> Any:
 
 @contextlib.contextmanager
 def panics_as_errors() -> Iterator[None]:
-    """LanceDB panics over some damaged files; as a RuntimeError that is one more way to say so."""
+    """Turn LanceDB's panics, which some damaged files cause, into RuntimeError."""
     try:
         yield
     except Exception as error:
@@ -59,7 +59,7 @@ def panics_as_errors() -> Iterator[None]:
 
 
 def session(index_bytes: int = _CACHE_BYTES) -> Any:
-    """LanceDB's caches, small ones; of parts of indexes at most so many bytes."""
+    """Small caches for LanceDB; at most ``index_bytes`` for parts of indexes."""
     import lancedb
 
     return lancedb.Session(index_bytes, _CACHE_BYTES)
@@ -69,7 +69,7 @@ def connect(uri: str, caches: Any = None) -> Any:
     """A LanceDB connection, with caches of its own if none are given.
 
     Raises:
-        UsageError: a place whose name is no text, such as an undecodable path.
+        UsageError: a location that is no text, such as an undecodable path.
     """
     import lancedb
 
@@ -96,13 +96,8 @@ def token(table: Any, version: int) -> str | None:
     uri = str(table.uri)
     if not is_local(uri):
         return object_storage.token(uri.rpartition("/")[0], version)
-    for number, path in local.manifests(Path(uri)):
-        if number == version:
-            try:
-                return _digest(path)
-            except FileNotFoundError:
-                return None
-    return None
+    manifest = dict(local.manifests(Path(uri))).get(version)
+    return _digest(manifest) if manifest else None
 
 
 def newest(uri: str) -> tuple[int, str] | None:
@@ -112,23 +107,23 @@ def newest(uri: str) -> tuple[int, str] | None:
     """
     if not is_local(uri):
         return object_storage.newest(uri)
-    for number, path in local.manifests(folder(uri)):
-        if local.unfinished(folder(uri), number):
-            return None  # opening it settles what a dead writer left
-        try:
-            return number, _digest(path)
-        except FileNotFoundError:
-            return None
+    for number, path in local.manifests(folder(uri))[:1]:
+        # Opening settles what a dead writer left.
+        digest = None if local.unfinished(folder(uri), number) else _digest(path)
+        return (number, digest) if digest else None
     return None
 
 
-def _digest(manifest: Path) -> str:
-    return hashlib.blake2b(manifest.read_bytes(), digest_size=16).hexdigest()
+def _digest(manifest: Path) -> str | None:
+    try:
+        return hashlib.blake2b(manifest.read_bytes(), digest_size=16).hexdigest()
+    except FileNotFoundError:
+        return None
 
 
 def pin(uri: str, version: int, caches: Any = None) -> Any:
     """A read-only handle that stays at one version; see connect."""
-    return connect(uri, caches).open_table(NAME, version=version)
+    return connect(uri, caches).open_table(TABLE, version=version)
 
 
 class Stored(NamedTuple):
@@ -139,13 +134,13 @@ class Stored(NamedTuple):
 
 
 def stored(table: Any, ids: Iterable[str]) -> dict[str, Stored]:
-    """The rows with these ids, by id; unknown ids are left out.
+    """The rows with these ids and their row ids, by id; unknown ids are left out.
 
     Raises:
         StoreDamaged: one of the ids is stored twice.
     """
     found: dict[str, Stored] = {}
-    for part in _by_id(table, ids):
+    for part in _look_up_rows(table, ids):
         row_ids = part["_rowid"].to_pylist()
         for row, row_id in zip(rows.from_arrow(part), row_ids, strict=True):
             if row.id in found:
@@ -159,10 +154,7 @@ def stored(table: Any, ids: Iterable[str]) -> dict[str, Stored]:
 
 def by_digest(table: Any, digests: Iterable[bytes]) -> Iterator[tuple[bytes, str]]:
     """(sha256, id) of the stored rows with one of these digests; no other column is read."""
-    wanted = list(dict.fromkeys(digests))
-    for start in range(0, len(wanted), _LOOKUP):
-        condition = filters.among(wanted[start : start + _LOOKUP], "sha256")
-        found = scan(table, ["sha256", "id"], condition)
+    for found in look_up(table, digests, ["sha256", "id"], "sha256"):
         yield from zip(found["sha256"].to_pylist(), found["id"].to_pylist(), strict=True)
 
 
@@ -173,7 +165,7 @@ def rows_by_id(table: Any, ids: Iterable[str]) -> dict[str, Row]:
     """
     found: dict[str, Row] = {}
     ages: dict[str, tuple[int, int]] = {}
-    for part in _by_id(table, ids):
+    for part in _look_up_rows(table, ids):
         ranks = zip(part[CHANGED_AT].to_pylist(), part["_rowid"].to_pylist(), strict=True)
         for row, rank in zip(rows.from_arrow(part), ranks, strict=True):
             if rank > ages.get(row.id, (-1, -1)):
@@ -181,11 +173,32 @@ def rows_by_id(table: Any, ids: Iterable[str]) -> dict[str, Row]:
     return found
 
 
-def _by_id(table: Any, ids: Iterable[str]) -> Iterator[pa.Table]:
-    wanted = [id_ for id_ in dict.fromkeys(ids) if rows.storable(id_)]  # no row has others
-    names = [*rows.joined(table.schema), "_rowid", CHANGED_AT] if wanted else []
+def _look_up_rows(table: Any, ids: Iterable[str]) -> Iterator[pa.Table]:
+    names = [*rows.joined_columns(table.schema), "_rowid", CHANGED_AT]
+    return look_up(table, filter(rows.storable, ids), names)
+
+
+def look_up(
+    table: Any, values: Iterable[str] | Iterable[bytes], names: Sequence[str], column: str = "id"
+) -> Iterator[pa.Table]:
+    """Columns of the rows with one of these values, some rows at a time, in any order.
+
+    Args:
+        table: the table.
+        values: of the column; those that no row has are left out.
+        names: of the columns to read.
+        column: of ids or digests.
+    """
+    wanted: list[Any] = list(dict.fromkeys(values))
     for start in range(0, len(wanted), _LOOKUP):
-        yield scan(table, names, filters.among(wanted[start : start + _LOOKUP]))
+        yield scan(table, list(names), filters.among(wanted[start : start + _LOOKUP], column))
+
+
+def vectors(batch: pa.RecordBatch) -> Vectors:
+    """The embeddings of a record batch, float32 (n, d)."""
+    column = batch.column("embedding")
+    flat: Vectors = column.flatten().to_numpy(zero_copy_only=False)
+    return flat.reshape(len(column), column.type.list_size)
 
 
 def scan(table: Any, columns: list[str], where: Any = None) -> pa.Table:
@@ -210,7 +223,7 @@ def take(table: Any, row_ids: Sequence[int]) -> dict[int, Row]:
     if not row_ids:
         return {}
     with panics_as_errors():
-        joined = [*rows.joined(table.schema), "_rowid"]
+        joined = [*rows.joined_columns(table.schema), "_rowid"]
         found = table.take_row_ids(list(row_ids)).select(joined).to_arrow()
     return dict(zip(found["_rowid"].to_pylist(), rows.from_arrow(found), strict=True))
 

@@ -1,4 +1,4 @@
-"""What makes a commit last on a local disk: one writer at a time, fsync, a mark of what is safe.
+"""Durability of a table on a local disk: the writer's lock, fsync, the acknowledged version.
 
 LanceDB renames and links its files into place but never calls fsync, so after a power loss the
 newest version may be empty. An acknowledged version has been forced to disk here.
@@ -20,7 +20,7 @@ from pathlib import Path
 from filelock import FileLock
 
 from store.errors import StoreUnwritable
-from store.files import FOLDER
+from store.files import FOLDER, version_of
 
 _MARK = "_cxr_acknowledged.json"
 #: Files that another process left are forced to disk once; the system has written older ones.
@@ -32,9 +32,6 @@ _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.
 
 #: Per table: (path, inode, mtime) that this process has forced to disk.
 synced: dict[str, set[tuple[str, int, int]]] = {}
-
-
-_LAST = 2**64 - 1
 
 
 def writer(uri: str, *, wait: bool = True) -> contextlib.AbstractContextManager[bool]:
@@ -177,15 +174,10 @@ def named_faults(uri: str) -> Iterator[None]:
 
 def manifests(folder: Path) -> list[tuple[int, Path]]:
     """Version and manifest file of all versions of a table, newest first."""
-    found = []
-    for path in folder.glob("_versions/*.manifest"):
-        if path.stem.isdigit():
-            number = int(path.stem)
-            # Lance counts down from 2^64 - 1 so that a listing starts with the newest.
-            found.append((_LAST - number if len(path.stem) == 20 else number, path))
-    return sorted(found, reverse=True)
+    found = [(version_of(path.name), path) for path in folder.glob("_versions/*.manifest")]
+    return sorted(((number, path) for number, path in found if number is not None), reverse=True)
 
 
 def unfinished(folder: Path, version: int) -> bool:
-    """Whether a version was never acknowledged: its writer is still at it, or died."""
+    """Whether a version is not acknowledged: its writer is still at it, or died."""
     return acknowledged(folder) != version

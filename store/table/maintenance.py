@@ -1,4 +1,4 @@
-"""Keep the table small and quick: merge small fragments, index ids, forget unused versions.
+"""Maintenance of the table: merge small fragments, index ids, forget unused versions.
 
 A reader holds a small file with the version it answers from, locked as long as the reader lives.
 A lock dies with its process, so a killed reader holds nothing back.
@@ -18,7 +18,7 @@ from typing import Any
 
 from store.errors import UsageError
 from store.files import FOLDER
-from store.table import filters, lance, local, object_storage, opening
+from store.table import filters, lance, local, object_storage, repair
 
 try:
     import fcntl
@@ -27,6 +27,23 @@ try:
 except ImportError:  # Windows: no advisory locks; the table's primary key keeps ids unique
     LOCKS = False
 
+log = logging.getLogger("store")
+
+#: Fragments that call for a merge of a small table, which is quick.
+_FRAGMENTS = 16
+_SMALL_BYTES = 64 << 20
+#: Of a larger one, once they hold a fifth of the rows, or are many.
+_TOO_MANY = 64
+#: From this many rows on, finding rows by id is worth an index.
+_INDEXED_ROWS = 20_000
+#: LanceDB merges no further from here on.
+_FULL_ROWS = 1_000_000
+
+#: LanceDB counts ages from a moment later than ours: it looks for something to merge first.
+#: A version that a reader holds must stay whatever that takes; without one, room is worth more.
+MARGIN_READ, _MARGIN = timedelta(milliseconds=500), timedelta(milliseconds=1)
+#: On object stores, where a reader that is a week behind may still take only what changed.
+_KEPT = timedelta(days=7)
 _READERS = "readers"
 #: Written while a reader does not know its version yet: everything is kept.
 _ANY = 0
@@ -95,29 +112,8 @@ def oldest(uri: str) -> int | None:
     return min(claimed, default=None)
 
 
-log = logging.getLogger("store")
-
-#: Fragments that call for a merge of a small table, which is quick.
-_FRAGMENTS = 16
-_SMALL_BYTES = 64 << 20
-#: Of a larger one, once they hold a fifth of the rows, or are many.
-_TOO_MANY = 64
-#: From this many rows on, finding rows by id is worth an index.
-_INDEXED_ROWS = 20_000
-#: LanceDB merges no further from here on.
-_FULL_ROWS = 1_000_000
-
-#: Of one merge, beside other writers.
-_ATTEMPTS = 5
-#: LanceDB counts ages from a moment later than ours: it looks for something to merge first.
-#: A version that a reader holds must stay whatever that takes; without one, room is worth more.
-MARGIN_READ, _MARGIN = timedelta(milliseconds=500), timedelta(milliseconds=1)
-#: On object stores, where a reader that is a week behind may still take only what changed.
-_KEPT = timedelta(days=7)
-
-
 def due(handle: Any) -> bool:
-    """Whether merging is worth it: each row is then rewritten a handful of times in all."""
+    """Whether merging is worth it, so that each row is rewritten a handful of times in all."""
     found = handle.stats()
     rows, fragments = found["num_rows"], found["fragment_stats"]["num_fragments"]
     others = rows - found["fragment_stats"]["lengths"]["max"]
@@ -132,7 +128,7 @@ def due(handle: Any) -> bool:
 
 
 def when_due(uri: str, handle: Any) -> None:
-    """Tidy up after a commit if enough has gathered. A failure is said, and tried again later."""
+    """Run maintenance after a commit if it is due. A failure is logged, and tried again later."""
     try:
         if due(handle):
             run(uri, handle)
@@ -165,7 +161,7 @@ def run(uri: str, handle: Any, keep: timedelta | None = None) -> None:
             with lance.panics_as_errors():
                 _merge(handle)
         except lance.ReadFault:
-            if not opening.set_aside_damaged(uri):
+            if not repair.quarantine_older(uri):
                 raise
             _merge(handle)
         # A second manifest of the same rows: should the newest be lost, nothing else is.
@@ -193,19 +189,7 @@ def _merge(handle: Any) -> None:
             handle.create_index("id", config=BTree())
         handle.optimize(cleanup_older_than=timedelta(days=36500))
 
-    until_through(handle, work)
-
-
-def until_through(handle: Any, work: Callable[[], None]) -> None:
-    """Again where another writer's commit came first."""
-    for attempt in range(_ATTEMPTS):
-        handle.checkout_latest()  # without it a conflict repeats for ever on this handle
-        try:
-            work()
-            return
-        except RuntimeError as error:
-            if not object_storage.is_conflict(error) or attempt == _ATTEMPTS - 1:
-                raise
+    object_storage.retry_conflicts(handle, work)
 
 
 def made_at(handle: Any, version: int) -> datetime | None:
@@ -228,4 +212,4 @@ def _forget(handle: Any, keep: Callable[[], timedelta]) -> None:
     with warnings.catch_warnings():
         # LanceDB warns of short ages; which versions are in use is known here.
         warnings.simplefilter("ignore", UserWarning)
-        until_through(handle, lambda: handle.optimize(cleanup_older_than=keep()))
+        object_storage.retry_conflicts(handle, lambda: handle.optimize(cleanup_older_than=keep()))

@@ -1,8 +1,8 @@
-"""A gallery on object storage: where it is, how to reach it, and whether writing there is safe.
+"""Client of object storage: the location of a gallery, its newest version, safe writing.
 
 The table lives in the bucket, written and read by LanceDB. Two things need a client of our own: a
 look at the newest version for the price of one request, and the probe for conditional writes.
-Whatever can be made again (the saved mirror and its like) is in the user's cache folder.
+Copies that can be made again (such as the saved mirror) are in the user's cache folder.
 """
 
 from __future__ import annotations
@@ -10,14 +10,18 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import random
 import re
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from functools import cache
-from typing import Any
+from typing import Any, TypeVar
 
 from store.errors import StoreUnreachable, StoreUnsafe, UsageError
+from store.files import TABLE, manifest_name, version_of
 
 log = logging.getLogger("store")
+T = TypeVar("T")
 
 #: Proven by the tests, against a server of the tests.
 PROVEN = ("s3",)
@@ -28,8 +32,7 @@ _REGIONS = ("AWS_REGION", "AWS_DEFAULT_REGION")
 #: Of one request; LanceDB's own are 3 tries.
 TRIES = 10
 _PROBE = "_cxr/conditional-writes"
-_TABLE = "gallery.lance"
-_LAST = 2**64 - 1
+_VERSIONS = f"{TABLE}.lance/_versions/"
 
 
 def scheme(uri: str) -> str:
@@ -64,7 +67,7 @@ def say_untried(kind: str) -> None:
 
 
 def options(uri: str) -> dict[str, str]:
-    """What LanceDB must be told of the environment besides the credentials, which it reads."""
+    """LanceDB's storage options from the environment; it reads the credentials by itself."""
     found = {"client_max_retries": str(TRIES)}
     if scheme(uri) == "s3":
         endpoint = _first(_ENDPOINTS)
@@ -80,7 +83,7 @@ def _first(names: tuple[str, ...]) -> str:
     return next((os.environ[name] for name in names if os.environ.get(name)), "")
 
 
-# -- what one request tells ------------------------------------------------------------------------
+# -- one request ------------------------------------------------------------------------
 
 
 def newest(uri: str) -> tuple[int, str] | None:
@@ -89,7 +92,7 @@ def newest(uri: str) -> tuple[int, str] | None:
 
     with named_faults(uri):
         # Names count down from 2^64 - 1, and a listing is in order of names: the newest is first.
-        for batch in obstore.list(client_of(uri), prefix=f"{_TABLE}/_versions/"):
+        for batch in obstore.list(client_of(uri), prefix=_VERSIONS):
             for entry in batch:
                 number = version_of(entry["path"].rpartition("/")[2])
                 if number is not None:
@@ -101,20 +104,12 @@ def token(uri: str, version: int) -> str | None:
     """The store's digest of a version's manifest; None when the version is gone."""
     import obstore
 
-    path = f"{_TABLE}/_versions/{_LAST - version:020d}.manifest"
+    path = f"{_VERSIONS}{manifest_name(version)}"
     with named_faults(uri):
         try:
             return _digest(obstore.head(client_of(uri), path))
         except FileNotFoundError:
             return None
-
-
-def version_of(name: str) -> int | None:
-    """The version of a manifest's file name; None for other files."""
-    stem, dot, suffix = name.partition(".")
-    if not dot or suffix != "manifest" or not stem.isdigit():
-        return None
-    return _LAST - int(stem) if len(stem) == 20 else int(stem)
 
 
 def _digest(entry: Any) -> str:
@@ -226,7 +221,7 @@ _REASONS = (
 
 @contextlib.contextmanager
 def named_faults(uri: str) -> Iterator[None]:
-    """Turn what an object store refuses, or fails to answer, into StoreUnreachable.
+    """Turn refusals and failures of an object store into StoreUnreachable.
 
     Does nothing for a folder, nor with errors that the object store has no part in.
     """
@@ -247,6 +242,25 @@ def named_faults(uri: str) -> Iterator[None]:
         ) from error
 
 
+def retry_conflicts(handle: Any, work: Callable[[], T], attempts: int = 6) -> T:
+    """Do work on the newest version of a table, again where another writer's commit came first.
+
+    Args:
+        handle: the table; brought to the newest version before each attempt.
+        work: a commit; not yet done where another came first.
+        attempts: at most.
+    """
+    for attempt in range(attempts):
+        handle.checkout_latest()  # without it a conflict repeats for ever on this handle
+        try:
+            return work()
+        except RuntimeError as error:
+            if not is_conflict(error) or attempt == attempts - 1:
+                raise
+            time.sleep(random.uniform(0, 0.1 * 2**attempt))  # noqa: S311
+    raise AssertionError("unreachable")
+
+
 def is_conflict(error: BaseException) -> bool:
     """Whether another writer's commit came first and this one must be made anew."""
     text = str(error).lower()
@@ -254,7 +268,7 @@ def is_conflict(error: BaseException) -> bool:
 
 
 def reason_of(error: BaseException | None) -> str | None:
-    """Why an object store did not do it, and what to do; None when it is another kind of error."""
+    """Reason of an object store's error, with the remedy; None for another kind of error."""
     while error is not None:
         if type(error).__module__.startswith("obstore") or isinstance(
             error, RuntimeError | OSError | ValueError

@@ -1,4 +1,4 @@
-"""TODO."""
+"""Opening and creation of a gallery's table, with the checks that make it ours and sound."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from store.errors import EncoderChanged, EncoderMismatch, StoreDamaged, StoreNotFound, UsageError
+from store.files import TABLE
 from store.schema import EncoderStamp
 from store.table import local, object_storage, repair, rows
-from store.table.lance import NAME, ReadFault, connect, folder, is_local, open_version
+from store.table.lance import ReadFault, connect, folder, is_local, open_version
 
 
 def create(uri: str, stamp: EncoderStamp) -> Any:
@@ -17,7 +18,7 @@ def create(uri: str, stamp: EncoderStamp) -> Any:
     Raises:
         EncoderMismatch: there is one, made by another encoder.
         UsageError: the location is a file, or no place for a gallery.
-        StoreUnsafe, StoreUnreachable: see remote.check_writable.
+        StoreUnsafe, StoreUnreachable: see object_storage.check_writable.
     """
     object_storage.check_location(uri)
     if is_local(uri):
@@ -43,14 +44,14 @@ def _create(uri: str, stamp: EncoderStamp) -> Any:
     database = connect(uri)
     try:
         handle = database.create_table(
-            NAME,
+            TABLE,
             schema=_with_primary_key(rows.table_schema(stamp)),
             storage_options={"new_table_enable_stable_row_ids": "true"},
         )
     except (ValueError, RuntimeError) as error:  # another creator was first, or is now
         if "already exists" not in str(error) and not object_storage.is_conflict(error):
             raise
-        handle = database.open_table(NAME)
+        handle = database.open_table(TABLE)
     return handle
 
 
@@ -77,15 +78,14 @@ def open_(uri: str, stamp: EncoderStamp | None = None) -> Any:
     except ReadFault as error:
         if "was not found" in str(error) and not is_local(uri):
             raise StoreNotFound(f"no gallery at {uri}; {hint}") from error
-        if not is_local(uri) or not repair.heal(uri, folder(uri), open_version):
+        table = repair.roll_back(uri) if is_local(uri) else None
+        if table is None:
             raise StoreDamaged(
                 f"the gallery at {uri} cannot be opened: {repair.brief(error)}; restore it from a "
                 "copy, or move it away and ingest again"
             ) from error
-        table = open_version(uri)
     if is_local(uri) and local.unfinished(folder(uri), int(table.version)):
-        repair.finish(uri, folder(uri), open_version)
-        table = open_version(uri)
+        table = repair.settle(uri) or open_version(uri)
     metadata = table.schema.metadata
     found, layout = rows.stamp_of(metadata), rows.schema_version_of(metadata)
     if layout is not None and layout not in (rows.SCHEMA_VERSION, *rows.OLDER_VERSIONS):
@@ -108,11 +108,6 @@ def _with_primary_key(schema: Any) -> Any:
     return schema.set(schema.get_field_index("id"), key)
 
 
-def set_aside_damaged(uri: str) -> bool:
-    """Quarantine versions older than the newest that cannot be read; see heal."""
-    return repair.set_aside(uri, folder(uri), open_version)
-
-
 def check_encoder(where: str, made: EncoderStamp, here: EncoderStamp) -> None:
     """Refuse an encoder other than the one that made a gallery.
 
@@ -123,7 +118,7 @@ def check_encoder(where: str, made: EncoderStamp, here: EncoderStamp) -> None:
 
     Raises:
         EncoderMismatch: they differ in fingerprint or dimension; EncoderChanged where both have
-            one name, which then helps nobody to tell them apart.
+            one name.
     """
     if (made.fingerprint, made.dimension) == (here.fingerprint, here.dimension):
         return

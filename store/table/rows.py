@@ -1,4 +1,4 @@
-"""Rows as Arrow: the table's schema, and the way to it and back."""
+"""Schema of the table, and conversion between rows and Arrow."""
 
 from __future__ import annotations
 
@@ -14,12 +14,13 @@ import numpy as np
 import pyarrow as pa
 
 from store.errors import BadRows
-from store.schema import EncoderStamp, Row, Vectors
+from store.schema import COLUMNS, EncoderStamp, Row, Vectors
 from store.table import custom_columns
 
-SCHEMA_VERSION = "4"
+#: Schema version of new galleries; pixel_reader came with 4.
+SCHEMA_VERSION = str(max(4, *(column.since for column in COLUMNS.values())))
 #: Also read: the columns that a gallery of these versions lacks are added when it is next written.
-OLDER_VERSIONS = ("2", "3")
+OLDER_VERSIONS = tuple(map(str, range(2, int(SCHEMA_VERSION))))
 #: How far from 1 a stored vector's length may be.
 NORM_TOLERANCE = 1e-4
 
@@ -27,42 +28,42 @@ NORM_TOLERANCE = 1e-4
 CHECKSUM = "embedding_crc32"
 
 #: Columns that a caller may correct without a new vector.
-EDITABLE = (
-    *("labels", "uncertain", "absent", "split", "dataset", "patient", "view", "sex", "age"),
-    "source",
+EDITABLE = tuple(COLUMNS)
+_STRINGS, _LISTS, _NUMBERS = (
+    tuple(name for name, column in COLUMNS.items() if column.kind == kind)
+    for kind in ("string", "strings", "float")
 )
-#: Columns joined to a hit: everything but the vector, the picture and the user's own.
-METADATA = ("id", *EDITABLE, "sha256", "width", "height", "batch", "ingested_at", "pixel_reader")
-#: Names of findings: present, uncertain, absent.
-FINDINGS = ("labels", "uncertain", "absent")
-
-_STRING_COLUMNS = ("split", "dataset", "patient", "view", "sex")
-#: Since schema version 3.
-_LISTS = tuple(pa.field(name, pa.list_(pa.string())) for name in ("uncertain", "absent"))
-#: Since schema version 4. Null, and a table that lacks it, stand for the first reader.
+#: Type of a column in the table, by its kind.
+_TYPES = {**custom_columns.KINDS, "strings": pa.list_(pa.string())}
+#: Null, and a table that lacks it, stand for the first reader.
 READER = pa.field("pixel_reader", pa.int32())
 _FIRST_READER = 1
+_JOINED = (
+    pa.field("id", pa.string(), nullable=False),
+    *(pa.field(name, _TYPES[column.kind]) for name, column in COLUMNS.items()),
+    pa.field("sha256", pa.binary(32), nullable=False),
+    pa.field("width", pa.int32()),
+    pa.field("height", pa.int32()),
+    pa.field("batch", pa.string()),
+    pa.field("ingested_at", pa.timestamp("us", tz="UTC")),
+    READER,
+)
+#: Stands for the columns of a film itself among names of columns that changed.
+IMAGE = "image"
+#: Columns joined to a hit: everything but the vector, the picture and the user's own.
+METADATA = tuple(field.name for field in _JOINED)
 
 
 def table_schema(stamp: EncoderStamp) -> Any:
     """The Arrow schema of a new gallery, with the encoder's stamp in its metadata."""
     import lancedb
 
+    picture = METADATA.index("batch")
     return pa.schema(
         [
-            pa.field("id", pa.string(), nullable=False),
-            pa.field("labels", pa.list_(pa.string())),
-            *_LISTS,
-            *(pa.field(name, pa.string()) for name in _STRING_COLUMNS),
-            pa.field("age", pa.float64()),
-            pa.field("source", pa.string()),
-            pa.field("sha256", pa.binary(32), nullable=False),
-            pa.field("width", pa.int32()),
-            pa.field("height", pa.int32()),
+            *_JOINED[:picture],
             lancedb.blob("thumbnail"),
-            pa.field("batch", pa.string()),
-            pa.field("ingested_at", pa.timestamp("us", tz="UTC")),
-            READER,
+            *_JOINED[picture:],
             pa.field("embedding", pa.list_(pa.float32(), stamp.dimension), nullable=False),
             pa.field(CHECKSUM, pa.uint32(), nullable=False),
         ]
@@ -79,23 +80,28 @@ def table_schema(stamp: EncoderStamp) -> Any:
     )
 
 
-def lacking(schema: pa.Schema) -> list[pa.Field]:
+def missing_fields(schema: pa.Schema) -> list[pa.Field]:
     """The columns that a table of an older schema version does not have yet."""
-    return [field for field in (*_LISTS, READER) if field.name not in schema.names]
+    return [field for field in _JOINED if field.name not in schema.names]
 
 
-def joined(schema: pa.Schema) -> list[str]:
+def joined_columns(schema: pa.Schema) -> list[str]:
     """The columns of a table that make a row without vector and picture, the user's own included.
 
     Args:
         schema: the table's; one of an older version lacks some.
     """
-    known = [name for name in METADATA if name in schema.names]
-    return [*known, *custom_columns.kinds(schema)]
+    return [*_ours(schema), *custom_columns.kinds(schema)]
+
+
+def _ours(schema: pa.Schema) -> list[str]:
+    """The columns of METADATA in a schema. A name that was the user's own before stays so."""
+    own = custom_columns.kinds(schema)
+    return [name for name in METADATA if name in schema.names and name not in own]
 
 
 def _wire(schema: pa.Schema) -> pa.Schema:
-    """The schema of what is sent: as the table's, with a blob as plain bytes."""
+    """The schema of rows to write: the table's, with a blob as plain bytes."""
     return pa.schema(
         [
             pa.field("thumbnail", pa.large_binary()) if field.name == "thumbnail" else field
@@ -104,54 +110,19 @@ def _wire(schema: pa.Schema) -> pa.Schema:
     )
 
 
-def check_rows(rows: Sequence[Row], dimension: int) -> Vectors:
+def check_rows(rows: Sequence[Row], dimension: int) -> None:
     """Refuse rows that must not be stored.
-
-    Returns:
-        The embeddings, float32 (n, dimension), in the order of ``rows``.
 
     Raises:
         BadRows: an empty or repeated id, an age that is no number, a digest that is not 32 bytes,
-            a missing embedding, or one of another dimension, with NaN or infinity, or not of unit
+            a missing embedding, one of another dimension, with NaN or infinity, or not of unit
             length.
     """
     check_metadata(rows)
     for row in rows:
-        if not isinstance(row.ingested_at, datetime | None):
-            raise BadRows(f"row {row.id!r}: ingested_at is {_kind(row.ingested_at)}, no datetime")
-        if row.ingested_at is not None and row.ingested_at.tzinfo is None:
-            # Arrow would read a naive time as UTC without a word.
-            raise BadRows(
-                f"row {row.id!r}: ingested_at {row.ingested_at} has no time zone; pass UTC"
-            )
-        if not isinstance(row.sha256, bytes):
-            raise BadRows(f"row {row.id!r}: sha256 is {_kind(row.sha256)}, expected 32 bytes")
-        if len(row.sha256) != 32:
-            raise BadRows(
-                f"row {row.id!r}: sha256 has {len(row.sha256)} bytes, expected 32; "
-                "pass hashlib.sha256(...).digest()"
-            )
-        if not isinstance(row.thumbnail, bytes | None):
-            raise BadRows(
-                f"row {row.id!r}: thumbnail is {_kind(row.thumbnail)}, expected PNG bytes"
-            )
-        if not is_reader(row.pixel_reader):
-            raise BadRows(f"row {row.id!r}: {row.pixel_reader!r} is no version of a pixel reader")
-        if row.embedding is None:
-            raise BadRows(f"row {row.id!r} has no embedding; encode it before upsert")
-        if getattr(getattr(row.embedding, "dtype", None), "kind", "") not in ("f", "i", "u"):
-            what = getattr(row.embedding, "dtype", None) or _kind(row.embedding)
-            raise BadRows(
-                f"row {row.id!r}: embedding is of {what}, expected an array of real numbers"
-            )
-        if row.embedding.shape != (dimension,):
-            raise BadRows(
-                f"row {row.id!r}: embedding has shape {row.embedding.shape}, this gallery holds "
-                f"vectors of shape ({dimension},); use the encoder that made the gallery"
-            )
-    vectors = np.empty((len(rows), dimension), np.float32)
-    for position, row in enumerate(rows):
-        vectors[position] = row.embedding
+        if fault := _fault(row, dimension):
+            raise BadRows(f"row {row.id!r}: {fault}")
+    vectors = _matrix(rows, dimension)
     norms = np.linalg.norm(vectors.astype(np.float64), axis=1)
     bad = np.flatnonzero(~(np.abs(norms - 1) <= NORM_TOLERANCE))  # NaN counts as bad
     if bad.size:
@@ -160,11 +131,47 @@ def check_rows(rows: Sequence[Row], dimension: int) -> Vectors:
             f"{bad.size} of {len(rows)} embeddings are not finite and of unit length, first "
             f"{rows[first].id!r} with norm {norms[first]:.6g}; L2-normalise vectors before upsert"
         )
+
+
+def _fault(row: Any, dimension: int) -> str | None:
+    """Fault of a row's digest, vector, picture or time; None where there is none."""
+    if not isinstance(row.ingested_at, datetime | None):
+        return f"ingested_at is {_kind(row.ingested_at)}, no datetime"
+    if row.ingested_at is not None and row.ingested_at.tzinfo is None:
+        # Arrow would read a naive time as UTC without a word.
+        return f"ingested_at {row.ingested_at} has no time zone; pass UTC"
+    if not isinstance(row.sha256, bytes):
+        return f"sha256 is {_kind(row.sha256)}, expected 32 bytes"
+    if len(row.sha256) != 32:
+        size = len(row.sha256)
+        return f"sha256 has {size} bytes, expected 32; pass hashlib.sha256(...).digest()"
+    if not isinstance(row.thumbnail, bytes | None):
+        return f"thumbnail is {_kind(row.thumbnail)}, expected PNG bytes"
+    if not is_reader_version(row.pixel_reader):
+        return f"{row.pixel_reader!r} is no version of a pixel reader"
+    if row.embedding is None:
+        return "it has no embedding; encode it before upsert"
+    if getattr(getattr(row.embedding, "dtype", None), "kind", "") not in ("f", "i", "u"):
+        what = getattr(row.embedding, "dtype", None) or _kind(row.embedding)
+        return f"embedding is of {what}, expected an array of real numbers"
+    if row.embedding.shape != (dimension,):
+        return (
+            f"embedding has shape {row.embedding.shape}, this gallery holds vectors of shape "
+            f"({dimension},); use the encoder that made the gallery"
+        )
+    return None
+
+
+def _matrix(rows: Sequence[Row], dimension: int) -> Vectors:
+    """The embeddings of rows, float32 (n, dimension)."""
+    vectors = np.empty((len(rows), dimension), np.float32)
+    for position, row in enumerate(rows):
+        vectors[position] = row.embedding
     return vectors
 
 
 def check_metadata(rows: Sequence[Row]) -> None:
-    """Refuse what no column can hold, empty and repeated ids, and ages that are no number.
+    """Refuse metadata that no column can hold, and empty and repeated ids.
 
     Raises:
         BadRows: the first such row, with the value and what was expected.
@@ -179,13 +186,13 @@ def check_metadata(rows: Sequence[Row]) -> None:
             raise BadRows(f"a row from {row.source!r} has an empty id; every row needs one")
         if row.id in seen:
             raise BadRows(f"id {row.id!r} occurs twice in one batch; ids must be unique")
-        texts = [row.id, row.source, row.batch]
-        for name in FINDINGS:
+        texts = [row.id, row.batch]
+        for name in _LISTS:
             found = getattr(row, name)
             if not isinstance(found, tuple):
                 raise BadRows(f"row {row.id!r}: {name} {found!r}: expected a tuple of texts")
             texts += found
-        texts += [text for text in (getattr(row, n) for n in _STRING_COLUMNS) if text is not None]
+        texts += [text for n in _STRINGS if (text := getattr(row, n)) != COLUMNS[n].default]
         texts += [value for value in row.extra.values() if isinstance(value, str)]
         for text in texts:
             if not isinstance(text, str):
@@ -198,13 +205,13 @@ def check_metadata(rows: Sequence[Row]) -> None:
                 f"row {row.id!r}: {wrong!r} has half of a character (a lone surrogate) in it and "
                 "cannot be stored; decode it anew, or replace that"
             ) from None
-        if row.age is not None and not (
-            isinstance(row.age, int | float) and math.isfinite(row.age)
-        ):
-            raise BadRows(
-                f"row {row.id!r}: age {row.age!r} is no number of years; pass None "
-                "where it is unknown"
-            )
+        for name in _NUMBERS:
+            value = getattr(row, name)
+            if value is not None and not (isinstance(value, int | float) and math.isfinite(value)):
+                raise BadRows(
+                    f"row {row.id!r}: {name} {value!r} is no finite number; pass None where it is "
+                    "unknown"
+                )
         for size in (row.width, row.height):
             if not isinstance(size, int) or not 0 <= size < 2**31:
                 raise BadRows(f"row {row.id!r}: {size!r} is no width or height in pixels")
@@ -222,7 +229,7 @@ def storable(text: object) -> bool:
     return True
 
 
-def plain(rows: Sequence[Row]) -> list[Row]:
+def normalised(rows: Sequence[Row]) -> list[Row]:
     """Rows with numpy's scalars as the numbers that they are, lists as tuples, ages as floats."""
     return [replace(row, **other) if (other := _unlike(row)) else row for row in rows]
 
@@ -233,7 +240,7 @@ def _unlike(row: Row) -> dict[str, Any]:
         value = getattr(row, name)
         if isinstance(value, np.generic):
             value = changes[name] = value.item()
-        if name == "age" and type(value) is int:
+        if name in _NUMBERS and type(value) is int:
             changes[name] = float(value)
         elif isinstance(value, list):
             changes[name] = tuple(value)
@@ -246,7 +253,7 @@ def _unlike(row: Row) -> dict[str, Any]:
     return changes
 
 
-def is_reader(version: object) -> bool:
+def is_reader_version(version: object) -> bool:
     """Whether this is a version of the pixel reader, or 0 for none."""
     return isinstance(version, int) and 0 <= version < 2**31
 
@@ -256,14 +263,14 @@ def _kind(value: object) -> str:
 
 
 def to_arrow(rows: Sequence[Row], dimension: int, schema: pa.Schema) -> pa.Table:
-    """Rows as an Arrow table that the gallery accepts; BadRows as in check_rows.
+    """Rows as an Arrow table that the gallery accepts.
 
     Args:
-        rows: complete ones.
+        rows: with vectors, as check_rows lets them through.
         dimension: of the vectors.
         schema: the gallery's own, which has every column that the rows need.
     """
-    vectors = check_rows(rows, dimension)
+    vectors = _matrix(rows, dimension)
     made = {
         "embedding": pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), dimension),
         CHECKSUM: pa.array(checksums(vectors)),
@@ -301,8 +308,12 @@ def checksums(vectors: Vectors) -> np.ndarray[Any, np.dtype[np.uint32]]:
 
 
 def metadata_to_arrow(rows: Sequence[Row], schema: pa.Schema) -> pa.Table:
-    """Id, editable columns and the user's own, for a correction that keeps the vector."""
-    check_metadata(rows)
+    """Id, editable columns and the user's own, for a correction that keeps the vector.
+
+    Args:
+        rows: as check_metadata lets them through.
+        schema: the gallery's own.
+    """
     names = {"id", *EDITABLE, *custom_columns.kinds(schema)}
     return _table(rows, pa.schema([field for field in _wire(schema) if field.name in names]), {})
 
@@ -315,20 +326,25 @@ def _cell(row: Row, column: str, own: bool) -> Any:
 def from_arrow(table: pa.Table) -> list[Row]:
     """Metadata columns back to rows, in the order of the table."""
     own = custom_columns.kinds(table.schema)
-    names = [name for name in METADATA if name in table.column_names]
-    lists = [name for name in FINDINGS if name in names]
+    names = _ours(table.schema)
+    defaults = {name: column.default for name, column in COLUMNS.items() if name in names}
+    lists = [name for name in _LISTS if name in names]
     found = []
     for record in table.select([*names, *own]).to_pylist():
         extra = custom_columns.values({name: record.pop(name) for name in own}, own) if own else {}
-        record |= {name: tuple(record[name] or ()) for name in lists}
+        record |= {name: defaults[name] for name in defaults if record[name] is None}
+        record |= {name: tuple(record[name]) for name in lists}
         if record.get(READER.name) is None:
             record[READER.name] = _FIRST_READER
         found.append(Row(**record, extra=extra))
     return found
 
 
-def joined_with(row: Row, stored: Row | None) -> Row:
-    """A row as it is to be written over a stored one: what it does not speak of stays."""
+def merged(row: Row, stored: Row | None) -> Row:
+    """A row as it is to be written over a stored one, whose values it keeps where it has none.
+
+    See Row.told.
+    """
     if row.told is None:
         return row
     if stored is None:
@@ -339,49 +355,34 @@ def joined_with(row: Row, stored: Row | None) -> Row:
 
 
 def changes(row: Row, stored: Row) -> list[str]:
-    """The columns in which a row differs from the stored one that it is written over.
+    """Names of the columns in which a row differs from the stored one that it is written over.
 
-    The user's own are named too, and ``image`` stands for digest, reading, vector and picture.
+    The user's own are among them. IMAGE stands for digest, pixel reader, vector and picture; a row
+    with reader 0 does not differ from one of any reader.
     """
-    whole = joined_with(row, stored)
+    whole = merged(row, stored)
     own, before = custom_columns.known(whole.extra), custom_columns.known(stored.extra)
     read_anew = whole.pixel_reader not in (0, stored.pixel_reader)
     return [
-        *(["image"] if read_anew or whole.sha256 != stored.sha256 else []),
+        *([IMAGE] if read_anew or whole.sha256 != stored.sha256 else []),
         *(name for name in EDITABLE if getattr(whole, name) != getattr(stored, name)),
         *(name for name in {**before, **own} if own.get(name) != before.get(name)),
     ]
 
 
-def same_metadata(new: Row, stored: Row) -> bool:
-    """Whether a row says what is stored: digest, every editable column, and who made its pixels.
-
-    One whose pixels nobody made says nothing of that.
-    """
-    same_reader = new.pixel_reader in (0, stored.pixel_reader)
-    return same_reader and new.sha256 == stored.sha256 and same_editable(new, stored)
-
-
 def readers_to_arrow(readers: Mapping[str, int]) -> pa.Table:
-    """Ids and the versions of what made their pixels, for a correction of these alone."""
+    """Ids and pixel reader versions, for a correction of these alone."""
     key = pa.field("id", pa.string(), nullable=False)
     return pa.table([list(readers), list(readers.values())], schema=pa.schema([key, READER]))
 
 
 def reader_counts(cells: pa.ChunkedArray) -> dict[int, int]:
-    """How many rows were made by which version of the pixel reader, ascending."""
+    """Rows by the version of the pixel reader that read them, ascending."""
     counts: dict[int, int] = {}
     for one in cells.value_counts().to_pylist():
         version = _FIRST_READER if one["values"] is None else one["values"]
         counts[version] = counts.get(version, 0) + one["counts"]
     return dict(sorted(counts.items()))
-
-
-def same_editable(left: Row, right: Row) -> bool:
-    """Whether two rows agree in every column that may be corrected, the user's own included."""
-    return all(
-        getattr(left, name) == getattr(right, name) for name in EDITABLE
-    ) and custom_columns.known(left.extra) == custom_columns.known(right.extra)
 
 
 def schema_version_of(metadata: dict[bytes, bytes] | None) -> str | None:

@@ -1,8 +1,8 @@
-"""What batches replaced, kept beside a local gallery so that undoing a batch can bring it back.
+"""Former states of rows that a batch overwrote, so that the batch can be undone.
 
-LanceDB forgets old versions whenever it merges fragments, so versions are no memory to rely on.
+Kept beside a local gallery: LanceDB forgets old versions whenever it merges fragments.
 Before a commit replaces or corrects rows, they are written to a file of their own, in the table's
-columns; each with a digest of what comes in their place, which tells later whether that is still
+columns; each with a digest of the row that takes its place, to see later whether that is still
 there. Where the files grow too large, only the ids of the oldest remain, so that undo can say what
 it cannot restore.
 """
@@ -21,9 +21,9 @@ import numpy as np
 import pyarrow as pa
 
 from store import files
-from store.schema import Row
+from store.schema import COLUMNS, Row
 from store.table import custom_columns, filters, lance, local
-from store.table import rows as arrow
+from store.table.rows import from_arrow, joined_columns
 
 _PLACE = "replaced"
 _WRITTEN = "cxr.written"
@@ -36,7 +36,7 @@ MOST_BYTES = 1 << 30
 
 @dataclass(frozen=True, slots=True)
 class Undone:
-    """What undoing a batch did, or would do.
+    """Counts and ids of the rows that undoing a batch changed, or would change.
 
     Attributes:
         removed: rows that came with the batch and are gone.
@@ -55,7 +55,7 @@ class Undone:
 
 @dataclass(slots=True)
 class Plan:
-    """What undoing a batch comes to.
+    """Rows to remove and to restore when a batch is undone.
 
     Attributes:
         remove: ids of rows that came with it.
@@ -71,7 +71,7 @@ class Plan:
 
 
 def state_of(row: Row) -> bytes:
-    """Digest of all of a row that may be corrected without a new vector."""
+    """Digest of a row's editable metadata, 16 bytes."""
     extra = custom_columns.known(row.extra)
     # A column of ints may become one of floats between two looks.
     whole = {n: int(v) for n, v in extra.items() if isinstance(v, float) and v.is_integer()}
@@ -84,18 +84,24 @@ def _is_state(row: Row, digest: bytes) -> bool:
 
 
 def _digest(row: Row, extra: Mapping[str, object]) -> bytes:
-    said = [getattr(row, name) for name in arrow.EDITABLE]
-    said.append(sorted(extra.items()))
-    return hashlib.blake2b(json.dumps(said, default=str).encode(), digest_size=16).digest()
+    # What earlier versions wrote stays comparable: later columns count where they are not blank.
+    later = {
+        name: value
+        for name, column in COLUMNS.items()
+        if column.since > 4 and (value := getattr(row, name)) != column.default
+    }
+    values = [getattr(row, name) for name, column in COLUMNS.items() if column.since <= 4]
+    values.append(sorted({**extra, **later}.items()))
+    return hashlib.blake2b(json.dumps(values, default=str).encode(), digest_size=16).digest()
 
 
-def keep(uri: str, handle: Any, rows: Sequence[Row], *, vectors: bool) -> None:
-    """Keep the stored rows that others are about to take the place of.
+def keep_former(uri: str, handle: Any, rows: Sequence[Row], *, vectors: bool) -> None:
+    """Keep the stored rows that a commit is about to overwrite.
 
     Args:
         uri: of the gallery; those on object stores keep nothing.
         handle: its table, before the commit.
-        rows: what will be written over rows of the same ids; each knows its batch.
+        rows: that will be written over rows of the same ids, each with its batch.
         vectors: whether vectors and pictures are replaced, or only metadata is corrected.
     """
     if not lance.is_local(uri):
@@ -110,8 +116,8 @@ def keep(uri: str, handle: Any, rows: Sequence[Row], *, vectors: bool) -> None:
         _give_up_oldest(uri)
 
 
-def keep_twins(uri: str, handle: Any, pairs: Sequence[tuple[int, int]]) -> bool:
-    """Keep rows that are about to go because a newer row has their id.
+def keep_older(uri: str, handle: Any, pairs: Sequence[tuple[int, int]]) -> bool:
+    """Keep rows that a repair is about to remove because a newer row has their id.
 
     Args:
         uri: of the gallery.
@@ -178,7 +184,7 @@ def _put(
 
 def _former(handle: Any, condition: Any, vectors: bool) -> pa.Table:
     """Rows as they are stored, with row ids: metadata, and if wished vectors and pictures."""
-    names = [*arrow.joined(handle.schema), "_rowid"]
+    names = [*joined_columns(handle.schema), "_rowid"]
     if not vectors:
         return lance.scan(handle, names, condition)
     found = lance.scan(handle, [*names, "embedding"], condition)
@@ -187,12 +193,12 @@ def _former(handle: Any, condition: Any, vectors: bool) -> pa.Table:
 
 
 def plan(uri: str, handle: Any, batch: str, brought: Sequence[str]) -> Plan:
-    """Sort out what undoing a batch would do.
+    """The plan for undoing a batch.
 
     Args:
         uri: of the gallery.
         handle: its table, newest version.
-        batch: which.
+        batch: its name.
         brought: ids of rows that it wrote last.
     """
     files = sorted(_folder(uri, batch).glob("*.arrow"), reverse=True)
@@ -201,7 +207,7 @@ def plan(uri: str, handle: Any, batch: str, brought: Sequence[str]) -> Plan:
     full: dict[str, bool] = {}
     for path in files:
         kept = read_kept(path)
-        for row, written in zip(arrow.from_arrow(kept), kept[_WRITTEN].to_pylist(), strict=True):
+        for row, written in zip(from_arrow(kept), kept[_WRITTEN].to_pylist(), strict=True):
             newest.setdefault(row.id, written)
             oldest[row.id] = row
             full[row.id] = full.get(row.id, False) or "embedding" in kept.column_names
@@ -235,10 +241,10 @@ def plan(uri: str, handle: Any, batch: str, brought: Sequence[str]) -> Plan:
 
 
 def former_rows(path: Path, ids: Mapping[str, bool]) -> tuple[list[Row], bool]:
-    """The rows of a file that are to be put back, and whether they are complete."""
+    """The rows of a file with some ids, and whether they have their vectors and pictures."""
     kept = read_kept(path)
     complete = "embedding" in kept.column_names
-    rows = arrow.from_arrow(kept)
+    rows = from_arrow(kept)
     if complete:
         vectors = np.stack(kept["embedding"].to_numpy()) if len(rows) else np.empty((0, 0))
         rows = [
@@ -251,14 +257,14 @@ def former_rows(path: Path, ids: Mapping[str, bool]) -> tuple[list[Row], bool]:
 
 
 def forget(uri: str, batch: str) -> None:
-    """Let go of what a batch replaced, once it is back in its place."""
+    """Delete the former rows of a batch, once they are restored."""
     for path in _folder(uri, batch).glob("*"):
         path.unlink(missing_ok=True)
 
 
 def _is_again(current: Row, before: Row) -> bool:
-    said = (current.sha256, current.batch, state_of(current))
-    return said == (before.sha256, before.batch, state_of(before))
+    now = (current.sha256, current.batch, state_of(current))
+    return now == (before.sha256, before.batch, state_of(before))
 
 
 def _folder(uri: str, batch: str) -> Path:

@@ -1,22 +1,43 @@
-"""Every change of the table: one commit at a time, forced to disk before it is acknowledged."""
+"""Writer of the table: upserts, corrections, deletions, undo; each one commit, forced to disk."""
 
 from __future__ import annotations
 
-import random
-import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
+import pyarrow as pa
+
 from store.errors import BadQuery, BadRows, StoreUnreachable, UnknownId
 from store.schema import Row, UpsertReport
-from store.table import counted, custom_columns, filters, lance, local, maintenance, object_storage
-from store.table import rows as arrow
-from store.table import undo as replaced
+from store.table import (
+    checked_commit,
+    custom_columns,
+    filters,
+    lance,
+    local,
+    maintenance,
+    object_storage,
+    undo,
+)
 from store.table.filters import Where
+from store.table.rows import (
+    IMAGE,
+    changes,
+    check_metadata,
+    check_rows,
+    is_reader_version,
+    merged,
+    metadata_to_arrow,
+    missing_fields,
+    normalised,
+    readers_to_arrow,
+    storable,
+    to_arrow,
+)
 
-#: Of one commit on object storage, where other writers are not waited for.
+#: Looks at stored rows that another writer changes before they are written over.
 _ATTEMPTS = 6
 T = TypeVar("T")
 
@@ -27,8 +48,8 @@ def commit(uri: str, handle: Any, work: Callable[[], T]) -> T:
     Args:
         uri: of the gallery.
         handle: its table; brought to the newest version first.
-        work: looks and writes. On object storage it may be called again, after another writer's
-            commit that does not go with its own.
+        work: reads and writes. On object storage it is called again after another writer's commit
+            that conflicts with its own.
     """
     if lance.is_local(uri):
         with local.named_faults(uri), local.writer(uri):
@@ -40,68 +61,102 @@ def commit(uri: str, handle: Any, work: Callable[[], T]) -> T:
     # No lock and no fsync there: what was put is kept, and LanceDB commits by conditional puts.
     object_storage.check_writable(uri)
     with object_storage.named_faults(uri):
-        for attempt in range(_ATTEMPTS):
-            try:
-                handle.checkout_latest()
-                return work()
-            except RuntimeError as error:
-                if not object_storage.is_conflict(error) or attempt == _ATTEMPTS - 1:
-                    raise
-                time.sleep(random.uniform(0, 0.1 * 2**attempt))  # noqa: S311
-    raise AssertionError("unreachable")
+        return object_storage.retry_conflicts(handle, work)
 
 
 def upsert(uri: str, handle: Any, rows: Sequence[Row], dimension: int) -> UpsertReport:
-    """Write rows by id in one commit; rows that say nothing new are not written.
+    """Insert or replace rows by id in one commit; rows equal to the stored ones are not written.
 
     A row that does not speak of all columns keeps what is stored in the others; see Row.told.
 
     Raises:
-        BadRows: see arrow.check_rows. Nothing is written then.
+        BadRows: see check_rows. Nothing is written then.
         StoreUnwritable: the disk refused.
     """
-    rows = arrow.plain(rows)
-    arrow.check_rows(rows, dimension)
+    rows = normalised(rows)
+    check_rows(rows, dimension)
+
+    def make(changed: Sequence[Row]) -> pa.Table:
+        return to_arrow(changed, dimension, handle.schema)
+
+    return _write(uri, handle, rows, make, insert=True)
+
+
+def update_metadata(uri: str, handle: Any, rows: Sequence[Row]) -> int:
+    """Correct the editable columns of stored rows in one commit; vectors stay; see Row.told.
+
+    Returns:
+        How many rows changed. Ids that are not stored are ignored.
+
+    Raises:
+        BadRows: see check_metadata. Nothing is written then.
+    """
+    rows = normalised(rows)
+    check_metadata(rows)
+
+    def make(changed: Sequence[Row]) -> pa.Table:
+        return metadata_to_arrow(changed, handle.schema)
+
+    return _write(uri, handle, rows, make, insert=False).updated
+
+
+def _write(
+    uri: str,
+    handle: Any,
+    rows: Sequence[Row],
+    make: Callable[[Sequence[Row]], pa.Table],
+    *,
+    insert: bool,
+) -> UpsertReport:
+    """Replace stored rows by id in one commit, and insert the others if wished.
+
+    Args:
+        uri: of the gallery.
+        handle: its table.
+        rows: checked ones.
+        make: rows in the table's columns.
+        insert: whether rows whose id is not stored are inserted; otherwise they are ignored, and
+            only metadata is replaced.
+    """
     wanted = custom_columns.needed(rows)
 
     def work() -> UpsertReport:
         inserted = updated = 0
-        unchanged = None
-        told: Counter[str] = Counter()
+        first: tuple[int, dict[str, int]] | None = None
         for _ in range(_ATTEMPTS):
             stored = _stored(handle, [row.id for row in rows])
-            changed = [
-                row
-                for row in _whole(rows, stored)
-                if row.id not in stored or not arrow.same_metadata(row, stored[row.id].row)
-            ]
-            if unchanged is None:
-                unchanged = len(rows) - len(changed)
-                for row in changed:
-                    if row.id in stored:
-                        told.update(arrow.changes(row, stored[row.id].row))
+            whole = [merged(row, stored[row.id].row if row.id in stored else None) for row in rows]
+            differing = {
+                row.id: [n for n in changes(row, stored[row.id].row) if insert or n != IMAGE]
+                for row in whole
+                if row.id in stored
+            }
+            changed = [row for row in whole if differing.get(row.id, insert)]
+            old = [row for row in changed if row.id in stored]
+            if first is None:
+                counts = Counter(name for names in differing.values() for name in names)
+                first = len(rows) - len(changed), dict(counts)
             if not changed:
                 break
-            old = [row for row in changed if row.id in stored]
-            replaced.keep(uri, handle, old, vectors=True)
-            custom_columns.make_room(handle, wanted, arrow.lacking(handle.schema))
-            made = arrow.to_arrow(changed, dimension, handle.schema)
-            if lance.is_local(uri) and not stored:
+            undo.keep_former(uri, handle, old, vectors=insert)
+            _make_room(handle, wanted)
+            made = make(changed)
+            if insert and lance.is_local(uri) and not stored:
                 # Nobody else writes now, so no merge need look through the table for these ids.
-                inserted += counted.added(uri, handle, made)
+                inserted += checked_commit.insert(uri, handle, made)
                 break
             row_ids = [stored[row.id].row_id for row in old]
-            new, again = counted.merged(uri, handle, made, row_ids, insert=True)
-            inserted, updated = inserted + new, updated + again
-            if new + again == len(changed):
+            more, again = checked_commit.merge(uri, handle, made, row_ids, insert=insert)
+            inserted, updated = inserted + more, updated + again
+            if more + again == len(changed):
                 break
             handle.checkout_latest()  # another writer came between: look again
         else:
             raise _overtaken(uri)
-        return UpsertReport(inserted, updated, unchanged, int(handle.version), dict(told))
+        return UpsertReport(inserted, updated, first[0], int(handle.version), first[1])
 
     report = commit(uri, handle, work)
-    if report.unchanged < len(rows):
+    if report.inserted or report.updated:
         maintenance.when_due(uri, handle)
     return report
 
@@ -123,58 +178,10 @@ def _overtaken(uri: str) -> StoreUnreachable:
     )
 
 
-def _whole(rows: Sequence[Row], stored: Mapping[str, lance.Stored]) -> list[Row]:
-    """Rows as they are to be written over stored ones."""
-    return [
-        arrow.joined_with(row, stored[row.id].row if row.id in stored else None) for row in rows
-    ]
-
-
-def update_metadata(uri: str, handle: Any, rows: Sequence[Row]) -> int:
-    """Correct the editable columns of stored rows in one commit; vectors stay; see Row.told.
-
-    Returns:
-        How many rows changed. Ids that are not stored are ignored.
-
-    Raises:
-        BadRows: see arrow.check_metadata. Nothing is written then.
-    """
-    rows = arrow.plain(rows)
-    arrow.check_metadata(rows)
-    wanted = custom_columns.needed(rows)
-
-    def work() -> int:
-        corrected = 0
-        for _ in range(_ATTEMPTS):
-            stored = lance.stored(handle, [row.id for row in rows])
-            changed = [
-                row
-                for row in _whole(rows, stored)
-                if row.id in stored and not arrow.same_editable(row, stored[row.id].row)
-            ]
-            if not changed:
-                return corrected
-            replaced.keep(uri, handle, changed, vectors=False)
-            custom_columns.make_room(handle, wanted, arrow.lacking(handle.schema))
-            made = arrow.metadata_to_arrow(changed, handle.schema)
-            row_ids = [stored[row.id].row_id for row in changed]
-            _, now = counted.merged(uri, handle, made, row_ids, insert=False)
-            corrected += now
-            if now == len(changed):
-                return corrected
-            handle.checkout_latest()  # another writer came between: look again
-        raise _overtaken(uri)
-
-    corrected = commit(uri, handle, work)
-    if corrected:
-        maintenance.when_due(uri, handle)
-    return corrected
-
-
 def set_readers(uri: str, handle: Any, readers: Mapping[str, int]) -> None:
     """Note for stored rows by which version of the pixel reader they are right; nothing else."""
     for id_, version in readers.items():
-        if not arrow.is_reader(version):
+        if not is_reader_version(version):
             raise BadRows(f"row {id_!r}: {version!r} is no version of a pixel reader")
     if not readers:
         return
@@ -183,25 +190,25 @@ def set_readers(uri: str, handle: Any, readers: Mapping[str, int]) -> None:
         stored = lance.stored(handle, readers)
         if not stored:
             return
-        custom_columns.make_room(handle, {}, arrow.lacking(handle.schema))
-        made = arrow.readers_to_arrow({id_: readers[id_] for id_ in stored})
+        _make_room(handle, {})
+        made = readers_to_arrow({id_: readers[id_] for id_ in stored})
         row_ids = [one.row_id for one in stored.values()]
-        counted.merged(uri, handle, made, row_ids, insert=False)
+        checked_commit.merge(uri, handle, made, row_ids, insert=False)
 
     commit(uri, handle, work)
     maintenance.when_due(uri, handle)
 
 
 def make_room(uri: str, handle: Any, wanted: Mapping[str, str]) -> None:
-    """Add columns for rows to come; see columns.make_room."""
+    """Add columns of the user's own for rows to come; see custom_columns.make_room."""
     handle.checkout_latest()
     new, wider = custom_columns.missing(handle.schema, wanted)
     if new or wider:
-        commit(
-            uri,
-            handle,
-            lambda: custom_columns.make_room(handle, wanted, arrow.lacking(handle.schema)),
-        )
+        commit(uri, handle, lambda: _make_room(handle, wanted))
+
+
+def _make_room(handle: Any, wanted: Mapping[str, str]) -> None:
+    custom_columns.make_room(handle, wanted, missing_fields(handle.schema))
 
 
 def delete(
@@ -224,7 +231,7 @@ def delete(
     if isinstance(ids, str | bytes):
         raise BadQuery(f"ids {ids!r}: expected a list of ids, not one")
     if ids is not None:
-        stored = set(matching(handle, None, [id_ for id_ in ids if arrow.storable(id_)]))
+        stored = set(matching(handle, None, [id_ for id_ in ids if storable(id_)]))
         missing = [id_ for id_ in ids if id_ not in stored]
         if missing:
             raise UnknownId(f"no row {missing[0]!r} ({len(missing)} of {len(ids)} not stored)")
@@ -244,7 +251,7 @@ def _remove(uri: str, handle: Any, where: Where | None, ids: Sequence[str] | Non
         row_ids = lance.scan(handle, ["_rowid"], condition)["_rowid"].to_pylist()
         if not row_ids:
             return gone
-        now = counted.removed(uri, handle, row_ids, condition)
+        now = checked_commit.delete(uri, handle, row_ids, condition)
         gone += now
         if now == len(row_ids):
             return gone
@@ -252,32 +259,33 @@ def _remove(uri: str, handle: Any, where: Where | None, ids: Sequence[str] | Non
     raise _overtaken(uri)
 
 
-def undo(uri: str, handle: Any, batch: str, dimension: int, dry_run: bool) -> replaced.Undone:
+def undo_batch(uri: str, handle: Any, batch: str, dimension: int, dry_run: bool) -> undo.Undone:
     """Take back what a batch did; see Gallery.undo."""
     if not batch:  # rows that were written without one are no batch
         raise BadQuery("undo needs the name of a batch; list them with: cxr batches")
 
-    def plan() -> replaced.Plan:
-        return replaced.plan(uri, handle, batch, matching(handle, Where(batch=(batch,)), None))
+    def plan() -> undo.Plan:
+        return undo.plan(uri, handle, batch, matching(handle, Where(batch=(batch,)), None))
 
-    def work() -> replaced.Undone:
+    def work() -> undo.Undone:
         found = plan()
         for path in found.files:  # newest first, so that the oldest state is the one that stays
-            rows, complete = replaced.former_rows(path, found.restore)
+            rows, complete = undo.former_rows(path, found.restore)
             if rows:
-                made = (
-                    arrow.to_arrow(rows, dimension, handle.schema)
-                    if complete
-                    else arrow.metadata_to_arrow(rows, handle.schema)
-                )
+                if complete:
+                    check_rows(rows, dimension)
+                    made = to_arrow(rows, dimension, handle.schema)
+                else:
+                    check_metadata(rows)
+                    made = metadata_to_arrow(rows, handle.schema)
                 now = lance.stored(handle, [row.id for row in rows])
-                counted.merged(
+                checked_commit.merge(
                     uri, handle, made, [now[row.id].row_id for row in rows], insert=False
                 )
         # On an object store another writer may have changed some since: those stay.
         removed = _remove(uri, handle, Where(batch=(batch,)), found.remove) if found.remove else 0
         if lance.is_local(uri) and not found.undone.later:
-            replaced.forget(uri, batch)
+            undo.forget(uri, batch)
         return replace(found.undone, removed=removed)
 
     if dry_run:

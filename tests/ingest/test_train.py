@@ -35,7 +35,7 @@ def film(split: str, index: int, label: str) -> ImageRecord:
     if label == "pneumonia":
         pixels += 120
     digest = hashlib.sha256(pixels.tobytes()).digest()
-    return ImageRecord(f"x/{split}/{index}", pixels, digest, (label,), split=split)
+    return ImageRecord(f"x/{split}/{index}", pixels, digest, labels=(label,), split=split)
 
 
 def films() -> list[ImageRecord | Rejection]:
@@ -274,7 +274,9 @@ def test_validation_films_that_were_trained_on_do_not_choose():
 def test_the_test_split_is_never_read():
     from ingest.training.train import labelled_films
 
-    spy = ImageRecord("t", np.zeros((5, 5), np.uint8), b"", ("something else",), split="test")
+    spy = ImageRecord(
+        "t", np.zeros((5, 5), np.uint8), b"", labels=("something else",), split="test"
+    )
     gallery, validation = labelled_films([spy, *films()], torch.device("cpu"))
     assert len(gallery.labels) + len(validation.labels) == 56
 

@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from store import BadFilter, BadRows, Gallery, Row, Where, parse_where
-from store.table import custom_columns, lance
+from store.files import TABLE
+from store.table import custom_columns
 from store.table import rows as arrow
 from tests.store.rows import DIMENSION, STAMP, make_rows, random_vectors
 
@@ -35,7 +36,7 @@ def older(uri: str, rows: list[Row]) -> None:
     metadata = {**schema.metadata, b"cxr.schema_version": b"2"}
     plain = pa.schema(fields).with_metadata(metadata)
     made = lancedb.connect(uri).create_table(
-        lance.NAME, schema=plain, storage_options={"new_table_enable_stable_row_ids": "true"}
+        TABLE, schema=plain, storage_options={"new_table_enable_stable_row_ids": "true"}
     )
     made.set_unenforced_primary_key("id")
     made.merge_insert("id").when_not_matched_insert_all().execute(

@@ -12,7 +12,7 @@ from lancedb.merge import LanceMergeInsertBuilder
 from lancedb.table import LanceTable
 
 from store import Gallery, Row, StoreDamaged, Where, parse_where
-from store.table import counted
+from store.table import checked_commit
 from tests.store import bucket
 from tests.store.bucket import Proxy, fresh_proxy, shared_server  # noqa: F401 - fixtures
 from tests.store.rows import STAMP, make_rows, random_vectors
@@ -153,24 +153,24 @@ def two(server: int, proxy: Proxy) -> tuple[Gallery, Gallery]:
 
 def between(monkeypatch: pytest.MonkeyPatch, name: str, other: Callable[[], object]) -> None:
     """Have another writer commit after the rows were read and before they are changed."""
-    whole, calls = getattr(counted, name), []
+    whole, calls = getattr(checked_commit, name), []
 
     def first(*given: Any, **named: Any) -> Any:
         if not calls:
             calls.append(name)
             with pytest.MonkeyPatch.context() as patch:
-                patch.setattr(counted, name, whole)
+                patch.setattr(checked_commit, name, whole)
                 other()
         return whole(*given, **named)
 
-    monkeypatch.setattr(counted, name, first)
+    monkeypatch.setattr(checked_commit, name, first)
 
 
 def test_a_row_that_another_writer_replaced_is_not_removed(
     two: tuple[Gallery, Gallery], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mine, other = two
-    between(monkeypatch, "removed", lambda: other.upsert(named("b", seed=7, batch="other")))
+    between(monkeypatch, "delete", lambda: other.upsert(named("b", seed=7, batch="other")))
     assert mine.delete(batch="one") == 2
     assert {id_: one[2] for id_, one in content(mine).items()} == {"b": "other"}
     assert mine.check() == []
@@ -180,7 +180,7 @@ def test_undo_leaves_what_another_writer_replaced(
     two: tuple[Gallery, Gallery], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mine, other = two
-    between(monkeypatch, "removed", lambda: other.upsert(named("b", seed=7, batch="other")))
+    between(monkeypatch, "delete", lambda: other.upsert(named("b", seed=7, batch="other")))
     assert mine.undo("one").removed == 2
     assert {id_: one[2] for id_, one in content(mine).items()} == {"b": "other"}
 
@@ -189,7 +189,7 @@ def test_a_row_that_another_writer_brought_is_looked_at_again(
     two: tuple[Gallery, Gallery], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mine, other = two
-    between(monkeypatch, "merged", lambda: other.upsert(named("d", seed=7, batch="other")))
+    between(monkeypatch, "merge", lambda: other.upsert(named("d", seed=7, batch="other")))
     rows = named("b", "d", "e", seed=8, batch="mine")
     report = mine.upsert(rows)
     assert (report.inserted, report.updated) == (1, 2)
@@ -205,7 +205,7 @@ def test_a_correction_of_a_row_that_another_writer_deleted(
     two: tuple[Gallery, Gallery], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mine, other = two
-    between(monkeypatch, "merged", lambda: other.delete(ids=["b"]))
+    between(monkeypatch, "merge", lambda: other.delete(ids=["b"]))
     assert mine.update_metadata(named("a", "b", "c", view="AP", batch="mine")) == 2
     assert {id_: one[3] for id_, one in content(mine).items()} == {"a": "AP", "c": "AP"}
 
@@ -214,7 +214,7 @@ def test_a_row_that_another_writer_deleted_is_written_again(
     two: tuple[Gallery, Gallery], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mine, other = two
-    between(monkeypatch, "merged", lambda: other.delete(ids=["b"]))
+    between(monkeypatch, "merge", lambda: other.delete(ids=["b"]))
     report = mine.upsert(named("b", "d", seed=8, batch="mine"))
     assert (report.inserted, report.updated, report.unchanged) == (2, 0, 0)
     assert {id_: one[2] for id_, one in content(mine).items()} == {

@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from store import BadFilter, Gallery, Where, parse_where
+from store.schema import FINDINGS
 from store.table import filters
-from store.table.rows import FINDINGS, table_schema
+from store.table.rows import table_schema
 from tests.store.rows import STAMP, make_rows, random_vectors
 
 VALUES = ["a", "b", "it's", "x' OR '1'='1", '"', "--", "a\\b", "a\nb", "ä", "%", "1=1) --", "A"]

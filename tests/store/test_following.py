@@ -20,7 +20,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from store import BadQuery, Gallery, UnknownId, Where
 from store.mirror import build
 from store.mirror import build as building
-from store.table import lance, local, maintenance
+from store.table import lance, local, maintenance, object_storage
 from tests.store.rows import STAMP, mirror_of, random_vectors, small_gallery, table_of
 from tests.store.second import Second, answer, rows_of
 
@@ -214,13 +214,13 @@ def test_tidying_on_a_busy_machine_leaves_the_version_that_a_reader_holds(
     held = mirror_of(gallery).version
     for seed in range(4):
         gallery.upsert(rows_of([f"x/test/{seed}"], seed))
-    through = maintenance.until_through
+    through = object_storage.retry_conflicts
 
     def late(handle: object, work: Callable[[], None]) -> None:
         time.sleep(0.1)
         through(handle, work)
 
-    monkeypatch.setattr(maintenance, "until_through", late)
+    monkeypatch.setattr(object_storage, "retry_conflicts", late)
     gallery.optimize()
     assert held in {found["version"] for found in table_of(gallery).list_versions()}
     assert followed(gallery, monkeypatch) == "followed"

@@ -182,6 +182,23 @@ def test_a_version_that_nobody_acknowledged_is_settled_by_the_next_refresh(
     assert lance.newest(gallery.uri) == gallery.state[1:]
 
 
+def test_what_a_dead_writer_left_is_settled_with_two_openings(
+    gallery: Gallery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (lance.folder(gallery.uri) / "_cxr_acknowledged.json").unlink()
+    connect, opened = lance.connect, []
+
+    def counted(*given: object) -> object:
+        opened.append(given)
+        return connect(*given)
+
+    monkeypatch.setattr(lance, "connect", counted)
+    opening.open_(gallery.uri)
+    assert len(opened) == 2
+    opening.open_(gallery.uri)
+    assert len(opened) == 3
+
+
 @pytest.mark.parametrize("count", [99, 100, 101])
 def test_every_search_counts_the_same_columns(tmp_path: Path, count: int) -> None:
     gallery = Gallery.create(tmp_path, STAMP)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -24,10 +26,7 @@ described: list[bytes] = []
 def rows_with_pictures(vectors, pictures=None, prefix="set/test/"):
     pictures = vectors if pictures is None else pictures
     rows = make_rows(vectors, prefix=prefix, thumbnail=None)
-    return [
-        type(row)(**{**{n: getattr(row, n) for n in row.__slots__}, "thumbnail": p.tobytes()})
-        for row, p in zip(rows, pictures, strict=True)
-    ]
+    return [replace(row, thumbnail=p.tobytes()) for row, p in zip(rows, pictures, strict=True)]
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +29,7 @@ IDS = ("a", "b'", "b''", "c")
 
 def row(id_: str, seed: int, batch: str) -> Row:
     made = make_rows(random_vectors(1, seed), [(f"label {seed}",)], thumbnail=PNG, batch=batch)
-    return Row(**{**{name: getattr(made[0], name) for name in Row.__slots__}, "id": id_})
+    return replace(made[0], id=id_)
 
 
 def add(gallery: Gallery, rows: list[Row]) -> None:

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import streamlit as st
 
 from ingest.encoders import Encoder, encoder_for, load_encoder
-from store import CxrError, EncoderStamp, Gallery, Nearness, Range
+from store import COLUMNS, CxrError, EncoderStamp, Gallery, Nearness, Range
 from ui import notices
 from ui.dashboard.components.html import Labels
 from ui.dashboard.search.ranges import AGE, Choice, Known, own
@@ -150,7 +150,7 @@ def nearness(of: Gallery, upload: Upload) -> Nearness:
 def facets(of: Gallery, filters: Filters) -> dict[str, dict[str, int]]:
     """Counts of the films that pass the filters: facet -> value -> films."""
     found = of.facets(where(filters))
-    return {**found, "label": found["labels"]}
+    return {**found, **{one.key: found[name] for name, one in COLUMNS.items() if one.counted}}
 
 
 @st.cache_data(max_entries=256, show_spinner=False, hash_funcs=HASHES)
@@ -166,9 +166,9 @@ def known(of: Gallery) -> Known:
     found: dict[str, Choice] = {facet: list(values[facet]) for facet in FACETS}
     if AGE in spans:
         found[AGE] = spans[AGE]
-    for name in of.columns():
+    for name in dict.fromkeys([*of.columns(), *spans]):
         choice = spans.get(name) or list(values.get(name, ()))
-        if choice:
+        if choice and name != AGE:
             found[own(name)] = choice
     return found
 

@@ -12,7 +12,10 @@ from ingest.sources.source import Source
 from store import BadRows, UsageError, name_of
 
 #: Columns of every row that may be cleared; ``labels`` clears all findings.
-CLEARABLE = ("labels", "split", "patient", "view", "sex", "age")
+CLEARABLE = (
+    "labels",
+    *(name for name, blank in METADATA.items() if blank is None and name != "dataset"),
+)
 
 
 def with_blank_columns(source: Source, columns: Sequence[str], own: Collection[str]) -> Source:

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from store import Hit, Row
+from ui.tables import shown
 
 #: Style sheet of all pages.
 STYLE = Path(__file__).with_name("style.css")
@@ -180,9 +181,12 @@ def _card(row: Row, top: str, labels: Labels, badges: Sequence[str] = ()) -> str
 
 
 def particulars(row: Row) -> str:
-    """Findings that are uncertain or absent, and the user's own columns; "" where there is none."""
-    said = [("uncertain", row.uncertain), ("absent", row.absent)]
-    lines = [(name, ", ".join(findings)) for name, findings in said if findings]
+    """Metadata that has no other place on a card, and the user's own; "" where there is none."""
+    lines = [
+        (name, ", ".join(value) if isinstance(value, tuple) else str(value))
+        for name, value in shown(row, "card").items()
+        if value not in (None, "", ())
+    ]
     own = [(name, str(value)) for name, value in row.extra.items() if value is not None]
     if len(own) <= _OWN_SHOWN:
         return _facts(lines + own)

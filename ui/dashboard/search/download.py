@@ -15,7 +15,7 @@ from typing import Any
 import streamlit as st
 
 from ingest import csv_bytes
-from store import Gallery, Hit
+from store import COLUMNS, Gallery, Hit
 from ui.dashboard import shared
 from ui.dashboard.components import film_list
 from ui.dashboard.components.html import films
@@ -23,7 +23,7 @@ from ui.dashboard.search.answer import Answer
 from ui.dashboard.search.link import written
 from ui.dashboard.search.ranges import column
 from ui.dashboard.search.state import NAMES, Search
-from ui.tables import as_dict
+from ui.tables import as_dict, shown
 
 #: Stands for an uploaded film, which this process has no path of.
 PLACEHOLDER = "PATH-OF-YOUR-FILM"
@@ -104,26 +104,22 @@ def _literal(value: Any) -> str:
     return f"{type(value).__name__}({', '.join(listed)})"
 
 
-_COLUMNS = ("rank", "id", "cosine", "labels", "split", "dataset", "patient", "view", "source")
-
-
 def hits_csv(hits: Sequence[Hit]) -> bytes:
     """One line a hit."""
+    columns = [name for name, column in COLUMNS.items() if "csv" not in column.absent_from]
     rows = [
         [
             hit.rank,
             hit.row.id,
             Decimal(f"{hit.score:.6f}"),
-            "; ".join(hit.row.labels),
-            hit.row.split,
-            hit.row.dataset,
-            hit.row.patient,
-            hit.row.view,
-            hit.row.source,
+            *(
+                "; ".join(value) if isinstance(value, tuple) else value
+                for value in shown(hit.row, "csv").values()
+            ),
         ]
         for hit in hits
     ]
-    return csv_bytes(_COLUMNS, rows)
+    return csv_bytes(["rank", "id", "cosine", *columns], rows)
 
 
 def document(search: Search, hits: Sequence[Hit], store: Mapping[str, Any]) -> dict[str, Any]:

@@ -15,8 +15,8 @@ from ui.dashboard.search import ranges, session
 from ui.dashboard.search.ranges import AGE, OWN, Choice, Known, column
 from ui.dashboard.search.state import FACETS, Search
 
-#: Filters that tell nothing where every film has the same value.
-_ALIKE = ("dataset", "view", "sex")
+#: Filters that are there also where every film has the same value; others say nothing then.
+_ALWAYS = ("label", "uncertain", "absent", "split")
 #: Most values, and longest value of an own column, for buttons; beyond, a filter is a list.
 _PILLS, _PILL_LENGTH = 6, 24
 #: Most own columns side by side; more are folded until one of them filters.
@@ -47,7 +47,7 @@ def _useful(gallery: Gallery, facet: str, choice: Choice) -> bool:
     if len(choice) == 1 and facet.startswith(OWN):  # and films that have no value?
         [count] = shared.facets(gallery, {})[column(facet)].values()
         return count < len(gallery)
-    return len(choice) > (facet in _ALIKE)
+    return len(choice) > (facet not in _ALWAYS and not facet.startswith(OWN))
 
 
 def _draw(gallery: Gallery, search: Search, facet: str, choice: Choice) -> None:

@@ -8,15 +8,15 @@ which fields there is something to write of.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from store import Row, Weights, Where, own_range
+from store import COLUMNS, Row, Weights, Where, own_range
 from store import filters as passing
-from ui.dashboard.search.ranges import AGE, OWN, column
+from ui.dashboard.search.ranges import AGE, column
 
 #: How many hits a page has: least, most, and when nobody says.
 K_MIN, K_MAX, K_DEFAULT = 1, 50, 10
@@ -24,17 +24,9 @@ K_MIN, K_MAX, K_DEFAULT = 1, 50, 10
 DEPTH_MAX = 1000
 #: Most films marked +, and most films marked −.
 MARKS_MAX = 20
-#: Filters on values: key in an address -> what a person calls it. After them come AGE and, under a
+#: Filters on values: key in an address -> name for people. After them come AGE and, under a
 #: prefix, own columns; see ranges.
-FACETS = {
-    "label": "Label",
-    "uncertain": "Uncertain",
-    "absent": "Absent",
-    "split": "Split",
-    "dataset": "Dataset",
-    "view": "View",
-    "sex": "Sex",
-}
+FACETS = {column.key: column.title for column in COLUMNS.values() if column.counted}
 
 Filters = Mapping[str, tuple[str, ...]]
 
@@ -206,12 +198,18 @@ def where(filters: Filters) -> Where | None:
     if not filters:
         return None
     low, high = own_range(AGE, "float", filters[AGE][0]) if AGE in filters else (None, None)
-    own = [(column(facet), values) for facet, values in filters.items() if facet.startswith(OWN)]
+    named = {field.name for field in fields(Where)}
+    values: dict[str, Any] = {facet: chosen for facet, chosen in filters.items() if facet != AGE}
     return Where(
-        **{facet: values for facet, values in filters.items() if facet in FACETS},
         age_min=low,
         age_max=high,
-        extra=tuple((name, value) for name, values in own for value in values),
+        extra=tuple(
+            (column(facet), value)
+            for facet, chosen in values.items()
+            if facet not in named
+            for value in chosen
+        ),
+        **{facet: chosen for facet, chosen in values.items() if facet in named},
     )
 
 

@@ -1,9 +1,9 @@
-"""Deletions and replacements of exactly the rows that were read before, by row id, or of none.
+"""Commits that change exactly the rows that were read before, by row id, or none.
 
-Every such commit is counted. A folder has one writer at a time: there a wrong count can only be a
-fault, and the version before is put back. On an object store another writer's commit may come
-between the look and the commit; rows that it changed are then left out, which the count tells, and
-the caller looks again.
+The rows that each commit changed are counted. A folder has one writer at a time: there a wrong
+count can only be a fault, and the version before is put back. On an object store another writer's
+commit may come between the look and the commit; rows that it changed are then left out, which the
+count shows, and the caller looks again.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from store.errors import StoreDamaged
 from store.table import filters, lance, local
 
 
-def removed(uri: str, handle: Any, row_ids: Sequence[int], condition: str | None = None) -> int:
-    """Remove rows, in one commit.
+def delete(uri: str, handle: Any, row_ids: Sequence[int], condition: str | None = None) -> int:
+    """Delete rows, in one commit.
 
     Args:
         uri: of the gallery.
@@ -33,7 +33,7 @@ def removed(uri: str, handle: Any, row_ids: Sequence[int], condition: str | None
     Raises:
         StoreDamaged: another number of rows went than these; they are all back.
     """
-    before = _State(uri, handle)
+    before = _Before(uri, handle)
     chosen = filters.rows(row_ids)
     if not before.local:  # LanceDB asks again where another writer's commit came first
         chosen = filters.both([condition, chosen]) or chosen
@@ -42,10 +42,10 @@ def removed(uri: str, handle: Any, row_ids: Sequence[int], condition: str | None
     return gone
 
 
-def merged(
+def merge(
     uri: str, handle: Any, made: pa.Table, row_ids: Sequence[int], *, insert: bool
 ) -> tuple[int, int]:
-    """Write rows by id over those that were read, and beside them, in one commit.
+    """Replace the rows that were read by others with their ids, and insert new ones, in one commit.
 
     Args:
         uri: of the gallery.
@@ -61,21 +61,21 @@ def merged(
     Raises:
         StoreDamaged: other numbers of rows changed than these; the table is as it was.
     """
-    before = _State(uri, handle)
+    before = _Before(uri, handle)
     new = len(made) - len(row_ids) if insert else 0
-    merge = handle.merge_insert("id")
+    merging = handle.merge_insert("id")
     if row_ids and made.schema.names != handle.schema.names:
         # Some columns alone: without the index this would read all the others of every row. What
         # another writer makes of these rows meanwhile is corrected as well, nothing is lost by it.
-        merge = merge.when_matched_update_all()
+        merging = merging.when_matched_update_all()
     elif row_ids:
         # A merge through the index on ids knows no row ids; one without is not slower (measured at
         # 100,000 and 1,000,000 rows).
         only = filters.rows(row_ids, "target.")
-        merge = merge.use_index(False).when_matched_update_all(where=only)
+        merging = merging.use_index(False).when_matched_update_all(where=only)
     if insert:
-        merge = merge.when_not_matched_insert_all()
-    done = merge.execute(made)
+        merging = merging.when_not_matched_insert_all()
+    done = merging.execute(made)
     inserted, replaced = int(done.num_inserted_rows), int(done.num_updated_rows)
     before.check(f"replacing {len(row_ids)} rows replaced", replaced, len(row_ids), inserted)
     if insert and not before.local:  # rows that another writer deleted meanwhile are new again
@@ -84,19 +84,22 @@ def merged(
     return inserted, replaced
 
 
-def added(uri: str, handle: Any, made: pa.Table) -> int:
-    """Add rows to a folder whose ids are surely not stored yet. How many.
+def insert(uri: str, handle: Any, made: pa.Table) -> int:
+    """Insert rows, whose ids are surely not stored yet, into a folder's table, in one commit.
+
+    Returns:
+        How many were inserted.
 
     Raises:
         StoreDamaged: another number of rows came in; the table is as it was.
     """
-    before = _State(uri, handle)
+    before = _Before(uri, handle)
     handle.add(made)
     before.check(f"inserting {len(made)} rows inserted", len(made), len(made), len(made))
     return len(made)
 
 
-class _State:
+class _Before:
     """A table before a commit, to compare with and to go back to."""
 
     def __init__(self, uri: str, handle: Any) -> None:
@@ -105,7 +108,7 @@ class _State:
         self._version, self._rows = int(handle.version), int(handle.count_rows())
 
     def check(self, what: str, found: int, wanted: int, more: int) -> None:
-        """Go back unless a commit did what was wanted of it and the table has so many rows more."""
+        """Put the table back unless a commit changed the rows wanted and left ``more`` of them."""
         if not self.local:
             if found > wanted:
                 raise StoreDamaged(
