@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ingest.images.dicom.body_parts import Choice, check_choice
     from ingest.images.dicom.file import is_dicom
     from ingest.images.pixels import pixels_digest, thumbnail
-    from ingest.images.readers import READER
+    from ingest.images.reader_version import READER
     from ingest.job.journal import (
         REJECTION,
         entries,
@@ -61,7 +61,7 @@ _HOMES = {
     "ingest.images.dicom.body_parts": "Choice check_choice",
     "ingest.images.dicom.file": "is_dicom",
     "ingest.images.pixels": "pixels_digest thumbnail",
-    "ingest.images.readers": "READER",
+    "ingest.images.reader_version": "READER",
     "ingest.job.journal": (
         "REJECTION entries file_name mark_undone read_json read_status rejections_file "
         "state_folder write_json write_rejections"

@@ -16,7 +16,7 @@ import numpy as np
 
 from ingest.images.file_tree import open_plain, read_plain
 from ingest.images.pixels import check_contrast, large_alone, reduced, thumbnail
-from ingest.images.readers import is_older, is_read_anew
+from ingest.images.reader_version import is_older, is_read_anew
 from ingest.job.file_memory import Seen, seen_now
 from ingest.record import METADATA, ImageFile, ImageRecord, Pixels, Rejection, told
 from store import BadImage, Row, Vectors

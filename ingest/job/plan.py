@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ingest.images.file_tree import shown
-from ingest.images.readers import is_older, is_read_anew
+from ingest.images.reader_version import is_older, is_read_anew
 from ingest.job.file_memory import FileMemory, Seen
 from ingest.job.pipeline import Outcome, Same, identify, known_of, open_file, open_record, same_file
 from ingest.job.protocols import Target

@@ -24,7 +24,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from ingest.images.readers import READER, is_older
+from ingest.images.reader_version import READER, is_older
 from ingest.job.file_memory import FileMemory, Seen
 from ingest.job.journal import Journal, state_folder
 from ingest.job.moved_files import check_moved

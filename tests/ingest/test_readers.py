@@ -17,7 +17,7 @@ from ingest import ImageRecord, ingest, open_source
 from ingest.images import pixels as pixel_arithmetic
 from ingest.images.decode import read_image
 from ingest.images.pixels import pixels_digest, reduced, thumbnail
-from ingest.images.readers import READER
+from ingest.images.reader_version import READER
 from ingest.job import file_memory
 from ingest.sources.source import Source
 from store import Gallery
