@@ -19,8 +19,7 @@ from ingest import ImageRecord, Rejection, Source, ingest, open_source
 from ingest.distributed.stage import Pool, on_ray
 from ingest.distributed.workers import CHUNK, EncoderCall
 from ingest.encoders import load_encoder
-from store import ClusterUnavailable, EncoderMismatch, Gallery, UsageError
-from store.table import lance
+from store import ClusterUnavailable, EncoderMismatch, Gallery, UsageError, files
 from tests.clusters import eventually, kill, ray  # noqa: F401 - a fixture
 from tests.ingest.fakes import FakeEncoder, Noting, contents, picture, record, source
 from tests.ingest.films import chest, encoded, png, write
@@ -60,7 +59,7 @@ def test_films_of_an_older_reader_are_read_again_there_too(tmp_path: Path) -> No
     for name, stage in (("one", None), ("ray", on_cluster)):
         uri = str(tmp_path / name)
         ingest(open_source("folder", root), Gallery.create(uri, encoder.stamp), encoder, batch="a")
-        lancedb.connect(uri).open_table(lance.NAME).drop_columns(["pixel_reader"])
+        lancedb.connect(uri).open_table(files.TABLE).drop_columns(["pixel_reader"])
         gallery = Gallery.open(uri)
         report = ingest(open_source("folder", root), gallery, encoder, batch="b", stage=stage)
         gallery.refresh()

@@ -20,8 +20,7 @@ from ingest.images.pixels import pixels_digest, reduced, thumbnail
 from ingest.images.reader_version import READER
 from ingest.job import file_memory
 from ingest.sources.source import Source
-from store import Gallery
-from store.table import lance
+from store import Gallery, files
 from tests.ingest.fakes import FakeEncoder, vector_of
 from tests.ingest.films import chest, encoded, film, png, write
 
@@ -78,7 +77,7 @@ def older(films: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Galle
         )
         patch.setattr("ingest.job.pipeline.reduced", lambda pixels, side: pixels)
         run(gallery, films, batch="then")
-    lancedb.connect(uri).open_table(lance.NAME).drop_columns(["pixel_reader"])
+    lancedb.connect(uri).open_table(files.TABLE).drop_columns(["pixel_reader"])
     return Gallery.open(uri)
 
 
@@ -184,7 +183,7 @@ def test_arrays_have_no_header_but_a_size(tmp_path: Path) -> None:
     uri = str(tmp_path / "store")
     gallery = Gallery.create(uri, Encoder().stamp)
     ingest(arrays(), gallery, Encoder())
-    lancedb.connect(uri).open_table(lance.NAME).drop_columns(["pixel_reader"])
+    lancedb.connect(uri).open_table(files.TABLE).drop_columns(["pixel_reader"])
     gallery = Gallery.open(uri)
     report = ingest(arrays(), gallery, Encoder())
     assert (report.unchanged, report.encoded, report.reread) == (2, 1, 1)
