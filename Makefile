@@ -10,8 +10,8 @@ DEV_READY := $(VENV)/.ready-dev
 demo: $(READY)
 	$(BIN)/cxr demo $(ARGS)
 
-# Processes that share the tests.
-WORKERS ?= 2
+# Processes that share the tests: one more than two cores, because tests also wait.
+WORKERS ?= 3
 XDIST := -n $(WORKERS) --dist worksteal -q
 PYTEST := $(BIN)/python -m pytest $(XDIST)
 AGAIN := $(MAKE) --no-print-directory --keep-going

@@ -22,6 +22,9 @@ DATA = Path(__file__).parent.parent.parent / "shared" / "data"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    # Idle workers steal what comes last. Tests of a running dashboard come first, so that they stay
+    # with the worker that has the browser and the servers.
+    items.sort(key=lambda item: "served" not in item.path.parts)
     for item in items:
         if item.get_closest_marker("slow") and not SLOW:
             item.add_marker(pytest.mark.skip(reason="slow: `make slow` runs it"))

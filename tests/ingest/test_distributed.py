@@ -48,6 +48,7 @@ def some(count: int, first: int = 0) -> list[ImageRecord | Rejection]:
 
 
 @needs_ray
+@pytest.mark.slow  # the same without Ray is in test_readers
 def test_films_of_an_older_reader_are_read_again_there_too(tmp_path: Path) -> None:
     encoder = load_encoder()
     root = tmp_path / "films"

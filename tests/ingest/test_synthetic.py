@@ -82,6 +82,7 @@ def test_no_sample_is_nearer_to_a_training_image_than_these_are_to_each_other(
     assert to_training.min() > np.quantile(among, 0.05) == maker.privacy_limit(distinct)
 
 
+@pytest.mark.slow
 def test_cohort_is_made_again(
     bundled: dict[str, npt.NDArray[np.uint8]],
     training: tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]],

@@ -44,7 +44,7 @@ def _bucket() -> Iterator[type[AnyText]]:
 
 
 def test_a_folder() -> None:
-    _run(AnyText, examples=7, steps=10)
+    _run(AnyText, examples=5, steps=10)
 
 
 def test_a_bucket(bucket: type[AnyText]) -> None:

@@ -153,7 +153,7 @@ class Following(RuleBasedStateMachine):
 
 TestFollowing = Following.TestCase
 TestFollowing.settings = settings(
-    max_examples=8,
+    max_examples=5,
     stateful_step_count=14,
     deadline=None,
     suppress_health_check=list(HealthCheck),

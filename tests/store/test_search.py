@@ -38,7 +38,7 @@ def collections(draw):
     return pool[picks]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(collections(), st.data())
 def test_faiss_lancedb_and_numpy_agree(tmp_path_factory, vectors, data) -> None:
     gallery = Gallery.create(tmp_path_factory.mktemp("store"), STAMP)
