@@ -61,7 +61,11 @@ def by_search(of: Gallery) -> bool:
 
 def known(of: Gallery, asked: Question) -> bool:
     """Whether the answer is there already."""
-    return background.known(("evaluation", shared.key(of), asked))
+    return background.known(_key(of, asked))
+
+
+def _key(of: Gallery, asked: Question) -> tuple[Any, ...]:
+    return "evaluation", shared.key(of), asked, asked.whole
 
 
 def evaluation(of: Gallery, asked: Question) -> dict[str, Any]:
@@ -73,7 +77,7 @@ def evaluation(of: Gallery, asked: Question) -> dict[str, Any]:
     """
     floors = BASELINES if asked.whole else {}
     return background.result(
-        ("evaluation", shared.key(of), asked),
+        _key(of, asked),
         "Every query asks the gallery",
         lambda progress: of.evaluate(
             asked.protocol,
