@@ -455,7 +455,7 @@ class Gallery(Follower):
         return self._answer(lambda now: custom_columns.kinds(now.handle.schema))
 
     def facets(self, where: Where | None = None) -> dict[str, dict[str, int]]:
-        """How many rows carry each value of a column, by column.
+        """Counts of rows by value, by column.
 
         Columns are labels, uncertain, absent, split, dataset, view and sex, and those of the
         user's own that hold strings or bools and not too many different ones. Rows without a

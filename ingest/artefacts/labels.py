@@ -92,7 +92,7 @@ def usual(table: pa.Table, headings: Sequence[str]) -> str | None:
 
 
 def class_names(schema: pa.Schema, heading: str, path: Path) -> tuple[str, ...]:
-    """What a field's or a schema's metadata calls the classes of a column; empty for nothing.
+    """Names of a column's classes in the metadata of its field or schema; empty without any.
 
     Raises:
         BadArtefacts: two classes have one name.

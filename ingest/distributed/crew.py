@@ -54,7 +54,7 @@ class Part:
         return self.first + len(self.slots)
 
     def split(self, count: int) -> tuple[Part, list[Part]]:
-        """Its first so many images, and the rest where there is one."""
+        """The chunk's first ``count`` images, and the rest where there is one."""
         rest = Part(self.tasks, self.first + count, self.slots[count:], self.tries)
         done = Part(self.tasks, self.first, self.slots[:count], self.tries)
         return done, [rest] if rest.slots else []
@@ -108,16 +108,16 @@ class Crew:
 
     @property
     def ready(self) -> int:
-        """How many workers have started."""
+        """Number of workers that have started."""
         return sum(bool(member.node) for member in self.members)
 
     @property
     def held(self) -> int:
-        """How many parts the workers have."""
+        """Number of parts the workers have."""
         return sum(len(member.calls) for member in self.members)
 
     def resize(self, parts: int) -> None:
-        """Have a worker for each of so many parts, between the fewest and the most."""
+        """Grow or shrink the pool to a worker a part, between the fewest and the most."""
         wanted = min(max(parts, self._fewest), self._most)
         for _ in range(len(self.members), wanted):
             actor = self._start()
@@ -129,7 +129,7 @@ class Crew:
             self._end(member)
 
     def assign(self, most: int) -> None:
-        """Give parts to the workers that have least, until all together have so many."""
+        """Give parts to the workers that have least, until all have ``most`` together."""
         while self.queue and self.held < most:
             free = [m for m in self.members if m.node and len(m.calls) < _DEPTH]
             if not free:

@@ -46,7 +46,7 @@ _KEPT = "what was written stays, the same command goes on from there"
 
 @dataclass(frozen=True, slots=True)
 class Pool:
-    """Which cluster, and how many workers of what kind.
+    """Cluster, and number and kind of its workers.
 
     Attributes:
         address: as store.cluster.connection.connect takes it.
@@ -211,7 +211,7 @@ class _Run:
         self._last = time.monotonic()
 
     def _fitting(self) -> int:
-        """How many workers the cluster has room for."""
+        """Number of workers the cluster has room for."""
         found = self._ray.cluster_resources()
         gpus = self._pool.gpus
         return max(int(found.get("GPU", 0) / gpus if gpus else found.get("CPU", 1)), 1)

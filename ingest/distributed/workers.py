@@ -1,4 +1,4 @@
-"""What runs on the workers of a cluster: images opened and encoded, chunk by chunk.
+"""Workers of a cluster: they open and encode images, chunk by chunk.
 
 Knows nothing of the gallery: what a worker made is nothing until the one process that commits has
 it, so that a worker that dies, or does its work twice, loses and doubles nothing.
@@ -27,7 +27,7 @@ PIECE_BYTES = 24 << 20
 
 @dataclass(frozen=True, slots=True)
 class EncoderCall:
-    """How a worker loads the encoder of a job, and how it knows that it is that one.
+    """Call that loads a job's encoder on a worker, and the fingerprint it must have.
 
     Attributes:
         name: as ``load_encoder`` takes it.

@@ -102,7 +102,7 @@ def umap(vectors: Vectors, seed: int = 0, neighbours: int = 15) -> Vectors:
 
 
 def inside(points: npt.ArrayLike, outline: npt.ArrayLike) -> npt.NDArray[np.bool_]:
-    """Which points a closed line surrounds, by the even-odd rule.
+    """Points that a closed line surrounds, by the even-odd rule.
 
     Args:
         points: float (n, 2).

@@ -269,7 +269,7 @@ class Snapshot:
         return [int(row_id) for row_id in self.row_ids[self.find(ids)]]
 
     def facets(self, where: Where | None) -> dict[str, dict[str, int]]:
-        """How many of the rows that pass carry each value, by column."""
+        """Counts of the rows that pass by value, by column."""
         allowed = self.positions_of(where)
         found = self.metadata if allowed is None else self.metadata.take(allowed)
         return column_stats.value_counts([found], found.schema)

@@ -95,7 +95,7 @@ class Searcher(Protocol):
         """The ids that pass a filter, ascending."""
 
     def facets(self, where: Where | None) -> dict[str, dict[str, int]]:
-        """How many of the rows that pass carry each value, by column."""
+        """Counts of the rows that pass by value, by column."""
 
     def ranges(self, where: Where | None) -> dict[str, Range]:
         """Least and greatest value of the rows that pass, by column of numbers or dates."""

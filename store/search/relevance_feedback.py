@@ -23,7 +23,7 @@ _SHORTEST = 1e-6
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """How much each part of a combined query counts; 0 to 10 each.
+    """Weights of the parts of a combined query, 0 to 10 each.
 
     Attributes:
         query: of the image, film or sentence that was asked first (alpha).

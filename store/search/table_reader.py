@@ -61,7 +61,7 @@ class TableReader:
         return sorted(lance.scan(self.handle, ["id"], self._condition(where))["id"].to_pylist())
 
     def facets(self, where: Where | None) -> dict[str, dict[str, int]]:
-        """How many of the rows that pass carry each value, by column; read as a stream."""
+        """Counts of the rows that pass by value, by column; read as a stream."""
         schema = self.handle.schema
         return column_stats.value_counts(
             self._stream(column_stats.counted_columns(schema), where), schema

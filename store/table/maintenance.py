@@ -204,7 +204,7 @@ def made_at(handle: Any, version: int) -> datetime | None:
 
 
 def age_of(made: datetime) -> timedelta:
-    """How long ago that was; none where the clock has been set back since."""
+    """Age of a moment; zero where the clock has been set back since."""
     return max(datetime.now(UTC) - made, timedelta())
 
 

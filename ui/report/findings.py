@@ -59,7 +59,7 @@ class Found:
 
     @property
     def right(self) -> int:
-        """How many hits share a label with the query."""
+        """Number of hits that share a label with the query."""
         return sum(bool(set(self.query.labels) & set(hit.row.labels)) for hit in self.hits)
 
     @property
@@ -101,7 +101,7 @@ class Prompted:
 
     @property
     def right(self) -> int:
-        """How many hits carry the wanted label."""
+        """Number of hits that carry the wanted label."""
         return sum(bool(set(self.wanted) & set(hit.row.labels)) for hit in self.hits)
 
 
