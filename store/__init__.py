@@ -60,11 +60,10 @@ if TYPE_CHECKING:
     )
     from store.search.out_of_distribution import Nearness
     from store.search.relevance_feedback import WEIGHT_MAX, Weights, parse_weights, rocchio
-    from store.table import filters
     from store.table.column_stats import Range
     from store.table.custom_columns import KINDS, LARGEST_INT, kind_of, name_of
     from store.table.duplicate_ids import Repaired
-    from store.table.filters import Where, own_range, parse_where, written
+    from store.table.filters import Where, own_range, parse_where, passes, written
     from store.table.opening import check_encoder
     from store.table.rows import changes, storable
     from store.table.undo import REPAIR, Undone
@@ -95,11 +94,10 @@ _HOMES = {
     ),
     "store.search.out_of_distribution": "Nearness",
     "store.search.relevance_feedback": "WEIGHT_MAX Weights parse_weights rocchio",
-    "store.table": "filters",
     "store.table.column_stats": "Range",
     "store.table.custom_columns": "KINDS LARGEST_INT kind_of name_of",
     "store.table.duplicate_ids": "Repaired",
-    "store.table.filters": "Where own_range parse_where written",
+    "store.table.filters": "Where own_range parse_where passes written",
     "store.table.opening": "check_encoder",
     "store.table.rows": "changes storable",
     "store.table.undo": "REPAIR Undone",

@@ -56,7 +56,7 @@ def read_labels(
         UsageError: names that do not fit.
     """
     asked = [_exact(table, path, part) for entry in columns for part in _parts(table, entry)]
-    found = asked or [one for one in [usual(table, USUAL)] if one is not None]
+    found = asked or [one for one in [column_headed(table, USUAL)] if one is not None]
     if not found:
         if names:
             raise UsageError(f"--label-names: {path} has no column of labels; --label-column?")
@@ -83,7 +83,7 @@ def read_labels(
     )
 
 
-def usual(table: pa.Table, headings: Sequence[str]) -> str | None:
+def column_headed(table: pa.Table, headings: Sequence[str]) -> str | None:
     """The first of some headings that a table has, by letters and digits alone."""
     there: dict[str, str] = {}
     for name in table.column_names:

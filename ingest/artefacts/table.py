@@ -19,8 +19,7 @@ import pyarrow as pa
 
 from ingest.artefacts.files import META_COLUMNS, is_text, unit_rows
 from ingest.artefacts.folder import Artefacts, external_stamp
-from ingest.artefacts.labels import as_columns, read_labels
-from ingest.artefacts.labels import usual as headed
+from ingest.artefacts.labels import as_columns, column_headed, read_labels
 from store import COLUMNS, BadArtefacts, EncoderStamp
 
 _IDS = ("id", "ids", "image_id", "image", "name", "image index")
@@ -112,7 +111,7 @@ def _column(
         return asked
     plain = tuple("".join(filter(str.isalnum, name)) for name in usual)
     found = next((name for name in usual if name in table.column_names), None)
-    found = found or headed(table, plain)
+    found = found or column_headed(table, plain)
     if asked is None and found:
         return found
     raise BadArtefacts(

@@ -15,11 +15,11 @@ from typing import Any
 from ingest.images.dicom.body_parts import check_choice
 from ingest.images.file_tree import Tree, confined, scan, shown
 from ingest.record import Reader, Rejection
-from ingest.sources import file_listing as files
 from ingest.sources.file_listing import (
     Described,
     contested,
     file_source,
+    odd_ages,
     read_image_file,
     several,
     source_of,
@@ -207,7 +207,7 @@ def _from_sheet(
         *matching.notes(table),
         *([] if matching.claimed else _elsewhere(index, sheet.cells(plan.file))),
         *_joined_notes(many, sum(map(len, rows.values())), table, reader),
-        *files.odd_ages(bad_ages),
+        *odd_ages(bad_ages),
     ]
     columns = {name: column.kind for name, column in plan.own.items()}
     labelling = {**plan.chosen(), **({"masks": masks} if masks else {})}

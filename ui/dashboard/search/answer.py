@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from store import Gallery, Hit, Row, UnknownId, refined_search
+from store import Gallery, Hit, Row, UnknownId, passes, refined_search
 from ui.dashboard.components.html import LabelShare
-from ui.dashboard.search.state import Search, passes
+from ui.dashboard.search.state import Search, where
 
 #: Two vectors this close are one: what is left is float32 rounding.
 _SAME = 1 - 1e-6
@@ -59,6 +59,7 @@ def answer(
     """
     query = None if search.id is None else gallery.row(search.id)
     marked = {id_: gallery.row(id_) for id_ in search.marks}
+    condition = where(search.filters)
     own = {row.id: row for row in (query, *marked.values()) if row is not None}
     hits = refined_search(
         gallery,
@@ -72,7 +73,7 @@ def answer(
         query=query,
         marked=marked,
         asked=[row for id_, row in own.items() if id_ not in search.unlike],
-        candidates=films - sum(passes(row, search.filters) for row in own.values()),
+        candidates=films - sum(passes(row, condition) for row in own.values()),
     )
 
 

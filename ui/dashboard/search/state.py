@@ -14,8 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from store import COLUMNS, Row, Weights, Where, own_range
-from store import filters as passing
+from store import COLUMNS, Weights, Where, own_range
 from ui.dashboard.search.ranges import AGE, column
 
 #: How many hits a page has: least, most, and when nobody says.
@@ -211,11 +210,6 @@ def where(filters: Filters) -> Where | None:
         ),
         **{facet: chosen for facet, chosen in values.items() if facet in named},
     )
-
-
-def passes(row: Row, filters: Filters) -> bool:
-    """Whether a film passes filters, as the store would decide."""
-    return passing.passes(row, where(filters))
 
 
 def pages(films: int, k: int) -> int:
