@@ -45,6 +45,17 @@ if TYPE_CHECKING:
     from store.evaluation.ranking import Labelled
     from store.gallery import Gallery, refined_search
     from store.memory import give_back
+    from store.outcomes import (
+        FOUND,
+        NOT_LABELLED,
+        NOTHING_FOUND,
+        OUTCOMES,
+        UNCERTAIN,
+        Outcome,
+        findings,
+        names_nothing,
+        outcome,
+    )
     from store.schema import (
         COLUMNS,
         FINDINGS,
@@ -89,6 +100,9 @@ _HOMES = {
     "store.evaluation.ranking": "Labelled",
     "store.gallery": "Gallery refined_search",
     "store.memory": "give_back",
+    "store.outcomes": (
+        "FOUND NOTHING_FOUND NOT_LABELLED OUTCOMES UNCERTAIN Outcome findings names_nothing outcome"
+    ),
     "store.schema": (
         "COLUMNS FINDINGS EncoderStamp Hit Metadata Output Progress Row UpsertReport Value Vectors"
     ),

@@ -1,0 +1,51 @@
+"""Findings of a film: which labels name one, and the outcome of looking at it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Literal
+
+#: The outcomes of looking at a film, as filters, counts and pages name them. ``UNCERTAIN``: every
+#: finding named is an uncertain one, which says neither yes nor no.
+FOUND, NOTHING_FOUND, UNCERTAIN, NOT_LABELLED = (
+    "found",
+    "no finding",
+    "uncertain only",
+    "not labelled",
+)
+Outcome = Literal["found", "no finding", "uncertain only", "not labelled"]
+OUTCOMES: tuple[Outcome, ...] = (FOUND, NOTHING_FOUND, UNCERTAIN, NOT_LABELLED)
+
+#: Labels by which data sets say that nothing was found. ``normal`` is a class like any other.
+_NOTHING = {"no finding", "no findings"}
+
+
+@lru_cache(4096)
+def names_nothing(label: str) -> bool:
+    """Whether a label says that nothing was found, as NIH's ``No Finding`` does."""
+    return " ".join(label.replace("_", " ").casefold().split()) in _NOTHING
+
+
+def findings(labels: Sequence[str]) -> tuple[str, ...]:
+    """The findings among labels: all but those that say that nothing was found."""
+    return tuple(label for label in labels if not names_nothing(label))
+
+
+def outcome(
+    labels: Sequence[str], labelled: bool = False, uncertain: Sequence[str] = ()
+) -> Outcome:
+    """Outcome of looking at a film.
+
+    Args:
+        labels: the findings that are present, or a label that says that nothing was found.
+        labelled: whether somebody looked; labels and uncertain findings say so themselves.
+        uncertain: findings that somebody was not sure of.
+    """
+    if findings(labels):
+        return FOUND
+    if labels:
+        return NOTHING_FOUND
+    if uncertain:
+        return UNCERTAIN
+    return NOTHING_FOUND if labelled else NOT_LABELLED
