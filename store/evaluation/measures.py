@@ -38,12 +38,12 @@ def precision(gains: npt.ArrayLike, depths: Sequence[int]) -> Floats:
 
 
 def bounded_precision(hits: Hits, total: Integers, depths: Sequence[int]) -> Floats:
-    """P@k with min(k, relevant): relevant films among the first k, over min(k, all relevant).
+    """P@k with min(k, relevant): precision at k, or at R where a query has but R relevant films.
 
-    1 is within reach of every query, also of one with fewer than k relevant films. As in Denner et
-    al., "Leveraging foundation models for content-based medical image retrieval in radiology"
-    (arXiv 2403.06567, 2024), and torchmetrics' RetrievalPrecision with ``adaptive_k`` where a query
-    has fewer than k candidates.
+    So 1 is within reach of every query. As in Denner et al., "Leveraging foundation models for
+    content-based image retrieval in radiology" (arXiv 2403.06567, 2024), evaluate_retrieval.py of
+    their repository; R-precision where k is R or more. Not torchmetrics' ``adaptive_k``, which is
+    min(k, candidates).
 
     Args:
         hits: (q, ranks).
@@ -53,13 +53,15 @@ def bounded_precision(hits: Hits, total: Integers, depths: Sequence[int]) -> Flo
     Returns:
         float64 (q, depths).
     """
-    return _share(_sums(hits, depths), np.minimum(total[:, None], np.asarray(depths)))
+    reached = np.minimum(total[:, None], np.asarray(depths))
+    found = np.cumsum(hits, axis=1, dtype=np.float64)
+    return _share(np.take_along_axis(found, np.maximum(reached, 1) - 1, axis=1), reached)
 
 
 def recall(hits: Hits, total: Integers, depths: Sequence[int]) -> Floats:
     """Recall@k: relevant films among the first k, over all relevant ones.
 
-    Manning et al. (2008), 8.3; trec_eval's recall_k. Not the hit rate, which some papers on metric
+    Manning et al. (2008), 8.3; trec_eval's recall_k. Not the hit rate, which papers on metric
     learning call Recall@k. Arguments and result as ``bounded_precision``.
     """
     return _share(_sums(hits, depths), total[:, None])
