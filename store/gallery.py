@@ -467,7 +467,8 @@ class Gallery(Follower):
 
         Columns are labels, uncertain, absent, split, dataset, view and sex, and those of the
         user's own that hold strings or bools and not too many different ones. Rows without a
-        value are not counted there.
+        value are not counted there. ``outcome`` counts what the findings of a row come to; see
+        store.outcomes.
         """
         return self._answer(lambda now: now.facets(where))
 
@@ -528,6 +529,7 @@ class Gallery(Follower):
         return {
             **self.describe(),
             **{name: facets[name] for name in FINDINGS},
+            "outcome": facets["outcome"],
             "columns": self.columns(),
             **{_STATS.get(name, name): facets[name] for name in counted},
             "pixel_readers": _pixel_readers(table),
