@@ -42,7 +42,7 @@ class ByQuery:
             is drawn blindly.
         relevant: int64 (q,), relevant rows among those that a query may find.
         candidates: int64 (q,), rows that a query may find.
-        groups: int64 (q,), number of the query's patient or study; see store.evaluation.labelled.
+        units: int64 (q,), number of the query's patient or study: what an interval resamples.
         rule: of relevance.
         per_finding: of each finding, and of no finding, the means over the queries that have it.
     """
@@ -59,7 +59,7 @@ class ByQuery:
     blind: Mapping[str, Floats]
     relevant: Integers
     candidates: Integers
-    groups: Integers
+    units: Integers
     rule: Rule
     per_finding: Mapping[str, Finding]
 

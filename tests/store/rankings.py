@@ -1,4 +1,4 @@
-"""Labelled films for tests of evaluations, and their rankings and gains by short, plain programs."""
+"""Labelled films for tests of evaluations; rankings and gains by short, plain programs."""
 
 from __future__ import annotations
 
