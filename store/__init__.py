@@ -10,7 +10,19 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from store.analysis import audit, maps, projection
-    from store.analysis.audit import Doubt, Doubtful, Film, Glance, Group, Leak, Near, NearPair
+    from store.analysis.audit import (
+        Doubt,
+        Doubtful,
+        Film,
+        FindingDoubt,
+        Glance,
+        Group,
+        Leak,
+        Near,
+        NearPair,
+        Vote,
+        Whose,
+    )
     from store.analysis.compare import Comparison, compare
     from store.analysis.maps import Map
     from store.cluster import connection
@@ -82,7 +94,9 @@ if TYPE_CHECKING:
 # Loaded on first use: numpy and pyarrow would slow `cxr --help`.
 _HOMES = {
     "store.analysis": "audit maps projection",
-    "store.analysis.audit": "Doubt Doubtful Film Glance Group Leak Near NearPair",
+    "store.analysis.audit": (
+        "Doubt Doubtful Film FindingDoubt Glance Group Leak Near NearPair Vote Whose"
+    ),
     "store.analysis.compare": "Comparison compare",
     "store.analysis.maps": "Map",
     "store.cluster": "connection",
