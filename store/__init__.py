@@ -38,11 +38,11 @@ if TYPE_CHECKING:
         UsageError,
     )
     from store.evaluation import per_query
+    from store.evaluation.labelled import Labelled
     from store.evaluation.metrics import Evaluation, evaluate_vectors
     from store.evaluation.per_query import ByQuery, Hard
     from store.evaluation.prompts import score_prompts
     from store.evaluation.protocols import LEAVE_ONE_OUT, SPLIT
-    from store.evaluation.ranking import Labelled
     from store.files import expanded, location
     from store.gallery import Gallery, refined_search
     from store.memory import give_back
@@ -94,11 +94,11 @@ _HOMES = {
         "TextUnsupported UnknownId UsageError"
     ),
     "store.evaluation": "per_query",
+    "store.evaluation.labelled": "Labelled",
     "store.evaluation.metrics": "Evaluation evaluate_vectors",
     "store.evaluation.per_query": "ByQuery Hard",
     "store.evaluation.prompts": "score_prompts",
     "store.evaluation.protocols": "LEAVE_ONE_OUT SPLIT",
-    "store.evaluation.ranking": "Labelled",
     "store.files": "expanded location",
     "store.gallery": "Gallery refined_search",
     "store.memory": "give_back",

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Literal
+from typing import Final, Literal
 
 #: The outcomes of looking at a film, as filters, counts and pages name them. ``UNCERTAIN``: every
 #: finding named is an uncertain one, which says neither yes nor no.
-FOUND, NOTHING_FOUND, UNCERTAIN, NOT_LABELLED = (
-    "found",
-    "no finding",
-    "uncertain only",
-    "not labelled",
-)
+FOUND: Final = "found"
+NOTHING_FOUND: Final = "no finding"
+UNCERTAIN: Final = "uncertain only"
+NOT_LABELLED: Final = "not labelled"
 Outcome = Literal["found", "no finding", "uncertain only", "not labelled"]
 OUTCOMES: tuple[Outcome, ...] = (FOUND, NOTHING_FOUND, UNCERTAIN, NOT_LABELLED)
 

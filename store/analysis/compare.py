@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from store.errors import BadQuery
-from store.evaluation.metrics import bootstrap, plain, refuse_certain
+from store.evaluation.intervals import bootstrap
+from store.evaluation.labelled import Labelled
+from store.evaluation.metrics import plain, refuse_certain
 from store.evaluation.per_query import by_query
 from store.evaluation.protocols import LEAVE_ONE_OUT, sides
-from store.evaluation.ranking import Labelled
 from store.mirror.snapshot import Snapshot
 from store.schema import Progress
 

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from store.errors import BadQuery
-from store.evaluation.ranking import one_hot
+from store.evaluation.relevance import one_hot
 from store.schema import Floats, Integers, Progress, Vectors
 from store.search import exact
 

@@ -11,11 +11,13 @@ import numpy as np
 import numpy.typing as npt
 
 from store.errors import BadQuery, NothingToMeasure
+from store.evaluation.intervals import bootstrap
+from store.evaluation.labelled import Labelled, Sides
 from store.evaluation.per_query import ByQuery, measure
-from store.evaluation.ranking import Labelled, Ranker, Sides, average_precision, by_vectors
+from store.evaluation.ranking import Ranker, by_vectors
+from store.evaluation.whole_ranking import average_precision
 from store.schema import Floats, Progress
 
-_SEED = 0
 _RESAMPLES = 2000
 
 
@@ -209,17 +211,3 @@ def _summary(protocol: str, found: ByQuery, average: Floats | None, resamples: i
         hit_rate=means((found.precision > 0).astype(np.float64)),
         baselines={"random": {"precision": dict.fromkeys(found.depths, chance)}},
     )
-
-
-def bootstrap(values: Floats, depths: list[int], resamples: int) -> dict[int, tuple[float, float]]:
-    """The 95 % percentile interval of each column's mean (Efron and Tibshirani 1993, 13.3)."""
-    random = np.random.default_rng(_SEED)
-    n = len(values)
-    chunk = max(1, 4_000_000 // n)
-    means = []
-    for start in range(0, resamples, chunk):
-        size = min(chunk, resamples - start)
-        weights = random.multinomial(n, np.full(n, 1 / n), size=size)
-        means.append(weights @ values / n)
-    low, high = np.percentile(np.concatenate(means), [2.5, 97.5], axis=0)
-    return {depth: (float(low[i]), float(high[i])) for i, depth in enumerate(depths)}

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from store.errors import BadQuery
-from store.evaluation.ranking import Labelled, Ranker, Relevance, Sides, by_vectors, majority
+from store.evaluation.labelled import Labelled, Sides
+from store.evaluation.ranking import Ranker, by_vectors
+from store.evaluation.relevance import Relevance, majority
 from store.schema import Floats, Integers, Progress
 
 

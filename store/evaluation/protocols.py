@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from store.errors import BadQuery
+from store.evaluation.labelled import Labelled
 from store.evaluation.metrics import Evaluation, evaluate
-from store.evaluation.ranking import Labelled, by_searches
+from store.evaluation.ranking import by_searches
 from store.mirror.snapshot import Snapshot
 from store.schema import Baseline, Progress
 from store.search.base import Searcher
