@@ -40,12 +40,13 @@ class PrecisionRow:
         kind: whose row.
         name: of the baseline or the label.
         values: depth, as text, to Precision@k; of a vote to its accuracy.
-        map: mean average precision; None where it was not measured.
+        map: mean average precision, or another figure of whole rankings; None where it was not
+            measured.
         intervals: depth to 95 % interval, for the encoder.
         queries: with this label.
     """
 
-    kind: Literal["encoder", "baseline", "label", "majority vote", "hit rate"]
+    kind: Literal["encoder", "baseline", "label", "majority vote", "hit rate", "measure"]
     name: str
     values: Mapping[str, float]
     map: float | None = None
@@ -77,6 +78,131 @@ def precision_rows(found: Mapping[str, Any]) -> list[PrecisionRow]:
     return [*rows, PrecisionRow("hit rate", "", found["hit_rate"])]
 
 
+#: Measures of an evaluation at a depth beside Precision@k, in the order of a page: the key of the
+#: document, and the name for a person.
+_MEASURES = {
+    "bounded": "precision at min(k, relevant)",
+    "recall": "recall",
+    "map_at": "mAP at k",
+    "ndcg": "nDCG, graded",
+    "exact_set": "exactly the query's findings",
+}
+
+
+def measure_rows(found: Mapping[str, Any]) -> list[PrecisionRow]:
+    """Measures beside Precision@k: over queries, then as means over findings.
+
+    Args:
+        found: an evaluation as plain JSON types.
+    """
+
+    def rows(
+        values: Mapping[str, Any], ending: str, names: Mapping[str, str]
+    ) -> list[PrecisionRow]:
+        bounds = {} if ending else found.get("intervals", {})
+        return [
+            PrecisionRow("measure", name + ending, values[key], intervals=bounds.get(key, {}))
+            for key, name in names.items()
+            if values.get(key)
+        ]
+
+    shown = dict(_MEASURES)
+    if found.get("exact_set") == found["precision"]:  # every film has one finding
+        del shown["exact_set"]
+    macro = {"precision": "precision", "bounded": _MEASURES["bounded"]}
+    listed = rows(found, "", shown)
+    if (whole := found.get("r_precision")) is not None:
+        listed.append(PrecisionRow("measure", "R-precision", {}, whole))
+    return [*listed, *rows(found.get("macro", {}), ", mean over findings", macro)]
+
+
+def finding_table(found: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
+    """Finding by finding: queries and films that have it, chance, precision and recall."""
+    depths = list(found["precision"])
+    deepest = depths[-1]
+    rows = [
+        [
+            name,
+            f"{one['queries']:,}",
+            f"{one['gallery']:,}",
+            f"{one['chance']:.3f}",
+            *PrecisionRow("label", name, one["precision"]).cells(depths, 3),
+            f"{one['recall'][deepest]:.3f}",
+        ]
+        for name, one in found.get("per_finding", {}).items()
+    ]
+    if mean := found.get("over_findings"):
+        cells = PrecisionRow("measure", "", mean["precision"]).cells(depths, 3)
+        rows.append(["mean over findings", "", "", "", *cells, f"{mean['recall'][deepest]:.3f}"])
+    head = ["", "queries", "films", "chance", *(f"P@{k}" for k in depths), f"Recall@{deepest}"]
+    return head, rows
+
+
+#: What is left out of a query's ranking, by the key ``excluded`` of an evaluation.
+_EXCLUDED = {
+    "patient": "films of the query's own patient are not in its ranking",
+    "study": "films of the query's own study are not in its ranking",
+    "film": "the query itself is not in its ranking",
+}
+
+
+def definitions(found: Mapping[str, Any]) -> list[str]:
+    """Sentences that define the figures of an evaluation, and count what took no part in them.
+
+    Args:
+        found: an evaluation as plain JSON types.
+    """
+    relevance = found["relevance"]
+    said = [
+        f"Relevance {relevance['name']}: {relevance['definition']}",
+        _left_out_of_rankings(found),
+    ]
+    if over := found.get("interval"):
+        said.append(f"95 % intervals: {over['method']}, over {over['units']:,} {over['over']}")
+    for reason, count in found.get("left_out", {}).items():
+        both = f"{count['queries']:,} of the queries' side, {count['gallery']:,} of the gallery's"
+        number = f"{count['gallery']:,}" if count["queries"] == count["gallery"] else both
+        said.append(f"Films left out, {reason}: {number}")
+    if number := found.get("nothing_to_find"):
+        said.append(f"Queries with nothing to find, which count 0 in every measure: {number:,}")
+    if number := found.get("short"):
+        said.append(
+            f"Queries that may find fewer than k films, the others count as misses: {number:,}"
+        )
+    return said
+
+
+def _left_out_of_rankings(found: Mapping[str, Any]) -> str:
+    patients = found.get("patients") or {}
+    said = _EXCLUDED[found.get("excluded", "film")]
+    if found.get("excluded", "film") == "film" and patients.get("known"):
+        said += "; other films of its patient are, and count as any other"
+    elif patients.get("unknown") and patients.get("known"):
+        said += f" ({patients['unknown']:,} films name none)"
+    if both := patients.get("in_both_sides"):
+        said += f"; {both:,} patients are on both sides"
+    return f"{said[0].upper()}{said[1:]}"
+
+
+#: Rules of relevance in a few words, for a figure.
+_RELEVANT = {
+    "any": "shares a finding with the query",
+    "all": "has every finding of the query",
+    "jaccard": "gain: Jaccard index of its findings and the query's",
+}
+
+
+def definition_in_short(found: Mapping[str, Any]) -> str:
+    """Relevance, what is left out of rankings, and intervals, in the few words of a figure."""
+    name = found["relevance"]["name"]
+    finding = name.removeprefix("finding=")
+    relevant = _RELEVANT.get(name, f"agrees with the query on {finding}")
+    parts = [f"Relevant: {relevant}", _left_out_of_rankings(found)]
+    over = found.get("interval") or {}
+    parts.append(f"bars: 95 % intervals over {over.get('over', 'queries')}")
+    return " · ".join(parts)
+
+
 def _methods(found: Mapping[str, Any], name: str) -> list[tuple[str, PrecisionRow]]:
     """The encoder's row under its name, then those of its floors."""
     ours, *others = precision_rows(found)
@@ -106,19 +232,34 @@ def precision_table(found: Mapping[str, Any], name: str) -> tuple[list[str], lis
 
 
 def detail_table(found: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
-    """Precision@k per label, then the majority vote and the hit rate."""
+    """The majority vote, the hit rate and the other measures, then Precision@k per label."""
     depths = list(found["precision"])
     names = {"majority vote": "majority vote is right", "hit rate": "at least one of k agrees"}
+    listed = [row for row in precision_rows(found) if row.kind not in ("encoder", "baseline")]
+    listed = [
+        *(row for row in listed if row.kind != "label"),
+        *measure_rows(found),
+        *(row for row in listed if row.kind == "label" and not by_finding(found)),
+    ]
+    whole = any(row.map is not None for row in listed)
     rows = [
         [
-            names.get(row.kind) or f"queries labelled {row.name}",
+            f"queries labelled {row.name}"
+            if row.kind == "label"
+            else names.get(row.kind, row.name),
             f"{row.queries or found['queries']:,}",
             *row.cells(depths, 3),
+            *([] if not whole else ["–" if row.map is None else f"{row.map:.3f}"]),
         ]
-        for row in precision_rows(found)
-        if row.kind not in ("encoder", "baseline")
+        for row in listed
     ]
-    return ["", "queries", *(f"k = {k}" for k in depths)], rows
+    head = ["", "queries", *(f"k = {k}" for k in depths), *(["whole ranking"] if whole else [])]
+    return head, rows
+
+
+def by_finding(found: Mapping[str, Any]) -> bool:
+    """Whether queries have several findings, or none: finding by finding says more than labels."""
+    return sum(one["queries"] for one in found["per_label"].values()) != int(found["queries"])
 
 
 def points(found: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
