@@ -110,10 +110,10 @@ def measure_rows(found: Mapping[str, Any]) -> list[PrecisionRow]:
     if found.get("exact_set") == found["precision"]:  # every film has one finding
         del shown["exact_set"]
     macro = {"precision": "precision", "bounded": _MEASURES["bounded"]}
-    listed = rows(found, "", shown)
+    listed = rows(found, shown)
     if (whole := found.get("r_precision")) is not None:
         listed.append(PrecisionRow("measure", "R-precision", {}, whole))
-    return [*listed, *rows(found.get("macro", {}), ", mean over findings", macro)]
+    return [*listed, *rows(found.get("macro", {}), macro, ", mean over findings")]
 
 
 def finding_table(found: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:

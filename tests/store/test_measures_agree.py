@@ -29,8 +29,8 @@ from store.evaluation.whole_ranking import whole_ranking
 from tests.store import rankings
 from tests.store.rows import unit
 
-# It imports faiss.contrib.torch_utils, which replaces Index.search for the whole process by one that
-# takes no search parameters: searches with a filter would fail from then on.
+# It imports faiss.contrib.torch_utils, which replaces Index.search for the whole process by one
+# that takes no search parameters: searches with a filter would fail from then on.
 _NAME = "faiss.contrib.torch_utils"
 with mock.patch.dict(sys.modules, {_NAME: types.ModuleType(_NAME)}):
     from pytorch_metric_learning.utils.accuracy_calculator import AccuracyCalculator
