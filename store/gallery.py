@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from store.check import problems
 from store.errors import BadQuery, StoreDamaged, UnknownId, UsageError
+from store.evaluation.labelled import SamePatient
 from store.evaluation.metrics import Evaluation
 from store.evaluation.per_query import ByQuery, by_query
 from store.evaluation.protocols import LEAVE_ONE_OUT, evaluate_version, sides
@@ -334,6 +335,7 @@ class Gallery(Follower):
         baselines: Mapping[str, Baseline] | None = None,
         full_ranking: bool = True,
         progress: Progress | None = None,
+        same_patient: SamePatient = "exclude",
     ) -> Evaluation:
         """Precision@k and its company over labelled rows.
 
@@ -350,15 +352,18 @@ class Gallery(Follower):
             baselines: name to a function from thumbnails to unit vectors, measured beside.
             full_ranking: also compute mAP, which sorts the whole gallery for every query.
             progress: called with queries done and in all.
+            same_patient: ``exclude`` films of the query's own patient from its ranking (of its
+                study, where only that is known), or ``count`` them as any other.
 
         Raises:
             BadQuery: an unknown protocol, a split without labelled rows, a k beyond the gallery.
-            NothingToMeasure: chance is 1: every row shares a label with every query.
+            NothingToMeasure: chance is 1: every row shares a label with every query; or all films
+                are of one patient.
         """
         asked = (protocol, k, split, gallery_split, dataset, baselines or {})
 
         def ask(now: Searcher) -> Evaluation:
-            found = evaluate_version(now, *asked, full_ranking, progress)
+            found = evaluate_version(now, *asked, full_ranking, progress, same_patient)
             return replace(found, store=self.describe(now))
 
         return self._answer(ask)
@@ -372,6 +377,7 @@ class Gallery(Follower):
         gallery_split: str = "train",
         dataset: str | None = None,
         progress: Progress | None = None,
+        same_patient: SamePatient = "exclude",
     ) -> ByQuery:
         """Per-query table of ``evaluate``; the arguments are the same.
 
@@ -380,7 +386,8 @@ class Gallery(Follower):
         """
 
         def ask(now: Snapshot) -> ByQuery:
-            return by_query(*sides(now, protocol, split, gallery_split, dataset), k, progress)
+            both = sides(now, protocol, split, gallery_split, dataset)
+            return by_query(*both, k, progress, same_patient)
 
         return self.read_mirror("this study", ask)
 

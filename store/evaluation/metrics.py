@@ -11,12 +11,12 @@ import numpy as np
 import numpy.typing as npt
 
 from store.errors import BadQuery, NothingToMeasure
-from store.evaluation.intervals import bootstrap
-from store.evaluation.labelled import Labelled, Sides
+from store.evaluation.intervals import bootstrap, interval
+from store.evaluation.labelled import GroupKind, Labelled, SamePatient, Sides
 from store.evaluation.per_query import ByQuery, measure
 from store.evaluation.ranking import Ranker, by_vectors
 from store.evaluation.whole_ranking import average_precision
-from store.schema import Floats, Progress
+from store.schema import Floats, Integers, Progress
 
 _RESAMPLES = 2000
 
@@ -29,7 +29,8 @@ class Evaluation:
         protocol: ``leave-one-out`` or ``split``.
         queries, gallery: how many rows on each side.
         precision: k to the mean share of the top k that share a label with the query.
-        ci95: k to the 95 % percentile bootstrap interval of that mean, over queries.
+        ci95: k to the 95 % percentile bootstrap interval of that mean, over the
+            queries' patients; see ``interval``.
         per_label: label to {"queries": n, "precision": {k: mean over queries with that label}}.
         map: mean average precision over the full ranking, queries with something to find; NaN
             when the full ranking was not asked for, null in ``as_dict``.
@@ -38,6 +39,12 @@ class Evaluation:
         hit_rate: k to the share of queries with at least one relevant row in the top k.
         baselines: name to {"precision": {k: ..}, "map": ..}; ``random`` is the expectation.
         store: which gallery, see Gallery.describe.
+        excluded: what is left out of a query's ranking: the films of its ``patient``, of its
+            ``study``, or the ``film`` itself.
+        patients: see Sides.patients.
+        interval: what ``ci95`` resamples and how, see store.evaluation.intervals.interval.
+        short: queries that may find fewer rows than the deepest k, since the others are of their
+            own patient; the empty places count as misses.
     """
 
     protocol: str
@@ -51,6 +58,10 @@ class Evaluation:
     hit_rate: dict[int, float]
     baselines: dict[str, dict[str, Any]] = field(default_factory=dict)
     store: dict[str, Any] = field(default_factory=dict)
+    excluded: GroupKind = "film"
+    patients: dict[str, int | None] = field(default_factory=dict)
+    interval: dict[str, Any] = field(default_factory=dict)
+    short: int = 0
 
     def beside(self, others: Mapping[str, Evaluation]) -> Evaluation:
         """This evaluation with baselines that were measured by the same protocol."""
@@ -83,10 +94,12 @@ def evaluate(
     full_ranking: bool = True,
     progress: Progress | None = None,
     rank: Ranker = by_vectors,
+    same_patient: SamePatient = "exclude",
 ) -> Evaluation:
     """Rank the gallery for every query and compare labels.
 
-    A query that is in the gallery is excluded by id, wherever it ranks. Equal scores rank by id.
+    A query that is in the gallery is excluded by id, wherever it ranks, and so are the films of its
+    patient, or of its study where only that is known. Equal scores rank by id.
 
     Args:
         protocol: a name for the result; what it means is decided by the two sets.
@@ -98,6 +111,7 @@ def evaluate(
             it only the top of each ranking is found: some ten times quicker on large galleries.
         progress: called with queries done and in all.
         rank: makes the rankings.
+        same_patient: ``exclude`` films of the query's own patient, or ``count`` them.
 
     Raises:
         BadQuery: k below 1 or beyond the gallery, other dimensions, or an empty set.
@@ -110,12 +124,18 @@ def evaluate(
             f"queries have {queries.vectors.shape[1]} dimensions, the gallery "
             f"{gallery.vectors.shape[1]}; both must come from one encoder"
         )
-    sides = Sides.of(queries, gallery)
+    sides = Sides.of(queries, gallery, same_patient)
     depths = sides.depths(k)
     refuse_certain(queries.labels, gallery.labels)
     found = measure(sides, depths, progress, rank)
     average = average_precision(sides) if full_ranking else None
-    return _summary(protocol, found, average, resamples)
+    return replace(
+        _summary(protocol, found, average, resamples, sides.units),
+        excluded=sides.excluded,
+        patients=sides.patients,
+        interval=interval(sides.units, sides.unit_kind) if resamples else {},
+        short=int((sides.candidates < depths[-1]).sum()),
+    )
 
 
 def evaluate_vectors(
@@ -177,7 +197,9 @@ def refuse_certain(queries: Sequence[tuple[str, ...]], gallery: Sequence[tuple[s
     )
 
 
-def _summary(protocol: str, found: ByQuery, average: Floats | None, resamples: int) -> Evaluation:
+def _summary(
+    protocol: str, found: ByQuery, average: Floats | None, resamples: int, units: Integers
+) -> Evaluation:
     """Means over all queries, and over those of each label."""
 
     def means(values: Floats) -> dict[int, float]:
@@ -204,7 +226,7 @@ def _summary(protocol: str, found: ByQuery, average: Floats | None, resamples: i
         queries=len(found.ids),
         gallery=found.gallery,
         precision=means(found.precision),
-        ci95=bootstrap(found.precision, found.depths, resamples) if resamples else {},
+        ci95=bootstrap(found.precision, found.depths, resamples, units) if resamples else {},
         per_label=per_label,
         map=mean,
         vote={depth: float(np.mean(one)) for depth, one in right.items()},

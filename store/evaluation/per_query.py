@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from store.errors import BadQuery
-from store.evaluation.labelled import Labelled, Sides
+from store.evaluation.labelled import Labelled, SamePatient, Sides
 from store.evaluation.ranking import Ranker, by_vectors
 from store.evaluation.relevance import Relevance, majority
 from store.schema import Floats, Integers, Progress
@@ -55,6 +55,7 @@ def by_query(
     gallery: Labelled,
     k: Sequence[int] = (1, 3, 5, 10),
     progress: Progress | None = None,
+    same_patient: SamePatient = "exclude",
 ) -> ByQuery:
     """Per-query table of two labelled sets; a query in the gallery is left out by id.
 
@@ -63,11 +64,13 @@ def by_query(
         gallery: what is searched; equal scores rank by id.
         k: depths.
         progress: called with queries done and in all.
+        same_patient: ``exclude`` films of the query's own patient, or ``count`` them.
 
     Raises:
         BadQuery: a depth below 1 or beyond the gallery.
+        NothingToMeasure: all films are of one patient.
     """
-    sides = Sides.of(queries, gallery)
+    sides = Sides.of(queries, gallery, same_patient)
     return measure(sides, sides.depths(k), progress)
 
 
@@ -91,9 +94,9 @@ def measure(
         shared = relevance.at(ranked)
         hits = np.cumsum(shared, axis=1, dtype=np.int32)
         precision[block] = hits[:, at] / np.asarray(depths)
-        chance[block] = relevance.total(block) / (rows - (sides.own[block] >= 0))
+        chance[block] = relevance.total(block) / np.maximum(sides.candidates[block], 1)
         nearest = np.where(shared, -np.inf, ranked.scores).max(axis=1)
-        wrong[block] = np.where(shared.all(axis=1), np.nan, nearest)
+        wrong[block] = np.where(np.isinf(nearest), np.nan, nearest)
         if relevance.single:
             labels = relevance.label[ranked.rows]
             for column, depth in enumerate(depths):

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from store.errors import BadQuery
-from store.evaluation.labelled import Labelled
+from store.evaluation.labelled import Groups, Labelled, SamePatient
 from store.evaluation.metrics import Evaluation, evaluate
 from store.evaluation.ranking import by_searches
 from store.mirror.snapshot import Snapshot
@@ -30,6 +33,7 @@ def evaluate_version(
     baselines: Mapping[str, Baseline],
     full_ranking: bool = True,
     progress: Progress | None = None,
+    same_patient: SamePatient = "exclude",
 ) -> Evaluation:
     """Gallery.evaluate over one version; see there for arguments and errors."""
     queries, gallery = sides(now, protocol, split, gallery_split, dataset)
@@ -37,16 +41,37 @@ def evaluate_version(
         _, searched = filters_of(protocol, split, gallery_split, dataset)
         rank = by_searches(now, searched)
         return evaluate(
-            protocol, queries, gallery, k, full_ranking=False, progress=progress, rank=rank
+            protocol,
+            queries,
+            gallery,
+            k,
+            full_ranking=False,
+            progress=progress,
+            rank=rank,
+            same_patient=same_patient,
         )
-    found = evaluate(protocol, queries, gallery, k, full_ranking=full_ranking, progress=progress)
+    found = evaluate(
+        protocol,
+        queries,
+        gallery,
+        k,
+        full_ranking=full_ranking,
+        progress=progress,
+        same_patient=same_patient,
+    )
     measured = {}
     for name, represent in baselines.items():
         floor = _represented(now, queries, represent)
         other = floor if queries is gallery else _represented(now, gallery, represent)
         if floor is not None and other is not None:
             measured[name] = evaluate(
-                protocol, floor, other, k, resamples=0, full_ranking=full_ranking
+                protocol,
+                floor,
+                other,
+                k,
+                resamples=0,
+                full_ranking=full_ranking,
+                same_patient=same_patient,
             )
     return found.beside(measured)
 
@@ -107,22 +132,45 @@ def _in_memory(snapshot: Snapshot, where: Where) -> Labelled:
     allowed = snapshot.positions_of(where)
     everyone = range(len(labels)) if allowed is None else allowed.tolist()
     kept = np.asarray([position for position in everyone if labels[position]], np.int64)
+    groups = _groups(snapshot.metadata.select(_grouping(snapshot.handle)).take(kept))
     return Labelled(
         [snapshot.ids[i] for i in kept],
         snapshot.vectors if kept.size == snapshot.count else snapshot.vectors[kept],
         [tuple(labels[i]) for i in kept],
         snapshot,
         kept,
+        groups.names,
+        groups.kind,
     )
 
 
 def _scanned(now: Searcher, where: Where) -> Labelled:
     condition = where.to_filter(now.handle.schema) if where else None
-    found = lance.scan(now.handle, ["id", "labels"], condition)
-    cells = (found["id"].to_pylist(), found["labels"].to_pylist())
-    labelled = [(id_, tuple(labels)) for id_, labels in zip(*cells, strict=True) if labels]
-    nothing = np.empty((len(labelled), 0), np.float32)
-    return Labelled([id_ for id_, _ in labelled], nothing, [labels for _, labels in labelled])
+    found = lance.scan(now.handle, ["id", "labels", *_grouping(now.handle)], condition)
+    found = found.filter(pc.greater(pc.list_value_length(found["labels"]), 0))
+    groups = _groups(found)
+    return Labelled(
+        found["id"].to_pylist(),
+        np.empty((len(found), 0), np.float32),
+        [tuple(labels) for labels in found["labels"].to_pylist()],
+        groups=groups.names,
+        group_kind=groups.kind,
+    )
+
+
+def _grouping(handle: Any) -> list[str]:
+    """The columns of a table that say which films belong together."""
+    return [name for name in ("dataset", "patient", "study") if name in handle.schema.names]
+
+
+def _groups(films: pa.Table) -> Groups:
+    nothing = [None] * len(films)
+    return Groups.of(
+        *(
+            films[name].to_pylist() if name in films.column_names else nothing
+            for name in ("dataset", "patient", "study")
+        )
+    )
 
 
 def _represented(snapshot: Snapshot, rows: Labelled, represent: Baseline) -> Labelled | None:
@@ -131,4 +179,6 @@ def _represented(snapshot: Snapshot, rows: Labelled, represent: Baseline) -> Lab
     pictures = [found for found in lance.thumbnails(snapshot.handle, row_ids) if found]
     if len(pictures) < len(rows.ids):
         return None
-    return Labelled(rows.ids, represent(pictures), rows.labels)
+    return Labelled(
+        rows.ids, represent(pictures), rows.labels, None, None, rows.groups, rows.group_kind
+    )

@@ -43,7 +43,7 @@ class Relevance:
         kinds, kind_of = np.unique(hot, axis=0, return_inverse=True)
         self._kinds, self._kind_of = kinds, kind_of.ravel()
         self._sizes = np.bincount(self._kind_of, minlength=len(kinds))
-        self._own = sides.own
+        self._asking, self._searched = sides.asking_group, sides.searched_group
 
     def of(self, block: slice) -> npt.NDArray[np.bool_]:
         """Whether each query (b,) of a block shares a label with each row of the gallery (n,)."""
@@ -53,14 +53,20 @@ class Relevance:
     def at(self, ranked: Ranked) -> npt.NDArray[np.bool_]:
         """The same of the rows that were found, (b, depth)."""
         kinds = self._kind_of[ranked.rows]
-        return np.take_along_axis(self._related(ranked.block), kinds, axis=1)
+        there = ranked.rows >= 0
+        return np.take_along_axis(self._related(ranked.block), kinds, axis=1) & there
 
     def total(self, block: slice) -> Integers:
-        """Number of rows relevant to each query (b,), itself left out."""
-        related, own = self._related(block), self._own[block]
-        kind = self._kind_of[np.maximum(own, 0)]
-        itself = (own >= 0) & related[np.arange(len(own)), kind]
-        found: Integers = (related * self._sizes).sum(axis=1) - itself
+        """Number of rows relevant to each query (b,), those of its own group left out."""
+        related = self._related(block)
+        groups, place = np.unique(self._asking[block], return_inverse=True)
+        where = np.searchsorted(groups, self._searched)
+        mine = groups[np.minimum(where, len(groups) - 1)] == self._searched
+        kinds = len(self._kinds)
+        own = np.bincount(
+            where[mine] * kinds + self._kind_of[mine], minlength=len(groups) * kinds
+        ).reshape(-1, kinds)[place]
+        found: Integers = (related * (self._sizes - own)).sum(axis=1)
         return found
 
     def _related(self, block: slice) -> npt.NDArray[np.bool_]:

@@ -23,7 +23,7 @@ def average_precision(sides: Sides) -> Floats:
     Returns:
         float64 (q,).
     """
-    queries, gallery, own = sides.queries, sides.gallery, sides.own
+    queries, gallery = sides.queries, sides.gallery
     relevance = Relevance(sides)
     vectors = np.require(gallery.vectors, np.float32, ["C", "A"])  # those of a mapped file are not
     later, first = _repeated(vectors)
@@ -34,9 +34,9 @@ def average_precision(sides: Sides) -> Floats:
         scores = queries.vectors[block].astype(np.float32) @ vectors.T
         scores[:, later] = scores[:, first]
         relevant = relevance.of(block)
-        inside = np.flatnonzero(own[block] >= 0)
-        scores[inside, own[block][inside]] = -np.inf  # ranks last, and is not relevant
-        relevant[inside, own[block][inside]] = False
+        mine = sides.asking_group[block, None] == sides.searched_group
+        scores[mine] = -np.inf  # they rank last, and are not relevant
+        relevant[mine] = False
         order = np.argsort(-scores, axis=1, kind="stable")
         shared = np.take_along_axis(relevant, order, axis=1)
         hits = np.cumsum(shared, axis=1, dtype=np.int32)

@@ -208,7 +208,7 @@ def test_a_gallery_measures_both_protocols_beside_its_floors(tmp_path) -> None:
     document = split.as_dict()
     assert set(document) == {
         "protocol", "queries", "gallery", "precision", "ci95", "per_label", "map", "vote",
-        "hit_rate", "baselines", "store",
+        "hit_rate", "baselines", "store", "excluded", "patients", "interval", "short",
     }  # fmt: skip
     assert set(document["precision"]) == {"1", "3", "5", "10"}
     assert document["baselines"].keys() == {"random", "raw_pixels"}
