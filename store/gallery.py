@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from store.check import problems
 from store.errors import BadQuery, StoreDamaged, UnknownId, UsageError
+from store.evaluation.labelled import SamePatient
 from store.evaluation.metrics import Evaluation
 from store.evaluation.per_query import ByQuery, by_query
 from store.evaluation.protocols import LEAVE_ONE_OUT, evaluate_version, sides
@@ -334,6 +335,7 @@ class Gallery(Follower):
         baselines: Mapping[str, Baseline] | None = None,
         full_ranking: bool = True,
         progress: Progress | None = None,
+        same_patient: SamePatient = "exclude",
         relevance: str = "any",
     ) -> Evaluation:
         """Precision@k and its company over labelled rows, those in which nothing was found too.
@@ -352,6 +354,8 @@ class Gallery(Follower):
             full_ranking: also compute mAP and R-precision, which sort the whole gallery for every
                 query.
             progress: called with queries done and in all.
+            same_patient: ``exclude`` films of the query's own patient from its ranking (of its
+                study, where only that is known), or ``count`` them as any other.
             relevance: which films are relevant to a query: ``any`` (they share a finding), ``all``
                 (they have every finding of the query), ``jaccard`` (graded by the findings that
                 both have) or ``finding=NAME`` (both have it, or neither).
@@ -359,12 +363,13 @@ class Gallery(Follower):
         Raises:
             BadQuery: an unknown protocol or relevance, a split without labelled rows, a k beyond
                 the gallery.
-            NothingToMeasure: chance is 1: every row is relevant to every query.
+            NothingToMeasure: chance is 1: every row is relevant to every query; or all films are of
+                one patient.
         """
         asked = (protocol, k, split, gallery_split, dataset, baselines or {})
 
         def ask(now: Searcher) -> Evaluation:
-            found = evaluate_version(now, *asked, full_ranking, progress, relevance)
+            found = evaluate_version(now, *asked, full_ranking, progress, same_patient, relevance)
             return replace(found, store=self.describe(now))
 
         return self._answer(ask)
@@ -378,6 +383,7 @@ class Gallery(Follower):
         gallery_split: str = "train",
         dataset: str | None = None,
         progress: Progress | None = None,
+        same_patient: SamePatient = "exclude",
         relevance: str = "any",
     ) -> ByQuery:
         """Per-query table of ``evaluate``; the arguments are the same.
@@ -388,7 +394,7 @@ class Gallery(Follower):
 
         def ask(now: Snapshot) -> ByQuery:
             rows = sides(now, protocol, split, gallery_split, dataset, relevance)
-            return by_query(*rows, k, progress, relevance)
+            return by_query(*rows, k, progress, same_patient, relevance)
 
         return self.read_mirror("this study", ask)
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
 from store.errors import BadQuery
-from store.evaluation.labelled import Labelled
+from store.evaluation.labelled import Groups, Labelled, SamePatient
 from store.evaluation.metrics import Evaluation, evaluate
 from store.evaluation.ranking import by_searches
 from store.evaluation.relevance import Rule
@@ -37,6 +37,7 @@ def evaluate_version(
     baselines: Mapping[str, Baseline],
     full_ranking: bool = True,
     progress: Progress | None = None,
+    same_patient: SamePatient = "exclude",
     relevance: str | Rule = "any",
 ) -> Evaluation:
     """Gallery.evaluate over one version; see there for arguments and errors."""
@@ -53,17 +54,34 @@ def evaluate_version(
             full_ranking=False,
             progress=progress,
             rank=rank,
+            same_patient=same_patient,
             relevance=rule,
         )
     found = evaluate(
-        protocol, queries, gallery, k, full_ranking=full_ranking, progress=progress, relevance=rule
+        protocol,
+        queries,
+        gallery,
+        k,
+        full_ranking=full_ranking,
+        progress=progress,
+        same_patient=same_patient,
+        relevance=rule,
     )
     measured = {}
     for name, represent in baselines.items():
         floor = _represented(now, queries, represent)
         other = floor if queries is gallery else _represented(now, gallery, represent)
         if floor is not None and other is not None:
-            measured[name] = evaluate(protocol, floor, other, k, 0, full_ranking, relevance=rule)
+            measured[name] = evaluate(
+                protocol,
+                floor,
+                other,
+                k,
+                resamples=0,
+                full_ranking=full_ranking,
+                same_patient=same_patient,
+                relevance=rule,
+            )
     return found.beside(measured)
 
 
@@ -132,23 +150,49 @@ def _in_memory(snapshot: Snapshot, where: Where, rule: Rule) -> Labelled:
     everyone = np.arange(snapshot.count) if allowed is None else allowed
     part = _taking_part(snapshot.metadata, everyone, rule)
     kept = part.places
+    groups = _groups(snapshot.metadata.select(_grouping(snapshot.handle)).take(pa.array(kept)))
     return Labelled(
         [snapshot.ids[i] for i in kept],
         snapshot.vectors if kept.size == snapshot.count else snapshot.vectors[kept],
         part.findings,
         snapshot,
         kept,
-        left_out=part.left_out,
+        groups.names,
+        groups.kind,
+        part.left_out,
     )
 
 
 def _scanned(now: Searcher, where: Where, rule: Rule) -> Labelled:
     condition = where.to_filter(now.handle.schema) if where else None
-    films = lance.scan(now.handle, ["id", *rows.findings_columns(now.handle.schema)], condition)
+    columns = [*rows.findings_columns(now.handle.schema), *_grouping(now.handle)]
+    films = lance.scan(now.handle, ["id", *columns], condition)
     part = _taking_part(films, np.arange(len(films)), rule)
-    ids = films["id"].take(pa.array(part.places)).to_pylist()
-    nothing = np.empty((len(ids), 0), np.float32)
-    return Labelled(ids, nothing, part.findings, left_out=part.left_out)
+    films = films.take(pa.array(part.places))
+    groups = _groups(films)
+    return Labelled(
+        films["id"].to_pylist(),
+        np.empty((len(films), 0), np.float32),
+        part.findings,
+        groups=groups.names,
+        group_kind=groups.kind,
+        left_out=part.left_out,
+    )
+
+
+def _grouping(handle: Any) -> list[str]:
+    """The columns of a table that say which films belong together."""
+    return [name for name in ("dataset", "patient", "study") if name in handle.schema.names]
+
+
+def _groups(films: pa.Table) -> Groups:
+    nothing = [None] * len(films)
+    return Groups.of(
+        *(
+            films[name].to_pylist() if name in films.column_names else nothing
+            for name in ("dataset", "patient", "study")
+        )
+    )
 
 
 class _Part(NamedTuple):

@@ -124,7 +124,7 @@ def test_trec_eval(case: Case) -> None:
 
 @pytest.mark.parametrize("same", [True, False])
 def test_trec_eval_where_graded_gains_are_whole(same: bool) -> None:
-    """As under finding=NAME, where they are 0 and 1."""
+    """Its nDCG takes whole gains alone, as ours are under finding=NAME: 0 and 1."""
     case = Case("finding=mass", same)
     films = [[f"film {at:04d}" for at in range(len(gains))] for gains in case.graded]
     truth = {
