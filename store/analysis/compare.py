@@ -1,16 +1,17 @@
-"""Paired comparison of two galleries, over the rows that both have."""
+"""Paired comparison of galleries, over the films that all of them have."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from store.errors import BadQuery
 from store.evaluation.intervals import bootstrap
 from store.evaluation.labelled import Labelled
 from store.evaluation.metrics import plain, refuse_certain
-from store.evaluation.per_query import by_query
+from store.evaluation.per_query import ByQuery, by_query
 from store.evaluation.protocols import LEAVE_ONE_OUT, sides
 from store.mirror.snapshot import Snapshot
 from store.schema import Progress
@@ -19,35 +20,26 @@ if TYPE_CHECKING:
     from store.gallery import Gallery
 
 _RESAMPLES = 2000
+#: Depth to the bounds of an interval.
+Intervals = dict[int, tuple[float, float]]
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
-    """Result of comparing two stores over the same queries and the same gallery, by id.
+class Pair:
+    """Another store against the first, query by query.
 
     Attributes:
-        protocol: ``leave-one-out`` or ``split``.
-        queries, gallery: rows that both have.
-        left_out: rows of the first store, and of the other, that only one of them has.
-        labels_differ: common rows whose labels differ; those of the first store are used.
-        precision: of the first store and of the other, per k.
-        difference: first minus other, per k.
-        ci95: 95 % percentile bootstrap interval of the difference, over paired queries.
+        difference: mean of the first's precision minus the other's, per k.
+        ci95: 95 % bootstrap interval of the difference, over paired queries.
         better, worse: queries on which the first store has the higher, or lower, precision.
-        stores: the two, see Gallery.describe.
+        labels_differ: common films whose labels differ; those of the first store are used.
     """
 
-    protocol: str
-    queries: int
-    gallery: int
-    left_out: tuple[int, int]
-    labels_differ: int
-    precision: tuple[dict[int, float], dict[int, float]]
     difference: dict[int, float]
-    ci95: dict[int, tuple[float, float]]
+    ci95: Intervals
     better: dict[int, int]
     worse: dict[int, int]
-    stores: tuple[dict[str, Any], dict[str, Any]]
+    labels_differ: int
 
     def as_dict(self) -> dict[str, Any]:
         """The same as plain JSON types, with k as strings."""
@@ -55,9 +47,95 @@ class Comparison:
         return found
 
 
+@dataclass(frozen=True, slots=True)
+class Films:
+    """Films of one data set and split that took part: as queries, and as films searched."""
+
+    dataset: str | None
+    split: str | None
+    queries: int
+    gallery: int
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Result of comparing stores over the same queries and the same gallery, by id.
+
+    Attributes:
+        protocol: ``leave-one-out`` or ``split``.
+        queries, gallery: films that all stores have.
+        films: the same by data set and split.
+        left_out: of each store, labelled films that not all have.
+        precision: of each store, per k.
+        intervals: of each store, the 95 % bootstrap interval of its precision.
+        pairs: each other store against the first, in their order.
+        stores: as they were given, see Gallery.describe.
+    """
+
+    protocol: str
+    queries: int
+    gallery: int
+    films: tuple[Films, ...]
+    left_out: tuple[int, ...]
+    precision: tuple[dict[int, float], ...]
+    intervals: tuple[Intervals, ...]
+    pairs: tuple[Pair, ...]
+    stores: tuple[dict[str, Any], ...]
+
+    @property
+    def difference(self) -> dict[int, float]:
+        """Of the first pair, like the next four."""
+        return self.pairs[0].difference
+
+    @property
+    def ci95(self) -> Intervals:
+        """See Pair."""
+        return self.pairs[0].ci95
+
+    @property
+    def better(self) -> dict[int, int]:
+        """See Pair."""
+        return self.pairs[0].better
+
+    @property
+    def worse(self) -> dict[int, int]:
+        """See Pair."""
+        return self.pairs[0].worse
+
+    @property
+    def labels_differ(self) -> int:
+        """See Pair."""
+        return self.pairs[0].labels_differ
+
+    def as_dict(self) -> dict[str, Any]:
+        """The same as plain JSON types, with k as strings.
+
+        Beside ``pairs``, the keys of the first pair, as a comparison of two stores has always had
+        them.
+        """
+        found = {name: getattr(self, name) for name in self.__slots__}
+        found["films"] = [
+            {name: getattr(one, name) for name in one.__slots__} for one in self.films
+        ]
+        found["pairs"] = [pair.as_dict() for pair in self.pairs]
+        whole: dict[str, Any] = plain({**found, **self.pairs[0].as_dict()})
+        return whole
+
+
+@dataclass(frozen=True, slots=True)
+class _Side:
+    """What one store brings: labelled films of both filters, and where each film belongs."""
+
+    queries: Labelled
+    searched: Labelled
+    labels: dict[str, tuple[str, ...]]
+    belongs: dict[str, tuple[str | None, str | None]]
+    store: dict[str, Any]
+
+
 def compare(
     gallery: Gallery,
-    other: Gallery,
+    others: Gallery | Sequence[Gallery],
     protocol: str = LEAVE_ONE_OUT,
     k: Sequence[int] = (1, 3, 5, 10),
     *,
@@ -67,76 +145,126 @@ def compare(
     resamples: int = _RESAMPLES,
     progress: Progress | None = None,
 ) -> Comparison:
-    """Compare the precision of two galleries over the rows that both have, query by query.
+    """Compare the precision of galleries over the films that all of them have, query by query.
 
     Args:
-        gallery: the first store; its labels are used for both.
-        other: the same films by another encoder, or an older state of the first.
+        gallery: the first store; its labels and patients are used for all.
+        others: the same films by other encoders, or older states of the first; one or more.
         protocol: as for Gallery.evaluate, like the next four.
         k: depths.
         split: of the queries.
         gallery_split: of the gallery in the split protocol.
         dataset: only rows of this data set.
         resamples: of the bootstrap.
-        progress: called with queries of both, done and in all.
+        progress: called with queries of all stores, done and in all.
 
     Raises:
-        BadQuery: no common rows, or as Gallery.evaluate.
+        BadQuery: no other store, no common films, or as Gallery.evaluate.
         NothingToMeasure: as Gallery.evaluate.
     """
+    galleries = [gallery, *(others if isinstance(others, Sequence) else [others])]
+    if len(galleries) < 2:
+        raise BadQuery("nothing to compare with: name another gallery of the same films")
 
-    def rows(of: Gallery) -> tuple[Labelled, Labelled, dict[str, Any]]:
-        def ask(now: Snapshot) -> tuple[Labelled, Labelled]:
-            return sides(now, protocol, split, gallery_split, dataset)
+    def side(of: Gallery) -> _Side:
+        def ask(now: Snapshot) -> _Side:
+            queries, searched = sides(now, protocol, split, gallery_split, dataset)
+            labels = {
+                id_: row
+                for rows in (searched, queries)
+                for id_, row in zip(rows.ids, rows.labels, strict=True)
+            }
+            return _Side(queries, searched, labels, _belonging(now, labels), {})
 
-        queries, searched = of.read_mirror("a comparison", ask)
-        return queries, searched, of.describe()
+        found = of.read_mirror("a comparison", ask)
+        return replace(found, store=of.describe())
 
-    queries, searched, store = rows(gallery)
-    other_queries, other_searched, other_store = rows(other)
-    labels = dict(zip(searched.ids, searched.labels, strict=True))
-    labels.update(zip(queries.ids, queries.labels, strict=True))
-    theirs = dict(zip(other_searched.ids, other_searched.labels, strict=True))
-    theirs.update(zip(other_queries.ids, other_queries.labels, strict=True))
-    common = labels.keys() & theirs.keys()
-    mine = _only(queries, labels, common)
-    yours = _only(other_queries, labels, common)
-    if not mine.ids or set(mine.ids) != set(yours.ids):
+    found = [side(one) for one in galleries]
+    first = found[0]
+    common = set.intersection(*(set(one.labels) for one in found))
+    asked = [_only(one.queries, first, common) for one in found]
+    if not asked[0].ids or len({frozenset(rows.ids) for rows in asked}) > 1:
+        names = " and ".join(one.uri for one in galleries)
         raise BadQuery(
-            f"{gallery.uri} and {other.uri} have no queries in common; both need the same ids "
-            "in the same splits"
+            f"{names} have no queries in common; all need the same ids in the same splits"
         )
-    shares = None if progress is None else _halves(progress)
-    mine_searched = _only(searched, labels, common)
-    yours_searched = _only(other_searched, labels, common)
-    refuse_certain(mine.labels, mine_searched.labels)
-    first = by_query(mine, mine_searched, k, None if shares is None else shares(0))
-    second = by_query(yours, yours_searched, k, None if shares is None else shares(1))
-    gap = first.precision - second.precision
-    per_depth = list(enumerate(first.depths))
+    searched = [_only(one.searched, first, common) for one in found]
+    refuse_certain(asked[0].labels, searched[0].labels)
+    shares = _shares(progress, len(galleries))
+    tables = [
+        by_query(*both, k, share) for *both, share in zip(asked, searched, shares, strict=True)
+    ]
     return Comparison(
         protocol,
-        len(first.ids),
-        first.gallery,
-        (len(labels) - len(common), len(theirs) - len(common)),
-        sum(labels[id_] != theirs[id_] for id_ in common),
-        (
-            {depth: float(first.precision[:, at].mean()) for at, depth in per_depth},
-            {depth: float(second.precision[:, at].mean()) for at, depth in per_depth},
+        len(tables[0].ids),
+        tables[0].gallery,
+        _films(first.belongs, asked[0].ids, searched[0].ids),
+        tuple(len(one.labels) - len(common) for one in found),
+        tuple(_means(one.precision, one.depths) for one in tables),
+        tuple(bootstrap(one.precision, one.depths, resamples) for one in tables),
+        tuple(
+            _pair(
+                tables[0],
+                other,
+                resamples,
+                sum(first.labels[id_] != side.labels[id_] for id_ in common),
+            )
+            for other, side in zip(tables[1:], found[1:], strict=True)
         ),
-        {depth: float(gap[:, at].mean()) for at, depth in per_depth},
-        bootstrap(gap, first.depths, resamples),
-        {depth: int((gap[:, at] > 0).sum()) for at, depth in per_depth},
-        {depth: int((gap[:, at] < 0).sum()) for at, depth in per_depth},
-        (store, other_store),
+        tuple(one.store for one in found),
     )
 
 
-def _only(rows: Labelled, labels: dict[str, tuple[str, ...]], common: set[str]) -> Labelled:
+def _pair(first: ByQuery, other: ByQuery, resamples: int, labels_differ: int) -> Pair:
+    gap = first.precision - other.precision
+    better, worse = (gap > 0).sum(axis=0), (gap < 0).sum(axis=0)
+    return Pair(
+        _means(gap, first.depths),
+        bootstrap(gap, first.depths, resamples),
+        dict(zip(first.depths, better.tolist(), strict=True)),
+        dict(zip(first.depths, worse.tolist(), strict=True)),
+        labels_differ,
+    )
+
+
+def _means(values: Any, depths: Sequence[int]) -> dict[int, float]:
+    return dict(zip(depths, values.mean(axis=0).tolist(), strict=True))
+
+
+def _only(rows: Labelled, first: _Side, common: set[str]) -> Labelled:
+    """The rows that all stores have, with the labels of the first."""
     kept = [place for place, id_ in enumerate(rows.ids) if id_ in common]
     ids = [rows.ids[place] for place in kept]
-    return Labelled(ids, rows.vectors[kept], [labels[id_] for id_ in ids])
+    return Labelled(ids, rows.vectors[kept], [first.labels[id_] for id_ in ids])
 
 
-def _halves(progress: Progress) -> Callable[[int], Progress]:
-    return lambda half: lambda done, total: progress(half * total + done, 2 * total)
+def _belonging(
+    now: Snapshot, ids: Mapping[str, object]
+) -> dict[str, tuple[str | None, str | None]]:
+    """Data set and split of films."""
+    found = now.columns(["id", "dataset", "split"])
+    cells = (found[name].to_pylist() for name in ("id", "dataset", "split"))
+    return {id_: (dataset, split) for id_, dataset, split in zip(*cells, strict=True) if id_ in ids}
+
+
+def _films(
+    belongs: Mapping[str, tuple[str | None, str | None]],
+    queries: Sequence[str],
+    gallery: Sequence[str],
+) -> tuple[Films, ...]:
+    asking, searched = (Counter(belongs[id_] for id_ in ids) for ids in (queries, gallery))
+    return tuple(
+        Films(*place, asking[place], searched[place])
+        for place in sorted(
+            asking | searched, key=lambda place: tuple(part or "" for part in place)
+        )
+    )
+
+
+def _shares(progress: Progress | None, stores: int) -> list[Progress | None]:
+    """Of each store the callback for its part of the work."""
+
+    def share(part: int, whole: Progress) -> Progress:
+        return lambda done, total: whole(part * total + done, stores * total)
+
+    return [None if progress is None else share(part, progress) for part in range(stores)]
