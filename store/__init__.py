@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from store.evaluation.per_query import ByQuery, Hard
     from store.evaluation.prompts import score_prompts
     from store.evaluation.protocols import LEAVE_ONE_OUT, SPLIT
+    from store.files import expanded, location
     from store.gallery import Gallery, refined_search
     from store.memory import give_back
     from store.outcomes import (
@@ -112,6 +113,7 @@ _HOMES = {
     "store.evaluation.per_query": "ByQuery Hard",
     "store.evaluation.prompts": "score_prompts",
     "store.evaluation.protocols": "LEAVE_ONE_OUT SPLIT",
+    "store.files": "expanded location",
     "store.gallery": "Gallery refined_search",
     "store.memory": "give_back",
     "store.outcomes": (
