@@ -185,10 +185,15 @@ def _pictures(gallery: Gallery, ids: Sequence[str]) -> list[Pixels]:
 def size(facts: Facts) -> str:
     """Size of an encoder in words: ``2.0 M parameters, 7.1 MB``."""
     parts = [
-        f"{facts.parameters / 1e6:,.1f} M parameters" if facts.parameters else "",
-        f"{facts.bytes / 1e6:,.1f} MB" if facts.bytes else "",
+        f"{_short(facts.parameters)} parameters" if facts.parameters else "",
+        f"{_short(facts.bytes)}B" if facts.bytes else "",
     ]
     return ", ".join(part for part in parts if part) or UNKNOWN
+
+
+def _short(number: int) -> str:
+    """A number in thousands or millions: ``2.0 M``."""
+    return f"{number / 1e6:,.1f} M" if number >= 1e5 else f"{number / 1e3:,.1f} k"
 
 
 def film_speed(facts: Facts) -> str:
@@ -196,7 +201,7 @@ def film_speed(facts: Facts) -> str:
     if facts.speed is None:
         return "not measured"
     if facts.speed.film_ms is None:
-        return "not measured: not on this machine"
+        return "not on this machine"
     return f"{facts.speed.film_ms:,.2f} ms on {facts.speed.device}"
 
 

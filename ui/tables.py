@@ -22,7 +22,6 @@ if TYPE_CHECKING:
         Hit,
         Leak,
         NearPair,
-        Outcome,
         Output,
         Row,
         Vote,
@@ -208,6 +207,15 @@ def compared_films(found: Comparison) -> str:
     )
 
 
+def compared_by(found: Comparison) -> str:
+    """Sentence about the rules of a comparison: relevance, exclusion and interval."""
+    reasons = ", ".join(
+        f"{counts['queries']:,} queries and {counts['gallery']:,} films {reason}"
+        for reason, counts in found.not_evaluated.items()
+    )
+    return f"Relevance: {found.relevance['definition']}." + f" Left out: {reasons}." * bool(reasons)
+
+
 def facts_table(names: Sequence[str], facts: Sequence[Facts]) -> tuple[list[str], list[list[str]]]:
     """Facts about the encoders of compared stores; one row a store.
 
@@ -223,7 +231,7 @@ def facts_table(names: Sequence[str], facts: Sequence[Facts]) -> tuple[list[str]
             one.data,
             one.licence,
             encoder_facts.size(one),
-            f"{one.dimension:,} numbers, {one.vector_bytes:,} bytes",
+            f"{one.dimension:,}-d, {one.vector_bytes:,} bytes",
             encoder_facts.film_speed(one),
             encoder_facts.search_speed(one),
         ]
@@ -358,7 +366,7 @@ EXCLUDED = {
 }
 
 
-def left_out(counts: Mapping[Outcome, int]) -> str:
+def left_out(counts: Mapping[str, int]) -> str:
     """Films that took no part, by reason: ``12 not labelled, 3 uncertain only``; empty for none."""
     return ", ".join(f"{count:,} {reason}" for reason, count in counts.items() if count)
 

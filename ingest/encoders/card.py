@@ -86,9 +86,9 @@ def card_of(name: str, encoder: Encoder | None = None) -> Card:
     if encoder is None:
         return Card()
     told = _front_matter(encoder.folder)
-    licence = str(told.get("license") or "")
+    licence = _listed(told.get("license"))
     if licence == "other":
-        licence = str(told.get("license_name") or "")
+        licence = _listed(told.get("license_name"))
     splits = seen_in_training(encoder.folder)
     data = ", ".join(" ".join(split) for split in sorted(splits)) or _listed(told.get("datasets"))
     return Card(
@@ -133,5 +133,6 @@ def _front_matter(folder: Path) -> dict[str, Any]:
 
 
 def _listed(value: Any) -> str:
+    """The text of a field, or its texts."""
     names = [value] if isinstance(value, str) else value if isinstance(value, list) else []
-    return ", ".join(str(name) for name in names)
+    return ", ".join(name for name in names if isinstance(name, str))

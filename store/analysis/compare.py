@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from store.errors import BadQuery
@@ -13,6 +14,7 @@ from store.evaluation.labelled import Labelled
 from store.evaluation.metrics import plain, refuse_certain
 from store.evaluation.per_query import ByQuery, by_query
 from store.evaluation.protocols import LEAVE_ONE_OUT, sides
+from store.evaluation.relevance import Rule
 from store.mirror.snapshot import Snapshot
 from store.schema import Progress
 
@@ -70,6 +72,9 @@ class Comparison:
         intervals: of each store, the 95 % bootstrap interval of its precision.
         pairs: each other store against the first, in their order.
         stores: as they were given, see Gallery.describe.
+        relevance: {"name": as ``--relevance`` takes it, "definition": a sentence}.
+        not_evaluated: reason to {"queries": n, "gallery": n}: films of the first store that took
+            no part, as those that are not labelled.
     """
 
     protocol: str
@@ -81,6 +86,8 @@ class Comparison:
     intervals: tuple[Intervals, ...]
     pairs: tuple[Pair, ...]
     stores: tuple[dict[str, Any], ...]
+    relevance: dict[str, str]
+    not_evaluated: dict[str, dict[str, int]]
 
     @property
     def difference(self) -> dict[int, float]:
@@ -122,15 +129,26 @@ class Comparison:
         return whole
 
 
-@dataclass(frozen=True, slots=True)
-class _Side:
-    """What one store brings: labelled films of both filters, and where each film belongs."""
+@dataclass(frozen=True, eq=False)
+class Brought:
+    """What one store brings to a comparison.
+
+    Attributes:
+        queries, searched: its labelled films of both filters.
+        belongs: of each film data set and split; of the first store they are told.
+        store: what it is, see Gallery.describe.
+    """
 
     queries: Labelled
     searched: Labelled
-    labels: dict[str, tuple[str, ...]]
-    belongs: dict[str, tuple[str | None, str | None]]
+    belongs: Mapping[str, tuple[str | None, str | None]]
     store: dict[str, Any]
+
+    @cached_property
+    def findings(self) -> dict[str, tuple[str, ...]]:
+        """Findings of its films, by id."""
+        both = (self.searched, self.queries)
+        return {id_: row for one in both for id_, row in zip(one.ids, one.labels, strict=True)}
 
 
 def compare(
@@ -144,6 +162,7 @@ def compare(
     dataset: str | None = None,
     resamples: int = _RESAMPLES,
     progress: Progress | None = None,
+    relevance: str | Rule = "any",
 ) -> Comparison:
     """Compare the precision of galleries over the films that all of them have, query by query.
 
@@ -157,6 +176,7 @@ def compare(
         dataset: only rows of this data set.
         resamples: of the bootstrap.
         progress: called with queries of all stores, done and in all.
+        relevance: any, all, jaccard or finding=NAME; see store.evaluation.relevance.
 
     Raises:
         BadQuery: no other store, no common films, or as Gallery.evaluate.
@@ -165,59 +185,82 @@ def compare(
     galleries = [gallery, *(others if isinstance(others, Sequence) else [others])]
     if len(galleries) < 2:
         raise BadQuery("nothing to compare with: name another gallery of the same films")
+    rule = Rule.of(relevance)
 
-    def side(of: Gallery) -> _Side:
-        def ask(now: Snapshot) -> _Side:
-            queries, searched = sides(now, protocol, split, gallery_split, dataset)
-            labels = {
-                id_: row
-                for rows in (searched, queries)
-                for id_, row in zip(rows.ids, rows.labels, strict=True)
-            }
-            return _Side(queries, searched, labels, _belonging(now, labels), {})
+    def bring(of: Gallery) -> Brought:
+        def ask(now: Snapshot) -> Brought:
+            queries, searched = sides(now, protocol, split, gallery_split, dataset, rule)
+            return Brought(queries, searched, _belonging(now, {*queries.ids, *searched.ids}), {})
 
         found = of.read_mirror("a comparison", ask)
         return replace(found, store=of.describe())
 
-    found = [side(one) for one in galleries]
-    first = found[0]
-    common = set.intersection(*(set(one.labels) for one in found))
-    asked = [_only(one.queries, first, common) for one in found]
+    brought = [bring(one) for one in galleries]
+    return paired(brought, protocol, k, rule, resamples, progress)
+
+
+def paired(
+    brought: Sequence[Brought],
+    protocol: str,
+    k: Sequence[int] = (1, 3, 5, 10),
+    relevance: str | Rule = "any",
+    resamples: int = _RESAMPLES,
+    progress: Progress | None = None,
+) -> Comparison:
+    """Compare labelled films of several stores; ``compare`` reads them from galleries.
+
+    Raises:
+        BadQuery: they have no queries in common, or as Gallery.evaluate.
+        NothingToMeasure: as Gallery.evaluate.
+    """
+    rule, first = Rule.of(relevance), brought[0]
+    common = set.intersection(*(set(one.findings) for one in brought))
+    asked = [_only(one.queries, first, common) for one in brought]
     if not asked[0].ids or len({frozenset(rows.ids) for rows in asked}) > 1:
-        names = " and ".join(one.uri for one in galleries)
+        names = " and ".join(str(one.store.get("uri")) for one in brought)
         raise BadQuery(
             f"{names} have no queries in common; all need the same ids in the same splits"
         )
-    searched = [_only(one.searched, first, common) for one in found]
-    refuse_certain(asked[0].labels, searched[0].labels)
-    shares = _shares(progress, len(galleries))
+    searched = [_only(one.searched, first, common) for one in brought]
+    refuse_certain(asked[0].labels, searched[0].labels, rule)
+    shares = _shares(progress, len(brought))
     tables = [
-        by_query(*both, k, share) for *both, share in zip(asked, searched, shares, strict=True)
+        by_query(*both, k, share, rule)
+        for *both, share in zip(asked, searched, shares, strict=True)
     ]
     return Comparison(
         protocol,
         len(tables[0].ids),
         tables[0].gallery,
         _films(first.belongs, asked[0].ids, searched[0].ids),
-        tuple(len(one.labels) - len(common) for one in found),
+        tuple(len(one.findings) - len(common) for one in brought),
         tuple(_means(one.precision, one.depths) for one in tables),
         tuple(bootstrap(one.precision, one.depths, resamples) for one in tables),
         tuple(
             _pair(
                 tables[0],
-                other,
+                table,
                 resamples,
-                sum(first.labels[id_] != side.labels[id_] for id_ in common),
+                sum(first.findings[id_] != other.findings[id_] for id_ in common),
             )
-            for other, side in zip(tables[1:], found[1:], strict=True)
+            for table, other in zip(tables[1:], brought[1:], strict=True)
         ),
-        tuple(one.store for one in found),
+        tuple(one.store for one in brought),
+        {"name": str(rule), "definition": rule.definition},
+        {
+            reason: {
+                "queries": first.queries.left_out.get(reason, 0),
+                "gallery": first.searched.left_out.get(reason, 0),
+            }
+            for reason in sorted({*first.queries.left_out, *first.searched.left_out})
+        },
     )
 
 
 def _pair(first: ByQuery, other: ByQuery, resamples: int, labels_differ: int) -> Pair:
     gap = first.precision - other.precision
-    better, worse = (gap > 0).sum(axis=0), (gap < 0).sum(axis=0)
+    # Gains of Jaccard are fractions: rounding must not make equal means differ.
+    better, worse = (gap > 1e-9).sum(axis=0), (gap < -1e-9).sum(axis=0)
     return Pair(
         _means(gap, first.depths),
         bootstrap(gap, first.depths, resamples),
@@ -231,16 +274,14 @@ def _means(values: Any, depths: Sequence[int]) -> dict[int, float]:
     return dict(zip(depths, values.mean(axis=0).tolist(), strict=True))
 
 
-def _only(rows: Labelled, first: _Side, common: set[str]) -> Labelled:
+def _only(rows: Labelled, first: Brought, common: set[str]) -> Labelled:
     """The rows that all stores have, with the labels of the first."""
     kept = [place for place, id_ in enumerate(rows.ids) if id_ in common]
     ids = [rows.ids[place] for place in kept]
-    return Labelled(ids, rows.vectors[kept], [first.labels[id_] for id_ in ids])
+    return Labelled(ids, rows.vectors[kept], [first.findings[id_] for id_ in ids])
 
 
-def _belonging(
-    now: Snapshot, ids: Mapping[str, object]
-) -> dict[str, tuple[str | None, str | None]]:
+def _belonging(now: Snapshot, ids: Collection[str]) -> dict[str, tuple[str | None, str | None]]:
     """Data set and split of films."""
     found = now.columns(["id", "dataset", "split"])
     cells = (found[name].to_pylist() for name in ("id", "dataset", "split"))

@@ -200,6 +200,9 @@ def compare(
     gallery_split: GallerySplit = "train",
     dataset: Annotated[str | None, typer.Option(help="Only this data set.")] = None,
     k: Depths = "1,3,5,10",
+    relevance: Annotated[
+        str, typer.Option(help="any, all, jaccard or finding=NAME, as in cxr evaluate.")
+    ] = "any",
     encoder: Annotated[
         list[str] | None,
         typer.Option(
@@ -237,6 +240,7 @@ def compare(
             gallery_split=gallery_split,
             dataset=dataset,
             progress=progress,
+            relevance=relevance,
         )
     facts = [
         encoder_facts.facts_of(
@@ -254,6 +258,7 @@ def compare(
     head, rows = tables.facts_table(tables.compared_names(found), facts)
     output.table(head, rows, numbers=2)
     output.say(tables.compared_films(found))
+    output.say(tables.compared_by(found))
 
 
 def _given(names: list[str], device: str | None, galleries: list[Gallery]) -> list[Encoder]:
