@@ -225,8 +225,8 @@ def paired(
     refuse_certain(asked[0].labels, searched[0].labels, rule)
     shares = _shares(progress, len(brought))
     tables = [
-        by_query(*both, k, share, rule)
-        for *both, share in zip(asked, searched, shares, strict=True)
+        by_query(queries, gallery, k, share, rule)
+        for queries, gallery, share in zip(asked, searched, shares, strict=True)
     ]
     return Comparison(
         protocol,
