@@ -232,13 +232,13 @@ def rival(gallery: Gallery, asked: studies.Question) -> None:
     st.html(html.table(head, rows))
     st.caption(
         plain(
-            f"{tables.compared_films(found)} Difference: this store minus the other, with its 95 % "
-            "bootstrap interval over paired queries; better and worse: queries on which this store "
+            f"{tables.compared_films(found)} {tables.compared_by(found)} Difference: this store "
+            "minus the other, over paired queries; better and worse: queries on which this store "
             "has the higher and the lower precision."
         )
     )
     head, rows = tables.facts_table(tables.compared_names(found), facts)
-    st.html(html.table(head, rows, kind="facts"))
+    st.html(html.table(head, rows, kind="words"))
     st.caption(
         "What is not in an encoder's card is unknown. Speed is measured on the command line: "
         "cxr compare --measure."
