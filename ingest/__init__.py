@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from ingest.distributed.stage import Pool, on_ray
     from ingest.distributed.workers import EncoderCall
     from ingest.encoders.baselines import BASELINES, pixel_vectors
+    from ingest.encoders.card import Card, Seen, card_of, is_at_hand
     from ingest.encoders.download import is_here
     from ingest.encoders.locate import bundled_names, seen_in_training
     from ingest.encoders.patch_agreement import Agreement, agreement
@@ -54,6 +55,7 @@ _HOMES = {
     "ingest.distributed.stage": "Pool on_ray",
     "ingest.distributed.workers": "EncoderCall",
     "ingest.encoders.baselines": "BASELINES pixel_vectors",
+    "ingest.encoders.card": "Card Seen card_of is_at_hand",
     "ingest.encoders.download": "is_here",
     "ingest.encoders.locate": "bundled_names seen_in_training",
     "ingest.encoders.patch_agreement": "Agreement agreement",

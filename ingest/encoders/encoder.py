@@ -13,6 +13,7 @@ import numpy as np
 from ingest.encoders.locate import DEFAULT_ENCODER, EncoderFiles, inspect, locate
 from ingest.encoders.runtimes.base import Runtime, split_name, with_precision
 from ingest.encoders.understanding import Understanding, understand
+from ingest.encoders.weights import parameters
 from ingest.record import Pixels
 from store import (
     BadImage,
@@ -128,6 +129,15 @@ class Encoder:
         """Bytes of its weights."""
         files = self._files.contents.files
         return sum(one.size for name, one in files.items() if name.endswith(".safetensors"))
+
+    @property
+    def parameters(self) -> int | None:
+        """Number of its weights; None where its files are gone."""
+        files = self._files.contents.files.items()
+        try:
+            return sum(parameters(one.path) for name, one in files if name.endswith(".safetensors"))
+        except (OSError, ValueError):
+            return None
 
     def changed(self) -> str | None:
         """One sentence when its files changed since it was read, else None.

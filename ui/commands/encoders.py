@@ -14,9 +14,6 @@ from ui.commands.options import Device, Json, MedmnistRoot, Quiet
 if TYPE_CHECKING:
     from ingest import TrainingProgress
 
-#: Of the weights that come with the package, trained on PneumoniaMNIST.
-BUNDLED_LICENCE = "CC BY 4.0"
-
 
 def encoders(json: Json = False) -> None:
     """The bundled encoder and those that people bring: dimension, text, size, licence, here or not.
@@ -47,7 +44,7 @@ def encoders(json: Json = False) -> None:
 
 
 def _listed() -> list[dict[str, Any]]:
-    from ingest import KNOWN, bundled_names, is_here
+    from ingest import KNOWN, bundled_names, card_of, is_here
     from ingest.encoders import load_encoder
 
     bundled = [
@@ -56,7 +53,7 @@ def _listed() -> list[dict[str, Any]]:
             "dimension": one.dimension,
             "text": one.supports_text,
             "bytes": one.size,
-            "licence": BUNDLED_LICENCE,
+            "licence": card_of(one.name, one).licence or "unknown",
             "gated": False,
             "on_disk": True,
             "repo": None,
