@@ -14,7 +14,7 @@ from ingest.encoders.contents import Contents
 from ingest.encoders.download import fetch, files_of, first_line
 from ingest.encoders.registry import KNOWN, OPEN_CLIP_CONFIG, OPEN_CLIP_WEIGHTS, TEXT_TOWER
 from ingest.encoders.weights import header
-from store import EncoderUnavailable
+from store import EncoderUnavailable, expanded
 
 #: The encoder that ships with the package.
 DEFAULT_ENCODER = "cxr-clip-28"
@@ -83,8 +83,8 @@ def locate(name_or_path: str | Path, revision: str | None = None) -> EncoderFile
         return inspect(name, bundled)
     if isinstance(name_or_path, str) and revision is None and name in KNOWN:
         return inspect(name, files_of(KNOWN[name], [*_CONFIGS, *_TOKENIZERS, *_WEIGHTS]))
-    if Path(name).expanduser().is_dir():
-        folder = Path(name).expanduser().resolve()
+    if expanded(name).is_dir():
+        folder = expanded(name).resolve()
         return inspect(folder.name, folder)
     if isinstance(name_or_path, str) and _HUB_ID.fullmatch(name):
         return inspect(name, fetch(name, revision, [*_CONFIGS, *_TOKENIZERS, *_WEIGHTS]))

@@ -32,7 +32,7 @@ from ingest.training.image_tower import (
 from ingest.training.model import DIMENSION, SIDE, completed, new_model, slim
 from ingest.training.text_tower import TextProgress, learn_texts
 from ingest.training.whitening import whitened
-from store import BadSource, UsageError
+from store import BadSource, UsageError, expanded
 
 #: Changes of the validation films that make a second, harder set: other machines, other hands.
 _SHIFTED = Augmentation(flip=0.0, erase=0.0, spare=0.0)
@@ -117,7 +117,7 @@ def train(
         BadSource: records without both splits and both labels, or of another size.
         UsageError: the folder holds the state of a run with other settings.
     """
-    recipe, folder, where = recipe or Recipe(), Path(out), pick_device(device)
+    recipe, folder, where = recipe or Recipe(), expanded(out), pick_device(device)
     learnt: list[tuple[str, str]] = []
     films = labelled_films(_noting(records, learnt), where)
     with torch.random.fork_rng(devices=[]):
@@ -176,8 +176,8 @@ def train_texts(
         UsageError: the folder holds no checkpoint that ``train`` made.
         BadSource: records that ``train`` would refuse.
     """
-    recipe, folder, where = recipe or Recipe(), Path(out), pick_device(device)
-    summary, model = _checkpoint(Path(checkpoint))
+    recipe, folder, where = recipe or Recipe(), expanded(out), pick_device(device)
+    summary, model = _checkpoint(expanded(checkpoint))
     films, validation = labelled_films(records, where)
     start = time.monotonic()
     curve: list[dict[str, Any]] = []
