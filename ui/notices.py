@@ -67,7 +67,12 @@ def of_results(store: Mapping[str, Any]) -> str | None:
 def of_index(found: Mapping[str, Any]) -> str:
     """Note on an approximate index, from the measurements at its building."""
     later = found["rows_not_indexed"]
-    newer = f"; {later:,} newer rows are compared one by one" if later else ""
+    newer = (
+        f"; rows that came or were corrected since are not in it and are compared one by one, "
+        f"{later:,} of them: cxr optimize puts them there"
+        if later
+        else ""
+    )
     return (
         f"approximate: {found['kind']} index, recall@10 {found['recall_at_10']:.3f} against exact "
         f"search on {found['sample']} stored films, measured {found['built_at'][:10]} over "
