@@ -43,9 +43,14 @@ def how_near(found: Nearness) -> str:
             f"nearest picture {found.picture_cosine:.3f} (percentile "
             f"{found.picture_percentile:.0f})"
         )
+    unsure = (
+        ""
+        if found.not_judged is None
+        else (f". Whether any film here is a good match is not judged: {found.not_judged}")
+    )
     return (
         f"{'; '.join(parts)}; percentiles are among the nearest of the gallery's own "
-        f"{found.rows:,} films, each without itself"
+        f"{found.rows:,} films, each without itself{unsure}"
     )
 
 
