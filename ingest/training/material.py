@@ -7,9 +7,9 @@ from store import BadSource
 #: Sources, as ``open_source`` takes them, that hold such films.
 SOURCES = ("medmnist:pneumoniamnist", "synthetic")
 TAKES = (
-    "cxr train makes the bundled encoder again and takes the films of medmnist:pneumoniamnist alone "
-    "(grey, 28 x 28, labelled normal or pneumonia, with the splits train and val); to teach an "
-    "encoder with other films: cxr adapt"
+    "cxr train makes the bundled encoder again and takes the films of medmnist:pneumoniamnist "
+    "alone (grey, 28 x 28, labelled normal or pneumonia, with the splits train and val); to teach "
+    "an encoder with other films: cxr adapt"
 )
 
 
