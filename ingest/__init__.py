@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from ingest.sources.published import medmnist
     from ingest.sources.synthetic import DATASET, SYNTHETIC_NOTICE
     from ingest.sources.tables.safe_csv import csv_bytes, rows_of
+    from ingest.training.material import check_source
     from ingest.training.train import TrainingProgress, train, train_texts
 
 # Loaded on first use: numpy and pyarrow would slow `cxr --help`.
@@ -80,6 +81,7 @@ _HOMES = {
     "ingest.sources.published": "medmnist",
     "ingest.sources.synthetic": "DATASET SYNTHETIC_NOTICE",
     "ingest.sources.tables.safe_csv": "csv_bytes rows_of",
+    "ingest.training.material": "check_source",
     "ingest.training.train": "TrainingProgress train train_texts",
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names.split()}

@@ -17,6 +17,7 @@ from store.evaluation.labelled import SamePatient
 from store.evaluation.metrics import Evaluation
 from store.evaluation.per_query import ByQuery, by_query
 from store.evaluation.protocols import LEAVE_ONE_OUT, evaluate_version, sides
+from store.files import location
 from store.mirror.snapshot import Snapshot
 from store.schema import (
     COLUMNS,
@@ -69,7 +70,8 @@ class Gallery(Follower):
         """Open a gallery.
 
         Args:
-            uri: a folder, or an object-store location such as ``s3://bucket/gallery``.
+            uri: a folder, ``~`` being the home folder, or an object-store location such as
+                ``s3://bucket/gallery``.
             stamp: when given, the encoder that must have made it.
             index: ``exact`` (all vectors in memory) or ``lance`` (LanceDB's index); see choose.
             shards: parts of the mirror on a cluster; 0 keeps it whole, in this process.
@@ -79,10 +81,11 @@ class Gallery(Follower):
         Raises:
             StoreNotFound, StoreDamaged, EncoderMismatch: see their docstrings.
         """
-        handle = opening.open_(str(uri), stamp)
+        place = location(uri)
+        handle = opening.open_(place, stamp)
         made_by = _stamp(handle)
         sharding = Sharding(shards, ray, on_lost) if shards else None
-        return cls(str(uri), handle, made_by, choose(str(uri), made_by, index, sharding))
+        return cls(place, handle, made_by, choose(place, made_by, index, sharding))
 
     @classmethod
     def create(cls, uri: str | Path, stamp: EncoderStamp) -> Gallery:
@@ -90,7 +93,8 @@ class Gallery(Follower):
 
         One that has no rows is made again where it was another encoder's.
         """
-        return cls(str(uri), opening.create(str(uri), stamp), stamp, choose(str(uri), stamp))
+        place = location(uri)
+        return cls(place, opening.create(place, stamp), stamp, choose(place, stamp))
 
     def remove_if_empty(self) -> bool:
         """Remove a gallery without rows, such as one whose first ingestion failed.

@@ -120,7 +120,7 @@ def _listed() -> list[dict[str, Any]]:
 def train(
     out: Annotated[Path, typer.Argument(help="Folder for the checkpoint.")],
     source: Annotated[
-        str, typer.Option(help="28 x 28 films labelled normal or pneumonia.")
+        str, typer.Option(help="medmnist:pneumoniamnist, or synthetic; others: cxr adapt.")
     ] = "medmnist:pneumoniamnist",
     root: MedmnistRoot = None,
     seed: Annotated[int, typer.Option(help="Of everything drawn at random.")] = 0,
@@ -137,9 +137,10 @@ def train(
     A run that was stopped goes on when the same command is given again. The test split is never
     looked at.
     """
-    from ingest import open_source, opened, train_texts
+    from ingest import check_source, open_source, opened, train_texts
     from ingest import train as run
 
+    check_source(source)
     images = open_source(source, splits=["train", "val"], root=root)
     if images.note:
         output.warn(images.note)
