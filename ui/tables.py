@@ -355,13 +355,9 @@ def compared_films(found: Comparison) -> str:
     )
 
 
-def compared_by(found: Comparison) -> str:
-    """Sentence about the rules of a comparison: relevance, exclusion and interval."""
-    reasons = ", ".join(
-        f"{counts['queries']:,} queries and {counts['gallery']:,} films {reason}"
-        for reason, counts in found.not_evaluated.items()
-    )
-    return f"Relevance: {found.relevance['definition']}." + f" Left out: {reasons}." * bool(reasons)
+def compared_by(found: Comparison) -> list[str]:
+    """Sentences that define the figures of a comparison: relevance, exclusion, intervals."""
+    return definitions({**found.as_dict(), "left_out": found.not_evaluated})
 
 
 def facts_table(names: Sequence[str], facts: Sequence[Facts]) -> tuple[list[str], list[list[str]]]:

@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from store.analysis.label_noise import Doubts, doubts
 from store.errors import BadQuery
+from store.evaluation.labelled import GroupKind, Groups
 from store.mirror.snapshot import Snapshot
 from store.outcomes import FOUND, NOT_LABELLED, NOTHING_FOUND, UNCERTAIN, Outcome, findings
 from store.schema import Baseline, Integers, Progress, Vectors
@@ -197,7 +198,7 @@ class Doubtful:
     labelled: int
     left_out: Mapping[str, int]
     findings: Mapping[str, FindingDoubt]
-    excluded: Literal["patient", "study", "film"]
+    excluded: GroupKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -467,10 +468,19 @@ def glance(gallery: Gallery, most: int = 50) -> Glance:
 
 
 def _leaks(found: pa.Table) -> tuple[Leak, ...]:
-    """Patients in several splits, and studies of no known patient, by data set and name."""
+    """Patients in several splits, and studies of no known patient, by data set and name.
+
+    A film that names its study alone is of the patient whom another film of the study names.
+    """
     counts: dict[tuple[str | None, str | None, str | None], dict[str, int]] = {}
-    cells = (found[name].to_pylist() for name in ("dataset", "patient", "study", "split"))
-    for dataset, patient, study, split in zip(*cells, strict=True):
+    columns = [found[name].to_pylist() for name in ("dataset", "study", "patient", "split")]
+    whose_study = {
+        (dataset, study): patient
+        for dataset, study, patient, _ in zip(*columns, strict=True)
+        if study and patient
+    }
+    for dataset, study, named, split in zip(*columns, strict=True):
+        patient = named or whose_study.get((dataset, study))
         if split and (patient or study):
             key = (dataset, patient or None, None if patient else study)
             one = counts.setdefault(key, {})
@@ -502,17 +512,13 @@ def _filled(found: pa.Table) -> pa.Table:
     return whole.append_column("study", study)
 
 
-def _groups(found: pa.Table) -> tuple[Integers, Literal["patient", "study", "film"]]:
+def _groups(found: pa.Table) -> tuple[Integers, GroupKind]:
     """Numbers of the patients of films, of their studies, or of themselves; and which it is."""
-    numbers: dict[tuple[str | None, ...], int] = {}
-    groups = np.empty(len(found), np.int64)
     cells = (found[name].to_pylist() for name in ("dataset", "patient", "study"))
-    for at, (dataset, patient, study) in enumerate(zip(*cells, strict=True)):
-        key = (dataset, patient, None) if patient else (dataset, None, study)
-        groups[at] = numbers.setdefault(key, at) if patient or study else at
-    if any(patient for _, patient, _ in numbers):
-        return groups, "patient"
-    return groups, "study" if numbers else "film"
+    groups = Groups.of(*cells)
+    first: dict[str, int] = {}
+    numbers = [first.setdefault(one, at) if one else at for at, one in enumerate(groups.names)]
+    return np.asarray(numbers, np.int64), groups.kind
 
 
 def _films(found: pa.Table, places: Sequence[int]) -> dict[int, Film]:

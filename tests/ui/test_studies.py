@@ -288,7 +288,7 @@ def mixed_up(made, tmp_path):
             film(20, ("mass",), "q20", of=0),  # the picture of another patient
             film(21, ("mass", "edema"), "q2", of=2, split="test"),
             film(22, ("hernia", "mass", "edema"), "q22", of=4),
-            film(23, (), "q23"),
+            film(23, (), "q23", labelled=False),
             film(24, (), "q24", uncertain=("mass",)),
         ],
     )

@@ -258,7 +258,8 @@ def compare(
     head, rows = tables.facts_table(tables.compared_names(found), facts)
     output.table(head, rows, numbers=2)
     output.say(tables.compared_films(found))
-    output.say(tables.compared_by(found))
+    for line in tables.compared_by(found):
+        output.say(f"{line}.")
 
 
 def _given(names: list[str], device: str | None, galleries: list[Gallery]) -> list[Encoder]:
