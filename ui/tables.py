@@ -414,7 +414,7 @@ Sheet = tuple[list[str], list[list[object]]]
 
 KINDS = {"source": "same source", "vector": "same vector"}
 _FILM = ("id", "labels", "split", "dataset", "patient")
-#: Whose films duplicates are, where somebody should look: see store.analysis.audit.WHOSE.
+#: Whose films duplicates are, where somebody should look: see store.analysis.film_table.
 WRONG_IDS: Final = "several patients"
 
 
@@ -474,9 +474,9 @@ def whose(counts: Mapping[Whose, int]) -> str:
 
 def whose_groups(groups: Sequence[Group]) -> dict[Whose, int]:
     """Groups of exact duplicates, counted by whose films they are."""
-    from store import audit
+    from store import WHOSE
 
-    return {name: sum(group.whose == name for group in groups) for name in audit.WHOSE}
+    return {name: sum(group.whose == name for group in groups) for name in WHOSE}
 
 
 def votes(found: Sequence[Vote]) -> str:

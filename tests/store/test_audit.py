@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from store import BadQuery, EncoderStamp, Gallery, Row
 from store.analysis import audit
+from store.analysis.film_table import Film, whose
 from store.analysis.label_noise import doubts
 from store.search.near_pairs import connected, near_pairs, same
 from store.table.column_stats import overview
@@ -358,17 +359,17 @@ def test_whose_films_duplicates_are_agrees_for_pairs_and_groups(data):
     some = st.sampled_from([None, "a", "b"])
     cells = data.draw(st.lists(st.tuples(some, some), min_size=2, max_size=9))
     films = [
-        audit.Film(str(at), (), None, dataset, patient, None, "not labelled")
+        Film(str(at), (), None, dataset, patient, None, "not labelled")
         for at, (dataset, patient) in enumerate(cells)
     ]
-    pairs = [audit.whose(pair) for pair in combinations(films, 2)]
+    pairs = [whose(pair) for pair in combinations(films, 2)]
     known = all(film.patient for film in films)
     expected = "several data sets" if known else "unknown"
     if "several patients" in pairs:
         expected = "several patients"
     elif set(pairs) == {"one patient"}:
         expected = "one patient"
-    assert audit.whose(films) == expected
+    assert whose(films) == expected
 
 
 def test_leaks_are_those_of_studies_where_no_patient_is_known(tmp_path):
