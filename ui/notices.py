@@ -64,6 +64,30 @@ def of_results(store: Mapping[str, Any]) -> str | None:
     return of_index(store["approximate"]) if "approximate" in store else None
 
 
+def of_patients(found: Mapping[str, Any]) -> str | None:
+    """Warning about an evaluation in which films of one patient find each other, or few are asked.
+
+    Args:
+        found: an evaluation as plain JSON types.
+    """
+    from store import FEW
+
+    said = []
+    patients, over = found.get("patients") or {}, found.get("interval") or {}
+    pairs = over.get("units", 0) < found["queries"] or patients.get("in_both_sides")
+    if found["excluded"] == "film" and patients.get("known") and pairs:
+        said.append(
+            "films of the query's own patient count as any other "
+            f"({patients['known']:,} films name theirs): such figures say how well people are "
+            "recognised; leave out --same-patient count for those of findings"
+        )
+    if over and over["units"] < FEW:
+        said.append(
+            f"95 % intervals over {over['units']} {over['over']} are rough: it takes {FEW} or more"
+        )
+    return "; ".join(said) or None
+
+
 def of_index(found: Mapping[str, Any]) -> str:
     """Note on an approximate index, from the measurements at its building."""
     later = found["rows_not_indexed"]

@@ -6,22 +6,26 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 if TYPE_CHECKING:
     from store import (
         Comparison,
         Doubt,
         Film,
+        FindingDoubt,
         Glance,
         Group,
         Hard,
         Hit,
         Leak,
         NearPair,
+        Outcome,
         Output,
         Row,
+        Vote,
         Where,
+        Whose,
     )
 
 #: Baselines in the order of a page, with their names for a person.
@@ -36,12 +40,13 @@ class PrecisionRow:
         kind: whose row.
         name: of the baseline or the label.
         values: depth, as text, to Precision@k; of a vote to its accuracy.
-        map: mean average precision; None where it was not measured.
+        map: mean average precision, or another figure of whole rankings; None where it was not
+            measured.
         intervals: depth to 95 % interval, for the encoder.
         queries: with this label.
     """
 
-    kind: Literal["encoder", "baseline", "label", "majority vote", "hit rate"]
+    kind: Literal["encoder", "baseline", "label", "majority vote", "hit rate", "measure"]
     name: str
     values: Mapping[str, float]
     map: float | None = None
@@ -73,6 +78,131 @@ def precision_rows(found: Mapping[str, Any]) -> list[PrecisionRow]:
     return [*rows, PrecisionRow("hit rate", "", found["hit_rate"])]
 
 
+#: Measures of an evaluation at a depth beside Precision@k, in the order of a page: the key of the
+#: document, and the name for a person.
+_MEASURES = {
+    "bounded": "precision at min(k, relevant)",
+    "recall": "recall",
+    "map_at": "mAP at k",
+    "ndcg": "nDCG, graded",
+    "exact_set": "exactly the query's findings",
+}
+
+
+def measure_rows(found: Mapping[str, Any]) -> list[PrecisionRow]:
+    """Measures beside Precision@k: over queries, then as means over findings.
+
+    Args:
+        found: an evaluation as plain JSON types.
+    """
+
+    def rows(
+        values: Mapping[str, Any], ending: str, names: Mapping[str, str]
+    ) -> list[PrecisionRow]:
+        bounds = {} if ending else found.get("intervals", {})
+        return [
+            PrecisionRow("measure", name + ending, values[key], intervals=bounds.get(key, {}))
+            for key, name in names.items()
+            if values.get(key)
+        ]
+
+    shown = dict(_MEASURES)
+    if found.get("exact_set") == found["precision"]:  # every film has one finding
+        del shown["exact_set"]
+    macro = {"precision": "precision", "bounded": _MEASURES["bounded"]}
+    listed = rows(found, "", shown)
+    if (whole := found.get("r_precision")) is not None:
+        listed.append(PrecisionRow("measure", "R-precision", {}, whole))
+    return [*listed, *rows(found.get("macro", {}), ", mean over findings", macro)]
+
+
+def finding_table(found: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
+    """Finding by finding: queries and films that have it, chance, precision and recall."""
+    depths = list(found["precision"])
+    deepest = depths[-1]
+    rows = [
+        [
+            name,
+            f"{one['queries']:,}",
+            f"{one['gallery']:,}",
+            f"{one['chance']:.3f}",
+            *PrecisionRow("label", name, one["precision"]).cells(depths, 3),
+            f"{one['recall'][deepest]:.3f}",
+        ]
+        for name, one in found.get("per_finding", {}).items()
+    ]
+    if mean := found.get("over_findings"):
+        cells = PrecisionRow("measure", "", mean["precision"]).cells(depths, 3)
+        rows.append(["mean over findings", "", "", "", *cells, f"{mean['recall'][deepest]:.3f}"])
+    head = ["", "queries", "films", "chance", *(f"P@{k}" for k in depths), f"Recall@{deepest}"]
+    return head, rows
+
+
+#: What is left out of a query's ranking, by the key ``excluded`` of an evaluation.
+_EXCLUDED = {
+    "patient": "films of the query's own patient are not in its ranking",
+    "study": "films of the query's own study are not in its ranking",
+    "film": "the query itself is not in its ranking",
+}
+
+
+def definitions(found: Mapping[str, Any]) -> list[str]:
+    """Sentences that define the figures of an evaluation, and count what took no part in them.
+
+    Args:
+        found: an evaluation as plain JSON types.
+    """
+    relevance = found["relevance"]
+    said = [
+        f"Relevance {relevance['name']}: {relevance['definition']}",
+        _left_out_of_rankings(found),
+    ]
+    if over := found.get("interval"):
+        said.append(f"95 % intervals: {over['method']}, over {over['units']:,} {over['over']}")
+    for reason, count in found.get("left_out", {}).items():
+        both = f"{count['queries']:,} of the queries' side, {count['gallery']:,} of the gallery's"
+        number = f"{count['gallery']:,}" if count["queries"] == count["gallery"] else both
+        said.append(f"Films left out, {reason}: {number}")
+    if number := found.get("nothing_to_find"):
+        said.append(f"Queries with nothing to find, which count 0 in every measure: {number:,}")
+    if number := found.get("short"):
+        said.append(
+            f"Queries that may find fewer than k films, the others count as misses: {number:,}"
+        )
+    return said
+
+
+def _left_out_of_rankings(found: Mapping[str, Any]) -> str:
+    patients = found.get("patients") or {}
+    said = _EXCLUDED[found.get("excluded", "film")]
+    if found.get("excluded", "film") == "film" and patients.get("known"):
+        said += "; other films of its patient are, and count as any other"
+    elif patients.get("unknown") and patients.get("known"):
+        said += f" ({patients['unknown']:,} films name none)"
+    if both := patients.get("in_both_sides"):
+        said += f"; {both:,} patients are on both sides"
+    return f"{said[0].upper()}{said[1:]}"
+
+
+#: Rules of relevance in a few words, for a figure.
+_RELEVANT = {
+    "any": "shares a finding with the query",
+    "all": "has every finding of the query",
+    "jaccard": "gain: Jaccard index of its findings and the query's",
+}
+
+
+def definition_in_short(found: Mapping[str, Any]) -> str:
+    """Relevance, what is left out of rankings, and intervals, in the few words of a figure."""
+    name = found["relevance"]["name"]
+    finding = name.removeprefix("finding=")
+    relevant = _RELEVANT.get(name, f"agrees with the query on {finding}")
+    parts = [f"Relevant: {relevant}", _left_out_of_rankings(found)]
+    over = found.get("interval") or {}
+    parts.append(f"bars: 95 % intervals over {over.get('over', 'queries')}")
+    return " · ".join(parts)
+
+
 def _methods(found: Mapping[str, Any], name: str) -> list[tuple[str, PrecisionRow]]:
     """The encoder's row under its name, then those of its floors."""
     ours, *others = precision_rows(found)
@@ -102,19 +232,34 @@ def precision_table(found: Mapping[str, Any], name: str) -> tuple[list[str], lis
 
 
 def detail_table(found: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
-    """Precision@k per label, then the majority vote and the hit rate."""
+    """The majority vote, the hit rate and the other measures, then Precision@k per label."""
     depths = list(found["precision"])
     names = {"majority vote": "majority vote is right", "hit rate": "at least one of k agrees"}
+    listed = [row for row in precision_rows(found) if row.kind not in ("encoder", "baseline")]
+    listed = [
+        *(row for row in listed if row.kind != "label"),
+        *measure_rows(found),
+        *(row for row in listed if row.kind == "label" and not by_finding(found)),
+    ]
+    whole = any(row.map is not None for row in listed)
     rows = [
         [
-            names.get(row.kind) or f"queries labelled {row.name}",
+            f"queries labelled {row.name}"
+            if row.kind == "label"
+            else names.get(row.kind, row.name),
             f"{row.queries or found['queries']:,}",
             *row.cells(depths, 3),
+            *([] if not whole else ["–" if row.map is None else f"{row.map:.3f}"]),
         ]
-        for row in precision_rows(found)
-        if row.kind not in ("encoder", "baseline")
+        for row in listed
     ]
-    return ["", "queries", *(f"k = {k}" for k in depths)], rows
+    head = ["", "queries", *(f"k = {k}" for k in depths), *(["whole ranking"] if whole else [])]
+    return head, rows
+
+
+def by_finding(found: Mapping[str, Any]) -> bool:
+    """Whether queries have several findings, or none: finding by finding says more than labels."""
+    return sum(one["queries"] for one in found["per_label"].values()) != int(found["queries"])
 
 
 def points(found: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
@@ -180,10 +325,17 @@ Sheet = tuple[list[str], list[list[object]]]
 
 KINDS = {"source": "same source", "vector": "same vector"}
 _FILM = ("id", "labels", "split", "dataset", "patient")
+#: Whose films duplicates are, where somebody should look: see store.analysis.audit.WHOSE.
+WRONG_IDS: Final = "several patients"
+
+
+def labels_of(film: Film) -> str:
+    """Labels of a film, or the outcome of looking at it where there are none."""
+    return "; ".join(film.labels) or ("" if film.outcome == "not labelled" else film.outcome)
 
 
 def _film(film: Film) -> list[object]:
-    return [film.id, "; ".join(film.labels), film.split, film.dataset, film.patient]
+    return [film.id, labels_of(film), film.split, film.dataset, film.patient]
 
 
 def _yes(value: bool) -> str:
@@ -193,11 +345,18 @@ def _yes(value: bool) -> str:
 def exact(groups: Sequence[Group]) -> Sheet:
     """Sheet of exact duplicates: one line a film, numbered by group."""
     rows = [
-        [at, KINDS[group.kind], _yes(group.across), _yes(group.labels_differ), *_film(film)]
+        [
+            at,
+            KINDS[group.kind],
+            _yes(group.across),
+            _yes(group.labels_differ),
+            *_film(film),
+            group.whose,
+        ]
         for at, group in enumerate(groups, start=1)
         for film in group.films
     ]
-    return ["group", "kind", "across splits", "labels differ", *_FILM], rows
+    return ["group", "kind", "across splits", "labels differ", *_FILM, "films of"], rows
 
 
 def near(pairs: Sequence[NearPair]) -> Sheet:
@@ -211,16 +370,67 @@ def near(pairs: Sequence[NearPair]) -> Sheet:
             _yes(pair.labels_differ),
             *_film(pair.left),
             *_film(pair.right),
+            pair.whose,
         ]
         for pair in pairs
     ]
-    return [*head, *_FILM, *(f"other {name}" for name in _FILM)], rows
+    return [*head, *_FILM, *(f"other {name}" for name in _FILM), "films of"], rows
+
+
+def whose(counts: Mapping[Whose, int]) -> str:
+    """Counts of duplicates by whose films they are, in words."""
+    said = [f"{count:,} of {name}" for name, count in counts.items() if name != "unknown"]
+    return f"{', '.join(said)}, {counts.get('unknown', 0):,} of patients that are not known"
+
+
+def whose_groups(groups: Sequence[Group]) -> dict[Whose, int]:
+    """Groups of exact duplicates, counted by whose films they are."""
+    from store import audit
+
+    return {name: sum(group.whose == name for group in groups) for name in audit.WHOSE}
+
+
+def votes(found: Sequence[Vote]) -> str:
+    """Findings in doubt, each with its votes: ``Effusion 1/10; Mass 0/9``."""
+    return "; ".join(f"{vote.finding} {vote.votes}/{vote.of}" for vote in found)
+
+
+def doubt(one: Doubt) -> str:
+    """Line about a film whose neighbours disagree."""
+    parts = [
+        f"disagreement {one.disagreement:.2f}",
+        f"{one.votes} of {one.asked} neighbours say {one.said}",
+        f"unsupported: {votes(one.unsupported)}" if one.unsupported else "",
+        f"missing: {votes(one.missing)}" if one.missing else "",
+        f"mean cosine {one.nearness:.3f}",
+    ]
+    return "; ".join(part for part in parts if part)
+
+
+def findings_doubted(found: Mapping[str, FindingDoubt]) -> Sheet:
+    """Sheet of findings: one line each, with the films whose neighbours doubt it."""
+    head = ["finding", "films", "unsupported", "missing"]
+    return head, [[name, one.films, one.unsupported, one.missing] for name, one in found.items()]
+
+
+#: Films that are not among a film's neighbours, by the name of what they have in common.
+EXCLUDED = {
+    "patient": "no film of the same patient is asked",
+    "study": "no film of the same study is asked",
+    "film": "no patients are known: films of one person may ask each other",
+}
+
+
+def left_out(counts: Mapping[Outcome, int]) -> str:
+    """Films that took no part, by reason: ``12 not labelled, 3 uncertain only``; empty for none."""
+    return ", ".join(f"{count:,} {reason}" for reason, count in counts.items() if count)
 
 
 def doubts(films: Sequence[Doubt], k: int) -> Sheet:
     """Sheet of doubtful labels: one line a film, the most doubtful first."""
     head = ["rank", "disagreement", f"neighbours of {k}", "say", "mean cosine", *_FILM]
-    rows = [
+    head += ["unsupported", "missing"]
+    rows: list[list[object]] = [
         [
             at,
             f"{one.disagreement:.4f}",
@@ -228,6 +438,8 @@ def doubts(films: Sequence[Doubt], k: int) -> Sheet:
             one.said,
             Decimal(f"{one.nearness:.6f}"),
             *_film(one.film),
+            votes(one.unsupported),
+            votes(one.missing),
         ]
         for at, one in enumerate(films, start=1)
     ]
@@ -235,10 +447,16 @@ def doubts(films: Sequence[Doubt], k: int) -> Sheet:
 
 
 def leaks(found: Sequence[Leak]) -> Sheet:
-    """Sheet of patients in several splits: one line a patient."""
+    """Sheet of patients, or studies, in several splits: one line each, with its films per split."""
     splits = sorted({name for leak in found for name in leak.splits})
-    return ["patient", *splits], [
-        [leak.patient, *(leak.splits.get(name, 0) for name in splits)] for leak in found
+    return ["patient", *splits, "dataset", "study"], [
+        [
+            leak.patient,
+            *(leak.splits.get(name, 0) for name in splits),
+            leak.dataset,
+            leak.study,
+        ]
+        for leak in found
     ]
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal
 
@@ -17,6 +17,9 @@ from store.search import base
 GroupKind = Literal["patient", "study", "film"]
 #: Whether other films of the query's own patient are left out of its ranking, or counted.
 SamePatient = Literal["exclude", "count"]
+#: Patients, or films that stand alone, below which percentiles of a bootstrap are too narrow, and
+#: any interval is rough: tests/store/test_coverage.py measures it.
+FEW = 50
 SAME_PATIENT: tuple[SamePatient, ...] = ("exclude", "count")
 
 
@@ -66,6 +69,7 @@ class Labelled:
         groups: of each row its patient, or its study; rows of one group are never in each other's
             ranking. None for a row alone; None for all rows alone.
         group_kind: what the groups are: ``patient``, ``study``, or ``film`` where there are none.
+        left_out: rows that passed the same filter and take no part, counted by reason.
     """
 
     ids: Sequence[str]
@@ -75,6 +79,7 @@ class Labelled:
     positions: Integers | None = None
     groups: Sequence[str | None] | None = None
     group_kind: GroupKind = "film"
+    left_out: Mapping[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not len(self.ids) == len(self.vectors) == len(self.labels):
@@ -201,6 +206,7 @@ def _by_id(rows: Labelled) -> Labelled:
         None if rows.positions is None else rows.positions[order],
         None if rows.groups is None else [rows.groups[i] for i in order],
         rows.group_kind,
+        rows.left_out,
     )
 
 
