@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ingest import Understanding
-    from store import Gallery, Nearness, Vectors
+    from store import Gallery, Nearness, OwnFilms, Vectors
 
 
 def nearness_of(gallery: Gallery, vectors: Vectors, thumbnail: bytes) -> Nearness:
@@ -86,6 +86,14 @@ def of_patients(found: Mapping[str, Any]) -> str | None:
             f"95 % intervals over {over['units']} {over['over']} are rough: it takes {FEW} or more"
         )
     return "; ".join(said) or None
+
+
+def of_own_films(found: OwnFilms) -> str:
+    """Note on the films that a search for other patients left out."""
+    if found.kind is None:
+        return "the query's patient is not known here: no film was left out"
+    films = f"{len(found.ids):,} film{'' if len(found.ids) == 1 else 's'}"
+    return f"other patients: {films} of the query's own {found.kind} not searched"
 
 
 def of_index(found: Mapping[str, Any]) -> str:
