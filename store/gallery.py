@@ -399,13 +399,13 @@ class Gallery(Follower):
         Raises:
             BadQuery: an unknown protocol or relevance, a split without labelled rows, a k beyond
                 the gallery.
-            NothingToMeasure: chance is 1: every row is relevant to every query; or all films are
-                of one patient.
+            NothingToMeasure: chance is 1: every row is relevant to every query; or all films are of
+                one patient.
         """
         asked = (protocol, k, split, gallery_split, dataset, baselines or {})
 
         def ask(now: Searcher) -> Evaluation:
-            found = evaluate_version(now, *asked, full_ranking, progress, relevance, same_patient)
+            found = evaluate_version(now, *asked, full_ranking, progress, same_patient, relevance)
             return replace(found, store=self.describe(now))
 
         return self._answer(ask)
@@ -430,7 +430,7 @@ class Gallery(Follower):
 
         def ask(now: Snapshot) -> ByQuery:
             rows = sides(now, protocol, split, gallery_split, dataset, relevance)
-            return by_query(*rows, k, progress, relevance, same_patient)
+            return by_query(*rows, k, progress, same_patient, relevance)
 
         return self.read_mirror("this study", ask)
 

@@ -64,7 +64,8 @@ def precision_rows(found: Mapping[str, Any]) -> list[PrecisionRow]:
     Args:
         found: an evaluation as plain JSON types.
     """
-    rows = [PrecisionRow("encoder", "", found["precision"], found["map"], found["ci95"])]
+    intervals = _known(found["ci95"])
+    rows = [PrecisionRow("encoder", "", found["precision"], found["map"], intervals)]
     rows += [
         PrecisionRow("baseline", name.replace("_", " "), one["precision"], one.get("map"))
         for name, one in found["baselines"].items()
@@ -76,6 +77,11 @@ def precision_rows(found: Mapping[str, Any]) -> list[PrecisionRow]:
     if found["vote"]:
         rows.append(PrecisionRow("majority vote", "", found["vote"]))
     return [*rows, PrecisionRow("hit rate", "", found["hit_rate"])]
+
+
+def _known(intervals: Mapping[str, Sequence[Any]]) -> dict[str, Sequence[float]]:
+    """Intervals that there are: queries of one patient alone have none."""
+    return {k: bounds for k, bounds in intervals.items() if None not in bounds}
 
 
 #: Measures of an evaluation at a depth beside Precision@k, in the order of a page: the key of the
@@ -97,11 +103,11 @@ def measure_rows(found: Mapping[str, Any]) -> list[PrecisionRow]:
     """
 
     def rows(
-        values: Mapping[str, Any], ending: str, names: Mapping[str, str]
+        values: Mapping[str, Any], names: Mapping[str, str], ending: str = ""
     ) -> list[PrecisionRow]:
         bounds = {} if ending else found.get("intervals", {})
         return [
-            PrecisionRow("measure", name + ending, values[key], intervals=bounds.get(key, {}))
+            PrecisionRow("measure", name + ending, values[key], None, _known(bounds.get(key, {})))
             for key, name in names.items()
             if values.get(key)
         ]
@@ -110,10 +116,10 @@ def measure_rows(found: Mapping[str, Any]) -> list[PrecisionRow]:
     if found.get("exact_set") == found["precision"]:  # every film has one finding
         del shown["exact_set"]
     macro = {"precision": "precision", "bounded": _MEASURES["bounded"]}
-    listed = rows(found, "", shown)
+    listed = rows(found, shown)
     if (whole := found.get("r_precision")) is not None:
         listed.append(PrecisionRow("measure", "R-precision", {}, whole))
-    return [*listed, *rows(found.get("macro", {}), ", mean over findings", macro)]
+    return [*listed, *rows(found.get("macro", {}), macro, ", mean over findings")]
 
 
 def finding_table(found: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
@@ -163,12 +169,12 @@ def definitions(found: Mapping[str, Any]) -> list[str]:
         both = f"{count['queries']:,} of the queries' side, {count['gallery']:,} of the gallery's"
         number = f"{count['gallery']:,}" if count["queries"] == count["gallery"] else both
         said.append(f"Films left out, {reason}: {number}")
-    if number := found.get("nothing_to_find"):
-        said.append(f"Queries with nothing to find, which count 0 in every measure: {number:,}")
-    if number := found.get("short"):
-        said.append(
-            f"Queries that may find fewer than k films, the others count as misses: {number:,}"
-        )
+    for key, what in (
+        ("nothing_to_find", "Queries with nothing to find, which count 0 in every measure"),
+        ("short", "Queries that may find fewer films than the deepest k; empty ranks are misses"),
+    ):
+        if found.get(key):
+            said.append(f"{what}: {found[key]:,}")
     return said
 
 
@@ -259,7 +265,8 @@ def detail_table(found: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
 
 def by_finding(found: Mapping[str, Any]) -> bool:
     """Whether queries have several findings, or none: finding by finding says more than labels."""
-    return sum(one["queries"] for one in found["per_label"].values()) != int(found["queries"])
+    counts: list[int] = [one["queries"] for one in found["per_label"].values()]
+    return sum(counts) != int(found["queries"])
 
 
 def points(found: Mapping[str, Any], name: str) -> list[dict[str, Any]]:

@@ -37,7 +37,8 @@ class Evaluation:
         protocol: ``leave-one-out`` or ``split``.
         queries, gallery: how many rows on each side.
         precision: k to P@k, the mean gain of the top k: the mean share that is relevant.
-        ci95: k to the 95 % bootstrap interval of that mean; see ``interval``.
+        ci95: k to the 95 % bootstrap interval of that mean, over the queries' patients; see
+            ``interval``.
         per_label: label to {"queries": n, "precision": {k: mean over queries with that label}}.
         map: mean average precision over the full ranking; NaN when the full ranking was not asked
             for, null in ``as_dict``.
@@ -50,7 +51,12 @@ class Evaluation:
         left_out: reason to {"queries": n, "gallery": n}: rows of each side that took no part.
         nothing_to_find: queries without a relevant row among those that they may find; they count
             0 in every measure.
-        short: k to the queries that may find fewer than k rows; empty ranks are misses.
+        excluded: what is left out of a query's ranking: the films of its ``patient``, of its
+            ``study``, or the ``film`` itself.
+        patients: see Sides.patients.
+        interval: what ``ci95`` resamples and how, see store.evaluation.intervals.interval.
+        short: queries that may find fewer rows than the deepest k, since the others are of their
+            own patient; empty ranks count as misses.
         bounded: k to P@k with min(k, relevant).
         recall: k to Recall@k.
         r_precision: over the full ranking, as ``map``.
@@ -62,11 +68,6 @@ class Evaluation:
             has that finding; see store.evaluation.per_finding.
         over_findings: measure to k to the mean of ``per_finding`` over findings.
         intervals: measure to k to its 95 % interval, as ``ci95``; empty without resamples.
-        excluded: what is left out of a query's ranking: the films of its ``patient``, of its
-            ``study``, or the ``film`` itself.
-        patients: films whose patient is known, and is not; patients on both sides; see
-            store.evaluation.labelled.Sides.
-        interval: what intervals resample and how, see store.evaluation.intervals.interval.
     """
 
     protocol: str
@@ -85,7 +86,10 @@ class Evaluation:
     )
     left_out: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     nothing_to_find: int = 0
-    short: dict[int, int] = field(default_factory=dict)
+    excluded: GroupKind = "film"
+    patients: dict[str, int | None] = field(default_factory=dict)
+    interval: dict[str, Any] = field(default_factory=dict)
+    short: int = 0
     bounded: ByDepth = field(default_factory=dict)
     recall: ByDepth = field(default_factory=dict)
     r_precision: float = math.nan
@@ -96,9 +100,6 @@ class Evaluation:
     per_finding: Mapping[str, Finding] = field(default_factory=dict)
     over_findings: dict[str, ByDepth] = field(default_factory=dict)
     intervals: dict[str, dict[int, tuple[float, float]]] = field(default_factory=dict)
-    excluded: GroupKind = "film"
-    patients: dict[str, int | None] = field(default_factory=dict)
-    interval: dict[str, Any] = field(default_factory=dict)
 
     def beside(self, others: Mapping[str, Evaluation]) -> Evaluation:
         """This evaluation with baselines that were measured by the same protocol."""
@@ -132,8 +133,8 @@ def evaluate(
     full_ranking: bool = True,
     progress: Progress | None = None,
     rank: Ranker = by_vectors,
-    relevance: str | Rule = "any",
     same_patient: SamePatient = "exclude",
+    relevance: str | Rule = "any",
 ) -> Evaluation:
     """Rank the gallery for every query and compare findings.
 
@@ -151,13 +152,13 @@ def evaluate(
             on large galleries.
         progress: called with queries done and in all.
         rank: makes the rankings.
-        relevance: any, all, jaccard or finding=NAME; see store.evaluation.relevance.
         same_patient: ``exclude`` films of the query's own patient, or ``count`` them.
+        relevance: any, all, jaccard or finding=NAME; see store.evaluation.relevance.
 
     Raises:
         BadQuery: k below 1 or beyond the gallery, other dimensions, an empty set, no such
             relevance, or a finding that no row has.
-        NothingToMeasure: chance is 1, see refuse_certain; or all films are of one patient.
+        NothingToMeasure: chance is 1, see refuse_certain.
     """
     if not len(queries.ids) or not len(gallery.ids):
         raise BadQuery("nothing to evaluate: there are no labelled rows")
@@ -174,13 +175,14 @@ def evaluate(
     whole = whole_ranking(sides, judged) if full_ranking else None
     return replace(
         _summary(protocol, found, whole, resamples),
-        excluded=sides.excluded,
-        patients=sides.patients,
-        interval=interval(sides.units, sides.unit_kind) if resamples else {},
         left_out={
             reason: {"queries": queries.left_out.get(reason, 0), "gallery": count}
             for reason, count in {**dict.fromkeys(queries.left_out, 0), **gallery.left_out}.items()
         },
+        excluded=sides.excluded,
+        patients=sides.patients,
+        interval=interval(sides.units, sides.unit_kind) if resamples else {},
+        short=int((sides.candidates < depths[-1]).sum()),
     )
 
 
@@ -296,7 +298,6 @@ def _summary(protocol: str, found: ByQuery, whole: Whole | None, resamples: int)
         baselines={"random": blind},
         relevance={"name": str(found.rule), "definition": found.rule.definition},
         nothing_to_find=int((found.relevant == 0).sum()),
-        short={k: count for k in found.depths if (count := int((found.candidates < k).sum()))},
         r_precision=math.nan if whole is None else float(whole.r_precision.mean()),
         macro=macro,
         per_finding=found.per_finding,
@@ -312,6 +313,7 @@ def _intervals(found: ByQuery, resamples: int) -> dict[str, dict[int, tuple[floa
         return {}
     names = [name for name in MEASURES if name != "precision"]
     columns = np.column_stack([found.measures[name] for name in names])
-    numbered = list(range(columns.shape[1]))
-    bounds = iter(bootstrap(columns, numbered, resamples, found.units).values())
+    bounds = iter(
+        bootstrap(columns, list(range(columns.shape[1])), resamples, found.units).values()
+    )
     return {name: {depth: next(bounds) for depth in found.depths} for name in names}

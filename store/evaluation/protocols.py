@@ -26,9 +26,6 @@ SPLIT = "split"
 #: Outcomes of films that take no part, and how they are counted.
 _LEFT_OUT = {NOT_LABELLED: NOT_LABELLED, UNCERTAIN: "only uncertain findings"}
 
-#: Columns that say which films belong together.
-_GROUPING = ("dataset", "patient", "study")
-
 
 def evaluate_version(
     now: Searcher,
@@ -40,14 +37,15 @@ def evaluate_version(
     baselines: Mapping[str, Baseline],
     full_ranking: bool = True,
     progress: Progress | None = None,
-    relevance: str | Rule = "any",
     same_patient: SamePatient = "exclude",
+    relevance: str | Rule = "any",
 ) -> Evaluation:
     """Gallery.evaluate over one version; see there for arguments and errors."""
     rule = Rule.of(relevance)
     queries, gallery = sides(now, protocol, split, gallery_split, dataset, rule)
     if not isinstance(now, Snapshot):
         _, searched = filters_of(protocol, split, gallery_split, dataset)
+        rank = by_searches(now, searched)
         return evaluate(
             protocol,
             queries,
@@ -55,22 +53,35 @@ def evaluate_version(
             k,
             full_ranking=False,
             progress=progress,
-            rank=by_searches(now, searched),
-            relevance=rule,
+            rank=rank,
             same_patient=same_patient,
+            relevance=rule,
         )
-    options: dict[str, Any] = {
-        "full_ranking": full_ranking,
-        "relevance": rule,
-        "same_patient": same_patient,
-    }
-    found = evaluate(protocol, queries, gallery, k, progress=progress, **options)
+    found = evaluate(
+        protocol,
+        queries,
+        gallery,
+        k,
+        full_ranking=full_ranking,
+        progress=progress,
+        same_patient=same_patient,
+        relevance=rule,
+    )
     measured = {}
     for name, represent in baselines.items():
         floor = _represented(now, queries, represent)
         other = floor if queries is gallery else _represented(now, gallery, represent)
         if floor is not None and other is not None:
-            measured[name] = evaluate(protocol, floor, other, k, 0, **options)
+            measured[name] = evaluate(
+                protocol,
+                floor,
+                other,
+                k,
+                resamples=0,
+                full_ranking=full_ranking,
+                same_patient=same_patient,
+                relevance=rule,
+            )
     return found.beside(measured)
 
 
@@ -139,7 +150,7 @@ def _in_memory(snapshot: Snapshot, where: Where, rule: Rule) -> Labelled:
     everyone = np.arange(snapshot.count) if allowed is None else allowed
     part = _taking_part(snapshot.metadata, everyone, rule)
     kept = part.places
-    groups = _groups(snapshot.metadata.select(_grouping(snapshot.handle)), kept)
+    groups = _groups(snapshot.metadata.select(_grouping(snapshot.handle)).take(pa.array(kept)))
     return Labelled(
         [snapshot.ids[i] for i in kept],
         snapshot.vectors if kept.size == snapshot.count else snapshot.vectors[kept],
@@ -154,16 +165,14 @@ def _in_memory(snapshot: Snapshot, where: Where, rule: Rule) -> Labelled:
 
 def _scanned(now: Searcher, where: Where, rule: Rule) -> Labelled:
     condition = where.to_filter(now.handle.schema) if where else None
-    schema = now.handle.schema
-    names = dict.fromkeys(["id", *rows.findings_columns(schema), *_grouping(now.handle)])
-    films = lance.scan(now.handle, list(names), condition)
+    columns = [*rows.findings_columns(now.handle.schema), *_grouping(now.handle)]
+    films = lance.scan(now.handle, ["id", *columns], condition)
     part = _taking_part(films, np.arange(len(films)), rule)
-    ids = films["id"].take(pa.array(part.places)).to_pylist()
-    nothing = np.empty((len(ids), 0), np.float32)
-    groups = _groups(films, part.places)
+    films = films.take(pa.array(part.places))
+    groups = _groups(films)
     return Labelled(
-        ids,
-        nothing,
+        films["id"].to_pylist(),
+        np.empty((len(films), 0), np.float32),
         part.findings,
         groups=groups.names,
         group_kind=groups.kind,
@@ -173,18 +182,15 @@ def _scanned(now: Searcher, where: Where, rule: Rule) -> Labelled:
 
 def _grouping(handle: Any) -> list[str]:
     """The columns of a table that say which films belong together."""
-    return [name for name in _GROUPING if name in handle.schema.names]
+    return [name for name in ("dataset", "patient", "study") if name in handle.schema.names]
 
 
-def _groups(films: pa.Table, places: Integers) -> Groups:
-    """Groups of the films at some places."""
-    nothing = [None] * len(places)
+def _groups(films: pa.Table) -> Groups:
+    nothing = [None] * len(films)
     return Groups.of(
         *(
-            films[name].take(pa.array(places)).to_pylist()
-            if name in films.column_names
-            else nothing
-            for name in _GROUPING
+            films[name].to_pylist() if name in films.column_names else nothing
+            for name in ("dataset", "patient", "study")
         )
     )
 

@@ -29,8 +29,8 @@ from store.evaluation.whole_ranking import whole_ranking
 from tests.store import rankings
 from tests.store.rows import unit
 
-# It imports faiss.contrib.torch_utils, which replaces Index.search for the whole process by one that
-# takes no search parameters: searches with a filter would fail from then on.
+# It imports faiss.contrib.torch_utils, which replaces Index.search for the whole process by one
+# that takes no search parameters: searches with a filter would fail from then on.
 _NAME = "faiss.contrib.torch_utils"
 with mock.patch.dict(sys.modules, {_NAME: types.ModuleType(_NAME)}):
     from pytorch_metric_learning.utils.accuracy_calculator import AccuracyCalculator
@@ -124,7 +124,7 @@ def test_trec_eval(case: Case) -> None:
 
 @pytest.mark.parametrize("same", [True, False])
 def test_trec_eval_where_graded_gains_are_whole(same: bool) -> None:
-    """As under finding=NAME, where they are 0 and 1."""
+    """Its nDCG takes whole gains alone, as ours are under finding=NAME: 0 and 1."""
     case = Case("finding=mass", same)
     films = [[f"film {at:04d}" for at in range(len(gains))] for gains in case.graded]
     truth = {

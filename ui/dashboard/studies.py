@@ -30,6 +30,7 @@ class Question:
         split: of the queries; None is every film.
         other: split that is searched; "" in leave-one-out.
         pairs: queries times films searched.
+        relevance: rule by which films are relevant to a query, as ``--relevance`` takes it.
     """
 
     protocol: str
@@ -37,6 +38,7 @@ class Question:
     split: str | None
     other: str
     pairs: int
+    relevance: str = "any"
 
     @property
     def whole(self) -> bool:
@@ -86,6 +88,7 @@ def evaluation(of: Gallery, asked: Question) -> dict[str, Any]:
             baselines=floors,
             full_ranking=asked.whole,
             progress=progress,
+            relevance=asked.relevance,
         ).as_dict(),
     )
 
@@ -96,7 +99,11 @@ def by_query(of: Gallery, asked: Question) -> ByQuery:
         ("by query", shared.key(of), asked),
         "Query by query",
         lambda progress: of.by_query(
-            asked.protocol, asked.depths, **asked.sides, progress=progress
+            asked.protocol,
+            asked.depths,
+            **asked.sides,
+            progress=progress,
+            relevance=asked.relevance,
         ),
     )
 
