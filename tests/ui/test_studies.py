@@ -396,6 +396,12 @@ def test_cxr_compare_tells_n_encoders_apart(made, three):
     said = run(*compare, "--encoder", folder, "--measure", "--relevance", "all")
     for words in ("difference", "test: no; train: yes", "MIT", " ms on cpu", "not on this machine"):
         assert words in said
+    assert "Films of the query's own patient are not in its ranking" in said
+    plain = ["compare", *others, "--store", first, "--k", "1", "--json"]
+    both = [json.loads(run(*plain, "--same-patient", how)) for how in ("exclude", "count")]
+    assert [one["excluded"] for one in both] == ["patient", "film"]
+    assert both[0]["interval"]["over"] == both[1]["interval"]["over"] == "patients"
+    assert both[0]["precision"] != both[1]["precision"]  # a copy of a film is of its patient
     wrong = CliRunner().invoke(cli, [str(word) for word in [*compare, "--encoder", "cxr-clip-28"]])
     assert "made none of these galleries" in str(wrong.exception)
 
