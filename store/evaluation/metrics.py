@@ -24,8 +24,8 @@ from store.schema import Floats, Progress
 _RESAMPLES = 2000
 _CERTAIN = (
     "chance is 1, so Precision@k is 1 whatever the encoder and nothing is measured. It takes films "
-    "that differ in their labels; were the films of the other class ingested without one? cxr stats "
-    "counts labels"
+    "that differ in their labels; were the films of the other class ingested without one? cxr "
+    "stats counts labels"
 )
 
 #: Values of a measure by depth.
