@@ -262,5 +262,8 @@ def test_the_page_has_a_switch_where_patients_are_known(made, monkeypatch, tmp_p
     said = " ".join(one.value for one in app.caption)
     assert "3 films of the query's own patient" in said
     films.add(tmp_path / "gallery", made[1], films.films()[:12])
+    bare = Gallery.open(tmp_path / "gallery")
+    told = frozenset({"patient"})
+    bare.update_metadata([replace(bare.row(i), patient=None, told=told) for i in bare.ids()])
     app = opened(monkeypatch, tmp_path / "gallery", made[1], {})
     assert session.OTHERS_BOX not in [one.key for one in app.toggle]
