@@ -17,6 +17,7 @@ from store.evaluation.labelled import SamePatient
 from store.evaluation.metrics import Evaluation
 from store.evaluation.per_query import ByQuery, by_query
 from store.evaluation.protocols import LEAVE_ONE_OUT, evaluate_version, sides
+from store.files import location
 from store.mirror.snapshot import Snapshot
 from store.schema import (
     COLUMNS,
@@ -70,7 +71,8 @@ class Gallery(Follower):
         """Open a gallery.
 
         Args:
-            uri: a folder, or an object-store location such as ``s3://bucket/gallery``.
+            uri: a folder, ``~`` being the home folder, or an object-store location such as
+                ``s3://bucket/gallery``.
             stamp: when given, the encoder that must have made it.
             index: ``exact`` (all vectors in memory) or ``lance`` (LanceDB's index); see choose.
             shards: parts of the mirror on a cluster; 0 keeps it whole, in this process.
@@ -80,15 +82,28 @@ class Gallery(Follower):
         Raises:
             StoreNotFound, StoreDamaged, EncoderMismatch: see their docstrings.
         """
-        handle = opening.open_(str(uri), stamp)
+        place = location(uri)
+        handle = opening.open_(place, stamp)
         made_by = _stamp(handle)
         sharding = Sharding(shards, ray, on_lost) if shards else None
-        return cls(str(uri), handle, made_by, choose(str(uri), made_by, index, sharding))
+        return cls(place, handle, made_by, choose(place, made_by, index, sharding))
 
     @classmethod
     def create(cls, uri: str | Path, stamp: EncoderStamp) -> Gallery:
-        """Make an empty gallery for one encoder, or open the one that is there."""
-        return cls(str(uri), opening.create(str(uri), stamp), stamp, choose(str(uri), stamp))
+        """Make an empty gallery for one encoder, or open the one that is there.
+
+        One that has no rows is made again where it was another encoder's.
+        """
+        place = location(uri)
+        return cls(place, opening.create(place, stamp), stamp, choose(place, stamp))
+
+    def remove_if_empty(self) -> bool:
+        """Remove a gallery without rows, such as one whose first ingestion failed.
+
+        Returns:
+            Whether it is gone; a gallery with rows stays.
+        """
+        return opening.remove_empty(self.uri)
 
     # -- writing -------------------------------------------------------------------------------
 
@@ -430,7 +445,7 @@ class Gallery(Follower):
 
         def ask(now: Snapshot) -> ByQuery:
             rows = sides(now, protocol, split, gallery_split, dataset, relevance)
-            return by_query(*rows, k, progress, same_patient, relevance)
+            return by_query(*rows, k, progress, relevance, same_patient)
 
         return self.read_mirror("this study", ask)
 
@@ -661,8 +676,8 @@ def refined_search(
 
     Args:
         gallery: what to search.
-        query: a unit vector of the gallery's encoder, float (d,); or the id of a stored film; or
-            None.
+        query: a unit vector of the gallery's encoder, float (d,); several, float (n, d), where a
+            film counts by the one that is nearest to it; the id of a stored film; or None.
         k: how many, from 1 to the number of rows.
         like: ids of films to be like.
         unlike: ids of films to be unlike.
@@ -677,8 +692,16 @@ def refined_search(
 
     Raises:
         UnknownId: one of the films is not stored.
-        BadQuery: k out of range, nothing to be like, or parts that cancel each other out.
+        BadQuery: k out of range, nothing to be like, parts that cancel each other out, or films to
+            be like or unlike beside several vectors.
     """
+    if query is not None and not isinstance(query, str) and np.ndim(query) > 1:
+        vectors = np.asarray(query)
+        if len(vectors) > 1 and (like or unlike):
+            raise BadQuery("films to be like or unlike go with one query vector, not with several")
+        if len(vectors) > 1:
+            return _by_best(gallery.search(vectors, k, where, exclude), k)
+        query = vectors[0]
     if not like and not unlike:
         if query is None:
             raise BadQuery("nothing to search for: give a query, or a film to be like")
@@ -695,3 +718,16 @@ def refined_search(
         return gallery.search(vector, k, where, left_out)[0]
     combined = rocchio(vector, gallery.vectors(towards), gallery.vectors(away), weights)
     return gallery.search(combined, k, where, left_out)[0]
+
+
+def _by_best(lists: Sequence[Sequence[Hit]], k: int) -> list[Hit]:
+    """The k best hits of several vectors, each film once with its highest score; ties by id.
+
+    Exact: a film among the k best of all is among the k best of the vector nearest to it.
+    """
+    best: dict[str, Hit] = {}
+    for hit in (hit for found in lists for hit in found):
+        if hit.row.id not in best or hit.score > best[hit.row.id].score:
+            best[hit.row.id] = hit
+    ranked = sorted(best.values(), key=lambda hit: (-hit.score, hit.row.id))[:k]
+    return [replace(hit, rank=rank) for rank, hit in enumerate(ranked, start=1)]

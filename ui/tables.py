@@ -8,6 +8,8 @@ from datetime import date
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final, Literal
 
+from ui import encoder_facts
+
 if TYPE_CHECKING:
     from store import (
         Comparison,
@@ -20,13 +22,13 @@ if TYPE_CHECKING:
         Hit,
         Leak,
         NearPair,
-        Outcome,
         Output,
         Row,
         Vote,
         Where,
         Whose,
     )
+    from ui.encoder_facts import Facts
 
 #: Baselines in the order of a page, with their names for a person.
 FLOORS = {"raw pixels": "raw pixels", "random": "chance"}
@@ -281,25 +283,109 @@ def points(found: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
     return drawn
 
 
-def comparison_table(found: Comparison) -> tuple[list[str], list[list[str]]]:
-    """Precision@k of two stores and their paired difference; one row a depth."""
-    names = [f"{store['encoder']}\n{store['fingerprint'][:8]}" for store in found.stores]
-    rows = []
-    for k, difference in found.difference.items():
-        low, high = found.ci95[k]
-        rows.append(
-            [
-                f"P@{k}",
-                *(f"{precision[k]:.3f}" for precision in found.precision),
-                f"{difference:+.3f}\n{low:+.3f} to {high:+.3f}",
-                f"{found.better[k]:,}",
-                f"{found.worse[k]:,}",
-            ]
+def compared_names(found: Comparison) -> list[str]:
+    """Names of the stores of a comparison: of their encoders, and what else tells them apart."""
+    names = [str(store["encoder"]) for store in found.stores]
+    for more in ("fingerprint", "uri"):
+        if len(set(names)) == len(names):
+            break
+        again = [name for name in names if names.count(name) > 1]
+        names = [
+            f"{name} {str(store[more]).rstrip('/').rpartition('/')[2][:24]}"
+            if name in again
+            else name
+            for name, store in zip(names, found.stores, strict=True)
+        ]
+    return names
+
+
+def comparison_table(
+    found: Comparison, digits: int = 3, between: str = "\n"
+) -> tuple[list[str], list[list[str]]]:
+    """Precision@k of each store with its interval; one row a store.
+
+    Args:
+        found: the comparison.
+        digits: after the point.
+        between: a value and its interval.
+    """
+    rows = [
+        [
+            name,
+            *(
+                f"{precision[k]:.{digits}f}{between}[{low:.3f}, {high:.3f}]"
+                for k, (low, high) in intervals.items()
+            ),
+        ]
+        for name, precision, intervals in zip(
+            compared_names(found), found.precision, found.intervals, strict=True
         )
-    head = [name.partition("\n")[0] for name in names]
-    if head[0] == head[1]:
-        head = [name.replace("\n", " ") for name in names]
-    return ["", *head, "difference", "better here", "better there"], rows
+    ]
+    return ["", *(f"P@{k}" for k in found.precision[0])], rows
+
+
+def differences_table(
+    found: Comparison, digits: int = 3, between: str = "\n"
+) -> tuple[list[str], list[list[str]]]:
+    """Paired differences of the first store to each other one; one row a store and depth."""
+    first, *others = compared_names(found)
+    rows = [
+        [
+            "" if at else name,
+            f"P@{k}",
+            f"{difference:+.{digits}f}{between}[{pair.ci95[k][0]:+.3f}, {pair.ci95[k][1]:+.3f}]",
+            f"{pair.better[k]:,}",
+            f"{pair.worse[k]:,}",
+        ]
+        for name, pair in zip(others, found.pairs, strict=True)
+        for at, (k, difference) in enumerate(pair.difference.items())
+    ]
+    return [f"{first} against", "", "difference", "better", "worse"], rows
+
+
+def compared_films(found: Comparison) -> str:
+    """Sentence about the films of a comparison."""
+    all_of = "both" if len(found.stores) == 2 else f"all {len(found.stores)}"
+    missing = ", ".join(f"{count:,}" for count in found.left_out)
+    differ = ", ".join(f"{pair.labels_differ:,}" for pair in found.pairs)
+    return (
+        f"{found.protocol}: {found.queries:,} queries and {found.gallery:,} films that {all_of} "
+        f"stores have; films that not all have, store by store: {missing}. Labels differ for "
+        f"{differ}; those of the first store are used."
+    )
+
+
+def compared_by(found: Comparison) -> str:
+    """Sentence about the rules of a comparison: relevance, exclusion and interval."""
+    reasons = ", ".join(
+        f"{counts['queries']:,} queries and {counts['gallery']:,} films {reason}"
+        for reason, counts in found.not_evaluated.items()
+    )
+    return f"Relevance: {found.relevance['definition']}." + f" Left out: {reasons}." * bool(reasons)
+
+
+def facts_table(names: Sequence[str], facts: Sequence[Facts]) -> tuple[list[str], list[list[str]]]:
+    """Facts about the encoders of compared stores; one row a store.
+
+    Args:
+        names: of the stores.
+        facts: of their encoders, in that order.
+    """
+    head = ["", "trained on these films?", "learnt from", "licence", "size", "vector"]
+    rows = [
+        [
+            name,
+            encoder_facts.trained(one),
+            one.data,
+            one.licence,
+            encoder_facts.size(one),
+            f"{one.dimension:,}-d, {one.vector_bytes:,} bytes",
+            encoder_facts.film_speed(one),
+            encoder_facts.search_speed(one),
+        ]
+        for name, one in zip(names, facts, strict=True)
+    ]
+    return [*head, "time a film", "time a search"], rows
 
 
 def fitting(depths: Sequence[int], films: int) -> tuple[int, ...]:
@@ -428,7 +514,7 @@ EXCLUDED = {
 }
 
 
-def left_out(counts: Mapping[Outcome, int]) -> str:
+def left_out(counts: Mapping[str, int]) -> str:
     """Films that took no part, by reason: ``12 not labelled, 3 uncertain only``; empty for none."""
     return ", ".join(f"{count:,} {reason}" for reason, count in counts.items() if count)
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from store import EncoderMismatch, EncoderUnavailable, UsageError
+from store import EncoderMismatch, EncoderUnavailable, UsageError, expanded
 from ui import notices
 from ui.commands import output
 from ui.commands.options import (
@@ -193,7 +193,7 @@ def read_prompts(place: str) -> list[Prompt]:
     """
     import ingest
 
-    path = Path(place)
+    path = expanded(place)
     if place in BUNDLED:
         path = Path(str(ingest.__file__)).parent / "training" / BUNDLED[place]
     try:

@@ -272,26 +272,28 @@ def hardest(gallery: Gallery, asked: studies.Question) -> None:
 
 
 def rival(gallery: Gallery, asked: studies.Question) -> None:
-    """Another store over the same films: paired differences."""
-    stores = studies.rivals()
-    other = stores[0]
-    if len(stores) > 1:
-        other = st.selectbox("Compared with", stores, key=f"rival-{asked.protocol}")
+    """Other stores over the same films: each one's figures, paired differences, its encoder."""
     try:
-        found = studies.compared(gallery, other, asked)
+        found, facts = studies.compared(gallery, studies.rivals(), asked)
     except CxrError as error:
         layout.say(error, broken=True)
         return
     head, rows = tables.comparison_table(found)
+    st.html(html.table(head, rows, strong=0))
+    head, rows = tables.differences_table(found)
     st.html(html.table(head, rows))
-    first, second = found.left_out
     st.caption(
         plain(
-            f"{other}: {found.queries:,} queries and {found.gallery:,} films that both stores "
-            "have. Difference: this store minus the other, with its 95 % bootstrap interval over "
-            f"paired queries. Only here: {first:,} films, only there: {second:,}. Labels differ "
-            f"for {found.labels_differ:,}; those of this store are used."
+            f"{tables.compared_films(found)} {tables.compared_by(found)} Difference: this store "
+            "minus the other, over paired queries; better and worse: queries on which this store "
+            "has the higher and the lower precision."
         )
+    )
+    head, rows = tables.facts_table(tables.compared_names(found), facts)
+    st.html(html.table(head, rows, kind="words"))
+    st.caption(
+        "What is not in an encoder's card is unknown. Speed is measured on the command line: "
+        "cxr compare --measure."
     )
 
 
