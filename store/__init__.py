@@ -47,12 +47,14 @@ if TYPE_CHECKING:
     from store.memory import give_back
     from store.outcomes import (
         FOUND,
+        NO_FINDING,
         NOT_LABELLED,
         NOTHING_FOUND,
         OUTCOMES,
         UNCERTAIN,
         Outcome,
         findings,
+        named_findings,
         names_nothing,
         outcome,
     )
@@ -101,7 +103,8 @@ _HOMES = {
     "store.gallery": "Gallery refined_search",
     "store.memory": "give_back",
     "store.outcomes": (
-        "FOUND NOTHING_FOUND NOT_LABELLED OUTCOMES UNCERTAIN Outcome findings names_nothing outcome"
+        "FOUND NO_FINDING NOTHING_FOUND NOT_LABELLED OUTCOMES UNCERTAIN Outcome findings "
+        "named_findings names_nothing outcome"
     ),
     "store.schema": (
         "COLUMNS FINDINGS EncoderStamp Hit Metadata Output Progress Row UpsertReport Value Vectors"

@@ -23,13 +23,16 @@ A folder with
          "label_names": ["normal", "pneumonia"],
          "columns": {"dataset": [...], "split": [...], "patient": [...],       # n values each,
                      "view": [...], "sex": [...], "age": [...],                # null = not known
+                     "study": [...], "labelled": [true, false, ...],
                      "uncertain": [["edema"], ...], "absent": [[], ...]},
          "own_columns": {"ward": {"type": "int", "values": [3, null, ...]}},  # int, float, bool,
                                                          # string, date ("2024-05-01")
          "protocol": ..., "precision": ...}
 
-    A column that is null in every row is left out. Without a ``dataset`` and ``split`` column, ids
-    of the form ``dataset/split/index`` tell them.
+    A column that is null in every row is left out. ``labelled`` tells films in which nothing was
+    found from those that nobody looked at; without it, rows with findings are labelled, and those
+    of an (n, c) ``labels.npy`` that this project did not write. Without a ``dataset`` and ``split``
+    column, ids of the form ``dataset/split/index`` tell them.
 """
 
 from __future__ import annotations
@@ -91,6 +94,10 @@ __all__ = [
 ]
 
 
+#: How ``made_by`` begins where this project wrote a folder.
+_US = "cxr-retrieval"
+
+
 @dataclass(frozen=True, slots=True)
 class Artefacts:
     """Embeddings with ids, labels and metadata, from a folder or a table, checked together.
@@ -107,6 +114,8 @@ class Artefacts:
         meta: meta.json as it is; empty without one.
         notes: for a person, one sentence each: conversions, missing files.
         tells_labels: whether there are labels at all; without, stored ones stay.
+        looked: of each row whether somebody looked, where that is told by how labels are written;
+            a column ``labelled`` is more.
     """
 
     folder: Path
@@ -118,6 +127,7 @@ class Artefacts:
     meta: dict[str, Any]
     notes: tuple[str, ...]
     tells_labels: bool = True
+    looked: list[bool] | None = None
 
 
 def read_artefacts(folder: str | Path, *, normalise: bool = False) -> Artefacts:
@@ -143,7 +153,8 @@ def read_artefacts(folder: str | Path, *, normalise: bool = False) -> Artefacts:
                 f"{place / META} says {key} {meta[key]}, but {EMBEDDINGS} has shape "
                 f"({rows}, {dimension}); export both again"
             )
-    labels = read_labels(place / LABELS, rows, meta)
+    labels, several = read_labels(place / LABELS, rows, meta)
+    ours = str(meta.get("made_by", "")).startswith(_US)
     ids = read_ids(place, rows)
     check_index(place / INDEX, raw, embeddings, notes)
     return Artefacts(
@@ -155,6 +166,7 @@ def read_artefacts(folder: str | Path, *, normalise: bool = False) -> Artefacts:
         stamp=_stamp(place, meta, embeddings, notes),
         meta=meta,
         notes=tuple(notes),
+        looked=[True] * rows if several and not ours else None,
     )
 
 
@@ -313,6 +325,8 @@ def _rows(artefacts: Artefacts, batch: str, now: datetime) -> list[Row]:
     # A blank in a column that is there overwrites a stored value, too.
     own = dict.fromkeys(name for cells in artefacts.columns.get("extra", ()) for name in cells)
     columns = {name: values for name, values in artefacts.columns.items() if name != "extra"}
+    if artefacts.looked is not None:
+        columns = {"labelled": artefacts.looked, **columns}
     extras = artefacts.columns.get("extra", [{}] * len(artefacts.ids))
     return [
         Row(

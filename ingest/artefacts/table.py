@@ -2,7 +2,8 @@
 
 Beside these, columns named as a row's are kept: ``labels`` or ``label`` (see
 ``ingest.artefacts.labels``), and those that an export folder has: ``uncertain``, ``absent`` (names,
-or lists of names), ``dataset``, ``split``, ``patient``, ``view``, ``sex``, ``age``. The schema's
+or lists of names), ``labelled``, ``dataset``, ``split``, ``patient``, ``study``, ``view``, ``sex``,
+``age``; the patient and the study also by usual headings such as ``study_id``. The schema's
 metadata may name the encoder as galleries do: ``cxr.encoder`` and ``cxr.fingerprint``.
 """
 
@@ -24,6 +25,11 @@ from store import COLUMNS, BadArtefacts, EncoderStamp
 
 _IDS = ("id", "ids", "image_id", "image", "name", "image index")
 _VECTORS = ("embedding", "embeddings", "vector", "vectors", "features")
+#: Further headings of columns, by letters and digits alone; those of other types are left alone.
+_USUAL = {
+    "patient": ("patientid", "subjectid", "subject"),
+    "study": ("studyid", "studyinstanceuid", "studyuid", "accession", "accessionnumber"),
+}
 
 
 def read_table(
@@ -81,6 +87,7 @@ def read_table(
         meta={},
         notes=tuple(notes),
         tells_labels=labels is not None,
+        looked=[one.labelled for one in labels] if labels is not None else None,
     )
 
 
@@ -163,13 +170,16 @@ def _names(table: pa.Table, path: Path, name: str) -> list[tuple[str, ...]]:
 def _columns(table: pa.Table, path: Path) -> dict[str, list[Any]]:
     found: dict[str, list[Any]] = {}
     for name in META_COLUMNS:
-        if name not in table.column_names:
+        heading = name if name in table.column_names else column_headed(table, _USUAL.get(name, ()))
+        if heading is None:
             continue
         if COLUMNS[name].kind == "strings":
             found[name] = _names(table, path, name)
             continue
         good, cast = _CASTS[COLUMNS[name].kind]
-        values = table[name].to_pylist()
+        values = table[heading].to_pylist()
+        if heading != name and not all(isinstance(value, good | None) for value in values):
+            continue
         if not all(value is None or isinstance(value, good) for value in values):
             raise BadArtefacts(f"{path}: column {name!r} holds {table[name].type} values")
         found[name] = [None if value is None else cast(value) for value in values]

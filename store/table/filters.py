@@ -435,7 +435,7 @@ def _has_one(row: Row, key: str, texts: list[str]) -> bool:
         named = {text.casefold() for text in texts}
         if key == "outcome":
             return row.outcome in named
-        return any(_TRUTH.get(text) == row.labelled for text in named)
+        return any(_TRUTH.get(text) == (row.outcome != NOT_LABELLED) for text in named)
     value = getattr(row, _FILTERED[key][0]) if ours else row.extra.get(key)
     if value is None:
         return False

@@ -243,8 +243,18 @@ def storable(text: object) -> bool:
 
 
 def normalised(rows: Sequence[Row]) -> list[Row]:
-    """Rows with numpy's scalars as the numbers that they are, lists as tuples, ages as floats."""
-    return [replace(row, **other) if (other := _unlike(row)) else row for row in rows]
+    """Rows with numpy's scalars as the numbers that they are, lists as tuples, ages as floats.
+
+    Rows with findings are labelled.
+    """
+    return [_looked(replace(row, **other) if (other := _unlike(row)) else row) for row in rows]
+
+
+def _looked(row: Row) -> Row:
+    """A row that is labelled where it has findings, or as it says."""
+    if row.labelled is None or (row.labelled is False and row.has_findings):
+        return replace(row, labelled=row.has_findings)
+    return row
 
 
 def _unlike(row: Row) -> dict[str, Any]:
@@ -295,7 +305,7 @@ def _fitting(row: Row, theirs: Mapping[str, str], ours: Sequence[str]) -> Row:
         if value is not None and getattr(row, name) == COLUMNS[name].default:
             changes[name] = str(value) if name in _STRINGS else value
             told = told if told is None else told | {name}
-    return replace(row, **changes, extra=extra, told=told)
+    return _looked(replace(row, **changes, extra=extra, told=told))
 
 
 def is_reader_version(version: object) -> bool:
@@ -379,6 +389,8 @@ def from_arrow(table: pa.Table) -> list[Row]:
         extra = custom_columns.values({name: record.pop(name) for name in own}, own) if own else {}
         record |= {name: defaults[name] for name in defaults if record[name] is None}
         record |= {name: tuple(record[name]) for name in lists}
+        looked = record.get("labelled") or any(record.get(name) for name in FINDINGS)
+        record["labelled"] = bool(looked)
         if record.get(READER.name) is None:
             record[READER.name] = _FIRST_READER
         found.append(Row(**record, extra=extra))
@@ -470,7 +482,7 @@ def merged(row: Row, stored: Row | None) -> Row:
     told = row.told | {"labelled"} if row.told.intersection(FINDINGS) else row.told
     kept = {name: getattr(stored, name) for name in EDITABLE if name not in told}
     extra = custom_columns.known({**stored.extra, **row.extra})
-    return replace(row, **kept, extra=extra, told=None)
+    return _looked(replace(row, **kept, extra=extra, told=None))
 
 
 def changes(row: Row, stored: Row) -> list[str]:

@@ -83,7 +83,7 @@ def told_the_same(gallery: Gallery) -> None:
         assert sorted(id_ for id_, row in rows.items() if passes(row, where)) == ids
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=15, deadline=None)
 @example(KINDS)
 @given(FILMS)
 def test_every_way_to_an_outcome_comes_to_the_same(tmp_path_factory, films) -> None:
@@ -93,7 +93,7 @@ def test_every_way_to_an_outcome_comes_to_the_same(tmp_path_factory, films) -> N
         assert row.labelled or not film["labelled"]
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=6, deadline=None)
 @example(KINDS)
 @given(FILMS)
 def test_and_in_galleries_from_before(tmp_path_factory, films) -> None:
@@ -126,10 +126,16 @@ def test_kinds_of_films(tmp_path: Path) -> None:
         gallery.upsert([replace(make_rows(random_vectors(1))[0], labelled="yes")])
 
 
-def test_a_row_with_findings_is_labelled_by_itself() -> None:
-    assert Row("a", b"", labels=("x",)).labelled
-    assert Row("a", b"", absent=("x",)).labelled
-    assert not Row("a", b"").labelled
+def test_a_row_with_findings_is_labelled_by_itself(tmp_path: Path) -> None:
+    films = [{"labels": ("x",)}, {"labels": (), "absent": ("x",)}, {"labels": ()}]
+    gallery = gallery_of(tmp_path / "g", films)
+    made = make_rows(random_vectors(3))
+    made = [replace(row, **film) for row, film in zip(made, films, strict=True)]
+    assert [row.outcome for row in made] == ["found", "no finding", "not labelled"]
+    stored = [gallery.row(row.id) for row in made]
+    assert [row.labelled for row in stored] == [True, True, False]
+    assert gallery.upsert(made).unchanged == 3
+    assert replace(made[0], labels=()).outcome == "not labelled"
     assert Row("a", b"", labelled=True).outcome == "no finding"
 
 

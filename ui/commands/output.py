@@ -70,7 +70,7 @@ def hits(found: Sequence[Hit]) -> None:
             [
                 str(hit.rank),
                 hit.row.id,
-                ", ".join(hit.row.labels) or "(not labelled)",
+                ", ".join(hit.row.named_findings) or f"({hit.row.outcome})",
                 hit.row.split or "",
                 hit.row.dataset or "",
                 f"{hit.score:.4f}",
