@@ -22,7 +22,7 @@ def main() -> None:
         st.metric("Films", f"{len(gallery):,}", border=True)
         st.metric("Table version", str(gallery.table_version), border=True)
         st.metric("Vector length", str(gallery.stamp.dimension), border=True)
-        st.metric("Labels", str(len(counts["label"])), border=True)
+        st.metric("Labels", str(len(findings([*counts["label"]]))), border=True)
     facts(gallery)
     films(gallery, Labels(counts["label"]))
     commands(gallery)
