@@ -182,7 +182,8 @@ def _columns(table: pa.Table, path: Path) -> dict[str, list[Any]]:
             continue
         if not all(value is None or isinstance(value, good) for value in values):
             raise BadArtefacts(f"{path}: column {name!r} holds {table[name].type} values")
-        found[name] = [None if value is None else cast(value) for value in values]
+        blank = (None, "") if name in _USUAL else (None,)
+        found[name] = [None if value in blank else cast(value) for value in values]
     return found
 
 

@@ -389,8 +389,8 @@ def from_arrow(table: pa.Table) -> list[Row]:
         extra = custom_columns.values({name: record.pop(name) for name in own}, own) if own else {}
         record |= {name: defaults[name] for name in defaults if record[name] is None}
         record |= {name: tuple(record[name]) for name in lists}
-        looked = record.get("labelled") or any(record.get(name) for name in FINDINGS)
-        record["labelled"] = bool(looked)
+        named = record["labels"] or record.get("uncertain") or record.get("absent")
+        record["labelled"] = bool(named or record.get("labelled"))
         if record.get(READER.name) is None:
             record[READER.name] = _FIRST_READER
         found.append(Row(**record, extra=extra))
@@ -463,7 +463,9 @@ def _lists(table: pa.Table | pa.RecordBatch, name: str) -> pa.ListArray:
     """A column of findings without nulls; empty lists where the table lacks it."""
     if name not in _ours(table.schema):
         return pa.repeat(pa.scalar([], _TYPES["strings"]), len(table))
-    return _whole(table[name]).fill_null(pa.scalar([], _TYPES["strings"]))
+    cells = _whole(table[name])
+    # Filling copies all of them.
+    return cells.fill_null(pa.scalar([], _TYPES["strings"])) if cells.null_count else cells
 
 
 def _whole(column: pa.ChunkedArray | pa.Array) -> pa.Array:

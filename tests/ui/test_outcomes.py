@@ -19,6 +19,7 @@ from ui.cli import app
 from ui.dashboard.components.html import Labels, film_card
 from ui.dashboard.search.answer import neighbour_labels
 from ui.dashboard.search.download import hits_csv
+from ui.dashboard.search.link import from_link, to_link
 from ui.dashboard.search.state import FACETS, Search
 from ui.report.figures import Query, retrieval_figure
 from ui.report.findings import Found, setting_of
@@ -148,6 +149,14 @@ def test_the_dashboards_filter_is_that_of_the_store(gallery: Gallery) -> None:
     where = Search().choose("outcome", ["not labelled", "uncertain only"]).where
     assert isinstance(where, Where)
     assert gallery.ids(where) == ["s/uncertain/0", "s/unseen/0"]
+
+
+def test_an_address_has_it() -> None:
+    search = Search(id="s/found/0").choose("outcome", ["no finding"])
+    address = {**to_link(search), "outcome": ["no finding", "nonsense"]}
+    again, notes = from_link(address, {"outcome": ["found", "no finding"]})
+    assert again.filters == search.filters
+    assert notes == ["This gallery has no outcome 'nonsense'; that filter of the link is off."]
 
 
 @pytest.mark.parametrize("several", [False, True])
