@@ -10,8 +10,20 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from store.analysis import audit, maps, projection
-    from store.analysis.audit import Doubt, Doubtful, Film, Glance, Group, Leak, Near, NearPair
-    from store.analysis.compare import Comparison, compare
+    from store.analysis.audit import (
+        Doubt,
+        Doubtful,
+        Film,
+        FindingDoubt,
+        Glance,
+        Group,
+        Leak,
+        Near,
+        NearPair,
+        Vote,
+        Whose,
+    )
+    from store.analysis.compare import Comparison, Films, compare
     from store.analysis.maps import Map
     from store.cluster import connection
     from store.errors import (
@@ -38,11 +50,12 @@ if TYPE_CHECKING:
         UsageError,
     )
     from store.evaluation import per_query
+    from store.evaluation.labelled import FEW, SAME_PATIENT, Labelled, SamePatient
     from store.evaluation.metrics import Evaluation, evaluate_vectors
     from store.evaluation.per_query import ByQuery, Hard
     from store.evaluation.prompts import score_prompts
     from store.evaluation.protocols import LEAVE_ONE_OUT, SPLIT
-    from store.evaluation.ranking import Labelled
+    from store.files import expanded, location
     from store.gallery import Gallery, refined_search
     from store.memory import give_back
     from store.outcomes import (
@@ -73,6 +86,7 @@ if TYPE_CHECKING:
     )
     from store.search.out_of_distribution import Nearness
     from store.search.relevance_feedback import WEIGHT_MAX, Weights, parse_weights, rocchio
+    from store.search.same_patient import OwnFilms
     from store.table.column_stats import Range
     from store.table.custom_columns import KINDS, LARGEST_INT, kind_of, name_of
     from store.table.duplicate_ids import Repaired
@@ -84,8 +98,10 @@ if TYPE_CHECKING:
 # Loaded on first use: numpy and pyarrow would slow `cxr --help`.
 _HOMES = {
     "store.analysis": "audit maps projection",
-    "store.analysis.audit": "Doubt Doubtful Film Glance Group Leak Near NearPair",
-    "store.analysis.compare": "Comparison compare",
+    "store.analysis.audit": (
+        "Doubt Doubtful Film FindingDoubt Glance Group Leak Near NearPair Vote Whose"
+    ),
+    "store.analysis.compare": "Comparison Films compare",
     "store.analysis.maps": "Map",
     "store.cluster": "connection",
     "store.errors": (
@@ -95,11 +111,12 @@ _HOMES = {
         "TextUnsupported UnknownId UsageError"
     ),
     "store.evaluation": "per_query",
+    "store.evaluation.labelled": "FEW SAME_PATIENT Labelled SamePatient",
     "store.evaluation.metrics": "Evaluation evaluate_vectors",
     "store.evaluation.per_query": "ByQuery Hard",
     "store.evaluation.prompts": "score_prompts",
     "store.evaluation.protocols": "LEAVE_ONE_OUT SPLIT",
-    "store.evaluation.ranking": "Labelled",
+    "store.files": "expanded location",
     "store.gallery": "Gallery refined_search",
     "store.memory": "give_back",
     "store.outcomes": (
@@ -111,6 +128,7 @@ _HOMES = {
     ),
     "store.search.out_of_distribution": "Nearness",
     "store.search.relevance_feedback": "WEIGHT_MAX Weights parse_weights rocchio",
+    "store.search.same_patient": "OwnFilms",
     "store.table.column_stats": "Range",
     "store.table.custom_columns": "KINDS LARGEST_INT kind_of name_of",
     "store.table.duplicate_ids": "Repaired",

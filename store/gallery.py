@@ -13,9 +13,11 @@ import numpy.typing as npt
 
 from store.check import problems
 from store.errors import BadQuery, StoreDamaged, UnknownId, UsageError
+from store.evaluation.labelled import SamePatient
 from store.evaluation.metrics import Evaluation
 from store.evaluation.per_query import ByQuery, by_query
 from store.evaluation.protocols import LEAVE_ONE_OUT, evaluate_version, sides
+from store.files import location
 from store.mirror.snapshot import Snapshot
 from store.outcomes import OUTCOMES
 from store.schema import (
@@ -34,6 +36,7 @@ from store.search.base import EXACT, INDEXES, LANCE, Backend, Searcher, Sharding
 from store.search.follow import Follower
 from store.search.out_of_distribution import Nearness, nearness
 from store.search.relevance_feedback import Weights, rocchio
+from store.search.same_patient import OwnFilms, own_films
 from store.table import custom_columns, filters, lance, maintenance, opening, rows, write
 from store.table.column_stats import Range
 from store.table.duplicate_ids import Repaired, repair
@@ -69,7 +72,8 @@ class Gallery(Follower):
         """Open a gallery.
 
         Args:
-            uri: a folder, or an object-store location such as ``s3://bucket/gallery``.
+            uri: a folder, ``~`` being the home folder, or an object-store location such as
+                ``s3://bucket/gallery``.
             stamp: when given, the encoder that must have made it.
             index: ``exact`` (all vectors in memory) or ``lance`` (LanceDB's index); see choose.
             shards: parts of the mirror on a cluster; 0 keeps it whole, in this process.
@@ -79,15 +83,28 @@ class Gallery(Follower):
         Raises:
             StoreNotFound, StoreDamaged, EncoderMismatch: see their docstrings.
         """
-        handle = opening.open_(str(uri), stamp)
+        place = location(uri)
+        handle = opening.open_(place, stamp)
         made_by = _stamp(handle)
         sharding = Sharding(shards, ray, on_lost) if shards else None
-        return cls(str(uri), handle, made_by, choose(str(uri), made_by, index, sharding))
+        return cls(place, handle, made_by, choose(place, made_by, index, sharding))
 
     @classmethod
     def create(cls, uri: str | Path, stamp: EncoderStamp) -> Gallery:
-        """Make an empty gallery for one encoder, or open the one that is there."""
-        return cls(str(uri), opening.create(str(uri), stamp), stamp, choose(str(uri), stamp))
+        """Make an empty gallery for one encoder, or open the one that is there.
+
+        One that has no rows is made again where it was another encoder's.
+        """
+        place = location(uri)
+        return cls(place, opening.create(place, stamp), stamp, choose(place, stamp))
+
+    def remove_if_empty(self) -> bool:
+        """Remove a gallery without rows, such as one whose first ingestion failed.
+
+        Returns:
+            Whether it is gone; a gallery with rows stays.
+        """
+        return opening.remove_empty(self.uri)
 
     # -- writing -------------------------------------------------------------------------------
 
@@ -246,8 +263,22 @@ class Gallery(Follower):
         left_out = [id_ for id_ in exclude if isinstance(id_, str)]  # no row has another kind of id
         return self._answer(lambda now: now.search(queries, int(k), where, left_out))
 
-    def search_by_id(self, id_: str, k: int = 10, where: Where | None = None) -> list[Hit]:
+    def search_by_id(
+        self,
+        id_: str,
+        k: int = 10,
+        where: Where | None = None,
+        *,
+        other_patients: bool = False,
+    ) -> list[Hit]:
         """The k rows most similar to a stored one, which is never among them.
+
+        Args:
+            id_: of the stored row.
+            k: how many.
+            where: only rows that pass take part.
+            other_patients: no row of its patient either, or of its study where only that is known;
+                see own_films.
 
         Raises:
             UnknownId: no such row.
@@ -257,9 +288,30 @@ class Gallery(Follower):
         self.check_k(k)
 
         def ask(now: Searcher) -> list[list[Hit]]:
-            return now.search(now.vectors_of([id_]), int(k), where, [id_])
+            own = own_films(now, [id_]).ids if other_patients else ()
+            return now.search(now.vectors_of([id_]), int(k), where, [id_, *own])
 
         return self._answer(ask)[0]
+
+    def own_films(self, ids: Sequence[str]) -> OwnFilms:
+        """Films of the same patients as some stored ones, or of their studies; for ``exclude``.
+
+        Of a study where only that is known. Names count within a data set.
+
+        Raises:
+            UnknownId: one of ``ids`` is not stored.
+        """
+        _check_ids(ids)
+        return self._answer(lambda now: own_films(now, ids))
+
+    def knows_patients(self) -> bool:
+        """Whether any row says whose it is: its patient, or its study."""
+
+        def ask(now: Searcher) -> bool:
+            columns = [name for name in ("patient", "study") if name in now.handle.schema.names]
+            return any(now.handle.count_rows(filters.has_text(name)) for name in columns)
+
+        return self._answer(ask)
 
     def check_k(self, k: int) -> None:
         """Refuse a k that cannot be answered, before anything is encoded, with BadQuery."""
@@ -335,8 +387,10 @@ class Gallery(Follower):
         baselines: Mapping[str, Baseline] | None = None,
         full_ranking: bool = True,
         progress: Progress | None = None,
+        same_patient: SamePatient = "exclude",
+        relevance: str = "any",
     ) -> Evaluation:
-        """Precision@k and its company over labelled rows.
+        """Precision@k and its company over labelled rows, those in which nothing was found too.
 
         Where vectors are not in memory (``index="lance"``), queries are searched one by one,
         without mAP and without baselines other than chance.
@@ -349,17 +403,25 @@ class Gallery(Follower):
             gallery_split: of the gallery in the split protocol.
             dataset: only rows of this data set.
             baselines: name to a function from thumbnails to unit vectors, measured beside.
-            full_ranking: also compute mAP, which sorts the whole gallery for every query.
+            full_ranking: also compute mAP and R-precision, which sort the whole gallery for every
+                query.
             progress: called with queries done and in all.
+            same_patient: ``exclude`` films of the query's own patient from its ranking (of its
+                study, where only that is known), or ``count`` them as any other.
+            relevance: which films are relevant to a query: ``any`` (they share a finding), ``all``
+                (they have every finding of the query), ``jaccard`` (graded by the findings that
+                both have) or ``finding=NAME`` (both have it, or neither).
 
         Raises:
-            BadQuery: an unknown protocol, a split without labelled rows, a k beyond the gallery.
-            NothingToMeasure: chance is 1: every row shares a label with every query.
+            BadQuery: an unknown protocol or relevance, a split without labelled rows, a k beyond
+                the gallery.
+            NothingToMeasure: chance is 1: every row is relevant to every query; or all films are of
+                one patient.
         """
         asked = (protocol, k, split, gallery_split, dataset, baselines or {})
 
         def ask(now: Searcher) -> Evaluation:
-            found = evaluate_version(now, *asked, full_ranking, progress)
+            found = evaluate_version(now, *asked, full_ranking, progress, same_patient, relevance)
             return replace(found, store=self.describe(now))
 
         return self._answer(ask)
@@ -373,6 +435,8 @@ class Gallery(Follower):
         gallery_split: str = "train",
         dataset: str | None = None,
         progress: Progress | None = None,
+        same_patient: SamePatient = "exclude",
+        relevance: str = "any",
     ) -> ByQuery:
         """Per-query table of ``evaluate``; the arguments are the same.
 
@@ -381,7 +445,8 @@ class Gallery(Follower):
         """
 
         def ask(now: Snapshot) -> ByQuery:
-            return by_query(*sides(now, protocol, split, gallery_split, dataset), k, progress)
+            rows = sides(now, protocol, split, gallery_split, dataset, relevance)
+            return by_query(*rows, k, progress, relevance, same_patient)
 
         return self.read_mirror("this study", ask)
 
@@ -604,6 +669,8 @@ def refined_search(
     unlike: Sequence[str] = (),
     weights: Weights | None = None,
     where: Where | None = None,
+    other_patients: bool = False,
+    exclude: Sequence[str] = (),
 ) -> list[Hit]:
     """The k films most similar to a query and to some stored films, and unlike others.
 
@@ -611,29 +678,58 @@ def refined_search(
 
     Args:
         gallery: what to search.
-        query: a unit vector of the gallery's encoder, float (d,); or the id of a stored film; or
-            None.
+        query: a unit vector of the gallery's encoder, float (d,); several, float (n, d), where a
+            film counts by the one that is nearest to it; the id of a stored film; or None.
         k: how many, from 1 to the number of rows.
         like: ids of films to be like.
         unlike: ids of films to be unlike.
         weights: the usual ones when None; without ``like`` and ``unlike`` they play no part.
         where: only rows that pass take part.
+        other_patients: no film either of the patients of the query and of the films to be like,
+            where these are stored; see Gallery.own_films.
+        exclude: ids that must not be found either.
 
     Returns:
         Hits, best first; fewer than k when fewer pass.
 
     Raises:
         UnknownId: one of the films is not stored.
-        BadQuery: k out of range, nothing to be like, or parts that cancel each other out.
+        BadQuery: k out of range, nothing to be like, parts that cancel each other out, or films to
+            be like or unlike beside several vectors.
     """
+    if query is not None and not isinstance(query, str) and np.ndim(query) > 1:
+        vectors = np.asarray(query)
+        if len(vectors) > 1 and (like or unlike):
+            raise BadQuery("films to be like or unlike go with one query vector, not with several")
+        if len(vectors) > 1:
+            return _by_best(gallery.search(vectors, k, where, exclude), k)
+        query = vectors[0]
     if not like and not unlike:
         if query is None:
             raise BadQuery("nothing to search for: give a query, or a film to be like")
-        if isinstance(query, str):
-            return gallery.search_by_id(query, k, where)
-        return gallery.search(query, k, where)[0]
+        if isinstance(query, str) and not exclude:
+            return gallery.search_by_id(query, k, where, other_patients=other_patients)
+        if not isinstance(query, str):
+            return gallery.search(query, k, where, exclude)[0]
     own = [query] if isinstance(query, str) else []
     vector = gallery.vectors(own)[0] if isinstance(query, str) else query
     towards, away = list(dict.fromkeys(like)), list(dict.fromkeys(unlike))
+    apart = gallery.own_films([*own, *towards]).ids if other_patients else ()
+    left_out = [*own, *towards, *away, *apart, *exclude]
+    if not towards and not away and vector is not None:
+        return gallery.search(vector, k, where, left_out)[0]
     combined = rocchio(vector, gallery.vectors(towards), gallery.vectors(away), weights)
-    return gallery.search(combined, k, where, exclude=[*own, *towards, *away])[0]
+    return gallery.search(combined, k, where, left_out)[0]
+
+
+def _by_best(lists: Sequence[Sequence[Hit]], k: int) -> list[Hit]:
+    """The k best hits of several vectors, each film once with its highest score; ties by id.
+
+    Exact: a film among the k best of all is among the k best of the vector nearest to it.
+    """
+    best: dict[str, Hit] = {}
+    for hit in (hit for found in lists for hit in found):
+        if hit.row.id not in best or hit.score > best[hit.row.id].score:
+            best[hit.row.id] = hit
+    ranked = sorted(best.values(), key=lambda hit: (-hit.score, hit.row.id))[:k]
+    return [replace(hit, rank=rank) for rank, hit in enumerate(ranked, start=1)]

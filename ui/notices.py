@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ingest import Understanding
-    from store import Gallery, Nearness, Vectors
+    from ingest.encoders import TextQuery
+    from store import Gallery, Nearness, OwnFilms, Vectors
 
 
 def nearness_of(gallery: Gallery, vectors: Vectors, thumbnail: bytes) -> Nearness:
@@ -22,6 +23,39 @@ def of_text(found: Understanding) -> str | None:
     if found.understood is not False:
         return None
     return f"not understood: {found.reason}. The hits are no answer to it"
+
+
+def of_reading(asked: TextQuery, choice: str) -> str | None:
+    """Note on a text that is longer than the encoder reads: what was searched, and what was cut.
+
+    Args:
+        asked: the text as it was searched.
+        choice: where a person chooses how to search it.
+    """
+    if asked.how == "whole":
+        return None
+    much = f"the text has {asked.tokens} tokens, this encoder reads {asked.longest}"
+    if not asked.sentences:
+        return (
+            f"{much}: searched was the beginning, up to “{_end(asked.read)}”, and nothing of "
+            f"“{_begin(asked.cut)}”; {choice} mean or best searches sentence by sentence"
+        )
+    each = "the mean of their vectors" if asked.how == "mean" else "each film by its nearest one"
+    rest = f"; of sentences too long by themselves, cut was “{_begin(asked.cut)}”"
+    return (
+        f"{much}: searched sentence by sentence, {len(asked.sentences)} of them, {each}"
+        f"{rest if asked.cut else ''}"
+    )
+
+
+def _end(text: str, most: int = 40) -> str:
+    words = " ".join(text.split())
+    return words if len(words) <= most else f"… {words[-most:].partition(' ')[2]}"
+
+
+def _begin(text: str, most: int = 60) -> str:
+    words = " ".join(text.split())
+    return words if len(words) <= most else f"{words[:most].rpartition(' ')[0]} …"
 
 
 def of_image(found: Nearness) -> str | None:
@@ -43,9 +77,14 @@ def how_near(found: Nearness) -> str:
             f"nearest picture {found.picture_cosine:.3f} (percentile "
             f"{found.picture_percentile:.0f})"
         )
+    unsure = (
+        ""
+        if found.not_judged is None
+        else (f". Whether any film here is a good match is not judged: {found.not_judged}")
+    )
     return (
         f"{'; '.join(parts)}; percentiles are among the nearest of the gallery's own "
-        f"{found.rows:,} films, each without itself"
+        f"{found.rows:,} films, each without itself{unsure}"
     )
 
 
@@ -64,10 +103,47 @@ def of_results(store: Mapping[str, Any]) -> str | None:
     return of_index(store["approximate"]) if "approximate" in store else None
 
 
+def of_patients(found: Mapping[str, Any]) -> str | None:
+    """Warning about an evaluation in which films of one patient find each other, or few are asked.
+
+    Args:
+        found: an evaluation as plain JSON types.
+    """
+    from store import FEW
+
+    said = []
+    patients, over = found.get("patients") or {}, found.get("interval") or {}
+    pairs = over.get("units", 0) < found["queries"] or patients.get("in_both_sides")
+    if found["excluded"] == "film" and patients.get("known") and pairs:
+        said.append(
+            "films of the query's own patient count as any other "
+            f"({patients['known']:,} films name theirs): such figures say how well people are "
+            "recognised; leave out --same-patient count for those of findings"
+        )
+    if over and over["units"] < FEW:
+        said.append(
+            f"95 % intervals over {over['units']} {over['over']} are rough: it takes {FEW} or more"
+        )
+    return "; ".join(said) or None
+
+
+def of_own_films(found: OwnFilms) -> str:
+    """Note on the films that a search for other patients left out."""
+    if found.kind is None:
+        return "the query's patient is not known here: no film was left out"
+    films = f"{len(found.ids):,} film{'' if len(found.ids) == 1 else 's'}"
+    return f"other patients: {films} of the query's own {found.kind} not searched"
+
+
 def of_index(found: Mapping[str, Any]) -> str:
     """Note on an approximate index, from the measurements at its building."""
     later = found["rows_not_indexed"]
-    newer = f"; {later:,} newer rows are compared one by one" if later else ""
+    newer = (
+        f"; rows that came or were corrected since are not in it and are compared one by one, "
+        f"{later:,} of them: cxr optimize puts them there"
+        if later
+        else ""
+    )
     return (
         f"approximate: {found['kind']} index, recall@10 {found['recall_at_10']:.3f} against exact "
         f"search on {found['sample']} stored films, measured {found['built_at'][:10]} over "

@@ -69,12 +69,14 @@ from store import (
     KINDS,
     BadArtefacts,
     BadRows,
+    EncoderMismatch,
     EncoderStamp,
     Gallery,
     Row,
     UpsertReport,
     UsageError,
     Vectors,
+    expanded,
     kind_of,
     name_of,
 )
@@ -96,6 +98,9 @@ __all__ = [
 
 #: How ``made_by`` begins where this project wrote a folder.
 _US = "cxr-retrieval"
+#: End of the note about vectors whose encoder is not named.
+UNKNOWN = "so they can be searched by id and evaluated, but not compared with an image or a text"
+_EXTERNAL = "external:"
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +121,7 @@ class Artefacts:
         tells_labels: whether there are labels at all; without, stored ones stay.
         looked: of each row whether somebody looked, where that is told by how labels are written;
             a column ``labelled`` is more.
+        sources: where each vector is from, e.g. ``outputs/embeddings.npy#3``.
     """
 
     folder: Path
@@ -126,6 +132,7 @@ class Artefacts:
     stamp: EncoderStamp
     meta: dict[str, Any]
     notes: tuple[str, ...]
+    sources: list[str]
     tells_labels: bool = True
     looked: list[bool] | None = None
 
@@ -140,7 +147,7 @@ def read_artefacts(folder: str | Path, *, normalise: bool = False) -> Artefacts:
     Raises:
         BadArtefacts: a file is missing or damaged, or two disagree; the message has both sides.
     """
-    place = Path(folder)
+    place = expanded(folder)
     if not place.is_dir():
         raise BadArtefacts(f"{place} is not a folder; pass the folder that holds {EMBEDDINGS}")
     notes: list[str] = []
@@ -157,16 +164,21 @@ def read_artefacts(folder: str | Path, *, normalise: bool = False) -> Artefacts:
     ours = str(meta.get("made_by", "")).startswith(_US)
     ids = read_ids(place, rows)
     check_index(place / INDEX, raw, embeddings, notes)
+    columns = _columns(place / META, meta, ids)
+    unread = sorted({*(meta.get("columns") or ())} - {*META_COLUMNS})
+    if unread:
+        notes.append(f"columns of {META} that are not read: {', '.join(map(repr, unread))}")
     return Artefacts(
         folder=place,
         embeddings=embeddings,
         ids=ids,
         labels=labels,
-        columns=_columns(place / META, meta, ids),
+        columns=columns,
         stamp=_stamp(place, meta, embeddings, notes),
         meta=meta,
         notes=tuple(notes),
         looked=[True] * rows if several and not ours else None,
+        sources=[f"{place.resolve().name}/{EMBEDDINGS}#{number}" for number in range(rows)],
     )
 
 
@@ -199,7 +211,7 @@ def store_artefacts(
     """
     now = datetime.now(UTC)
     name = batch or f"{now:%Y-%m-%dT%H:%M:%SZ}-{artefacts.folder.resolve().name}"
-    gallery = Gallery.create(uri, artefacts.stamp)
+    gallery = _gallery(artefacts.stamp, uri)
     with_pictures = sorted(row.id for row in gallery.rows(artefacts.ids).values() if row.width)
     if with_pictures:
         raise UsageError(
@@ -209,6 +221,23 @@ def store_artefacts(
     report = gallery.upsert(_rows(artefacts, name, now))
     note(gallery.uri, name, artefacts.folder.resolve(), now, report)
     return gallery, report
+
+
+def _gallery(stamp: EncoderStamp, uri: str | Path) -> Gallery:
+    try:
+        return Gallery.create(uri, stamp)
+    except EncoderMismatch as error:
+        made = Gallery.open(uri).stamp
+        remedy = "pass another --store"
+        if is_external(stamp) and is_external(made):
+            remedy = (
+                "vectors that name no encoder share a gallery when they come together, cxr import "
+                "A B --store NEW, or under one name, cxr import A --encoder-name NAME --store NEW; "
+                "or pass another --store"
+            )
+        raise EncoderMismatch(
+            f"the gallery at {uri} holds vectors of encoder {made}, these are of {stamp}: {remedy}"
+        ) from error
 
 
 def _columns(path: Path, meta: dict[str, Any], ids: Sequence[str]) -> dict[str, list[Any]]:
@@ -317,8 +346,6 @@ _READERS: dict[str, tuple[str, Callable[[Any], Any]]] = {
 
 
 def _rows(artefacts: Artefacts, batch: str, now: datetime) -> list[Row]:
-    folder = artefacts.folder.resolve().name
-    inside = folder if artefacts.folder.is_file() else f"{folder}/{EMBEDDINGS}"
     told = {"source", *artefacts.columns}
     if artefacts.tells_labels or told.intersection(FINDINGS):
         told |= {*FINDINGS}
@@ -336,7 +363,7 @@ def _rows(artefacts: Artefacts, batch: str, now: datetime) -> list[Row]:
             labels=artefacts.labels[number],
             **{column: values[number] for column, values in columns.items()},
             extra={**own, **extras[number]},
-            source=f"{inside}#{number}",
+            source=artefacts.sources[number],
             batch=batch,
             ingested_at=now,
             told=frozenset(told),
@@ -363,9 +390,11 @@ def _stamp(
 
 def external_stamp(name: str, embeddings: Vectors, notes: list[str], missing: str) -> EncoderStamp:
     """The stamp of vectors whose encoder is unknown: the same vectors are the same encoder."""
-    notes.append(
-        f"{missing}: the vectors' encoder is unknown, so they can be searched by id and evaluated, "
-        "but not compared with an image or a text"
-    )
+    notes.append(f"{missing}: the vectors' encoder is unknown, {UNKNOWN}")
     digest = hashlib.sha256(f"{embeddings.shape}".encode() + _little(embeddings)).hexdigest()
-    return EncoderStamp(f"external:{name}", f"external:{digest}", embeddings.shape[1])
+    return EncoderStamp(f"{_EXTERNAL}{name}", f"{_EXTERNAL}{digest}", embeddings.shape[1])
+
+
+def is_external(stamp: EncoderStamp) -> bool:
+    """Whether a stamp is of vectors that name no encoder."""
+    return stamp.name.startswith(_EXTERNAL)

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from ingest.encoders.registry import OPEN_CLIP_CONFIG, OPEN_CLIP_WEIGHTS, TEXT_TOWER, Known
-from store import EncoderUnavailable
+from store import EncoderUnavailable, expanded
 
 _COMMIT = re.compile("[0-9a-f]{40}")
 _WEIGHTS = "model.safetensors"
@@ -30,6 +30,7 @@ _TEXT_FILES = (
     "special_tokens_map.json",
 )
 _DONE = "source.sha256"
+_LONGEST_REASON = 300
 
 
 def files_of(known: Known, patterns: Sequence[str]) -> Path:
@@ -117,7 +118,7 @@ def cache_folder() -> Path:
     """The folder of files that can be made again: ``$CXR_CACHE``, else the user's cache."""
     from platformdirs import user_cache_dir
 
-    return Path(os.environ.get("CXR_CACHE") or user_cache_dir("cxr-retrieval"))
+    return expanded(os.environ.get("CXR_CACHE") or user_cache_dir("cxr-retrieval"))
 
 
 def _place_of(known: Known) -> Path:
@@ -170,7 +171,7 @@ def _keep_converted(known: Known, place: Path, patterns: Sequence[str]) -> None:
             return
         raise EncoderUnavailable(
             f"encoder {known.name!r}: its weights cannot be kept in {place.parent} "
-            f"({first_line(error)}); set CXR_CACHE to a folder with {known.bytes >> 20:,} MB free"
+            f"({in_one_line(error)}); set CXR_CACHE to a folder with {known.bytes >> 20:,} MB free"
         ) from error
 
 
@@ -198,7 +199,7 @@ def _convert(known: Known, source: Path, target: Path) -> None:
         }
     except Exception as error:  # torch and pickle raise many kinds, none shared
         raise EncoderUnavailable(
-            f"encoder {known.name!r}: {source} does not read as weights ({first_line(error)}); "
+            f"encoder {known.name!r}: {source} does not read as weights ({in_one_line(error)}); "
             "delete it and try again"
         ) from error
     save_file(tensors, target, metadata={"format": "pt"})
@@ -218,12 +219,14 @@ def _advice(repo: str, revision: str | None, error: Exception) -> str:
     if isinstance(error, errors.RevisionNotFoundError):
         return f"the hub model has nothing{at}; check the revision"
     return (
-        f"not cached on this machine{at}, and fetching it failed ({first_line(error)}); "
+        f"not cached on this machine{at}, and fetching it failed ({in_one_line(error)}); "
         "connect once to download it, or pass a local folder"
     )
 
 
-def first_line(error: BaseException) -> str:
-    """Kind and first line of an error, short enough for one line of advice."""
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0][:200]}" if lines else type(error).__name__
+def in_one_line(error: BaseException) -> str:
+    """Kind and message of an error as one line of at most 300 characters, cut between words."""
+    words = " ".join(str(error).split())
+    if len(words) > _LONGEST_REASON:
+        words = f"{words[:_LONGEST_REASON].rpartition(' ')[0]} ..."
+    return f"{type(error).__name__}: {words}" if words else type(error).__name__

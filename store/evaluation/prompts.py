@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from store.errors import BadQuery
-from store.evaluation.ranking import Labelled
+from store.evaluation.labelled import Labelled
 from store.schema import Vectors
 
 

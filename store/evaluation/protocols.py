@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
+import pyarrow as pa
 
 from store.errors import BadQuery
+from store.evaluation.labelled import Groups, Labelled, SamePatient
 from store.evaluation.metrics import Evaluation, evaluate
-from store.evaluation.ranking import Labelled, by_searches
+from store.evaluation.ranking import by_searches
+from store.evaluation.relevance import Rule
 from store.mirror.snapshot import Snapshot
-from store.schema import Baseline, Progress
+from store.outcomes import NOT_LABELLED, UNCERTAIN, findings
+from store.schema import Baseline, Integers, Progress
 from store.search.base import Searcher
-from store.table import lance
+from store.table import lance, rows
 from store.table.filters import Where
 
 LEAVE_ONE_OUT = "leave-one-out"
 SPLIT = "split"
+#: Outcomes of films that take no part, and how they are counted.
+_LEFT_OUT = {NOT_LABELLED: NOT_LABELLED, UNCERTAIN: "only uncertain findings"}
 
 
 def evaluate_version(
@@ -29,23 +37,50 @@ def evaluate_version(
     baselines: Mapping[str, Baseline],
     full_ranking: bool = True,
     progress: Progress | None = None,
+    same_patient: SamePatient = "exclude",
+    relevance: str | Rule = "any",
 ) -> Evaluation:
     """Gallery.evaluate over one version; see there for arguments and errors."""
-    queries, gallery = sides(now, protocol, split, gallery_split, dataset)
+    rule = Rule.of(relevance)
+    queries, gallery = sides(now, protocol, split, gallery_split, dataset, rule)
     if not isinstance(now, Snapshot):
         _, searched = filters_of(protocol, split, gallery_split, dataset)
         rank = by_searches(now, searched)
         return evaluate(
-            protocol, queries, gallery, k, full_ranking=False, progress=progress, rank=rank
+            protocol,
+            queries,
+            gallery,
+            k,
+            full_ranking=False,
+            progress=progress,
+            rank=rank,
+            same_patient=same_patient,
+            relevance=rule,
         )
-    found = evaluate(protocol, queries, gallery, k, full_ranking=full_ranking, progress=progress)
+    found = evaluate(
+        protocol,
+        queries,
+        gallery,
+        k,
+        full_ranking=full_ranking,
+        progress=progress,
+        same_patient=same_patient,
+        relevance=rule,
+    )
     measured = {}
     for name, represent in baselines.items():
         floor = _represented(now, queries, represent)
         other = floor if queries is gallery else _represented(now, gallery, represent)
         if floor is not None and other is not None:
             measured[name] = evaluate(
-                protocol, floor, other, k, resamples=0, full_ranking=full_ranking
+                protocol,
+                floor,
+                other,
+                k,
+                resamples=0,
+                full_ranking=full_ranking,
+                same_patient=same_patient,
+                relevance=rule,
             )
     return found.beside(measured)
 
@@ -78,56 +113,131 @@ def sides(
     split: str | None,
     gallery_split: str,
     dataset: str | None = None,
+    relevance: str | Rule = "any",
 ) -> tuple[Labelled, Labelled]:
     """The labelled rows of both filters; one object when they are the same rows.
+
+    Rows that take no part under the rule of relevance are counted in ``Labelled.left_out``.
 
     Raises:
         BadQuery: as filters_of, or no labelled rows.
     """
     asking, searched = filters_of(protocol, split, gallery_split, dataset)
-    queries = _labelled(now, asking)
-    return queries, queries if searched == asking else _labelled(now, searched)
+    rule = Rule.of(relevance)
+    queries = _labelled(now, asking, rule)
+    return queries, queries if searched == asking else _labelled(now, searched, rule)
 
 
-def _labelled(now: Searcher | Snapshot, where: Where) -> Labelled:
+def _labelled(now: Searcher | Snapshot, where: Where, rule: Rule) -> Labelled:
     """The labelled rows that pass; without vectors where these are not in memory."""
-    found = _in_memory(now, where) if isinstance(now, Snapshot) else _scanned(now, where)
+    if isinstance(now, Snapshot):
+        found = _in_memory(now, where, rule)
+    else:
+        found = _scanned(now, where, rule)
     if not found.ids:
         splits = sorted(now.facets(None)["split"])
+        reasons = ", ".join(f"{count:,} {reason}" for reason, count in found.left_out.items())
         raise BadQuery(
-            f"no labelled rows where {where or 'anything goes'}; "
+            f"no labelled rows where {where or 'anything goes'}"
+            f"{f' (left out: {reasons})' if reasons else ''}; "
             f"splits in this gallery: {', '.join(splits) or 'none'}"
         )
     return found
 
 
-def _in_memory(snapshot: Snapshot, where: Where) -> Labelled:
-    labels = snapshot.metadata["labels"].to_pylist()
+def _in_memory(snapshot: Snapshot, where: Where, rule: Rule) -> Labelled:
     allowed = snapshot.positions_of(where)
-    everyone = range(len(labels)) if allowed is None else allowed.tolist()
-    kept = np.asarray([position for position in everyone if labels[position]], np.int64)
+    everyone = np.arange(snapshot.count) if allowed is None else allowed
+    part = _taking_part(snapshot.metadata, everyone, rule)
+    kept = part.places
+    groups = _groups(snapshot.metadata.select(_grouping(snapshot.handle)).take(pa.array(kept)))
     return Labelled(
         [snapshot.ids[i] for i in kept],
         snapshot.vectors if kept.size == snapshot.count else snapshot.vectors[kept],
-        [tuple(labels[i]) for i in kept],
+        part.findings,
         snapshot,
         kept,
+        groups.names,
+        groups.kind,
+        part.left_out,
     )
 
 
-def _scanned(now: Searcher, where: Where) -> Labelled:
+def _scanned(now: Searcher, where: Where, rule: Rule) -> Labelled:
     condition = where.to_filter(now.handle.schema) if where else None
-    found = lance.scan(now.handle, ["id", "labels"], condition)
-    cells = (found["id"].to_pylist(), found["labels"].to_pylist())
-    labelled = [(id_, tuple(labels)) for id_, labels in zip(*cells, strict=True) if labels]
-    nothing = np.empty((len(labelled), 0), np.float32)
-    return Labelled([id_ for id_, _ in labelled], nothing, [labels for _, labels in labelled])
+    columns = [*rows.findings_columns(now.handle.schema), *_grouping(now.handle)]
+    films = lance.scan(now.handle, ["id", *columns], condition)
+    part = _taking_part(films, np.arange(len(films)), rule)
+    films = films.take(pa.array(part.places))
+    groups = _groups(films)
+    return Labelled(
+        films["id"].to_pylist(),
+        np.empty((len(films), 0), np.float32),
+        part.findings,
+        groups=groups.names,
+        group_kind=groups.kind,
+        left_out=part.left_out,
+    )
 
 
-def _represented(snapshot: Snapshot, rows: Labelled, represent: Baseline) -> Labelled | None:
-    """The same rows under a baseline; None where rows have no pictures (imported vectors)."""
-    row_ids = snapshot.row_ids_of(rows.ids)
+def _grouping(handle: Any) -> list[str]:
+    """The columns of a table that say which films belong together."""
+    return [name for name in ("dataset", "patient", "study") if name in handle.schema.names]
+
+
+def _groups(films: pa.Table) -> Groups:
+    nothing = [None] * len(films)
+    return Groups.of(
+        *(
+            films[name].to_pylist() if name in films.column_names else nothing
+            for name in ("dataset", "patient", "study")
+        )
+    )
+
+
+class _Part(NamedTuple):
+    """Films that take part in an evaluation: their places and findings; the others by reason."""
+
+    places: Integers
+    findings: list[tuple[str, ...]]
+    left_out: dict[str, int]
+
+
+def _taking_part(films: pa.Table, places: Integers, rule: Rule) -> _Part:
+    """Films of a table, at some places, that take part.
+
+    Left out are films that nobody looked at, those with uncertain findings alone, and those in
+    which the one finding that is compared is uncertain.
+    """
+    said = rows.findings_of(
+        films.select(rows.findings_columns(films.schema)).take(pa.array(places))
+    )
+    outcomes = said["outcome"].to_pylist()
+    cells = zip(said["labels"].to_pylist(), said["uncertain"].to_pylist(), outcomes, strict=True)
+    kept, found = [], []
+    left_out: Counter[str] = Counter()
+    for place, (labels, uncertain, outcome) in enumerate(cells):
+        present = findings(labels)
+        if rule.finding in uncertain and rule.finding not in present:
+            left_out[f"uncertain: {rule.finding}"] += 1
+        elif outcome in _LEFT_OUT:
+            left_out[_LEFT_OUT[outcome]] += 1
+        else:
+            kept.append(place)
+            found.append(present)
+    return _Part(places[kept] if kept else places[:0], found, dict(left_out))
+
+
+def _represented(snapshot: Snapshot, films: Labelled, represent: Baseline) -> Labelled | None:
+    """The same films under a baseline; None where films have no pictures (imported vectors)."""
+    row_ids = snapshot.row_ids_of(films.ids)
     pictures = [found for found in lance.thumbnails(snapshot.handle, row_ids) if found]
-    if len(pictures) < len(rows.ids):
+    if len(pictures) < len(films.ids):
         return None
-    return Labelled(rows.ids, represent(pictures), rows.labels)
+    return Labelled(
+        films.ids,
+        represent(pictures),
+        films.labels,
+        groups=films.groups,
+        group_kind=films.group_kind,
+    )

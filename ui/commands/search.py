@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from ingest import Choice, Pixels
-    from store import Gallery, Hit, Vectors, Weights, Where
+    from store import Gallery, Hit, OwnFilms, Vectors, Weights, Where
 
 
 def search(
@@ -57,6 +58,21 @@ def search(
         str,
         typer.Option(help="any: take a DICOM film whatever part of the body its header names."),
     ] = "chest",
+    long_text: Annotated[
+        str,
+        typer.Option(
+            help="A text longer than the encoder reads: cut (search its beginning), mean of its "
+            "sentences, or best (each film counts by the sentence nearest to it)."
+        ),
+    ] = "cut",
+    other_patients: Annotated[
+        bool,
+        typer.Option(
+            "--other-patients",
+            help="Films of other patients only: leave out those of the query's own, or of its "
+            "study where only that is known.",
+        ),
+    ] = False,
     figure: Annotated[Path | None, typer.Option(help="Write a picture of the result here.")] = None,
     encoder: EncoderName = None,
     device: Device = None,
@@ -71,6 +87,10 @@ def search(
     from store import parse_weights, parse_where, refined_search
 
     part = check_choice(body_part)
+    if long_text not in ("cut", "mean", "best"):
+        raise UsageError(f"--long-text {long_text!r}: expected cut, mean or best")
+    if long_text == "best" and (like or unlike):
+        raise UsageError("--long-text best goes without --like and --unlike; use mean")
     given = 3 - [image, id, text].count(None)
     if given > 1 or not (given or like):
         raise UsageError("give exactly one of --image, --id and --text, or films with --like")
@@ -83,9 +103,15 @@ def search(
     condition = parse_where(where or [], gallery.columns() if where else ())
     output.warn_if_synthetic(gallery)
     gallery.check_k(k)
-    query, pixels, vector = _asked(gallery, image, id, text, encoder, device, json, part)
+    query, pixels, vector = _asked(gallery, image, id, text, encoder, device, json, part, long_text)
     if like or unlike:
         query |= _marks(like or [], unlike or [], using)
+    exclude: tuple[str, ...] = ()
+    if other_patients:
+        own = _own_films(gallery, [*([] if id is None else [id]), *(like or [])], image, pixels)
+        exclude = own.ids
+        query["other_patients"] = {"excluded": own.kind, "films": len(own.ids)}
+        output.say(notices.of_own_films(own))
     depth = k if page == 1 else min(k * page, len(gallery))
     found = refined_search(
         gallery,
@@ -95,10 +121,12 @@ def search(
         unlike=unlike or [],
         weights=using,
         where=condition,
+        exclude=exclude,
     )
     hits = found[k * (page - 1) :]
     if len(hits) < k:
-        output.say(f"{len(hits)} of the {k} asked for: no other row passes [{condition}]")
+        without = " and is of another patient" if other_patients else ""
+        output.say(f"{len(hits)} of the {k} asked for: no other row passes [{condition}]{without}")
     output.say_if_inexact(gallery)
     if json:
         from ui.tables import as_dict
@@ -119,8 +147,9 @@ def _asked(
     device: str | None,
     json: bool,
     body_part: Choice,
+    long_text: str,
 ) -> tuple[dict[str, Any], Pixels | None, npt.NDArray[np.float32] | None]:
-    """The query as it is printed; its pixels and its vector where it has any."""
+    """The query as it is printed; its pixels and its vector, or vectors, where it has any."""
     if id_ is not None:
         return {"id": id_}, None, None
     if image is None and text is None:
@@ -134,14 +163,45 @@ def _asked(
         vectors = encoder_for(gallery, encoder, device=device).encode_images([pixels])
         near = _say_how_near(gallery, vectors, pixels, json)
         return {"image": str(image), "nearness": near}, pixels, vectors[0]
+    from ingest.encoders import text_query
+
     text = text or ""
     loaded = encoder_for(gallery, encoder, device=device)
-    vectors = loaded.encode_texts([text])
-    found = loaded.understands(text)
+    asked = text_query(loaded, text, long_text)
+    if (note := notices.of_reading(asked, "--long-text")) is not None:
+        output.warn(note)
+    found = loaded.understands(asked)
     if (warning := notices.of_text(found)) is not None:
         output.warn(warning)
-    query = {"text": text, "understood": found.understood, "reason": found.reason}
-    return query, None, vectors[0]
+    query = {
+        "text": text,
+        "understood": found.understood,
+        "reason": found.reason,
+        "read": asked.read,
+        "cut": asked.cut or None,
+        "long_text": asked.how,
+        "sentences": list(asked.sentences),
+        "tokens": {"text": asked.tokens, "longest": asked.longest},
+    }
+    return query, None, asked.vectors if asked.how == "best" else asked.vectors[0]
+
+
+def _own_films(
+    gallery: Gallery, ids: list[str], image: Path | None, pixels: Pixels | None
+) -> OwnFilms:
+    """Films of the patients of stored films, and of an image that is stored or says whose it is."""
+    from ingest import patient_of, pixels_digest, read_bytes
+    from store import OwnFilms, Where
+
+    if image is not None and pixels is not None:
+        data = read_bytes(image)
+        held = gallery.holding([hashlib.sha256(data).digest(), pixels_digest(pixels)])
+        ids = [*ids, *(id_ for same in held.values() for id_ in same)]
+        own = gallery.own_films(ids)
+        patient = patient_of(data) if own.kind is None else None
+        found = () if patient is None else tuple(gallery.ids(Where(patient=(patient,))))
+        return OwnFilms("patient", found) if found else own
+    return gallery.own_films(ids)
 
 
 def _marks(like: list[str], unlike: list[str], weights: Weights | None) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from ingest.encoders import LONG_TEXT
 from store import BadQuery, Range, parse_weights
 from ui.dashboard.components.html import clean, cut
 from ui.dashboard.search import ranges
@@ -20,8 +21,10 @@ from ui.dashboard.search.state import (
     Search,
 )
 
+#: The value of the key ``patients``, and the only one it has.
+OTHERS = "other"
 #: Longest sentence and longest id that are looked at, in characters.
-TEXT_MAX, ID_MAX = 300, 512
+TEXT_MAX, ID_MAX = 2000, 512
 _VALUES_MAX = 50
 
 Params = Mapping[str, Sequence[str]]
@@ -31,7 +34,11 @@ def to_link(search: Search) -> dict[str, list[str]]:
     """Query parameters of a search, without defaults. An upload leaves no trace."""
     given = search.given
     if search.upload is not None:  # what depends on it would mean something else without it
-        given = {name: value for name, value in given.items() if name in ("filters", "k")}
+        given = {
+            name: value
+            for name, value in given.items()
+            if name in ("filters", "k", "other_patients")
+        }
     link: dict[str, list[str]] = {}
     for name, value in given.items():
         parts = value if name == "filters" else {NAMES[name][0]: value}
@@ -41,6 +48,8 @@ def to_link(search: Search) -> dict[str, list[str]]:
 
 def written(value: object) -> list[str]:
     """The texts of one field of a search."""
+    if value is True:
+        return [OTHERS]
     return list(value) if isinstance(value, tuple) else [str(value)]
 
 
@@ -66,7 +75,13 @@ def from_link(params: Params, known: Known) -> tuple[Search, list[str]]:
         )
         text = text[:TEXT_MAX].strip()
     k = _number(params, "k", (K_MIN, K_DEFAULT, K_MAX), "hits", notes)
-    search = Search(id=id_, text=text or None, k=k)
+    search = Search(
+        id=id_,
+        text=text or None,
+        k=k,
+        long_text=_long_text(params, notes),
+        other_patients=_others(params, notes),
+    )
     for facet in dict.fromkeys([*FACETS, *known]):
         search = search.choose(facet, _chosen(params, facet, known.get(facet, ()), notes))
     _unknown(params, known, notes)
@@ -76,6 +91,14 @@ def from_link(params: Params, known: Known) -> tuple[Search, list[str]]:
     last = DEPTH_MAX // k
     page = _number(params, "page", (1, 1, last), "page", notes)
     return replace(search, page=page, pair=_id(params, "with", notes)), notes
+
+
+def _long_text(params: Params, notes: list[str]) -> str:
+    asked = _one(params, "long") or LONG_TEXT[0]
+    if asked in LONG_TEXT:
+        return asked
+    notes.append(f"The link searches long texts by {cut(asked, 20)!r}, which is none of the ways.")
+    return LONG_TEXT[0]
 
 
 def _chosen(params: Params, facet: str, known: Choice, notes: list[str]) -> list[str]:
@@ -129,6 +152,13 @@ def _with_marks(search: Search, params: Params, notes: list[str]) -> Search:
                 f"10; {search.weights} are used."
             )
     return search
+
+
+def _others(params: Params, notes: list[str]) -> bool:
+    asked = _one(params, "patients")
+    if asked and asked != OTHERS:
+        notes.append(f"The link asks for patients {cut(asked, 20)!r}; only {OTHERS!r} is known.")
+    return asked == OTHERS
 
 
 def _one(params: Params, key: str) -> str:

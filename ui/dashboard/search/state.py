@@ -36,6 +36,7 @@ Filters = Mapping[str, tuple[str, ...]]
 NAMES = {
     "id": ("id", "--id"),
     "text": ("text", "--text"),
+    "long_text": ("long", "--long-text"),
     "upload": ("", "--image"),
     "filters": ("", "--where"),
     "k": ("k", "-k"),
@@ -43,6 +44,7 @@ NAMES = {
     "like": ("like", "--like"),
     "unlike": ("unlike", "--unlike"),
     "weights": ("weights", "--weights"),
+    "other_patients": ("patients", "--other-patients"),
     "pair": ("with", ""),
 }
 
@@ -78,17 +80,21 @@ class Search:
     At most one of ``id``, ``text`` and ``upload`` is set.
 
     Attributes:
+        long_text: how a text is searched that is longer than the encoder reads: ``cut``, ``mean``
+            or ``best``.
         filters: facet -> chosen values, of age and of numbers and days one range; a facet without a
             choice is absent.
         k: how many hits a page has.
         page: from 1.
         like, unlike: ids of films marked + and −, in the order they were marked.
         weights: of the query and of the marks; without marks they play no part.
+        other_patients: whether films of the query's own patient are left out.
         pair: id of the film that is looked at beside the query, if any.
     """
 
     id: str | None = None
     text: str | None = None
+    long_text: str = "cut"
     upload: Upload | None = None
     filters: Filters = field(default_factory=dict)
     k: int = K_DEFAULT
@@ -96,6 +102,7 @@ class Search:
     like: tuple[str, ...] = ()
     unlike: tuple[str, ...] = ()
     weights: Weights = field(default_factory=Weights)
+    other_patients: bool = False
     pair: str | None = None
 
     @property
@@ -110,18 +117,23 @@ class Search:
 
     @property
     def given(self) -> dict[str, Any]:
-        """Fields that are not at their default, by name; weights only where films are marked."""
+        """Fields that are not at their default, by name.
+
+        Weights only where films are marked, the way to search long texts only of a text.
+        """
         found = {name: getattr(self, name) for name in NAMES}
+        idle = {"weights": not self.marks, "long_text": self.text is None}
         return {
             name: value
             for name, value in found.items()
-            if value != getattr(_DEFAULT, name) and (name != "weights" or self.marks)
+            if value != getattr(_DEFAULT, name) and not idle.get(name)
         }
 
     @property
     def arguments(self) -> dict[str, Any]:
         """Arguments of ``store.refined_search`` that are not at their default, but query and k."""
-        found = {"like": self.like, "unlike": self.unlike, "where": self.where}
+        found: dict[str, Any] = {"like": self.like, "unlike": self.unlike, "where": self.where}
+        found["other_patients"] = self.other_patients
         given = {name: value for name, value in found.items() if value}
         return {**given, "weights": self.weights} if self.marks else given
 
