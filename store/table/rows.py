@@ -289,9 +289,13 @@ def fitting(rows: Sequence[Row], schema: pa.Schema) -> Sequence[Row]:
     own = custom_columns.kinds(schema)
     theirs = [name for name in custom_columns.LATER if name in own]
     ours = [name for name in custom_columns.LATER if name not in own]
-    if not theirs and not any(name in row.extra for row in rows for name in ours):
-        return rows
-    return [_fitting(row, {name: own[name] for name in theirs}, ours) for row in rows]
+    kinds = {name: own[name] for name in theirs}
+    return [
+        _fitting(row, kinds, ours)
+        if isinstance(row.extra, Mapping) and (kinds or not row.extra.keys().isdisjoint(ours))
+        else row  # one with no mapping is to be refused
+        for row in rows
+    ]
 
 
 def _fitting(row: Row, theirs: Mapping[str, str], ours: Sequence[str]) -> Row:
