@@ -19,6 +19,7 @@ from store.evaluation.per_query import ByQuery, by_query
 from store.evaluation.protocols import LEAVE_ONE_OUT, evaluate_version, sides
 from store.files import location
 from store.mirror.snapshot import Snapshot
+from store.outcomes import OUTCOMES
 from store.schema import (
     COLUMNS,
     FINDINGS,
@@ -576,6 +577,7 @@ class Gallery(Follower):
         if not self._pinned:
             self.refresh()
         facets = self.facets()
+        outcomes = facets.get("outcome", {})  # or a column of the user's own
         counted = [
             name
             for name, column in COLUMNS.items()
@@ -586,7 +588,7 @@ class Gallery(Follower):
         return {
             **self.describe(),
             **{name: facets[name] for name in FINDINGS},
-            "outcome": facets["outcome"],
+            "outcome": {name: outcomes[name] for name in OUTCOMES if name in outcomes},
             "columns": self.columns(),
             **{_STATS.get(name, name): facets[name] for name in counted},
             "pixel_readers": _pixel_readers(table),

@@ -402,6 +402,7 @@ def as_dict(
                 "id": hit.row.id,
                 "score": hit.score,
                 **plain(shown(hit.row, "json")),
+                "outcome": hit.row.outcome,
                 "extra": plain(hit.row.extra),
             }
             for hit in hits
@@ -580,6 +581,11 @@ def shown(row: Row, output: Output) -> dict[str, Any]:
         for name, column in COLUMNS.items()
         if output not in column.absent_from
     }
+
+
+def in_words(row: Row) -> str:
+    """The findings of a film, or what came of looking at it: ``edema, mass``, ``No finding``."""
+    return ", ".join(row.named_findings) or row.outcome
 
 
 def plain(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,8 +13,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from store import OUTCOMES
 from ui.report.findings import DEPTH, HARDEST, SEED
-from ui.tables import by_finding, definitions, finding_table, measure_rows, precision_rows
+from ui.tables import (
+    by_finding,
+    definitions,
+    finding_table,
+    in_words,
+    measure_rows,
+    precision_rows,
+)
 
 if TYPE_CHECKING:
     from store import EncoderStamp, Evaluation
@@ -118,6 +126,8 @@ def _opening(facts: Facts) -> str:
     order += [name for name in counts if name not in order]
     splits = ", ".join(f"{plain(name)} {counts[name]:,}" for name in order)
     labels = ", ".join(f"{plain(name)} {count:,}" for name, count in facts.facets["labels"].items())
+    counts = facts.facets.get("outcome", {})
+    outcomes = ", ".join(f"{name} {counts[name]:,}" for name in OUTCOMES if name in counts)
     lines = [
         "Content-based retrieval of chest radiographs: given an image or a sentence, the most "
         "similar images by exact cosine, with their labels. "
@@ -129,6 +139,7 @@ def _opening(facts: Facts) -> str:
         f"| data set | {plain(', '.join(facts.facets['dataset'])) or 'not named'} |",
         f"| splits | {splits or 'none'} |",
         f"| labels | {labels or 'none'} |",
+        f"| looked at | {outcomes} |",
         f"| table version | {facts.store['table_version']} |",
         f"| made by | {code(facts.command)} |",
     ]
@@ -359,7 +370,7 @@ def _failure(one: Found) -> str:
     nearest = one.hits[0]
     return (
         f"- {code(one.query.id)}: nearest is {code(nearest.row.id)} "
-        f"({plain(', '.join(nearest.row.labels))}, cosine {nearest.score:.3f}); "
+        f"({plain(in_words(nearest.row))}, cosine {nearest.score:.3f}); "
         f"{one.right} of {len(one.hits)} share a label"
     )
 
