@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     )
     from store.analysis.compare import Comparison, compare
     from store.analysis.maps import Map
+    from store.analysis.matched_by import ColumnMatch, Matches, ValueMatch, matched_by
     from store.cluster import connection
     from store.errors import (
         BadArtefacts,
@@ -100,6 +101,7 @@ _HOMES = {
     ),
     "store.analysis.compare": "Comparison compare",
     "store.analysis.maps": "Map",
+    "store.analysis.matched_by": "ColumnMatch Matches ValueMatch matched_by",
     "store.cluster": "connection",
     "store.errors": (
         "BadArtefacts BadFilter BadImage BadQuery BadRows BadSource ClusterUnavailable CxrError "
