@@ -13,10 +13,12 @@ if TYPE_CHECKING:
     from ingest.distributed.stage import Pool, on_ray
     from ingest.distributed.workers import EncoderCall
     from ingest.encoders.baselines import BASELINES, pixel_vectors
+    from ingest.encoders.card import Card, Seen, card_of, is_at_hand
     from ingest.encoders.download import is_here
     from ingest.encoders.locate import bundled_names, seen_in_training
     from ingest.encoders.patch_agreement import Agreement, agreement
     from ingest.encoders.registry import KNOWN
+    from ingest.encoders.trial import Trial, trial
     from ingest.encoders.understanding import Understanding
     from ingest.images.decode import decode, read_image
     from ingest.images.dicom.body_parts import Choice, check_choice
@@ -37,12 +39,13 @@ if TYPE_CHECKING:
     )
     from ingest.job.pipeline import opened
     from ingest.job.report import IngestReport, Progress
-    from ingest.job.run import ingest
+    from ingest.job.run import clear_away, ingest
     from ingest.record import ImageFile, ImageRecord, Pixels, Rejection
     from ingest.sources import Source, SourceUnavailable, open_source, synthetic
     from ingest.sources.published import medmnist
     from ingest.sources.synthetic import DATASET, SYNTHETIC_NOTICE
     from ingest.sources.tables.safe_csv import csv_bytes, rows_of
+    from ingest.training.material import check_source
     from ingest.training.train import TrainingProgress, train, train_texts
 
 # Loaded on first use: numpy and pyarrow would slow `cxr --help`.
@@ -54,10 +57,12 @@ _HOMES = {
     "ingest.distributed.stage": "Pool on_ray",
     "ingest.distributed.workers": "EncoderCall",
     "ingest.encoders.baselines": "BASELINES pixel_vectors",
+    "ingest.encoders.card": "Card Seen card_of is_at_hand",
     "ingest.encoders.download": "is_here",
     "ingest.encoders.locate": "bundled_names seen_in_training",
     "ingest.encoders.patch_agreement": "Agreement agreement",
     "ingest.encoders.registry": "KNOWN",
+    "ingest.encoders.trial": "Trial trial",
     "ingest.encoders.understanding": "Understanding",
     "ingest.images.decode": "decode read_image",
     "ingest.images.dicom.body_parts": "Choice check_choice",
@@ -70,12 +75,13 @@ _HOMES = {
     ),
     "ingest.job.pipeline": "opened",
     "ingest.job.report": "IngestReport Progress",
-    "ingest.job.run": "ingest",
+    "ingest.job.run": "clear_away ingest",
     "ingest.record": "ImageFile ImageRecord Pixels Rejection",
     "ingest.sources": "Source SourceUnavailable open_source synthetic",
     "ingest.sources.published": "medmnist",
     "ingest.sources.synthetic": "DATASET SYNTHETIC_NOTICE",
     "ingest.sources.tables.safe_csv": "csv_bytes rows_of",
+    "ingest.training.material": "check_source",
     "ingest.training.train": "TrainingProgress train train_texts",
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names.split()}

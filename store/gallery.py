@@ -13,9 +13,11 @@ import numpy.typing as npt
 
 from store.check import problems
 from store.errors import BadQuery, StoreDamaged, UnknownId, UsageError
+from store.evaluation.labelled import SamePatient
 from store.evaluation.metrics import Evaluation
 from store.evaluation.per_query import ByQuery, by_query
 from store.evaluation.protocols import LEAVE_ONE_OUT, evaluate_version, sides
+from store.files import location
 from store.mirror.snapshot import Snapshot
 from store.schema import (
     COLUMNS,
@@ -68,7 +70,8 @@ class Gallery(Follower):
         """Open a gallery.
 
         Args:
-            uri: a folder, or an object-store location such as ``s3://bucket/gallery``.
+            uri: a folder, ``~`` being the home folder, or an object-store location such as
+                ``s3://bucket/gallery``.
             stamp: when given, the encoder that must have made it.
             index: ``exact`` (all vectors in memory) or ``lance`` (LanceDB's index); see choose.
             shards: parts of the mirror on a cluster; 0 keeps it whole, in this process.
@@ -78,15 +81,28 @@ class Gallery(Follower):
         Raises:
             StoreNotFound, StoreDamaged, EncoderMismatch: see their docstrings.
         """
-        handle = opening.open_(str(uri), stamp)
+        place = location(uri)
+        handle = opening.open_(place, stamp)
         made_by = _stamp(handle)
         sharding = Sharding(shards, ray, on_lost) if shards else None
-        return cls(str(uri), handle, made_by, choose(str(uri), made_by, index, sharding))
+        return cls(place, handle, made_by, choose(place, made_by, index, sharding))
 
     @classmethod
     def create(cls, uri: str | Path, stamp: EncoderStamp) -> Gallery:
-        """Make an empty gallery for one encoder, or open the one that is there."""
-        return cls(str(uri), opening.create(str(uri), stamp), stamp, choose(str(uri), stamp))
+        """Make an empty gallery for one encoder, or open the one that is there.
+
+        One that has no rows is made again where it was another encoder's.
+        """
+        place = location(uri)
+        return cls(place, opening.create(place, stamp), stamp, choose(place, stamp))
+
+    def remove_if_empty(self) -> bool:
+        """Remove a gallery without rows, such as one whose first ingestion failed.
+
+        Returns:
+            Whether it is gone; a gallery with rows stays.
+        """
+        return opening.remove_empty(self.uri)
 
     # -- writing -------------------------------------------------------------------------------
 
@@ -334,6 +350,7 @@ class Gallery(Follower):
         baselines: Mapping[str, Baseline] | None = None,
         full_ranking: bool = True,
         progress: Progress | None = None,
+        same_patient: SamePatient = "exclude",
         relevance: str = "any",
     ) -> Evaluation:
         """Precision@k and its company over labelled rows, those in which nothing was found too.
@@ -352,6 +369,8 @@ class Gallery(Follower):
             full_ranking: also compute mAP and R-precision, which sort the whole gallery for every
                 query.
             progress: called with queries done and in all.
+            same_patient: ``exclude`` films of the query's own patient from its ranking (of its
+                study, where only that is known), or ``count`` them as any other.
             relevance: which films are relevant to a query: ``any`` (they share a finding), ``all``
                 (they have every finding of the query), ``jaccard`` (graded by the findings that
                 both have) or ``finding=NAME`` (both have it, or neither).
@@ -359,12 +378,13 @@ class Gallery(Follower):
         Raises:
             BadQuery: an unknown protocol or relevance, a split without labelled rows, a k beyond
                 the gallery.
-            NothingToMeasure: chance is 1: every row is relevant to every query.
+            NothingToMeasure: chance is 1: every row is relevant to every query; or all films are of
+                one patient.
         """
         asked = (protocol, k, split, gallery_split, dataset, baselines or {})
 
         def ask(now: Searcher) -> Evaluation:
-            found = evaluate_version(now, *asked, full_ranking, progress, relevance)
+            found = evaluate_version(now, *asked, full_ranking, progress, same_patient, relevance)
             return replace(found, store=self.describe(now))
 
         return self._answer(ask)
@@ -378,6 +398,7 @@ class Gallery(Follower):
         gallery_split: str = "train",
         dataset: str | None = None,
         progress: Progress | None = None,
+        same_patient: SamePatient = "exclude",
         relevance: str = "any",
     ) -> ByQuery:
         """Per-query table of ``evaluate``; the arguments are the same.
@@ -388,7 +409,7 @@ class Gallery(Follower):
 
         def ask(now: Snapshot) -> ByQuery:
             rows = sides(now, protocol, split, gallery_split, dataset, relevance)
-            return by_query(*rows, k, progress, relevance)
+            return by_query(*rows, k, progress, same_patient, relevance)
 
         return self.read_mirror("this study", ask)
 
@@ -617,8 +638,8 @@ def refined_search(
 
     Args:
         gallery: what to search.
-        query: a unit vector of the gallery's encoder, float (d,); or the id of a stored film; or
-            None.
+        query: a unit vector of the gallery's encoder, float (d,); several, float (n, d), where a
+            film counts by the one that is nearest to it; the id of a stored film; or None.
         k: how many, from 1 to the number of rows.
         like: ids of films to be like.
         unlike: ids of films to be unlike.
@@ -630,8 +651,17 @@ def refined_search(
 
     Raises:
         UnknownId: one of the films is not stored.
-        BadQuery: k out of range, nothing to be like, or parts that cancel each other out.
+        BadQuery: k out of range, nothing to be like, parts that cancel each other out, or films to
+            be like or unlike beside several vectors.
     """
+    if query is not None and not isinstance(query, str) and np.ndim(query) > 1:
+        if len(vectors := np.asarray(query)) == 1:
+            return refined_search(
+                gallery, vectors[0], k, like=like, unlike=unlike, weights=weights, where=where
+            )
+        if like or unlike:
+            raise BadQuery("films to be like or unlike go with one query vector, not with several")
+        return _by_best(gallery.search(vectors, k, where), k)
     if not like and not unlike:
         if query is None:
             raise BadQuery("nothing to search for: give a query, or a film to be like")
@@ -643,3 +673,16 @@ def refined_search(
     towards, away = list(dict.fromkeys(like)), list(dict.fromkeys(unlike))
     combined = rocchio(vector, gallery.vectors(towards), gallery.vectors(away), weights)
     return gallery.search(combined, k, where, exclude=[*own, *towards, *away])[0]
+
+
+def _by_best(lists: Sequence[Sequence[Hit]], k: int) -> list[Hit]:
+    """The k best hits of several vectors, each film once with its highest score; ties by id.
+
+    Exact: a film among the k best of all is among the k best of the vector nearest to it.
+    """
+    best: dict[str, Hit] = {}
+    for hit in (hit for found in lists for hit in found):
+        if hit.row.id not in best or hit.score > best[hit.row.id].score:
+            best[hit.row.id] = hit
+    ranked = sorted(best.values(), key=lambda hit: (-hit.score, hit.row.id))[:k]
+    return [replace(hit, rank=rank) for rank, hit in enumerate(ranked, start=1)]

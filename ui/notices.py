@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ingest import Understanding
+    from ingest.encoders import TextQuery
     from store import Gallery, Nearness, Vectors
 
 
@@ -22,6 +23,39 @@ def of_text(found: Understanding) -> str | None:
     if found.understood is not False:
         return None
     return f"not understood: {found.reason}. The hits are no answer to it"
+
+
+def of_reading(asked: TextQuery, choice: str) -> str | None:
+    """Note on a text that is longer than the encoder reads: what was searched, and what was cut.
+
+    Args:
+        asked: the text as it was searched.
+        choice: where a person chooses how to search it.
+    """
+    if asked.how == "whole":
+        return None
+    much = f"the text has {asked.tokens} tokens, this encoder reads {asked.longest}"
+    if not asked.sentences:
+        return (
+            f"{much}: searched was the beginning, up to “{_end(asked.read)}”, and nothing of "
+            f"“{_begin(asked.cut)}”; {choice} mean or best searches sentence by sentence"
+        )
+    each = "the mean of their vectors" if asked.how == "mean" else "each film by its nearest one"
+    rest = f"; of sentences too long by themselves, cut was “{_begin(asked.cut)}”"
+    return (
+        f"{much}: searched sentence by sentence, {len(asked.sentences)} of them, {each}"
+        f"{rest if asked.cut else ''}"
+    )
+
+
+def _end(text: str, most: int = 40) -> str:
+    words = " ".join(text.split())
+    return words if len(words) <= most else f"… {words[-most:].partition(' ')[2]}"
+
+
+def _begin(text: str, most: int = 60) -> str:
+    words = " ".join(text.split())
+    return words if len(words) <= most else f"{words[:most].rpartition(' ')[0]} …"
 
 
 def of_image(found: Nearness) -> str | None:
@@ -43,9 +77,14 @@ def how_near(found: Nearness) -> str:
             f"nearest picture {found.picture_cosine:.3f} (percentile "
             f"{found.picture_percentile:.0f})"
         )
+    unsure = (
+        ""
+        if found.not_judged is None
+        else (f". Whether any film here is a good match is not judged: {found.not_judged}")
+    )
     return (
         f"{'; '.join(parts)}; percentiles are among the nearest of the gallery's own "
-        f"{found.rows:,} films, each without itself"
+        f"{found.rows:,} films, each without itself{unsure}"
     )
 
 
@@ -67,7 +106,12 @@ def of_results(store: Mapping[str, Any]) -> str | None:
 def of_index(found: Mapping[str, Any]) -> str:
     """Note on an approximate index, from the measurements at its building."""
     later = found["rows_not_indexed"]
-    newer = f"; {later:,} newer rows are compared one by one" if later else ""
+    newer = (
+        f"; rows that came or were corrected since are not in it and are compared one by one, "
+        f"{later:,} of them: cxr optimize puts them there"
+        if later
+        else ""
+    )
     return (
         f"approximate: {found['kind']} index, recall@10 {found['recall_at_10']:.3f} against exact "
         f"search on {found['sample']} stored films, measured {found['built_at'][:10]} over "

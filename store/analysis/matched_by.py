@@ -127,6 +127,8 @@ class Matches:
         protocol, k, queries, gallery: of the ranking.
         relevance: {"name": .., "definition": a sentence}: when a hit shares the finding.
         excluded: ``patient``, ``study`` or ``film``: what is not in a query's ranking.
+        patients: films whose patient is known, see Sides.patients.
+        short: queries that may find fewer than k films; the empty places are misses.
         interval: what the intervals are over: {"over": "patients", "units": 312, "method": ..}.
         left_out: reason to {"queries": n, "gallery": n}: films that took no part.
         columns: that could be measured.
@@ -140,6 +142,8 @@ class Matches:
     gallery: int
     relevance: dict[str, str]
     excluded: str
+    patients: dict[str, int | None]
+    short: int
     interval: dict[str, Any]
     left_out: dict[str, dict[str, int]]
     columns: tuple[ColumnMatch, ...]
@@ -225,6 +229,8 @@ def matched_by(
             len(both.gallery.ids),
             {"name": str(rule), "definition": rule.definition},
             both.excluded,
+            both.patients,
+            int((both.candidates < depth).sum()),
             {
                 **resampled(both.units, both.unit_kind),
                 "method": "dyadic cluster-robust variance, logarithmic scale",

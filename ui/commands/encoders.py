@@ -14,15 +14,27 @@ from ui.commands.options import Device, Json, MedmnistRoot, Quiet
 if TYPE_CHECKING:
     from ingest import TrainingProgress
 
-#: Of the weights that come with the package, trained on PneumoniaMNIST.
-BUNDLED_LICENCE = "CC BY 4.0"
 
-
-def encoders(json: Json = False) -> None:
+def encoders(
+    try_: Annotated[
+        str | None,
+        typer.Option(
+            "--try",
+            metavar="NAME|FOLDER",
+            help="Encode eight invented films with this one, one by one and together: dimension, "
+            "text, milliseconds a film, tokens it reads, largest difference.",
+        ),
+    ] = None,
+    device: Device = None,
+    json: Json = False,
+) -> None:
     """The bundled encoder and those that people bring: dimension, text, size, licence, here or not.
 
-    Any folder in the transformers or open_clip layout, or hub id, works with --encoder as well.
+    Any folder in the layout of transformers, open_clip or timm, or hub id, works with --encoder.
     """
+    if try_ is not None:
+        _try(try_, device, json)
+        return
     found = _listed()
     if json:
         output.as_json(found)
@@ -43,11 +55,34 @@ def encoders(json: Json = False) -> None:
         ],
         numbers=2,
     )
-    typer.echo("Any folder in the transformers or open_clip layout, or hub id, works as well.")
+    typer.echo("A folder in the layout of transformers, open_clip or timm, or a hub id, works too.")
+
+
+def _try(name: str, device: str | None, json: bool) -> None:
+    """Try an encoder out and print what was found."""
+    from ingest import trial
+    from ingest.encoders import load_encoder
+
+    found = trial(load_encoder(name, device=device))
+    if json:
+        output.as_json(asdict(found))
+        return
+    texts = f"yes, {found.tokens} tokens" if found.text else "no"
+    lines = {
+        "encoder": f"{found.name} ({found.fingerprint[:12]})",
+        "model": f"{found.family} of {found.library}, on {found.device}",
+        "vectors": f"{found.dimension}-d",
+        "sees": f"{found.side} pixels" if found.side else "images of any size",
+        "text": f"{texts}: {found.no_text}" if found.no_text else texts,
+        "ms a film": f"{found.ms_one:.1f} one by one, {found.ms_together:.1f} together; "
+        f"loaded in {found.load_seconds:.1f} s",
+        "difference": f"{found.difference:.1e} at most between a film alone and with others",
+    }
+    output.table(["", "found"], [[key, value] for key, value in lines.items()])
 
 
 def _listed() -> list[dict[str, Any]]:
-    from ingest import KNOWN, bundled_names, is_here
+    from ingest import KNOWN, bundled_names, card_of, is_here
     from ingest.encoders import load_encoder
 
     bundled = [
@@ -56,7 +91,7 @@ def _listed() -> list[dict[str, Any]]:
             "dimension": one.dimension,
             "text": one.supports_text,
             "bytes": one.size,
-            "licence": BUNDLED_LICENCE,
+            "licence": card_of(one.name, one).licence or "unknown",
             "gated": False,
             "on_disk": True,
             "repo": None,
@@ -85,7 +120,7 @@ def _listed() -> list[dict[str, Any]]:
 def train(
     out: Annotated[Path, typer.Argument(help="Folder for the checkpoint.")],
     source: Annotated[
-        str, typer.Option(help="28 x 28 films labelled normal or pneumonia.")
+        str, typer.Option(help="medmnist:pneumoniamnist, or synthetic; others: cxr adapt.")
     ] = "medmnist:pneumoniamnist",
     root: MedmnistRoot = None,
     seed: Annotated[int, typer.Option(help="Of everything drawn at random.")] = 0,
@@ -102,9 +137,10 @@ def train(
     A run that was stopped goes on when the same command is given again. The test split is never
     looked at.
     """
-    from ingest import open_source, opened, train_texts
+    from ingest import check_source, open_source, opened, train_texts
     from ingest import train as run
 
+    check_source(source)
     images = open_source(source, splits=["train", "val"], root=root)
     if images.note:
         output.warn(images.note)

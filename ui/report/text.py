@@ -13,14 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from ui import lifts
 from ui.report.findings import DEPTH, HARDEST, SEED
 from ui.tables import (
-    NO_COLUMNS,
-    match_absent,
-    match_note,
-    match_summary,
-    match_table,
-    match_values_table,
+    by_finding,
+    definitions,
+    finding_table,
+    measure_rows,
     precision_rows,
 )
 
@@ -41,6 +40,7 @@ _ROWS = {
     "baseline": "{name}",
     "majority vote": "majority vote of the first k is right",
     "hit rate": "hit rate: one or more of the first k",
+    "measure": "{name}",
 }
 _MEDMNIST = (
     "Yang, J. et al. MedMNIST v2 - A large-scale lightweight benchmark for 2D and 3D biomedical "
@@ -148,10 +148,11 @@ def _opening(facts: Facts) -> str:
 
 def _precision(facts: Facts) -> list[str]:
     parts = [
-        "Share of the first k hits that carry a label of the query, averaged over queries. "
-        "Intervals are 95 % bootstrap percentiles over queries. *Raw pixels* is the cosine of "
-        "mean-centred grey pixels, *random* the share to expect when hits are drawn blindly: an "
-        "encoder that does not clearly beat both has shown no medical meaning."
+        "Share of the first k hits that are relevant to the query, averaged over queries; what is "
+        "relevant, what is left out and what the 95 % intervals cover stands below each table. "
+        "*Raw pixels* is the cosine of mean-centred grey pixels, *random* the share to expect when "
+        "hits are drawn blindly: an encoder that does not clearly beat both has shown no medical "
+        "meaning."
     ]
     for evaluation in facts.evaluations:
         parts.append(
@@ -159,17 +160,22 @@ def _precision(facts: Facts) -> list[str]:
             f"gallery of {evaluation.gallery:,}"
         )
         parts.append(f"Protocol: {_MEANING.get(evaluation.protocol, evaluation.protocol)}.")
-        parts.append(_table(evaluation, facts.stamp.name))
+        document = evaluation.as_dict()
+        parts.append(_table(document, facts.stamp.name))
         parts.append(_verdict(evaluation))
+        if by_finding(document):
+            parts.append(_findings(document))
+        parts.append("\n".join(f"- {plain(line)}." for line in definitions(document)))
     if "precision" in facts.pictures:
         parts.append(_picture(facts, "precision", "Precision@k of each protocol beside its floors"))
     parts += [f"Not measured: {plain(sentence)}" for sentence in facts.left_out]
     return parts
 
 
-def _table(evaluation: Evaluation, encoder: str) -> str:
-    depths = [str(k) for k in evaluation.precision]
-    ours, *others = precision_rows(evaluation.as_dict())
+def _table(document: Mapping[str, Any], encoder: str) -> str:
+    depths = list(document["precision"])
+    ours, *others = [*precision_rows(document), *measure_rows(document)]
+    apart = by_finding(document)
     intervals = [ours.intervals.get(k) for k in depths]
     shown = [f"{pair[0]:.4f} to {pair[1]:.4f}" if pair else "-" for pair in intervals]
     lines = [
@@ -182,9 +188,16 @@ def _table(evaluation: Evaluation, encoder: str) -> str:
         lines += [
             _row(name.format(name=plain(row.name), queries=row.queries), row, depths)
             for row in others
-            if row.kind == kind
+            if row.kind == kind and not (kind == "label" and apart)
         ]
     return "\n".join(lines)
+
+
+def _findings(document: Mapping[str, Any]) -> str:
+    """Finding by finding: relevant is a film that has it, among whatever others."""
+    head, rows = finding_table(document)
+    lines = [f"| {' | '.join(['finding by finding', *head[1:]])} |", f"|{'---|' * len(head)}"]
+    return "\n".join([*lines, *(f"| {' | '.join(map(plain, row))} |" for row in rows)])
 
 
 def _row(name: str, row: PrecisionRow, depths: Sequence[str]) -> str:
@@ -367,17 +380,21 @@ def _matched_by(facts: Facts) -> list[str]:
     found = facts.matches
     if isinstance(found, str):
         return [_sentence(f"Not measured: {found}")]
-    missing = match_absent(found)
+    missing = lifts.absent(found)
     if not found.columns:
-        return [_sentence(f"Not measured: {NO_COLUMNS} ({missing})" if missing else NO_COLUMNS)]
+        return [
+            _sentence(
+                f"Not measured: {lifts.NO_COLUMNS} ({missing})" if missing else lifts.NO_COLUMNS
+            )
+        ]
     parts = [
         "Of the hits that share the finding of their query: how many times as often as chance do "
         "they share something else? *Lift* is shared / chance; *chance* is what all films of the "
         "finding have that the query could have found. 1: the encoder does not see that column.",
-        "\n".join(f"- {_sentence(line)}" for line in match_summary(found)),
+        "\n".join(f"- {_sentence(line)}" for line in lifts.summary(found)),
         _picture(facts, "matched by", "Lift of each column with its 95 % interval"),
-        _markdown(*match_table(found)),
-        plain(match_note(found)),
+        _markdown(*lifts.table(found)),
+        plain(lifts.note(found)),
     ]
     asked = [column for column in found.columns if column.values]
     if asked:
@@ -386,7 +403,7 @@ def _matched_by(facts: Facts) -> list[str]:
             "value may be found (*among others*), each beside that of a blind ranking."
         )
     for column in asked:
-        parts.append(_markdown(*match_values_table(column, found.k)))
+        parts.append(_markdown(*lifts.values_table(column, found.k)))
         if column.more:
             parts.append(f"{plain(column.name)}: {column.more:,} rarer values were not asked.")
     return [*parts, _sentence(f"Not measured: {missing}") if missing else ""]

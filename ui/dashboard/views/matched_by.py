@@ -17,7 +17,7 @@ from store import (
     matched_by,
     names_nothing,
 )
-from ui import tables
+from ui import lifts
 from ui.dashboard import background, layout, shared, studies
 from ui.dashboard.components import film_list, html
 from ui.dashboard.components.html import plain
@@ -92,26 +92,26 @@ def choose(gallery: Gallery) -> tuple[str | None, int, str]:
 def shown(found: Matches) -> None:
     """Chart, sentences, tables and a CSV file."""
     if not found.columns:
-        st.info(layout.sentence(tables.NO_COLUMNS), icon=":material/info:")
-        if missing := tables.match_absent(found):
+        st.info(layout.sentence(lifts.NO_COLUMNS), icon=":material/info:")
+        if missing := lifts.absent(found):
             st.caption(f"Not measured: {plain(missing)}.")
         return
-    points = tables.match_points(found)[:_DRAWN]
+    points = lifts.points(found)[:_DRAWN]
     if points:
         st.altair_chart(chart(points), key="chart-matched-by")
         st.html(html.legend([(name, glyph, c) for name, (c, _, glyph) in _STYLES.items()]))
-    st.markdown("\n".join(f"- {layout.sentence(line)}" for line in tables.match_summary(found)))
-    head, rows = tables.match_table(found)
+    st.markdown("\n".join(f"- {layout.sentence(line)}" for line in lifts.summary(found)))
+    head, rows = lifts.table(found)
     st.html(html.table(head, rows))
-    film_list.download_list("matched-by", lambda: tables.matches(found), "csv-matched-by")
+    film_list.download_list("matched-by", lambda: lifts.sheet(found), "csv-matched-by")
     st.caption(
         plain(
             "Lift: shared / chance. Shared: the share of pairs of a query and a hit with its "
             "finding that have the same value. Chance: the same of all films with that finding "
-            f"which the query could have found. {tables.match_note(found)}"
+            f"which the query could have found. {lifts.note(found)}"
         )
     )
-    if missing := tables.match_absent(found):
+    if missing := lifts.absent(found):
         st.caption(f"Not measured: {plain(missing)}.")
     if any(column.values for column in found.columns):
         st.header("Is the finding still found among others?")
@@ -128,7 +128,7 @@ def shown(found: Matches) -> None:
 def across(column: ColumnMatch, k: int) -> None:
     """Precision@k of the values of one column."""
     st.subheader(plain(column.name))
-    head, rows = tables.match_values_table(column, k)
+    head, rows = lifts.values_table(column, k)
     st.html(html.table(head, rows))
     if column.more:
         st.caption(f"{column.more:,} rarer values were not asked.")
