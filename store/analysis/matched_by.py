@@ -364,8 +364,9 @@ def _columns(now: Snapshot, films: _Films) -> tuple[list[_Column], dict[str, str
         codes, names, kind = _coded(cells, "decades" if name == "age" else kinds.get(name, ""))
         if name in _OF_PATIENTS:  # the same name in another data set is somebody else
             sets = _coded(now.metadata["dataset"].take(pa.array(at)), "")[0]
-            _, which = np.unique(np.stack([sets, codes]), axis=1, return_inverse=True)
-            codes = np.where(codes < 0, -1, which.ravel())
+            known = codes >= 0
+            both, which = np.unique(np.stack([sets, codes])[:, known], axis=1, return_inverse=True)
+            codes, names = _placed(known, which), [names[code] for code in both[1]]
         each = np.unique(codes[codes >= 0])
         films_known = len(np.unique(at[codes >= 0]))
         if not len(each):

@@ -211,6 +211,11 @@ def test_films_of_the_same_patient_are_counted_for_patient_and_when_asked(tmp_pa
     assert lifts["born"] == pytest.approx(lifts["patient"]) and counted.excluded == "film"
 
 
+def test_one_patient_and_films_without_one_share_nothing(tmp_path):
+    found = of_columns(tmp_path, lambda at: {"patient": "p1" if at % 4 else None})
+    assert found.not_measured["patient"] == "all films have the same: p1"
+
+
 def test_one_split_asks_another(tmp_path):
     found = of_columns(
         tmp_path,
