@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from store.analysis.audit import (
         Doubt,
         Doubtful,
-        Film,
         FindingDoubt,
         Glance,
         Group,
@@ -21,9 +20,9 @@ if TYPE_CHECKING:
         Near,
         NearPair,
         Vote,
-        Whose,
     )
     from store.analysis.compare import Comparison, Films, compare
+    from store.analysis.film_table import WHOSE, Film, Whose
     from store.analysis.maps import Map
     from store.analysis.matched_by import ColumnMatch, Matches, ValueMatch, matched_by
     from store.cluster import connection
@@ -97,10 +96,9 @@ if TYPE_CHECKING:
 # Loaded on first use: numpy and pyarrow would slow `cxr --help`.
 _HOMES = {
     "store.analysis": "audit maps projection",
-    "store.analysis.audit": (
-        "Doubt Doubtful Film FindingDoubt Glance Group Leak Near NearPair Vote Whose"
-    ),
+    "store.analysis.audit": ("Doubt Doubtful FindingDoubt Glance Group Leak Near NearPair Vote"),
     "store.analysis.compare": "Comparison Films compare",
+    "store.analysis.film_table": "WHOSE Film Whose",
     "store.analysis.maps": "Map",
     "store.analysis.matched_by": "ColumnMatch Matches ValueMatch matched_by",
     "store.cluster": "connection",
