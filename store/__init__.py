@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from store.analysis.compare import Comparison, Films, compare
     from store.analysis.film_table import WHOSE, Film, Whose
     from store.analysis.maps import Map
+    from store.analysis.matched_by import ColumnMatch, Matches, ValueMatch, matched_by
     from store.cluster import connection
     from store.errors import (
         BadArtefacts,
@@ -101,6 +102,7 @@ _HOMES = {
     "store.analysis.compare": "Comparison Films compare",
     "store.analysis.film_table": "WHOSE Film Whose",
     "store.analysis.maps": "Map",
+    "store.analysis.matched_by": "ColumnMatch Matches ValueMatch matched_by",
     "store.cluster": "connection",
     "store.errors": (
         "BadArtefacts BadFilter BadImage BadQuery BadRows BadSource ClusterUnavailable CxrError "

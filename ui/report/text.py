@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from store import OUTCOMES
+from ui import lifts
 from ui.report.findings import DEPTH, HARDEST, SEED
 from ui.tables import (
     by_finding,
@@ -25,7 +26,7 @@ from ui.tables import (
 )
 
 if TYPE_CHECKING:
-    from store import EncoderStamp, Evaluation
+    from store import EncoderStamp, Evaluation, Matches
     from ui.report.findings import Duplicates, Found, LabelFindings, Prompted, Setting
     from ui.tables import PrecisionRow
 
@@ -68,6 +69,7 @@ class Facts:
         left_out: sentences about what could not be measured.
         findings: per label, examples and failures.
         prompts: sentences and what they found.
+        matches: what the encoder matches by beside the finding; or why nobody can say.
         duplicates: equal images.
         example: the id of some row.
         patients_known: whether any row names its patient.
@@ -86,6 +88,7 @@ class Facts:
     left_out: Sequence[str]
     findings: Sequence[LabelFindings]
     prompts: Sequence[Prompted]
+    matches: Matches | str
     duplicates: Duplicates
     example: str
     patients_known: bool
@@ -112,6 +115,8 @@ def report(facts: Facts) -> str:
         *_examples(facts),
         "## Failure cases",
         *_failures(facts),
+        "## What it matches by",
+        *_matched_by(facts),
         "## Limits",
         *_limits(facts),
         "## Licence and data credit",
@@ -373,6 +378,53 @@ def _failure(one: Found) -> str:
         f"({plain(in_words(nearest.row))}, cosine {nearest.score:.3f}); "
         f"{one.right} of {len(one.hits)} share a label"
     )
+
+
+def _matched_by(facts: Facts) -> list[str]:
+    """Lifts of the columns, and Precision@k across their values."""
+    found = facts.matches
+    if isinstance(found, str):
+        return [_sentence(f"Not measured: {found}")]
+    missing = lifts.absent(found)
+    if not found.columns:
+        return [
+            _sentence(
+                f"Not measured: {lifts.NO_COLUMNS} ({missing})" if missing else lifts.NO_COLUMNS
+            )
+        ]
+    parts = [
+        "Of the hits that share the finding of their query: how many times as often as chance do "
+        "they share something else? *Lift* is shared / chance; *chance* is what all films of the "
+        "finding have that the query could have found. 1: the encoder does not see that column.",
+        "\n".join(f"- {_sentence(line)}" for line in lifts.summary(found)),
+        _picture(facts, "matched by", "Lift of each column with its 95 % interval"),
+        _markdown(*lifts.table(found)),
+        plain(lifts.note(found)),
+    ]
+    asked = [column for column in found.columns if column.values]
+    if asked:
+        parts.append(
+            f"Precision@{found.k} of the queries of one value, and when only films of another "
+            "value may be found (*among others*), each beside that of a blind ranking."
+        )
+    for column in asked:
+        parts.append(_markdown(*lifts.values_table(column, found.k)))
+        if column.more:
+            parts.append(f"{plain(column.name)}: {column.more:,} rarer values were not asked.")
+    return [*parts, _sentence(f"Not measured: {missing}") if missing else ""]
+
+
+def _sentence(text: str) -> str:
+    return plain(f"{text[:1].upper()}{text[1:]}.")
+
+
+def _markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table whose cells may have a small second line."""
+    lines = [f"| {' | '.join(map(plain, head))} |", f"|{'---|' * len(head)}"]
+    for row in rows:
+        cells = (plain(cell.replace("\n", " (", 1) + ")" * ("\n" in cell)) for cell in row)
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
 
 
 def _limits(facts: Facts) -> list[str]:
