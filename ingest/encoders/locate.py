@@ -195,7 +195,7 @@ def _inspect_timm(name: str, contents: Contents) -> EncoderFiles:
     except ImportError as error:
         raise EncoderUnavailable(
             f"encoder {name!r} is built by timm, which is not installed here; install it with: "
-            "pip install 'cxr-retrieval[open-clip]'"
+            "pip install 'cxr-retrieval[timm]'"
         ) from error
     try:
         with contents.laid_out() as folder:
