@@ -170,6 +170,14 @@ def test_evaluate(cxr: Cxr, store: Path) -> None:
     table = cxr("evaluate", "--store", store)
     assert "raw pixels" in table.out
     assert "majority vote" in table.out
+    assert "precision at min(k, relevant)" in table.out
+    assert "Relevance any: a film is relevant when it shares a finding" in table.out
+    assert "The query itself is not in its ranking." in table.out
+    one = cxr("evaluate", "--store", store, "--json", "--relevance", "finding=normal").document
+    assert one["relevance"]["name"] == "finding=normal"
+    unknown = cxr("evaluate", "--store", store, "--relevance", "finding=flu")
+    assert unknown.code == 2
+    assert "they have normal, pneumonia" in unknown.err
 
 
 def test_export_and_import_make_the_same_gallery(

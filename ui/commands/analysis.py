@@ -13,7 +13,17 @@ import typer
 
 from store import BadQuery, CxrError, UsageError
 from ui.commands import output
-from ui.commands.options import Depths, Device, GallerySplit, Json, Quiet, Store, depths
+from ui.commands.options import (
+    Depths,
+    Device,
+    GallerySplit,
+    Json,
+    Quiet,
+    SamePatientFilms,
+    Store,
+    depths,
+    same_patient_films,
+)
 
 if TYPE_CHECKING:
     from ingest.encoders import Encoder
@@ -203,6 +213,7 @@ def compare(
     relevance: Annotated[
         str, typer.Option(help="any, all, jaccard or finding=NAME, as in cxr evaluate.")
     ] = "any",
+    same_patient: SamePatientFilms = "exclude",
     encoder: Annotated[
         list[str] | None,
         typer.Option(
@@ -226,7 +237,7 @@ def compare(
     """
     from store import Gallery
     from store import compare as run
-    from ui import encoder_facts, tables
+    from ui import encoder_facts, notices, tables
 
     galleries = [Gallery.open(uri) for uri in (store, *others)]
     given = _given(encoder or [], device, galleries)
@@ -241,7 +252,10 @@ def compare(
             dataset=dataset,
             progress=progress,
             relevance=relevance,
+            same_patient=same_patient_films(same_patient),
         )
+    if (note := notices.of_patients(found.as_dict())) is not None:
+        output.warn(note)
     facts = [
         encoder_facts.facts_of(
             one, found.films, encoder_facts.found_encoder(one, given, device), measure
@@ -257,8 +271,9 @@ def compare(
     output.table(head, rows, numbers=3)
     head, rows = tables.facts_table(tables.compared_names(found), facts)
     output.table(head, rows, numbers=2)
-    output.say(tables.compared_films(found))
-    output.say(tables.compared_by(found))
+    typer.echo(tables.compared_films(found))
+    for line in tables.compared_by(found):
+        typer.echo(f"{line}.")
 
 
 def _given(names: list[str], device: str | None, galleries: list[Gallery]) -> list[Encoder]:

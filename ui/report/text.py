@@ -394,7 +394,10 @@ def _limits(facts: Facts) -> list[str]:
     else:
         points.append(f"No two rows hold the same {what} byte for byte.")
     if facts.patients_known:
-        points.append("A neighbour may be another film of the same patient; it is not removed.")
+        points.append(
+            "Precision@k says what it leaves out of rankings; the neighbours pictured, and the "
+            "failure cases, may be other films of the query's own patient."
+        )
     elif facts.notice is None:
         points.append("Patients are not known here: a neighbour may show the same patient again.")
     points.append("Intervals cover the choice of queries, not the choice of training data.")
