@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
 import ui
 from ingest.training.lexicon import save_lexicon
+from store import Gallery
 from tests.ingest.films import png, write
 from tests.ingest.test_encoders import save_processor, tiny_model
+from tests.store.rows import STAMP, make_rows, random_vectors
+from tests.ui import films as drawn
 from tests.ui.films import tiny_clip
 from tests.ui.running import invoked
+from ui import notices
 
 APP = str(Path(ui.__file__).parent / "dashboard" / "app.py")
 REPORT = "Clear lungs in the normal. No pneumonia in the lungs. A normal opacity in no lungs."
@@ -121,3 +127,30 @@ def test_an_encoder_is_tried_out(made: tuple[Path, Path]):
     assert code == 0 and "CLIPModel of transformers" in out and "yes, 16 tokens" in out
     code, _, err = invoked("encoders", "--try", made[1].with_name("nowhere"))
     assert code == 1 and "\n" not in err
+
+
+def test_an_encoder_below_raw_pixels_is_told(tmp_path: Path, monkeypatch):
+    """Vectors drawn at random, and films whose pixels alone tell what they show."""
+    store = tmp_path / "gallery"
+    rows = make_rows(random_vectors(60), [("a", "b")[i % 2 :][:1] for i in range(60)])
+    shown = [np.full((28, 28), 40, np.uint8), np.full((28, 28), 40, np.uint8)]
+    shown[0][:14], shown[1][:, :14] = 200, 200
+    rows = [replace(row, thumbnail=drawn.png(shown[i % 2])) for i, row in enumerate(rows)]
+    Gallery.create(store, STAMP).upsert(rows)
+    code, _, err = invoked("evaluate", "--store", store, "--protocol", "leave-one-out")
+    assert code == 0 and "the encoder is below raw pixels (precision @1 " in err
+    monkeypatch.setenv("CXR_STORE", str(store))
+    test = AppTest.from_file(APP, default_timeout=60)
+    test.switch_page("views/evaluation.py").run()
+    assert not test.exception
+    assert any("below raw pixels" in box.value for box in test.warning)
+
+
+def test_an_encoder_above_raw_pixels_gets_no_warning():
+    found = {"precision": {"1": 0.9, "5": 0.8}, "baselines": {"raw_pixels": {"precision": {}}}}
+    assert notices.of_raw_pixels(found) is None
+    found["baselines"]["raw_pixels"]["precision"] = {"1": 0.9, "5": 0.7}
+    assert notices.of_raw_pixels(found) is None
+    found["baselines"]["raw_pixels"]["precision"] = {"1": 0.9, "5": 0.81}
+    assert "@5 0.800 against 0.810" in str(notices.of_raw_pixels(found))
+    assert notices.of_raw_pixels({**found, "baselines": {}}) is None
