@@ -91,7 +91,7 @@ def key(of: Gallery) -> Key:
 
 def encoder_name(stamp: EncoderStamp) -> str:
     """The encoder for uploads and texts: ``$CXR_ENCODER``, else the one that made the gallery."""
-    return os.environ.get("CXR_ENCODER", "").strip() or stamp.name
+    return os.environ.get("CXR_ENCODER", "").strip() or stamp.address
 
 
 def encoder_is_near(stamp: EncoderStamp) -> bool:
@@ -109,7 +109,7 @@ def encoder(stamp: EncoderStamp) -> Encoder:
         EncoderMismatch: it is another one; its vectors would mean nothing in this gallery.
     """
     name = encoder_name(stamp)
-    return encoder_for(stamp, None if name == stamp.name else name, load=_encoder)
+    return encoder_for(stamp, None if name == stamp.address else name, load=_encoder)
 
 
 @st.cache_resource(max_entries=2, show_spinner=False)

@@ -311,7 +311,7 @@ def _usage(facts: Facts) -> str:
             "",
             "from ingest.encoders import load_encoder",
             "",
-            f"vectors = load_encoder({facts.stamp.name!r}).encode_texts(['clear lungs'])",
+            f"vectors = load_encoder({facts.stamp.address!r}).encode_texts(['clear lungs'])",
             "print(gallery.search(vectors, k=5)[0])",
         ]
     return "\n".join(["```bash", *shell, "```", "", "```python", *python, "```"])

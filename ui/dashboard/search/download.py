@@ -231,7 +231,7 @@ def takeaway(gallery: Gallery, search: Search, found: Answer) -> None:
                 f"{PLACEHOLDER}."
             )
         name = shared.encoder_name(gallery.stamp)
-        other = name if name != gallery.stamp.name else None
+        other = name if name != gallery.stamp.address else None
         st.caption("Copy as command line")
         st.code(command(search, gallery.uri, other), language=None, wrap_lines=True)
         st.caption("Copy as Python")

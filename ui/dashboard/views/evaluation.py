@@ -144,6 +144,8 @@ def protocol(
     st.caption(f"{caption} {found['queries']:,} queries, {found['gallery']:,} films searched.")
     if (warning := notices.of_patients(found)) is not None:
         st.warning(layout.sentence(warning), icon=":material/groups:")
+    if (warning := notices.of_raw_pixels(found)) is not None:
+        st.warning(layout.sentence(warning), icon=":material/trending_down:")
     figures(gallery, asked, found)
     st.caption(" ".join(f"{plain(line)}." for line in tables.definitions(found)))
     details(gallery, asked)
