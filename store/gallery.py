@@ -477,6 +477,11 @@ class Gallery(Follower):
 
         return self._answer(ask)
 
+    def count_larger(self, side: int) -> int:
+        """Number of films whose shorter side has more than this many pixels."""
+        condition = filters.larger(side)
+        return self._answer(lambda now: int(now.handle.count_rows(condition)))
+
     def columns(self) -> dict[str, str]:
         """The user's own columns: name to ``int``, ``float``, ``bool``, ``string`` or ``date``."""
         if self._searcher is None:  # the schema is no reason to load vectors
