@@ -21,9 +21,10 @@ if TYPE_CHECKING:
     from ingest.encoders.registry import KNOWN
     from ingest.encoders.trial import Trial, trial
     from ingest.encoders.understanding import Understanding
-    from ingest.images.decode import decode, read_image
+    from ingest.images.decode import decode, read_bytes, read_image
     from ingest.images.dicom.body_parts import Choice, check_choice
     from ingest.images.dicom.file import is_dicom
+    from ingest.images.dicom.read import patient_of
     from ingest.images.pixels import pixels_digest, thumbnail
     from ingest.images.reader_version import READER
     from ingest.job.journal import (
@@ -66,9 +67,10 @@ _HOMES = {
     "ingest.encoders.registry": "KNOWN",
     "ingest.encoders.trial": "Trial trial",
     "ingest.encoders.understanding": "Understanding",
-    "ingest.images.decode": "decode read_image",
+    "ingest.images.decode": "decode read_bytes read_image",
     "ingest.images.dicom.body_parts": "Choice check_choice",
     "ingest.images.dicom.file": "is_dicom",
+    "ingest.images.dicom.read": "patient_of",
     "ingest.images.pixels": "pixels_digest thumbnail",
     "ingest.images.reader_version": "READER",
     "ingest.job.journal": (

@@ -50,7 +50,7 @@ if TYPE_CHECKING:
         UsageError,
     )
     from store.evaluation import per_query
-    from store.evaluation.labelled import Labelled
+    from store.evaluation.labelled import FEW, SAME_PATIENT, Labelled, SamePatient
     from store.evaluation.metrics import Evaluation, evaluate_vectors
     from store.evaluation.per_query import ByQuery, Hard
     from store.evaluation.prompts import score_prompts
@@ -84,6 +84,7 @@ if TYPE_CHECKING:
     )
     from store.search.out_of_distribution import Nearness
     from store.search.relevance_feedback import WEIGHT_MAX, Weights, parse_weights, rocchio
+    from store.search.same_patient import OwnFilms
     from store.table.column_stats import Range
     from store.table.custom_columns import KINDS, LARGEST_INT, kind_of, name_of
     from store.table.duplicate_ids import Repaired
@@ -108,7 +109,7 @@ _HOMES = {
         "TextUnsupported UnknownId UsageError"
     ),
     "store.evaluation": "per_query",
-    "store.evaluation.labelled": "Labelled",
+    "store.evaluation.labelled": "FEW SAME_PATIENT Labelled SamePatient",
     "store.evaluation.metrics": "Evaluation evaluate_vectors",
     "store.evaluation.per_query": "ByQuery Hard",
     "store.evaluation.prompts": "score_prompts",
@@ -124,6 +125,7 @@ _HOMES = {
     ),
     "store.search.out_of_distribution": "Nearness",
     "store.search.relevance_feedback": "WEIGHT_MAX Weights parse_weights rocchio",
+    "store.search.same_patient": "OwnFilms",
     "store.table.column_stats": "Range",
     "store.table.custom_columns": "KINDS LARGEST_INT kind_of name_of",
     "store.table.duplicate_ids": "Repaired",

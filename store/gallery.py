@@ -35,6 +35,7 @@ from store.search.base import EXACT, INDEXES, LANCE, Backend, Searcher, Sharding
 from store.search.follow import Follower
 from store.search.out_of_distribution import Nearness, nearness
 from store.search.relevance_feedback import Weights, rocchio
+from store.search.same_patient import OwnFilms, own_films
 from store.table import custom_columns, filters, lance, maintenance, opening, rows, write
 from store.table.column_stats import Range
 from store.table.duplicate_ids import Repaired, repair
@@ -261,8 +262,22 @@ class Gallery(Follower):
         left_out = [id_ for id_ in exclude if isinstance(id_, str)]  # no row has another kind of id
         return self._answer(lambda now: now.search(queries, int(k), where, left_out))
 
-    def search_by_id(self, id_: str, k: int = 10, where: Where | None = None) -> list[Hit]:
+    def search_by_id(
+        self,
+        id_: str,
+        k: int = 10,
+        where: Where | None = None,
+        *,
+        other_patients: bool = False,
+    ) -> list[Hit]:
         """The k rows most similar to a stored one, which is never among them.
+
+        Args:
+            id_: of the stored row.
+            k: how many.
+            where: only rows that pass take part.
+            other_patients: no row of its patient either, or of its study where only that is known;
+                see own_films.
 
         Raises:
             UnknownId: no such row.
@@ -272,9 +287,30 @@ class Gallery(Follower):
         self.check_k(k)
 
         def ask(now: Searcher) -> list[list[Hit]]:
-            return now.search(now.vectors_of([id_]), int(k), where, [id_])
+            own = own_films(now, [id_]).ids if other_patients else ()
+            return now.search(now.vectors_of([id_]), int(k), where, [id_, *own])
 
         return self._answer(ask)[0]
+
+    def own_films(self, ids: Sequence[str]) -> OwnFilms:
+        """Films of the same patients as some stored ones, or of their studies; for ``exclude``.
+
+        Of a study where only that is known. Names count within a data set.
+
+        Raises:
+            UnknownId: one of ``ids`` is not stored.
+        """
+        _check_ids(ids)
+        return self._answer(lambda now: own_films(now, ids))
+
+    def knows_patients(self) -> bool:
+        """Whether any row says whose it is: its patient, or its study."""
+
+        def ask(now: Searcher) -> bool:
+            columns = [name for name in ("patient", "study") if name in now.handle.schema.names]
+            return any(now.handle.count_rows(filters.has_text(name)) for name in columns)
+
+        return self._answer(ask)
 
     def check_k(self, k: int) -> None:
         """Refuse a k that cannot be answered, before anything is encoded, with BadQuery."""
@@ -636,6 +672,8 @@ def refined_search(
     unlike: Sequence[str] = (),
     weights: Weights | None = None,
     where: Where | None = None,
+    other_patients: bool = False,
+    exclude: Sequence[str] = (),
 ) -> list[Hit]:
     """The k films most similar to a query and to some stored films, and unlike others.
 
@@ -650,6 +688,9 @@ def refined_search(
         unlike: ids of films to be unlike.
         weights: the usual ones when None; without ``like`` and ``unlike`` they play no part.
         where: only rows that pass take part.
+        other_patients: no film either of the patients of the query and of the films to be like,
+            where these are stored; see Gallery.own_films.
+        exclude: ids that must not be found either.
 
     Returns:
         Hits, best first; fewer than k when fewer pass.
@@ -660,24 +701,28 @@ def refined_search(
             be like or unlike beside several vectors.
     """
     if query is not None and not isinstance(query, str) and np.ndim(query) > 1:
-        if len(vectors := np.asarray(query)) == 1:
-            return refined_search(
-                gallery, vectors[0], k, like=like, unlike=unlike, weights=weights, where=where
-            )
-        if like or unlike:
+        vectors = np.asarray(query)
+        if len(vectors) > 1 and (like or unlike):
             raise BadQuery("films to be like or unlike go with one query vector, not with several")
-        return _by_best(gallery.search(vectors, k, where), k)
+        if len(vectors) > 1:
+            return _by_best(gallery.search(vectors, k, where, exclude), k)
+        query = vectors[0]
     if not like and not unlike:
         if query is None:
             raise BadQuery("nothing to search for: give a query, or a film to be like")
-        if isinstance(query, str):
-            return gallery.search_by_id(query, k, where)
-        return gallery.search(query, k, where)[0]
+        if isinstance(query, str) and not exclude:
+            return gallery.search_by_id(query, k, where, other_patients=other_patients)
+        if not isinstance(query, str):
+            return gallery.search(query, k, where, exclude)[0]
     own = [query] if isinstance(query, str) else []
     vector = gallery.vectors(own)[0] if isinstance(query, str) else query
     towards, away = list(dict.fromkeys(like)), list(dict.fromkeys(unlike))
+    apart = gallery.own_films([*own, *towards]).ids if other_patients else ()
+    left_out = [*own, *towards, *away, *apart, *exclude]
+    if not towards and not away and vector is not None:
+        return gallery.search(vector, k, where, left_out)[0]
     combined = rocchio(vector, gallery.vectors(towards), gallery.vectors(away), weights)
-    return gallery.search(combined, k, where, exclude=[*own, *towards, *away])[0]
+    return gallery.search(combined, k, where, left_out)[0]
 
 
 def _by_best(lists: Sequence[Sequence[Hit]], k: int) -> list[Hit]:

@@ -51,6 +51,16 @@ def equal(column: str, values: Iterable[str]) -> str:
     return f"{named(column)} IN ({listed})" if listed else NOTHING
 
 
+def is_null(column: str) -> str:
+    """Rows without a value of a column."""
+    return f"{named(column)} IS NULL"
+
+
+def has_text(column: str) -> str:
+    """Rows whose column of text is neither without a value nor blank."""
+    return f"{named(column)} IS NOT NULL AND {named(column)} != ''"
+
+
 def holds(column: str, values: Iterable[str]) -> str:
     """Rows whose column of lists has one of these texts in it."""
     return either(f"array_has({named(column)}, {quoted(value)})" for value in values)

@@ -173,6 +173,12 @@ def known(of: Gallery) -> Known:
     return found
 
 
+@st.cache_data(max_entries=8, show_spinner=False, hash_funcs=HASHES)
+def knows_patients(of: Gallery) -> bool:
+    """Whether any film says whose it is."""
+    return of.knows_patients()
+
+
 def labels(of: Gallery) -> Labels:
     """Marks of the gallery's labels."""
     return Labels(facets(of, {})["label"])

@@ -43,6 +43,7 @@ NAMES = {
     "like": ("like", "--like"),
     "unlike": ("unlike", "--unlike"),
     "weights": ("weights", "--weights"),
+    "other_patients": ("patients", "--other-patients"),
     "pair": ("with", ""),
 }
 
@@ -86,6 +87,7 @@ class Search:
         page: from 1.
         like, unlike: ids of films marked + and −, in the order they were marked.
         weights: of the query and of the marks; without marks they play no part.
+        other_patients: whether films of the query's own patient are left out.
         pair: id of the film that is looked at beside the query, if any.
     """
 
@@ -99,6 +101,7 @@ class Search:
     like: tuple[str, ...] = ()
     unlike: tuple[str, ...] = ()
     weights: Weights = field(default_factory=Weights)
+    other_patients: bool = False
     pair: str | None = None
 
     @property
@@ -128,7 +131,8 @@ class Search:
     @property
     def arguments(self) -> dict[str, Any]:
         """Arguments of ``store.refined_search`` that are not at their default, but query and k."""
-        found = {"like": self.like, "unlike": self.unlike, "where": self.where}
+        found: dict[str, Any] = {"like": self.like, "unlike": self.unlike, "where": self.where}
+        found["other_patients"] = self.other_patients
         given = {name: value for name, value in found.items() if value}
         return {**given, "weights": self.weights} if self.marks else given
 

@@ -9,7 +9,7 @@ import altair as alt
 import streamlit as st
 
 from store import BadQuery, CxrError, Gallery, NothingToMeasure, findings, per_query
-from ui import tables
+from ui import notices, tables
 from ui.dashboard import layout, shared, studies
 from ui.dashboard.components import film_list, html
 from ui.dashboard.components.html import plain
@@ -142,6 +142,8 @@ def protocol(
         st.info(f"Nothing to measure: {plain(str(error))}.", icon=":material/info:")
         return
     st.caption(f"{caption} {found['queries']:,} queries, {found['gallery']:,} films searched.")
+    if (warning := notices.of_patients(found)) is not None:
+        st.warning(layout.sentence(warning), icon=":material/groups:")
     figures(gallery, asked, found)
     st.caption(" ".join(f"{plain(line)}." for line in tables.definitions(found)))
     details(gallery, asked)
