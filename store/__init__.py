@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     )
     from store.analysis.compare import Comparison, Films, compare
     from store.analysis.maps import Map
+    from store.analysis.zero_shot import LabelFigures, Similarities, similarities
     from store.cluster import connection
     from store.errors import (
         BadArtefacts,
@@ -101,6 +102,7 @@ _HOMES = {
     ),
     "store.analysis.compare": "Comparison Films compare",
     "store.analysis.maps": "Map",
+    "store.analysis.zero_shot": "LabelFigures Similarities similarities",
     "store.cluster": "connection",
     "store.errors": (
         "BadArtefacts BadFilter BadImage BadQuery BadRows BadSource ClusterUnavailable CxrError "
