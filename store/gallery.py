@@ -445,7 +445,7 @@ class Gallery(Follower):
 
         def ask(now: Snapshot) -> ByQuery:
             rows = sides(now, protocol, split, gallery_split, dataset, relevance)
-            return by_query(*rows, k, progress, same_patient, relevance)
+            return by_query(*rows, k, progress, relevance, same_patient)
 
         return self.read_mirror("this study", ask)
 
