@@ -71,6 +71,11 @@ def is_true(column: str, wanted: bool) -> str:
     return f"{named(column)} = {'true' if wanted else 'false'}"
 
 
+def larger(side: int) -> str:
+    """Rows of films whose shorter side has more pixels than this."""
+    return f"width > {int(side)} AND height > {int(side)}"
+
+
 def between(
     column: str, low: str | float | date | None, high: str | float | date | None
 ) -> str | None:

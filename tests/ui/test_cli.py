@@ -80,7 +80,17 @@ def test_help_is_fast_and_loads_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    for command in ("demo", "ingest", "search", "evaluate", "export", "import", "train", "serve"):
+    for command in (
+        "demo",
+        "ingest",
+        "search",
+        "classify",
+        "evaluate",
+        "export",
+        "import",
+        "train",
+        "serve",
+    ):
         assert re.search(rf"^\W*{command} ", done.stdout, re.MULTILINE), command
 
 

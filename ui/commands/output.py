@@ -137,12 +137,15 @@ def _figures(row: PrecisionRow, depths: Sequence[str]) -> list[str]:
 
 @contextmanager
 def ingest_progress(quiet: bool = False) -> Iterator[Callable[[Progress], None]]:
-    """Progress of an ingestion: a bar on a terminal, elsewhere a line per tenth."""
+    """Progress of an ingestion: a bar on a terminal, elsewhere a line per tenth.
+
+    A note of the job is a warning as soon as it is known, quiet or not.
+    """
     if quiet:
-        yield lambda _: None
+        yield _warning(lambda _: None)
         return
     if not sys.stderr.isatty():
-        yield _lines()
+        yield _warning(_lines())
         return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
@@ -169,7 +172,20 @@ def ingest_progress(quiet: bool = False) -> Iterator[Callable[[Progress], None]]
                 refused=f"{now.refused:,} refused" if now.refused else "",
             )
 
-        yield show
+        yield _warning(show)
+
+
+def _warning(show: Callable[[Progress], None]) -> Callable[[Progress], None]:
+    """The same progress; its note is a warning, once."""
+    said: set[str] = set()
+
+    def shown(now: Progress) -> None:
+        if now.note is not None and now.note not in said:
+            said.add(now.note)
+            warn(now.note)
+        show(now)
+
+    return shown
 
 
 def _lines() -> Callable[[Progress], None]:

@@ -6,6 +6,7 @@ import shlex
 
 import streamlit as st
 
+from ingest import LARGE_FILM, coarse_note, is_coarse
 from store import FOUND, OUTCOMES, CxrError, Gallery, findings
 from ui.dashboard import layout, shared
 from ui.dashboard.components import html
@@ -52,6 +53,15 @@ def facts(gallery: Gallery) -> None:
         st.success(
             f"That encoder is here: the dashboard can search {words}.", icon=":material/link:"
         )
+        if (large := _large(gallery, found.side)) > 0:
+            note = layout.sentence(coarse_note(stamp.name, found.side))
+            st.warning(f"{note} Such films here: {large:,}.", icon=":material/blur_on:")
+
+
+def _large(gallery: Gallery, side: int) -> int:
+    """Films of which an encoder of this side sees too little."""
+    coarse = is_coarse(side, LARGE_FILM + 1, LARGE_FILM + 1)
+    return gallery.count_larger(LARGE_FILM) if coarse else 0
 
 
 def films(gallery: Gallery, labels: Labels) -> None:
