@@ -15,6 +15,7 @@ from store.check import problems
 from store.errors import BadQuery, StoreDamaged, UnknownId, UsageError
 from store.files import location
 from store.mirror.snapshot import Snapshot
+from store.outcomes import OUTCOMES
 from store.schema import (
     COLUMNS,
     FINDINGS,
@@ -586,6 +587,7 @@ class Gallery(Follower):
         if not self._pinned:
             self.refresh()
         facets = self.facets()
+        outcomes = facets.get("outcome", {})  # or a column of the user's own
         counted = [
             name
             for name, column in COLUMNS.items()
@@ -596,7 +598,7 @@ class Gallery(Follower):
         return {
             **self.describe(),
             **{name: facets[name] for name in FINDINGS},
-            "outcome": facets["outcome"],
+            "outcome": {name: outcomes[name] for name in OUTCOMES if name in outcomes},
             "columns": self.columns(),
             **{_STATS.get(name, name): facets[name] for name in counted},
             "pixel_readers": _pixel_readers(table),

@@ -149,3 +149,23 @@ def of_index(found: Mapping[str, Any]) -> str:
         f"search on {found['sample']} stored films, measured {found['built_at'][:10]} over "
         f"{found['rows']:,} rows; the scores shown are exact{newer}"
     )
+
+
+def of_raw_pixels(found: Mapping[str, Any]) -> str | None:
+    """Warning about an encoder whose Precision@k is no better than that of raw pixels.
+
+    Args:
+        found: an evaluation as plain JSON types.
+    """
+    pixels = found["baselines"].get("raw_pixels", {}).get("precision", {})
+    lost = [
+        f"@{k} {value:.3f} against {pixels[k]:.3f}"
+        for k, value in found["precision"].items()
+        if pixels.get(k) is not None and value < pixels[k]
+    ]
+    if not lost:
+        return None
+    return (
+        f"on these labels the encoder is below raw pixels (precision {', '.join(lost)}): it adds "
+        "nothing to comparing the pictures; try another, see cxr encoders"
+    )

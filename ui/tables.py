@@ -356,13 +356,9 @@ def compared_films(found: Comparison) -> str:
     )
 
 
-def compared_by(found: Comparison) -> str:
-    """Sentence about the rules of a comparison: relevance, exclusion and interval."""
-    reasons = ", ".join(
-        f"{counts['queries']:,} queries and {counts['gallery']:,} films {reason}"
-        for reason, counts in found.not_evaluated.items()
-    )
-    return f"Relevance: {found.relevance['definition']}." + f" Left out: {reasons}." * bool(reasons)
+def compared_by(found: Comparison) -> list[str]:
+    """Sentences that define the figures of a comparison: relevance, exclusion, intervals."""
+    return definitions({**found.as_dict(), "left_out": found.not_evaluated})
 
 
 def facts_table(names: Sequence[str], facts: Sequence[Facts]) -> tuple[list[str], list[list[str]]]:
@@ -407,6 +403,7 @@ def as_dict(
                 "id": hit.row.id,
                 "score": hit.score,
                 **plain(shown(hit.row, "json")),
+                "outcome": hit.row.outcome,
                 "extra": plain(hit.row.extra),
             }
             for hit in hits
@@ -419,7 +416,7 @@ Sheet = tuple[list[str], list[list[object]]]
 
 KINDS = {"source": "same source", "vector": "same vector"}
 _FILM = ("id", "labels", "split", "dataset", "patient")
-#: Whose films duplicates are, where somebody should look: see store.analysis.audit.WHOSE.
+#: Whose films duplicates are, where somebody should look: see store.analysis.film_table.
 WRONG_IDS: Final = "several patients"
 
 
@@ -479,9 +476,9 @@ def whose(counts: Mapping[Whose, int]) -> str:
 
 def whose_groups(groups: Sequence[Group]) -> dict[Whose, int]:
     """Groups of exact duplicates, counted by whose films they are."""
-    from store import audit
+    from store import WHOSE
 
-    return {name: sum(group.whose == name for group in groups) for name in audit.WHOSE}
+    return {name: sum(group.whose == name for group in groups) for name in WHOSE}
 
 
 def votes(found: Sequence[Vote]) -> str:
@@ -585,6 +582,11 @@ def shown(row: Row, output: Output) -> dict[str, Any]:
         for name, column in COLUMNS.items()
         if output not in column.absent_from
     }
+
+
+def in_words(row: Row) -> str:
+    """The findings of a film, or what came of looking at it: ``edema, mass``, ``No finding``."""
+    return ", ".join(row.named_findings) or row.outcome
 
 
 def plain(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import json
 import struct
 from collections import Counter
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -121,8 +121,8 @@ def unit_rows(
     return raw, (raw / norms[:, None]).astype(np.float32)
 
 
-def read_labels(path: Path, rows: int, meta: dict[str, Any]) -> list[tuple[str, ...]]:
-    """Label names per row: from class indices, or from 0/1 columns when there are several."""
+def read_labels(path: Path, rows: int, meta: dict[str, Any]) -> tuple[list[tuple[str, ...]], bool]:
+    """Label names per row, and whether they are a 0/1 column each rather than class indices."""
     values = _load(path, "int64 (n,) class indices")
     if values.dtype.kind not in "iu" or values.ndim not in (1, 2) or 0 in values.shape:
         raise BadArtefacts(
@@ -157,11 +157,11 @@ def read_labels(path: Path, rows: int, meta: dict[str, Any]) -> list[tuple[str, 
         )
     if several:
         names = names or [str(column) for column in range(count)]
-        return [tuple(names[i] for i in np.flatnonzero(row).tolist()) for row in flat]
+        return [tuple(names[i] for i in np.flatnonzero(row).tolist()) for row in flat], True
     return [
         () if value < 0 else (str(value) if names is None else names[value],)
         for value in flat[:, 0].tolist()
-    ]
+    ], False
 
 
 def read_ids(folder: Path, rows: int) -> list[str]:
@@ -194,7 +194,7 @@ def read_meta(folder: Path) -> dict[str, Any]:
     if not path.exists():
         return {}
     try:
-        meta = json.loads(path.read_bytes(), parse_constant=_no_constant)
+        meta = json.loads(path.read_bytes(), parse_constant=_constant)
     except (OSError, ValueError, RecursionError) as error:
         raise BadArtefacts(f"{path} cannot be read as JSON ({error})") from error
     if not isinstance(meta, dict):
@@ -206,8 +206,10 @@ def read_meta(folder: Path) -> dict[str, Any]:
     return meta
 
 
-def _no_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not JSON; write null")
+def _constant(name: str) -> None:
+    """NaN, as Python writes a number that is not known, is null; infinity is nothing."""
+    if name != "NaN":
+        raise ValueError(f"{name} is not JSON; write null")
 
 
 def read_flat_index(path: Path) -> Vectors:

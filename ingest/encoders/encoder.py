@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ingest.encoders.files import EncoderFiles
 from ingest.encoders.locate import (
     DEFAULT_ENCODER,
-    EncoderFiles,
     inspect,
     locate,
     unmistakable,

@@ -151,7 +151,8 @@ class Where:
         split, dataset, patient, view, sex, batch: rows whose column is one of these.
         age_min, age_max: years, inclusive; rows without an age never pass.
         uncertain, absent: rows where one of these findings is uncertain, or was not found.
-        extra: (name, text) of the user's own columns, and of ours that have no field here. Text is
+        extra: (name, text) of the user's own columns, and of ours that have no field here, such as
+            ``outcome`` (see store.outcomes), ``labelled`` and ``study``. Text is
             a value, or for numbers and dates a range such as ``2..7``, ``2..`` or ``..7``; rows
             without a value never pass.
     """
@@ -450,7 +451,7 @@ def _has_one(row: Row, key: str, texts: list[str]) -> bool:
         named = {text.casefold() for text in texts}
         if key == "outcome":
             return row.outcome in named
-        return any(_TRUTH.get(text) == row.labelled for text in named)
+        return any(_TRUTH.get(text) == (row.outcome != NOT_LABELLED) for text in named)
     value = getattr(row, _FILTERED[key][0]) if ours else row.extra.get(key)
     if value is None:
         return False

@@ -215,6 +215,15 @@ def test_what_is_certain_is_refused_under_each_rule(rule: str) -> None:
         evaluate_vectors(vectors, [()] * 6, k=[1])
 
 
+def test_what_is_certain_among_films_of_others_is_refused() -> None:
+    """Films that differ, but only from films of their own patient."""
+    labels = [("a",), ("b",), ("a", "b"), ("a", "b")]
+    vectors = random_vectors(4)
+    with pytest.raises(NothingToMeasure, match="every film that a query may find is relevant"):
+        evaluate_vectors(vectors, labels, k=[1], groups=["p", "p", "q", "r"])
+    assert evaluate_vectors(vectors, labels, k=[1]).baselines["random"]["precision"][1] < 1
+
+
 def test_no_finding_is_no_finding_however_it_is_written() -> None:
     vectors = random_vectors(8)
     written = evaluate_vectors(vectors, ["No Finding", "mass"] * 4, k=[1, 3])

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ingest import pixels_digest, read_image
+from ingest import patient_of, pixels_digest, read_image
 from store import EncoderStamp, Gallery, Row, UnknownId, refined_search
+from tests.ingest.films import chest, film, png, write
 from tests.store.rows import unit
 from tests.ui import films
 from tests.ui.page import opened
@@ -144,6 +145,30 @@ def test_an_image_that_is_stored_has_the_patient_of_its_row(made, cxr, tmp_path)
         gallery.delete(ids=["stored/film"])
 
 
+def test_a_dicom_film_names_its_patient_where_the_gallery_has_it(
+    made, cxr, tmp_path, monkeypatch
+) -> None:
+    monkeypatch.setenv("CXR_SALT_FILE", str(tmp_path / "salt"))
+    data = film(chest(), PatientID="MRN-1", ViewPosition="PA")
+    path = write(tmp_path, "query.dcm", data)
+    assert patient_of(data) is None and not (tmp_path / "salt").exists()
+    _, _, err = cxr("search", "--image", path, "--other-patients")
+    assert "not known here" in err
+    (tmp_path / "salt").write_bytes(bytes(range(32)))
+    name = patient_of(data)
+    assert name and patient_of(png()) is None
+    gallery = Gallery.open(made[0])
+    vector = gallery.vectors([gallery.ids()[0]])[0]
+    gallery.upsert([Row(f"dicom/{at}", bytes([at]) * 32, vector, patient=name) for at in (1, 2)])
+    try:
+        _, out, err = cxr("search", "--image", path, "-k", "60", "--other-patients", "--json")
+        hits = {hit["id"] for hit in json.loads(out)["hits"]}
+        assert hits and not hits & {"dicom/1", "dicom/2"}
+        assert "2 films of the query's own patient" in err
+    finally:
+        gallery.delete(ids=["dicom/1", "dicom/2"])
+
+
 # -- cxr evaluate ----------------------------------------------------------------------------------
 
 
@@ -262,5 +287,8 @@ def test_the_page_has_a_switch_where_patients_are_known(made, monkeypatch, tmp_p
     said = " ".join(one.value for one in app.caption)
     assert "3 films of the query's own patient" in said
     films.add(tmp_path / "gallery", made[1], films.films()[:12])
+    bare = Gallery.open(tmp_path / "gallery")
+    told = frozenset({"patient"})
+    bare.update_metadata([replace(bare.row(i), patient=None, told=told) for i in bare.ids()])
     app = opened(monkeypatch, tmp_path / "gallery", made[1], {})
     assert session.OTHERS_BOX not in [one.key for one in app.toggle]

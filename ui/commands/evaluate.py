@@ -122,8 +122,9 @@ def evaluate(
         counted,
     )
     for one in found:
-        if (warning := notices.of_patients(one.as_dict())) is not None:
-            output.warn(warning)
+        for notice in (notices.of_patients, notices.of_raw_pixels):
+            if (warning := notice(one.as_dict())) is not None:
+                output.warn(warning)
     if json:
         first, *rest = (one.as_dict() for one in found)
         output.as_json({**first, **{one["protocol"]: one for one in rest}})

@@ -71,7 +71,7 @@ def hits(found: Sequence[Hit]) -> None:
             [
                 str(hit.rank),
                 hit.row.id,
-                ", ".join(hit.row.labels) or "(not labelled)",
+                ", ".join(hit.row.named_findings) or f"({hit.row.outcome})",
                 hit.row.split or "",
                 hit.row.dataset or "",
                 f"{hit.score:.4f}",
@@ -228,6 +228,9 @@ def conclude(
         as_json(report.as_dict())
     else:
         typer.echo(summary(report))
+        outcomes = {key.replace("_", " "): n for key, n in report.outcomes.items() if n}
+        if outcomes.keys() - {"found"}:
+            say("outcomes: " + ", ".join(f"{name} {n:,}" for name, n in outcomes.items()))
         if report.reread:
             films = "film was" if report.reread == 1 else "films were"
             say(f"{report.reread:,} {films} read by an older reader; read again")
