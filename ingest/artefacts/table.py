@@ -24,7 +24,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ingest.artefacts.containers import Part, parts_of
+from ingest.artefacts.containers import FILES, IDS, VECTORS, Part, parts_of
 from ingest.artefacts.files import META_COLUMNS, is_text, unit_rows
 from ingest.artefacts.folder import Artefacts, external_stamp
 from ingest.artefacts.headings import FILES, IDS, OTHERS, VECTORS, plain
@@ -35,6 +35,7 @@ from ingest.artefacts.labels import (
     feature_names,
     is_list,
     label_headings,
+    plain,
     read_labels,
 )
 from ingest.metadata import parse_age, split
