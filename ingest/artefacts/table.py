@@ -27,7 +27,6 @@ import pyarrow.compute as pc
 from ingest.artefacts.containers import FILES, IDS, VECTORS, Part, parts_of
 from ingest.artefacts.files import META_COLUMNS, is_text, unit_rows
 from ingest.artefacts.folder import Artefacts, external_stamp
-from ingest.artefacts.headings import FILES, IDS, OTHERS, VECTORS, plain
 from ingest.artefacts.labels import (
     as_columns,
     class_names,
@@ -40,6 +39,12 @@ from ingest.artefacts.labels import (
 )
 from ingest.metadata import parse_age, split
 from store import COLUMNS, BadArtefacts, EncoderStamp, expanded
+
+#: Of columns of a row, beside their own names.
+_OTHERS = {
+    "patient": ("patientid", "subjectid", "subject"),
+    "study": ("studyid", "studyinstanceuid", "studyuid", "accession", "accessionnumber"),
+}
 
 
 def read_table(
@@ -321,7 +326,7 @@ def _headings(table: pa.Table) -> dict[str, str]:
     for name in META_COLUMNS:
         heading = column_headed(table, [plain(name)])
         if heading is None:
-            heading = column_headed(table, OTHERS.get(name, ()))
+            heading = column_headed(table, _OTHERS.get(name, ()))
             if heading is not None and not _is_name(table.schema.field(heading).type):
                 continue
         # Of that name somebody may have another column.
