@@ -142,6 +142,7 @@ def image_tower(kind: str) -> tuple[Any, Any]:
             lambda model, inputs: pooler(model.efficientnet(**inputs)),
         ),
         "SwinModel": lambda: (t.SwinModel(swin), pooler),
+        "DINOv3ViTModel": lambda: (t.DINOv3ViTModel(t.DINOv3ViTConfig(**SMALL)), pooler),
     }
     if kind == "all":
         return list(made), None

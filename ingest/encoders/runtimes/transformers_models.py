@@ -111,7 +111,8 @@ class TransformersRuntime(Runtime):
         """Raw features of prepared images, (n, dimension), in the model's own precision."""
         named = {"pixel_values": inputs} if isinstance(inputs, torch.Tensor) else inputs
         if hasattr(self.model, "get_image_features"):
-            return pooled(self.model.get_image_features(**named))
+            found = self.model.get_image_features(**named)
+            return pooled(found, self.model.config.model_type)
         return vectors(self.model, named)
 
     def _load_tokenizer(self) -> Any:
@@ -148,7 +149,8 @@ class TransformersRuntime(Runtime):
         return {"padding": padding, "max_length": min(positions, tokenizer.model_max_length)}
 
     def _read(self, tokens: Any) -> torch.Tensor:
-        return pooled(self.model.get_text_features(**taken(self.model.get_text_features, tokens)))
+        read = self.model.get_text_features
+        return pooled(read(**taken(read, tokens)), self.model.config.model_type)
 
 
 def _state(files: EncoderFiles) -> dict[str, torch.Tensor]:
