@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from ingest.distributed.workers import EncoderCall
     from ingest.encoders.baselines import BASELINES, pixel_vectors
     from ingest.encoders.card import Card, Seen, card_of, is_at_hand
+    from ingest.encoders.coarse import LARGE_FILM, coarse_note, is_coarse
     from ingest.encoders.download import is_here
     from ingest.encoders.locate import bundled_names, seen_in_training
     from ingest.encoders.patch_agreement import Agreement, agreement
@@ -59,6 +60,7 @@ _HOMES = {
     "ingest.distributed.workers": "EncoderCall",
     "ingest.encoders.baselines": "BASELINES pixel_vectors",
     "ingest.encoders.card": "Card Seen card_of is_at_hand",
+    "ingest.encoders.coarse": "LARGE_FILM coarse_note is_coarse",
     "ingest.encoders.download": "is_here",
     "ingest.encoders.locate": "bundled_names seen_in_training",
     "ingest.encoders.patch_agreement": "Agreement agreement",

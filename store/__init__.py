@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from store.analysis.compare import Comparison, Films, compare
     from store.analysis.film_table import WHOSE, Film, Whose
     from store.analysis.maps import Map
+    from store.analysis.matched_by import ColumnMatch, Matches, ValueMatch, matched_by
+    from store.analysis.zero_shot import LabelFigures, Similarities, similarities
     from store.cluster import connection
     from store.errors import (
         BadArtefacts,
@@ -59,12 +61,14 @@ if TYPE_CHECKING:
     from store.memory import give_back
     from store.outcomes import (
         FOUND,
+        NO_FINDING,
         NOT_LABELLED,
         NOTHING_FOUND,
         OUTCOMES,
         UNCERTAIN,
         Outcome,
         findings,
+        named_findings,
         names_nothing,
         outcome,
     )
@@ -89,7 +93,7 @@ if TYPE_CHECKING:
     from store.table.duplicate_ids import Repaired
     from store.table.filters import Where, own_range, parse_where, passes, written
     from store.table.opening import check_encoder
-    from store.table.rows import changes, storable
+    from store.table.rows import changes, findings_of, storable
     from store.table.undo import REPAIR, Undone
 
 # Loaded on first use: numpy and pyarrow would slow `cxr --help`.
@@ -99,6 +103,8 @@ _HOMES = {
     "store.analysis.compare": "Comparison Films compare",
     "store.analysis.film_table": "WHOSE Film Whose",
     "store.analysis.maps": "Map",
+    "store.analysis.matched_by": "ColumnMatch Matches ValueMatch matched_by",
+    "store.analysis.zero_shot": "LabelFigures Similarities similarities",
     "store.cluster": "connection",
     "store.errors": (
         "BadArtefacts BadFilter BadImage BadQuery BadRows BadSource ClusterUnavailable CxrError "
@@ -116,7 +122,8 @@ _HOMES = {
     "store.gallery": "Gallery refined_search",
     "store.memory": "give_back",
     "store.outcomes": (
-        "FOUND NOTHING_FOUND NOT_LABELLED OUTCOMES UNCERTAIN Outcome findings names_nothing outcome"
+        "FOUND NO_FINDING NOTHING_FOUND NOT_LABELLED OUTCOMES UNCERTAIN Outcome findings "
+        "named_findings names_nothing outcome"
     ),
     "store.schema": (
         "COLUMNS FINDINGS EncoderStamp Hit Metadata Output Progress Row UpsertReport Value Vectors"
@@ -129,7 +136,7 @@ _HOMES = {
     "store.table.duplicate_ids": "Repaired",
     "store.table.filters": "Where own_range parse_where passes written",
     "store.table.opening": "check_encoder",
-    "store.table.rows": "changes storable",
+    "store.table.rows": "changes findings_of storable",
     "store.table.undo": "REPAIR Undone",
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names.split()}

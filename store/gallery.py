@@ -6,19 +6,16 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from store.check import problems
 from store.errors import BadQuery, StoreDamaged, UnknownId, UsageError
-from store.evaluation.labelled import SamePatient
-from store.evaluation.metrics import Evaluation
-from store.evaluation.per_query import ByQuery, by_query
-from store.evaluation.protocols import LEAVE_ONE_OUT, evaluate_version, sides
 from store.files import location
 from store.mirror.snapshot import Snapshot
+from store.outcomes import OUTCOMES
 from store.schema import (
     COLUMNS,
     FINDINGS,
@@ -41,6 +38,11 @@ from store.table.column_stats import Range
 from store.table.duplicate_ids import Repaired, repair
 from store.table.filters import Where
 from store.table.undo import Undone
+
+if TYPE_CHECKING:
+    from store.evaluation.labelled import SamePatient
+    from store.evaluation.metrics import Evaluation
+    from store.evaluation.per_query import ByQuery
 
 #: Columns whose counts have another name in the statistics.
 _STATS = {"split": "splits", "dataset": "datasets"}
@@ -377,7 +379,7 @@ class Gallery(Follower):
 
     def evaluate(
         self,
-        protocol: str = LEAVE_ONE_OUT,
+        protocol: str = "leave-one-out",
         k: Sequence[int] = (1, 3, 5, 10),
         *,
         split: str | None = "test",
@@ -417,6 +419,8 @@ class Gallery(Follower):
             NothingToMeasure: chance is 1: every row is relevant to every query; or all films are of
                 one patient.
         """
+        from store.evaluation.protocols import evaluate_version
+
         asked = (protocol, k, split, gallery_split, dataset, baselines or {})
 
         def ask(now: Searcher) -> Evaluation:
@@ -427,7 +431,7 @@ class Gallery(Follower):
 
     def by_query(
         self,
-        protocol: str = LEAVE_ONE_OUT,
+        protocol: str = "leave-one-out",
         k: Sequence[int] = (1, 3, 5, 10),
         *,
         split: str | None = "test",
@@ -442,6 +446,8 @@ class Gallery(Follower):
         Raises:
             BadQuery: as ``evaluate``, or vectors are not in memory.
         """
+        from store.evaluation.per_query import by_query
+        from store.evaluation.protocols import sides
 
         def ask(now: Snapshot) -> ByQuery:
             rows = sides(now, protocol, split, gallery_split, dataset, relevance)
@@ -513,6 +519,11 @@ class Gallery(Follower):
 
         return self._answer(ask)
 
+    def count_larger(self, side: int) -> int:
+        """Number of films whose shorter side has more than this many pixels."""
+        condition = filters.larger(side)
+        return self._answer(lambda now: int(now.handle.count_rows(condition)))
+
     def columns(self) -> dict[str, str]:
         """The user's own columns: name to ``int``, ``float``, ``bool``, ``string`` or ``date``."""
         if self._searcher is None:  # the schema is no reason to load vectors
@@ -576,6 +587,7 @@ class Gallery(Follower):
         if not self._pinned:
             self.refresh()
         facets = self.facets()
+        outcomes = facets.get("outcome", {})  # or a column of the user's own
         counted = [
             name
             for name, column in COLUMNS.items()
@@ -586,7 +598,7 @@ class Gallery(Follower):
         return {
             **self.describe(),
             **{name: facets[name] for name in FINDINGS},
-            "outcome": facets["outcome"],
+            "outcome": {name: outcomes[name] for name in OUTCOMES if name in outcomes},
             "columns": self.columns(),
             **{_STATS.get(name, name): facets[name] for name in counted},
             "pixel_readers": _pixel_readers(table),

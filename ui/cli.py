@@ -10,7 +10,18 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from store import CxrError, EncoderMismatch, StoreDamaged, UsageError
-from ui.commands import analysis, batches, demo, encoders, evaluate, gallery, ingest, search, serve
+from ui.commands import (
+    analysis,
+    batches,
+    classify,
+    demo,
+    encoders,
+    evaluate,
+    gallery,
+    ingest,
+    search,
+    serve,
+)
 from ui.commands.options import Command, OnRay
 
 app = typer.Typer(
@@ -30,9 +41,11 @@ app.command(cls=OnRay)(ingest.ingest)
 _command()(batches.batches)
 app.command(cls=OnRay)(search.search)
 app.command(cls=OnRay)(evaluate.evaluate)
+_command()(classify.classify)
 _command()(analysis.compare)
 _command()(analysis.audit)
 _command("map")(analysis.map_)
+_command("matched-by")(analysis.matched_by)
 _command()(evaluate.export)
 _command("import")(ingest.import_)
 _command()(gallery.stats)

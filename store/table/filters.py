@@ -71,6 +71,11 @@ def is_true(column: str, wanted: bool) -> str:
     return f"{named(column)} = {'true' if wanted else 'false'}"
 
 
+def larger(side: int) -> str:
+    """Rows of films whose shorter side has more pixels than this."""
+    return f"width > {int(side)} AND height > {int(side)}"
+
+
 def between(
     column: str, low: str | float | date | None, high: str | float | date | None
 ) -> str | None:
@@ -146,7 +151,8 @@ class Where:
         split, dataset, patient, view, sex, batch: rows whose column is one of these.
         age_min, age_max: years, inclusive; rows without an age never pass.
         uncertain, absent: rows where one of these findings is uncertain, or was not found.
-        extra: (name, text) of the user's own columns, and of ours that have no field here. Text is
+        extra: (name, text) of the user's own columns, and of ours that have no field here, such as
+            ``outcome`` (see store.outcomes), ``labelled`` and ``study``. Text is
             a value, or for numbers and dates a range such as ``2..7``, ``2..`` or ``..7``; rows
             without a value never pass.
     """
@@ -445,7 +451,7 @@ def _has_one(row: Row, key: str, texts: list[str]) -> bool:
         named = {text.casefold() for text in texts}
         if key == "outcome":
             return row.outcome in named
-        return any(_TRUTH.get(text) == row.labelled for text in named)
+        return any(_TRUTH.get(text) == (row.outcome != NOT_LABELLED) for text in named)
     value = getattr(row, _FILTERED[key][0]) if ours else row.extra.get(key)
     if value is None:
         return False

@@ -112,6 +112,7 @@ def test_it_says_what_it_is_and_what_it_is_not(
         "Usage",
         "What it finds",
         "Failure cases",
+        "What it matches by",
         "Limits",
         "Licence and data credit",
     ]

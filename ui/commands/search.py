@@ -48,9 +48,10 @@ def search(
     where: Annotated[
         list[str] | None,
         typer.Option(
-            help="KEY=VALUE with label, uncertain, absent, split, dataset, patient, view, sex, age "
-            "(40..60) or a column of your own (3, 2..7). Repeat a key for any of its values, "
-            "several keys for all of them."
+            help="KEY=VALUE with label, outcome (found, no finding, uncertain only, not labelled), "
+            "uncertain, absent, split, dataset, patient, study, view, sex, age (40..60) or a "
+            "column of your own (3, 2..7). Repeat a key for any of its values, several keys for "
+            "all of them."
         ),
     ] = None,
     body_part: Annotated[
@@ -235,7 +236,7 @@ def _draw(
     if "id" in query:
         row = gallery.row(query["id"])
         picture = gallery.thumbnails([row.id])[row.id]
-        asked = Query(image=picture, labels=row.labels, name=row.id)
+        asked = Query.of(row, picture)
     elif pixels is not None:
         asked = Query(image=pixels, name=Path(query["image"]).name)
     elif "text" in query:

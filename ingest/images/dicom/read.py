@@ -41,7 +41,7 @@ class Film:
 
     Attributes:
         pixels: uint8 (height, width), bright is dense tissue.
-        told: ``patient`` (hashed), ``view``, ``sex``, ``age`` where the header tells.
+        told: ``patient`` and ``study`` (hashed), ``view``, ``sex``, ``age`` where the header tells.
         notes: what a person should know of it, one short sentence each.
         uid: its SOPInstanceUID, if there is a valid one.
     """

@@ -150,7 +150,7 @@ def neighbour_labels(
 
     Args:
         hits: at least one.
-        counts: label -> films with it, among those searched.
+        counts: named finding -> films with it, among those searched.
         searched: films searched.
         most: labels in the result.
 
@@ -159,7 +159,7 @@ def neighbour_labels(
     """
     found = dict.fromkeys(counts, 0)
     for hit in hits:
-        for label in hit.row.labels:
+        for label in hit.row.named_findings:
             found[label] = found.get(label, 0) + 1
     ranked = sorted(found, key=lambda label: (-found[label], -counts.get(label, 0), label))[:most]
     return [

@@ -130,10 +130,11 @@ def hits_csv(hits: Sequence[Hit]) -> bytes:
                 "; ".join(value) if isinstance(value, tuple) else value
                 for value in shown(hit.row, "csv").values()
             ),
+            hit.row.outcome,
         ]
         for hit in hits
     ]
-    return csv_bytes(["rank", "id", "cosine", *columns], rows)
+    return csv_bytes(["rank", "id", "cosine", *columns, "outcome"], rows)
 
 
 def document(
@@ -205,7 +206,7 @@ def _asked(search: Search, found: Answer) -> Any:
     )
     if found.query is not None:
         row = found.query
-        return Query(found.thumbnails[row.id], labels=row.labels, name=row.id + marks)
+        return Query.of(row, found.thumbnails[row.id], row.id + marks)
     if search.upload is not None:
         return Query(search.upload.thumbnail, name=search.upload.name + marks)
     return Query(text=(search.text or "marked films") + marks)

@@ -314,7 +314,7 @@ def neighbours(gallery: Gallery, search: Search, found: Answer, labels: Labels) 
     pool = search.choose("label", ())
     lines = neighbour_labels(
         found.hits,
-        shared.facets(gallery, pool.filters)["label"],
+        shared.named_findings(gallery, pool.filters),
         shared.films(gallery, pool.filters),
     )
     if not lines:

@@ -23,9 +23,10 @@ K_MIN, K_MAX, K_DEFAULT = 1, 50, 10
 DEPTH_MAX = 1000
 #: Most films marked +, and most films marked −.
 MARKS_MAX = 20
-#: Filters on values: key in an address -> name for people. After them come AGE and, under a
-#: prefix, own columns; see ranges.
-FACETS = {column.key: column.title for column in COLUMNS.values() if column.counted}
+#: Filters on values, the outcome beside the labels: key in an address -> name for people. After
+#: them come AGE and, under a prefix, own columns; see ranges.
+_COUNTED = {column.key: column.title for column in COLUMNS.values() if column.counted}
+FACETS = {"label": _COUNTED["label"], "outcome": "Outcome", **_COUNTED}
 
 Filters = Mapping[str, tuple[str, ...]]
 
