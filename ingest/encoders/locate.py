@@ -11,12 +11,12 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from ingest.encoders.contents import Contents
 from ingest.encoders.download import fetch, files_of, in_one_line
-from ingest.encoders.files import TOKENIZERS, WEIGHTS, EncoderFiles
-from ingest.encoders.pickled import converted
+from ingest.encoders.files.contents import Contents
+from ingest.encoders.files.found import TOKENIZERS, WEIGHTS, EncoderFiles
+from ingest.encoders.files.pickled import converted
 from ingest.encoders.registry import KNOWN, OPEN_CLIP_CONFIG, OPEN_CLIP_WEIGHTS, TEXT_TOWER
-from ingest.encoders.weights import header
+from ingest.encoders.runtimes.weights import header
 from store import EncoderUnavailable, UsageError, expanded
 
 log = logging.getLogger("ingest")

@@ -15,7 +15,7 @@ from transformers import (
 )
 
 from ingest.encoders.download import in_one_line
-from ingest.encoders.files import EncoderFiles
+from ingest.encoders.files.found import EncoderFiles
 from ingest.encoders.runtimes.base import (
     Inputs,
     Runtime,
@@ -25,7 +25,7 @@ from ingest.encoders.runtimes.base import (
     text_positions,
 )
 from ingest.encoders.runtimes.image_towers import class_of, pooled, taken, vectors, without_pooler
-from ingest.encoders.weights import tensors
+from ingest.encoders.runtimes.weights import tensors
 from ingest.images.pixels import reduced
 from ingest.record import Pixels
 from store import EncoderUnavailable
