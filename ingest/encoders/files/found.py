@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ingest.encoders.contents import Contents
+from ingest.encoders.files.contents import Contents
 
 #: The weights of transformers and timm, in one file.
 WEIGHTS = "model.safetensors"
