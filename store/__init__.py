@@ -51,7 +51,7 @@ if TYPE_CHECKING:
         UsageError,
     )
     from store.evaluation import per_query
-    from store.evaluation.labelled import FEW, SAME_PATIENT, Labelled, SamePatient
+    from store.evaluation.labelled import FEW, SAME_PATIENT, Groups, Labelled, SamePatient
     from store.evaluation.metrics import Evaluation, evaluate_vectors
     from store.evaluation.per_query import ByQuery, Hard
     from store.evaluation.prompts import score_prompts
@@ -114,7 +114,7 @@ _HOMES = {
         "TextUnsupported UnknownId UsageError"
     ),
     "store.evaluation": "per_query",
-    "store.evaluation.labelled": "FEW SAME_PATIENT Labelled SamePatient",
+    "store.evaluation.labelled": "FEW SAME_PATIENT Groups Labelled SamePatient",
     "store.evaluation.metrics": "Evaluation evaluate_vectors",
     "store.evaluation.per_query": "ByQuery Hard",
     "store.evaluation.prompts": "score_prompts",
