@@ -61,6 +61,7 @@ if TYPE_CHECKING:
     from store.memory import give_back
     from store.outcomes import (
         FOUND,
+        LEFT_OUT,
         NO_FINDING,
         NOT_LABELLED,
         NOTHING_FOUND,
@@ -122,7 +123,7 @@ _HOMES = {
     "store.gallery": "Gallery refined_search",
     "store.memory": "give_back",
     "store.outcomes": (
-        "FOUND NO_FINDING NOTHING_FOUND NOT_LABELLED OUTCOMES UNCERTAIN Outcome findings "
+        "FOUND LEFT_OUT NO_FINDING NOTHING_FOUND NOT_LABELLED OUTCOMES UNCERTAIN Outcome findings "
         "named_findings names_nothing outcome"
     ),
     "store.schema": (

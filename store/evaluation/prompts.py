@@ -10,7 +10,12 @@ import numpy.typing as npt
 
 from store.errors import BadQuery
 from store.evaluation.labelled import Labelled
+from store.evaluation.whole_ranking import search_scores
+from store.outcomes import NOTHING_FOUND, findings, names_nothing
 from store.schema import Vectors
+
+#: Sentences that are scored at once.
+_SENTENCES = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,12 +34,15 @@ class PromptScore:
 def score_prompts(
     vectors: Vectors, labels: Sequence[str], gallery: Labelled, k: int = 10
 ) -> list[PromptScore]:
-    """Rank a gallery for each sentence; equal scores rank by id.
+    """Rank a gallery for each sentence, exactly as a search does; equal scores rank by id.
+
+    A film carries a label when it is among its findings; one that says that nothing was found
+    ("no finding") when it has none.
 
     Args:
         vectors: float32 (n, d), unit rows, one a sentence.
         labels: the finding that each sentence describes.
-        gallery: the films.
+        gallery: the films, all of them labelled.
         k: depth of the precision.
 
     Raises:
@@ -49,18 +57,25 @@ def score_prompts(
         )
     order = np.argsort(np.asarray(gallery.ids, dtype=object), kind="stable")
     films = gallery.vectors[order]
-    carried = [gallery.labels[place] for place in order]
-    relevant = {label: np.asarray([label in row for row in carried]) for label in set(labels)}
+    carried = [findings(gallery.labels[place]) or (NOTHING_FOUND,) for place in order]
+    names = {label: NOTHING_FOUND if names_nothing(label) else label for label in labels}
+    relevant = {
+        label: np.asarray([name in row for row in carried]) for label, name in names.items()
+    }
     for label, found in relevant.items():
         if not found.any():
             known = sorted({name for row in carried for name in row})
             raise BadQuery(
                 f"no film searched carries the label {label!r}; they carry {', '.join(known)}"
             )
-    return [
-        _score(films @ vector, relevant[label], k)
-        for vector, label in zip(vectors, labels, strict=True)
-    ]
+    found = []
+    for start in range(0, len(labels), _SENTENCES):
+        some = slice(start, start + _SENTENCES)
+        scores = search_scores(vectors[some], films)
+        found += [
+            _score(row, relevant[label], k) for row, label in zip(scores, labels[some], strict=True)
+        ]
+    return found
 
 
 def _score(scores: npt.NDArray[np.float32], relevant: npt.NDArray[np.bool_], k: int) -> PromptScore:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -241,14 +242,16 @@ def evaluate_prompts(
         dataset: only films of this data set.
         k: depth.
     """
-    from store import Labelled, Where, score_prompts
+    from store import LEFT_OUT, Labelled, Where, findings, outcome, score_prompts
 
     if split is None:
         split = "test" if "test" in gallery.facets()["split"] else "all"
     where = Where(split=() if split == "all" else (split,), dataset=(dataset,) if dataset else ())
     rows = gallery.rows(gallery.ids(where))
-    ids = [id_ for id_, row in rows.items() if row.labels]
-    films = Labelled(ids, gallery.vectors(ids), [rows[id_].labels for id_ in ids])
+    outcomes = {id_: outcome(row.labels, row.labelled, row.uncertain) for id_, row in rows.items()}
+    left_out = Counter(LEFT_OUT[one] for one in outcomes.values() if one in LEFT_OUT)
+    ids = [id_ for id_, one in outcomes.items() if one not in LEFT_OUT]
+    films = Labelled(ids, gallery.vectors(ids), [findings(rows[id_].labels) for id_ in ids])
     vectors = encoder.encode_texts([prompt.text for prompt in prompts])
     scores = score_prompts(vectors, [prompt.label for prompt in prompts], films, k)
     found = [
@@ -275,6 +278,7 @@ def evaluate_prompts(
         "k": k,
         "split": split,
         "gallery": len(ids),
+        "left_out": dict(left_out),
         "overall": {name: _means(part) for name, part in parts.items() if part},
         "prompts": found,
         "store": gallery.describe(),
@@ -296,6 +300,9 @@ def _means(part: list[dict[str, Any]]) -> dict[str, Any]:
 
 def _print_prompts(found: dict[str, Any]) -> None:
     """Print tables of the prompts, the worst last, and of the means."""
+    if found["left_out"]:
+        reasons = ", ".join(f"{count:,} {reason}" for reason, count in found["left_out"].items())
+        output.say(f"films left out: {reasons}")
     ranked = sorted(
         found["prompts"], key=lambda one: (-one["precision"], -one["average_precision"])
     )
