@@ -38,11 +38,12 @@ if TYPE_CHECKING:
         UsageError,
     )
     from store.evaluation import per_query
-    from store.evaluation.labelled import Labelled
+    from store.evaluation.labelled import Labelled, Sides
     from store.evaluation.metrics import Evaluation, evaluate_vectors
     from store.evaluation.per_query import ByQuery, Hard
     from store.evaluation.prompts import score_prompts
     from store.evaluation.protocols import LEAVE_ONE_OUT, SPLIT
+    from store.evaluation.ranking import by_vectors
     from store.gallery import Gallery, refined_search
     from store.memory import give_back
     from store.outcomes import (
@@ -60,7 +61,9 @@ if TYPE_CHECKING:
         COLUMNS,
         FINDINGS,
         EncoderStamp,
+        Floats,
         Hit,
+        Integers,
         Metadata,
         Output,
         Progress,
@@ -93,18 +96,20 @@ _HOMES = {
         "TextUnsupported UnknownId UsageError"
     ),
     "store.evaluation": "per_query",
-    "store.evaluation.labelled": "Labelled",
+    "store.evaluation.labelled": "Labelled Sides",
     "store.evaluation.metrics": "Evaluation evaluate_vectors",
     "store.evaluation.per_query": "ByQuery Hard",
     "store.evaluation.prompts": "score_prompts",
     "store.evaluation.protocols": "LEAVE_ONE_OUT SPLIT",
+    "store.evaluation.ranking": "by_vectors",
     "store.gallery": "Gallery refined_search",
     "store.memory": "give_back",
     "store.outcomes": (
         "FOUND NOTHING_FOUND NOT_LABELLED OUTCOMES UNCERTAIN Outcome findings names_nothing outcome"
     ),
     "store.schema": (
-        "COLUMNS FINDINGS EncoderStamp Hit Metadata Output Progress Row UpsertReport Value Vectors"
+        "COLUMNS FINDINGS EncoderStamp Floats Hit Integers Metadata Output Progress Row UpsertReport "
+        "Value Vectors"
     ),
     "store.search.out_of_distribution": "Nearness",
     "store.search.relevance_feedback": "WEIGHT_MAX Weights parse_weights rocchio",
