@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ingest.artefacts import folder, write
     from ingest.artefacts.folder import Artefacts, import_artefacts, read_artefacts, store_artefacts
+    from ingest.artefacts.parts import read_vectors
     from ingest.artefacts.table import read_table
     from ingest.distributed.stage import Pool, on_ray
     from ingest.distributed.workers import EncoderCall
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "ingest.artefacts": "folder write",
     "ingest.artefacts.folder": "Artefacts import_artefacts read_artefacts store_artefacts",
+    "ingest.artefacts.parts": "read_vectors",
     "ingest.artefacts.table": "read_table",
     "ingest.distributed.stage": "Pool on_ray",
     "ingest.distributed.workers": "EncoderCall",

@@ -35,6 +35,11 @@ def read_header(file: IO[bytes]) -> tuple[int, tuple[int, ...], bool, np.dtype[A
     return start.tell(), shape, fortran, dtype
 
 
+def size_of(shape: tuple[int, ...], dtype: np.dtype[Any]) -> int:
+    """Bytes of the values of an array."""
+    return math.prod(shape) * dtype.itemsize
+
+
 def load(path: Path) -> npt.NDArray[Any]:
     """The array in an npy file.
 
@@ -46,7 +51,7 @@ def load(path: Path) -> npt.NDArray[Any]:
         begin, shape, _, dtype = read_header(file)
         if dtype.hasobject:
             raise ValueError("it holds Python objects, which are never unpickled")
-        size, expected = os.fstat(file.fileno()).st_size - begin, math.prod(shape) * dtype.itemsize
+        size, expected = os.fstat(file.fileno()).st_size - begin, size_of(shape, dtype)
         if size != expected:
             raise ValueError(f"it has {size} bytes of values, its header says {expected}")
         file.seek(0)

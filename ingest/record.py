@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import KW_ONLY, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -25,19 +25,11 @@ class ImageRecord(Metadata):
         id: unique in the gallery, e.g. ``pneumoniamnist/test/17``.
         pixels: uint8, (height, width) grey or (height, width, 3) RGB; bright is dense tissue.
         sha256: 32 bytes, digest of the source.
-        labelled: whether somebody looked: without labels, nothing was found. A record with labels
-            is labelled, whatever is passed.
     """
 
     id: str
     pixels: Pixels
     sha256: bytes
-    _: KW_ONLY
-    labelled: bool = False
-
-    def __post_init__(self) -> None:
-        if self.labels and not self.labelled:
-            object.__setattr__(self, "labelled", True)
 
 
 #: Columns of a row that describe an image, with the user's own, and their values when nothing is
@@ -52,13 +44,14 @@ def told(said: Mapping[str, Any]) -> dict[str, Any]:
     """The metadata that a source speaks of, by names of METADATA.
 
     A stored value changes only where it is spoken of. Findings are spoken of together: naming those
-    that are present says that no other is.
+    that are present says that no other is, and whether somebody looked belongs to them.
     """
     found = {name: value for name, value in said.items() if name in METADATA}
-    if any(name in found for name in FINDINGS):
+    looked = bool(found.pop("labelled", False))
+    if looked or any(name in found for name in FINDINGS):
         for name in FINDINGS:
             found.setdefault(name, ())
-        found["labelled"] = bool(said.get("labelled"))
+        found["labelled"] = looked or any(found[name] for name in FINDINGS)
     return found
 
 
@@ -77,9 +70,9 @@ class ImageFile:
     Attributes:
         path: of the file; a plain one below the source's root, no link.
         id: unique in the gallery; ``None`` when only the file can tell.
-        metadata: values known without opening it, by names of METADATA, and ``labelled``, as
-            ImageRecord has it. A column that is named is written, also where it is blank; one that
-            is not keeps its stored value. The same holds for the user's own columns in ``extra``.
+        metadata: values known without opening it, by names of METADATA. A column that is named is
+            written, also where it is blank; one that is not keeps its stored value. The same holds
+            for the user's own columns in ``extra``.
         read: reader of its bytes: pixels and further metadata.
         identify: reader of its id, where that is not known.
         tells: names of metadata that come from the file itself, wherever ``metadata`` has none.

@@ -10,7 +10,19 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from store.analysis import audit, maps, projection
-    from store.analysis.audit import Doubt, Doubtful, Film, Glance, Group, Leak, Near, NearPair
+    from store.analysis.audit import (
+        Doubt,
+        Doubtful,
+        Film,
+        FindingDoubt,
+        Glance,
+        Group,
+        Leak,
+        Near,
+        NearPair,
+        Vote,
+        Whose,
+    )
     from store.analysis.compare import Comparison, compare
     from store.analysis.maps import Map
     from store.cluster import connection
@@ -44,6 +56,7 @@ if TYPE_CHECKING:
     from store.evaluation.prompts import score_prompts
     from store.evaluation.protocols import LEAVE_ONE_OUT, SPLIT
     from store.evaluation.ranking import by_vectors
+    from store.files import expanded, location
     from store.gallery import Gallery, refined_search
     from store.memory import give_back
     from store.outcomes import (
@@ -85,7 +98,9 @@ if TYPE_CHECKING:
 # Loaded on first use: numpy and pyarrow would slow `cxr --help`.
 _HOMES = {
     "store.analysis": "audit maps projection",
-    "store.analysis.audit": "Doubt Doubtful Film Glance Group Leak Near NearPair",
+    "store.analysis.audit": (
+        "Doubt Doubtful Film FindingDoubt Glance Group Leak Near NearPair Vote Whose"
+    ),
     "store.analysis.compare": "Comparison compare",
     "store.analysis.maps": "Map",
     "store.cluster": "connection",
@@ -102,6 +117,7 @@ _HOMES = {
     "store.evaluation.prompts": "score_prompts",
     "store.evaluation.protocols": "LEAVE_ONE_OUT SPLIT",
     "store.evaluation.ranking": "by_vectors",
+    "store.files": "expanded location",
     "store.gallery": "Gallery refined_search",
     "store.memory": "give_back",
     "store.outcomes": (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 #: Name of the LanceDB table; its folder is called so, with ``.lance`` behind it.
@@ -9,6 +10,21 @@ TABLE = "gallery"
 #: Our own folder beside the table: lock, readers, saved mirror. May be deleted when nobody writes.
 FOLDER = "_cxr"
 _LAST_VERSION = 2**64 - 1
+
+
+def expanded(place: str | Path) -> Path:
+    """A path as people write it, with ``~`` as the home folder.
+
+    ``~somebody`` that is nobody's home is a name like any other; write ``./~`` for a folder that is
+    called so.
+    """
+    return Path(os.path.expanduser(place))  # noqa: PTH111  Path's own raises over ~somebody
+
+
+def location(uri: str | Path) -> str:
+    """Location of a gallery: an address of an object store as it is, a path with its home."""
+    text = str(uri)
+    return text if "://" in text else str(expanded(text))
 
 
 def folder(uri: str, uuid: str) -> Path:

@@ -334,8 +334,9 @@ class Gallery(Follower):
         baselines: Mapping[str, Baseline] | None = None,
         full_ranking: bool = True,
         progress: Progress | None = None,
+        relevance: str = "any",
     ) -> Evaluation:
-        """Precision@k and its company over labelled rows.
+        """Precision@k and its company over labelled rows, those in which nothing was found too.
 
         Where vectors are not in memory (``index="lance"``), queries are searched one by one,
         without mAP and without baselines other than chance.
@@ -348,17 +349,22 @@ class Gallery(Follower):
             gallery_split: of the gallery in the split protocol.
             dataset: only rows of this data set.
             baselines: name to a function from thumbnails to unit vectors, measured beside.
-            full_ranking: also compute mAP, which sorts the whole gallery for every query.
+            full_ranking: also compute mAP and R-precision, which sort the whole gallery for every
+                query.
             progress: called with queries done and in all.
+            relevance: which films are relevant to a query: ``any`` (they share a finding), ``all``
+                (they have every finding of the query), ``jaccard`` (graded by the findings that
+                both have) or ``finding=NAME`` (both have it, or neither).
 
         Raises:
-            BadQuery: an unknown protocol, a split without labelled rows, a k beyond the gallery.
-            NothingToMeasure: chance is 1: every row shares a label with every query.
+            BadQuery: an unknown protocol or relevance, a split without labelled rows, a k beyond
+                the gallery.
+            NothingToMeasure: chance is 1: every row is relevant to every query.
         """
         asked = (protocol, k, split, gallery_split, dataset, baselines or {})
 
         def ask(now: Searcher) -> Evaluation:
-            found = evaluate_version(now, *asked, full_ranking, progress)
+            found = evaluate_version(now, *asked, full_ranking, progress, relevance)
             return replace(found, store=self.describe(now))
 
         return self._answer(ask)
@@ -372,6 +378,7 @@ class Gallery(Follower):
         gallery_split: str = "train",
         dataset: str | None = None,
         progress: Progress | None = None,
+        relevance: str = "any",
     ) -> ByQuery:
         """Per-query table of ``evaluate``; the arguments are the same.
 
@@ -380,7 +387,8 @@ class Gallery(Follower):
         """
 
         def ask(now: Snapshot) -> ByQuery:
-            return by_query(*sides(now, protocol, split, gallery_split, dataset), k, progress)
+            rows = sides(now, protocol, split, gallery_split, dataset, relevance)
+            return by_query(*rows, k, progress, relevance)
 
         return self.read_mirror("this study", ask)
 
@@ -459,7 +467,8 @@ class Gallery(Follower):
 
         Columns are labels, uncertain, absent, split, dataset, view and sex, and those of the
         user's own that hold strings or bools and not too many different ones. Rows without a
-        value are not counted there.
+        value are not counted there. ``outcome`` counts what the findings of a row come to; see
+        store.outcomes.
         """
         return self._answer(lambda now: now.facets(where))
 
@@ -520,6 +529,7 @@ class Gallery(Follower):
         return {
             **self.describe(),
             **{name: facets[name] for name in FINDINGS},
+            "outcome": facets["outcome"],
             "columns": self.columns(),
             **{_STATS.get(name, name): facets[name] for name in counted},
             "pixel_readers": _pixel_readers(table),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Final, Literal
@@ -15,14 +16,17 @@ NOT_LABELLED: Final = "not labelled"
 Outcome = Literal["found", "no finding", "uncertain only", "not labelled"]
 OUTCOMES: tuple[Outcome, ...] = (FOUND, NOTHING_FOUND, UNCERTAIN, NOT_LABELLED)
 
-#: Labels by which data sets say that nothing was found. ``normal`` is a class like any other.
-_NOTHING = {"no finding", "no findings"}
+_GAP = r"[ \t\r\n_]"
+#: Pattern of labels by which data sets say that nothing was found, in any case and spacing; the
+#: same to Python and to the table's regular expressions. ``normal`` is a class like any other.
+NAMES_NOTHING = f"{_GAP}*[Nn][Oo]{_GAP}+[Ff][Ii][Nn][Dd][Ii][Nn][Gg][Ss]?{_GAP}*"
+_NOTHING = re.compile(NAMES_NOTHING)
 
 
 @lru_cache(4096)
 def names_nothing(label: str) -> bool:
     """Whether a label says that nothing was found, as NIH's ``No Finding`` does."""
-    return " ".join(label.replace("_", " ").casefold().split()) in _NOTHING
+    return _NOTHING.fullmatch(label) is not None
 
 
 def findings(labels: Sequence[str]) -> tuple[str, ...]:

@@ -13,6 +13,8 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from store.outcomes import Outcome, outcome
+
 #: A float32 matrix, one vector a row.
 Vectors = npt.NDArray[np.float32]
 #: A float64 array of any shape.
@@ -83,10 +85,14 @@ class Metadata:
     written; rows from before have the default. Give a new column the next schema version.
 
     Attributes:
-        labels: the findings that are present; empty means not labelled.
+        labels: the findings that are present, as the source names them.
         uncertain: findings that somebody was not sure of.
         absent: findings that somebody looked for and did not find; a finding in none of the three
             is not mentioned.
+        labelled: whether somebody looked: a film without findings is one in which nothing was
+            found, or one that is not labelled. True by itself where there are findings of any of
+            the three kinds.
+        patient, study: pseudonyms or ids within ``dataset``.
         age: years.
         source: where the pixels came from.
         extra: the user's own columns by name; see store.table.custom_columns.
@@ -95,14 +101,33 @@ class Metadata:
     labels: tuple[str, ...] = _column("strings", (), since=2, key="label", absent_from=("card",))
     uncertain: tuple[str, ...] = _column("strings", (), since=3, absent_from=("csv",))
     absent: tuple[str, ...] = _column("strings", (), since=3, absent_from=("csv",))
+    labelled: bool = _column(
+        "bool", False, since=5, counted=False, absent_from=("csv", "stats", "card")
+    )
     split: str | None = _column("string", since=2, absent_from=("card",))
     dataset: str | None = _column("string", since=2, absent_from=("card",))
     patient: str | None = _column("string", since=2, counted=False, absent_from=("json", "card"))
+    study: str | None = _column("string", since=5, counted=False, absent_from=("json", "card"))
     view: str | None = _column("string", since=2, absent_from=("json", "stats", "card"))
     sex: str | None = _column("string", since=2, absent_from=("json", "csv", "stats", "card"))
     age: float | None = _column("float", since=2, absent_from=("json", "csv", "card"))
     source: str = _column("string", "", since=2, filtered=False, absent_from=("card",))
     extra: Mapping[str, Value | None] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not self.labelled:
+            object.__setattr__(self, "labelled", self.has_findings)
+
+    @property
+    def has_findings(self) -> bool:
+        """Whether a finding is named at all: present, uncertain or absent."""
+        named = (self.labels, self.uncertain, self.absent)
+        return any(isinstance(one, tuple | list) and len(one) > 0 for one in named)
+
+    @property
+    def outcome(self) -> Outcome:
+        """Outcome of looking at the film: found, no finding, uncertain only or not labelled."""
+        return outcome(self.labels, self.labelled, self.uncertain)
 
 
 #: The columns of Metadata by name, in order; without the user's own.

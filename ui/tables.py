@@ -6,22 +6,26 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 if TYPE_CHECKING:
     from store import (
         Comparison,
         Doubt,
         Film,
+        FindingDoubt,
         Glance,
         Group,
         Hard,
         Hit,
         Leak,
         NearPair,
+        Outcome,
         Output,
         Row,
+        Vote,
         Where,
+        Whose,
     )
 
 #: Baselines in the order of a page, with their names for a person.
@@ -180,10 +184,17 @@ Sheet = tuple[list[str], list[list[object]]]
 
 KINDS = {"source": "same source", "vector": "same vector"}
 _FILM = ("id", "labels", "split", "dataset", "patient")
+#: Whose films duplicates are, where somebody should look: see store.analysis.audit.WHOSE.
+WRONG_IDS: Final = "several patients"
+
+
+def labels_of(film: Film) -> str:
+    """Labels of a film, or the outcome of looking at it where there are none."""
+    return "; ".join(film.labels) or ("" if film.outcome == "not labelled" else film.outcome)
 
 
 def _film(film: Film) -> list[object]:
-    return [film.id, "; ".join(film.labels), film.split, film.dataset, film.patient]
+    return [film.id, labels_of(film), film.split, film.dataset, film.patient]
 
 
 def _yes(value: bool) -> str:
@@ -193,11 +204,18 @@ def _yes(value: bool) -> str:
 def exact(groups: Sequence[Group]) -> Sheet:
     """Sheet of exact duplicates: one line a film, numbered by group."""
     rows = [
-        [at, KINDS[group.kind], _yes(group.across), _yes(group.labels_differ), *_film(film)]
+        [
+            at,
+            KINDS[group.kind],
+            _yes(group.across),
+            _yes(group.labels_differ),
+            *_film(film),
+            group.whose,
+        ]
         for at, group in enumerate(groups, start=1)
         for film in group.films
     ]
-    return ["group", "kind", "across splits", "labels differ", *_FILM], rows
+    return ["group", "kind", "across splits", "labels differ", *_FILM, "films of"], rows
 
 
 def near(pairs: Sequence[NearPair]) -> Sheet:
@@ -211,16 +229,67 @@ def near(pairs: Sequence[NearPair]) -> Sheet:
             _yes(pair.labels_differ),
             *_film(pair.left),
             *_film(pair.right),
+            pair.whose,
         ]
         for pair in pairs
     ]
-    return [*head, *_FILM, *(f"other {name}" for name in _FILM)], rows
+    return [*head, *_FILM, *(f"other {name}" for name in _FILM), "films of"], rows
+
+
+def whose(counts: Mapping[Whose, int]) -> str:
+    """Counts of duplicates by whose films they are, in words."""
+    said = [f"{count:,} of {name}" for name, count in counts.items() if name != "unknown"]
+    return f"{', '.join(said)}, {counts.get('unknown', 0):,} of patients that are not known"
+
+
+def whose_groups(groups: Sequence[Group]) -> dict[Whose, int]:
+    """Groups of exact duplicates, counted by whose films they are."""
+    from store import audit
+
+    return {name: sum(group.whose == name for group in groups) for name in audit.WHOSE}
+
+
+def votes(found: Sequence[Vote]) -> str:
+    """Findings in doubt, each with its votes: ``Effusion 1/10; Mass 0/9``."""
+    return "; ".join(f"{vote.finding} {vote.votes}/{vote.of}" for vote in found)
+
+
+def doubt(one: Doubt) -> str:
+    """Line about a film whose neighbours disagree."""
+    parts = [
+        f"disagreement {one.disagreement:.2f}",
+        f"{one.votes} of {one.asked} neighbours say {one.said}",
+        f"unsupported: {votes(one.unsupported)}" if one.unsupported else "",
+        f"missing: {votes(one.missing)}" if one.missing else "",
+        f"mean cosine {one.nearness:.3f}",
+    ]
+    return "; ".join(part for part in parts if part)
+
+
+def findings_doubted(found: Mapping[str, FindingDoubt]) -> Sheet:
+    """Sheet of findings: one line each, with the films whose neighbours doubt it."""
+    head = ["finding", "films", "unsupported", "missing"]
+    return head, [[name, one.films, one.unsupported, one.missing] for name, one in found.items()]
+
+
+#: Films that are not among a film's neighbours, by the name of what they have in common.
+EXCLUDED = {
+    "patient": "no film of the same patient is asked",
+    "study": "no film of the same study is asked",
+    "film": "no patients are known: films of one person may ask each other",
+}
+
+
+def left_out(counts: Mapping[Outcome, int]) -> str:
+    """Films that took no part, by reason: ``12 not labelled, 3 uncertain only``; empty for none."""
+    return ", ".join(f"{count:,} {reason}" for reason, count in counts.items() if count)
 
 
 def doubts(films: Sequence[Doubt], k: int) -> Sheet:
     """Sheet of doubtful labels: one line a film, the most doubtful first."""
     head = ["rank", "disagreement", f"neighbours of {k}", "say", "mean cosine", *_FILM]
-    rows = [
+    head += ["unsupported", "missing"]
+    rows: list[list[object]] = [
         [
             at,
             f"{one.disagreement:.4f}",
@@ -228,6 +297,8 @@ def doubts(films: Sequence[Doubt], k: int) -> Sheet:
             one.said,
             Decimal(f"{one.nearness:.6f}"),
             *_film(one.film),
+            votes(one.unsupported),
+            votes(one.missing),
         ]
         for at, one in enumerate(films, start=1)
     ]
@@ -235,10 +306,16 @@ def doubts(films: Sequence[Doubt], k: int) -> Sheet:
 
 
 def leaks(found: Sequence[Leak]) -> Sheet:
-    """Sheet of patients in several splits: one line a patient."""
+    """Sheet of patients, or studies, in several splits: one line each, with its films per split."""
     splits = sorted({name for leak in found for name in leak.splits})
-    return ["patient", *splits], [
-        [leak.patient, *(leak.splits.get(name, 0) for name in splits)] for leak in found
+    return ["patient", *splits, "dataset", "study"], [
+        [
+            leak.patient,
+            *(leak.splits.get(name, 0) for name in splits),
+            leak.dataset,
+            leak.study,
+        ]
+        for leak in found
     ]
 
 

@@ -15,7 +15,7 @@ from store import Floats, Vectors
 
 #: Two-layer heads that are trained from different beginnings and put side by side: one alone
 #: depends on its beginning.
-_HEADS = 4
+_HEADS, _HIDDEN = 4, 256
 #: Of discriminants beside the vector itself: the ratio of their mean squares.
 _DISCRIMINANT_SHARE = 0.5
 _MOST_DISCRIMINANTS = 64
@@ -99,6 +99,17 @@ class Sample:
         found: Floats = axes[: max(1, kept)] @ root
         return found
 
+    @cached_property
+    def heads(self) -> tuple[Branch, ...]:
+        """Two-layer heads, trained."""
+        return self.trained(_HEADS, hidden=_HIDDEN)
+
+    def trained(self, heads: int, hidden: int) -> tuple[Branch, ...]:
+        """Branches trained on these films; see train_heads."""
+        return train_heads(
+            self.films.vectors, self.classes, self.mean, heads, hidden, self.seed
+        )
+
 
 def classes_of(labels: Sequence[tuple[str, ...]]) -> Vectors:
     """float32 (n, classes): 1 where a film has a finding; the last class is nothing found."""
@@ -148,23 +159,16 @@ def _vector_and_discriminants(sample: Sample) -> VectorMap:
 
 
 def _linear(sample: Sample) -> VectorMap:
-    return VectorMap(_trained(sample, 1, hidden=0))
+    return VectorMap(sample.trained(1, hidden=0))
 
 
 def _two_layers(sample: Sample) -> VectorMap:
-    return VectorMap(_trained(sample, _HEADS, hidden=256))
+    return VectorMap(sample.heads)
 
 
 def _vector_and_two_layers(sample: Sample) -> VectorMap:
-    heads = _two_layers(sample).branches
     centre = Layer(np.eye(len(sample.mean), dtype=np.float32), -sample.mean)
-    return VectorMap((Branch((centre,), float(np.sqrt(len(heads)))), *heads))
-
-
-def _trained(sample: Sample, heads: int, hidden: int) -> tuple[Branch, ...]:
-    return train_heads(
-        sample.films.vectors, sample.classes, sample.mean, heads, hidden, sample.seed
-    )
+    return VectorMap((Branch((centre,), float(np.sqrt(_HEADS))), *sample.heads))
 
 
 #: Candidates by name, the simplest first: of equals the first is taken.

@@ -66,12 +66,14 @@ from store import (
     KINDS,
     BadArtefacts,
     BadRows,
+    EncoderMismatch,
     EncoderStamp,
     Gallery,
     Row,
     UpsertReport,
     UsageError,
     Vectors,
+    expanded,
     kind_of,
     name_of,
 )
@@ -91,6 +93,11 @@ __all__ = [
 ]
 
 
+#: End of the note about vectors whose encoder is not named.
+UNKNOWN = "so they can be searched by id and evaluated, but not compared with an image or a text"
+_EXTERNAL = "external:"
+
+
 @dataclass(frozen=True, slots=True)
 class Artefacts:
     """Embeddings with ids, labels and metadata, from a folder or a table, checked together.
@@ -107,6 +114,7 @@ class Artefacts:
         meta: meta.json as it is; empty without one.
         notes: for a person, one sentence each: conversions, missing files.
         tells_labels: whether there are labels at all; without, stored ones stay.
+        sources: where each vector is from, e.g. ``outputs/embeddings.npy#3``.
     """
 
     folder: Path
@@ -117,6 +125,7 @@ class Artefacts:
     stamp: EncoderStamp
     meta: dict[str, Any]
     notes: tuple[str, ...]
+    sources: list[str]
     tells_labels: bool = True
 
 
@@ -130,7 +139,7 @@ def read_artefacts(folder: str | Path, *, normalise: bool = False) -> Artefacts:
     Raises:
         BadArtefacts: a file is missing or damaged, or two disagree; the message has both sides.
     """
-    place = Path(folder)
+    place = expanded(folder)
     if not place.is_dir():
         raise BadArtefacts(f"{place} is not a folder; pass the folder that holds {EMBEDDINGS}")
     notes: list[str] = []
@@ -146,15 +155,20 @@ def read_artefacts(folder: str | Path, *, normalise: bool = False) -> Artefacts:
     labels = read_labels(place / LABELS, rows, meta)
     ids = read_ids(place, rows)
     check_index(place / INDEX, raw, embeddings, notes)
+    columns = _columns(place / META, meta, ids)
+    unread = sorted({*(meta.get("columns") or ())} - {*META_COLUMNS})
+    if unread:
+        notes.append(f"columns of {META} that are not read: {', '.join(map(repr, unread))}")
     return Artefacts(
         folder=place,
         embeddings=embeddings,
         ids=ids,
         labels=labels,
-        columns=_columns(place / META, meta, ids),
+        columns=columns,
         stamp=_stamp(place, meta, embeddings, notes),
         meta=meta,
         notes=tuple(notes),
+        sources=[f"{place.resolve().name}/{EMBEDDINGS}#{number}" for number in range(rows)],
     )
 
 
@@ -187,7 +201,7 @@ def store_artefacts(
     """
     now = datetime.now(UTC)
     name = batch or f"{now:%Y-%m-%dT%H:%M:%SZ}-{artefacts.folder.resolve().name}"
-    gallery = Gallery.create(uri, artefacts.stamp)
+    gallery = _gallery(artefacts.stamp, uri)
     with_pictures = sorted(row.id for row in gallery.rows(artefacts.ids).values() if row.width)
     if with_pictures:
         raise UsageError(
@@ -197,6 +211,23 @@ def store_artefacts(
     report = gallery.upsert(_rows(artefacts, name, now))
     note(gallery.uri, name, artefacts.folder.resolve(), now, report)
     return gallery, report
+
+
+def _gallery(stamp: EncoderStamp, uri: str | Path) -> Gallery:
+    try:
+        return Gallery.create(uri, stamp)
+    except EncoderMismatch as error:
+        made = Gallery.open(uri).stamp
+        remedy = "pass another --store"
+        if is_external(stamp) and is_external(made):
+            remedy = (
+                "vectors that name no encoder share a gallery when they come together, cxr import "
+                "A B --store NEW, or under one name, cxr import A --encoder-name NAME --store NEW; "
+                "or pass another --store"
+            )
+        raise EncoderMismatch(
+            f"the gallery at {uri} holds vectors of encoder {made}, these are of {stamp}: {remedy}"
+        ) from error
 
 
 def _columns(path: Path, meta: dict[str, Any], ids: Sequence[str]) -> dict[str, list[Any]]:
@@ -305,8 +336,6 @@ _READERS: dict[str, tuple[str, Callable[[Any], Any]]] = {
 
 
 def _rows(artefacts: Artefacts, batch: str, now: datetime) -> list[Row]:
-    folder = artefacts.folder.resolve().name
-    inside = folder if artefacts.folder.is_file() else f"{folder}/{EMBEDDINGS}"
     told = {"source", *artefacts.columns}
     if artefacts.tells_labels or told.intersection(FINDINGS):
         told |= {*FINDINGS}
@@ -322,7 +351,7 @@ def _rows(artefacts: Artefacts, batch: str, now: datetime) -> list[Row]:
             labels=artefacts.labels[number],
             **{column: values[number] for column, values in columns.items()},
             extra={**own, **extras[number]},
-            source=f"{inside}#{number}",
+            source=artefacts.sources[number],
             batch=batch,
             ingested_at=now,
             told=frozenset(told),
@@ -349,9 +378,11 @@ def _stamp(
 
 def external_stamp(name: str, embeddings: Vectors, notes: list[str], missing: str) -> EncoderStamp:
     """The stamp of vectors whose encoder is unknown: the same vectors are the same encoder."""
-    notes.append(
-        f"{missing}: the vectors' encoder is unknown, so they can be searched by id and evaluated, "
-        "but not compared with an image or a text"
-    )
+    notes.append(f"{missing}: the vectors' encoder is unknown, {UNKNOWN}")
     digest = hashlib.sha256(f"{embeddings.shape}".encode() + _little(embeddings)).hexdigest()
-    return EncoderStamp(f"external:{name}", f"external:{digest}", embeddings.shape[1])
+    return EncoderStamp(f"{_EXTERNAL}{name}", f"{_EXTERNAL}{digest}", embeddings.shape[1])
+
+
+def is_external(stamp: EncoderStamp) -> bool:
+    """Whether a stamp is of vectors that name no encoder."""
+    return stamp.name.startswith(_EXTERNAL)

@@ -17,18 +17,12 @@ from typing import Any
 
 import pyarrow as pa
 
+from ingest.artefacts.headings import CLASS_NAMES, LABELLED, plain
 from ingest.sources.tables import findings, label_values
 from ingest.sources.tables.csv_file import tidy
 from ingest.sources.tables.findings import BLANK, Findings
 from store import BadArtefacts, UsageError
 
-#: Headings of labels, the first that is there counts; compared by letters and digits alone.
-USUAL = (
-    *("labels", "label", "findinglabels", "findings", "finding", "classname", "class"),
-    *("diagnosis", "category", "target"),
-)
-#: Keys under which a field or a schema may name its classes, as a JSON list.
-_NAMES = ("names", "label_names", "class_names", "classes", "cxr.label_names")
 _STATES = {"1": "present", "0": "absent", "-1": "uncertain"}
 
 
@@ -55,8 +49,10 @@ def read_labels(
         BadArtefacts: a column that is not there, a cell that cannot be read, a name twice in a row.
         UsageError: names that do not fit.
     """
-    asked = [_exact(table, path, part) for entry in columns for part in _parts(table, entry)]
-    found = asked or [one for one in [column_headed(table, USUAL)] if one is not None]
+    for entry in columns:
+        for part in _parts(table, entry):
+            _check_there(table, path, part)
+    found = label_headings(table, columns)
     if not found:
         if names:
             raise UsageError(f"--label-names: {path} has no column of labels; --label-column?")
@@ -71,7 +67,7 @@ def read_labels(
     known = class_names(table.schema, heading, path)
     of = _Column(path, heading, ids, known, tuple(names), notes)
     values = column.to_pylist()
-    if _is_list(kind):
+    if is_list(kind):
         return of.lists(values, kind.value_type)
     if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
         return of.texts(values)
@@ -83,11 +79,17 @@ def read_labels(
     )
 
 
+def label_headings(table: pa.Table, columns: Sequence[str] = ()) -> list[str]:
+    """The columns of labels: those asked for, else one by its usual heading, if there is one."""
+    asked = [part for entry in columns for part in _parts(table, entry)]
+    return asked or [one for one in [column_headed(table, LABELLED)] if one is not None]
+
+
 def column_headed(table: pa.Table, headings: Sequence[str]) -> str | None:
     """The first of some headings that a table has, by letters and digits alone."""
     there: dict[str, str] = {}
     for name in table.column_names:
-        there.setdefault("".join(c for c in name.casefold() if c.isalnum()), name)
+        there.setdefault(plain(name), name)
     return next((there[name] for name in headings if name in there), None)
 
 
@@ -97,13 +99,17 @@ def class_names(schema: pa.Schema, heading: str, path: Path) -> tuple[str, ...]:
     Raises:
         BadArtefacts: two classes have one name.
     """
-    field = schema.field(heading)
     metadata = schema.metadata or {}
-    for told in (field.metadata or {}, metadata):
-        for key in _NAMES:
+    for told in (schema.field(heading).metadata or {}, metadata):
+        for key in CLASS_NAMES:
             if names := _listed(_json(told.get(key.encode()))):
                 return _distinct(names, path, heading)
-    info = _json(metadata.get(b"huggingface"))
+    return _distinct(feature_names(schema, heading), path, heading)
+
+
+def feature_names(schema: pa.Schema, heading: str) -> tuple[str, ...]:
+    """Names of a column's classes as the hub's ``datasets`` writes them; empty without any."""
+    info = _json((schema.metadata or {}).get(b"huggingface"))
     for part in ("info", "features", heading):
         info = info.get(part) if isinstance(info, dict) else None
     for _ in range(3):  # a class, or a list of classes as old and new versions write it
@@ -111,7 +117,7 @@ def class_names(schema: pa.Schema, heading: str, path: Path) -> tuple[str, ...]:
             info = info[0]
         elif isinstance(info, dict) and "feature" in info:
             info = info["feature"]
-    return _distinct(_listed(info.get("names")), path, heading) if isinstance(info, dict) else ()
+    return _listed(info.get("names")) if isinstance(info, dict) else ()
 
 
 def _json(text: bytes | None) -> Any:
@@ -376,21 +382,18 @@ def _parts(table: pa.Table, entry: str) -> list[str]:
     return [entry] if entry in table.column_names else [part.strip() for part in entry.split(",")]
 
 
-def _exact(table: pa.Table, path: Path, name: str) -> str:
-    if name in table.column_names:
-        return name
-    raise BadArtefacts(
-        f"{path} has no column {name!r} (--label-column); it has: {', '.join(table.column_names)}"
-    )
+def _check_there(table: pa.Table, path: Path, name: str) -> None:
+    if name not in table.column_names:
+        raise BadArtefacts(
+            f"{path} has no column {name!r} (--label-column); it has: "
+            f"{', '.join(table.column_names)}"
+        )
 
 
-def _is_list(kind: pa.DataType) -> bool:
-    return bool(
-        pa.types.is_list(kind)
-        or pa.types.is_large_list(kind)
-        or pa.types.is_fixed_size_list(kind)
-        or pa.types.is_list_view(kind)
-    )
+def is_list(kind: pa.DataType) -> bool:
+    """Whether a type is one of the five kinds of lists."""
+    known = ("list", "large_list", "fixed_size_list", "list_view", "large_list_view")
+    return any(getattr(pa.types, f"is_{name}")(kind) for name in known)
 
 
 def _is_number(kind: pa.DataType) -> bool:

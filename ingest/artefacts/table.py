@@ -1,29 +1,43 @@
-"""Reader of embeddings in a Parquet or Arrow (IPC, Feather) file: ids and vectors by column.
+"""Reader of tables of vectors made elsewhere: ids, vectors, labels and metadata by column.
 
-Beside these, columns named as a row's are kept: ``labels`` or ``label`` (see
-``ingest.artefacts.labels``), and those that an export folder has: ``uncertain``, ``absent`` (names,
-or lists of names), ``dataset``, ``split``, ``patient``, ``view``, ``sex``, ``age``. The schema's
-metadata may name the encoder as galleries do: ``cxr.encoder`` and ``cxr.fingerprint``.
+Columns named as a row's are kept: ``labels`` or ``label`` (see ``ingest.artefacts.labels``), and
+those that an export folder has: ``uncertain``, ``absent`` (names, or lists of names), ``dataset``,
+``split``, ``patient``, ``view``, ``sex``, ``age``; others are named in a note. The schema's
+metadata may name the encoder as galleries do, ``cxr.encoder`` and ``cxr.fingerprint``, and what the
+numbers of a column mean as the hub's ``datasets`` does. Without a column of ids, rows are called by
+the path of their picture, else by file and row number.
 """
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
+from ingest.artefacts.containers import Part, parts_of
 from ingest.artefacts.files import META_COLUMNS, is_text, unit_rows
 from ingest.artefacts.folder import Artefacts, external_stamp
-from ingest.artefacts.labels import as_columns, column_headed, read_labels
-from store import COLUMNS, BadArtefacts, EncoderStamp
-
-_IDS = ("id", "ids", "image_id", "image", "name", "image index")
-_VECTORS = ("embedding", "embeddings", "vector", "vectors", "features")
+from ingest.artefacts.headings import FILES, IDS, VECTORS, plain
+from ingest.artefacts.labels import (
+    as_columns,
+    class_names,
+    column_headed,
+    feature_names,
+    is_list,
+    label_headings,
+    read_labels,
+)
+from ingest.metadata import parse_age, split
+from store import COLUMNS, BadArtefacts, EncoderStamp, expanded
 
 
 def read_table(
@@ -35,118 +49,318 @@ def read_table(
     label_column: Sequence[str] = (),
     label_names: Sequence[str] = (),
 ) -> Artefacts:
-    """Read and check a table of embeddings.
+    """Read and check a table of embeddings; the arguments are those of ``read_parts``.
+
+    Raises:
+        BadArtefacts: see read_parts.
+    """
+    return read_parts(
+        parts_of(path),
+        place=expanded(path),
+        id_column=id_column,
+        vector_column=vector_column,
+        normalise=normalise,
+        label_column=label_column,
+        label_names=label_names,
+    )
+
+
+def read_parts(
+    parts: Sequence[Part],
+    *,
+    place: Path | None = None,
+    id_column: str | None = None,
+    vector_column: str | None = None,
+    normalise: bool = False,
+    label_column: Sequence[str] = (),
+    label_names: Sequence[str] = (),
+) -> Artefacts:
+    """Read and check tables of embeddings as one.
 
     Args:
-        path: a Parquet, Arrow IPC or Feather file.
-        id_column: the ids; found by its usual names when ``None``.
+        parts: one or more.
+        place: the file or folder that they are from, for messages and the batch's name.
+        id_column: the ids; found by its usual names when ``None``, and made when there is none.
         vector_column: the vectors, lists of floats of one length; found likewise.
         normalise: scale vectors to unit length instead of refusing others.
         label_column: of labels, one or one for each finding; found by its usual names when empty.
         label_names: what numbers in it are called; see ingest.artefacts.labels.
 
     Raises:
-        BadArtefacts: the file cannot be read, lacks a column, or its vectors are no unit rows.
+        BadArtefacts: a file lacks a column, files disagree, or vectors are no unit rows.
         UsageError: names that do not fit the labels.
     """
-    place = Path(path).expanduser()
-    table = _read(place)
-    id_name = _column(table, place, id_column, _IDS, "--id-column")
-    vector_name = _column(table, place, vector_column, _VECTORS, "--vector-column")
-    notes: list[str] = []
-    vectors = unit_rows(place, _matrix(table[vector_name], place, vector_name), normalise, notes)[1]
-    ids = [str(value) for value in _values(table, place, id_name)]
-    id_, times = Counter(ids).most_common(1)[0]
-    if times > 1 or "" in ids:
-        problem = f"the id {id_!r} {times} times" if times > 1 else "an empty id"
-        raise BadArtefacts(f"{place}: column {id_name!r} has {problem}; ids must be unique")
+    place = place or parts[0].path
+    notes = list(dict.fromkeys(note for part in parts for note in part.notes))
+    vectors, others = [], []
+    for part in parts:
+        name = _vector_column(part, vector_column)
+        vectors.append(_matrix(part.table[name], part.path, name))
+        others.append(part.table.drop_columns([name]))
+    raw = _stacked(parts, vectors)
+    embeddings = unit_rows(place, raw, normalise, notes)[1]
+    table = _joined(parts, others)
+    ids, id_name = _ids(table, place, parts, id_column, notes)
     labels = read_labels(table, place, ids, columns=label_column, names=label_names, notes=notes)
-    columns = {**as_columns(labels or ()), **_columns(table, place)}
-    metadata = {
-        k.decode(): v.decode(errors="replace") for k, v in (table.schema.metadata or {}).items()
-    }
-    name, fingerprint = metadata.get("cxr.encoder", ""), metadata.get("cxr.fingerprint", "")
-    stamp = (
-        EncoderStamp(name, fingerprint, vectors.shape[1])
-        if is_text(name) and is_text(fingerprint) and name and fingerprint
-        else external_stamp(place.stem, vectors, notes, f"{place.name} names no encoder")
-    )
+    columns = {**as_columns(labels or ()), **_columns(table, place, notes)}
+    _split_by_name(columns, parts, notes)
+    taken = {id_name, *label_headings(table, label_column), *_headings(table).values()}
+    unread = [name for name in table.column_names if name not in taken]
+    unread += [name for part in parts for name in part.left if name not in taken]
+    if unread:
+        named = ", ".join(map(repr, dict.fromkeys(unread)))
+        notes.append(f"columns that are not read: {named}; labels may be named by --label-column")
     return Artefacts(
         folder=place,
-        embeddings=vectors,
+        embeddings=embeddings,
         ids=ids,
         labels=[one.present for one in labels] if labels is not None else [()] * len(ids),
         columns=columns,
-        stamp=stamp,
+        stamp=_stamp(parts, place, embeddings, notes),
         meta={},
         notes=tuple(notes),
         tells_labels=labels is not None,
+        sources=[f"{part.source}#{row}" for part in parts for row in range(len(part.table))],
     )
 
 
-def _read(path: Path) -> pa.Table:
-    if not path.is_file():
-        raise BadArtefacts(f"{path} is not a file; pass a Parquet or Arrow file")
+# -- several files as one --------------------------------------------------------------------------
+
+
+def _stacked(parts: Sequence[Part], vectors: Sequence[npt.NDArray[Any]]) -> npt.NDArray[Any]:
+    for part, found in zip(parts, vectors, strict=True):
+        if found.shape[1] != vectors[0].shape[1]:
+            raise BadArtefacts(
+                f"{part.path} has vectors of dimension {found.shape[1]}, {parts[0].path} of "
+                f"{vectors[0].shape[1]}; vectors of one encoder have one dimension"
+            )
+    return vectors[0] if len(vectors) == 1 else np.concatenate(vectors)
+
+
+def _joined(parts: Sequence[Part], tables: Sequence[pa.Table]) -> pa.Table:
+    """One table of all parts; a column that a part lacks is blank there."""
+    metadata: dict[bytes, bytes] = {}
+    for table in reversed(tables):
+        metadata |= table.schema.metadata or {}
     try:
-        with path.open("rb") as file:
-            start = file.read(6)
-        if start.startswith(b"PAR1"):
-            import pyarrow.parquet as pq
+        whole = pa.concat_tables(
+            [table.replace_schema_metadata(None) for table in tables], promote_options="permissive"
+        ).replace_schema_metadata(metadata)
+    except pa.ArrowException as error:
+        raise BadArtefacts(
+            f"{parts[0].path} and the other {len(parts) - 1} files disagree in a column: "
+            f"{str(error).splitlines()[0]}"
+        ) from error
+    for part, table in zip(parts, tables, strict=True):
+        for name in table.column_names:
+            here = class_names(table.schema, name, part.path)
+            known = class_names(whole.schema, name, part.path)
+            if here and here != known:
+                raise BadArtefacts(
+                    f"{part.path} calls the classes of {name!r} {here}, another file {known}; "
+                    "write both with the same names"
+                )
+    return whole
 
-            return pq.read_table(path)
-        if start == b"ARROW1":
-            with pa.memory_map(str(path)) as source:
-                return pa.ipc.open_file(source).read_all()
-        with pa.memory_map(str(path)) as source:
-            return pa.ipc.open_stream(source).read_all()
-    except (pa.ArrowException, OSError, ValueError) as error:
-        detail = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
-        raise BadArtefacts(f"{path} is no sound Parquet or Arrow file ({detail})") from error
+
+def _stamp(
+    parts: Sequence[Part], place: Path, embeddings: npt.NDArray[np.float32], notes: list[str]
+) -> EncoderStamp:
+    told = {}
+    for part in parts:
+        metadata = part.table.schema.metadata or {}
+        found = [
+            metadata.get(key, b"").decode(errors="replace")
+            for key in (b"cxr.encoder", b"cxr.fingerprint")
+        ]
+        named = all(found) and all(map(is_text, found))
+        told[tuple(found) if named else ()] = part.path
+    if len(told) > 1:
+        both = " and ".join(f"{path} {key or 'none'}" for key, path in [*told.items()][:2])
+        raise BadArtefacts(f"the files name different encoders: {both}; import each by itself")
+    key = next(iter(told))
+    if key:
+        return EncoderStamp(key[0], key[1], embeddings.shape[1])
+    name = place.stem if place.is_file() else place.resolve().name
+    return external_stamp(name, embeddings, notes, f"{place.name} names no encoder")
 
 
-def _column(
-    table: pa.Table, path: Path, asked: str | None, usual: tuple[str, ...], option: str
-) -> str:
-    if asked is not None and asked in table.column_names:
+def _split_by_name(columns: dict[str, list[Any]], parts: Sequence[Part], notes: list[str]) -> None:
+    """Splits that file names tell, where no column does."""
+    found = [part.split for part in parts for _ in range(len(part.table))]
+    if "split" in columns or not any(found):
+        return
+    columns["split"] = found
+    counts = ", ".join(f"{name} ({count:,})" for name, count in Counter(found).items() if name)
+    notes.append(f"splits are told by the names of files and folders: {counts}")
+
+
+# -- columns ---------------------------------------------------------------------------------------
+
+
+def _vector_column(part: Part, asked: str | None) -> str:
+    table = part.table
+    if asked is None:
+        found = column_headed(table, VECTORS)
+        lists = [field.name for field in table.schema if _is_vectors(field.type)]
+        if found is None and len(lists) == 1:
+            found = lists[0]
+        if found is not None:
+            return found
+    elif asked in table.column_names:
         return asked
-    plain = tuple("".join(filter(str.isalnum, name)) for name in usual)
-    found = next((name for name in usual if name in table.column_names), None)
-    found = found or column_headed(table, plain)
-    if asked is None and found:
-        return found
     raise BadArtefacts(
-        f"{path} has no column {asked or ' or '.join(usual)!r} ({option}); "
-        f"it has: {', '.join(table.column_names)}"
+        f"{part.path} has no column {asked or 'embedding or embeddings or vector'!r} "
+        f"(--vector-column); it has: {', '.join([*table.column_names, *part.left])}"
     )
 
 
-def _values(table: pa.Table, path: Path, name: str) -> list[Any]:
-    values: list[Any] = table[name].to_pylist()
-    if not values:
-        raise BadArtefacts(f"{path} has no rows")
-    if None in values or not all(isinstance(value, str | int) for value in values):
-        raise BadArtefacts(f"{path}: column {name!r} must hold a string or a number in every row")
-    return values
+def _is_vectors(kind: pa.DataType) -> bool:
+    kind = getattr(kind, "storage_type", kind)
+    return is_list(kind) and bool(pa.types.is_floating(kind.value_type))
 
 
-def _matrix(column: pa.ChunkedArray, path: Path, name: str) -> np.ndarray[Any, Any]:
+def _matrix(column: pa.ChunkedArray, path: Path, name: str) -> npt.NDArray[Any]:
+    """Vectors of a column of lists, or of tensors of one axis."""
+    shape = getattr(column.type, "shape", None)
+    if isinstance(column.type, pa.BaseExtensionType) and (shape is None or len(shape) == 1):
+        column = pa.chunked_array(
+            [chunk.storage for chunk in column.chunks], type=column.type.storage_type
+        )
     kind = column.type
-    is_list = pa.types.is_list(kind) or pa.types.is_large_list(kind)
-    if not (is_list or pa.types.is_fixed_size_list(kind)) or not pa.types.is_floating(
-        kind.value_type
-    ):
+    while is_list(kind) and is_list(kind.value_type):  # 1 x d, as `datasets` keeps an Array2D
+        if pc.any(pc.not_equal(_lengths(column), 1)).as_py():
+            break
+        column = pc.list_flatten(column)
+        kind = column.type
+    if not is_list(kind) or not pa.types.is_floating(kind.value_type):
         raise BadArtefacts(f"{path}: column {name!r} is {kind}, expected lists of floats")
     if column.null_count or not len(column):
         raise BadArtefacts(f"{path}: column {name!r} has {column.null_count} rows without a vector")
-    flat = pa.concat_arrays([chunk.flatten() for chunk in column.chunks])
+    lengths = pc.unique(_lengths(column))
+    if len(lengths) != 1:
+        raise BadArtefacts(f"{path}: column {name!r} has vectors of {len(lengths)} lengths")
+    flat = pc.list_flatten(column)
     if flat.null_count:
         raise BadArtefacts(f"{path}: column {name!r} has vectors with null in them")
-    if is_list:
-        lengths = {len(row) for chunk in column.chunks for row in chunk}
-        if len(lengths) != 1:
-            raise BadArtefacts(f"{path}: column {name!r} has vectors of {len(lengths)} lengths")
-    values: np.ndarray[Any, Any] = flat.to_numpy(zero_copy_only=False)
-    return values.reshape(len(column), -1)
+    values: npt.NDArray[Any] = flat.to_numpy().reshape(len(column), -1)
+    return values
+
+
+def _lengths(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    return pc.list_value_length(column)
+
+
+def _ids(
+    table: pa.Table, path: Path, parts: Sequence[Part], asked: str | None, notes: list[str]
+) -> tuple[list[str], str | None]:
+    """Ids of the rows, and the column that they are from; made ones where there is none."""
+    if asked is not None and asked not in table.column_names:
+        raise BadArtefacts(
+            f"{path} has no column {asked!r} (--id-column); it has: {', '.join(table.column_names)}"
+        )
+    name = asked or column_headed(table, [one for one in IDS if one != "image"])
+    if name is None:
+        name = next((one for one in ("image", "Image") if one in table.column_names), None)
+        if name is not None and not _is_name(table.schema.field(name).type):
+            name = None
+    if name is not None:
+        return _checked_ids(table, path, name), name
+    for heading in table.column_names:
+        cells = _paths(table, heading)
+        if cells and all(cells) and len({*cells}) == len(cells):
+            notes.append(f"ids are the values of column {heading!r}")
+            return cells, heading
+    made = [f"{part.name}/{row}" for part in parts for row in range(len(part.table))]
+    notes.append(
+        f"no column of ids: rows are called by file and row number, {made[0]!r} to {made[-1]!r}, "
+        "so keep files and order when you import again; or name a column: --id-column"
+    )
+    _check_unique(made, path, "without a column of ids, rows have")
+    return made, None
+
+
+def _checked_ids(table: pa.Table, path: Path, name: str) -> list[str]:
+    values = table[name].to_pylist()
+    if not all(isinstance(value, str | int) for value in values):
+        raise BadArtefacts(f"{path}: column {name!r} must hold a string or a number in every row")
+    ids = [str(value) for value in values]
+    _check_unique(ids, path, f"column {name!r} has")
+    return ids
+
+
+def _check_unique(ids: Sequence[str], path: Path, what: str) -> None:
+    id_, times = Counter(ids).most_common(1)[0]
+    if times > 1 or "" in ids:
+        problem = f"the id {id_!r} {times} times" if times > 1 else "an empty id"
+        raise BadArtefacts(f"{path}: {what} {problem}; ids must be unique")
+
+
+def _is_name(kind: pa.DataType) -> bool:
+    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+    texts = ("string", "large_string", "string_view", "integer")
+    return any(getattr(pa.types, f"is_{name}")(kind) for name in texts)
+
+
+def _paths(table: pa.Table, heading: str) -> list[str]:
+    """Paths or keys in a column, or those of the pictures in it; empty for other columns."""
+    kind = table.schema.field(heading).type
+    if pa.types.is_struct(kind) and kind.get_field_index("path") >= 0:
+        return [str((cell or {}).get("path") or "") for cell in table[heading].to_pylist()]
+    if plain(heading) in FILES and _is_name(kind):
+        return ["" if cell is None else str(cell) for cell in table[heading].to_pylist()]
+    return []
+
+
+def _headings(table: pa.Table) -> dict[str, str]:
+    """Column of a row to its heading in the table, where there is one."""
+    found = {name: column_headed(table, [plain(name)]) for name in META_COLUMNS}
+    return {name: heading for name, heading in found.items() if heading is not None}
+
+
+def _columns(table: pa.Table, path: Path, notes: list[str]) -> dict[str, list[Any]]:
+    found: dict[str, list[Any]] = {}
+    for name, heading in _headings(table).items():
+        if COLUMNS[name].kind == "strings":
+            found[name] = _names(table, path, heading)
+            continue
+        called = dict(enumerate(feature_names(table.schema, heading)))
+        read = partial(_cell, name, called)
+        bad: list[Any] = []
+        cells = []
+        for value in table[heading].to_pylist():
+            blank = value is None or (isinstance(value, float) and math.isnan(value))
+            cell = None if blank else read(value)
+            if cell is None and not blank and str(value).strip():
+                bad.append(value)
+            cells.append(cell)
+        if bad and name != "age":
+            raise BadArtefacts(f"{path}: column {heading!r} holds {table[heading].type} values")
+        if bad:
+            rows = "1 row says" if len(bad) == 1 else f"{len(bad):,} rows say"
+            notes.append(f"column {heading!r}: {rows} no age, first {bad[0]!r}; left blank")
+        found[name] = cells
+    return found
+
+
+def _cell(name: str, called: Mapping[int, str], value: Any) -> Any:
+    """A cell as a row keeps it; None where it is of another kind."""
+    kind = COLUMNS[name].kind
+    if kind == "bool" or isinstance(value, bool):
+        return value if kind == "bool" and isinstance(value, bool) else None
+    if kind == "date":
+        return value if isinstance(value, date) else None
+    if kind == "string":
+        if isinstance(value, float) and value.is_integer():  # numbers beside blanks, by pandas
+            value = int(value)
+        if not isinstance(value, str | int):
+            return None
+        text = called.get(value, str(value)) if isinstance(value, int) else value
+        return split(text) if name == "split" else text
+    if isinstance(value, str):
+        value = parse_age(value)
+    good = isinstance(value, int | float) and math.isfinite(value)
+    return (int(value) if kind == "int" else float(value)) if good else None
 
 
 def _names(table: pa.Table, path: Path, name: str) -> list[tuple[str, ...]]:
@@ -158,29 +372,3 @@ def _names(table: pa.Table, path: Path, name: str) -> list[tuple[str, ...]]:
             raise BadArtefacts(f"{path}: column {name!r} must hold strings or lists of strings")
         found.append(tuple(str(cell) for cell in cells))
     return found
-
-
-def _columns(table: pa.Table, path: Path) -> dict[str, list[Any]]:
-    found: dict[str, list[Any]] = {}
-    for name in META_COLUMNS:
-        if name not in table.column_names:
-            continue
-        if COLUMNS[name].kind == "strings":
-            found[name] = _names(table, path, name)
-            continue
-        good, cast = _CASTS[COLUMNS[name].kind]
-        values = table[name].to_pylist()
-        if not all(value is None or isinstance(value, good) for value in values):
-            raise BadArtefacts(f"{path}: column {name!r} holds {table[name].type} values")
-        found[name] = [None if value is None else cast(value) for value in values]
-    return found
-
-
-#: Kind of a column to the types of its cells, and their conversion.
-_CASTS: dict[str, tuple[Any, Callable[[Any], Any]]] = {
-    "string": (str | int, str),
-    "int": (int, int),
-    "float": (int | float, float),
-    "bool": (bool, bool),
-    "date": (date, lambda day: day),
-}

@@ -41,10 +41,10 @@ def rows_in_order(gallery: Gallery) -> dict[str, Row]:
 def _place(row: Row) -> tuple[Any, ...]:
     split = row.split or ""
     rank = SPLITS.index(split) if split in SPLITS else len(SPLITS)
-    return row.dataset is None, row.dataset or "", rank, not split, split, _natural(row.id)
+    return row.dataset is None, row.dataset or "", rank, not split, split, natural(row.id)
 
 
-def _natural(text: str) -> list[tuple[int, str]]:
+def natural(text: str) -> list[tuple[int, str]]:
     """Sort key by which 2 comes before 10; compares digits as text, so of any length."""
     parts = re.split(r"(\d+)", text)
     keys = [(0, part) for part in parts]
@@ -65,7 +65,7 @@ def label_names(rows: Mapping[str, Row]) -> tuple[str, ...]:
         official = _official(next(iter(datasets)))
         if present <= set(official):
             return official
-    return tuple(sorted(present, key=_natural))
+    return tuple(sorted(present, key=natural))
 
 
 def _official(dataset: str | None) -> tuple[str, ...]:

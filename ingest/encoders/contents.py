@@ -61,14 +61,18 @@ class Contents:
         self.files: dict[str, Content] = {}
         self._folders = {folder: _mark_now(folder)}
 
-    def read(self, name: str) -> Content:
+    def read(self, name: str, place: Path | None = None) -> Content:
         """A file as it was when it was first asked for.
+
+        Args:
+            name: its path below the folder.
+            place: where it lies, of a file that stands for one of the folder.
 
         Raises:
             OSError: it cannot be read, or changed its length meanwhile.
         """
         if name not in self.files:
-            path = self.folder / name
+            path = place or self.folder / name
             self._folders.setdefault(path.parent, _mark_now(path.parent))
             self.files[name] = _read(path)
         return self.files[name]
@@ -86,9 +90,10 @@ class Contents:
         return all(_mark_now(path) == mark for path, mark in {**self._folders, **marks}.items())
 
     def let_go(self) -> None:
-        """Free the memory, once a model is made of the bytes or has copied them."""
-        for content in self.files.values():
-            content.data = None
+        """Free the memory of weights, once a model is made of them or has copied them."""
+        for name, content in self.files.items():
+            if name.endswith(".safetensors"):
+                content.data = None
 
     @contextlib.contextmanager
     def laid_out(self, but: str = ".safetensors") -> Iterator[Path]:

@@ -30,6 +30,7 @@ _TEXT_FILES = (
     "special_tokens_map.json",
 )
 _DONE = "source.sha256"
+_LONGEST_REASON = 300
 
 
 def files_of(known: Known, patterns: Sequence[str]) -> Path:
@@ -170,7 +171,7 @@ def _keep_converted(known: Known, place: Path, patterns: Sequence[str]) -> None:
             return
         raise EncoderUnavailable(
             f"encoder {known.name!r}: its weights cannot be kept in {place.parent} "
-            f"({first_line(error)}); set CXR_CACHE to a folder with {known.bytes >> 20:,} MB free"
+            f"({in_one_line(error)}); set CXR_CACHE to a folder with {known.bytes >> 20:,} MB free"
         ) from error
 
 
@@ -198,7 +199,7 @@ def _convert(known: Known, source: Path, target: Path) -> None:
         }
     except Exception as error:  # torch and pickle raise many kinds, none shared
         raise EncoderUnavailable(
-            f"encoder {known.name!r}: {source} does not read as weights ({first_line(error)}); "
+            f"encoder {known.name!r}: {source} does not read as weights ({in_one_line(error)}); "
             "delete it and try again"
         ) from error
     save_file(tensors, target, metadata={"format": "pt"})
@@ -218,12 +219,14 @@ def _advice(repo: str, revision: str | None, error: Exception) -> str:
     if isinstance(error, errors.RevisionNotFoundError):
         return f"the hub model has nothing{at}; check the revision"
     return (
-        f"not cached on this machine{at}, and fetching it failed ({first_line(error)}); "
+        f"not cached on this machine{at}, and fetching it failed ({in_one_line(error)}); "
         "connect once to download it, or pass a local folder"
     )
 
 
-def first_line(error: BaseException) -> str:
-    """Kind and first line of an error, short enough for one line of advice."""
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0][:200]}" if lines else type(error).__name__
+def in_one_line(error: BaseException) -> str:
+    """Kind and message of an error as one line of at most 300 characters, cut between words."""
+    words = " ".join(str(error).split())
+    if len(words) > _LONGEST_REASON:
+        words = f"{words[:_LONGEST_REASON].rpartition(' ')[0]} ..."
+    return f"{type(error).__name__}: {words}" if words else type(error).__name__

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ingest.encoders.locate import DEFAULT_ENCODER, EncoderFiles, inspect, locate
-from ingest.encoders.runtime_base import Runtime, split_name, with_precision
+from ingest.encoders.runtimes.base import Runtime, split_name, with_precision
 from ingest.encoders.understanding import Understanding, understand
 from ingest.record import Pixels
 from store import (
@@ -97,8 +97,9 @@ class Encoder:
             EncoderUnavailable: the model cannot be loaded.
         """
         if not self.supports_text:
+            why = f" as it is here: {self._files.no_text}" if self._files.no_text else ""
             raise TextUnsupported(
-                f"encoder {self.name!r} understands images only; search by image or id, "
+                f"encoder {self.name!r} understands images only{why}; search by image or id, "
                 f"or use one with a text tower such as {DEFAULT_ENCODER}"
             )
         for position, text in enumerate(texts):
@@ -161,11 +162,15 @@ class Encoder:
             if self._runtime is None:
                 device = self._device or os.environ.get("CXR_DEVICE")
                 if self._files.layout == "open_clip":
-                    from ingest.encoders.open_clip_runtime import OpenClipRuntime
+                    from ingest.encoders.runtimes.open_clip_models import OpenClipRuntime
 
                     self._runtime = OpenClipRuntime(self._files, device)
+                elif self._files.layout == "timm":
+                    from ingest.encoders.runtimes.timm_models import TimmRuntime
+
+                    self._runtime = TimmRuntime(self._files, device)
                 else:
-                    from ingest.encoders.transformers_runtime import TransformersRuntime
+                    from ingest.encoders.runtimes.transformers_models import TransformersRuntime
 
                     self._runtime = TransformersRuntime(self._files, device)
                 self._files.contents.let_go()

@@ -11,17 +11,18 @@ from pathlib import Path
 from typing import Any
 
 from ingest.encoders.contents import Contents
-from ingest.encoders.download import fetch, files_of, first_line
+from ingest.encoders.download import fetch, files_of, in_one_line
+from ingest.encoders.pickled import converted
 from ingest.encoders.registry import KNOWN, OPEN_CLIP_CONFIG, OPEN_CLIP_WEIGHTS, TEXT_TOWER
 from ingest.encoders.weights import header
-from store import EncoderUnavailable
+from store import EncoderUnavailable, UsageError
 
 #: The encoder that ships with the package.
 DEFAULT_ENCODER = "cxr-clip-28"
 
 #: Files that decide the vectors; a model card or a training curve does not.
 _CONFIGS = ("config.json", "preprocessor_config.json", "processor_config.json")
-_TOKENIZERS = (
+TOKENIZERS = (
     "tokenizer.json",
     "tokenizer_config.json",
     "special_tokens_map.json",
@@ -38,8 +39,12 @@ _WEIGHTS = ("model*.safetensors", _INDEX)
 #: Part of every fingerprint: raise it when this package turns the same files into other vectors.
 _RECIPE = b"cxr-encoder 1: torchvision image processing, float32"
 #: Vector length where old configuration files leave the library's default unsaid.
-_IMPLIED_DIMENSION = {"clip": 512, "siglip": 768, "siglip2": 768}
+_IMPLIED_DIMENSION = {"clip": 512, "siglip": 768, "siglip2": 768, "clip_vision_model": 512}
+#: Pickled weights, where a folder has no others: of transformers and timm, of open_clip.
+_PICKLED, _OPEN_CLIP_PICKLED = "pytorch_model.bin", "open_clip_pytorch_model.bin"
 
+#: Before a bundled or known name, where a folder has the same.
+_KNOWN_MARK = "known:"
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 
@@ -53,7 +58,8 @@ class EncoderFiles:
         fingerprint: hex sha256 over every file that decides its vectors.
         dimension: length of its vectors, as the configuration declares it.
         supports_text: whether there is a text tower and a tokenizer.
-        layout: ``transformers`` or ``open_clip``: which library builds it.
+        no_text: why there is no text where the folder could have it, in one clause; else None.
+        layout: ``transformers``, ``open_clip`` or ``timm``: which library builds it.
         precision: ``float32`` or ``bf16``, of the forward pass.
         side: of the square that its preprocessing makes of an image, in pixels, or what the shorter
             edge becomes; 0 where the configuration does not say.
@@ -65,6 +71,7 @@ class EncoderFiles:
     fingerprint: str
     dimension: int
     supports_text: bool
+    no_text: str | None = None
     layout: str = "transformers"
     precision: str = "float32"
     side: int = 0
@@ -74,25 +81,51 @@ class EncoderFiles:
 def locate(name_or_path: str | Path, revision: str | None = None) -> EncoderFiles:
     """Find, check and fingerprint an encoder: a bundled or known name, a folder, or a hub id.
 
+    A text that is a bundled or known name is that encoder; a folder of the same name here is
+    ``./NAME``, and while there is one the bare name is refused, unless the folder is no encoder's.
+
     Raises:
         EncoderUnavailable: in one line, what is missing or damaged and what to do about it.
+        UsageError: a name that is a known encoder's and a folder's.
     """
     name = str(name_or_path)
-    bundled = Path(__file__).parent / name
-    if isinstance(name_or_path, str) and name in bundled_names():
-        return inspect(name, bundled)
-    if isinstance(name_or_path, str) and revision is None and name in KNOWN:
-        return inspect(name, files_of(KNOWN[name], [*_CONFIGS, *_TOKENIZERS, *_WEIGHTS]))
-    if Path(name).expanduser().is_dir():
+    known = isinstance(name_or_path, str) and name in (*bundled_names(), *KNOWN)
+    if known and revision is None:
+        if _is_encoder(Path(name)):
+            raise UsageError(
+                f"encoder {name!r} is a known one and a folder here: say ./{name} for the folder, "
+                f"or {_KNOWN_MARK}{name} for the known one"
+            )
+        return _of_registry(name)
+    if isinstance(name_or_path, str) and name.startswith(_KNOWN_MARK):
+        if (bare := name.removeprefix(_KNOWN_MARK)) in (*bundled_names(), *KNOWN):
+            return _of_registry(bare)
+    elif Path(name).expanduser().is_dir():
         folder = Path(name).expanduser().resolve()
-        return inspect(folder.name, folder)
+        return inspect(called(folder), folder)
     if isinstance(name_or_path, str) and _HUB_ID.fullmatch(name):
-        return inspect(name, fetch(name, revision, [*_CONFIGS, *_TOKENIZERS, *_WEIGHTS]))
+        return inspect(name, fetch(name, revision, [*_CONFIGS, *TOKENIZERS, *_WEIGHTS]))
     raise EncoderUnavailable(
         f"no encoder {name!r}: expected a bundled name ({', '.join(bundled_names()) or 'none'}), "
         f"a known one ({', '.join(KNOWN)}), a folder that exists, or a hub id such as "
         "openai/clip-vit-base-patch32"
     )
+
+
+def _of_registry(name: str) -> EncoderFiles:
+    """A bundled or known encoder."""
+    if name in KNOWN:
+        return inspect(name, files_of(KNOWN[name], [*_CONFIGS, *TOKENIZERS, *_WEIGHTS]))
+    return inspect(name, Path(__file__).parent / name)
+
+
+def called(folder: Path) -> str:
+    """The name of a folder's encoder: its last part, with ``./`` before a name that is known."""
+    return f"./{folder.name}" if folder.name in (*bundled_names(), *KNOWN) else folder.name
+
+
+def _is_encoder(folder: Path) -> bool:
+    return any((folder / file).is_file() for file in ("config.json", OPEN_CLIP_CONFIG))
 
 
 def bundled_names() -> list[str]:
@@ -108,12 +141,17 @@ def inspect(name: str, folder: Path) -> EncoderFiles:
     """
     contents = Contents(folder)
     try:
-        if (folder / OPEN_CLIP_CONFIG).is_file() and not (folder / "config.json").is_file():
-            return _inspect_open_clip(name, contents)
+        config = folder / "config.json"
+        of_timm = config.is_file() and "model_type" not in _read_json(name, contents, config.name)
+        whole = config.is_file() and not of_timm and _has_weights(folder)
+        if (folder / OPEN_CLIP_CONFIG).is_file() and not whole:
+            return _inspect_open_clip(name, Contents(folder))
+        if of_timm and "architecture" in _read_json(name, contents, config.name):
+            return _inspect_timm(name, contents)
         return _inspect_transformers(name, contents)
     except OSError as error:
         raise EncoderUnavailable(
-            f"encoder {name!r}: {folder} cannot be read ({first_line(error)}); try again when "
+            f"encoder {name!r}: {folder} cannot be read ({in_one_line(error)}); try again when "
             "nobody writes there"
         ) from error
 
@@ -127,8 +165,10 @@ def _inspect_transformers(name: str, contents: Contents) -> EncoderFiles:
             f"encoder {name!r}: {folder} has no preprocessor_config.json or processor_config.json; "
             "save the image processor there too (AutoImageProcessor.save_pretrained)"
         )
-    supports_text = "text_config" in config
-    if supports_text and not any((folder / file).is_file() for file in _TOKENIZERS):
+    built = str(next(iter(config.get("architectures") or ()), ""))
+    alone = "Vision" in built.removeprefix("VisionText") or "ForImage" in built
+    supports_text = "text_config" in config and not alone
+    if supports_text and not any((folder / file).is_file() for file in TOKENIZERS):
         raise EncoderUnavailable(
             f"encoder {name!r}: {folder} has a text tower but no tokenizer files; "
             "save the tokenizer there too (AutoTokenizer.save_pretrained)"
@@ -137,9 +177,39 @@ def _inspect_transformers(name: str, contents: Contents) -> EncoderFiles:
         name=name,
         folder=folder,
         fingerprint=_fingerprint(name, contents, weights),
-        dimension=_dimension(name, config),
+        dimension=_dimension(name, config, contents, projected=not alone or "Projection" in built),
         supports_text=supports_text,
         side=_side(name, contents),
+        contents=contents,
+    )
+
+
+def _inspect_timm(name: str, contents: Contents) -> EncoderFiles:
+    config = _read_json(name, contents, "config.json")
+    weights = _weight_files(name, contents)
+    try:
+        from ingest.encoders.runtimes.timm_models import measured
+    except ImportError as error:
+        raise EncoderUnavailable(
+            f"encoder {name!r} is built by timm, which is not installed here; install it with: "
+            "pip install 'cxr-retrieval[open-clip]'"
+        ) from error
+    try:
+        with contents.laid_out() as folder:
+            dimension, side = measured(folder)
+    except Exception as error:  # timm raises many kinds, none shared
+        raise EncoderUnavailable(
+            f"encoder {name!r}: timm does not build {config['architecture']!r} "
+            f"({in_one_line(error)}); check its config.json, or install a newer timm"
+        ) from error
+    return EncoderFiles(
+        name=name,
+        folder=contents.folder,
+        fingerprint=_fingerprint(name, contents, weights),
+        dimension=dimension,
+        supports_text=False,
+        layout="timm",
+        side=side,
         contents=contents,
     )
 
@@ -148,15 +218,27 @@ def _inspect_open_clip(name: str, contents: Contents) -> EncoderFiles:
     folder = contents.folder
     config = _read_json(name, contents, OPEN_CLIP_CONFIG).get("model_cfg", {})
     if not (folder / OPEN_CLIP_WEIGHTS).is_file():
-        raise EncoderUnavailable(
-            f"encoder {name!r}: {folder} has no {OPEN_CLIP_WEIGHTS}; convert its weights to "
-            "safetensors, or use a known name such as biomedclip, which does so"
-        )
+        pickle = folder / _OPEN_CLIP_PICKLED
+        if not pickle.is_file():
+            raise EncoderUnavailable(
+                f"encoder {name!r}: {folder} has no {OPEN_CLIP_WEIGHTS}, and no "
+                f"{_OPEN_CLIP_PICKLED} that could be converted; fetch its weights"
+            )
+        contents.read(OPEN_CLIP_WEIGHTS, converted(name, [pickle]))
     text = [path.name for path in (folder / TEXT_TOWER).glob("*") if path.is_file()]
-    if "hf_model_name" in config.get("text_cfg", {}) and "config.json" not in text:
+    tower = config.get("text_cfg", {})
+    if "hf_model_name" in tower and "config.json" not in text:
         raise EncoderUnavailable(
-            f"encoder {name!r}: its text tower is {config['text_cfg']['hf_model_name']}; put that "
+            f"encoder {name!r}: its text tower is {tower['hf_model_name']}; put that "
             f"one's config.json and tokenizer files into {folder / TEXT_TOWER}"
+        )
+    own = tower.get("hf_tokenizer_name") or tower.get("hf_model_name")
+    no_text = None
+    if own and not any(file in TOKENIZERS for file in (*map(_name, folder.iterdir()), *text)):
+        no_text = (
+            f"its tokenizer is that of {own}; put that one's tokenizer files (tokenizer.json and "
+            f"tokenizer_config.json) into {folder}, before films are encoded: they are part of its "
+            "fingerprint"
         )
     dimension = config.get("embed_dim")
     if not isinstance(dimension, int) or dimension < 1:
@@ -172,7 +254,8 @@ def _inspect_open_clip(name: str, contents: Contents) -> EncoderFiles:
         folder=folder,
         fingerprint=_fingerprint(name, contents, [OPEN_CLIP_WEIGHTS]),
         dimension=dimension,
-        supports_text=True,
+        supports_text=no_text is None,
+        no_text=no_text,
         layout="open_clip",
         side=_largest(size),
         contents=contents,
@@ -210,7 +293,7 @@ def _read_json(name: str, contents: Contents, file: str) -> dict[str, Any]:
         content = json.loads(bytes(contents.read(file).bytes))
     except (OSError, ValueError) as error:
         raise EncoderUnavailable(
-            f"encoder {name!r}: {path} is not readable JSON ({first_line(error)}); fetch it again"
+            f"encoder {name!r}: {path} is not readable JSON ({in_one_line(error)}); fetch it again"
         ) from error
     if not isinstance(content, dict):
         raise EncoderUnavailable(f"encoder {name!r}: {path} holds no JSON object; fetch it again")
@@ -233,31 +316,69 @@ def _weight_files(name: str, contents: Contents) -> list[str]:
                 "not hold; fetch it again"
             )
         return shards
-    pickled = any(folder.glob("pytorch_model*.bin"))
+    if pickles := _pickles(name, contents):
+        contents.read(WEIGHTS, converted(name, pickles))
+        return [WEIGHTS]
     raise EncoderUnavailable(
-        f"encoder {name!r}: {folder} has no model.safetensors; "
-        + (
-            "its pickled pytorch_model.bin can run code and is never loaded: convert it first"
-            if pickled
-            else "fetch the weights, or name a revision that has them as safetensors"
-        )
+        f"encoder {name!r}: {folder} has no {WEIGHTS}, and no {_PICKLED} that could be converted; "
+        "fetch the weights, or name a revision that has them"
     )
 
 
-def _dimension(name: str, config: dict[str, Any]) -> int:
+def _pickles(name: str, contents: Contents) -> list[Path]:
+    """The pickled weights of a folder, one file or all parts; empty where there are none."""
+    folder, index = contents.folder, contents.folder / f"{_PICKLED}.index.json"
+    if (folder / _PICKLED).is_file():
+        return [folder / _PICKLED]
+    if not index.is_file():
+        return []
+    try:
+        parts = sorted(set(json.loads(index.read_bytes())["weight_map"].values()))
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        raise EncoderUnavailable(
+            f"encoder {name!r}: {index} is no index of weights ({in_one_line(error)}); fetch it "
+            "again"
+        ) from error
+    absent = [part for part in parts if Path(part).name != part or not (folder / part).is_file()]
+    if absent or not parts:
+        raise EncoderUnavailable(
+            f"encoder {name!r}: {index} names {absent or 'no weights'}, which {folder} does not "
+            "hold; fetch it again"
+        )
+    return [folder / part for part in parts]
+
+
+def _has_weights(folder: Path) -> bool:
+    files = WEIGHTS, _INDEX, _PICKLED, f"{_PICKLED}.index.json"
+    return any((folder / file).is_file() for file in files)
+
+
+def _name(path: Path) -> str:
+    return path.name
+
+
+def _dimension(name: str, config: dict[str, Any], contents: Contents, projected: bool) -> int:
     vision = config.get("vision_config") or {}
+    kind = str(config.get("model_type"))
     declared = (
-        config.get("projection_dim")
+        (projected and config.get("projection_dim"))
         or vision.get("hidden_size")
-        or _IMPLIED_DIMENSION.get(str(config.get("model_type")))
+        or (projected and _IMPLIED_DIMENSION.get(kind))
         or config.get("hidden_size")
     )
-    if not isinstance(declared, int) or declared < 1:
+    if isinstance(declared, int) and declared > 0:
+        return declared
+    # Convolutional towers call it in many ways: their own library tells.
+    from ingest.encoders.runtimes.image_towers import measured
+
+    try:
+        with contents.laid_out() as folder:
+            return measured(folder)
+    except Exception as error:  # transformers raises many kinds, none shared
         raise EncoderUnavailable(
-            f"encoder {name!r}: its config.json (model_type {config.get('model_type')!r}) tells no "
-            "vector length; expected projection_dim or vision_config.hidden_size"
-        )
-    return declared
+            f"encoder {name!r}: its config.json (model_type {kind!r}) tells no vector length "
+            f"({in_one_line(error)}); expected projection_dim or hidden_size"
+        ) from error
 
 
 def _fingerprint(name: str, contents: Contents, weights: list[str]) -> str:
@@ -270,7 +391,7 @@ def _fingerprint(name: str, contents: Contents, weights: list[str]) -> str:
             raise EncoderUnavailable(
                 f"encoder {name!r}: {content.path} {error}; fetch it again"
             ) from error
-    for file in (*_CONFIGS, *_TOKENIZERS, _INDEX):
+    for file in (*_CONFIGS, *TOKENIZERS, _INDEX):
         if (contents.folder / file).is_file():
             contents.read(file)
     return contents.digest(_RECIPE)

@@ -86,10 +86,7 @@ class Stopped(Exception):
 def known_of(record: ImageRecord, tells: Collection[str] = ()) -> dict[str, Any]:
     """Metadata of a record: all that is not blank, and all that its source answers for."""
     said = {name: getattr(record, name) for name in METADATA}
-    spoken = {n: value for n, value in said.items() if n in tells or value != METADATA[n]}
-    if record.labelled:
-        spoken |= {"labels": record.labels, "labelled": True}
-    return told(spoken)
+    return told({n: value for n, value in said.items() if n in tells or value != METADATA[n]})
 
 
 def open_record(

@@ -8,8 +8,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ingest.record import Rejection
-from ingest.sources.tables.findings import Outcome
+from store import FOUND, NOT_LABELLED, NOTHING_FOUND, UNCERTAIN, Outcome
 
+#: Keys of outcomes in a report.
+OUTCOME_KEYS: dict[Outcome, str] = {
+    FOUND: "found",
+    NOTHING_FOUND: "nothing_found",
+    UNCERTAIN: "uncertain_only",
+    NOT_LABELLED: "not_labelled",
+}
 #: Refusals that say something about a list, not about images.
 _NOT_IMAGES = ("file_missing",)
 #: With fewer refusals than this, a job is over before it could be stopped.
@@ -101,8 +108,7 @@ class IngestReport:
         pruned: how many of these were removed.
         columns: the user's own columns that came along, name to type.
         labelling: where labels came from, see ``ingest.Source``.
-        outcomes: images taken by what their labels say: ``found``, ``nothing_found``,
-            ``not_labelled``.
+        outcomes: images taken by what their findings come to; see OUTCOME_KEYS.
         notes: what was found in files that were read all the same, a sentence a kind, and in how
             many of them.
     """
@@ -126,8 +132,8 @@ class IngestReport:
     columns: dict[str, str] = field(default_factory=dict)
     changed: dict[str, int] = field(default_factory=dict)
     labelling: dict[str, Any] = field(default_factory=dict)
-    outcomes: dict[Outcome, int] = field(
-        default_factory=lambda: {"found": 0, "nothing_found": 0, "not_labelled": 0}
+    outcomes: dict[str, int] = field(
+        default_factory=lambda: dict.fromkeys(OUTCOME_KEYS.values(), 0)
     )
     notes: Counter[str] = field(default_factory=Counter)
 

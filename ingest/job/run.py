@@ -31,13 +31,12 @@ from ingest.job.moved_files import check_moved
 from ingest.job.pipeline import Opened, Outcome, Same, Stage, Stopped, in_order
 from ingest.job.plan import End, Planner, prune_gone
 from ingest.job.protocols import FromFiles, ImageEncoder, Target
-from ingest.job.report import IngestReport, Progress, describe, suspicion
+from ingest.job.report import OUTCOME_KEYS, IngestReport, Progress, describe, suspicion
 from ingest.record import METADATA, Rejection
 from ingest.sources.source import Source
 from ingest.sources.tables.blank_columns import with_blank_columns
-from ingest.sources.tables.findings import Outcome as LabelOutcome
-from ingest.sources.tables.findings import outcome
-from store import Row, UsageError, changes, check_encoder, give_back, storable
+from store import Outcome as LabelOutcome
+from store import Row, UsageError, changes, check_encoder, give_back, outcome, storable
 
 # The encoder's threads wait for each other in a loop that keeps a core busy, while the decoding
 # threads need it: measured 4 times slower. Read by OpenMP when torch is loaded, which is later.
@@ -80,7 +79,7 @@ class Batch:
         if isinstance(found, Rejection):
             self.report.rejected.append(found)
             return
-        self.report.outcomes[_outcome(found)] += 1
+        self.report.outcomes[OUTCOME_KEYS[_outcome(found)]] += 1
         if isinstance(found, Same):
             self.report.hashed += found.hashed
             self._same.append(found)
@@ -173,12 +172,14 @@ class Batch:
 
 
 def _outcome(found: Opened | Same) -> LabelOutcome:
-    """Outcome of an image's labels: those told now, else those stored."""
+    """Outcome of an image's findings: those told now, else those stored."""
     told = found.metadata
     if "labels" in told or isinstance(found, Opened):
-        return outcome(told.get("labels", ()), bool(told.get("labelled")))
-    row = found.row
-    return outcome(row.labels, bool(row.uncertain or row.absent))
+        labels, labelled, uncertain = (
+            told.get(name, METADATA[name]) for name in ("labels", "labelled", "uncertain")
+        )
+        return outcome(labels, labelled, uncertain)
+    return found.row.outcome
 
 
 def _says_as_stored(told: Mapping[str, Any], row: Row) -> bool:

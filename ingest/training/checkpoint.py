@@ -11,7 +11,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from ingest.encoders.runtime_base import quietly
+from ingest.encoders.runtimes.base import quietly
 from ingest.training.lexicon import save_lexicon
 from ingest.training.model import new_processor
 from store import UsageError

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from ingest.encoders.locate import KEY, as_entries
-from ingest.encoders.runtime_base import pick_device, quietly
+from ingest.encoders.runtimes.base import pick_device, quietly
 from ingest.record import ImageFile, ImageRecord, Rejection
 from ingest.training.augment import Augmentation, augment
 from ingest.training.captions import SUBJECTS

@@ -1,17 +1,22 @@
-"""Audit of a gallery: duplicates, leaks between splits, doubtful labels, counts per split."""
+"""Audit of a gallery: duplicates, leaks between splits, doubtful labels, counts per split.
+
+A patient is one of a data set: patient 1 of two data sets are two people.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, Literal
 
 import numpy as np
 import pyarrow as pa
 
-from store.analysis.label_noise import doubts
+from store.analysis.label_noise import Doubts, doubts
 from store.errors import BadQuery
 from store.mirror.snapshot import Snapshot
+from store.outcomes import FOUND, NOT_LABELLED, NOTHING_FOUND, Outcome, findings, outcome
 from store.schema import Baseline, Integers, Progress, Vectors
 from store.search.near_pairs import connected, near_pairs, same
 from store.table import lance
@@ -21,15 +26,33 @@ if TYPE_CHECKING:
     from store.gallery import Gallery
 
 
+#: Whose films those of a duplicate are, as lists and counts name it. Several patients of one data
+#: set who have one picture are a finding of its own: their ids, or the films, were mixed up. Of
+#: several data sets nobody can tell: each numbers its patients by itself.
+ONE_PATIENT: Final = "one patient"
+SEVERAL_PATIENTS: Final = "several patients"
+SEVERAL_DATASETS: Final = "several data sets"
+UNKNOWN: Final = "unknown"
+Whose = Literal["one patient", "several patients", "several data sets", "unknown"]
+WHOSE: tuple[Whose, ...] = (ONE_PATIENT, SEVERAL_PATIENTS, SEVERAL_DATASETS, UNKNOWN)
+
+
 @dataclass(frozen=True, slots=True)
 class Film:
-    """Row of a gallery as the lists of an audit name it."""
+    """Row of a gallery as the lists of an audit name it.
+
+    Attributes:
+        labels: as they are stored.
+        outcome: of looking at it; see store.outcomes.
+    """
 
     id: str
     labels: tuple[str, ...]
     split: str | None
     dataset: str | None
     patient: str | None
+    study: str | None
+    outcome: Outcome
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,13 +64,15 @@ class Group:
             sources with the same vector).
         films: two or more, by id.
         across: whether they are in different splits.
-        labels_differ: whether their labels differ.
+        labels_differ: whether their findings differ, of those that are labelled.
+        whose: one of WHOSE.
     """
 
     kind: str
     films: tuple[Film, ...]
     across: bool
     labels_differ: bool
+    whose: Whose
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +81,7 @@ class NearPair:
 
     Attributes:
         same_source: whether they have one sha256, so that they are an exact duplicate.
+        whose: one of WHOSE.
     """
 
     cosine: float
@@ -64,6 +90,7 @@ class NearPair:
     across: bool
     labels_differ: bool
     same_source: bool
+    whose: Whose
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +105,7 @@ class Near:
         across: those of them in different splits.
         groups: how many groups the listed pairs link together.
         compared: films that were compared; without those that have no picture.
+        whose: how many of ``total`` are of each of WHOSE.
     """
 
     by: str
@@ -87,17 +115,36 @@ class Near:
     across: int
     groups: int
     compared: int
+    whose: Mapping[Whose, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Vote:
+    """Finding of a film that its neighbours doubt.
+
+    Attributes:
+        finding: its name.
+        votes: neighbours that carry it.
+        of: neighbours that are sure whether they do.
+    """
+
+    finding: str
+    votes: int
+    of: int
 
 
 @dataclass(frozen=True, slots=True)
 class Doubt:
-    """Film whose neighbours carry other labels; see store.analysis.label_noise for the formula.
+    """Film whose neighbours carry other findings; see store.analysis.label_noise for the formulas.
 
     Attributes:
-        disagreement: mean Jaccard distance to the labels of its k nearest labelled films, 0 to 1.
-        nearness: mean cosine of those k films.
-        said: the label that most of them carry.
-        votes: how many of the k.
+        disagreement: mean Jaccard distance to the findings of its nearest labelled films, 0 to 1.
+        nearness: mean cosine of those films.
+        said: the finding that most of them carry, or ``no finding``.
+        votes: how many of them.
+        asked: neighbours: k, or fewer where there are not so many of other patients.
+        unsupported: findings that it carries and fewer than half of them do.
+        missing: findings that more than half of them carry and it does not.
     """
 
     film: Film
@@ -105,6 +152,24 @@ class Doubt:
     nearness: float
     said: str
     votes: int
+    asked: int
+    unsupported: tuple[Vote, ...]
+    missing: tuple[Vote, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FindingDoubt:
+    """Doubts about one finding, over all films.
+
+    Attributes:
+        films: that carry it.
+        unsupported: of those, films whose neighbours mostly do not.
+        missing: films that do not carry it, and most of their neighbours do.
+    """
+
+    films: int
+    unsupported: int
+    missing: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,23 +178,42 @@ class Doubtful:
 
     Attributes:
         k: neighbours asked per film.
-        films: the most doubtful first; not more than were asked for.
+        films: those with a disagreement above one half or a doubtful finding, by disagreement; not
+            more than were asked for.
         total: films with a disagreement above one half.
-        labelled: films that were compared.
+        doubted: films that ``films`` would list without a limit.
+        labelled: films that were compared, those without a finding among them.
+        left_out: outcome to films that could not be: not labelled, or only uncertain findings.
+        findings: finding to its doubts.
+        excluded: whose films are nobody's neighbours: those of one ``patient``, of one ``study``,
+            or nothing but the ``film`` itself.
     """
 
     k: int
     films: tuple[Doubt, ...]
     total: int
+    doubted: int
     labelled: int
+    left_out: Mapping[Outcome, int]
+    findings: Mapping[str, FindingDoubt]
+    excluded: Literal["patient", "study", "film"]
 
 
 @dataclass(frozen=True, slots=True)
 class Leak:
-    """A patient whose films are in several splits."""
+    """Patient whose films are in several splits, or study where no patient is known.
 
-    patient: str
+    Attributes:
+        patient: None where only the study is known.
+        splits: split to films.
+        dataset: the one that the patient or study is of.
+        study: None for a patient.
+    """
+
+    patient: str | None
     splits: dict[str, int]
+    dataset: str | None
+    study: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,15 +231,31 @@ def across(films: Sequence[Film]) -> bool:
 
 
 def differ(films: Sequence[Film]) -> bool:
-    """Whether labelled films carry different labels."""
-    return len({frozenset(film.labels) for film in films if film.labels}) > 1
+    """Whether labelled films carry different findings; one in which nothing was found has none."""
+    known = [film for film in films if film.outcome in _KNOWN]
+    return len({frozenset(findings(film.labels)) for film in known}) > 1
+
+
+def whose(films: Sequence[Film]) -> Whose:
+    """Whether films are of one patient, or of several; one of WHOSE."""
+    people = {(film.dataset, film.patient) for film in films if film.patient}
+    datasets = [dataset for dataset, _ in people]
+    if len(set(datasets)) < len(datasets):
+        return SEVERAL_PATIENTS
+    if not all(film.patient for film in films):
+        return UNKNOWN
+    return ONE_PATIENT if len(people) == 1 else SEVERAL_DATASETS
 
 
 #: Cosine from which two pictures are near duplicates, by default.
 THRESHOLD = 0.98
 #: Pictures described at once.
 _PIECE = 2048
-_FILM = ("labels", "split", "dataset", "patient")
+#: Outcomes of films whose findings are known.
+_KNOWN = (FOUND, NOTHING_FOUND)
+_FILM = ("labels", "split", "dataset", "patient", "study", "outcome")
+#: Columns that they are made of, as far as a gallery has them.
+_READ = ("labels", "uncertain", "absent", "labelled", "split", "dataset", "patient", "study")
 
 
 def exact(gallery: Gallery) -> tuple[Group, ...]:
@@ -171,7 +271,9 @@ def exact(gallery: Gallery) -> tuple[Group, ...]:
         ]
         films = _films(found, [place for _, group in groups for place in group])
         listed = [(kind, tuple(films[place] for place in group)) for kind, group in groups]
-        return tuple(Group(kind, some, across(some), differ(some)) for kind, some in listed)
+        return tuple(
+            Group(kind, some, across(some), differ(some), whose(some)) for kind, some in listed
+        )
 
     return gallery.read_mirror("the audit", ask)
 
@@ -210,7 +312,8 @@ def near(
         else:
             chosen, vectors = _pictures(now, order, describe)
         splits = _splits(films)[chosen]
-        found = near_pairs(vectors, threshold, most, splits, progress, index, rows)
+        kind = _pairs_by_patient(films, chosen)
+        found = near_pairs(vectors, threshold, most, splits, progress, index, rows, kind)
         places = chosen[np.stack([found.left, found.right], axis=1)].tolist()
         named = _films(films, [place for pair in places for place in pair])
         digests = films["sha256"]
@@ -218,7 +321,11 @@ def near(
         for (left, right), cosine in zip(places, found.cosine.tolist(), strict=True):
             both = named[left], named[right]
             same_source = digests[left] == digests[right]
-            pairs.append(NearPair(cosine, *both, across(both), differ(both), same_source))
+            pairs.append(
+                NearPair(cosine, *both, across(both), differ(both), same_source, whose(both))
+            )
+        counts = np.zeros(len(WHOSE), np.int64)
+        counts[: len(found.kinds)] = found.kinds
         return Near(
             "vectors" if describe is None else "pictures",
             threshold,
@@ -227,6 +334,7 @@ def near(
             found.across,
             len(connected(found)),
             len(chosen),
+            dict(zip(WHOSE, counts.tolist(), strict=True)),
         )
 
     return gallery.read_mirror("the audit", ask)
@@ -235,7 +343,9 @@ def near(
 def doubtful(
     gallery: Gallery, k: int = 10, most: int = 1000, progress: Progress | None = None
 ) -> Doubtful:
-    """Films whose k nearest labelled neighbours mostly carry other labels, ranked.
+    """Films whose k nearest labelled films of other patients mostly carry other findings, ranked.
+
+    Films in which nothing was found take part: they agree with each other.
 
     Args:
         gallery: with two labelled films or more; k is lowered to what there is.
@@ -249,59 +359,167 @@ def doubtful(
 
     def ask(now: Snapshot) -> Doubtful:
         films = _read(now)
-        labels = [tuple(row or ()) for row in films["labels"].to_pylist()]
-        chosen = np.asarray([place for place, row in enumerate(labels) if row], np.int64)
+        outcomes = films["outcome"].to_pylist()
+        chosen = np.asarray([at for at, one in enumerate(outcomes) if one in _KNOWN], np.int64)
         if len(chosen) < 2:
             raise BadQuery(f"{len(chosen)} labelled films: labels can be compared from two on")
+        compared = films.take(pa.array(chosen))
+        carried = [findings(row or ()) for row in compared["labels"].to_pylist()]
+        unsure = [tuple(row or ()) for row in compared["uncertain"].to_pylist()]
+        groups, excluded = _groups(compared)
         depth = min(k, len(chosen) - 1)
-        vectors = now.vectors[now.by_id[chosen]]
-        found = doubts(vectors, [labels[place] for place in chosen], depth, progress)
-        many = found.disagreement > 0.5
-        ranked = [int(place) for place in found.order[:most] if many[place]]
-        named = _films(films, chosen[ranked].tolist())
-        listed = tuple(
-            Doubt(
-                named[int(chosen[place])],
-                float(found.disagreement[place]),
-                float(found.nearness[place]),
-                found.said[place],
-                int(found.votes[place]),
-            )
-            for place in ranked
+        found = doubts(
+            now.vectors[now.by_id[chosen]],
+            carried,
+            depth,
+            progress,
+            uncertain=unsure,
+            groups=groups,
         )
-        return Doubtful(depth, listed, int(many.sum()), len(chosen))
+        many = found.disagreement > 0.5
+        doubted = many.copy()
+        doubted[found.findings.row] = True
+        ranked = found.order[doubted[found.order]][:most]
+        named = _films(films, chosen[ranked].tolist())
+        listed = [(named[int(chosen[place])], int(place)) for place in ranked]
+        left_out = Counter(one for one in outcomes if one not in _KNOWN)
+        return Doubtful(
+            depth,
+            tuple(_doubt(film, place, found) for film, place in listed),
+            int(many.sum()),
+            int(doubted.sum()),
+            len(chosen),
+            dict(sorted(left_out.items())),
+            _by_finding(found, carried),
+            excluded,
+        )
 
     return gallery.read_mirror("the audit", ask)
 
 
+def _doubt(film: Film, place: int, found: Doubts) -> Doubt:
+    """What was found of one film."""
+    one = found.findings
+    first, last = np.searchsorted(one.row, [place, place + 1])
+    votes = [
+        (bool(one.missing[at]), Vote(found.names[one.finding[at]], int(one.votes[at]), int(of)))
+        for at, of in enumerate(one.of[first:last], start=int(first))
+    ]
+    return Doubt(
+        film,
+        float(found.disagreement[place]),
+        float(found.nearness[place]),
+        found.said[place],
+        int(found.votes[place]),
+        int(found.asked[place]),
+        tuple(vote for missing, vote in votes if not missing),
+        tuple(vote for missing, vote in votes if missing),
+    )
+
+
+def _by_finding(found: Doubts, carried: Sequence[tuple[str, ...]]) -> dict[str, FindingDoubt]:
+    """Doubts about each finding, over all films."""
+    films = Counter(name for row in carried for name in set(row))
+    one, count = found.findings, len(found.names)
+    missing = np.bincount(one.finding[one.missing], minlength=count).tolist()
+    unsupported = np.bincount(one.finding[~one.missing], minlength=count).tolist()
+    return {
+        name: FindingDoubt(films[name], unsupported[at], missing[at])
+        for at, name in enumerate(found.names)
+    }
+
+
 def glance(gallery: Gallery, most: int = 50) -> Glance:
-    """Counts and missing values of every column per split, and patients in several splits."""
+    """Counts and missing values of every column per split, and patients in several splits.
+
+    Films in which nothing was found are counted among the labels as ``no finding``, by whichever
+    name their source has for it; a film without labels is one that is not labelled.
+    """
 
     def ask(now: Snapshot) -> Glance:
         names = now.column_names
         found = now.columns(names)
         splits = found["split"].to_pylist()
         rows: dict[str, int] = {}
-        patients: dict[str, dict[str, int]] = {}
-        for split, patient in zip(splits, found["patient"].to_pylist(), strict=True):
+        for split in splits:
             rows[split or ""] = rows.get(split or "", 0) + 1
-            if split and patient:
-                counts = patients.setdefault(patient, {})
-                counts[split] = counts.get(split, 0) + 1
-        leaks = [Leak(name, counts) for name, counts in sorted(patients.items()) if len(counts) > 1]
         described = found.drop_columns(
             [name for name in ("source", "ingested_at") if name in names]
         )
+        labels = [
+            list(findings(row or ())) or [one] * (one != NOT_LABELLED)
+            for row, one in zip(found["labels"].to_pylist(), _outcomes(found), strict=True)
+        ]
+        place = described.column_names.index("labels")
+        described = described.set_column(place, "labels", pa.array(labels, pa.list_(pa.string())))
         return Glance(
-            dict(sorted(rows.items())), tuple(overview(described, splits, most)), tuple(leaks)
+            dict(sorted(rows.items())),
+            tuple(overview(described, splits, most)),
+            _leaks(_filled(found)),
         )
 
     return gallery.read_mirror("the audit", ask)
 
 
+def _leaks(found: pa.Table) -> tuple[Leak, ...]:
+    """Patients in several splits, and studies of no known patient, by data set and name."""
+    counts: dict[tuple[str | None, str | None, str | None], dict[str, int]] = {}
+    cells = (found[name].to_pylist() for name in ("dataset", "patient", "study", "split"))
+    for dataset, patient, study, split in zip(*cells, strict=True):
+        if split and (patient or study):
+            key = (dataset, patient or None, None if patient else study)
+            one = counts.setdefault(key, {})
+            one[split] = one.get(split, 0) + 1
+    return tuple(
+        Leak(patient, splits, dataset, study)
+        for (dataset, patient, study), splits in sorted(
+            counts.items(), key=lambda item: tuple(part or "" for part in item[0])
+        )
+        if len(splits) > 1
+    )
+
+
 def _read(now: Snapshot) -> pa.Table:
     """Ids, digests and the columns of a Film, in the order of ids."""
-    return now.columns(["id", "sha256", *_FILM]).take(now.by_id)
+    names = [name for name in _READ if name in now.column_names]
+    return _filled(now.columns(["id", "sha256", *names]).take(now.by_id))
+
+
+def _filled(found: pa.Table) -> pa.Table:
+    """The table with columns that older galleries lack, and the outcome of each film."""
+    for name in ("uncertain", "study"):
+        if name not in found.column_names:
+            kind = pa.list_(pa.string()) if name == "uncertain" else pa.string()
+            found = found.append_column(name, pa.nulls(len(found), kind))
+    return found.append_column("outcome", pa.array(_outcomes(found), pa.string()))
+
+
+def _outcomes(found: pa.Table) -> list[Outcome]:
+    """Outcome of each film, from the columns that the table has."""
+    names = [
+        name for name in ("labels", "uncertain", "absent", "labelled") if name in found.column_names
+    ]
+    return [
+        outcome(
+            row["labels"] or (),
+            bool(row.get("labelled") or row.get("absent")),
+            row.get("uncertain") or (),
+        )
+        for row in found.select(names).to_pylist()
+    ]
+
+
+def _groups(found: pa.Table) -> tuple[Integers, Literal["patient", "study", "film"]]:
+    """Numbers of the patients of films, of their studies, or of themselves; and which it is."""
+    numbers: dict[tuple[str | None, ...], int] = {}
+    groups = np.empty(len(found), np.int64)
+    cells = (found[name].to_pylist() for name in ("dataset", "patient", "study"))
+    for at, (dataset, patient, study) in enumerate(zip(*cells, strict=True)):
+        key = (dataset, patient, None) if patient else (dataset, None, study)
+        groups[at] = numbers.setdefault(key, at) if patient or study else at
+    if any(patient for _, patient, _ in numbers):
+        return groups, "patient"
+    return groups, "study" if numbers else "film"
 
 
 def _films(found: pa.Table, places: Sequence[int]) -> dict[int, Film]:
@@ -316,9 +534,37 @@ def _films(found: pa.Table, places: Sequence[int]) -> dict[int, Film]:
 
 def _splits(found: pa.Table) -> Integers:
     """Splits as numbers; -1 for none."""
-    splits = found["split"].to_pylist()
-    number = {name: place for place, name in enumerate(sorted({one for one in splits if one}))}
-    return np.asarray([number.get(one, -1) for one in splits], np.int64)
+    return _numbers(found["split"].to_pylist())
+
+
+def _numbers(cells: Sequence[object]) -> Integers:
+    """Values as numbers, in the order of their first row; -1 for none."""
+    number: dict[object, int] = {}
+    return np.asarray(
+        [number.setdefault(one, len(number)) if one else -1 for one in cells], np.int64
+    )
+
+
+def _pairs_by_patient(
+    found: pa.Table, chosen: Integers
+) -> Callable[[Integers, Integers], Integers]:
+    """Places in WHOSE of pairs of films, as ``whose`` has them."""
+    datasets = found["dataset"].to_pylist()
+    people = [
+        (dataset, patient) if patient else None
+        for dataset, patient in zip(datasets, found["patient"].to_pylist(), strict=True)
+    ]
+    person, dataset = _numbers(people)[chosen], _numbers(datasets)[chosen]
+
+    def kind(left: Integers, right: Integers) -> Integers:
+        known = (person[left] >= 0) & (person[right] >= 0)
+        found = np.full(len(left), WHOSE.index(UNKNOWN))
+        found[known] = WHOSE.index(SEVERAL_DATASETS)
+        found[known & (dataset[left] == dataset[right])] = WHOSE.index(SEVERAL_PATIENTS)
+        found[known & (person[left] == person[right])] = WHOSE.index(ONE_PATIENT)
+        return found
+
+    return kind
 
 
 def _pictures(now: Snapshot, order: Integers, describe: Baseline) -> tuple[Integers, Vectors]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -30,6 +30,7 @@ class Labelled:
         groups: of each row its patient, or its study; rows of one group are never in each other's
             ranking. None for a row alone; None for all rows alone.
         group_kind: what the groups are: ``patient``, ``study``, or ``film`` where there are none.
+        left_out: rows that passed the same filter and take no part, counted by reason.
     """
 
     ids: Sequence[str]
@@ -39,6 +40,7 @@ class Labelled:
     positions: Integers | None = None
     groups: Sequence[str | None] | None = None
     group_kind: GroupKind = "film"
+    left_out: Mapping[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not len(self.ids) == len(self.vectors) == len(self.labels):
@@ -101,6 +103,7 @@ def _by_id(rows: Labelled) -> Labelled:
         None if rows.positions is None else rows.positions[order],
         None if rows.groups is None else [rows.groups[i] for i in order],
         rows.group_kind,
+        rows.left_out,
     )
 
 

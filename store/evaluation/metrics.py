@@ -1,4 +1,4 @@
-"""Precision@k, mean average precision, vote accuracy and their intervals, of labelled vectors."""
+"""Evaluation of labelled vectors: the means of every measure over queries and over findings."""
 
 from __future__ import annotations
 
@@ -13,49 +13,90 @@ import numpy.typing as npt
 from store.errors import BadQuery, NothingToMeasure
 from store.evaluation.intervals import bootstrap
 from store.evaluation.labelled import Labelled, Sides
-from store.evaluation.per_query import ByQuery, measure
+from store.evaluation.per_finding import Finding, over_findings
+from store.evaluation.per_query import MEASURES, ByQuery, measure
 from store.evaluation.ranking import Ranker, by_vectors
-from store.evaluation.whole_ranking import average_precision
+from store.evaluation.relevance import Relevance, Rule, certain
+from store.evaluation.whole_ranking import Whole, whole_ranking
+from store.outcomes import findings
 from store.schema import Floats, Progress
 
 _RESAMPLES = 2000
 
+#: Values of a measure by depth.
+ByDepth = dict[int, float]
+
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """Evaluation of a gallery: how well neighbours share labels.
+    """Evaluation of a gallery: how well neighbours share findings.
+
+    The formulas are in store.evaluation.measures, each with its source.
 
     Attributes:
         protocol: ``leave-one-out`` or ``split``.
         queries, gallery: how many rows on each side.
-        precision: k to the mean share of the top k that share a label with the query.
+        precision: k to P@k, the mean gain of the top k: the mean share that is relevant.
         ci95: k to the 95 % percentile bootstrap interval of that mean, over queries.
         per_label: label to {"queries": n, "precision": {k: mean over queries with that label}}.
-        map: mean average precision over the full ranking, queries with something to find; NaN
-            when the full ranking was not asked for, null in ``as_dict``.
-        vote: k to the accuracy of the majority label of the top k (nearest wins a tie); empty
-            unless every row has exactly one label.
+        map: mean average precision over the full ranking; NaN when the full ranking was not asked
+            for, null in ``as_dict``.
+        vote: k to the accuracy of the majority class of the top k (nearest wins a tie); the class
+            is the whole set of findings.
         hit_rate: k to the share of queries with at least one relevant row in the top k.
-        baselines: name to {"precision": {k: ..}, "map": ..}; ``random`` is the expectation.
+        baselines: name to {"precision": {k: ..}, "map": .., ..}; ``random`` is the expectation.
         store: which gallery, see Gallery.describe.
+        relevance: {"name": as ``--relevance`` takes it, "definition": a sentence}.
+        left_out: reason to {"queries": n, "gallery": n}: rows of each side that took no part.
+        nothing_to_find: queries without a relevant row among those that they may find; they count
+            0 in every measure.
+        short: k to the queries that may find fewer than k rows; empty ranks are misses.
+        bounded: k to P@k with min(k, relevant).
+        recall: k to Recall@k.
+        r_precision: over the full ranking, as ``map``.
+        map_at: k to mAP@k.
+        ndcg: k to nDCG@k of graded relevance, the Jaccard index of findings.
+        exact_set: k to the share of the top k that has exactly the findings of the query.
+        macro: measure to k to the mean over findings of the mean over the queries that have it.
+        per_finding: finding, and ``no finding``, to its counts and measures, where relevant is what
+            has that finding; see store.evaluation.per_finding.
+        over_findings: measure to k to the mean of ``per_finding`` over findings.
+        intervals: measure to k to its 95 % interval, as ``ci95``; empty without resamples.
     """
 
     protocol: str
     queries: int
     gallery: int
-    precision: dict[int, float]
+    precision: ByDepth
     ci95: dict[int, tuple[float, float]]
     per_label: dict[str, dict[str, Any]]
     map: float
-    vote: dict[int, float]
-    hit_rate: dict[int, float]
+    vote: ByDepth
+    hit_rate: ByDepth
     baselines: dict[str, dict[str, Any]] = field(default_factory=dict)
     store: dict[str, Any] = field(default_factory=dict)
+    relevance: dict[str, str] = field(
+        default_factory=lambda: {"name": str(Rule()), "definition": Rule().definition}
+    )
+    left_out: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    nothing_to_find: int = 0
+    short: dict[int, int] = field(default_factory=dict)
+    bounded: ByDepth = field(default_factory=dict)
+    recall: ByDepth = field(default_factory=dict)
+    r_precision: float = math.nan
+    map_at: ByDepth = field(default_factory=dict)
+    ndcg: ByDepth = field(default_factory=dict)
+    exact_set: ByDepth = field(default_factory=dict)
+    macro: dict[str, ByDepth] = field(default_factory=dict)
+    per_finding: Mapping[str, Finding] = field(default_factory=dict)
+    over_findings: dict[str, ByDepth] = field(default_factory=dict)
+    intervals: dict[str, dict[int, tuple[float, float]]] = field(default_factory=dict)
 
     def beside(self, others: Mapping[str, Evaluation]) -> Evaluation:
         """This evaluation with baselines that were measured by the same protocol."""
+        kept = (*MEASURES, "map", "r_precision")
         measured = {
-            name: {"precision": other.precision, "map": other.map} for name, other in others.items()
+            name: {one: getattr(other, one) for one in kept} for name, other in others.items()
         }
         return replace(self, baselines={**self.baselines, **measured})
 
@@ -83,8 +124,9 @@ def evaluate(
     full_ranking: bool = True,
     progress: Progress | None = None,
     rank: Ranker = by_vectors,
+    relevance: str | Rule = "any",
 ) -> Evaluation:
-    """Rank the gallery for every query and compare labels.
+    """Rank the gallery for every query and compare findings.
 
     A query that is in the gallery is excluded by id, wherever it ranks. Equal scores rank by id.
 
@@ -94,13 +136,16 @@ def evaluate(
         gallery: labelled rows that are searched.
         k: depths.
         resamples: of the bootstrap; 0 leaves ``ci95`` empty.
-        full_ranking: also compute ``map``, which sorts the whole gallery for every query. Without
-            it only the top of each ranking is found: some ten times quicker on large galleries.
+        full_ranking: also compute ``map`` and ``r_precision``, which sort the whole gallery for
+            every query. Without them only the top of each ranking is found: some ten times quicker
+            on large galleries.
         progress: called with queries done and in all.
         rank: makes the rankings.
+        relevance: any, all, jaccard or finding=NAME; see store.evaluation.relevance.
 
     Raises:
-        BadQuery: k below 1 or beyond the gallery, other dimensions, or an empty set.
+        BadQuery: k below 1 or beyond the gallery, other dimensions, an empty set, no such
+            relevance, or a finding that no row has.
         NothingToMeasure: chance is 1, see refuse_certain.
     """
     if not len(queries.ids) or not len(gallery.ids):
@@ -112,10 +157,17 @@ def evaluate(
         )
     sides = Sides.of(queries, gallery)
     depths = sides.depths(k)
-    refuse_certain(queries.labels, gallery.labels)
-    found = measure(sides, depths, progress, rank)
-    average = average_precision(sides) if full_ranking else None
-    return _summary(protocol, found, average, resamples)
+    judged = Relevance(sides, relevance)
+    refuse_certain(queries.labels, gallery.labels, judged.rule)
+    found = measure(sides, depths, judged, progress, rank)
+    whole = whole_ranking(sides, judged) if full_ranking else None
+    return replace(
+        _summary(protocol, found, whole, resamples),
+        left_out={
+            reason: {"queries": queries.left_out.get(reason, 0), "gallery": count}
+            for reason, count in {**dict.fromkeys(queries.left_out, 0), **gallery.left_out}.items()
+        },
+    )
 
 
 def evaluate_vectors(
@@ -123,17 +175,25 @@ def evaluate_vectors(
     labels: Sequence[Any],
     ids: Sequence[str] | None = None,
     k: Sequence[int] = (1, 3, 5, 10),
+    *,
+    relevance: str = "any",
+    groups: Sequence[str | None] | None = None,
 ) -> Evaluation:
     """Leave-one-out evaluation of vectors made anywhere.
 
     Args:
         vectors: float (n, d); normalised here.
-        labels: one label per row (a string or a number), or a tuple of them.
+        labels: one label per row (a string or a number), or a tuple of them; an empty tuple, or
+            ``No Finding``, is a row in which nothing was found.
         ids: unique; row numbers when left out.
         k: depths.
+        relevance: any, all, jaccard or finding=NAME.
+        groups: of each row its patient: rows of one patient are not in each other's ranking. None
+            for a row of nobody known.
 
     Raises:
-        BadQuery: values that are not finite, a zero vector, a k beyond the rows.
+        BadQuery: values that are not finite, a zero vector, a k beyond the rows, other lengths, no
+            such relevance.
         NothingToMeasure: chance is 1, see refuse_certain.
     """
     matrix = np.asarray(vectors, np.float32)
@@ -145,69 +205,98 @@ def evaluate_vectors(
     rows = Labelled(
         list(ids) if ids is not None else [f"{row:09d}" for row in range(len(matrix))],
         matrix / norms,
-        [tuple(map(str, x)) if isinstance(x, tuple | list) else (str(x),) for x in labels],
+        [
+            findings(tuple(map(str, x)) if isinstance(x, tuple | list) else (str(x),))
+            for x in labels
+        ],
+        groups=groups,
+        group_kind="film" if groups is None else "patient",
     )
-    return evaluate("leave-one-out", rows, rows, k)
+    return evaluate("leave-one-out", rows, rows, k, relevance=relevance)
 
 
-def refuse_certain(queries: Sequence[tuple[str, ...]], gallery: Sequence[tuple[str, ...]]) -> None:
+def refuse_certain(
+    queries: Sequence[tuple[str, ...]],
+    gallery: Sequence[tuple[str, ...]],
+    relevance: str | Rule = "any",
+) -> None:
     """Refuse an evaluation in which chance is exactly 1, for every query.
 
-    That is so when every row that can be found shares a label with every query, as where all have
-    the same label: then Precision@k is 1 whatever the encoder, and says nothing. A query that is in
-    the gallery changes nothing: it shares its labels with itself.
+    That is so when every row that can be found has the full gain for every query, as where all have
+    the same findings, or none: then Precision@k is 1 whatever the encoder, and says nothing. A
+    query that is in the gallery changes nothing: it shares its findings with itself.
 
     Args:
-        queries: the labels of each query.
-        gallery: the labels of each row that is searched.
+        queries: the findings of each query.
+        gallery: the findings of each row that is searched.
+        relevance: any, all, jaccard or finding=NAME.
 
     Raises:
         NothingToMeasure: it is so.
     """
-    asked, found = set(map(frozenset, queries)), set(map(frozenset, gallery))
-    everywhere = sorted(frozenset.intersection(*asked, *found))
-    if not everywhere and any(one.isdisjoint(other) for one in asked for other in found):
+    rule = Rule.of(relevance)
+    if not certain(queries, gallery, rule):
         return
+    everywhere = sorted(frozenset.intersection(*map(frozenset, (*queries, *gallery))))
     shared = f" (the label {everywhere[0]!r} is on all of them)" if everywhere else ""
+    if not any(queries) and not any(gallery):
+        shared = " (nothing was found in any of them)"
+    how = "share a label with" if rule.kind == "any" else f"are relevant, by {rule}, to"
     raise NothingToMeasure(
-        f"all {len(gallery):,} labelled films share a label with every one of the {len(queries):,} "
+        f"all {len(gallery):,} labelled films {how} every one of the {len(queries):,} "
         f"queries{shared}: chance is 1, so Precision@k is 1 whatever the encoder and nothing is "
         "measured. It takes films that differ in their labels; were the films of the other class "
         "ingested without one? cxr stats counts labels"
     )
 
 
-def _summary(protocol: str, found: ByQuery, average: Floats | None, resamples: int) -> Evaluation:
+def _summary(protocol: str, found: ByQuery, whole: Whole | None, resamples: int) -> Evaluation:
     """Means over all queries, and over those of each label."""
 
-    def means(values: Floats) -> dict[int, float]:
+    def means(values: Floats) -> ByDepth:
         return dict(zip(found.depths, values.mean(axis=0).tolist(), strict=True))
 
-    per_label = {}
-    for name in sorted({name for row in found.labels for name in row}):
-        chosen = np.asarray([name in row for row in found.labels])
-        per_label[name] = {
-            "queries": int(chosen.sum()),
-            "precision": means(found.precision[chosen]),
-        }
-    mean = math.nan
-    if average is not None:
-        answerable = average[~np.isnan(average)]
-        mean = float(answerable.mean()) if answerable.size else 0
-    right = {
-        depth: [vote == row[0] for vote, row in zip(votes, found.labels, strict=True)]
-        for depth, votes in found.votes.items()
+    labels = sorted({name for row in found.labels for name in row})
+    with_label = {name: np.asarray([name in row for row in found.labels], bool) for name in labels}
+    per_label = {
+        name: {"queries": int(chosen.sum()), "precision": means(found.precision[chosen])}
+        for name, chosen in with_label.items()
+    }
+    average: dict[str, Any] = {name: means(values) for name, values in found.measures.items()}
+    macro = {
+        name: means(np.stack([values[chosen].mean(axis=0) for chosen in with_label.values()]))
+        for name, values in found.measures.items()
+        if with_label
     }
     chance = float(found.chance.mean())
+    blind = {name: means(values) for name, values in found.blind.items()}
+    if not (found.candidates < found.depths[-1]).any():
+        blind["precision"] = dict.fromkeys(found.depths, chance)
     return Evaluation(
         protocol=protocol,
         queries=len(found.ids),
         gallery=found.gallery,
-        precision=means(found.precision),
         ci95=bootstrap(found.precision, found.depths, resamples) if resamples else {},
         per_label=per_label,
-        map=mean,
-        vote={depth: float(np.mean(one)) for depth, one in right.items()},
-        hit_rate=means((found.precision > 0).astype(np.float64)),
-        baselines={"random": {"precision": dict.fromkeys(found.depths, chance)}},
+        map=math.nan if whole is None else float(whole.average_precision.mean()),
+        baselines={"random": blind},
+        relevance={"name": str(found.rule), "definition": found.rule.definition},
+        nothing_to_find=int((found.relevant == 0).sum()),
+        short={k: count for k in found.depths if (count := int((found.candidates < k).sum()))},
+        r_precision=math.nan if whole is None else float(whole.r_precision.mean()),
+        macro=macro,
+        per_finding=found.per_finding,
+        over_findings=over_findings(found.per_finding),
+        intervals=_intervals(found, resamples),
+        **average,
     )
+
+
+def _intervals(found: ByQuery, resamples: int) -> dict[str, dict[int, tuple[float, float]]]:
+    """95 % intervals of all measures but precision, of one set of resamples."""
+    if not resamples:
+        return {}
+    names = [name for name in MEASURES if name != "precision"]
+    columns = np.column_stack([found.measures[name] for name in names])
+    bounds = iter(bootstrap(columns, list(range(columns.shape[1])), resamples).values())
+    return {name: {depth: next(bounds) for depth in found.depths} for name in names}

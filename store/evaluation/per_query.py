@@ -1,17 +1,24 @@
-"""Per-query table of an evaluation: precision, votes, confusion, hardest queries."""
+"""Per-query table of an evaluation: every measure, votes, confusion, hardest queries."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from store.errors import BadQuery
+from store.evaluation import measures
 from store.evaluation.labelled import Labelled, Sides
-from store.evaluation.ranking import Ranker, by_vectors
-from store.evaluation.relevance import Relevance, majority
+from store.evaluation.per_finding import Finding, PerFinding
+from store.evaluation.ranking import Ranked, Ranker, by_vectors
+from store.evaluation.relevance import Relevance, Rule
 from store.schema import Floats, Integers, Progress
+
+#: Measures of a query at a depth, in the order of a page; the names are those of an evaluation.
+MEASURES = ("precision", "bounded", "recall", "map_at", "ndcg", "exact_set", "vote", "hit_rate")
+#: Those of them whose expectation under a blind ranking is a simple share.
+BLIND = ("precision", "bounded", "recall", "ndcg", "exact_set")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -21,23 +28,45 @@ class ByQuery:
     Attributes:
         ids, labels: of the queries.
         depths: ascending.
-        precision: float64 (q, depths), share of the top k that share a label with the query.
-        wrong: float64 (q,), highest cosine of a neighbour within the deepest that shares no label;
-            NaN where all do.
-        votes: depth to the majority label of the top k per query, nearest first on a tie; empty
-            unless every row has exactly one label.
+        measures: name, of ``MEASURES``, to float64 (q, depths); store.evaluation.measures has the
+            formulas.
+        wrong: float64 (q,), highest cosine of a neighbour within the deepest that is not relevant;
+            NaN where all are.
+        votes: depth to the majority class of the top k per query, nearest first on a tie; empty
+            where a row has several findings, unless one of them alone is compared. A row in which
+            nothing was found is in a class of its own.
+        classes: the class of each query, named as ``votes`` has it; empty where they are.
         gallery: rows that were searched.
-        chance: float64 (q,), share of the gallery that shares a label with the query.
+        chance: float64 (q,), mean gain of the rows that a query may find.
+        blind: name, of ``BLIND``, to float64 (q, depths): the measure to expect of a ranking that
+            is drawn blindly.
+        relevant: int64 (q,), relevant rows among those that a query may find.
+        candidates: int64 (q,), rows that a query may find.
+        groups: int64 (q,), number of the query's patient or study; see store.evaluation.labelled.
+        rule: of relevance.
+        per_finding: of each finding, and of no finding, the means over the queries that have it.
     """
 
     ids: list[str]
     labels: list[tuple[str, ...]]
     depths: list[int]
-    precision: Floats
+    measures: Mapping[str, Floats]
     wrong: Floats
     votes: dict[int, list[str]]
+    classes: list[str]
     gallery: int
     chance: Floats
+    blind: Mapping[str, Floats]
+    relevant: Integers
+    candidates: Integers
+    groups: Integers
+    rule: Rule
+    per_finding: Mapping[str, Finding]
+
+    @property
+    def precision(self) -> Floats:
+        """Mean gain of the top k, float64 (q, depths): the share that is relevant."""
+        return self.measures["precision"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +84,7 @@ def by_query(
     gallery: Labelled,
     k: Sequence[int] = (1, 3, 5, 10),
     progress: Progress | None = None,
+    relevance: str | Rule = "any",
 ) -> ByQuery:
     """Per-query table of two labelled sets; a query in the gallery is left out by id.
 
@@ -63,53 +93,104 @@ def by_query(
         gallery: what is searched; equal scores rank by id.
         k: depths.
         progress: called with queries done and in all.
+        relevance: any, all, jaccard or finding=NAME.
 
     Raises:
-        BadQuery: a depth below 1 or beyond the gallery.
+        BadQuery: a depth below 1 or beyond the gallery, no such relevance.
     """
     sides = Sides.of(queries, gallery)
-    return measure(sides, sides.depths(k), progress)
+    return measure(sides, sides.depths(k), Relevance(sides, relevance), progress)
 
 
 def measure(
-    sides: Sides, depths: list[int], progress: Progress | None = None, rank: Ranker = by_vectors
+    sides: Sides,
+    depths: list[int],
+    relevance: Relevance,
+    progress: Progress | None = None,
+    rank: Ranker = by_vectors,
 ) -> ByQuery:
-    """Rank the gallery for every query and compare labels along the rankings.
+    """Rank the gallery for every query and compare findings along the rankings.
 
     Args:
         sides: queries and gallery.
-        depths: ascending, within reach of every query.
+        depths: ascending.
+        relevance: of these sides.
         progress: called with queries done and in all.
         rank: makes the rankings.
     """
-    relevance = Relevance(sides)
-    n, rows, at = len(sides.queries.ids), len(sides.gallery.ids), np.asarray(depths) - 1
-    precision, chance, wrong = np.empty((n, len(depths))), np.empty(n), np.empty(n)
+    n = len(sides.queries.ids)
+    found = {name: np.empty((n, len(depths))) for name in MEASURES}
+    blind = {name: np.empty((n, len(depths))) for name in BLIND}
+    wrong, chance, relevant = np.empty(n), np.empty(n), np.empty(n, np.int64)
     votes = np.empty((n, len(depths)), np.int64)
+    findings = PerFinding(relevance, depths)
     for ranked in rank(sides, depths[-1]):
         block = ranked.block
-        shared = relevance.at(ranked)
-        hits = np.cumsum(shared, axis=1, dtype=np.int32)
-        precision[block] = hits[:, at] / np.asarray(depths)
-        chance[block] = relevance.total(block) / (rows - (sides.own[block] >= 0))
-        nearest = np.where(shared, -np.inf, ranked.scores).max(axis=1)
-        wrong[block] = np.where(shared.all(axis=1), np.nan, nearest)
-        if relevance.single:
-            labels = relevance.label[ranked.rows]
-            for column, depth in enumerate(depths):
-                votes[block, column] = majority(labels[:, :depth], len(relevance.names))
+        gains, graded = relevance.gains(ranked), relevance.graded(ranked)
+        hits, total = gains > 0, relevance.total(block)
+        ideal, voters = relevance.ideal(block, depths[-1]), relevance.voters(ranked)
+        relevant[block], chance[block] = total, relevance.chance(block)
+        for column, depth in enumerate(depths):
+            votes[block, column] = measures.majority(voters, depth)
+        values = {
+            "precision": measures.precision(gains, depths),
+            "bounded": measures.bounded_precision(hits, total, depths),
+            "recall": measures.recall(hits, total, depths),
+            "map_at": measures.average_precision_at(hits, total, depths),
+            "ndcg": measures.ndcg(graded, ideal, depths),
+            "exact_set": measures.precision(relevance.same(ranked), depths),
+            "vote": measures.vote(votes[block], relevance.asked_class[block]),
+            "hit_rate": measures.hit_rate(hits, depths),
+        }
+        for name, value in values.items():
+            found[name][block] = value
+        for name, value in zip(BLIND, _blindly(relevance, block, ideal, depths), strict=True):
+            blind[name][block] = value
+        wrong[block] = _nearest_wrong(ranked, hits)
+        findings.add(ranked)
         if progress is not None:
             progress(block.stop, n)
-    names = relevance.names
+    names = [*relevance.class_names, ""] if relevance.class_names else []  # -1: nobody votes
     return ByQuery(
         list(sides.queries.ids),
         list(sides.queries.labels),
         depths,
-        precision,
+        found,
         wrong,
-        {k: [names[v] for v in votes[:, i]] for i, k in enumerate(depths) if relevance.single},
-        rows,
+        {k: [names[v] for v in votes[:, i]] for i, k in enumerate(depths) if names},
+        [names[one] for one in relevance.asked_class] if names else [],
+        len(sides.gallery.ids),
         chance,
+        blind,
+        relevant,
+        relevance.candidates,
+        sides.asking_group,
+        relevance.rule,
+        findings.means(),
+    )
+
+
+def _nearest_wrong(ranked: Ranked, hits: measures.Hits) -> Floats:
+    """The highest cosine of a row found (b,) that is not relevant; NaN where all are."""
+    wrong = ~hits & (ranked.rows >= 0)
+    nearest = np.where(wrong, ranked.scores, -np.inf).max(axis=1)
+    return np.where(wrong.any(axis=1), nearest, np.nan)
+
+
+def _blindly(
+    relevance: Relevance, block: slice, ideal: Floats, depths: Sequence[int]
+) -> tuple[Floats, ...]:
+    """The measures of BLIND to expect of a ranking drawn blindly, each (b, depths)."""
+    candidates, total = relevance.candidates[block, None], relevance.total(block)
+    filled = np.arange(depths[-1]) < candidates  # ranks that are not empty
+    found = filled * (total[:, None] / np.maximum(candidates, 1))
+    room = np.minimum(candidates / np.asarray(depths), 1)
+    return (
+        relevance.chance(block)[:, None] * room,
+        measures.bounded_precision(found, total, depths),
+        measures.recall(found, total, depths),
+        measures.ndcg(filled * relevance.graded_chance(block)[:, None], ideal, depths),
+        relevance.same_chance(block)[:, None] * room,
     )
 
 
@@ -123,8 +204,8 @@ def confusion(found: ByQuery, depth: int) -> tuple[list[str], Integers]:
         BadQuery: no vote at this depth, because rows have several labels or none was asked for.
     """
     if depth not in found.votes:
-        raise BadQuery(f"no majority vote at k = {depth}: it needs exactly one label per row")
-    truth = [row[0] for row in found.labels]
+        raise BadQuery(f"no majority vote at k = {depth}: it needs at most one label per row")
+    truth = found.classes
     names = sorted({*truth, *found.votes[depth]})
     number = {name: place for place, name in enumerate(names)}
     counts = np.zeros((len(names), len(names)), np.int64)

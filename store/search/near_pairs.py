@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -33,6 +33,7 @@ class Pairs:
         cosine: float64 (p,).
         total: how many pairs reach the threshold; more than p when not all are kept.
         across: how many of ``total`` join rows of two groups.
+        kinds: int64, how many of ``total`` are of each kind; empty where no kind was asked for.
     """
 
     left: Integers
@@ -40,6 +41,7 @@ class Pairs:
     cosine: npt.NDArray[np.float64]
     total: int
     across: int
+    kinds: Integers
 
 
 def same(keys: Sequence[bytes]) -> list[list[int]]:
@@ -58,6 +60,7 @@ def near_pairs(
     progress: Progress | None = None,
     index: Any = None,
     rows: Integers | None = None,
+    kind: Callable[[Integers, Integers], Integers] | None = None,
 ) -> Pairs:
     """Every pair of rows whose cosine is ``threshold`` or more, exactly, in bounded memory.
 
@@ -74,6 +77,8 @@ def near_pairs(
         progress: called with scores done and in all.
         index: an IndexFlatIP of these vectors, where there is one: a small gallery needs no other.
         rows: int64 (n,), which of the vectors is at each of its positions.
+        kind: the kinds of pairs, as small numbers from 0, of their left and their right rows; all
+            pairs are counted by kind.
 
     Raises:
         BadQuery: a threshold out of range.
@@ -85,6 +90,7 @@ def near_pairs(
     floor = float(threshold - _SLACK)
     kept = [_empty()]
     waiting = total = across = done = 0
+    kinds = np.zeros(0, np.int64)
     for start in range(0, n, _WIDE):
         end = min(start + _WIDE, n)
         piece, row_of = index, rows
@@ -100,6 +106,10 @@ def near_pairs(
                     if groups is not None:
                         left, right = groups[verified[0]], groups[verified[1]]
                         across += int(((left != right) & (left >= 0) & (right >= 0)).sum())
+                    if kind is not None:
+                        new = np.bincount(kind(*verified[:2]), minlength=len(kinds))
+                        new[: len(kinds)] += kinds
+                        kinds = new
                     kept.append(verified)
                     waiting += len(verified[0])
                     if waiting > 4 * most:
@@ -108,7 +118,7 @@ def near_pairs(
             if progress is not None:
                 progress(done, n * (n + _WIDE) // 2)
     left, right, cosine = _best(kept, most)
-    return Pairs(left, right, cosine, total, across)
+    return Pairs(left, right, cosine, total, across, kinds)
 
 
 _Found = tuple[Integers, Integers, npt.NDArray[np.float64]]

@@ -12,8 +12,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from store.outcomes import OUTCOMES
 from store.schema import COLUMNS, ORDERED
 from store.table import custom_columns
+from store.table.rows import findings_columns, outcome_counts
 
 #: Columns counted by value, beside the user's own.
 _COUNTED = tuple(name for name, column in COLUMNS.items() if column.counted)
@@ -63,7 +65,14 @@ class Column:
 
 
 def counted_columns(schema: pa.Schema) -> list[str]:
-    """Names of our columns of few values, and of the user's own of strings and bools."""
+    """Names of the columns that value_counts reads.
+
+    Ours of few values, the user's own of strings and bools, and those that tell an outcome.
+    """
+    return list(dict.fromkeys([*_counted(schema), *findings_columns(schema)]))
+
+
+def _counted(schema: pa.Schema) -> list[str]:
     return [name for name in dict.fromkeys([*_COUNTED, *_own(schema)]) if name in schema.names]
 
 
@@ -72,13 +81,17 @@ def value_counts(
 ) -> dict[str, dict[str, int]]:
     """Counts of rows by value, by column; the user's own with too many values are left out.
 
+    ``outcome`` is counted as a column would be, unless the user has one of that name.
+
     Args:
         parts: the rows, with the columns of counted_columns.
         schema: theirs.
     """
     own = _own(schema)
-    counts: dict[str, Counter[Any]] = {name: Counter() for name in counted_columns(schema)}
+    counts: dict[str, Counter[Any]] = {name: Counter() for name in _counted(schema)}
+    outcomes: Counter[str] = Counter()
     for part in parts:
+        outcomes.update(outcome_counts(part))
         for name in list(counts):
             column = part[name]
             cells = pc.list_flatten(column) if pa.types.is_list(column.type) else column
@@ -93,6 +106,8 @@ def value_counts(
             str(value).lower() if isinstance(value, bool) else value: found[value]
             for value in sorted(found)
         }
+    if "outcome" not in custom_columns.kinds(schema):
+        sorted_counts["outcome"] = {name: outcomes[name] for name in OUTCOMES if outcomes[name]}
     return sorted_counts
 
 

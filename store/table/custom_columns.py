@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import fields
 from datetime import date, datetime
 from typing import Any
@@ -41,6 +41,9 @@ RESERVED = frozenset(
         *("embedding_crc32", "distance"),
     }
 ) - {"told"}
+#: Of these, names of columns that are younger than the user's own: a gallery from before may have
+#: such a column of the user's.
+LATER = frozenset(name for name, column in COLUMNS.items() if column.since > 4)
 #: Most columns of the user's own in a gallery.
 MOST = 200
 
@@ -58,17 +61,17 @@ def name_of(heading: str) -> str:
     """A heading as the name of a column: small letters, digits and underscores.
 
     Raises:
-        BadRows: nothing is left, or the name is one of ours.
+        BadRows: nothing is left, or the name is one of ours. Of names in LATER the gallery decides.
     """
     name = "_".join(re.findall(r"\w+", heading.lower())).strip("_")
-    problem = _wrong_name(name)
+    problem = _wrong_name(name, LATER)
     if problem:
         raise BadRows(f"column {heading!r}: {problem}")
     return name
 
 
-def _wrong_name(name: str) -> str | None:
-    if name in RESERVED:
+def _wrong_name(name: str, allowed: Collection[str] = ()) -> str | None:
+    if name in RESERVED and name not in allowed:
         return f"{name!r} means something else in every row; give it another name"
     if not re.fullmatch(r"[^\W\d_]\w*", name) or name != name.lower() or len(name) > 100:
         return f"{name!r} is no name for a column; use small letters, digits and underscores"
@@ -104,8 +107,39 @@ def kind_of(value: object) -> str | None:
     return "date" if isinstance(value, date) and not isinstance(value, datetime) else None
 
 
-def needed(rows: Iterable[Row]) -> dict[str, str]:
+def from_text(name: str, text: str, kind: str) -> Value:
+    """A text as a value of a column of the user's own.
+
+    Raises:
+        BadRows: it is none of that kind.
+    """
+    try:
+        value = _FROM_TEXT[kind](text)
+    except (KeyError, ValueError):
+        value = None
+    if value is None or kind_of(value) != kind:
+        raise BadRows(
+            f"column {name!r} of this gallery is your own and holds values of type {kind}, not "
+            f"{text!r}; correct the values, or use a new gallery"
+        )
+    return value
+
+
+_FROM_TEXT: dict[str, Callable[[str], Value]] = {
+    "string": str,
+    "int": int,
+    "float": float,
+    "bool": {"true": True, "yes": True, "false": False, "no": False}.__getitem__,
+    "date": date.fromisoformat,
+}
+
+
+def needed(rows: Iterable[Row], have: Collection[str] = ()) -> dict[str, str]:
     """The columns of their own that rows need: name to kind; ints among floats are floats.
+
+    Args:
+        rows: with their values.
+        have: the names of those that the gallery has.
 
     Raises:
         BadRows: a name that is none, a value that no column can hold, or two kinds in one column.
@@ -130,7 +164,7 @@ def needed(rows: Iterable[Row]) -> dict[str, str]:
                     )
                 found[name] = "float"
     for name in found:
-        problem = _wrong_name(name)
+        problem = _wrong_name(name, have)
         if problem:
             raise BadRows(f"column {name!r}: {problem}")
     return found

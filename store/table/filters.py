@@ -16,6 +16,7 @@ from datetime import date
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from store.errors import BadFilter
+from store.outcomes import FOUND, NAMES_NOTHING, NOT_LABELLED, OUTCOMES, UNCERTAIN, Outcome
 from store.schema import COLUMNS, Row
 from store.table import custom_columns
 
@@ -110,8 +111,13 @@ def elsewhere(place: str, prefix: str | None) -> str:
 
 
 #: Our own filters: key to the table's column, and its kind.
-_FILTERED = {one.key: (name, one.kind) for name, one in COLUMNS.items() if one.filtered}
-_FILTERED["batch"] = ("batch", "string")
+_FILTERED: dict[str, tuple[str, str]] = {
+    **{one.key: (name, one.kind) for name, one in COLUMNS.items() if one.filtered},
+    "batch": ("batch", "string"),
+    "outcome": ("outcome", "outcome"),  # of findings together; see store.outcomes
+}
+#: Between labels that are looked at as one text.
+_BETWEEN = "\x1f"
 _TRUTH = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 #: Beyond, a whole number is shorter with an exponent.
 _LARGEST_WHOLE = 1e15
@@ -202,6 +208,9 @@ class Where:
         for key, texts in self.texts().items():
             check_key(key, own)
             name, kind = (key, own[key]) if key in own else _FILTERED[key]
+            if key in _BY_FINDINGS and key not in own:
+                parts.append(either(_BY_FINDINGS[key](text, schema) for text in texts))
+                continue
             # A table of an older version lacks some of our columns.
             parts.append(_condition(name, kind, texts) if name in schema.names else NOTHING)
         return both(parts)
@@ -246,6 +255,55 @@ def _condition(name: str, kind: str, texts: Sequence[str]) -> str:
         return either(is_true(name, truth(name, text)) for text in texts)
     ranges = (between(name, *own_range(name, kind, text)) for text in texts)
     return either(one for one in ranges if one is not None)
+
+
+def outcome_named(text: str) -> Outcome:
+    """The outcome that a filter's text names; BadFilter when it is none."""
+    for one in OUTCOMES:
+        if text.casefold() == one:
+            return one
+    raise BadFilter(f"filter outcome={text}: expected {', '.join(OUTCOMES)}")
+
+
+def _outcome(wanted: Outcome, schema: pa.Schema) -> str:
+    """Rows with an outcome: the same ones as store.outcomes.outcome has it."""
+    own = custom_columns.kinds(schema)
+    ours = {name for name in schema.names if name not in own}
+
+    def some(name: str) -> str:
+        there = f"coalesce(array_length({named(name)}), 0) > 0"
+        return there if name in ours else NOTHING
+
+    labels, doubts = some("labels"), some("uncertain")
+    joined = f"array_to_string({named('labels')}, {quoted(_BETWEEN)})"
+    # A label that has the sign between labels in it is none that says so.
+    signs = f"length({joined}) - length(replace({joined}, {quoted(_BETWEEN)}, ''))"
+    pattern = quoted(f"^{NAMES_NOTHING}({_BETWEEN}{NAMES_NOTHING})*$")
+    nothing = f"regexp_like({joined}, {pattern}) AND {signs} = array_length({named('labels')}) - 1"
+    looked = [some("absent")]
+    if "labelled" in ours:
+        looked.append(f"coalesce({named('labelled')}, false)")
+    if wanted == FOUND:
+        return f"({labels}) AND NOT ({nothing})"
+    unnamed = f"NOT ({labels}) AND {'' if wanted == UNCERTAIN else 'NOT '}({doubts})"
+    if wanted == UNCERTAIN:
+        return unnamed
+    if wanted == NOT_LABELLED:
+        return f"{unnamed} AND NOT ({either(looked)})"
+    return either([f"({labels}) AND {nothing}", f"{unnamed} AND ({either(looked)})"])
+
+
+def _labelled(wanted: bool, schema: pa.Schema) -> str:
+    """Rows that are labelled or not, those of older tables by their findings."""
+    unlabelled = _outcome(NOT_LABELLED, schema)
+    return f"NOT ({unlabelled})" if wanted else unlabelled
+
+
+#: Our filters that take several columns: a text and the schema to a condition.
+_BY_FINDINGS: dict[str, Callable[[str, pa.Schema], str]] = {
+    "outcome": lambda text, schema: _outcome(outcome_named(text), schema),
+    "labelled": lambda text, schema: _labelled(truth("labelled", text), schema),
+}
 
 
 def truth(name: str, text: str) -> bool:
@@ -373,6 +431,11 @@ def passes(row: Row, where: Where | None) -> bool:
 
 def _has_one(row: Row, key: str, texts: list[str]) -> bool:
     ours = key in _FILTERED and key not in row.extra
+    if ours and key in _BY_FINDINGS:  # or a column of the user's own, without a value here
+        named = {text.casefold() for text in texts}
+        if key == "outcome":
+            return row.outcome in named
+        return any(_TRUTH.get(text) == row.labelled for text in named)
     value = getattr(row, _FILTERED[key][0]) if ours else row.extra.get(key)
     if value is None:
         return False

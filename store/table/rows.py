@@ -12,9 +12,18 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from store.errors import BadRows
-from store.schema import COLUMNS, EncoderStamp, Row, Vectors
+from store.outcomes import (
+    FOUND,
+    NOT_LABELLED,
+    NOTHING_FOUND,
+    OUTCOMES,
+    UNCERTAIN,
+    names_nothing,
+)
+from store.schema import COLUMNS, FINDINGS, EncoderStamp, Integers, Row, Vectors
 from store.table import custom_columns
 
 #: Schema version of new galleries; pixel_reader came with 4.
@@ -29,9 +38,9 @@ CHECKSUM = "embedding_crc32"
 
 #: Columns that a caller may correct without a new vector.
 EDITABLE = tuple(COLUMNS)
-_STRINGS, _LISTS, _NUMBERS = (
+_STRINGS, _LISTS, _NUMBERS, _BOOLS = (
     tuple(name for name, column in COLUMNS.items() if column.kind == kind)
-    for kind in ("string", "strings", "float")
+    for kind in ("string", "strings", "float", "bool")
 )
 #: Type of a column in the table, by its kind.
 _TYPES = {**custom_columns.KINDS, "strings": pa.list_(pa.string())}
@@ -212,6 +221,10 @@ def check_metadata(rows: Sequence[Row]) -> None:
                     f"row {row.id!r}: {name} {value!r} is no finite number; pass None where it is "
                     "unknown"
                 )
+        for name in _BOOLS:
+            value = getattr(row, name)
+            if not isinstance(value, bool):
+                raise BadRows(f"row {row.id!r}: {name} {value!r} is neither True nor False")
         for size in (row.width, row.height):
             if not isinstance(size, int) or not 0 <= size < 2**31:
                 raise BadRows(f"row {row.id!r}: {size!r} is no width or height in pixels")
@@ -251,6 +264,38 @@ def _unlike(row: Row) -> dict[str, Any]:
             for name, value in row.extra.items()
         }
     return changes
+
+
+def fitting(rows: Sequence[Row], schema: pa.Schema) -> Sequence[Row]:
+    """Rows as a gallery holds them in which a name in LATER is a column of the user's own.
+
+    What comes for our column of that name goes to the user's, ``labelled`` alone goes nowhere; and
+    where the column is ours, a value among the user's own is for it.
+
+    Raises:
+        BadRows: a text that the user's column cannot hold.
+    """
+    own = custom_columns.kinds(schema)
+    theirs = [name for name in custom_columns.LATER if name in own]
+    ours = [name for name in custom_columns.LATER if name not in own]
+    if not theirs and not any(name in row.extra for row in rows for name in ours):
+        return rows
+    return [_fitting(row, {name: own[name] for name in theirs}, ours) for row in rows]
+
+
+def _fitting(row: Row, theirs: Mapping[str, str], ours: Sequence[str]) -> Row:
+    extra, told = dict(row.extra), row.told
+    changes: dict[str, Any] = {}
+    for name, kind in theirs.items():
+        value = changes[name] = COLUMNS[name].default
+        if name not in extra and (value := getattr(row, name)) and isinstance(value, str):
+            extra[name] = custom_columns.from_text(name, value, kind)
+    for name in ours:
+        value = extra.pop(name, None)
+        if value is not None and getattr(row, name) == COLUMNS[name].default:
+            changes[name] = str(value) if name in _STRINGS else value
+            told = told if told is None else told | {name}
+    return replace(row, **changes, extra=extra, told=told)
 
 
 def is_reader_version(version: object) -> bool:
@@ -340,6 +385,79 @@ def from_arrow(table: pa.Table) -> list[Row]:
     return found
 
 
+def findings_columns(schema: pa.Schema) -> list[str]:
+    """The columns that findings_of and outcomes_of read, as far as a table has them."""
+    names = (*FINDINGS, "labelled")
+    return [name for name in _ours(schema) if name in names]
+
+
+def findings_of(table: pa.Table | pa.RecordBatch) -> pa.Table:
+    """Labels, uncertain, absent, labelled and outcome of every row, in the order of the table.
+
+    Args:
+        table: rows with the columns of findings_columns; one of an older version lacks some.
+
+    Returns:
+        ``labels``, ``uncertain`` and ``absent``: lists of strings, none null. ``labelled``: bools.
+        ``outcome``: one of store.outcomes.OUTCOMES, as a dictionary.
+    """
+    found = {name: _lists(table, name) for name in FINDINGS}
+    places = _outcome_places(table)
+    return pa.table(
+        {
+            **found,
+            "labelled": pa.array(places != OUTCOMES.index(NOT_LABELLED)),
+            "outcome": pa.DictionaryArray.from_arrays(pa.array(places, pa.int8()), OUTCOMES),
+        }
+    )
+
+
+def outcome_counts(table: pa.Table | pa.RecordBatch) -> dict[str, int]:
+    """Rows by outcome, in the order of OUTCOMES; see findings_of."""
+    counts = np.bincount(_outcome_places(table), minlength=len(OUTCOMES))
+    return dict(zip(OUTCOMES, counts.tolist(), strict=True))
+
+
+def _outcome_places(table: pa.Table | pa.RecordBatch) -> Integers:
+    """Places in OUTCOMES, int64 (n,); the same as ``outcome`` of each row."""
+    labels, uncertain, absent = (_lists(table, name) for name in FINDINGS)
+    named, doubted, denied = (
+        np.asarray(pc.list_value_length(one)) > 0 for one in (labels, uncertain, absent)
+    )
+    texts = labels.flatten().dictionary_encode()
+    names = np.array([not names_nothing(text) for text in texts.dictionary.to_pylist()], bool)
+    found = np.zeros(len(labels), bool)
+    if len(texts):
+        parents = np.asarray(pc.list_parent_indices(labels))
+        found[parents[names[np.asarray(texts.indices)]]] = True
+    looked = denied
+    if "labelled" in _ours(table.schema):
+        looked = denied | np.asarray(_whole(table["labelled"]).fill_null(False))
+    outcomes = [
+        (found, FOUND),
+        (named, NOTHING_FOUND),
+        (doubted, UNCERTAIN),
+        (looked, NOTHING_FOUND),
+    ]
+    places: Integers = np.select(
+        [mask for mask, _ in outcomes],
+        [OUTCOMES.index(name) for _, name in outcomes],
+        OUTCOMES.index(NOT_LABELLED),
+    )
+    return places
+
+
+def _lists(table: pa.Table | pa.RecordBatch, name: str) -> pa.ListArray:
+    """A column of findings without nulls; empty lists where the table lacks it."""
+    if name not in _ours(table.schema):
+        return pa.repeat(pa.scalar([], _TYPES["strings"]), len(table))
+    return _whole(table[name]).fill_null(pa.scalar([], _TYPES["strings"]))
+
+
+def _whole(column: pa.ChunkedArray | pa.Array) -> pa.Array:
+    return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+
+
 def merged(row: Row, stored: Row | None) -> Row:
     """A row as it is to be written over a stored one, whose values it keeps where it has none.
 
@@ -349,7 +467,8 @@ def merged(row: Row, stored: Row | None) -> Row:
         return row
     if stored is None:
         return replace(row, told=None)
-    kept = {name: getattr(stored, name) for name in EDITABLE if name not in row.told}
+    told = row.told | {"labelled"} if row.told.intersection(FINDINGS) else row.told
+    kept = {name: getattr(stored, name) for name in EDITABLE if name not in told}
     extra = custom_columns.known({**stored.extra, **row.extra})
     return replace(row, **kept, extra=extra, told=None)
 
@@ -358,14 +477,17 @@ def changes(row: Row, stored: Row) -> list[str]:
     """Names of the columns in which a row differs from the stored one that it is written over.
 
     The user's own are among them. IMAGE stands for digest, pixel reader, vector and picture; a row
-    with reader 0 does not differ from one of any reader.
+    with reader 0 does not differ from one of any reader. ``labelled`` is named where findings stay.
     """
     whole = merged(row, stored)
     own, before = custom_columns.known(whole.extra), custom_columns.known(stored.extra)
     read_anew = whole.pixel_reader not in (0, stored.pixel_reader)
+    ours = [name for name in EDITABLE if getattr(whole, name) != getattr(stored, name)]
+    if not set(FINDINGS).isdisjoint(ours):
+        ours = [name for name in ours if name != "labelled"]
     return [
         *([IMAGE] if read_anew or whole.sha256 != stored.sha256 else []),
-        *(name for name in EDITABLE if getattr(whole, name) != getattr(stored, name)),
+        *ours,
         *(name for name in {**before, **own} if own.get(name) != before.get(name)),
     ]
 

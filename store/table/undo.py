@@ -90,6 +90,8 @@ def _digest(row: Row, extra: Mapping[str, object]) -> bytes:
         for name, column in COLUMNS.items()
         if column.since > 4 and (value := getattr(row, name)) != column.default
     }
+    if row.has_findings:  # which say themselves that somebody looked
+        later.pop("labelled", None)
     values = [getattr(row, name) for name, column in COLUMNS.items() if column.since <= 4]
     values.append(sorted({**extra, **later}.items()))
     return hashlib.blake2b(json.dumps(values, default=str).encode(), digest_size=16).digest()

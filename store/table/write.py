@@ -27,6 +27,7 @@ from store.table.rows import (
     changes,
     check_metadata,
     check_rows,
+    fitting,
     is_reader_version,
     merged,
     metadata_to_arrow,
@@ -73,7 +74,7 @@ def upsert(uri: str, handle: Any, rows: Sequence[Row], dimension: int) -> Upsert
         BadRows: see check_rows. Nothing is written then.
         StoreUnwritable: the disk refused.
     """
-    rows = normalised(rows)
+    rows = fitting(normalised(rows), handle.schema)
     check_rows(rows, dimension)
 
     def make(changed: Sequence[Row]) -> pa.Table:
@@ -91,7 +92,7 @@ def update_metadata(uri: str, handle: Any, rows: Sequence[Row]) -> int:
     Raises:
         BadRows: see check_metadata. Nothing is written then.
     """
-    rows = normalised(rows)
+    rows = fitting(normalised(rows), handle.schema)
     check_metadata(rows)
 
     def make(changed: Sequence[Row]) -> pa.Table:
@@ -118,7 +119,7 @@ def _write(
         insert: whether rows whose id is not stored are inserted; otherwise they are ignored, and
             only metadata is replaced.
     """
-    wanted = custom_columns.needed(rows)
+    wanted = custom_columns.needed(rows, custom_columns.kinds(handle.schema))
 
     def work() -> UpsertReport:
         inserted = updated = 0
@@ -202,6 +203,9 @@ def set_readers(uri: str, handle: Any, readers: Mapping[str, int]) -> None:
 def make_room(uri: str, handle: Any, wanted: Mapping[str, str]) -> None:
     """Add columns of the user's own for rows to come; see custom_columns.make_room."""
     handle.checkout_latest()
+    have = custom_columns.kinds(handle.schema)
+    # Where a later column of ours is not the user's own, their values are for ours.
+    wanted = {n: k for n, k in wanted.items() if n in have or n not in custom_columns.LATER}
     new, wider = custom_columns.missing(handle.schema, wanted)
     if new or wider:
         commit(uri, handle, lambda: _make_room(handle, wanted))

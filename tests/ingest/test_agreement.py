@@ -10,7 +10,7 @@ import torch
 
 from ingest.encoders import load_encoder
 from ingest.encoders.patch_agreement import agreement
-from ingest.encoders.runtime_base import framed
+from ingest.encoders.runtimes.base import framed
 from store import BadQuery, PatchesUnsupported
 from tests.ingest.test_encoders import VISION, save_processor, save_tokenizer, tiny_model
 from tests.ingest.test_families import save_biomedclip

@@ -13,10 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ingest import ImageFile, ImageRecord, Rejection, Source, ingest, open_source, opened
-from ingest.sources.tables.findings import outcome
+from ingest.record import METADATA, told
 from ingest.sources.tables.list_cell import items
 from ingest.sources.tables.metadata_headings import is_metadata
-from store import BadSource, Gallery, UsageError
+from store import BadSource, Gallery, UsageError, outcome
 from tests.conftest import DATA
 from tests.ingest.fakes import FakeEncoder, write_npz
 from tests.ingest.films import png, write
@@ -428,7 +428,9 @@ def test_the_report_says_which_columns_and_what_they_say(tmp_path: Path) -> None
         "table": "t.csv", "file_column": "file", "id_column": None,
         "label_columns": ["Edema", "Mass"], "kept_columns": {}, "not_kept_columns": ["age"],
     }  # fmt: skip
-    assert report["outcomes"] == {"found": 1, "nothing_found": 1, "not_labelled": 1}
+    assert report["outcomes"] == {
+        "found": 1, "nothing_found": 1, "uncertain_only": 0, "not_labelled": 1,
+    }  # fmt: skip
     assert source.root is not None
     same = open_source("folder", source.root, labels=tmp_path / "t.csv", dataset="s")
     again = ingest(same, gallery, encoder)
@@ -436,24 +438,27 @@ def test_the_report_says_which_columns_and_what_they_say(tmp_path: Path) -> None
     assert again.outcomes == report["outcomes"]
 
 
-# -- found, nothing found, not labelled ------------------------------------------------------------
+# -- found, no finding, uncertain only, not labelled -----------------------------------------------
 
 
 def outcomes(source: Source) -> Counter[str]:
     found: Counter[str] = Counter()
     for item in source.records:
         if isinstance(item, ImageRecord):
-            found[outcome(item.labels, item.labelled)] += 1
+            found[item.outcome] += 1
         elif isinstance(item, ImageFile):
-            found[outcome(item.metadata.get("labels", ()), item.metadata["labelled"])] += 1
+            said = told(item.metadata)
+            names = ("labels", "labelled", "uncertain")
+            found[outcome(*(said.get(name, METADATA[name]) for name in names))] += 1
     return found
 
 
-def test_three_outcomes() -> None:
+def test_outcomes() -> None:
     assert outcome(("effusion",), True) == "found"
-    assert outcome(("No Finding",), True) == outcome((), True) == "nothing_found"
+    assert outcome(("No Finding",), True) == outcome((), True) == "no finding"
     assert outcome(("no finding", "support devices"), True) == "found"
-    assert outcome((), False) == "not_labelled"
+    assert outcome((), True, ("edema",)) == "uncertain only"
+    assert outcome((), False) == "not labelled"
     assert ImageRecord("a", np.zeros((2, 2), np.uint8), b"", labels=("x",)).labelled
 
 
@@ -464,15 +469,15 @@ def test_zeros_of_chestmnist_are_nothing_found(tmp_path: Path) -> None:
         tmp_path / "chestmnist.npz", {"train": 6}, train_labels=labels, classes=14, multi_label=True
     )
     source = open_source("medmnist:chestmnist", root=tmp_path, splits=["train"])
-    assert outcomes(source) == {"found": 2, "nothing_found": 4}
+    assert outcomes(source) == {"found": 2, "no finding": 4}
 
 
 def test_folders_and_tables_that_say_nothing(tmp_path: Path) -> None:
     root = films(tmp_path / "s", "a.png", "b.png")
-    assert outcomes(open_source("folder", root)) == {"not_labelled": 2}
+    assert outcomes(open_source("folder", root)) == {"not labelled": 2}
     sheet = write(tmp_path, "t.csv", "file,Finding Labels\na.png,No Finding\n")
     found = open_source("folder", root, labels=sheet, unlabelled=True)
-    assert outcomes(found) == {"nothing_found": 1, "not_labelled": 1}
+    assert outcomes(found) == {"no finding": 1, "not labelled": 1}
     states = [one.labelled for one in opened(
         open_source("folder", root, labels=sheet, unlabelled=True).records
     ) if isinstance(one, ImageRecord)]  # fmt: skip
@@ -534,14 +539,14 @@ def published(root: Path, kind: str) -> Counter[str]:
 @pytest.mark.parametrize(
     ("kind", "wanted"),
     [
-        ("nih", {"found": 1, "nothing_found": 1, "not_labelled": 1}),
-        ("chexpert", {"found": 1, "nothing_found": 3, "not_labelled": 1}),
-        ("vindr", {"found": 1, "nothing_found": 2, "not_labelled": 1}),
-        ("rsna", {"found": 3, "not_labelled": 1}),
-        ("mimic-cxr-jpg", {"nothing_found": 2, "not_labelled": 2}),
+        ("nih", {"found": 1, "no finding": 1, "not labelled": 1}),
+        ("chexpert", {"found": 1, "no finding": 2, "uncertain only": 1, "not labelled": 1}),
+        ("vindr", {"found": 1, "no finding": 2, "not labelled": 1}),
+        ("rsna", {"found": 3, "not labelled": 1}),
+        ("mimic-cxr-jpg", {"no finding": 2, "not labelled": 2}),
     ],
 )
-def test_published_readers_tell_the_three_apart(
+def test_published_readers_tell_outcomes_apart(
     tmp_path: Path, kind: str, wanted: dict[str, int]
 ) -> None:
     assert published(tmp_path, kind) == wanted
@@ -718,7 +723,7 @@ def test_files_at_different_depths(tmp_path: Path) -> None:
         "train/PNEUMONIA/b.png": ("PNEUMONIA", "train"),
     }
     assert refused(by_folder(tmp_path / "s")) == {"d.png": "label_missing"}
-    assert outcomes(by_folder(tmp_path / "s", unlabelled=True)) == {"found": 3, "not_labelled": 1}
+    assert outcomes(by_folder(tmp_path / "s", unlabelled=True)) == {"found": 3, "not labelled": 1}
 
 
 @pytest.mark.parametrize(

@@ -106,71 +106,96 @@ def test_connected_links_chains():
     assert connected(near_pairs(rows, 0.55)) == [[0, 1, 2]]
 
 
-def naive_disagreement(rows, labels, k):
+def naive_doubts(rows, labels, uncertain, groups, k):
+    """Row by row: disagreement, nearness, said, votes, neighbours, and its findings in doubt."""
     products = rows @ rows.T
+    names = sorted({name for row in (*labels, *uncertain) for name in row})
     found = []
     for row in range(len(rows)):
         others = sorted(
-            (other for other in range(len(rows)) if other != row),
+            (other for other in range(len(rows)) if groups[other] != groups[row]),
             key=lambda other: (-products[row, other], other),
         )[:k]
-        distances = [
-            1
-            - len(set(labels[row]) & set(labels[other]))
-            / len(set(labels[row]) | set(labels[other]))
-            for other in others
-        ]
-        names = [name for other in others for name in sorted(set(labels[other]))]
-        ranks = {
-            name: min(at for at, other in enumerate(others) if name in labels[other])
-            for name in names
-        }
-        best = max(
-            names,
-            key=lambda name: (
-                names.count(name),
-                -ranks[name],
-            ),
+        distances, said = [], []
+        for other in others:
+            one, two = set(labels[row]), set(labels[other])
+            distances.append(1 - len(one & two) / len(one | two) if one | two else 0)
+            said.append(two or {"no finding"})
+        ranked = sorted(
+            (
+                -sum(name in one for one in said),
+                min(at for at, one in enumerate(said) if name in one),
+                name == "no finding",
+                name,
+            )
+            for name in {name for one in said for name in one}
         )
-        top = [
-            name
-            for name in ranks
-            if (names.count(name), ranks[name]) == (names.count(best), ranks[best])
-        ]
+        doubted = []
+        for name in names:
+            sure = [o for o in others if name in labels[o] or name not in uncertain[o]]
+            votes = sum(name in labels[other] for other in sure)
+            carries = name in labels[row]
+            unsure = name in uncertain[row] and not carries
+            if (carries and votes < len(sure) / 2) or (
+                not carries and not unsure and votes > len(sure) / 2
+            ):
+                doubted.append((row, name, not carries, votes, len(sure)))
         found.append(
             (
-                np.mean(distances),
-                np.mean([products[row, o] for o in others]),
-                min(top),
-                names.count(best),
+                np.mean(distances) if others else 0,
+                np.mean([products[row, o] for o in others]) if others else np.nan,
+                ranked[0][3] if others else "",
+                -ranked[0][0] if others else 0,
+                len(others),
+                doubted,
             )
         )
     return found
 
 
 @given(st.data(), st.integers(2, 25), st.integers(1, 12))
-@settings(max_examples=60, deadline=None)
-def test_doubts_are_the_mean_jaccard_distance_to_the_neighbours(data, count, k):
+@settings(max_examples=120, deadline=None)
+def test_doubts_are_those_of_the_plainest_way(data, count, k):
     rows = data.draw(vectors(count))
-    some = st.lists(st.sampled_from("abc"), min_size=1, max_size=3, unique=True).map(tuple)
-    labels = data.draw(st.lists(some, min_size=count, max_size=count))
+    some = st.lists(st.sampled_from("abc"), max_size=3, unique=True).map(tuple)
+    many = st.lists(some, min_size=count, max_size=count)
+    labels, uncertain = data.draw(many), data.draw(st.one_of(st.just([()] * count), many))
+    numbers = st.lists(st.integers(0, count), min_size=count, max_size=count)
+    groups = data.draw(st.one_of(st.just(list(range(count))), numbers))
     k = min(k, count - 1)
-    found = doubts(rows, labels, k)
-    expected = naive_disagreement(rows, labels, k)
+    found = doubts(rows, labels, k, uncertain=uncertain, groups=np.asarray(groups, np.int64))
+    expected = naive_doubts(rows, labels, uncertain, groups, k)
     assert np.allclose(found.disagreement, [one[0] for one in expected])
-    assert np.allclose(found.nearness, [one[1] for one in expected])
+    assert np.allclose(found.nearness, [one[1] for one in expected], equal_nan=True)
     assert found.said == [one[2] for one in expected]
     assert found.votes.tolist() == [one[3] for one in expected]
-    ranked = sorted(range(count), key=lambda i: (-round(expected[i][0], 9), -found.nearness[i], i))
-    assert found.order.tolist() == ranked
+    assert found.asked.tolist() == [one[4] for one in expected]
+    one = found.findings
+    named = [found.names[place] for place in one.finding]
+    fields = (one.row.tolist(), named, one.missing.tolist(), one.votes.tolist(), one.of.tolist())
+    assert list(zip(*fields, strict=True)) == [doubt for row in expected for doubt in row[5]]
+    ranked = np.lexsort((range(count), -found.nearness, [-round(one[0], 9) for one in expected]))
+    assert found.order.tolist() == ranked.tolist()
 
 
-def test_doubts_refuse_unlabelled_rows_and_silly_k():
+@given(st.data(), st.integers(2, 25), st.integers(1, 12))
+@settings(max_examples=40, deadline=None)
+def test_with_one_finding_a_film_a_doubtful_finding_is_a_disagreement_above_one_half(
+    data, count, k
+):
+    rows = data.draw(vectors(count))
+    labels = data.draw(st.lists(st.sampled_from("ab"), min_size=count, max_size=count))
+    found = doubts(rows, [(one,) for one in labels], min(k, count - 1))
+    assert np.flatnonzero(found.disagreement > 0.5).tolist() == sorted(
+        {*found.findings.row.tolist()}
+    )
+
+
+def test_doubts_refuse_silly_k():
     rows = np.eye(3, dtype=np.float32)
-    with pytest.raises(BadQuery, match="no label"):
-        doubts(rows, [("a",), (), ("b",)], 1)
-    with pytest.raises(BadQuery, match="expected 1 to 2"):
-        doubts(rows, [("a",)] * 3, 3)
+    for k in (0, 3):
+        with pytest.raises(BadQuery, match="expected 1 to 2"):
+            doubts(rows, [("a",)] * 3, k)
 
 
 def test_overview_counts_values_and_gaps_per_split():
@@ -219,6 +244,11 @@ def test_exact_groups_tell_copies_from_equal_vectors(gallery):
     copy, twins, triplet = audit.exact(gallery)
     assert [film.id for film in copy.films] == ["a/1", "a/2"]
     assert (copy.kind, copy.across, copy.labels_differ) == ("source", True, True)
+    assert (copy.whose, twins.whose, triplet.whose) == (
+        "one patient",
+        "unknown",
+        "several patients",
+    )
     assert [film.id for film in twins.films] == ["b/1", "b/2"]
     assert (twins.across, twins.labels_differ) == (False, False)
     assert triplet.kind == "vector"
@@ -236,7 +266,15 @@ def test_near_pairs_of_vectors_name_leaks(gallery):
     ]
     assert (found.total, found.across, found.groups, found.compared) == (4, 2, 2, 6)
     assert [pair.same_source for pair in found.pairs] == [True, False, False, True]
-    assert audit.near(gallery, 0.99, most=1).total == 4
+    whose = {"one patient": 1, "several patients": 2, "several data sets": 0, "unknown": 1}
+    assert [pair.whose for pair in found.pairs] == [
+        "one patient",
+        *["several patients"] * 2,
+        "unknown",
+    ]
+    assert found.whose == whose
+    short = audit.near(gallery, 0.99, most=1)
+    assert (short.total, len(short.pairs), short.whose) == (4, 1, whose)
 
 
 def test_pictures_are_needed_to_compare_pictures(gallery):
@@ -244,26 +282,134 @@ def test_pictures_are_needed_to_compare_pictures(gallery):
         audit.near(gallery, 0.9, describe=lambda pictures: np.eye(len(pictures), dtype=np.float32))
 
 
-def test_doubtful_leaves_out_films_without_labels(gallery):
-    found = audit.doubtful(gallery, k=2)
-    assert found.labelled == 5
-    assert [(one.film.id, one.disagreement, one.said, one.votes) for one in found.films] == [
-        ("a/2", 1.0, "ill", 2)
-    ]
-    assert found.total == 1
+def test_doubtful_leaves_out_films_without_labels_and_does_not_ask_the_own_patient(gallery):
+    found = audit.doubtful(gallery, k=1)
+    assert (found.labelled, found.left_out) == (5, {"not labelled": 1})
+    assert found.excluded == "patient"
+    # a/1, as near, is of the patient of a/2: not asked.
+    [one] = found.films
+    assert (one.film.id, one.disagreement, one.said, one.votes, one.asked) == (
+        "a/2",
+        1,
+        "ill",
+        1,
+        1,
+    )
+    assert one.unsupported == (audit.Vote("well", 0, 1),)
+    assert one.missing == (audit.Vote("ill", 1, 1),)
+    assert (found.total, found.doubted) == (1, 1)
+    assert found.findings == {
+        "ill": audit.FindingDoubt(films=2, unsupported=0, missing=1),
+        "well": audit.FindingDoubt(films=3, unsupported=1, missing=0),
+    }
+    assert audit.doubtful(gallery, k=2).films == ()
     assert audit.doubtful(gallery, k=99).k == 4
 
 
 def test_glance_finds_patients_in_several_splits(gallery):
     found = audit.glance(gallery)
     assert found.rows == {"test": 2, "train": 4}
-    assert [(leak.patient, leak.splits) for leak in found.leaks] == [
-        ("p1", {"train": 1, "test": 1})
-    ]
+    assert found.leaks == (audit.Leak("p1", {"train": 1, "test": 1}, None, None),)
     columns = {column.name: column for column in found.columns}
     assert columns["labels"].missing == {"test": 1, "train": 0}
     assert columns["sex"].missing == {"test": 2, "train": 3}
     assert "embedding" not in columns and "thumbnail" not in columns
+
+
+def of_two_sets(path, films):
+    """A gallery of films as (id, picture, what is known of them); one picture has one vector."""
+    found = Gallery.create(path, STAMP)
+    vectors = np.eye(8, dtype=np.float32)
+    found.upsert([row(id_, vectors[at], key=str(at), **about) for id_, at, about in films])
+    return found
+
+
+def test_patient_1_of_two_data_sets_are_two_people(tmp_path):
+    one = {"patient": "1", "dataset": "a"}
+    found = of_two_sets(
+        tmp_path / "gallery",
+        [
+            ("a/1", 0, {**one, "split": "train"}),
+            ("a/2", 0, {**one, "split": "train"}),
+            ("a/3", 1, {**one, "split": "train"}),
+            ("b/1", 1, {"patient": "1", "dataset": "b", "split": "test"}),
+            ("a/4", 2, {"patient": "7", "dataset": "a", "split": "train"}),
+            ("b/2", 2, {"patient": "8", "dataset": "b", "split": "test"}),
+            ("b/3", 2, {"patient": "9", "dataset": "b", "split": "test"}),
+        ],
+    )
+    assert [group.whose for group in audit.exact(found)] == [
+        "one patient",
+        "several data sets",
+        "several patients",  # 8 and 9
+    ]
+    assert audit.near(found, 0.99).whose == {
+        "one patient": 1,
+        "several patients": 1,
+        "several data sets": 3,
+        "unknown": 0,
+    }
+    assert audit.glance(found).leaks == ()
+
+
+@given(st.data())
+@settings(max_examples=60, deadline=None)
+def test_whose_films_duplicates_are_agrees_for_pairs_and_groups(data):
+    some = st.sampled_from([None, "a", "b"])
+    cells = data.draw(st.lists(st.tuples(some, some), min_size=2, max_size=9))
+    films = [
+        audit.Film(str(at), (), None, dataset, patient, None, "not labelled")
+        for at, (dataset, patient) in enumerate(cells)
+    ]
+    pairs = [audit.whose(pair) for pair in combinations(films, 2)]
+    known = all(film.patient for film in films)
+    expected = "several data sets" if known else "unknown"
+    if "several patients" in pairs:
+        expected = "several patients"
+    elif set(pairs) == {"one patient"}:
+        expected = "one patient"
+    assert audit.whose(films) == expected
+
+
+def test_nothing_found_is_a_finding_of_its_own_kind(tmp_path):
+    """The labels of NIH: a film without a finding says so, and one that is not sure says that."""
+    near, far = {"labels": ("Effusion", "Mass")}, {"labels": ("No Finding",)}
+    found = Gallery.create(tmp_path / "gallery", STAMP)
+    vectors = np.eye(8, dtype=np.float32)
+    found.upsert(
+        [
+            *[row(f"a/{at}", vectors[0], **near) for at in range(4)],
+            row("a/4", vectors[0], **far),
+            row("a/5", vectors[0], labels=("Effusion",), uncertain=("Mass",)),
+            row("a/6", vectors[0], labels=("Effusion", "Mass", "Hernia")),
+            row("a/7", vectors[0], uncertain=("Mass",)),
+            row("a/8", vectors[0]),
+            *[row(f"b/{at}", vectors[1], **far) for at in range(6)],
+        ]
+    )
+    told = audit.doubtful(found, k=5)
+    assert told.labelled == 13
+    assert told.left_out == {"not labelled": 1, "uncertain only": 1}
+    doubts_of = {one.film.id: one for one in told.films}
+    assert list(doubts_of) == ["a/4", "a/5", "a/6"]
+    assert doubts_of["a/5"].missing == ()  # it is not sure of its mass
+    assert doubts_of["a/4"].film.outcome == "no finding"
+    assert doubts_of["a/4"].disagreement == 1 and doubts_of["a/4"].said == "Effusion"
+    assert doubts_of["a/4"].missing == (audit.Vote("Effusion", 5, 5), audit.Vote("Mass", 4, 4))
+    assert doubts_of["a/6"].unsupported == (audit.Vote("Hernia", 0, 5),)
+    assert (told.total, told.doubted) == (2, 3)
+    assert told.findings["Hernia"] == audit.FindingDoubt(1, 1, 0)
+    assert told.findings["Mass"] == audit.FindingDoubt(5, 0, 1)
+    assert "no finding" not in map(str.lower, told.findings)
+    [labels] = [column for column in audit.glance(found).columns if column.name == "labels"]
+    assert labels.values["no finding"] == {"": 7}
+    assert labels.values["uncertain only"] == {"": 1}
+    assert labels.missing == {"": 1}
+    copies = of_two_sets(
+        tmp_path / "copies", [("c/1", 0, far), ("c/2", 0, {"labels": ("no findings",)})]
+    )
+    [group] = audit.exact(copies)
+    assert not group.labels_differ
 
 
 def test_the_published_duplicates_of_pneumoniamnist(data, tmp_path):

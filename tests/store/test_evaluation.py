@@ -149,7 +149,7 @@ def test_labels_that_overlap_are_relevant() -> None:
     )
     found = evaluate("x", rows, rows, [2])
     assert found.precision[2] == pytest.approx((0.5 + 0.5 + 0) / 3)
-    assert found.vote == {}
+    assert found.vote == {2: 0}  # the class is the whole set of findings, and each has its own
     assert found.per_label["a"] == {"queries": 1, "precision": {2: 0.5}}
     assert evaluate("x", rows, rows, [2], full_ranking=False).precision == found.precision
 
@@ -208,7 +208,9 @@ def test_a_gallery_measures_both_protocols_beside_its_floors(tmp_path) -> None:
     document = split.as_dict()
     assert set(document) == {
         "protocol", "queries", "gallery", "precision", "ci95", "per_label", "map", "vote",
-        "hit_rate", "baselines", "store",
+        "hit_rate", "baselines", "store", "relevance", "left_out", "nothing_to_find", "short",
+        "bounded", "recall", "r_precision", "map_at", "ndcg", "exact_set", "macro", "per_finding",
+        "over_findings", "intervals",
     }  # fmt: skip
     assert set(document["precision"]) == {"1", "3", "5", "10"}
     assert document["baselines"].keys() == {"random", "raw_pixels"}

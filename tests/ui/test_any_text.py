@@ -6,7 +6,6 @@ import csv
 import io
 import json
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,7 @@ import pytest
 
 from ingest import ingest, open_source
 from ingest.encoders import load_encoder
-from store import CxrError, Gallery, Row, Where
+from store import CxrError, Gallery, Row, Where, audit
 from tests.ingest.fakes import FakeEncoder
 from tests.ingest.films import png
 from tests.ui import films, page
@@ -200,10 +199,10 @@ def test_on_the_dashboard(full: tuple[Gallery, Path], monkeypatch: pytest.Monkey
 
 
 def test_lists_of_an_audit_read_back() -> None:
-    one = SimpleNamespace(id="=1", labels=("a", "b"), split=None, dataset="@x", patient="it's")
-    group = SimpleNamespace(kind="source", across=False, labels_differ=True, films=[one])
+    one = audit.Film("=1", ("a", "b"), None, "@x", "it's", None, "found")
+    group = audit.Group("source", (one,), False, True, "one patient")
     head, rows = tables.exact([group])
-    assert json.loads(json.dumps(rows))[0][4:] == ["=1", "a; b", None, "@x", "it's"]
+    assert json.loads(json.dumps(rows))[0][4:9] == ["=1", "a; b", None, "@x", "it's"]
     assert len(head) == len(rows[0])
 
 

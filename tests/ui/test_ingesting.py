@@ -264,8 +264,28 @@ def test_embeddings_with_labels_of_0_and_1(
     assert run("ingest", "embeddings", path, "--label-names", "edema")[0] == 2
     code, _, err = run("ingest", "embeddings", path, "--label-column", "none")
     assert code == 1 and "has no column 'none' (--label-column)" in err
+    np.save(tmp_path / "embeddings.npy", np.eye(2, dtype=np.float32))
     code, _, err = run("ingest", "embeddings", tmp_path, "--label-column", "labels")
     assert code == 2 and "is for a Parquet or Arrow file" in err
+
+
+def test_import_of_parts(run: Any, tmp_path: Path) -> None:
+    two = tmp_path / "two"
+    two.mkdir()
+    for name, place in (("train", 0), ("test", 1)):
+        vectors = np.eye(2, dtype=np.float32)[[place]]
+        np.savez(two / f"{name}.npz", embeddings=vectors, ids=[name], y=[3])
+    code, _, err = run("import", two / "train.npz", two / "test.npz", "--label-column", "y")
+    assert code == 0 and "splits are told by the names" in err
+    assert json.loads(run("stats", "--json")[1])["splits"] == {"test": 1, "train": 1}
+    other = ("--store", tmp_path / "other")
+    assert run("import", two / "train.npz", *other)[0] == 0
+    code, _, err = run("import", two / "test.npz", *other)
+    assert code == 4 and "--encoder-name NAME" in err
+    named = ("--encoder-name", "resnet", "--store", tmp_path / "named")
+    assert run("import", two / "train.npz", *named)[0] == 0
+    code, out, _ = run("import", two / "test.npz", *named, "--json")
+    assert code == 0 and json.loads(out)["store"]["encoder"] == "external:resnet"
 
 
 @pytest.mark.parametrize(

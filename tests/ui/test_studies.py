@@ -7,6 +7,7 @@ import csv
 import io
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -258,6 +259,7 @@ def test_cxr_audit_prints_one_document_and_writes_every_list(made, tmp_path):
         "exact-duplicates.csv",
         "near-duplicates.csv",
         "doubtful-labels.csv",
+        "doubtful-findings.csv",
         "metadata.csv",
         "patients-in-several-splits.csv",
     }
@@ -265,6 +267,71 @@ def test_cxr_audit_prints_one_document_and_writes_every_list(made, tmp_path):
         assert [row["id"] for row in csv.DictReader(file)] == ["drawn/test/100", "drawn/test/119"]
     said = run("audit", "--store", made[0])
     assert "exact duplicates: 1 groups of 2 films, 0 across splits" in said
+
+
+@pytest.fixture
+def mixed_up(made, tmp_path):
+    """Films of several findings: one picture of two patients, a copy of one, some without any."""
+
+    def film(number, labels, patient, split="train", of=None, **about):
+        found = films.film(number, split, of=of)
+        return replace(found, labels=labels, patient=patient, **about)
+
+    store = tmp_path / "mixed"
+    many = [film(n, (("mass", "edema"), ("No Finding",))[n % 2], f"q{n}") for n in range(20)]
+    films.add(
+        store,
+        made[1],
+        [
+            *many,
+            film(20, ("mass",), "q20", of=0),  # the picture of another patient
+            film(21, ("mass", "edema"), "q2", of=2, split="test"),
+            film(22, ("hernia", "mass", "edema"), "q22", of=4),
+            film(23, (), "q23"),
+            film(24, (), "q24", uncertain=("mass",)),
+        ],
+    )
+    return store
+
+
+def test_an_audit_says_whose_films_duplicates_are_and_which_finding_is_doubtful(mixed_up, tmp_path):
+    said = run("audit", "--store", mixed_up, "--csv", tmp_path / "lists", "-q")
+    assert "1 of one patient, 2 of several patients, 0 of several data sets" in said
+    assert "one picture, several patients: drawn/train/0 (patient q0), drawn/train/20" in said
+    assert "left out: 1 not labelled, 1 uncertain only" in said
+    assert "no film of the same patient is asked" in said
+    assert "unsupported: hernia 0/10" in said
+    assert "hernia: 1 films, 1 of them unsupported; missing in 0" in said
+    assert "patients in several splits: 1" in said
+    with (tmp_path / "lists" / "doubtful-findings.csv").open(newline="") as file:
+        found = {row["finding"]: row for row in csv.DictReader(file)}
+    assert (found["hernia"]["films"], found["hernia"]["unsupported"]) == ("1", "1")
+    assert set(found) == {"edema", "hernia", "mass"}
+    with (tmp_path / "lists" / "exact-duplicates.csv").open(newline="") as file:
+        whose = {row["id"]: row["films of"] for row in csv.DictReader(file)}
+    assert whose["drawn/train/20"] == "several patients"
+    assert whose["drawn/test/21"] == "one patient"
+    told = json.loads(run("audit", "--store", mixed_up, "--json", "-q"))
+    assert told["near"]["whose"]["several patients"] == 2
+    assert told["doubtful"]["left_out"] == {"not labelled": 1, "uncertain only": 1}
+    [film] = [one for one in told["doubtful"]["films"] if one["film"]["id"] == "drawn/train/22"]
+    assert film["unsupported"] == [{"finding": "hernia", "votes": 0, "of": 10}]
+
+
+def test_the_audit_page_names_wrong_ids_and_doubtful_findings(page, mixed_up):
+    test = page("audit", store=mixed_up)
+    shown = text(test)
+    assert "2 groups are each one picture of several patients of one data set" in shown
+    test.toggle(key="audit-patients-exact").set_value(True).run()
+    assert "several patients" in text(test) and "one patient</" not in text(test)
+    test.button_group(key="list").set_value("Near duplicates").run()
+    assert "Pairs: 1 of one patient, 2 of several patients" in text(test)
+    test.button_group(key="list").set_value("Doubtful labels").run()
+    shown = text(test)
+    assert "unsupported: hernia 0/10" in shown
+    assert "No film of the same patient is asked. Left out: 1 not labelled" in shown
+    test.button_group(key="list").set_value("Labels and metadata").run()
+    assert "no finding" in text(test)
 
 
 def test_cxr_map_keeps_a_map_and_cxr_compare_pairs_queries(made, tmp_path):

@@ -41,11 +41,14 @@ def audit(
 ) -> None:
     """Duplicates, leaks between splits, films whose neighbours disagree, labels at a glance.
 
-    A film's disagreement is the mean Jaccard distance of its labels to those of its k nearest
-    labelled films: with one label a film, the share of neighbours that carry another one.
+    A film's disagreement is the mean Jaccard distance of its findings to those of its k nearest
+    labelled films of other patients: with one label a film, the share of neighbours that carry
+    another one. Unsupported: it carries a finding that fewer than half of them do; missing: more
+    than half of them carry one that it does not.
     """
     from store import Gallery
     from store import audit as audits
+    from ui import tables
 
     if compare not in ("pictures", "vectors"):
         raise UsageError(f"--compare {compare!r}: expected pictures or vectors")
@@ -80,30 +83,48 @@ def audit(
     differ = sum(group.labels_differ for group in exact)
     typer.echo(
         f"exact duplicates: {len(exact):,} groups of {sum(len(group.films) for group in exact):,} "
-        f"films, {across:,} across splits, {differ:,} with differing labels"
+        f"films, {across:,} across splits, {differ:,} with differing labels; "
+        f"{tables.whose(tables.whose_groups(exact))}"
     )
+    for group in [group for group in exact if group.whose == tables.WRONG_IDS][:_SHOWN]:
+        films = ", ".join(f"{film.id} (patient {film.patient or '?'})" for film in group.films)
+        typer.echo(f"  one picture, several patients: {films}")
     typer.echo(
         f"near duplicates: {near.total:,} pairs of {near.by} with cosine {near.threshold:g} or "
-        f"more, {near.across:,} across splits"
+        f"more, {near.across:,} across splits; {tables.whose(near.whose)}"
     )
     for pair in near.pairs[:_SHOWN]:
         marks = {
             "same source": pair.same_source,
             "across splits": pair.across,
             "labels differ": pair.labels_differ,
+            tables.WRONG_IDS: pair.whose == tables.WRONG_IDS,
         }
         shown = ", ".join(name for name, holds in marks.items() if holds)
         typer.echo(f"  {pair.cosine:.4f}  {pair.left.id}  {pair.right.id}  {shown}")
-    typer.echo(f"patients in several splits: {len(glance.leaks):,}")
+    studies = sum(leak.patient is None for leak in glance.leaks)
+    typer.echo(
+        f"patients in several splits: {len(glance.leaks) - studies:,}"
+        + (f", and {studies:,} studies of patients that are not known" if studies else "")
+    )
     if doubtful is not None:
         typer.echo(
             f"doubtful labels: {doubtful.total:,} of {doubtful.labelled:,} labelled films differ "
-            f"from most of their {doubtful.k} neighbours"
+            f"from most of their {doubtful.k} neighbours, {doubtful.doubted:,} in a finding or "
+            f"more; {tables.EXCLUDED[doubtful.excluded]}"
         )
+        if missed := tables.left_out(doubtful.left_out):
+            typer.echo(f"  left out: {missed}")
         for one in doubtful.films[:_SHOWN]:
-            labels = ", ".join(one.film.labels)
-            votes = f"{one.votes} of {doubtful.k} neighbours: {one.said}"
-            typer.echo(f"  {one.disagreement:.2f}  {one.film.id}  {labels}  ({votes})")
+            typer.echo(f"  {one.film.id}  {tables.labels_of(one.film)}: {tables.doubt(one)}")
+        worst = sorted(
+            doubtful.findings.items(), key=lambda one: -one[1].unsupported - one[1].missing
+        )
+        for name, doubts in worst[:_SHOWN]:
+            typer.echo(
+                f"  {name}: {doubts.films:,} films, {doubts.unsupported:,} of them unsupported; "
+                f"missing in {doubts.missing:,}"
+            )
     for column in glance.columns:
         missing = sum(column.missing.values())
         if missing < len(gallery):
@@ -124,6 +145,7 @@ def _write(
     }
     if doubtful is not None:
         sheets["doubtful-labels"] = tables.doubts(doubtful.films, doubtful.k)
+        sheets["doubtful-findings"] = tables.findings_doubted(doubtful.findings)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, (head, rows) in sheets.items():

@@ -36,6 +36,16 @@ _LABELS, _PUBLISHED = "Labels of a folder", "Data sets"
 _labels = partial(typer.Option, rich_help_panel=_LABELS)
 _published = partial(typer.Option, rich_help_panel=_PUBLISHED)
 _run = partial(typer.Option, rich_help_panel=THE_RUN)
+#: Options of vectors made elsewhere, as ``ingest.read_vectors`` calls them.
+_TABLE = (
+    *("id_column", "vector_column", "label_column", "label_names"),
+    *("normalise", "encoder_name"),
+)
+_NAME_HELP = (
+    "What to call the encoder of vectors that name none. Vectors under one name share a gallery, "
+    "also when they are imported one after the other."
+)
+EncoderOf = Annotated[str | None, typer.Option(help=_NAME_HELP, metavar="NAME")]
 
 
 def ingest(
@@ -132,6 +142,9 @@ def ingest(
     normalise: Annotated[
         bool | None,
         _published("--normalise", help="Embeddings: bring vectors to unit length first."),
+    ] = None,
+    encoder_name: Annotated[
+        str | None, _published(help=f"Embeddings: {_NAME_HELP}", metavar="NAME")
     ] = None,
     within: Annotated[
         Path | None,
@@ -244,42 +257,60 @@ def _embeddings(
     encoder: str | None,
     json: bool,
 ) -> None:
-    """Read the embeddings of a folder, as ``cxr import`` does, or of a table."""
+    """Read vectors made elsewhere, as ``cxr import`` does."""
     place = path or Path(source.partition(":")[2])
     if str(place) == ".":
         raise UsageError("source 'embeddings' needs a folder or a file: embeddings PATH")
-    allowed = ("id_column", "vector_column", "label_column", "label_names", "normalise")
-    wrong = [name for name, value in options.items() if value is not None and name not in allowed]
+    wrong = [name for name, value in options.items() if value is not None and name not in _TABLE]
     if wrong or encoder is not None:
         option = (wrong or ["encoder"])[0].replace("_", "-")
         raise UsageError(f"source 'embeddings' has no option --{option}: its vectors are made")
-    given = {name: options[name] for name in allowed if options[name] is not None}
-    if place.is_dir():
-        from ingest import read_artefacts
-
-        columns = [name for name in given if name != "normalise"]
-        if columns:
-            raise UsageError(f"--{columns[0].replace('_', '-')} is for a Parquet or Arrow file")
-        artefacts = read_artefacts(place, **given)
-    else:
-        from ingest import read_table
-
-        artefacts = read_table(place, **given)
-    _store(artefacts, store, json)
+    _import([place], store, json, {name: options[name] for name in _TABLE})
 
 
 def import_(
-    folder: Annotated[Path, typer.Argument(help="embeddings.npy, labels.npy and company.")],
+    places: Annotated[
+        list[Path],
+        typer.Argument(
+            help="Folders and files of vectors, such as train and test: npy, npz, Parquet, Arrow; "
+            "see docs/sources.md.",
+            metavar="PLACE...",
+        ),
+    ],
     store: Store,
+    encoder_name: EncoderOf = None,
+    id_column: Annotated[
+        str | None, typer.Option(help="The column of ids. Default: by its usual names.")
+    ] = None,
+    vector_column: Annotated[
+        str | None, typer.Option(help="The column of vectors. Default: by its usual names.")
+    ] = None,
+    label_column: Annotated[
+        list[str] | None, typer.Option(help="The column of labels, or one for each finding.")
+    ] = None,
+    label_names: Annotated[
+        list[str] | None,
+        typer.Option(help="Names of its numbers.", metavar="NAME,... or VALUE=NAME,..."),
+    ] = None,
     normalise: Annotated[
         bool, typer.Option("--normalise", help="Bring vectors to unit length first.")
     ] = False,
     json: Json = False,
 ) -> None:
-    """Read embeddings made elsewhere into a gallery, to be searched and evaluated as ours."""
-    from ingest import read_artefacts
+    """Read vectors made elsewhere into a gallery, to be searched and evaluated as ours.
 
-    _store(read_artefacts(folder, normalise=normalise), store, json)
+    Several places become one gallery. Without a column of splits, names of files and folders tell
+    them (train, val, test).
+    """
+    given = locals()
+    _import(places, store, json, {name: given[name] for name in _TABLE})
+
+
+def _import(places: list[Path], store: str, json: bool, options: dict[str, Any]) -> None:
+    from ingest import read_vectors
+
+    given = {name: value for name, value in options.items() if value is not None}
+    _store(read_vectors(places, **given), store, json)
 
 
 def _store(artefacts: Artefacts, store: str, json: bool) -> None:

@@ -6,7 +6,7 @@ are the columns ``absent`` and ``uncertain`` of the row; ``uncertain="present"``
 to count them in.
 
 An image of which something is said is labelled, also where nothing was found; one of which nothing
-is said is not labelled. ``outcome`` tells the three apart.
+is said is not labelled; see store.outcomes.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Any
 
 from ingest.sources.tables import list_cell
-from store import BadSource, UsageError
+from store import BadSource, UsageError, names_nothing
 
 UNCERTAIN_POLICIES = ("apart", "present", "absent")
 _WHOLE = re.compile(r"([+-]?)([0-9]{1,18})(?:\.0*)?", re.ASCII)
@@ -29,10 +29,8 @@ _UNCERTAIN = {"-1", "-1.0", "uncertain", "?", "maybe", "possible", "u"}
 #: Cells that say nothing.
 BLANK = {"", "nan", "na", "n/a", "none", "null", "-"}
 _JOINTS = ("|", ";", ",")
-#: Labels by which published sets say that nothing was found. ``normal`` is a class like others.
-_NOTHING = {"no finding", "no findings"}
-#: Labels that cannot be true of an image beside a finding.
-_GIVES_WAY = {*_NOTHING, "normal", "healthy"}
+#: Labels that cannot be true of an image beside a finding, as one that says that nothing was found.
+_GIVES_WAY = {"normal", "healthy"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,22 +76,6 @@ def check_policy(policy: str) -> None:
     """Refuse another policy for uncertain findings than those there are, with UsageError."""
     if policy not in UNCERTAIN_POLICIES:
         raise UsageError(f"uncertain {policy!r}: expected one of {', '.join(UNCERTAIN_POLICIES)}")
-
-
-#: Nothing found and not labelled are two things.
-Outcome = Literal["found", "nothing_found", "not_labelled"]
-
-
-def outcome(labels: Sequence[str], labelled: bool) -> Outcome:
-    """Outcome of reading an image: found, nothing found, or not labelled.
-
-    Args:
-        labels: what is present; ``no finding`` among them names nothing.
-        labelled: whether somebody looked.
-    """
-    if any(vocabulary(name) not in _NOTHING for name in labels):
-        return "found"
-    return "nothing_found" if labelled or labels else "not_labelled"
 
 
 @lru_cache(4096)
@@ -262,12 +244,13 @@ def union(said: Sequence[Findings]) -> Findings:
     """
     present = dict.fromkeys(name for one in said for name in one.present)
     plain = {name: " ".join(name.casefold().split()) for name in present}
-    if any(one not in _GIVES_WAY for one in plain.values()):
+    gives_way = {name for name, one in plain.items() if one in _GIVES_WAY or names_nothing(name)}
+    if gives_way != plain.keys():
         there = set(plain.values())
         present = {
             name: None
             for name, one in plain.items()
-            if one not in _GIVES_WAY and not (one[:3] == "no " and one[3:] in there)
+            if name not in gives_way and not (one[:3] == "no " and one[3:] in there)
         }
     doubted = dict.fromkeys(name for one in said for name in one.uncertain if name not in present)
     denied = dict.fromkeys(

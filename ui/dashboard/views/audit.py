@@ -23,6 +23,7 @@ from ui.dashboard.components import film_list, html
 from ui.dashboard.components.html import Labels, plain
 
 T = TypeVar("T")
+D = TypeVar("D", Group, NearPair)
 
 _EXACT, _NEAR, _LABELS, _METADATA = _LISTS = (
     "Exact duplicates",
@@ -89,8 +90,12 @@ def exact(gallery: Gallery, labels: Labels) -> None:
         f"**{len(groups):,}** groups of **{sum(len(group.films) for group in groups):,}** films; "
         f"**{len(across):,}** in more than one split (leaks), **{differ:,}** with differing labels."
     )
+    st.write(f"Groups: {tables.whose(tables.whose_groups(groups))}.")
+    wrong = [group for group in groups if group.whose == tables.WRONG_IDS]
+    if wrong:
+        st.warning(_wrong_ids(len(wrong), "group"), icon=":material/person_alert:")
     with _tools():
-        shown = _narrowed(groups, across, "exact")
+        shown = _narrowed(groups, "exact")
         film_list.download_list("exact-duplicates", lambda: tables.exact(shown), "csv-exact")
 
     def facts(group: Group) -> list[str]:
@@ -136,13 +141,17 @@ def near(gallery: Gallery, labels: Labels) -> None:
         "Comparing all with all",
         lambda progress: audit.near(gallery, threshold, describe, progress=progress),
     )
+    many = pairs.whose[tables.WRONG_IDS]
     st.write(
         f"**{pairs.total:,}** pairs among {html.films(pairs.compared)}; "
         f"**{pairs.across:,}** across splits (leaks)."
         + (f" The {len(pairs.pairs):,} nearest are listed." * (pairs.total > len(pairs.pairs)))
     )
+    st.write(f"Pairs: {tables.whose(pairs.whose)}.")
+    if many and by == "pictures":
+        st.warning(_wrong_ids(many, "pair"), icon=":material/person_alert:")
     with _tools():
-        shown = _narrowed(pairs.pairs, [pair for pair in pairs.pairs if pair.across], "near")
+        shown = _narrowed(pairs.pairs, "near")
         if st.toggle("Leave out exact duplicates", key="audit-inexact"):
             shown = [pair for pair in shown if not pair.same_source]
         film_list.download_list("near-duplicates", lambda: tables.near(shown), "csv-near")
@@ -157,9 +166,11 @@ def near(gallery: Gallery, labels: Labels) -> None:
 def doubtful(gallery: Gallery, labels: Labels) -> None:
     """Films whose neighbours carry other labels."""
     st.caption(
-        "Disagreement: the mean Jaccard distance between a film's labels and those of its k "
-        "nearest labelled films, 1 − |both| / |either|. With one label a film it is the share of "
-        "neighbours that carry another one. Listed above one half (Wilson 1972), the nearest "
+        "Disagreement: the mean Jaccard distance between a film's findings and those of its k "
+        "nearest labelled films of other patients, 1 − |both| / |either|. With one label a film it "
+        "is the share of neighbours that carry another one. Unsupported: a finding that it carries "
+        "and fewer than half of them do; missing: one that more than half of them carry and it "
+        "does not. Listed above one half (Wilson 1972) or with such a finding, the nearest "
         "neighbours first among equals. A doubt, not a verdict: the encoder may be wrong too."
     )
     k = st.segmented_control("k", [5, 10, 20], default=10, required=True, key="audit-k")
@@ -174,17 +185,23 @@ def doubtful(gallery: Gallery, labels: Labels) -> None:
     )
     st.write(
         f"**{films.total:,}** of {films.labelled:,} labelled films differ from most of their "
-        f"{films.k} neighbours."
-        + (f" The first {len(films.films):,} are listed." * (films.total > len(films.films)))
+        f"{films.k} neighbours, **{films.doubted:,}** in a finding or more."
+        + (f" The first {len(films.films):,} are listed." * (films.doubted > len(films.films)))
     )
+    missed = tables.left_out(films.left_out)
+    st.caption(
+        f"{tables.EXCLUDED[films.excluded].capitalize()}." + f" Left out: {missed}." * bool(missed)
+    )
+    with st.expander("By finding"):
+        head, cells = tables.findings_doubted(films.findings)
+        st.html(html.table(head, [[str(cell) for cell in row] for row in cells]))
+        film_list.download_list(
+            "doubtful-findings", lambda: tables.findings_doubted(films.findings), "csv-findings"
+        )
     film_list.download_list(
         "doubtful-labels", lambda: tables.doubts(films.films, films.k), "csv-doubts"
     )
-    said = {
-        one.film.id: f"disagreement {one.disagreement:.2f}; {one.votes} of {films.k} neighbours "
-        f"say {one.said}; mean cosine {one.nearness:.3f}"
-        for one in films.films
-    }
+    said = {one.film.id: tables.doubt(one) for one in films.films}
     film_list.films(gallery, list(said), labels, "doubts", said=said.__getitem__)
 
 
@@ -220,28 +237,56 @@ def metadata(gallery: Gallery, labels: Labels) -> None:
     st.html(html.table([*head, "most frequent, or least / median / greatest"], rows))
     st.subheader("Patients in several splits")
     if not glance.leaks:
-        told = [column for column in glance.columns if column.name == "patient" and column.distinct]
+        told = [
+            column
+            for column in glance.columns
+            if column.name in ("patient", "study") and column.distinct
+        ]
         st.write("None." if told else "No film says which patient it shows.")
         return
-    st.write(f"**{len(glance.leaks):,}** patients have films in more than one split (leaks).")
+    studies = sum(leak.patient is None for leak in glance.leaks)
+    people = len(glance.leaks) - studies
+    st.write(
+        f"**{people:,}** patients have films in more than one split (leaks)"
+        + (f", and **{studies:,}** studies of patients that are not known." if studies else ".")
+    )
     film_list.download_list(
         "patients-in-several-splits", lambda: tables.leaks(glance.leaks), "csv-leaks"
     )
     head, cells = tables.leaks(glance.leaks[:20])
-    st.html(html.table(head, [[str(cell) for cell in row] for row in cells]))
+    st.html(
+        html.table(head, [["" if cell is None else str(cell) for cell in row] for row in cells])
+    )
+
+
+def _wrong_ids(count: int, what: str) -> str:
+    several = "is one picture" if count == 1 else "are each one picture"
+    plural = "" if count == 1 else "s"
+    return (
+        f"{count:,} {what}{plural} {several} of several patients of one data set: were ids or "
+        "films mixed up?"
+    )
 
 
 def _tools() -> Any:
     return st.container(horizontal=True, vertical_alignment="center", gap="medium")
 
 
-def _narrowed(whole: Sequence[T], across: Sequence[T], key: str) -> list[T]:
-    only = st.toggle("Only across splits", key=f"audit-across-{key}")
-    return list(across if only else whole)
+def _narrowed(whole: Sequence[D], key: str) -> list[D]:
+    """The duplicates across splits, those of several patients, or all."""
+    shown = list(whole)
+    if st.toggle("Only across splits", key=f"audit-across-{key}"):
+        shown = [one for one in shown if one.across]
+    if any(one.whose == tables.WRONG_IDS for one in whole) and st.toggle(
+        "Only of several patients", key=f"audit-patients-{key}"
+    ):
+        shown = [one for one in shown if one.whose == tables.WRONG_IDS]
+    return shown
 
 
 def _flags(one: Group | NearPair) -> list[str]:
-    return ["across splits"] * one.across + ["labels differ"] * one.labels_differ
+    said = ["across splits"] * one.across + ["labels differ"] * one.labels_differ
+    return said + [one.whose] * (one.whose != "unknown")
 
 
 def _cards(

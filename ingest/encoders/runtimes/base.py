@@ -10,15 +10,19 @@ import hashlib
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias, Union
 
+from ingest.encoders.download import in_one_line
 from ingest.record import Pixels
-from store import EncoderUnavailable, UsageError, Vectors
+from store import CxrError, EncoderUnavailable, UsageError, Vectors
 
 if TYPE_CHECKING:
     import torch
 
     from ingest.encoders.locate import EncoderFiles
+
+#: Prepared images: pixels, or several arrays by their names.
+Inputs: TypeAlias = Union["torch.Tensor", "dict[str, torch.Tensor]"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,15 +154,62 @@ class Runtime:
     def __init__(self, files: EncoderFiles, device: str | None = None) -> None:
         self._files = files
         self._tokenizing = threading.Lock()  # fast tokenizers keep padding as shared state
+        self._tokenizer_lock = threading.Lock()
+        self._tokenizer: Any = None
         self.device = pick_device(device)
         cast(files.precision, self.device)
 
-    def prepare(self, images: Sequence[Pixels]) -> torch.Tensor:
-        """Uint8 images as the model takes them, float32 (n, channels, height, width)."""
+    @property
+    def family(self) -> str:
+        """The class of the model, as its library calls it."""
+        return type(self.model).__name__
+
+    def prepare(self, images: Sequence[Pixels]) -> Inputs:
+        """Uint8 images as the model takes them.
+
+        Returns:
+            Pixels, float32 (n, channels, height, width); or several arrays by their names, of a
+            model that takes images as patches of any number.
+        """
         raise NotImplementedError
 
-    def features(self, pixels: torch.Tensor) -> torch.Tensor:
+    def features(self, inputs: Inputs) -> torch.Tensor:
         """Raw features of prepared images, (n, dimension), in the model's own precision."""
+        raise NotImplementedError
+
+    def tokenizer(self) -> Any:
+        """The tokenizer; loaded when a text is asked for first.
+
+        Raises:
+            EncoderUnavailable: it does not load.
+        """
+        with self._tokenizer_lock:
+            if self._tokenizer is None:
+                try:
+                    self._tokenizer = self._load_tokenizer()
+                except ImportError as error:
+                    raise EncoderUnavailable(
+                        f"encoder {self._files.name!r}: its tokenizer needs a library that is not "
+                        f"here ({in_one_line(error)}); install it with: "
+                        "pip install sentencepiece protobuf"
+                    ) from error
+                except Exception as error:  # transformers raises many kinds, none shared
+                    raise EncoderUnavailable(
+                        f"encoder {self._files.name!r}: its tokenizer in {self._files.folder} does "
+                        f"not load ({in_one_line(error)}); fetch its files again. Images can be "
+                        "encoded without it"
+                    ) from error
+            return self._tokenizer
+
+    def _load_tokenizer(self) -> Any:
+        raise NotImplementedError
+
+    def longest(self) -> int:
+        """Tokens that the model reads at most, those that mark begin and end included."""
+        raise NotImplementedError
+
+    def count_tokens(self, text: str) -> int:
+        """Tokens of a whole text, those that mark begin and end included."""
         raise NotImplementedError
 
     def _tokens(self, texts: Sequence[str]) -> Any:
@@ -173,18 +224,36 @@ class Runtime:
         """Raw features of uint8 images, float32 (n, dimension), not normalised."""
         import torch
 
-        pixels = self.prepare(images)
-        with torch.inference_mode(), cast(self._files.precision, self.device):
-            return self._array(self.features(pixels))
+        with self._named_faults(f"{len(images)} images"):
+            inputs = self.prepare(images)
+            with torch.inference_mode(), cast(self._files.precision, self.device):
+                return self._array(self.features(inputs))
 
     def text_features(self, texts: Sequence[str]) -> Vectors:
         """Raw features of texts, float32 (n, dimension), not normalised."""
         import torch
 
-        with self._tokenizing:
-            tokens = self._tokens(texts)
-        with torch.inference_mode(), cast(self._files.precision, self.device):
-            return self._array(self._read(tokens))
+        self.tokenizer()
+        with self._named_faults(f"{len(texts)} texts"):
+            with self._tokenizing:
+                tokens = self._tokens(texts)
+            with torch.inference_mode(), cast(self._files.precision, self.device):
+                return self._array(self._read(tokens))
+
+    @contextlib.contextmanager
+    def _named_faults(self, given: str) -> Iterator[None]:
+        """Any exception of a model as one line: of its family, its library's reason, a remedy."""
+        try:
+            yield
+        except CxrError:
+            raise
+        except Exception as error:  # models raise many kinds, none shared
+            seen = f", which sees {side} pixels" if (side := self._files.side) else ""
+            raise EncoderUnavailable(
+                f"encoder {self._files.name!r}: {self.family}{seen} fails on {given} "
+                f"({in_one_line(error)}); try `cxr encoders --try` with its folder, fewer images "
+                "at once, or another encoder"
+            ) from error
 
     def _array(self, features: torch.Tensor) -> Vectors:
         array: Vectors = features.float().cpu().numpy()
@@ -197,8 +266,40 @@ class Runtime:
         return array
 
 
-def check_complete(files: EncoderFiles, absent: Sequence[str]) -> None:
-    """Refuse weights that lack some of the model's parameters, with EncoderUnavailable."""
+def text_positions(model: Any) -> int | None:
+    """Tokens of a text that a model has positions for; None where it does not say.
+
+    RoBERTa counts positions from the one after that of padding: of 514 it has use for 512.
+    """
+    import torch
+
+    config = getattr(model, "config", None)
+    config = getattr(config, "text_config", config)
+    found: int | None = getattr(config, "max_position_embeddings", None)
+    for name, part in model.named_modules():
+        if name.endswith("position_embeddings") and isinstance(part, torch.nn.Embedding):
+            padding = part.padding_idx
+            if padding is not None:
+                return part.num_embeddings - padding - 1
+    return found
+
+
+def check_complete(files: EncoderFiles, absent: Sequence[str], unknown: Sequence[str] = ()) -> None:
+    """Refuse weights that do not fit the model, with EncoderUnavailable.
+
+    Args:
+        files: of the encoder.
+        absent: parameters of the model that the weights lack, or have in another shape.
+        unknown: weights that the model has no parameter for.
+    """
+    # A table of positions 0, 1, 2 ... that older files carry, and newer ones do not.
+    unknown = [name for name in unknown if not name.endswith("position_ids")]
+    if unknown:
+        raise EncoderUnavailable(
+            f"encoder {files.name!r}: the weights in {files.folder} hold {len(unknown)} parameters "
+            f"that the model of its configuration does not have (e.g. {min(unknown)}); they would "
+            "be dropped in silence: give the configuration of the model that was saved"
+        )
     if absent:
         raise EncoderUnavailable(
             f"encoder {files.name!r}: the weights in {files.folder} lack {len(absent)} of the "

@@ -1,0 +1,91 @@
+"""Runtime of timm's layout: an image tower alone, with config.json as timm's hub has it.
+
+The vector is what timm gives before the classifier: ``forward_head(..., pre_logits=True)``, the
+same as a model made with ``num_classes=0``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import timm
+import torch
+from timm.data import create_transform, resolve_model_data_config
+
+from ingest.encoders.download import in_one_line
+from ingest.encoders.locate import WEIGHTS, EncoderFiles
+from ingest.encoders.runtimes.base import Inputs, Runtime, framed
+from ingest.encoders.weights import tensors
+from ingest.images.pixels import reduced
+from ingest.record import Pixels
+from store import EncoderUnavailable
+
+#: timm's names of how an image is fitted to a square, and ours.
+_MODES = {"center": "shortest", "border": "longest", "squash": "squash"}
+
+
+def measured(folder: Path) -> tuple[int, int]:
+    """Length of the vectors, and side of the images, by a folder's config.json, without weights.
+
+    Raises:
+        Exception: of many kinds, where timm cannot build it.
+    """
+    with torch.device("meta"), torch.inference_mode():
+        model = _built(folder)
+        data = resolve_model_data_config(model)
+        found = _vectors(model, torch.empty(1, *data["input_size"]))
+    return int(found.shape[1]), int(min(data["input_size"][1:]))
+
+
+class TimmRuntime(Runtime):
+    """A model in timm's layout."""
+
+    def __init__(self, files: EncoderFiles, device: str | None = None) -> None:
+        super().__init__(files, device)
+        try:
+            with files.contents.laid_out() as folder:
+                model = _built(folder, tensors(files.contents.read(WEIGHTS).bytes))
+            data = resolve_model_data_config(model)
+            self._transform: Any = create_transform(**data, is_training=False)
+        except Exception as error:  # timm raises many kinds, none shared
+            raise EncoderUnavailable(
+                f"encoder {files.name!r}: {files.folder} does not load ({in_one_line(error)}); "
+                "expected the config.json and weights of one timm model"
+            ) from error
+        self._grey = data["input_size"][0] == 1
+        side = tuple(data["input_size"][1:])
+        self.framing = framed(side, _MODES.get(data["crop_mode"], "shortest"))
+        self.model = model.to(self.device)
+
+    def prepare(self, images: Sequence[Pixels]) -> torch.Tensor:
+        """Uint8 images as the model takes them, float32 (n, channels, height, width)."""
+        from PIL import Image
+
+        small = (reduced(image, self._files.side) for image in images)
+        rgb = (np.stack([image] * 3, axis=-1) if image.ndim == 2 else image for image in small)
+        pictures = (Image.fromarray(image) for image in rgb)
+        if self._grey:
+            pictures = (picture.convert("L") for picture in pictures)
+        return torch.stack([self._transform(picture) for picture in pictures]).to(self.device)
+
+    def features(self, inputs: Inputs) -> torch.Tensor:
+        """Raw features of prepared images, (n, dimension), in the model's own precision."""
+        return _vectors(self.model, inputs)
+
+
+def _built(folder: Path, state: dict[str, torch.Tensor] | None = None) -> Any:
+    """The model with every weight from the state, or without weights: nothing is fetched."""
+    from_here = {"source": "", "file": "", "url": "", "hf_hub_id": "", "custom_load": False}
+    return timm.create_model(
+        f"local-dir:{folder}",
+        pretrained=state is not None,
+        pretrained_cfg_overlay={**from_here, "state_dict": state},
+    ).eval()
+
+
+def _vectors(model: Any, pixels: Any) -> torch.Tensor:
+    found: torch.Tensor = model.forward_head(model.forward_features(pixels), pre_logits=True)
+    return found
