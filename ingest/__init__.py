@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from ingest.encoders.locate import bundled_names, seen_in_training
     from ingest.encoders.patch_agreement import Agreement, agreement
     from ingest.encoders.registry import KNOWN
+    from ingest.encoders.trial import Trial, trial
     from ingest.encoders.understanding import Understanding
     from ingest.images.decode import decode, read_image
     from ingest.images.dicom.body_parts import Choice, check_choice
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     )
     from ingest.job.pipeline import opened
     from ingest.job.report import IngestReport, Progress
-    from ingest.job.run import ingest
+    from ingest.job.run import clear_away, ingest
     from ingest.record import ImageFile, ImageRecord, Pixels, Rejection
     from ingest.sources import Source, SourceUnavailable, open_source, synthetic
     from ingest.sources.published import medmnist
@@ -58,6 +59,7 @@ _HOMES = {
     "ingest.encoders.locate": "bundled_names seen_in_training",
     "ingest.encoders.patch_agreement": "Agreement agreement",
     "ingest.encoders.registry": "KNOWN",
+    "ingest.encoders.trial": "Trial trial",
     "ingest.encoders.understanding": "Understanding",
     "ingest.images.decode": "decode read_image",
     "ingest.images.dicom.body_parts": "Choice check_choice",
@@ -70,7 +72,7 @@ _HOMES = {
     ),
     "ingest.job.pipeline": "opened",
     "ingest.job.report": "IngestReport Progress",
-    "ingest.job.run": "ingest",
+    "ingest.job.run": "clear_away ingest",
     "ingest.record": "ImageFile ImageRecord Pixels Rejection",
     "ingest.sources": "Source SourceUnavailable open_source synthetic",
     "ingest.sources.published": "medmnist",

@@ -85,8 +85,19 @@ class Gallery(Follower):
 
     @classmethod
     def create(cls, uri: str | Path, stamp: EncoderStamp) -> Gallery:
-        """Make an empty gallery for one encoder, or open the one that is there."""
+        """Make an empty gallery for one encoder, or open the one that is there.
+
+        One that has no rows is made again where it was another encoder's.
+        """
         return cls(str(uri), opening.create(str(uri), stamp), stamp, choose(str(uri), stamp))
+
+    def remove_if_empty(self) -> bool:
+        """Remove a gallery without rows, such as one whose first ingestion failed.
+
+        Returns:
+            Whether it is gone; a gallery with rows stays.
+        """
+        return opening.remove_empty(self.uri)
 
     # -- writing -------------------------------------------------------------------------------
 
@@ -617,8 +628,8 @@ def refined_search(
 
     Args:
         gallery: what to search.
-        query: a unit vector of the gallery's encoder, float (d,); or the id of a stored film; or
-            None.
+        query: a unit vector of the gallery's encoder, float (d,); several, float (n, d), where a
+            film counts by the one that is nearest to it; the id of a stored film; or None.
         k: how many, from 1 to the number of rows.
         like: ids of films to be like.
         unlike: ids of films to be unlike.
@@ -630,8 +641,17 @@ def refined_search(
 
     Raises:
         UnknownId: one of the films is not stored.
-        BadQuery: k out of range, nothing to be like, or parts that cancel each other out.
+        BadQuery: k out of range, nothing to be like, parts that cancel each other out, or films to
+            be like or unlike beside several vectors.
     """
+    if query is not None and not isinstance(query, str) and np.ndim(query) > 1:
+        if len(vectors := np.asarray(query)) == 1:
+            return refined_search(
+                gallery, vectors[0], k, like=like, unlike=unlike, weights=weights, where=where
+            )
+        if like or unlike:
+            raise BadQuery("films to be like or unlike go with one query vector, not with several")
+        return _by_best(gallery.search(vectors, k, where), k)
     if not like and not unlike:
         if query is None:
             raise BadQuery("nothing to search for: give a query, or a film to be like")
@@ -643,3 +663,16 @@ def refined_search(
     towards, away = list(dict.fromkeys(like)), list(dict.fromkeys(unlike))
     combined = rocchio(vector, gallery.vectors(towards), gallery.vectors(away), weights)
     return gallery.search(combined, k, where, exclude=[*own, *towards, *away])[0]
+
+
+def _by_best(lists: Sequence[Sequence[Hit]], k: int) -> list[Hit]:
+    """The k best hits of several vectors, each film once with its highest score; ties by id.
+
+    Exact: a film among the k best of all is among the k best of the vector nearest to it.
+    """
+    best: dict[str, Hit] = {}
+    for hit in (hit for found in lists for hit in found):
+        if hit.row.id not in best or hit.score > best[hit.row.id].score:
+            best[hit.row.id] = hit
+    ranked = sorted(best.values(), key=lambda hit: (-hit.score, hit.row.id))[:k]
+    return [replace(hit, rank=rank) for rank, hit in enumerate(ranked, start=1)]

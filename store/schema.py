@@ -148,11 +148,19 @@ class EncoderStamp:
         name: for people, e.g. ``cxr-clip-28``.
         fingerprint: hex sha256 over weights, configuration and preprocessing.
         dimension: length of its vectors.
+        folder: where an encoder of one's own was read from, as ``load_encoder`` takes it; None of
+            one that has a public name. No part of the identity.
     """
 
     name: str
     fingerprint: str
     dimension: int
+    folder: str | None = field(default=None, compare=False)
+
+    @property
+    def address(self) -> str:
+        """What finds the encoder: its folder where it came from one, else its name."""
+        return self.folder or self.name
 
     def __str__(self) -> str:
         return f"{self.name} ({self.fingerprint[:12]}, {self.dimension}-d)"

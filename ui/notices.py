@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ingest import Understanding
+    from ingest.encoders import TextQuery
     from store import Gallery, Nearness, Vectors
 
 
@@ -22,6 +23,39 @@ def of_text(found: Understanding) -> str | None:
     if found.understood is not False:
         return None
     return f"not understood: {found.reason}. The hits are no answer to it"
+
+
+def of_reading(asked: TextQuery, choice: str) -> str | None:
+    """Note on a text that is longer than the encoder reads: what was searched, and what was cut.
+
+    Args:
+        asked: the text as it was searched.
+        choice: where a person chooses how to search it.
+    """
+    if asked.how == "whole":
+        return None
+    much = f"the text has {asked.tokens} tokens, this encoder reads {asked.longest}"
+    if not asked.sentences:
+        return (
+            f"{much}: searched was the beginning, up to “{_end(asked.read)}”, and nothing of "
+            f"“{_begin(asked.cut)}”; {choice} mean or best searches sentence by sentence"
+        )
+    each = "the mean of their vectors" if asked.how == "mean" else "each film by its nearest one"
+    rest = f"; of sentences too long by themselves, cut was “{_begin(asked.cut)}”"
+    return (
+        f"{much}: searched sentence by sentence, {len(asked.sentences)} of them, {each}"
+        f"{rest if asked.cut else ''}"
+    )
+
+
+def _end(text: str, most: int = 40) -> str:
+    words = " ".join(text.split())
+    return words if len(words) <= most else f"… {words[-most:].partition(' ')[2]}"
+
+
+def _begin(text: str, most: int = 60) -> str:
+    words = " ".join(text.split())
+    return words if len(words) <= most else f"{words[:most].rpartition(' ')[0]} …"
 
 
 def of_image(found: Nearness) -> str | None:

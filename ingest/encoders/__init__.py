@@ -2,5 +2,16 @@
 
 from ingest.encoders.encoder import Encoder, encoder_for, load_encoder
 from ingest.encoders.locate import DEFAULT_ENCODER
+from ingest.encoders.long_text import LONG_TEXT, LongText, Reading, TextQuery, text_query
 
-__all__ = ["DEFAULT_ENCODER", "Encoder", "encoder_for", "load_encoder"]
+__all__ = [
+    "DEFAULT_ENCODER",
+    "LONG_TEXT",
+    "Encoder",
+    "LongText",
+    "Reading",
+    "TextQuery",
+    "encoder_for",
+    "load_encoder",
+    "text_query",
+]

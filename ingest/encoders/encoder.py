@@ -10,9 +10,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ingest.encoders.locate import DEFAULT_ENCODER, EncoderFiles, inspect, locate
+from ingest.encoders.locate import (
+    DEFAULT_ENCODER,
+    EncoderFiles,
+    inspect,
+    locate,
+    unmistakable,
+)
+from ingest.encoders.long_text import Reading, TextQuery, read
 from ingest.encoders.runtimes.base import Runtime, split_name, with_precision
-from ingest.encoders.understanding import Understanding, understand
+from ingest.encoders.understanding import Understanding, brings_lexicon, understand
 from ingest.record import Pixels
 from store import (
     BadImage,
@@ -61,7 +68,10 @@ class Encoder:
     @property
     def stamp(self) -> EncoderStamp:
         """Identity to write beside the vectors."""
-        return EncoderStamp(self.name, self.fingerprint, self.dimension)
+        files, (_, precision) = self._files, split_name(self.name)
+        mark = "" if precision == "float32" else f"@{precision}"
+        folder = f"{files.folder}{mark}" if files.own else None
+        return EncoderStamp(self.name, self.fingerprint, self.dimension, folder)
 
     def encode_images(self, images: Sequence[Pixels], batch_size: int = BATCH_SIZE) -> Vectors:
         """Vectors of images of any size.
@@ -86,7 +96,7 @@ class Encoder:
         return self._unit_rows(batches)
 
     def encode_texts(self, texts: Sequence[str], batch_size: int = BATCH_SIZE) -> Vectors:
-        """Vectors of texts, in the images' space. Longer texts than the model takes are cut.
+        """Vectors of texts, in the images' space. Longer texts than the model takes are cut: read.
 
         Returns:
             float32 (n, dimension), unit rows, in the order of the texts.
@@ -96,6 +106,15 @@ class Encoder:
             TextUnsupported: the encoder understands images only.
             EncoderUnavailable: the model cannot be loaded.
         """
+        self.check_texts(texts)
+        batches = [
+            self.runtime().text_features(texts[start : start + batch_size])
+            for start in range(0, len(texts), batch_size)
+        ]
+        return self._unit_rows(batches)
+
+    def check_texts(self, texts: Sequence[str]) -> None:
+        """Refuse texts that cannot be encoded; see encode_texts."""
         if not self.supports_text:
             why = f" as it is here: {self._files.no_text}" if self._files.no_text else ""
             raise TextUnsupported(
@@ -112,16 +131,31 @@ class Encoder:
                     f"text {position}, {text[:60]!r}, has half of a character (a lone surrogate) "
                     "in it: expected words, e.g. 'clear lungs'"
                 )
-        batches = [
-            self.runtime().text_features(texts[start : start + batch_size])
-            for start in range(0, len(texts), batch_size)
-        ]
-        return self._unit_rows(batches)
+
+    def read(self, text: str) -> Reading:
+        """What of a text the encoder reads, and what it cuts off; loads its tokenizer.
+
+        Raises:
+            BadQuery, TextUnsupported, EncoderUnavailable: as encode_texts.
+        """
+        self.check_texts([text])
+        runtime = self.runtime()
+        return read(text, runtime.count_tokens, runtime.longest())
 
     @property
     def folder(self) -> Path:
         """The folder of its files."""
         return self._files.folder
+
+    @property
+    def library(self) -> str:
+        """The library that builds its model: ``transformers``, ``open_clip`` or ``timm``."""
+        return self._files.layout
+
+    @property
+    def no_text(self) -> str | None:
+        """Why it encodes no texts where its folder could have it, in one clause; else None."""
+        return self._files.no_text
 
     @property
     def size(self) -> int:
@@ -152,9 +186,17 @@ class Encoder:
             "ingest again into another --store with those that are there now"
         )
 
-    def understands(self, text: str) -> Understanding:
-        """Whether the encoder has grounds to understand a text; None where it cannot be known."""
-        return understand(self._files.folder, text)
+    def understands(self, text: str | TextQuery) -> Understanding:
+        """Whether the encoder has grounds to understand a text; None where it cannot be known.
+
+        Only what it reads of the text is judged.
+        """
+        if not brings_lexicon(self._files.folder):
+            return Understanding(None)
+        if isinstance(text, str):
+            read_whole = not self.supports_text or not text.strip()
+            return understand(self._files.folder, text if read_whole else self.read(text).text)
+        return understand(self._files.folder, text.read)
 
     def runtime(self) -> Runtime:
         """The loaded model; loads it when it is asked for first."""
@@ -226,7 +268,7 @@ def encoder_for(
     device: str | None = None,
     load: Callable[[str | Path], Encoder] | None = None,
 ) -> Encoder:
-    """The encoder that made a gallery, found by its name and checked by its fingerprint.
+    """The encoder that made a gallery, found by its folder or name, checked by its fingerprint.
 
     Args:
         made: the gallery, or its stamp.
@@ -249,19 +291,35 @@ def encoder_for(
             "and texts can be searched only with that very encoder. Search by id, or import again "
             "with a meta.json that names encoder, fingerprint and dimension"
         )
+    asked = name or _address(stamp)
     try:
-        found = (
-            load(name or stamp.name) if load else load_encoder(name or stamp.name, device=device)
-        )
+        found = load(asked) if load else load_encoder(asked, device=device)
     except EncoderUnavailable as error:
         if name is not None:
             raise
+        if stamp.folder is not None:
+            raise EncoderUnavailable(
+                f"{where} was made by encoder {stamp}, read from {stamp.folder}, where it is not "
+                f"found any more ({error}); put that folder back, or pass --encoder with the "
+                f"folder where the encoder of fingerprint {stamp.fingerprint[:12]} is now, or "
+                "search by id"
+            ) from error
         raise EncoderUnavailable(
             f"{where} was made by encoder {stamp}, which is not found by its name here ({error}); "
             "pass --encoder with its folder or hub id, or search by id"
         ) from error
     check_encoder(where, stamp, found.stamp)
     return found
+
+
+def _address(stamp: EncoderStamp) -> str:
+    """What finds the encoder of a stamp: its folder, also where that moved here, else its name."""
+    if stamp.folder is None:
+        return unmistakable(stamp.name)
+    folder = Path(split_name(stamp.folder)[0])
+    if not folder.is_dir() and Path(folder.name).is_dir():
+        return f"./{stamp.name}"
+    return stamp.folder
 
 
 def _check_image(position: int, image: Pixels) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -63,6 +63,7 @@ class EncoderFiles:
         precision: ``float32`` or ``bf16``, of the forward pass.
         side: of the square that its preprocessing makes of an image, in pixels, or what the shorter
             edge becomes; 0 where the configuration does not say.
+        own: whether it is a folder of the user's own, without a public name.
         contents: the bytes that the fingerprint was taken over.
     """
 
@@ -75,6 +76,7 @@ class EncoderFiles:
     layout: str = "transformers"
     precision: str = "float32"
     side: int = 0
+    own: bool = False
     contents: Contents = field(kw_only=True, compare=False, repr=False)
 
 
@@ -102,7 +104,7 @@ def locate(name_or_path: str | Path, revision: str | None = None) -> EncoderFile
             return _of_registry(bare)
     elif Path(name).expanduser().is_dir():
         folder = Path(name).expanduser().resolve()
-        return inspect(called(folder), folder)
+        return replace(inspect(folder.name, folder), own=True)
     if isinstance(name_or_path, str) and _HUB_ID.fullmatch(name):
         return inspect(name, fetch(name, revision, [*_CONFIGS, *TOKENIZERS, *_WEIGHTS]))
     raise EncoderUnavailable(
@@ -119,9 +121,10 @@ def _of_registry(name: str) -> EncoderFiles:
     return inspect(name, Path(__file__).parent / name)
 
 
-def called(folder: Path) -> str:
-    """The name of a folder's encoder: its last part, with ``./`` before a name that is known."""
-    return f"./{folder.name}" if folder.name in (*bundled_names(), *KNOWN) else folder.name
+def unmistakable(name: str) -> str:
+    """A stored name as ``locate`` takes it, whatever folders there are here."""
+    known = name in (*bundled_names(), *KNOWN)
+    return f"{_KNOWN_MARK}{name}" if known and _is_encoder(Path(name)) else name
 
 
 def _is_encoder(folder: Path) -> bool:

@@ -65,6 +65,11 @@ def understand(folder: Path, text: str) -> Understanding:
     return _judge(known, text)
 
 
+def brings_lexicon(folder: Path) -> bool:
+    """Whether a checkpoint has words to judge a text by."""
+    return _lexicon(folder) is not None
+
+
 def _judge(known: _Lexicon, text: str) -> Understanding:
     words = _words(text)
     if not words:

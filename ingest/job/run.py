@@ -12,13 +12,16 @@ replaced rows, the job is not stopped: it goes on to its end and warns.
 from __future__ import annotations
 
 import os
+import shutil
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -26,7 +29,7 @@ import numpy.typing as npt
 
 from ingest.images.reader_version import READER, is_older
 from ingest.job.file_memory import FileMemory, Seen
-from ingest.job.journal import Journal, state_folder
+from ingest.job.journal import Journal, entries, state_folder
 from ingest.job.moved_files import check_moved
 from ingest.job.pipeline import Opened, Outcome, Same, Stage, Stopped, in_order
 from ingest.job.plan import End, Planner, prune_gone
@@ -35,8 +38,8 @@ from ingest.job.report import OUTCOME_KEYS, IngestReport, Progress, describe, su
 from ingest.record import METADATA, Rejection
 from ingest.sources.source import Source
 from ingest.sources.tables.blank_columns import with_blank_columns
+from store import Gallery, Row, UsageError, changes, check_encoder, give_back, outcome, storable
 from store import Outcome as LabelOutcome
-from store import Row, UsageError, changes, check_encoder, give_back, outcome, storable
 
 # The encoder's threads wait for each other in a loop that keeps a core busy, while the decoding
 # threads need it: measured 4 times slower. Read by OpenMP when torch is loaded, which is later.
@@ -292,6 +295,21 @@ def ingest(
     report.images_per_second = job.done / report.seconds if report.seconds > 0 else 0.0
     journal.end("stopped" if report.stopped else "finished")
     return report
+
+
+def clear_away(gallery: Gallery) -> bool:
+    """Remove a gallery that its first ingestion left without rows, and that ingestion's journal.
+
+    Returns:
+        Whether it is gone; one that has rows, or had others before, stays as it is.
+    """
+    if len(entries(gallery.uri)) > 1 or not gallery.remove_if_empty():
+        return False
+    shutil.rmtree(state_folder(gallery.uri), ignore_errors=True)
+    if "://" not in gallery.uri:
+        with suppress(OSError):  # others' files may be in there
+            Path(gallery.uri).rmdir()
+    return True
 
 
 def _hashing(

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
+import shlex
+import shutil
 from pathlib import Path
 from typing import Any
 
 from store.errors import EncoderChanged, EncoderMismatch, StoreDamaged, StoreNotFound, UsageError
-from store.files import TABLE
+from store.files import FOLDER, TABLE
 from store.schema import EncoderStamp
-from store.table import local, object_storage, repair, rows
+from store.table import local, object_storage, repair, rows, undo
 from store.table.lance import ReadFault, connect, folder, is_local, open_version
 
 
 def create(uri: str, stamp: EncoderStamp) -> Any:
     """Make an empty gallery, or open the one that is there.
+
+    One without rows, of which nothing is kept for an undo, is made again for another encoder.
 
     Raises:
         EncoderMismatch: there is one, made by another encoder.
@@ -26,18 +31,61 @@ def create(uri: str, stamp: EncoderStamp) -> Any:
         if path.is_file():
             raise UsageError(f"{uri} is a file; a gallery needs a folder, pass another --store")
         if folder(uri).is_dir() and any(folder(uri).glob("_versions/*")):
-            return open_(uri, stamp)
+            handle = open_(uri)
+            if not _may_be_taken_over(uri, handle, stamp):
+                return open_(uri, stamp)
         with local.named_faults(uri):
             local.make_folder(path)
             with local.writer(uri):
+                _drop_empty(uri, stamp)
                 handle = _create(uri, stamp)
                 local.acknowledge(folder(uri), int(handle.version))
     else:
         object_storage.check_writable(uri)
         with object_storage.named_faults(uri):
+            if object_storage.newest(uri) is not None:
+                _drop_empty(uri, stamp)
             if object_storage.newest(uri) is None:
                 _create(uri, stamp)
     return open_(uri, stamp)
+
+
+def remove_empty(uri: str) -> bool:
+    """Remove a gallery that has no rows, with its folder where nothing else is in there.
+
+    Returns:
+        Whether it is gone; one with rows, or with rows kept for an undo, stays.
+    """
+    if not is_local(uri):
+        with object_storage.named_faults(uri):
+            return _drop_empty(uri)
+    with local.named_faults(uri), local.writer(uri):
+        if not _drop_empty(uri):
+            return False
+        shutil.rmtree(Path(uri, FOLDER), ignore_errors=True)
+    with contextlib.suppress(OSError):
+        Path(uri).rmdir()
+    return True
+
+
+def _drop_empty(uri: str, but: EncoderStamp | None = None) -> bool:
+    """Drop a table without rows, unless it is of this encoder already."""
+    try:
+        handle = open_version(uri)
+    except ReadFault:
+        return False
+    if not _may_be_taken_over(uri, handle, but):
+        return False
+    connect(uri).drop_table(TABLE)
+    return True
+
+
+def _may_be_taken_over(uri: str, handle: Any, stamp: EncoderStamp | None) -> bool:
+    """Whether a table holds no rows, neither to search nor to bring back, of another encoder."""
+    made = rows.stamp_of(handle.schema.metadata)
+    if made is None or made == stamp:
+        return False
+    return not handle.count_rows() and not (is_local(uri) and undo.keeps_rows(uri))
 
 
 def _create(uri: str, stamp: EncoderStamp) -> Any:
@@ -122,15 +170,16 @@ def check_encoder(where: str, made: EncoderStamp, here: EncoderStamp) -> None:
     """
     if (made.fingerprint, made.dimension) == (here.fingerprint, here.dimension):
         return
+    read_from = f", read from {made.folder}," if made.folder else ""
     if made.name == here.name:
         raise EncoderChanged(
-            f"{where} was made by an encoder named {made.name} with fingerprint "
+            f"{where} was made by an encoder named {made.name}{read_from} with fingerprint "
             f"{made.fingerprint[:12]} ({made.dimension}-d), but the {here.name} here has "
             f"{here.fingerprint[:12]} ({here.dimension}-d): the encoder has changed since. Ingest "
             f"again into another --store to make a gallery of it, or pass --encoder with the "
             "folder of the old one"
         )
     raise EncoderMismatch(
-        f"{where} was made by encoder {made}, but this is {here}; pass --encoder {made.name}, or "
-        "another --store for this encoder"
+        f"{where} was made by encoder {made}, but this is {here}; pass --encoder "
+        f"{shlex.quote(made.address)}, or another --store for this encoder"
     )

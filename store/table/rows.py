@@ -85,6 +85,7 @@ def table_schema(stamp: EncoderStamp) -> Any:
             "cxr.dimension": str(stamp.dimension),
             "cxr.normalised": "true",
             "cxr.stable_row_ids": "true",
+            **({} if stamp.folder is None else {"cxr.encoder_folder": stamp.folder}),
         }
     )
 
@@ -518,7 +519,10 @@ def stamp_of(metadata: dict[bytes, bytes] | None) -> EncoderStamp | None:
     text = {key.decode(): value.decode() for key, value in (metadata or {}).items()}
     try:
         return EncoderStamp(
-            text["cxr.encoder"], text["cxr.fingerprint"], int(text["cxr.dimension"])
+            text["cxr.encoder"],
+            text["cxr.fingerprint"],
+            int(text["cxr.dimension"]),
+            text.get("cxr.encoder_folder"),
         )
     except (KeyError, ValueError):
         return None

@@ -264,6 +264,11 @@ def forget(uri: str, batch: str) -> None:
         path.unlink(missing_ok=True)
 
 
+def keeps_rows(uri: str) -> bool:
+    """Whether former rows are kept that an undo could bring back."""
+    return any(Path(uri, files.FOLDER, _PLACE).glob("*/*.arrow"))
+
+
 def _is_again(current: Row, before: Row) -> bool:
     now = (current.sha256, current.batch, state_of(current))
     return now == (before.sha256, before.batch, state_of(before))

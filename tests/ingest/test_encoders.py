@@ -560,7 +560,7 @@ def test_the_encoder_of_a_gallery(made_by_clip):
         return loaded
 
     assert encoder_for(gallery, load=cached) is loaded
-    assert asked == [gallery.stamp.name]
+    assert asked == [str(folder)]
 
 
 def test_another_encoder_than_the_gallerys(made_by_clip, folders):

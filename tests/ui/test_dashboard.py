@@ -238,7 +238,7 @@ def test_the_address_follows_what_is_shown(app):
         ({"split": ["test", "nowhere"]}, "no split 'nowhere'"),
         ({"dataset": "' OR 1=1 --"}, "no dataset"),
         ({"id": "drawn/test/103", "text": "clear"}, "the id is used"),
-        ({"text": "clear " * 200}, "the first 300 are searched"),
+        ({"text": "clear " * 400}, "the first 2000 are searched"),
     ],
 )
 def test_nonsense_in_a_link_is_a_sentence(app, asked, message):

@@ -18,11 +18,26 @@ if TYPE_CHECKING:
 BUNDLED_LICENCE = "CC BY 4.0"
 
 
-def encoders(json: Json = False) -> None:
+def encoders(
+    try_: Annotated[
+        str | None,
+        typer.Option(
+            "--try",
+            metavar="NAME|FOLDER",
+            help="Encode eight invented films with this one, one by one and together: dimension, "
+            "text, milliseconds a film, tokens it reads, largest difference.",
+        ),
+    ] = None,
+    device: Device = None,
+    json: Json = False,
+) -> None:
     """The bundled encoder and those that people bring: dimension, text, size, licence, here or not.
 
-    Any folder in the transformers or open_clip layout, or hub id, works with --encoder as well.
+    Any folder in the layout of transformers, open_clip or timm, or hub id, works with --encoder.
     """
+    if try_ is not None:
+        _try(try_, device, json)
+        return
     found = _listed()
     if json:
         output.as_json(found)
@@ -43,7 +58,30 @@ def encoders(json: Json = False) -> None:
         ],
         numbers=2,
     )
-    typer.echo("Any folder in the transformers or open_clip layout, or hub id, works as well.")
+    typer.echo("A folder in the layout of transformers, open_clip or timm, or a hub id, works too.")
+
+
+def _try(name: str, device: str | None, json: bool) -> None:
+    """Try an encoder out and print what was found."""
+    from ingest import trial
+    from ingest.encoders import load_encoder
+
+    found = trial(load_encoder(name, device=device))
+    if json:
+        output.as_json(asdict(found))
+        return
+    texts = f"yes, {found.tokens} tokens" if found.text else "no"
+    lines = {
+        "encoder": f"{found.name} ({found.fingerprint[:12]})",
+        "model": f"{found.family} of {found.library}, on {found.device}",
+        "vectors": f"{found.dimension}-d",
+        "sees": f"{found.side} pixels" if found.side else "images of any size",
+        "text": f"{texts}: {found.no_text}" if found.no_text else texts,
+        "ms a film": f"{found.ms_one:.1f} one by one, {found.ms_together:.1f} together; "
+        f"loaded in {found.load_seconds:.1f} s",
+        "difference": f"{found.difference:.1e} at most between a film alone and with others",
+    }
+    output.table(["", "found"], [[key, value] for key, value in lines.items()])
 
 
 def _listed() -> list[dict[str, Any]]:

@@ -181,8 +181,8 @@ def ingest(
     """
     given = locals()
     give_way(nice)  # before the libraries start their threads
+    from ingest import clear_away, open_source
     from ingest import ingest as run
-    from ingest import open_source
     from store import Gallery
 
     options = {
@@ -211,6 +211,7 @@ def ingest(
             "check the path, or see docs/sources.md"
         )
     model, gallery = _target(store, encoder, device)
+    opened = gallery is not None
     try:
         with patient(output.warn) as stop:
             stage = stage_of(ray, workers, gpus, model, device, stop)
@@ -232,6 +233,10 @@ def ingest(
                 )
     except KeyboardInterrupt:
         raise output.interrupted() from None
+    except Exception:
+        if gallery is not None and not opened:
+            clear_away(gallery)  # or it would refuse every other encoder, for nothing
+        raise
     output.conclude(report, store, rejections, json, pruning=prune)
 
 

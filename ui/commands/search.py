@@ -56,6 +56,13 @@ def search(
         str,
         typer.Option(help="any: take a DICOM film whatever part of the body its header names."),
     ] = "chest",
+    long_text: Annotated[
+        str,
+        typer.Option(
+            help="A text longer than the encoder reads: cut (search its beginning), mean of its "
+            "sentences, or best (each film counts by the sentence nearest to it)."
+        ),
+    ] = "cut",
     figure: Annotated[Path | None, typer.Option(help="Write a picture of the result here.")] = None,
     encoder: EncoderName = None,
     device: Device = None,
@@ -70,6 +77,10 @@ def search(
     from store import parse_weights, parse_where, refined_search
 
     part = check_choice(body_part)
+    if long_text not in ("cut", "mean", "best"):
+        raise UsageError(f"--long-text {long_text!r}: expected cut, mean or best")
+    if long_text == "best" and (like or unlike):
+        raise UsageError("--long-text best goes without --like and --unlike; use mean")
     given = 3 - [image, id, text].count(None)
     if given > 1 or not (given or like):
         raise UsageError("give exactly one of --image, --id and --text, or films with --like")
@@ -82,7 +93,7 @@ def search(
     condition = parse_where(where or [], gallery.columns() if where else ())
     output.warn_if_synthetic(gallery)
     gallery.check_k(k)
-    query, pixels, vector = _asked(gallery, image, id, text, encoder, device, json, part)
+    query, pixels, vector = _asked(gallery, image, id, text, encoder, device, json, part, long_text)
     if like or unlike:
         query |= _marks(like or [], unlike or [], using)
     depth = k if page == 1 else min(k * page, len(gallery))
@@ -118,8 +129,9 @@ def _asked(
     device: str | None,
     json: bool,
     body_part: Choice,
+    long_text: str,
 ) -> tuple[dict[str, Any], Pixels | None, npt.NDArray[np.float32] | None]:
-    """The query as it is printed; its pixels and its vector where it has any."""
+    """The query as it is printed; its pixels and its vector, or vectors, where it has any."""
     if id_ is not None:
         return {"id": id_}, None, None
     if image is None and text is None:
@@ -133,14 +145,27 @@ def _asked(
         vectors = encoder_for(gallery, encoder, device=device).encode_images([pixels])
         near = _say_how_near(gallery, vectors, pixels, json)
         return {"image": str(image), "nearness": near}, pixels, vectors[0]
+    from ingest.encoders import text_query
+
     text = text or ""
     loaded = encoder_for(gallery, encoder, device=device)
-    vectors = loaded.encode_texts([text])
-    found = loaded.understands(text)
+    asked = text_query(loaded, text, long_text)
+    if (note := notices.of_reading(asked, "--long-text")) is not None:
+        output.warn(note)
+    found = loaded.understands(asked)
     if (warning := notices.of_text(found)) is not None:
         output.warn(warning)
-    query = {"text": text, "understood": found.understood, "reason": found.reason}
-    return query, None, vectors[0]
+    query = {
+        "text": text,
+        "understood": found.understood,
+        "reason": found.reason,
+        "read": asked.read,
+        "cut": asked.cut or None,
+        "long_text": asked.how,
+        "sentences": list(asked.sentences),
+        "tokens": {"text": asked.tokens, "longest": asked.longest},
+    }
+    return query, None, asked.vectors if asked.how == "best" else asked.vectors[0]
 
 
 def _marks(like: list[str], unlike: list[str], weights: Weights | None) -> dict[str, Any]:

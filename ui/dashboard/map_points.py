@@ -115,7 +115,7 @@ def hits(gallery: Gallery, search: Search) -> list[str]:
         vector = search.upload.vector
     elif search.text is not None:
         using: Encoder = shared.encoder(gallery.stamp)
-        vector = shared.text_vector(using, search.text)
+        vector = shared.text_query(using, search.text, search.long_text).vectors
     found = answer(gallery, search, vector, shared.films(gallery, search.filters))
     return [*([search.id] if search.id else []), *(hit.row.id for hit in found.hits)]
 

@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 import streamlit as st
 
-from ingest.encoders import Encoder, encoder_for, load_encoder
+from ingest.encoders import Encoder, TextQuery, encoder_for, load_encoder
+from ingest.encoders import text_query as read
 from store import COLUMNS, CxrError, EncoderStamp, Gallery, Nearness, Range
 from ui import notices
 from ui.dashboard.components.html import Labels
@@ -121,10 +122,9 @@ HASHES: dict[str | type, Callable[[Any], Any]] = {
 
 
 @st.cache_data(max_entries=512, show_spinner="Reading the sentence …", hash_funcs=HASHES)
-def text_vector(using: Encoder, text: str) -> npt.NDArray[np.float32]:
-    """Unit vector of a sentence, float32 (d,)."""
-    vector: npt.NDArray[np.float32] = using.encode_texts([text])[0]
-    return vector
+def text_query(using: Encoder, text: str, long_text: str) -> TextQuery:
+    """A sentence or a report as unit vectors, and what of it was read."""
+    return read(using, text, long_text)
 
 
 @st.cache_resource(max_entries=128, show_spinner="Reading the patches …", hash_funcs=HASHES)

@@ -17,7 +17,7 @@ from timm.data import create_transform, resolve_model_data_config
 
 from ingest.encoders.download import in_one_line
 from ingest.encoders.locate import WEIGHTS, EncoderFiles
-from ingest.encoders.runtimes.base import Inputs, Runtime, framed
+from ingest.encoders.runtimes.base import Inputs, Runtime, check_complete, framed
 from ingest.encoders.weights import tensors
 from ingest.images.pixels import reduced
 from ingest.record import Pixels
@@ -47,7 +47,9 @@ class TimmRuntime(Runtime):
         super().__init__(files, device)
         try:
             with files.contents.laid_out() as folder:
-                model = _built(folder, tensors(files.contents.read(WEIGHTS).bytes))
+                model = _built(folder)
+            state = tensors(files.contents.read(WEIGHTS).bytes)
+            found = model.load_state_dict(state, strict=False)
             data = resolve_model_data_config(model)
             self._transform: Any = create_transform(**data, is_training=False)
         except Exception as error:  # timm raises many kinds, none shared
@@ -55,6 +57,7 @@ class TimmRuntime(Runtime):
                 f"encoder {files.name!r}: {files.folder} does not load ({in_one_line(error)}); "
                 "expected the config.json and weights of one timm model"
             ) from error
+        check_complete(files, found.missing_keys, found.unexpected_keys)
         self._grey = data["input_size"][0] == 1
         side = tuple(data["input_size"][1:])
         self.framing = framed(side, _MODES.get(data["crop_mode"], "shortest"))
@@ -76,14 +79,10 @@ class TimmRuntime(Runtime):
         return _vectors(self.model, inputs)
 
 
-def _built(folder: Path, state: dict[str, torch.Tensor] | None = None) -> Any:
-    """The model with every weight from the state, or without weights: nothing is fetched."""
-    from_here = {"source": "", "file": "", "url": "", "hf_hub_id": "", "custom_load": False}
-    return timm.create_model(
-        f"local-dir:{folder}",
-        pretrained=state is not None,
-        pretrained_cfg_overlay={**from_here, "state_dict": state},
-    ).eval()
+def _built(folder: Path) -> Any:
+    """The model by a folder's config.json, with its classifier and without its weights."""
+    # Weights are loaded here: timm copies those that it is given, each with the whole file.
+    return timm.create_model(f"local-dir:{folder}", pretrained=False).eval()
 
 
 def _vectors(model: Any, pixels: Any) -> torch.Tensor:

@@ -49,8 +49,8 @@ def answer(
     Args:
         gallery: not empty.
         search: with something to search for.
-        vector: of the sentence or the upload, float32 (d,), unit length; None for an id, and for
-            marks alone.
+        vector: of the sentence or the upload, float32 (d,), unit length; of a text (n, d), where a
+            film counts by the nearest; None for an id, and for marks alone.
         films: how many pass the filters.
 
     Raises:

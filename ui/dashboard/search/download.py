@@ -76,7 +76,12 @@ def python(search: Search, uri: str, encoder: str) -> str:
         lines.insert(0, "from ingest import read_image")
         steps.append(f"query = encoder.encode_images([read_image({PLACEHOLDER!r})])[0]")
     elif search.text is not None:
-        steps.append(f"query = encoder.encode_texts([{search.text!r}])[0]")
+        if search.long_text == "cut":
+            steps.append(f"query = encoder.encode_texts([{search.text!r}])[0]")
+        else:
+            lines[0] += ", text_query"
+            way = f"{search.text!r}, {search.long_text!r}"
+            steps.append(f"query = text_query(encoder, {way}).vectors")
     depth, page = str(search.k), ""
     if search.page > 1:
         depth, page = f"min({search.depth}, len(gallery))", f"[{search.k * (search.page - 1)}:]"
@@ -130,7 +135,9 @@ def document(search: Search, hits: Sequence[Hit], store: Mapping[str, Any]) -> d
         hits: of this page.
         store: which store answered, ``gallery.describe()``.
     """
-    query = {name: value for name, value in search.given.items() if name in ("id", "text")}
+    query = {
+        name: value for name, value in search.given.items() if name in ("id", "text", "long_text")
+    }
     if search.upload is not None:
         query |= {"image": search.upload.name, "sha256": search.upload.digests[0].hex()}
     if search.marks:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from ingest.encoders import LONG_TEXT
 from store import BadQuery, Range, parse_weights
 from ui.dashboard.components.html import clean, cut
 from ui.dashboard.search import ranges
@@ -21,7 +22,7 @@ from ui.dashboard.search.state import (
 )
 
 #: Longest sentence and longest id that are looked at, in characters.
-TEXT_MAX, ID_MAX = 300, 512
+TEXT_MAX, ID_MAX = 2000, 512
 _VALUES_MAX = 50
 
 Params = Mapping[str, Sequence[str]]
@@ -66,7 +67,7 @@ def from_link(params: Params, known: Known) -> tuple[Search, list[str]]:
         )
         text = text[:TEXT_MAX].strip()
     k = _number(params, "k", (K_MIN, K_DEFAULT, K_MAX), "hits", notes)
-    search = Search(id=id_, text=text or None, k=k)
+    search = Search(id=id_, text=text or None, k=k, long_text=_long_text(params, notes))
     for facet in dict.fromkeys([*FACETS, *known]):
         search = search.choose(facet, _chosen(params, facet, known.get(facet, ()), notes))
     _unknown(params, known, notes)
@@ -76,6 +77,14 @@ def from_link(params: Params, known: Known) -> tuple[Search, list[str]]:
     last = DEPTH_MAX // k
     page = _number(params, "page", (1, 1, last), "page", notes)
     return replace(search, page=page, pair=_id(params, "with", notes)), notes
+
+
+def _long_text(params: Params, notes: list[str]) -> str:
+    asked = _one(params, "long") or LONG_TEXT[0]
+    if asked in LONG_TEXT:
+        return asked
+    notes.append(f"The link searches long texts by {cut(asked, 20)!r}, which is none of the ways.")
+    return LONG_TEXT[0]
 
 
 def _chosen(params: Params, facet: str, known: Choice, notes: list[str]) -> list[str]:

@@ -64,6 +64,8 @@ def _pair(gallery: Gallery, search: Search, found: Answer, vector: Vector | None
     assert search.pair is not None
     own = gallery.vectors([search.pair])[0]
     asked = gallery.vectors([search.id])[0] if search.id is not None else vector
+    if asked is not None and asked.ndim > 1:  # of a text's sentences, the one nearest to the film
+        asked = asked[int(np.argmax(asked @ own))]
     sought = asked
     if search.marks or asked is None:
         like, unlike = (gallery.vectors(list(ids)) for ids in (search.like, search.unlike))

@@ -27,6 +27,11 @@ from ui.dashboard.search.ranges import column, in_words
 from ui.dashboard.search.state import Search, pages
 
 _NAMES = {"query": "Weight of query", "like": "of films +", "unlike": "of films −"}
+_LONG_TEXT = {
+    "cut": "cut: its beginning",
+    "mean": "mean of its sentences",
+    "best": "best: each film by its nearest sentence",
+}
 #: Narrowest a marked film is drawn, in CSS pixels.
 _MARK_WIDTH = 220
 
@@ -232,11 +237,11 @@ def show(
 
 
 def _vector(search: Search, encoder: Encoder | CxrError | None) -> npt.NDArray[np.float32] | None:
-    """The query's vector, where it is not a stored film's."""
+    """The query's vector, or the vectors of a text, where it is not a stored film's."""
     if search.upload is not None:
         return search.upload.vector
     if search.text is not None and isinstance(encoder, Encoder):
-        return shared.text_vector(encoder, search.text)
+        return shared.text_query(encoder, search.text, search.long_text).vectors
     return None
 
 
@@ -274,9 +279,24 @@ def cautions(gallery: Gallery, encoder: Encoder | CxrError | None, search: Searc
             st.warning(layout.sentence(warning), icon=":material/image_not_supported:")
         st.caption(f"{notices.how_near(near)}.")
     elif search.text is not None and isinstance(encoder, Encoder):
-        warning = notices.of_text(encoder.understands(search.text))
+        asked = shared.text_query(encoder, search.text, search.long_text)
+        if (note := notices.of_reading(asked, "the choice of")) is not None:
+            long_text(note)
+        warning = notices.of_text(encoder.understands(asked))
         if warning is not None:
             st.warning(layout.sentence(warning), icon=":material/help:")
+
+
+def long_text(note: str) -> None:
+    """Below a text that is longer than the encoder reads: what was searched, and the other ways."""
+    st.info(layout.sentence(note), icon=":material/content_cut:")
+    st.segmented_control(
+        "How to search a text longer than the encoder reads",
+        list(_LONG_TEXT),
+        format_func=_LONG_TEXT.__getitem__,
+        key=session.LONG_BOX,
+        on_change=session.choose_long_text,
+    )
 
 
 def neighbours(gallery: Gallery, search: Search, found: Answer, labels: Labels) -> None:

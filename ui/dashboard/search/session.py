@@ -23,7 +23,7 @@ _SEARCH, _NOTES, _LINK, _DRAWN, _ASKED, _ARRIVED, _HISTORY = (
 )
 #: Older searches are forgotten; an upload keeps its picture in memory as long as it is listed.
 _HISTORY_MAX = 30
-TEXT_BOX, ID_BOX, K_BOX = "box-text", "box-id", "box-k"
+TEXT_BOX, ID_BOX, K_BOX, LONG_BOX = "box-text", "box-id", "box-k", "box-long-text"
 #: Keys of the weights' widgets, in the order of ``Weights``.
 WEIGHT_BOXES = tuple(f"box-weight-{part.name}" for part in fields(Weights))
 
@@ -129,6 +129,7 @@ def _set_widgets(search: Search, known: Known) -> None:
         else:
             _put(box(facet), list(values))
     _put(K_BOX, search.k)
+    _put(LONG_BOX, search.long_text)
     for name, part in zip(WEIGHT_BOXES, fields(Weights), strict=True):
         _put(name, float(getattr(search.weights, part.name)))
     query = search.id, search.text, search.upload, search.marks, search.page
@@ -256,6 +257,12 @@ def drop_all() -> None:
 def choose_k() -> None:
     """Take over the number of hits from its widget."""
     _set(replace(last(), k=st.session_state[K_BOX], page=1, pair=None))
+
+
+def choose_long_text() -> None:
+    """Take over from its widget how a text is searched that is longer than the encoder reads."""
+    chosen = st.session_state[LONG_BOX] or last().long_text
+    _set(replace(last(), long_text=chosen, page=1, pair=None))
 
 
 def turn(box: str) -> None:

@@ -35,6 +35,7 @@ Filters = Mapping[str, tuple[str, ...]]
 NAMES = {
     "id": ("id", "--id"),
     "text": ("text", "--text"),
+    "long_text": ("long", "--long-text"),
     "upload": ("", "--image"),
     "filters": ("", "--where"),
     "k": ("k", "-k"),
@@ -77,6 +78,8 @@ class Search:
     At most one of ``id``, ``text`` and ``upload`` is set.
 
     Attributes:
+        long_text: how a text is searched that is longer than the encoder reads: ``cut``, ``mean``
+            or ``best``.
         filters: facet -> chosen values, of age and of numbers and days one range; a facet without a
             choice is absent.
         k: how many hits a page has.
@@ -88,6 +91,7 @@ class Search:
 
     id: str | None = None
     text: str | None = None
+    long_text: str = "cut"
     upload: Upload | None = None
     filters: Filters = field(default_factory=dict)
     k: int = K_DEFAULT
@@ -109,12 +113,16 @@ class Search:
 
     @property
     def given(self) -> dict[str, Any]:
-        """Fields that are not at their default, by name; weights only where films are marked."""
+        """Fields that are not at their default, by name.
+
+        Weights only where films are marked, the way to search long texts only of a text.
+        """
         found = {name: getattr(self, name) for name in NAMES}
+        idle = {"weights": not self.marks, "long_text": self.text is None}
         return {
             name: value
             for name, value in found.items()
-            if value != getattr(_DEFAULT, name) and (name != "weights" or self.marks)
+            if value != getattr(_DEFAULT, name) and not idle.get(name)
         }
 
     @property
