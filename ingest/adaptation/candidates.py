@@ -106,9 +106,7 @@ class Sample:
 
     def trained(self, heads: int, hidden: int) -> tuple[Branch, ...]:
         """Branches trained on these films; see train_heads."""
-        return train_heads(
-            self.films.vectors, self.classes, self.mean, heads, hidden, self.seed
-        )
+        return train_heads(self.films.vectors, self.classes, self.mean, heads, hidden, self.seed)
 
 
 def classes_of(labels: Sequence[tuple[str, ...]]) -> Vectors:

@@ -160,7 +160,9 @@ def judge_by_folds(
     for number in range(count):
         if say is not None:
             say(f"judging fold {number + 1} of {count}")
-        learn, queries = (films.part(np.flatnonzero(one)) for one in (fold != number, fold == number))
+        learn, queries = (
+            films.part(np.flatnonzero(one)) for one in (fold != number, fold == number)
+        )
         made = choose(learn, seed, names).map
         before = look(queries, learn, queries.vectors, learn.vectors, everybody)
         after = look(queries, learn, made(queries.vectors), made(learn.vectors), everybody)

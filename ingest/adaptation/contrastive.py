@@ -95,7 +95,9 @@ def _train(
         optimizer.step()
         schedule.step()
     made = [(_array(weight), _array(bias)) for weight, bias in layers]
-    return tuple(_branch([(w[head].T, b[head, 0]) for w, b in made], mean, scale) for head in range(heads))
+    return tuple(
+        _branch([(w[head].T, b[head, 0]) for w, b in made], mean, scale) for head in range(heads)
+    )
 
 
 def _uniform(shape: tuple[int, ...], inputs: int, random: torch.Generator) -> torch.Tensor:

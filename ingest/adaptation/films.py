@@ -22,8 +22,8 @@ from store import (
 )
 
 if TYPE_CHECKING:
-    from store import Gallery
-    from store import Integers
+    from store import Gallery, Integers
+
 
 def group_of(dataset, patient, study=None):  # until the evaluation has it
     if patient:

@@ -80,8 +80,10 @@ def look(
     """Rank a gallery for every query; films of the query's patient are not in its ranking.
 
     Args:
-        queries, gallery: films.
-        asked, searched: their vectors, float32 (q, d) and (n, d).
+        queries: films that are asked for.
+        gallery: films that are searched.
+        asked: vectors of the queries, float32 (q, d).
+        searched: those of the gallery, float32 (n, d).
         weighed: the films over which the queries' findings are balanced, where the queries are
             some of them; the queries themselves when None.
     """
@@ -137,11 +139,12 @@ def gain(before: Floats, after: Floats, groups: Integers) -> Gain:
     """The gain in the mean of paired figures, with its interval.
 
     The interval is that of a mean over clusters with Student's t (Cameron and Miller, A
-    Practitioner's Guide to Cluster-Robust Inference, J. Human Resources 50, 2015, section VI), which
-    holds for few patients as well.
+    Practitioner's Guide to Cluster-Robust Inference, J. Human Resources 50, 2015, section VI),
+    which holds for few patients as well.
 
     Args:
-        before, after: float64 (q,).
+        before: float64 (q,).
+        after: float64 (q,), of the same queries.
         groups: int64 (q,), equal for queries of one patient.
     """
     from scipy import stats

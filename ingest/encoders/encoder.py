@@ -15,10 +15,12 @@ from ingest.encoders.locate import (
     EncoderFiles,
     inspect,
     locate,
+    split_name,
     unmistakable,
+    with_precision,
 )
 from ingest.encoders.long_text import Reading, TextQuery, read
-from ingest.encoders.runtimes.base import Runtime, split_name, with_precision
+from ingest.encoders.runtimes.base import Runtime, unit_rows
 from ingest.encoders.understanding import Understanding, brings_lexicon, understand
 from ingest.record import Pixels
 from store import (
@@ -160,8 +162,8 @@ class Encoder:
     @property
     def size(self) -> int:
         """Bytes of its weights."""
-        files = self._files.contents.files
-        return sum(one.size for name, one in files.items() if name.endswith(".safetensors"))
+        files = (one for each in self._files.storeys for one in each.contents.files.items())
+        return sum(one.size for name, one in files if name.endswith(".safetensors"))
 
     def changed(self) -> str | None:
         """One sentence when its files changed since it was read, else None.
@@ -169,7 +171,7 @@ class Encoder:
         Its vectors and its fingerprint stay those of the bytes that were read, which are in memory.
         """
         files = self._files
-        if files.contents.untouched():
+        if all(one.contents.untouched() for one in files.storeys):
             return None
         name, _ = split_name(files.name)
         try:
@@ -191,45 +193,51 @@ class Encoder:
 
         Only what it reads of the text is judged.
         """
-        if not brings_lexicon(self._files.folder):
+        folder = self._files.storeys[-1].folder
+        if not brings_lexicon(folder):
             return Understanding(None)
         if isinstance(text, str):
             read_whole = not self.supports_text or not text.strip()
-            return understand(self._files.folder, text if read_whole else self.read(text).text)
-        return understand(self._files.folder, text.read)
+            return understand(folder, text if read_whole else self.read(text).text)
+        return understand(folder, text.read)
 
     def runtime(self) -> Runtime:
         """The loaded model; loads it when it is asked for first."""
         with self._lock:
             if self._runtime is None:
                 device = self._device or os.environ.get("CXR_DEVICE")
-                if self._files.layout == "open_clip":
-                    from ingest.encoders.runtimes.open_clip_models import OpenClipRuntime
-
-                    self._runtime = OpenClipRuntime(self._files, device)
-                elif self._files.layout == "timm":
-                    from ingest.encoders.runtimes.timm_models import TimmRuntime
-
-                    self._runtime = TimmRuntime(self._files, device)
-                else:
-                    from ingest.encoders.runtimes.transformers_models import TransformersRuntime
-
-                    self._runtime = TransformersRuntime(self._files, device)
-                self._files.contents.let_go()
+                self._runtime = _built(self._files, device)
+                for files in self._files.storeys:
+                    files.contents.let_go()
             return self._runtime
 
     def _unit_rows(self, batches: list[Vectors]) -> Vectors:
         if not batches:
             return np.zeros((0, self.dimension), np.float32)
-        features = np.concatenate(batches).astype(np.float64)
-        lengths = np.linalg.norm(features, axis=1, keepdims=True)
-        if not np.isfinite(lengths).all() or (lengths == 0).any():
-            raise EncoderUnavailable(
-                f"encoder {self.name!r} gave a vector that is zero or not finite; "
-                "its weights are damaged: fetch or train it again"
-            )
-        unit: Vectors = (features / lengths).astype(np.float32)
-        return unit
+        return unit_rows(np.concatenate(batches), self.name)
+
+
+def _built(files: EncoderFiles, device: str | None) -> Runtime:
+    """The model of some files, with those below it."""
+    if files.base is not None:
+        from ingest.encoders.runtimes.adapted_models import AdaptedRuntime
+
+        return AdaptedRuntime(files, _built(files.base, device))
+    if files.layout == "pixels":
+        from ingest.encoders.runtimes.raw_pixels import PixelRuntime
+
+        return PixelRuntime(files, device)
+    if files.layout == "open_clip":
+        from ingest.encoders.runtimes.open_clip_models import OpenClipRuntime
+
+        return OpenClipRuntime(files, device)
+    if files.layout == "timm":
+        from ingest.encoders.runtimes.timm_models import TimmRuntime
+
+        return TimmRuntime(files, device)
+    from ingest.encoders.runtimes.transformers_models import TransformersRuntime
+
+    return TransformersRuntime(files, device)
 
 
 def load_encoder(

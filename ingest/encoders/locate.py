@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Iterable
@@ -10,12 +11,13 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from ingest.encoders import adapter_files, baselines
 from ingest.encoders.contents import Contents
 from ingest.encoders.download import fetch, files_of, in_one_line
 from ingest.encoders.pickled import converted
 from ingest.encoders.registry import KNOWN, OPEN_CLIP_CONFIG, OPEN_CLIP_WEIGHTS, TEXT_TOWER
 from ingest.encoders.weights import header
-from store import EncoderUnavailable, UsageError
+from store import EncoderStamp, EncoderUnavailable, UsageError
 
 #: The encoder that ships with the package.
 DEFAULT_ENCODER = "cxr-clip-28"
@@ -45,6 +47,8 @@ _PICKLED, _OPEN_CLIP_PICKLED = "pytorch_model.bin", "open_clip_pytorch_model.bin
 
 #: Before a bundled or known name, where a folder has the same.
 _KNOWN_MARK = "known:"
+#: As a suffix of an encoder's name: ``pubmed-clip@bf16``.
+PRECISIONS = ("float32", "bf16")
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 
@@ -59,10 +63,12 @@ class EncoderFiles:
         dimension: length of its vectors, as the configuration declares it.
         supports_text: whether there is a text tower and a tokenizer.
         no_text: why there is no text where the folder could have it, in one clause; else None.
-        layout: ``transformers``, ``open_clip`` or ``timm``: which library builds it.
+        layout: ``transformers``, ``open_clip`` or ``timm``: which library builds it; ``pixels`` of
+            raw pixels; ``adapted`` of a map on the vectors of ``base``.
         precision: ``float32`` or ``bf16``, of the forward pass.
         side: of the square that its preprocessing makes of an image, in pixels, or what the shorter
             edge becomes; 0 where the configuration does not say.
+        base: the encoder below an adapted one.
         own: whether it is a folder of the user's own, without a public name.
         contents: the bytes that the fingerprint was taken over.
     """
@@ -77,7 +83,40 @@ class EncoderFiles:
     precision: str = "float32"
     side: int = 0
     own: bool = False
+    base: EncoderFiles | None = None
     contents: Contents = field(kw_only=True, compare=False, repr=False)
+
+    @property
+    def storeys(self) -> list[EncoderFiles]:
+        """The encoder, and those below it."""
+        return [self, *(self.base.storeys if self.base else ())]
+
+
+def split_name(name: str) -> tuple[str, str]:
+    """``clip@bf16`` as (``clip``, ``bf16``); a name without a suffix is float32."""
+    head, at, tail = name.rpartition("@")
+    if at and tail in PRECISIONS:
+        return head, tail
+    return name, "float32"
+
+
+def with_precision(files: EncoderFiles, precision: str) -> EncoderFiles:
+    """The same encoder computing in another precision: another name, another fingerprint.
+
+    Raises:
+        UsageError: an unknown precision.
+    """
+    if precision not in PRECISIONS:
+        raise UsageError(f"precision {precision!r}: expected {' or '.join(PRECISIONS)}")
+    if precision == "float32":
+        return files
+    if files.layout in ("adapted", "pixels"):
+        raise UsageError(
+            f"encoder {files.name!r} computes in float32, and its base as the base's name says; "
+            f"leave out {precision}"
+        )
+    digest = hashlib.sha256(f"{files.fingerprint} {precision}".encode()).hexdigest()
+    return replace(files, name=f"{files.name}@{precision}", fingerprint=digest, precision=precision)
 
 
 def locate(name_or_path: str | Path, revision: str | None = None) -> EncoderFiles:
@@ -91,7 +130,7 @@ def locate(name_or_path: str | Path, revision: str | None = None) -> EncoderFile
         UsageError: a name that is a known encoder's and a folder's.
     """
     name = str(name_or_path)
-    known = isinstance(name_or_path, str) and name in (*bundled_names(), *KNOWN)
+    known = isinstance(name_or_path, str) and name in _names()
     if known and revision is None:
         if _is_encoder(Path(name)):
             raise UsageError(
@@ -100,7 +139,7 @@ def locate(name_or_path: str | Path, revision: str | None = None) -> EncoderFile
             )
         return _of_registry(name)
     if isinstance(name_or_path, str) and name.startswith(_KNOWN_MARK):
-        if (bare := name.removeprefix(_KNOWN_MARK)) in (*bundled_names(), *KNOWN):
+        if (bare := name.removeprefix(_KNOWN_MARK)) in _names():
             return _of_registry(bare)
     elif Path(name).expanduser().is_dir():
         folder = Path(name).expanduser().resolve()
@@ -116,6 +155,8 @@ def locate(name_or_path: str | Path, revision: str | None = None) -> EncoderFile
 
 def _of_registry(name: str) -> EncoderFiles:
     """A bundled or known encoder."""
+    if name == baselines.NAME:
+        return _pixels()
     if name in KNOWN:
         return inspect(name, files_of(KNOWN[name], [*_CONFIGS, *TOKENIZERS, *_WEIGHTS]))
     return inspect(name, Path(__file__).parent / name)
@@ -123,12 +164,18 @@ def _of_registry(name: str) -> EncoderFiles:
 
 def unmistakable(name: str) -> str:
     """A stored name as ``locate`` takes it, whatever folders there are here."""
-    known = name in (*bundled_names(), *KNOWN)
+    known = name in _names()
     return f"{_KNOWN_MARK}{name}" if known and _is_encoder(Path(name)) else name
 
 
 def _is_encoder(folder: Path) -> bool:
-    return any((folder / file).is_file() for file in ("config.json", OPEN_CLIP_CONFIG))
+    files = ("config.json", OPEN_CLIP_CONFIG, adapter_files.CARD)
+    return any((folder / file).is_file() for file in files)
+
+
+def _names() -> list[str]:
+    """Names of encoders that need no folder."""
+    return [*bundled_names(), baselines.NAME, *KNOWN]
 
 
 def bundled_names() -> list[str]:
@@ -144,6 +191,8 @@ def inspect(name: str, folder: Path) -> EncoderFiles:
     """
     contents = Contents(folder)
     try:
+        if (folder / adapter_files.CARD).is_file():
+            return _inspect_adapted(name, contents)
         config = folder / "config.json"
         of_timm = config.is_file() and "model_type" not in _read_json(name, contents, config.name)
         whole = config.is_file() and not of_timm and _has_weights(folder)
@@ -157,6 +206,69 @@ def inspect(name: str, folder: Path) -> EncoderFiles:
             f"encoder {name!r}: {folder} cannot be read ({in_one_line(error)}); try again when "
             "nobody writes there"
         ) from error
+
+
+def _pixels() -> EncoderFiles:
+    """Raw pixels as an encoder: no files at all."""
+    return EncoderFiles(
+        name=baselines.NAME,
+        folder=Path(__file__).parent,
+        fingerprint=baselines.FINGERPRINT,
+        dimension=baselines.SIDE**2,
+        supports_text=False,
+        layout="pixels",
+        side=baselines.SIDE,
+        contents=Contents(Path(__file__).parent),
+    )
+
+
+def _inspect_adapted(name: str, contents: Contents) -> EncoderFiles:
+    card = adapter_files.read_card(name, contents)
+    adapter_files.read_map(name, contents, card)
+    base = _base_of(name, contents.folder, card.base)
+    return EncoderFiles(
+        name=name,
+        folder=contents.folder,
+        fingerprint=adapter_files.fingerprint(card.base, contents.read(adapter_files.MAP).sha256),
+        dimension=card.dimension,
+        supports_text=base.supports_text and card.no_text is None,
+        no_text=card.no_text if base.supports_text else base.no_text,
+        layout="adapted",
+        side=base.side,
+        base=base,
+        contents=contents,
+    )
+
+
+def _base_of(name: str, folder: Path, wanted: EncoderStamp) -> EncoderFiles:
+    """The encoder below a map: in the map's own folder, else where or how the card calls it."""
+    beside = folder / adapter_files.BASE
+    if wanted.name.startswith("external:") and not beside.is_dir():
+        raise EncoderUnavailable(
+            f"encoder {name!r} is a map on vectors that were imported without saying which encoder "
+            f"made them ({wanted.name}): galleries can be mapped and searched by id; for images, "
+            f"put the folder of that encoder, or a link to it, at {beside}"
+        )
+    address, precision = split_name(wanted.address)
+    place: str | Path = beside if beside.is_dir() else address
+    if not beside.is_dir() and wanted.folder is None:
+        place = unmistakable(address)
+    if Path(place).resolve() == folder:
+        raise EncoderUnavailable(f"encoder {name!r}: its card calls itself its base; make it anew")
+    try:
+        found = with_precision(locate(place), precision)
+    except (EncoderUnavailable, UsageError) as error:
+        raise EncoderUnavailable(
+            f"encoder {name!r} is a map on encoder {wanted}, which is not found here ({error}); "
+            f"put that one's folder, or a link to it, at {beside}"
+        ) from error
+    if found.fingerprint != wanted.fingerprint:
+        raise EncoderUnavailable(
+            f"encoder {name!r} is a map on encoder {wanted}, but {place} has fingerprint "
+            f"{found.fingerprint[:12]}; put the folder of the one it was learnt on, or a link to "
+            f"it, at {beside}"
+        )
+    return found
 
 
 def _inspect_transformers(name: str, contents: Contents) -> EncoderFiles:
