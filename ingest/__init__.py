@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from ingest.distributed.stage import Pool, on_ray
     from ingest.distributed.workers import EncoderCall
     from ingest.encoders.baselines import BASELINES, pixel_vectors
+    from ingest.encoders.card import Card, Seen, card_of, is_at_hand
     from ingest.encoders.download import is_here
     from ingest.encoders.locate import bundled_names, seen_in_training
     from ingest.encoders.patch_agreement import Agreement, agreement
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from ingest.sources.published import medmnist
     from ingest.sources.synthetic import DATASET, SYNTHETIC_NOTICE
     from ingest.sources.tables.safe_csv import csv_bytes, rows_of
+    from ingest.training.material import check_source
     from ingest.training.train import TrainingProgress, train, train_texts
 
 # Loaded on first use: numpy and pyarrow would slow `cxr --help`.
@@ -55,6 +57,7 @@ _HOMES = {
     "ingest.distributed.stage": "Pool on_ray",
     "ingest.distributed.workers": "EncoderCall",
     "ingest.encoders.baselines": "BASELINES pixel_vectors",
+    "ingest.encoders.card": "Card Seen card_of is_at_hand",
     "ingest.encoders.download": "is_here",
     "ingest.encoders.locate": "bundled_names seen_in_training",
     "ingest.encoders.patch_agreement": "Agreement agreement",
@@ -78,6 +81,7 @@ _HOMES = {
     "ingest.sources.published": "medmnist",
     "ingest.sources.synthetic": "DATASET SYNTHETIC_NOTICE",
     "ingest.sources.tables.safe_csv": "csv_bytes rows_of",
+    "ingest.training.material": "check_source",
     "ingest.training.train": "TrainingProgress train train_texts",
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names.split()}

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
         Vote,
         Whose,
     )
-    from store.analysis.compare import Comparison, compare
+    from store.analysis.compare import Comparison, Films, compare
     from store.analysis.maps import Map
     from store.cluster import connection
     from store.errors import (
@@ -101,7 +101,7 @@ _HOMES = {
     "store.analysis.audit": (
         "Doubt Doubtful Film FindingDoubt Glance Group Leak Near NearPair Vote Whose"
     ),
-    "store.analysis.compare": "Comparison compare",
+    "store.analysis.compare": "Comparison Films compare",
     "store.analysis.maps": "Map",
     "store.cluster": "connection",
     "store.errors": (

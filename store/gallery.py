@@ -13,9 +13,11 @@ import numpy.typing as npt
 
 from store.check import problems
 from store.errors import BadQuery, StoreDamaged, UnknownId, UsageError
+from store.evaluation.labelled import SamePatient
 from store.evaluation.metrics import Evaluation
 from store.evaluation.per_query import ByQuery, by_query
 from store.evaluation.protocols import LEAVE_ONE_OUT, evaluate_version, sides
+from store.files import location
 from store.mirror.snapshot import Snapshot
 from store.schema import (
     COLUMNS,
@@ -68,7 +70,8 @@ class Gallery(Follower):
         """Open a gallery.
 
         Args:
-            uri: a folder, or an object-store location such as ``s3://bucket/gallery``.
+            uri: a folder, ``~`` being the home folder, or an object-store location such as
+                ``s3://bucket/gallery``.
             stamp: when given, the encoder that must have made it.
             index: ``exact`` (all vectors in memory) or ``lance`` (LanceDB's index); see choose.
             shards: parts of the mirror on a cluster; 0 keeps it whole, in this process.
@@ -78,10 +81,11 @@ class Gallery(Follower):
         Raises:
             StoreNotFound, StoreDamaged, EncoderMismatch: see their docstrings.
         """
-        handle = opening.open_(str(uri), stamp)
+        place = location(uri)
+        handle = opening.open_(place, stamp)
         made_by = _stamp(handle)
         sharding = Sharding(shards, ray, on_lost) if shards else None
-        return cls(str(uri), handle, made_by, choose(str(uri), made_by, index, sharding))
+        return cls(place, handle, made_by, choose(place, made_by, index, sharding))
 
     @classmethod
     def create(cls, uri: str | Path, stamp: EncoderStamp) -> Gallery:
@@ -89,7 +93,8 @@ class Gallery(Follower):
 
         One that has no rows is made again where it was another encoder's.
         """
-        return cls(str(uri), opening.create(str(uri), stamp), stamp, choose(str(uri), stamp))
+        place = location(uri)
+        return cls(place, opening.create(place, stamp), stamp, choose(place, stamp))
 
     def remove_if_empty(self) -> bool:
         """Remove a gallery without rows, such as one whose first ingestion failed.
@@ -345,6 +350,7 @@ class Gallery(Follower):
         baselines: Mapping[str, Baseline] | None = None,
         full_ranking: bool = True,
         progress: Progress | None = None,
+        same_patient: SamePatient = "exclude",
         relevance: str = "any",
     ) -> Evaluation:
         """Precision@k and its company over labelled rows, those in which nothing was found too.
@@ -363,6 +369,8 @@ class Gallery(Follower):
             full_ranking: also compute mAP and R-precision, which sort the whole gallery for every
                 query.
             progress: called with queries done and in all.
+            same_patient: ``exclude`` films of the query's own patient from its ranking (of its
+                study, where only that is known), or ``count`` them as any other.
             relevance: which films are relevant to a query: ``any`` (they share a finding), ``all``
                 (they have every finding of the query), ``jaccard`` (graded by the findings that
                 both have) or ``finding=NAME`` (both have it, or neither).
@@ -370,12 +378,13 @@ class Gallery(Follower):
         Raises:
             BadQuery: an unknown protocol or relevance, a split without labelled rows, a k beyond
                 the gallery.
-            NothingToMeasure: chance is 1: every row is relevant to every query.
+            NothingToMeasure: chance is 1: every row is relevant to every query; or all films are of
+                one patient.
         """
         asked = (protocol, k, split, gallery_split, dataset, baselines or {})
 
         def ask(now: Searcher) -> Evaluation:
-            found = evaluate_version(now, *asked, full_ranking, progress, relevance)
+            found = evaluate_version(now, *asked, full_ranking, progress, same_patient, relevance)
             return replace(found, store=self.describe(now))
 
         return self._answer(ask)
@@ -389,6 +398,7 @@ class Gallery(Follower):
         gallery_split: str = "train",
         dataset: str | None = None,
         progress: Progress | None = None,
+        same_patient: SamePatient = "exclude",
         relevance: str = "any",
     ) -> ByQuery:
         """Per-query table of ``evaluate``; the arguments are the same.
@@ -399,7 +409,7 @@ class Gallery(Follower):
 
         def ask(now: Snapshot) -> ByQuery:
             rows = sides(now, protocol, split, gallery_split, dataset, relevance)
-            return by_query(*rows, k, progress, relevance)
+            return by_query(*rows, k, progress, same_patient, relevance)
 
         return self.read_mirror("this study", ask)
 

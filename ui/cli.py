@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import io
 import sys
+from functools import partial
 from typing import Annotated, Any, NoReturn
 
 import typer
 
 from store import CxrError, EncoderMismatch, StoreDamaged, UsageError
 from ui.commands import analysis, batches, demo, encoders, evaluate, gallery, ingest, search, serve
-from ui.commands.options import OnRay
+from ui.commands.options import Command, OnRay
 
 app = typer.Typer(
     name="cxr",
@@ -23,23 +24,24 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command()(demo.demo)
+_command = partial(app.command, cls=Command)
+_command()(demo.demo)
 app.command(cls=OnRay)(ingest.ingest)
-app.command()(batches.batches)
+_command()(batches.batches)
 app.command(cls=OnRay)(search.search)
 app.command(cls=OnRay)(evaluate.evaluate)
-app.command()(analysis.compare)
-app.command()(analysis.audit)
-app.command("map")(analysis.map_)
-app.command()(evaluate.export)
-app.command("import")(ingest.import_)
-app.command()(gallery.stats)
-app.command()(gallery.check)
-app.command()(gallery.optimize)
-app.command()(gallery.delete)
+_command()(analysis.compare)
+_command()(analysis.audit)
+_command("map")(analysis.map_)
+_command()(evaluate.export)
+_command("import")(ingest.import_)
+_command()(gallery.stats)
+_command()(gallery.check)
+_command()(gallery.optimize)
+_command()(gallery.delete)
 app.add_typer(gallery.index, name="index")
-app.command()(encoders.encoders)
-app.command()(encoders.train)
+_command()(encoders.encoders)
+_command()(encoders.train)
 app.command(cls=OnRay)(serve.serve)
 #: The error of a command line that does not parse, wherever this typer keeps click's.
 _Misused: type[Exception] = typer.BadParameter.__mro__[1]

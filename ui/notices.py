@@ -77,9 +77,14 @@ def how_near(found: Nearness) -> str:
             f"nearest picture {found.picture_cosine:.3f} (percentile "
             f"{found.picture_percentile:.0f})"
         )
+    unsure = (
+        ""
+        if found.not_judged is None
+        else (f". Whether any film here is a good match is not judged: {found.not_judged}")
+    )
     return (
         f"{'; '.join(parts)}; percentiles are among the nearest of the gallery's own "
-        f"{found.rows:,} films, each without itself"
+        f"{found.rows:,} films, each without itself{unsure}"
     )
 
 
@@ -101,7 +106,12 @@ def of_results(store: Mapping[str, Any]) -> str | None:
 def of_index(found: Mapping[str, Any]) -> str:
     """Note on an approximate index, from the measurements at its building."""
     later = found["rows_not_indexed"]
-    newer = f"; {later:,} newer rows are compared one by one" if later else ""
+    newer = (
+        f"; rows that came or were corrected since are not in it and are compared one by one, "
+        f"{later:,} of them: cxr optimize puts them there"
+        if later
+        else ""
+    )
     return (
         f"approximate: {found['kind']} index, recall@10 {found['recall_at_10']:.3f} against exact "
         f"search on {found['sample']} stored films, measured {found['built_at'][:10]} over "

@@ -8,6 +8,8 @@ from datetime import date
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final, Literal
 
+from ui import encoder_facts
+
 if TYPE_CHECKING:
     from store import (
         Comparison,
@@ -20,13 +22,13 @@ if TYPE_CHECKING:
         Hit,
         Leak,
         NearPair,
-        Outcome,
         Output,
         Row,
         Vote,
         Where,
         Whose,
     )
+    from ui.encoder_facts import Facts
 
 #: Baselines in the order of a page, with their names for a person.
 FLOORS = {"raw pixels": "raw pixels", "random": "chance"}
@@ -40,12 +42,13 @@ class PrecisionRow:
         kind: whose row.
         name: of the baseline or the label.
         values: depth, as text, to Precision@k; of a vote to its accuracy.
-        map: mean average precision; None where it was not measured.
+        map: mean average precision, or another figure of whole rankings; None where it was not
+            measured.
         intervals: depth to 95 % interval, for the encoder.
         queries: with this label.
     """
 
-    kind: Literal["encoder", "baseline", "label", "majority vote", "hit rate"]
+    kind: Literal["encoder", "baseline", "label", "majority vote", "hit rate", "measure"]
     name: str
     values: Mapping[str, float]
     map: float | None = None
@@ -63,7 +66,8 @@ def precision_rows(found: Mapping[str, Any]) -> list[PrecisionRow]:
     Args:
         found: an evaluation as plain JSON types.
     """
-    rows = [PrecisionRow("encoder", "", found["precision"], found["map"], found["ci95"])]
+    intervals = _known(found["ci95"])
+    rows = [PrecisionRow("encoder", "", found["precision"], found["map"], intervals)]
     rows += [
         PrecisionRow("baseline", name.replace("_", " "), one["precision"], one.get("map"))
         for name, one in found["baselines"].items()
@@ -75,6 +79,136 @@ def precision_rows(found: Mapping[str, Any]) -> list[PrecisionRow]:
     if found["vote"]:
         rows.append(PrecisionRow("majority vote", "", found["vote"]))
     return [*rows, PrecisionRow("hit rate", "", found["hit_rate"])]
+
+
+def _known(intervals: Mapping[str, Sequence[Any]]) -> dict[str, Sequence[float]]:
+    """Intervals that there are: queries of one patient alone have none."""
+    return {k: bounds for k, bounds in intervals.items() if None not in bounds}
+
+
+#: Measures of an evaluation at a depth beside Precision@k, in the order of a page: the key of the
+#: document, and the name for a person.
+_MEASURES = {
+    "bounded": "precision at min(k, relevant)",
+    "recall": "recall",
+    "map_at": "mAP at k",
+    "ndcg": "nDCG, graded",
+    "exact_set": "exactly the query's findings",
+}
+
+
+def measure_rows(found: Mapping[str, Any]) -> list[PrecisionRow]:
+    """Measures beside Precision@k: over queries, then as means over findings.
+
+    Args:
+        found: an evaluation as plain JSON types.
+    """
+
+    def rows(
+        values: Mapping[str, Any], names: Mapping[str, str], ending: str = ""
+    ) -> list[PrecisionRow]:
+        bounds = {} if ending else found.get("intervals", {})
+        return [
+            PrecisionRow("measure", name + ending, values[key], None, _known(bounds.get(key, {})))
+            for key, name in names.items()
+            if values.get(key)
+        ]
+
+    shown = dict(_MEASURES)
+    if found.get("exact_set") == found["precision"]:  # every film has one finding
+        del shown["exact_set"]
+    macro = {"precision": "precision", "bounded": _MEASURES["bounded"]}
+    listed = rows(found, shown)
+    if (whole := found.get("r_precision")) is not None:
+        listed.append(PrecisionRow("measure", "R-precision", {}, whole))
+    return [*listed, *rows(found.get("macro", {}), macro, ", mean over findings")]
+
+
+def finding_table(found: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
+    """Finding by finding: queries and films that have it, chance, precision and recall."""
+    depths = list(found["precision"])
+    deepest = depths[-1]
+    rows = [
+        [
+            name,
+            f"{one['queries']:,}",
+            f"{one['gallery']:,}",
+            f"{one['chance']:.3f}",
+            *PrecisionRow("label", name, one["precision"]).cells(depths, 3),
+            f"{one['recall'][deepest]:.3f}",
+        ]
+        for name, one in found.get("per_finding", {}).items()
+    ]
+    if mean := found.get("over_findings"):
+        cells = PrecisionRow("measure", "", mean["precision"]).cells(depths, 3)
+        rows.append(["mean over findings", "", "", "", *cells, f"{mean['recall'][deepest]:.3f}"])
+    head = ["", "queries", "films", "chance", *(f"P@{k}" for k in depths), f"Recall@{deepest}"]
+    return head, rows
+
+
+#: What is left out of a query's ranking, by the key ``excluded`` of an evaluation.
+_EXCLUDED = {
+    "patient": "films of the query's own patient are not in its ranking",
+    "study": "films of the query's own study are not in its ranking",
+    "film": "the query itself is not in its ranking",
+}
+
+
+def definitions(found: Mapping[str, Any]) -> list[str]:
+    """Sentences that define the figures of an evaluation, and count what took no part in them.
+
+    Args:
+        found: an evaluation as plain JSON types.
+    """
+    relevance = found["relevance"]
+    said = [
+        f"Relevance {relevance['name']}: {relevance['definition']}",
+        _left_out_of_rankings(found),
+    ]
+    if over := found.get("interval"):
+        said.append(f"95 % intervals: {over['method']}, over {over['units']:,} {over['over']}")
+    for reason, count in found.get("left_out", {}).items():
+        both = f"{count['queries']:,} of the queries' side, {count['gallery']:,} of the gallery's"
+        number = f"{count['gallery']:,}" if count["queries"] == count["gallery"] else both
+        said.append(f"Films left out, {reason}: {number}")
+    for key, what in (
+        ("nothing_to_find", "Queries with nothing to find, which count 0 in every measure"),
+        ("short", "Queries that may find fewer films than the deepest k; empty ranks are misses"),
+    ):
+        if found.get(key):
+            said.append(f"{what}: {found[key]:,}")
+    return said
+
+
+def _left_out_of_rankings(found: Mapping[str, Any]) -> str:
+    patients = found.get("patients") or {}
+    said = _EXCLUDED[found.get("excluded", "film")]
+    if found.get("excluded", "film") == "film" and patients.get("known"):
+        said += "; other films of its patient are, and count as any other"
+    elif patients.get("unknown") and patients.get("known"):
+        said += f" ({patients['unknown']:,} films name none)"
+    if both := patients.get("in_both_sides"):
+        said += f"; {both:,} patients are on both sides"
+    return f"{said[0].upper()}{said[1:]}"
+
+
+#: Rules of relevance in a few words, for a figure.
+_RELEVANT = {
+    "any": "shares a finding with the query",
+    "all": "has every finding of the query",
+    "jaccard": "gain: Jaccard index of its findings and the query's",
+}
+
+
+def definition_in_short(found: Mapping[str, Any]) -> str:
+    """Relevance, what is left out of rankings, and intervals, in the few words of a figure."""
+    name = found["relevance"]["name"]
+    finding = name.removeprefix("finding=")
+    relevant = _RELEVANT.get(name, f"agrees with the query on {finding}")
+    parts = [f"Relevant: {relevant}", _left_out_of_rankings(found)]
+    over = found.get("interval") or {}
+    parts.append(f"bars: 95 % intervals over {over.get('over', 'queries')}")
+    return " · ".join(parts)
 
 
 def _methods(found: Mapping[str, Any], name: str) -> list[tuple[str, PrecisionRow]]:
@@ -106,19 +240,35 @@ def precision_table(found: Mapping[str, Any], name: str) -> tuple[list[str], lis
 
 
 def detail_table(found: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
-    """Precision@k per label, then the majority vote and the hit rate."""
+    """The majority vote, the hit rate and the other measures, then Precision@k per label."""
     depths = list(found["precision"])
     names = {"majority vote": "majority vote is right", "hit rate": "at least one of k agrees"}
+    listed = [row for row in precision_rows(found) if row.kind not in ("encoder", "baseline")]
+    listed = [
+        *(row for row in listed if row.kind != "label"),
+        *measure_rows(found),
+        *(row for row in listed if row.kind == "label" and not by_finding(found)),
+    ]
+    whole = any(row.map is not None for row in listed)
     rows = [
         [
-            names.get(row.kind) or f"queries labelled {row.name}",
+            f"queries labelled {row.name}"
+            if row.kind == "label"
+            else names.get(row.kind, row.name),
             f"{row.queries or found['queries']:,}",
             *row.cells(depths, 3),
+            *([] if not whole else ["–" if row.map is None else f"{row.map:.3f}"]),
         ]
-        for row in precision_rows(found)
-        if row.kind not in ("encoder", "baseline")
+        for row in listed
     ]
-    return ["", "queries", *(f"k = {k}" for k in depths)], rows
+    head = ["", "queries", *(f"k = {k}" for k in depths), *(["whole ranking"] if whole else [])]
+    return head, rows
+
+
+def by_finding(found: Mapping[str, Any]) -> bool:
+    """Whether queries have several findings, or none: finding by finding says more than labels."""
+    counts: list[int] = [one["queries"] for one in found["per_label"].values()]
+    return sum(counts) != int(found["queries"])
 
 
 def points(found: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
@@ -133,25 +283,109 @@ def points(found: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
     return drawn
 
 
-def comparison_table(found: Comparison) -> tuple[list[str], list[list[str]]]:
-    """Precision@k of two stores and their paired difference; one row a depth."""
-    names = [f"{store['encoder']}\n{store['fingerprint'][:8]}" for store in found.stores]
-    rows = []
-    for k, difference in found.difference.items():
-        low, high = found.ci95[k]
-        rows.append(
-            [
-                f"P@{k}",
-                *(f"{precision[k]:.3f}" for precision in found.precision),
-                f"{difference:+.3f}\n{low:+.3f} to {high:+.3f}",
-                f"{found.better[k]:,}",
-                f"{found.worse[k]:,}",
-            ]
+def compared_names(found: Comparison) -> list[str]:
+    """Names of the stores of a comparison: of their encoders, and what else tells them apart."""
+    names = [str(store["encoder"]) for store in found.stores]
+    for more in ("fingerprint", "uri"):
+        if len(set(names)) == len(names):
+            break
+        again = [name for name in names if names.count(name) > 1]
+        names = [
+            f"{name} {str(store[more]).rstrip('/').rpartition('/')[2][:24]}"
+            if name in again
+            else name
+            for name, store in zip(names, found.stores, strict=True)
+        ]
+    return names
+
+
+def comparison_table(
+    found: Comparison, digits: int = 3, between: str = "\n"
+) -> tuple[list[str], list[list[str]]]:
+    """Precision@k of each store with its interval; one row a store.
+
+    Args:
+        found: the comparison.
+        digits: after the point.
+        between: a value and its interval.
+    """
+    rows = [
+        [
+            name,
+            *(
+                f"{precision[k]:.{digits}f}{between}[{low:.3f}, {high:.3f}]"
+                for k, (low, high) in intervals.items()
+            ),
+        ]
+        for name, precision, intervals in zip(
+            compared_names(found), found.precision, found.intervals, strict=True
         )
-    head = [name.partition("\n")[0] for name in names]
-    if head[0] == head[1]:
-        head = [name.replace("\n", " ") for name in names]
-    return ["", *head, "difference", "better here", "better there"], rows
+    ]
+    return ["", *(f"P@{k}" for k in found.precision[0])], rows
+
+
+def differences_table(
+    found: Comparison, digits: int = 3, between: str = "\n"
+) -> tuple[list[str], list[list[str]]]:
+    """Paired differences of the first store to each other one; one row a store and depth."""
+    first, *others = compared_names(found)
+    rows = [
+        [
+            "" if at else name,
+            f"P@{k}",
+            f"{difference:+.{digits}f}{between}[{pair.ci95[k][0]:+.3f}, {pair.ci95[k][1]:+.3f}]",
+            f"{pair.better[k]:,}",
+            f"{pair.worse[k]:,}",
+        ]
+        for name, pair in zip(others, found.pairs, strict=True)
+        for at, (k, difference) in enumerate(pair.difference.items())
+    ]
+    return [f"{first} against", "", "difference", "better", "worse"], rows
+
+
+def compared_films(found: Comparison) -> str:
+    """Sentence about the films of a comparison."""
+    all_of = "both" if len(found.stores) == 2 else f"all {len(found.stores)}"
+    missing = ", ".join(f"{count:,}" for count in found.left_out)
+    differ = ", ".join(f"{pair.labels_differ:,}" for pair in found.pairs)
+    return (
+        f"{found.protocol}: {found.queries:,} queries and {found.gallery:,} films that {all_of} "
+        f"stores have; films that not all have, store by store: {missing}. Labels differ for "
+        f"{differ}; those of the first store are used."
+    )
+
+
+def compared_by(found: Comparison) -> str:
+    """Sentence about the rules of a comparison: relevance, exclusion and interval."""
+    reasons = ", ".join(
+        f"{counts['queries']:,} queries and {counts['gallery']:,} films {reason}"
+        for reason, counts in found.not_evaluated.items()
+    )
+    return f"Relevance: {found.relevance['definition']}." + f" Left out: {reasons}." * bool(reasons)
+
+
+def facts_table(names: Sequence[str], facts: Sequence[Facts]) -> tuple[list[str], list[list[str]]]:
+    """Facts about the encoders of compared stores; one row a store.
+
+    Args:
+        names: of the stores.
+        facts: of their encoders, in that order.
+    """
+    head = ["", "trained on these films?", "learnt from", "licence", "size", "vector"]
+    rows = [
+        [
+            name,
+            encoder_facts.trained(one),
+            one.data,
+            one.licence,
+            encoder_facts.size(one),
+            f"{one.dimension:,}-d, {one.vector_bytes:,} bytes",
+            encoder_facts.film_speed(one),
+            encoder_facts.search_speed(one),
+        ]
+        for name, one in zip(names, facts, strict=True)
+    ]
+    return [*head, "time a film", "time a search"], rows
 
 
 def fitting(depths: Sequence[int], films: int) -> tuple[int, ...]:
@@ -280,7 +514,7 @@ EXCLUDED = {
 }
 
 
-def left_out(counts: Mapping[Outcome, int]) -> str:
+def left_out(counts: Mapping[str, int]) -> str:
     """Films that took no part, by reason: ``12 not labelled, 3 uncertain only``; empty for none."""
     return ", ".join(f"{count:,} {reason}" for reason, count in counts.items() if count)
 

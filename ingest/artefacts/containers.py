@@ -113,9 +113,9 @@ def split_in(*names: str) -> str | None:
 
 
 def _listed(folder: Path) -> Iterator[Path]:
-    """Files of vectors below a folder, hidden ones left out; links to folders are not followed."""
+    """Files of vectors below a folder; hidden ones, and a gallery's own, begin with . and _."""
     for path in folder.rglob("*"):
-        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
+        hidden = any(part.startswith((".", "_")) for part in path.relative_to(folder).parts)
         if path.suffix in _ENDINGS and not hidden and path.is_file():
             yield path
 

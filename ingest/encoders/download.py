@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from ingest.encoders.registry import OPEN_CLIP_CONFIG, OPEN_CLIP_WEIGHTS, TEXT_TOWER, Known
-from store import EncoderUnavailable
+from store import EncoderUnavailable, expanded
 
 _COMMIT = re.compile("[0-9a-f]{40}")
 _WEIGHTS = "model.safetensors"
@@ -118,7 +118,7 @@ def cache_folder() -> Path:
     """The folder of files that can be made again: ``$CXR_CACHE``, else the user's cache."""
     from platformdirs import user_cache_dir
 
-    return Path(os.environ.get("CXR_CACHE") or user_cache_dir("cxr-retrieval"))
+    return expanded(os.environ.get("CXR_CACHE") or user_cache_dir("cxr-retrieval"))
 
 
 def _place_of(known: Known) -> Path:

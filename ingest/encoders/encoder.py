@@ -22,6 +22,7 @@ from ingest.encoders.locate import (
 from ingest.encoders.long_text import Reading, TextQuery, read
 from ingest.encoders.runtimes.base import Runtime, unit_rows
 from ingest.encoders.understanding import Understanding, brings_lexicon, understand
+from ingest.encoders.weights import parameters
 from ingest.record import Pixels
 from store import (
     BadImage,
@@ -164,6 +165,15 @@ class Encoder:
         """Bytes of its weights."""
         files = (one for each in self._files.storeys for one in each.contents.files.items())
         return sum(one.size for name, one in files if name.endswith(".safetensors"))
+
+    @property
+    def parameters(self) -> int | None:
+        """Number of its weights; None where its files are gone."""
+        files = self._files.contents.files.items()
+        try:
+            return sum(parameters(one.path) for name, one in files if name.endswith(".safetensors"))
+        except (OSError, ValueError):
+            return None
 
     def changed(self) -> str | None:
         """One sentence when its files changed since it was read, else None.

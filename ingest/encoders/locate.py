@@ -17,7 +17,7 @@ from ingest.encoders.download import fetch, files_of, in_one_line
 from ingest.encoders.pickled import converted
 from ingest.encoders.registry import KNOWN, OPEN_CLIP_CONFIG, OPEN_CLIP_WEIGHTS, TEXT_TOWER
 from ingest.encoders.weights import header
-from store import EncoderStamp, EncoderUnavailable, UsageError
+from store import EncoderStamp, EncoderUnavailable, UsageError, expanded
 
 #: The encoder that ships with the package.
 DEFAULT_ENCODER = "cxr-clip-28"
@@ -141,8 +141,8 @@ def locate(name_or_path: str | Path, revision: str | None = None) -> EncoderFile
     if isinstance(name_or_path, str) and name.startswith(_KNOWN_MARK):
         if (bare := name.removeprefix(_KNOWN_MARK)) in _names():
             return _of_registry(bare)
-    elif Path(name).expanduser().is_dir():
-        folder = Path(name).expanduser().resolve()
+    elif expanded(name).is_dir():
+        folder = expanded(name).resolve()
         return replace(inspect(folder.name, folder), own=True)
     if isinstance(name_or_path, str) and _HUB_ID.fullmatch(name):
         return inspect(name, fetch(name, revision, [*_CONFIGS, *TOKENIZERS, *_WEIGHTS]))

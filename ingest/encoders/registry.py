@@ -22,6 +22,10 @@ class Known:
         text: whether it has a text tower.
         bytes: size of its weights.
         licence: as its page states it.
+        data: what it learnt from, in words, as its page or paper states it.
+        trained_on: data sets among that, by the names that our sources give them, each with its
+            split, or None for all of it. Not the whole of ``data``: what is not named here, it may
+            have seen or not.
         gated: whether its terms must be accepted on its page first.
         weights: the file of weights, as published.
         sha256: of that file where it is a pickle. Only these very bytes are read, by torch's
@@ -37,6 +41,8 @@ class Known:
     text: bool
     bytes: int
     licence: str
+    data: str
+    trained_on: tuple[tuple[str, str | None], ...] = ()
     gated: bool = False
     weights: str = "model.safetensors"
     sha256: str | None = None
@@ -57,6 +63,8 @@ _ALL = (
         text=True,
         bytes=605_222_477,
         licence="MIT",
+        # Its page, and Eslami et al., EACL Findings 2023: fine-tuned from OpenAI's CLIP.
+        data="ROCO, radiology figures of PubMed Central; before that OpenAI's web pairs",
         weights="pytorch_model.bin",
         sha256="4daa7650d2b47e55c37b5ca7dcabe826fd82407c26028a574bcc422f35a94aa4",
     ),
@@ -69,6 +77,8 @@ _ALL = (
         text=True,
         bytes=605_157_884,
         licence="MIT",
+        # Radford et al., ICML 2021, 2.2; never published.
+        data="400 million images of the web with their texts",
     ),
     Known(
         name="medsiglip",
@@ -78,6 +88,10 @@ _ALL = (
         text=True,
         bytes=3_513_000_000,
         licence="Health AI Developer Foundations terms",
+        # Its page names MIMIC-CXR among public and proprietary sets, and no split: films of train
+        # at least.
+        data="medical images of many kinds with texts, MIMIC-CXR among them, and natural images",
+        trained_on=(("mimic-cxr-jpg", "train"),),
         gated=True,
     ),
     Known(
@@ -88,6 +102,8 @@ _ALL = (
         text=True,
         bytes=783_705_670,
         licence="MIT",
+        # Its page, and Zhang et al., NEJM AI 2025.
+        data="PMC-15M, 15 million figures of PubMed Central with their captions",
         weights="open_clip_pytorch_model.bin",
         sha256="52cc993c5c5ff962bd0c60931874bc001e7e9b41666a385530f4a036294576be",
         open_clip=(
@@ -103,6 +119,16 @@ _ALL = (
         text=False,
         bytes=346_345_912,
         licence="MIT",
+        # Its page: 882,775 films, of MIMIC-CXR without those of validate and test; fine-tuned from
+        # DINOv2, whose images of the web nobody can name.
+        data="MIMIC-CXR, CheXpert, NIH-CXR, PadChest and BRAX; before that images of the web",
+        trained_on=(
+            ("mimic-cxr-jpg", "train"),
+            ("chexpert", None),
+            ("nih-chestxray14", None),
+            ("padchest", None),
+            ("brax", None),
+        ),
     ),
 )
 

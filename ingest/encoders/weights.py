@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -28,6 +29,10 @@ _TYPES = {
 }
 
 
+#: As the format has it, in bytes.
+_LARGEST_HEADER = 100_000_000
+
+
 def header(data: memoryview) -> tuple[int, dict[str, Any]]:
     """The place where values begin, and the header's entry of each tensor.
 
@@ -44,6 +49,25 @@ def header(data: memoryview) -> tuple[int, dict[str, Any]]:
     if promised != len(data):
         raise ValueError(f"is damaged: {len(data)} bytes where its header promises {promised}")
     return begin, found
+
+
+def parameters(path: Path) -> int:
+    """Number of values in a safetensors file, by its header alone.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: not this format.
+    """
+    with path.open("rb") as file:
+        size = int.from_bytes(file.read(8), "little")
+        if size > _LARGEST_HEADER:
+            raise ValueError(f"a header of {size} bytes; expected at most {_LARGEST_HEADER}")
+        try:
+            found = json.loads(file.read(size))
+            found.pop("__metadata__", None)
+            return sum(math.prod(one["shape"]) for one in found.values())
+        except (ValueError, AttributeError, TypeError, LookupError, RecursionError) as error:
+            raise ValueError("is not a safetensors file") from error
 
 
 def tensors(data: memoryview) -> dict[str, torch.Tensor]:

@@ -26,7 +26,7 @@ from ingest.images.pixels import (
     too_large,
 )
 from ingest.record import Pixels
-from store import BadImage
+from store import BadImage, expanded
 
 _FORMATS = ("PNG", "JPEG", "TIFF", "WEBP", "BMP")
 _SIGNATURES = (b"\x89PNG", b"\xff\xd8\xff", b"II*\0", b"MM\0*", b"RIFF", b"\0\0\0\x0cjP")
@@ -70,7 +70,7 @@ def read_image(source: str | Path | bytes, body_part: Choice = "chest") -> Pixel
     """
     if isinstance(source, str | Path):
         name = shown(str(source))
-        pixels = decode(read_bytes(Path(source)), name, body_part)
+        pixels = decode(read_bytes(expanded(source)), name, body_part)
     else:
         name = "the image"
         pixels = decode(source, name, body_part)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from ingest.record import Rejection
-from store import BadImage, BadSource
+from store import BadImage, BadSource, expanded
 
 #: Largest file that is read, in bytes.
 MAX_BYTES = 256 << 20
@@ -62,7 +62,7 @@ def scan(root: str | Path, within: str | Path | None = None) -> Tree:
     Raises:
         BadSource: it is not a folder, cannot be listed, or is not within.
     """
-    asked = Path(root).expanduser()
+    asked = expanded(root)
     tree = Tree(asked.resolve() if within is None else confined(asked, within))
     pending = [""]
     while pending:
@@ -91,7 +91,7 @@ def confined(path: Path, within: str | Path) -> Path:
     Raises:
         BadSource: it is not below. Links on the way are refused when it is opened.
     """
-    top = Path(within).expanduser().resolve()
+    top = expanded(within).resolve()
     if not path.is_relative_to(top) or ".." in path.parts:
         raise BadSource(f"{path} is not within {top}; name a folder below it")
     return path

@@ -14,7 +14,7 @@ import secrets
 import threading
 from pathlib import Path
 
-from store import UsageError
+from store import UsageError, expanded
 
 _salts: dict[Path, bytes] = {}
 _lock = threading.Lock()
@@ -38,7 +38,7 @@ def salt_file() -> Path:
     """The path of the salt."""
     variable = os.environ.get("CXR_SALT_FILE")
     if variable:
-        return Path(variable).expanduser()
+        return expanded(variable)
     from platformdirs import user_data_path
 
     return user_data_path("cxr-retrieval", appauthor=False) / "salt"

@@ -18,7 +18,7 @@ from ingest.job.report import IngestReport, Progress
 from ingest.record import Rejection
 from ingest.sources.source import Source
 from ingest.sources.tables.safe_csv import csv_bytes
-from store import Undone, UpsertReport
+from store import Undone, UpsertReport, expanded, location
 
 #: Of a report, as an entry keeps them.
 _COUNTS = ("inserted", "updated", "unchanged", "changed", "encoded", "pruned", "seconds")
@@ -156,7 +156,7 @@ def mark_undone(uri: str, batch: str, undone: Undone) -> None:
 def state_folder(uri: str) -> Path:
     """The folder of a gallery's journal: inside it, or in the user's data folder if remote."""
     if "://" not in uri:
-        return Path(uri) / "ingest"
+        return Path(location(uri)) / "ingest"
     from platformdirs import user_data_path
 
     name = hashlib.sha256(uri.encode()).hexdigest()[:16]
@@ -199,6 +199,7 @@ def read_status(uri: str) -> dict[str, Any] | None:
 
 def write_rejections(path: Path, rejected: Sequence[Rejection]) -> None:
     """A CSV of source, reason, detail; cells that a spreadsheet would run are quoted with '."""
+    path = expanded(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     rows = ([one.source, one.reason, one.detail] for one in rejected)
     path.write_bytes(csv_bytes(REJECTION, rows))

@@ -38,7 +38,16 @@ from ingest.job.report import OUTCOME_KEYS, IngestReport, Progress, describe, su
 from ingest.record import METADATA, Rejection
 from ingest.sources.source import Source
 from ingest.sources.tables.blank_columns import with_blank_columns
-from store import Gallery, Row, UsageError, changes, check_encoder, give_back, outcome, storable
+from store import (
+    Gallery,
+    Row,
+    UsageError,
+    changes,
+    check_encoder,
+    give_back,
+    outcome,
+    storable,
+)
 from store import Outcome as LabelOutcome
 
 # The encoder's threads wait for each other in a loop that keeps a core busy, while the decoding

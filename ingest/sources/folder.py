@@ -33,7 +33,7 @@ from ingest.sources.tables.folder_labels import FolderLabels, folder_labels, lea
 from ingest.sources.tables.label_values import parse_names
 from ingest.sources.tables.matching import FileIndex
 from ingest.sources.tables.rows_per_film import FilmRow, merge_rows, reader_column
-from store import UsageError
+from store import UsageError, expanded
 
 _OWN_ROW = "differs in its ending alone, and has a row of its own"
 
@@ -104,7 +104,7 @@ def records(
     name = shown(dataset or tree.root.name) or "folder"
     if labels is not None:
         if within is not None:
-            labels = confined(Path(labels).expanduser(), within)
+            labels = confined(expanded(labels), within)
         sheet = read_sheet(labels, links=within is None)
         index = FileIndex(tree.files, tree.root, prefix=file_prefix)
         plan = make_plan(sheet, index, file_column, id_column, label_column, columns, label_names)

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ingest.training.captions import ENGLISH, SYNONYMS
+from store import expanded
 
 #: File beside a checkpoint's tokenizer.
 FILE = "lexicon.json"
@@ -68,7 +69,7 @@ def save_lexicon(folder: str | Path) -> Path:
     Args:
         folder: holds tokenizer.json.
     """
-    place = Path(folder)
+    place = expanded(folder)
     found = lexicon((place / "tokenizer.json").read_bytes())
     path = place / FILE
     path.write_text(json.dumps(found, indent=0, ensure_ascii=False) + "\n", "utf-8")

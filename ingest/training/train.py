@@ -29,10 +29,11 @@ from ingest.training.image_tower import (
     new_optimizer,
     rate_at,
 )
+from ingest.training.material import refused
 from ingest.training.model import DIMENSION, SIDE, completed, new_model, slim
 from ingest.training.text_tower import TextProgress, learn_texts
 from ingest.training.whitening import whitened
-from store import BadSource, UsageError
+from store import UsageError, expanded
 
 #: Changes of the validation films that make a second, harder set: other machines, other hands.
 _SHIFTED = Augmentation(flip=0.0, erase=0.0, spare=0.0)
@@ -117,7 +118,7 @@ def train(
         BadSource: records without both splits and both labels, or of another size.
         UsageError: the folder holds the state of a run with other settings.
     """
-    recipe, folder, where = recipe or Recipe(), Path(out), pick_device(device)
+    recipe, folder, where = recipe or Recipe(), expanded(out), pick_device(device)
     learnt: list[tuple[str, str]] = []
     films = labelled_films(_noting(records, learnt), where)
     with torch.random.fork_rng(devices=[]):
@@ -176,8 +177,8 @@ def train_texts(
         UsageError: the folder holds no checkpoint that ``train`` made.
         BadSource: records that ``train`` would refuse.
     """
-    recipe, folder, where = recipe or Recipe(), Path(out), pick_device(device)
-    summary, model = _checkpoint(Path(checkpoint))
+    recipe, folder, where = recipe or Recipe(), expanded(out), pick_device(device)
+    summary, model = _checkpoint(expanded(checkpoint))
     films, validation = labelled_films(records, where)
     start = time.monotonic()
     curve: list[dict[str, Any]] = []
@@ -326,16 +327,12 @@ def labelled_films(
     splits: dict[str, dict[bytes, list[ImageRecord]]] = {"train": {}, "val": {}}
     for record in records:
         if isinstance(record, ImageFile):
-            raise BadSource(
-                f"{record.source} is a file; training takes the 28 x 28 images of a MedMNIST set, "
-                "e.g. medmnist:pneumoniamnist"
-            )
+            raise refused(f"{record.source} is a file")
         if isinstance(record, Rejection) or record.split not in splits:
             continue
         if record.pixels.shape != (SIDE, SIDE) or record.labels not in {(s,) for s in SUBJECTS}:
-            raise BadSource(
-                f"{record.id}: {record.pixels.shape} pixels labelled {record.labels}: training "
-                f"takes grey {SIDE} x {SIDE} images labelled {' or '.join(SUBJECTS)}"
+            raise refused(
+                f"{record.id} has {record.pixels.shape} pixels and labels {record.labels}"
             )
         splits[record.split].setdefault(record.sha256, []).append(record)
     seen = splits["train"].keys()
@@ -357,9 +354,9 @@ def _tensors(split: str, records: dict[bytes, list[ImageRecord]], where: torch.d
     ordered = [record for group in records.values() for record in group]
     labels = [SUBJECTS.index(record.labels[0]) for record in ordered]
     if set(labels) != set(range(len(SUBJECTS))):
-        raise BadSource(
-            f"the {split} split has {len(ordered)} films of {len(set(labels))} kinds: training "
-            f"needs both {' and '.join(SUBJECTS)} in train and in val"
+        raise refused(
+            f"the {split} split has {len(ordered)} films of {len(set(labels))} kinds, and training "
+            f"needs both {' and '.join(SUBJECTS)}"
         )
     pixels = np.stack([record.pixels for record in ordered])
     images = torch.from_numpy(pixels).to(where).float()[:, None] / 255

@@ -16,11 +16,12 @@ import pyarrow as pa
 from store.analysis.label_noise import Doubts, doubts
 from store.errors import BadQuery
 from store.mirror.snapshot import Snapshot
-from store.outcomes import FOUND, NOT_LABELLED, NOTHING_FOUND, Outcome, findings, outcome
+from store.outcomes import FOUND, NOT_LABELLED, NOTHING_FOUND, UNCERTAIN, Outcome, findings
 from store.schema import Baseline, Integers, Progress, Vectors
 from store.search.near_pairs import connected, near_pairs, same
 from store.table import lance
 from store.table.column_stats import Column, overview
+from store.table.rows import findings_of
 
 if TYPE_CHECKING:
     from store.gallery import Gallery
@@ -183,7 +184,7 @@ class Doubtful:
         total: films with a disagreement above one half.
         doubted: films that ``films`` would list without a limit.
         labelled: films that were compared, those without a finding among them.
-        left_out: outcome to films that could not be: not labelled, or only uncertain findings.
+        left_out: reason to films that could not be: not labelled, or only uncertain findings.
         findings: finding to its doubts.
         excluded: whose films are nobody's neighbours: those of one ``patient``, of one ``study``,
             or nothing but the ``film`` itself.
@@ -194,7 +195,7 @@ class Doubtful:
     total: int
     doubted: int
     labelled: int
-    left_out: Mapping[Outcome, int]
+    left_out: Mapping[str, int]
     findings: Mapping[str, FindingDoubt]
     excluded: Literal["patient", "study", "film"]
 
@@ -253,6 +254,8 @@ THRESHOLD = 0.98
 _PIECE = 2048
 #: Outcomes of films whose findings are known.
 _KNOWN = (FOUND, NOTHING_FOUND)
+#: Why films of the other outcomes are left out; the words of an evaluation.
+_LEFT_OUT = {NOT_LABELLED: NOT_LABELLED, UNCERTAIN: "only uncertain findings"}
 _FILM = ("labels", "split", "dataset", "patient", "study", "outcome")
 #: Columns that they are made of, as far as a gallery has them.
 _READ = ("labels", "uncertain", "absent", "labelled", "split", "dataset", "patient", "study")
@@ -364,8 +367,8 @@ def doubtful(
         if len(chosen) < 2:
             raise BadQuery(f"{len(chosen)} labelled films: labels can be compared from two on")
         compared = films.take(pa.array(chosen))
-        carried = [findings(row or ()) for row in compared["labels"].to_pylist()]
-        unsure = [tuple(row or ()) for row in compared["uncertain"].to_pylist()]
+        carried = [findings(row) for row in compared["labels"].to_pylist()]
+        unsure = [tuple(row) for row in compared["uncertain"].to_pylist()]
         groups, excluded = _groups(compared)
         depth = min(k, len(chosen) - 1)
         found = doubts(
@@ -382,7 +385,7 @@ def doubtful(
         ranked = found.order[doubted[found.order]][:most]
         named = _films(films, chosen[ranked].tolist())
         listed = [(named[int(chosen[place])], int(place)) for place in ranked]
-        left_out = Counter(one for one in outcomes if one not in _KNOWN)
+        left_out = Counter(_LEFT_OUT[one] for one in outcomes if one not in _KNOWN)
         return Doubtful(
             depth,
             tuple(_doubt(film, place, found) for film, place in listed),
@@ -446,16 +449,18 @@ def glance(gallery: Gallery, most: int = 50) -> Glance:
         described = found.drop_columns(
             [name for name in ("source", "ingested_at") if name in names]
         )
+        whole = _filled(found)
+        cells = (whole[name].to_pylist() for name in ("labels", "outcome"))
         labels = [
-            list(findings(row or ())) or [one] * (one != NOT_LABELLED)
-            for row, one in zip(found["labels"].to_pylist(), _outcomes(found), strict=True)
+            list(findings(row)) or [one] * (one != NOT_LABELLED)
+            for row, one in zip(*cells, strict=True)
         ]
         place = described.column_names.index("labels")
         described = described.set_column(place, "labels", pa.array(labels, pa.list_(pa.string())))
         return Glance(
             dict(sorted(rows.items())),
             tuple(overview(described, splits, most)),
-            _leaks(_filled(found)),
+            _leaks(whole),
         )
 
     return gallery.read_mirror("the audit", ask)
@@ -486,27 +491,15 @@ def _read(now: Snapshot) -> pa.Table:
 
 
 def _filled(found: pa.Table) -> pa.Table:
-    """The table with columns that older galleries lack, and the outcome of each film."""
-    for name in ("uncertain", "study"):
-        if name not in found.column_names:
-            kind = pa.list_(pa.string()) if name == "uncertain" else pa.string()
-            found = found.append_column(name, pa.nulls(len(found), kind))
-    return found.append_column("outcome", pa.array(_outcomes(found), pa.string()))
-
-
-def _outcomes(found: pa.Table) -> list[Outcome]:
-    """Outcome of each film, from the columns that the table has."""
-    names = [
-        name for name in ("labels", "uncertain", "absent", "labelled") if name in found.column_names
-    ]
-    return [
-        outcome(
-            row["labels"] or (),
-            bool(row.get("labelled") or row.get("absent")),
-            row.get("uncertain") or (),
-        )
-        for row in found.select(names).to_pylist()
-    ]
+    """The table with whole columns of findings, a study, and the outcome of each film."""
+    whole = findings_of(found)
+    study = pa.nulls(len(found), pa.string())
+    if "study" in found.column_names:  # of an older gallery a column of the user's own
+        study = found["study"].cast(pa.string())
+    kept = [name for name in found.column_names if name not in (*whole.column_names, "study")]
+    for name in kept:
+        whole = whole.append_column(name, found[name])
+    return whole.append_column("study", study)
 
 
 def _groups(found: pa.Table) -> tuple[Integers, Literal["patient", "study", "film"]]:
@@ -527,7 +520,7 @@ def _films(found: pa.Table, places: Sequence[int]) -> dict[int, Film]:
     wanted = sorted(set(places))
     cells = found.select(["id", *_FILM]).take(pa.array(wanted, pa.int64())).to_pylist()
     return {
-        place: Film(**{**row, "labels": tuple(row["labels"] or ())})
+        place: Film(**{**row, "labels": tuple(row["labels"])})
         for place, row in zip(wanted, cells, strict=True)
     }
 

@@ -1,17 +1,20 @@
-"""Paired comparison of two galleries, over the rows that both have."""
+"""Paired comparison of galleries, over the films that all of them have."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from store.errors import BadQuery
 from store.evaluation.intervals import bootstrap
 from store.evaluation.labelled import Labelled
 from store.evaluation.metrics import plain, refuse_certain
-from store.evaluation.per_query import by_query
+from store.evaluation.per_query import ByQuery, by_query
 from store.evaluation.protocols import LEAVE_ONE_OUT, sides
+from store.evaluation.relevance import Rule
 from store.mirror.snapshot import Snapshot
 from store.schema import Progress
 
@@ -19,35 +22,26 @@ if TYPE_CHECKING:
     from store.gallery import Gallery
 
 _RESAMPLES = 2000
+#: Depth to the bounds of an interval.
+Intervals = dict[int, tuple[float, float]]
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
-    """Result of comparing two stores over the same queries and the same gallery, by id.
+class Pair:
+    """Another store against the first, query by query.
 
     Attributes:
-        protocol: ``leave-one-out`` or ``split``.
-        queries, gallery: rows that both have.
-        left_out: rows of the first store, and of the other, that only one of them has.
-        labels_differ: common rows whose labels differ; those of the first store are used.
-        precision: of the first store and of the other, per k.
-        difference: first minus other, per k.
-        ci95: 95 % percentile bootstrap interval of the difference, over paired queries.
+        difference: mean of the first's precision minus the other's, per k.
+        ci95: 95 % bootstrap interval of the difference, over paired queries.
         better, worse: queries on which the first store has the higher, or lower, precision.
-        stores: the two, see Gallery.describe.
+        labels_differ: common films whose labels differ; those of the first store are used.
     """
 
-    protocol: str
-    queries: int
-    gallery: int
-    left_out: tuple[int, int]
-    labels_differ: int
-    precision: tuple[dict[int, float], dict[int, float]]
     difference: dict[int, float]
-    ci95: dict[int, tuple[float, float]]
+    ci95: Intervals
     better: dict[int, int]
     worse: dict[int, int]
-    stores: tuple[dict[str, Any], dict[str, Any]]
+    labels_differ: int
 
     def as_dict(self) -> dict[str, Any]:
         """The same as plain JSON types, with k as strings."""
@@ -55,9 +49,111 @@ class Comparison:
         return found
 
 
+@dataclass(frozen=True, slots=True)
+class Films:
+    """Films of one data set and split that took part: as queries, and as films searched."""
+
+    dataset: str | None
+    split: str | None
+    queries: int
+    gallery: int
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Result of comparing stores over the same queries and the same gallery, by id.
+
+    Attributes:
+        protocol: ``leave-one-out`` or ``split``.
+        queries, gallery: films that all stores have.
+        films: the same by data set and split.
+        left_out: of each store, labelled films that not all have.
+        precision: of each store, per k.
+        intervals: of each store, the 95 % bootstrap interval of its precision.
+        pairs: each other store against the first, in their order.
+        stores: as they were given, see Gallery.describe.
+        relevance: {"name": as ``--relevance`` takes it, "definition": a sentence}.
+        not_evaluated: reason to {"queries": n, "gallery": n}: films of the first store that took
+            no part, as those that are not labelled.
+    """
+
+    protocol: str
+    queries: int
+    gallery: int
+    films: tuple[Films, ...]
+    left_out: tuple[int, ...]
+    precision: tuple[dict[int, float], ...]
+    intervals: tuple[Intervals, ...]
+    pairs: tuple[Pair, ...]
+    stores: tuple[dict[str, Any], ...]
+    relevance: dict[str, str]
+    not_evaluated: dict[str, dict[str, int]]
+
+    @property
+    def difference(self) -> dict[int, float]:
+        """Of the first pair, like the next four."""
+        return self.pairs[0].difference
+
+    @property
+    def ci95(self) -> Intervals:
+        """See Pair."""
+        return self.pairs[0].ci95
+
+    @property
+    def better(self) -> dict[int, int]:
+        """See Pair."""
+        return self.pairs[0].better
+
+    @property
+    def worse(self) -> dict[int, int]:
+        """See Pair."""
+        return self.pairs[0].worse
+
+    @property
+    def labels_differ(self) -> int:
+        """See Pair."""
+        return self.pairs[0].labels_differ
+
+    def as_dict(self) -> dict[str, Any]:
+        """The same as plain JSON types, with k as strings.
+
+        Beside ``pairs``, the keys of the first pair, as a comparison of two stores has always had
+        them.
+        """
+        found = {name: getattr(self, name) for name in self.__slots__}
+        found["films"] = [
+            {name: getattr(one, name) for name in one.__slots__} for one in self.films
+        ]
+        found["pairs"] = [pair.as_dict() for pair in self.pairs]
+        whole: dict[str, Any] = plain({**found, **self.pairs[0].as_dict()})
+        return whole
+
+
+@dataclass(frozen=True, eq=False)
+class Brought:
+    """What one store brings to a comparison.
+
+    Attributes:
+        queries, searched: its labelled films of both filters.
+        belongs: of each film data set and split; of the first store they are told.
+        store: what it is, see Gallery.describe.
+    """
+
+    queries: Labelled
+    searched: Labelled
+    belongs: Mapping[str, tuple[str | None, str | None]]
+    store: dict[str, Any]
+
+    @cached_property
+    def findings(self) -> dict[str, tuple[str, ...]]:
+        """Findings of its films, by id."""
+        both = (self.searched, self.queries)
+        return {id_: row for one in both for id_, row in zip(one.ids, one.labels, strict=True)}
+
+
 def compare(
     gallery: Gallery,
-    other: Gallery,
+    others: Gallery | Sequence[Gallery],
     protocol: str = LEAVE_ONE_OUT,
     k: Sequence[int] = (1, 3, 5, 10),
     *,
@@ -66,77 +162,150 @@ def compare(
     dataset: str | None = None,
     resamples: int = _RESAMPLES,
     progress: Progress | None = None,
+    relevance: str | Rule = "any",
 ) -> Comparison:
-    """Compare the precision of two galleries over the rows that both have, query by query.
+    """Compare the precision of galleries over the films that all of them have, query by query.
 
     Args:
-        gallery: the first store; its labels are used for both.
-        other: the same films by another encoder, or an older state of the first.
+        gallery: the first store; its labels and patients are used for all.
+        others: the same films by other encoders, or older states of the first; one or more.
         protocol: as for Gallery.evaluate, like the next four.
         k: depths.
         split: of the queries.
         gallery_split: of the gallery in the split protocol.
         dataset: only rows of this data set.
         resamples: of the bootstrap.
-        progress: called with queries of both, done and in all.
+        progress: called with queries of all stores, done and in all.
+        relevance: any, all, jaccard or finding=NAME; see store.evaluation.relevance.
 
     Raises:
-        BadQuery: no common rows, or as Gallery.evaluate.
+        BadQuery: no other store, no common films, or as Gallery.evaluate.
         NothingToMeasure: as Gallery.evaluate.
     """
+    galleries = [gallery, *(others if isinstance(others, Sequence) else [others])]
+    if len(galleries) < 2:
+        raise BadQuery("nothing to compare with: name another gallery of the same films")
+    rule = Rule.of(relevance)
 
-    def rows(of: Gallery) -> tuple[Labelled, Labelled, dict[str, Any]]:
-        def ask(now: Snapshot) -> tuple[Labelled, Labelled]:
-            return sides(now, protocol, split, gallery_split, dataset)
+    def bring(of: Gallery) -> Brought:
+        def ask(now: Snapshot) -> Brought:
+            queries, searched = sides(now, protocol, split, gallery_split, dataset, rule)
+            return Brought(queries, searched, _belonging(now, {*queries.ids, *searched.ids}), {})
 
-        queries, searched = of.read_mirror("a comparison", ask)
-        return queries, searched, of.describe()
+        found = of.read_mirror("a comparison", ask)
+        return replace(found, store=of.describe())
 
-    queries, searched, store = rows(gallery)
-    other_queries, other_searched, other_store = rows(other)
-    labels = dict(zip(searched.ids, searched.labels, strict=True))
-    labels.update(zip(queries.ids, queries.labels, strict=True))
-    theirs = dict(zip(other_searched.ids, other_searched.labels, strict=True))
-    theirs.update(zip(other_queries.ids, other_queries.labels, strict=True))
-    common = labels.keys() & theirs.keys()
-    mine = _only(queries, labels, common)
-    yours = _only(other_queries, labels, common)
-    if not mine.ids or set(mine.ids) != set(yours.ids):
+    brought = [bring(one) for one in galleries]
+    return paired(brought, protocol, k, rule, resamples, progress)
+
+
+def paired(
+    brought: Sequence[Brought],
+    protocol: str,
+    k: Sequence[int] = (1, 3, 5, 10),
+    relevance: str | Rule = "any",
+    resamples: int = _RESAMPLES,
+    progress: Progress | None = None,
+) -> Comparison:
+    """Compare labelled films of several stores; ``compare`` reads them from galleries.
+
+    Raises:
+        BadQuery: they have no queries in common, or as Gallery.evaluate.
+        NothingToMeasure: as Gallery.evaluate.
+    """
+    rule, first = Rule.of(relevance), brought[0]
+    common = set.intersection(*(set(one.findings) for one in brought))
+    asked = [_only(one.queries, first, common) for one in brought]
+    if not asked[0].ids or len({frozenset(rows.ids) for rows in asked}) > 1:
+        names = " and ".join(str(one.store.get("uri")) for one in brought)
         raise BadQuery(
-            f"{gallery.uri} and {other.uri} have no queries in common; both need the same ids "
-            "in the same splits"
+            f"{names} have no queries in common; all need the same ids in the same splits"
         )
-    shares = None if progress is None else _halves(progress)
-    mine_searched = _only(searched, labels, common)
-    yours_searched = _only(other_searched, labels, common)
-    refuse_certain(mine.labels, mine_searched.labels)
-    first = by_query(mine, mine_searched, k, None if shares is None else shares(0))
-    second = by_query(yours, yours_searched, k, None if shares is None else shares(1))
-    gap = first.precision - second.precision
-    per_depth = list(enumerate(first.depths))
+    searched = [_only(one.searched, first, common) for one in brought]
+    refuse_certain(asked[0].labels, searched[0].labels, rule)
+    shares = _shares(progress, len(brought))
+    tables = [
+        by_query(queries, gallery, k, share, rule)
+        for queries, gallery, share in zip(asked, searched, shares, strict=True)
+    ]
     return Comparison(
         protocol,
-        len(first.ids),
-        first.gallery,
-        (len(labels) - len(common), len(theirs) - len(common)),
-        sum(labels[id_] != theirs[id_] for id_ in common),
-        (
-            {depth: float(first.precision[:, at].mean()) for at, depth in per_depth},
-            {depth: float(second.precision[:, at].mean()) for at, depth in per_depth},
+        len(tables[0].ids),
+        tables[0].gallery,
+        _films(first.belongs, asked[0].ids, searched[0].ids),
+        tuple(len(one.findings) - len(common) for one in brought),
+        tuple(_means(one.precision, one.depths) for one in tables),
+        tuple(bootstrap(one.precision, one.depths, resamples) for one in tables),
+        tuple(
+            _pair(
+                tables[0],
+                table,
+                resamples,
+                sum(first.findings[id_] != other.findings[id_] for id_ in common),
+            )
+            for table, other in zip(tables[1:], brought[1:], strict=True)
         ),
-        {depth: float(gap[:, at].mean()) for at, depth in per_depth},
-        bootstrap(gap, first.depths, resamples),
-        {depth: int((gap[:, at] > 0).sum()) for at, depth in per_depth},
-        {depth: int((gap[:, at] < 0).sum()) for at, depth in per_depth},
-        (store, other_store),
+        tuple(one.store for one in brought),
+        {"name": str(rule), "definition": rule.definition},
+        {
+            reason: {
+                "queries": first.queries.left_out.get(reason, 0),
+                "gallery": first.searched.left_out.get(reason, 0),
+            }
+            for reason in sorted({*first.queries.left_out, *first.searched.left_out})
+        },
     )
 
 
-def _only(rows: Labelled, labels: dict[str, tuple[str, ...]], common: set[str]) -> Labelled:
+def _pair(first: ByQuery, other: ByQuery, resamples: int, labels_differ: int) -> Pair:
+    gap = first.precision - other.precision
+    # Gains of Jaccard are fractions: rounding must not make equal means differ.
+    better, worse = (gap > 1e-9).sum(axis=0), (gap < -1e-9).sum(axis=0)
+    return Pair(
+        _means(gap, first.depths),
+        bootstrap(gap, first.depths, resamples),
+        dict(zip(first.depths, better.tolist(), strict=True)),
+        dict(zip(first.depths, worse.tolist(), strict=True)),
+        labels_differ,
+    )
+
+
+def _means(values: Any, depths: Sequence[int]) -> dict[int, float]:
+    return dict(zip(depths, values.mean(axis=0).tolist(), strict=True))
+
+
+def _only(rows: Labelled, first: Brought, common: set[str]) -> Labelled:
+    """The rows that all stores have, with the labels of the first."""
     kept = [place for place, id_ in enumerate(rows.ids) if id_ in common]
     ids = [rows.ids[place] for place in kept]
-    return Labelled(ids, rows.vectors[kept], [labels[id_] for id_ in ids])
+    return Labelled(ids, rows.vectors[kept], [first.findings[id_] for id_ in ids])
 
 
-def _halves(progress: Progress) -> Callable[[int], Progress]:
-    return lambda half: lambda done, total: progress(half * total + done, 2 * total)
+def _belonging(now: Snapshot, ids: Collection[str]) -> dict[str, tuple[str | None, str | None]]:
+    """Data set and split of films."""
+    found = now.columns(["id", "dataset", "split"])
+    cells = (found[name].to_pylist() for name in ("id", "dataset", "split"))
+    return {id_: (dataset, split) for id_, dataset, split in zip(*cells, strict=True) if id_ in ids}
+
+
+def _films(
+    belongs: Mapping[str, tuple[str | None, str | None]],
+    queries: Sequence[str],
+    gallery: Sequence[str],
+) -> tuple[Films, ...]:
+    asking, searched = (Counter(belongs[id_] for id_ in ids) for ids in (queries, gallery))
+    return tuple(
+        Films(*place, asking[place], searched[place])
+        for place in sorted(
+            asking | searched, key=lambda place: tuple(part or "" for part in place)
+        )
+    )
+
+
+def _shares(progress: Progress | None, stores: int) -> list[Progress | None]:
+    """Of each store the callback for its part of the work."""
+
+    def share(part: int, whole: Progress) -> Progress:
+        return lambda done, total: whole(part * total + done, stores * total)
+
+    return [None if progress is None else share(part, progress) for part in range(stores)]

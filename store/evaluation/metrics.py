@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from store.errors import BadQuery, NothingToMeasure
-from store.evaluation.intervals import bootstrap
-from store.evaluation.labelled import Labelled, Sides
+from store.evaluation.intervals import bootstrap, interval
+from store.evaluation.labelled import GroupKind, Labelled, SamePatient, Sides
 from store.evaluation.per_finding import Finding, over_findings
 from store.evaluation.per_query import MEASURES, ByQuery, measure
 from store.evaluation.ranking import Ranker, by_vectors
@@ -37,7 +37,8 @@ class Evaluation:
         protocol: ``leave-one-out`` or ``split``.
         queries, gallery: how many rows on each side.
         precision: k to P@k, the mean gain of the top k: the mean share that is relevant.
-        ci95: k to the 95 % percentile bootstrap interval of that mean, over queries.
+        ci95: k to the 95 % bootstrap interval of that mean, over the queries' patients; see
+            ``interval``.
         per_label: label to {"queries": n, "precision": {k: mean over queries with that label}}.
         map: mean average precision over the full ranking; NaN when the full ranking was not asked
             for, null in ``as_dict``.
@@ -50,7 +51,12 @@ class Evaluation:
         left_out: reason to {"queries": n, "gallery": n}: rows of each side that took no part.
         nothing_to_find: queries without a relevant row among those that they may find; they count
             0 in every measure.
-        short: k to the queries that may find fewer than k rows; empty ranks are misses.
+        excluded: what is left out of a query's ranking: the films of its ``patient``, of its
+            ``study``, or the ``film`` itself.
+        patients: see Sides.patients.
+        interval: what ``ci95`` resamples and how, see store.evaluation.intervals.interval.
+        short: queries that may find fewer rows than the deepest k, since the others are of their
+            own patient; empty ranks count as misses.
         bounded: k to P@k with min(k, relevant).
         recall: k to Recall@k.
         r_precision: over the full ranking, as ``map``.
@@ -80,7 +86,10 @@ class Evaluation:
     )
     left_out: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     nothing_to_find: int = 0
-    short: dict[int, int] = field(default_factory=dict)
+    excluded: GroupKind = "film"
+    patients: dict[str, int | None] = field(default_factory=dict)
+    interval: dict[str, Any] = field(default_factory=dict)
+    short: int = 0
     bounded: ByDepth = field(default_factory=dict)
     recall: ByDepth = field(default_factory=dict)
     r_precision: float = math.nan
@@ -124,11 +133,13 @@ def evaluate(
     full_ranking: bool = True,
     progress: Progress | None = None,
     rank: Ranker = by_vectors,
+    same_patient: SamePatient = "exclude",
     relevance: str | Rule = "any",
 ) -> Evaluation:
     """Rank the gallery for every query and compare findings.
 
-    A query that is in the gallery is excluded by id, wherever it ranks. Equal scores rank by id.
+    A query that is in the gallery is excluded by id, wherever it ranks, and so are the films of its
+    patient, or of its study where only that is known. Equal scores rank by id.
 
     Args:
         protocol: a name for the result; what it means is decided by the two sets.
@@ -141,6 +152,7 @@ def evaluate(
             on large galleries.
         progress: called with queries done and in all.
         rank: makes the rankings.
+        same_patient: ``exclude`` films of the query's own patient, or ``count`` them.
         relevance: any, all, jaccard or finding=NAME; see store.evaluation.relevance.
 
     Raises:
@@ -155,7 +167,7 @@ def evaluate(
             f"queries have {queries.vectors.shape[1]} dimensions, the gallery "
             f"{gallery.vectors.shape[1]}; both must come from one encoder"
         )
-    sides = Sides.of(queries, gallery)
+    sides = Sides.of(queries, gallery, same_patient)
     depths = sides.depths(k)
     judged = Relevance(sides, relevance)
     refuse_certain(queries.labels, gallery.labels, judged.rule)
@@ -167,6 +179,10 @@ def evaluate(
             reason: {"queries": queries.left_out.get(reason, 0), "gallery": count}
             for reason, count in {**dict.fromkeys(queries.left_out, 0), **gallery.left_out}.items()
         },
+        excluded=sides.excluded,
+        patients=sides.patients,
+        interval=interval(sides.units, sides.unit_kind) if resamples else {},
+        short=int((sides.candidates < depths[-1]).sum()),
     )
 
 
@@ -276,13 +292,12 @@ def _summary(protocol: str, found: ByQuery, whole: Whole | None, resamples: int)
         protocol=protocol,
         queries=len(found.ids),
         gallery=found.gallery,
-        ci95=bootstrap(found.precision, found.depths, resamples) if resamples else {},
+        ci95=bootstrap(found.precision, found.depths, resamples, found.units) if resamples else {},
         per_label=per_label,
         map=math.nan if whole is None else float(whole.average_precision.mean()),
         baselines={"random": blind},
         relevance={"name": str(found.rule), "definition": found.rule.definition},
         nothing_to_find=int((found.relevant == 0).sum()),
-        short={k: count for k in found.depths if (count := int((found.candidates < k).sum()))},
         r_precision=math.nan if whole is None else float(whole.r_precision.mean()),
         macro=macro,
         per_finding=found.per_finding,
@@ -298,5 +313,7 @@ def _intervals(found: ByQuery, resamples: int) -> dict[str, dict[int, tuple[floa
         return {}
     names = [name for name in MEASURES if name != "precision"]
     columns = np.column_stack([found.measures[name] for name in names])
-    bounds = iter(bootstrap(columns, list(range(columns.shape[1])), resamples).values())
+    bounds = iter(
+        bootstrap(columns, list(range(columns.shape[1])), resamples, found.units).values()
+    )
     return {name: {depth: next(bounds) for depth in found.depths} for name in names}

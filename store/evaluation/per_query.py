@@ -9,7 +9,7 @@ import numpy as np
 
 from store.errors import BadQuery
 from store.evaluation import measures
-from store.evaluation.labelled import Labelled, Sides
+from store.evaluation.labelled import Labelled, SamePatient, Sides
 from store.evaluation.per_finding import Finding, PerFinding
 from store.evaluation.ranking import Ranked, Ranker, by_vectors
 from store.evaluation.relevance import Relevance, Rule
@@ -42,7 +42,7 @@ class ByQuery:
             is drawn blindly.
         relevant: int64 (q,), relevant rows among those that a query may find.
         candidates: int64 (q,), rows that a query may find.
-        groups: int64 (q,), number of the query's patient or study; see store.evaluation.labelled.
+        units: int64 (q,), number of the query's patient or study: what an interval resamples.
         rule: of relevance.
         per_finding: of each finding, and of no finding, the means over the queries that have it.
     """
@@ -59,7 +59,7 @@ class ByQuery:
     blind: Mapping[str, Floats]
     relevant: Integers
     candidates: Integers
-    groups: Integers
+    units: Integers
     rule: Rule
     per_finding: Mapping[str, Finding]
 
@@ -84,6 +84,7 @@ def by_query(
     gallery: Labelled,
     k: Sequence[int] = (1, 3, 5, 10),
     progress: Progress | None = None,
+    same_patient: SamePatient = "exclude",
     relevance: str | Rule = "any",
 ) -> ByQuery:
     """Per-query table of two labelled sets; a query in the gallery is left out by id.
@@ -93,12 +94,14 @@ def by_query(
         gallery: what is searched; equal scores rank by id.
         k: depths.
         progress: called with queries done and in all.
+        same_patient: ``exclude`` films of the query's own patient, or ``count`` them.
         relevance: any, all, jaccard or finding=NAME.
 
     Raises:
         BadQuery: a depth below 1 or beyond the gallery, no such relevance.
+        NothingToMeasure: all films are of one patient.
     """
-    sides = Sides.of(queries, gallery)
+    sides = Sides.of(queries, gallery, same_patient)
     return measure(sides, sides.depths(k), Relevance(sides, relevance), progress)
 
 
@@ -163,8 +166,8 @@ def measure(
         chance,
         blind,
         relevant,
-        relevance.candidates,
-        sides.asking_group,
+        sides.candidates,
+        sides.units,
         relevance.rule,
         findings.means(),
     )

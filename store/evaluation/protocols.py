@@ -4,24 +4,27 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
 from store.errors import BadQuery
-from store.evaluation.labelled import Labelled
+from store.evaluation.labelled import Groups, Labelled, SamePatient
 from store.evaluation.metrics import Evaluation, evaluate
 from store.evaluation.ranking import by_searches
 from store.evaluation.relevance import Rule
 from store.mirror.snapshot import Snapshot
-from store.outcomes import NOT_LABELLED, UNCERTAIN, findings, outcome
-from store.schema import FINDINGS, Baseline, Integers, Progress
+from store.outcomes import NOT_LABELLED, UNCERTAIN, findings
+from store.schema import Baseline, Integers, Progress
 from store.search.base import Searcher
-from store.table import lance
+from store.table import lance, rows
 from store.table.filters import Where
 
 LEAVE_ONE_OUT = "leave-one-out"
 SPLIT = "split"
+#: Outcomes of films that take no part, and how they are counted.
+_LEFT_OUT = {NOT_LABELLED: NOT_LABELLED, UNCERTAIN: "only uncertain findings"}
 
 
 def evaluate_version(
@@ -34,6 +37,7 @@ def evaluate_version(
     baselines: Mapping[str, Baseline],
     full_ranking: bool = True,
     progress: Progress | None = None,
+    same_patient: SamePatient = "exclude",
     relevance: str | Rule = "any",
 ) -> Evaluation:
     """Gallery.evaluate over one version; see there for arguments and errors."""
@@ -50,17 +54,34 @@ def evaluate_version(
             full_ranking=False,
             progress=progress,
             rank=rank,
+            same_patient=same_patient,
             relevance=rule,
         )
     found = evaluate(
-        protocol, queries, gallery, k, full_ranking=full_ranking, progress=progress, relevance=rule
+        protocol,
+        queries,
+        gallery,
+        k,
+        full_ranking=full_ranking,
+        progress=progress,
+        same_patient=same_patient,
+        relevance=rule,
     )
     measured = {}
     for name, represent in baselines.items():
         floor = _represented(now, queries, represent)
         other = floor if queries is gallery else _represented(now, gallery, represent)
         if floor is not None and other is not None:
-            measured[name] = evaluate(protocol, floor, other, k, 0, full_ranking, relevance=rule)
+            measured[name] = evaluate(
+                protocol,
+                floor,
+                other,
+                k,
+                resamples=0,
+                full_ranking=full_ranking,
+                same_patient=same_patient,
+                relevance=rule,
+            )
     return found.beside(measured)
 
 
@@ -127,72 +148,96 @@ def _labelled(now: Searcher | Snapshot, where: Where, rule: Rule) -> Labelled:
 def _in_memory(snapshot: Snapshot, where: Where, rule: Rule) -> Labelled:
     allowed = snapshot.positions_of(where)
     everyone = np.arange(snapshot.count) if allowed is None else allowed
-    rows = snapshot.metadata if allowed is None else snapshot.metadata.take(pa.array(allowed))
-    chosen, labels, left_out = _taking_part(rows, rule)
-    kept = everyone[chosen]
+    part = _taking_part(snapshot.metadata, everyone, rule)
+    kept = part.places
+    groups = _groups(snapshot.metadata.select(_grouping(snapshot.handle)).take(pa.array(kept)))
     return Labelled(
         [snapshot.ids[i] for i in kept],
         snapshot.vectors if kept.size == snapshot.count else snapshot.vectors[kept],
-        labels,
+        part.findings,
         snapshot,
         kept,
-        left_out=left_out,
+        groups.names,
+        groups.kind,
+        part.left_out,
     )
 
 
 def _scanned(now: Searcher, where: Where, rule: Rule) -> Labelled:
     condition = where.to_filter(now.handle.schema) if where else None
-    columns = [name for name in _OUTCOME if name in now.handle.schema.names]
-    rows = lance.scan(now.handle, ["id", *columns], condition)
-    chosen, labels, left_out = _taking_part(rows, rule)
-    ids = rows["id"].to_pylist()
-    nothing = np.empty((len(chosen), 0), np.float32)
-    return Labelled([ids[i] for i in chosen], nothing, labels, left_out=left_out)
+    columns = [*rows.findings_columns(now.handle.schema), *_grouping(now.handle)]
+    films = lance.scan(now.handle, ["id", *columns], condition)
+    part = _taking_part(films, np.arange(len(films)), rule)
+    films = films.take(pa.array(part.places))
+    groups = _groups(films)
+    return Labelled(
+        films["id"].to_pylist(),
+        np.empty((len(films), 0), np.float32),
+        part.findings,
+        groups=groups.names,
+        group_kind=groups.kind,
+        left_out=part.left_out,
+    )
 
 
-#: Columns that say what was found in a film; a table of an older version lacks some.
-_OUTCOME = (*FINDINGS, "labelled")
+def _grouping(handle: Any) -> list[str]:
+    """The columns of a table that say which films belong together."""
+    return [name for name in ("dataset", "patient", "study") if name in handle.schema.names]
 
 
-def _taking_part(
-    rows: pa.Table, rule: Rule
-) -> tuple[Integers, list[tuple[str, ...]], dict[str, int]]:
-    """Which rows take part in an evaluation, their findings, and the others by reason.
+def _groups(films: pa.Table) -> Groups:
+    nothing = [None] * len(films)
+    return Groups.of(
+        *(
+            films[name].to_pylist() if name in films.column_names else nothing
+            for name in ("dataset", "patient", "study")
+        )
+    )
+
+
+class _Part(NamedTuple):
+    """Films that take part in an evaluation: their places and findings; the others by reason."""
+
+    places: Integers
+    findings: list[tuple[str, ...]]
+    left_out: dict[str, int]
+
+
+def _taking_part(films: pa.Table, places: Integers, rule: Rule) -> _Part:
+    """Films of a table, at some places, that take part.
 
     Left out are films that nobody looked at, those with uncertain findings alone, and those in
     which the one finding that is compared is uncertain.
     """
-    cells = {
-        name: rows[name].to_pylist() if name in rows.column_names else [None] * len(rows)
-        for name in _OUTCOME
-    }
-    chosen, found = [], []
+    said = rows.findings_of(
+        films.select(rows.findings_columns(films.schema)).take(pa.array(places))
+    )
+    outcomes = said["outcome"].to_pylist()
+    cells = zip(said["labels"].to_pylist(), said["uncertain"].to_pylist(), outcomes, strict=True)
+    kept, found = [], []
     left_out: Counter[str] = Counter()
-    for place, (labels, uncertain, absent, looked) in enumerate(zip(*cells.values(), strict=True)):
-        said = outcome(labels or (), bool(looked or absent), uncertain or ())
-        present = findings(labels or ())
-        if rule.finding in (uncertain or ()) and rule.finding not in present:
+    for place, (labels, uncertain, outcome) in enumerate(cells):
+        present = findings(labels)
+        if rule.finding in uncertain and rule.finding not in present:
             left_out[f"uncertain: {rule.finding}"] += 1
-        elif said == NOT_LABELLED:
-            left_out[said] += 1
-        elif said == UNCERTAIN:
-            left_out["only uncertain findings"] += 1
+        elif outcome in _LEFT_OUT:
+            left_out[_LEFT_OUT[outcome]] += 1
         else:
-            chosen.append(place)
+            kept.append(place)
             found.append(present)
-    return np.asarray(chosen, np.int64), found, dict(left_out)
+    return _Part(places[kept] if kept else places[:0], found, dict(left_out))
 
 
-def _represented(snapshot: Snapshot, rows: Labelled, represent: Baseline) -> Labelled | None:
-    """The same rows under a baseline; None where rows have no pictures (imported vectors)."""
-    row_ids = snapshot.row_ids_of(rows.ids)
+def _represented(snapshot: Snapshot, films: Labelled, represent: Baseline) -> Labelled | None:
+    """The same films under a baseline; None where films have no pictures (imported vectors)."""
+    row_ids = snapshot.row_ids_of(films.ids)
     pictures = [found for found in lance.thumbnails(snapshot.handle, row_ids) if found]
-    if len(pictures) < len(rows.ids):
+    if len(pictures) < len(films.ids):
         return None
     return Labelled(
-        rows.ids,
+        films.ids,
         represent(pictures),
-        rows.labels,
-        groups=rows.groups,
-        group_kind=rows.group_kind,
+        films.labels,
+        groups=films.groups,
+        group_kind=films.group_kind,
     )

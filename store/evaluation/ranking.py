@@ -1,7 +1,8 @@
 """Rankings of a labelled set by queries of another: the base of every evaluation.
 
-Where vectors are in memory FAISS ranks them, as for any search; else a Searcher is asked, one query
-at a time. Either way a query that is in the gallery is left out by id, and equal scores rank by id.
+Where vectors are in memory FAISS ranks them, as for any search; else a Searcher is asked. Either
+way rows of the query's own group (its patient or study; at least itself) are left out, and equal
+scores rank by id.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from store.table.filters import Where
 
 #: Queries ranked at once: larger products are quicker, by a fifth than of 256 queries.
 BLOCK = 1024
+#: The same where a Searcher is asked, and how many of one group are asked together.
+_SEARCHED, _TOGETHER = 64, 16
 
 
 class Ranked(NamedTuple):
@@ -27,8 +30,8 @@ class Ranked(NamedTuple):
 
     Attributes:
         block: which queries.
-        rows: int64 (b, depth), rows of the gallery, best first.
-        scores: float32 (b, depth), cosines.
+        rows: int64 (b, depth), rows of the gallery, best first; -1 where there are no more.
+        scores: float32 (b, depth), cosines; -inf there.
     """
 
     block: slice
@@ -36,29 +39,49 @@ class Ranked(NamedTuple):
     scores: Vectors
 
 
-#: Ranks the gallery of two sides for every query, to a depth that is within reach of each.
+#: Ranks the gallery of two sides for every query, to a depth that is within reach of one.
 Ranker = Callable[[Sides, int], Iterator[Ranked]]
 
 
 def by_vectors(sides: Sides, depth: int) -> Iterator[Ranked]:
     """Rank by FAISS; see Ranker."""
-    queries, gallery, own = sides.queries, sides.gallery, sides.own
+    queries, gallery = sides.queries, sides.gallery
     searched, allowed = gallery.searched, gallery.positions
     if searched is None or allowed is None:
         searched, row_of = exact.Rows.of(gallery.vectors), None
-        theirs, allowed = own, None
+        numbers, allowed = sides.searched_group, None
     else:
         row_of = np.full(searched.index.ntotal, -1, np.int64)
         row_of[allowed] = np.arange(len(allowed))
-        theirs = np.where(own < 0, -1, allowed[own])
+        numbers = np.where(row_of < 0, -1, sides.searched_group[row_of])
         allowed = np.sort(allowed)
+    groups = exact.Groups.of(numbers)
     for start in range(0, len(queries.ids), BLOCK):
         block = slice(start, min(start + BLOCK, len(queries.ids)))
         asked = np.ascontiguousarray(queries.vectors[block], np.float32)
-        found = exact.nearest(searched, asked, depth, allowed, own=theirs[block])
-        places = np.stack([positions for positions, _ in found])
-        rows = places if row_of is None else row_of[places]
-        yield Ranked(block, rows, np.stack([scores for _, scores in found]))
+        apart = sides.asking_group[block], groups
+        found = exact.nearest(searched, asked, depth, allowed, apart=apart)
+        lengths = np.asarray([len(positions) for positions, _ in found])
+        places = np.concatenate([positions for positions, _ in found])
+        yield _padded(
+            block,
+            depth,
+            lengths,
+            places if row_of is None else row_of[places],
+            np.concatenate([scores for _, scores in found]),
+        )
+
+
+def _padded(block: slice, depth: int, lengths: Integers, rows: Integers, scores: Vectors) -> Ranked:
+    """Rankings of several lengths, one after the other, as rows of equal length."""
+    filled = np.arange(depth) < lengths[:, None]
+    found = Ranked(
+        block,
+        np.full(filled.shape, -1, np.int64),
+        np.full(filled.shape, -np.inf, np.float32),
+    )
+    found.rows[filled], found.scores[filled] = rows, scores
+    return found
 
 
 def by_searches(now: Searcher, where: Where) -> Ranker:
@@ -73,27 +96,59 @@ def by_searches(now: Searcher, where: Where) -> Ranker:
     """
 
     def rank(sides: Sides, depth: int) -> Iterator[Ranked]:
-        ids = sides.queries.ids
+        ids, groups = sides.queries.ids, sides.asking_group
         places = {id_: place for place, id_ in enumerate(sides.gallery.ids)}
-        for row, id_ in enumerate(ids):
-            if row % BLOCK == 0:
-                vectors = now.vectors_of(ids[row : row + BLOCK])
-            vector, count = vectors[row % BLOCK], depth
-            while True:
-                hits = now.search(vector[None], min(count, now.count), where or None, [id_])[0]
-                found = [(places[hit.row.id], hit.score) for hit in hits if hit.row.id in places]
-                if len(found) >= depth or count >= now.count:
-                    break
-                count *= 4
-            if len(found) < depth:
-                raise BadQuery(
-                    f"the index proposes {len(found)} labelled rows for {id_!r}, {depth} are "
-                    "needed; evaluate with --index exact"
-                )
-            rows, scores = zip(*found[:depth], strict=True)
-            yield Ranked(slice(row, row + 1), np.asarray([rows]), np.asarray([scores], np.float32))
+        members: dict[int, list[str]] = {}
+        for id_, group in zip(sides.gallery.ids, sides.searched_group.tolist(), strict=True):
+            members.setdefault(group, []).append(id_)
+        for start in range(0, len(ids), _SEARCHED):
+            block = slice(start, min(start + _SEARCHED, len(ids)))
+            vectors = now.vectors_of(ids[block])
+            found: list[list[tuple[int, float]]] = [[]] * len(vectors)
+            for group in np.unique(groups[block]).tolist():
+                mine = np.flatnonzero(groups[block] == group)
+                for some in np.split(mine, range(_TOGETHER, len(mine), _TOGETHER)):
+                    wanted = min(depth, int(sides.candidates[start + some[0]]))
+                    own = members.get(group, [])
+                    answers = _found(now, vectors[some], wanted, where, own, places)
+                    for place, answer in zip(some.tolist(), answers, strict=True):
+                        if len(answer) < wanted:
+                            raise BadQuery(
+                                f"the index proposes {len(answer)} labelled rows for "
+                                f"{ids[start + place]!r}, {wanted} are needed; evaluate with "
+                                "--index exact"
+                            )
+                        found[place] = answer
+            flat = [one for answer in found for one in answer]
+            yield _padded(
+                block,
+                depth,
+                np.asarray([len(answer) for answer in found]),
+                np.asarray([row for row, _ in flat], np.int64),
+                np.asarray([score for _, score in flat], np.float32),
+            )
 
     return rank
 
 
-# -- the whole ranking -------------------------------------------------------------------------
+def _found(
+    now: Searcher,
+    vectors: Vectors,
+    wanted: int,
+    where: Where,
+    own: list[str],
+    places: dict[str, int],
+) -> list[list[tuple[int, float]]]:
+    """Rows of the gallery and scores by query, as many as wanted where the searcher has them."""
+    if not wanted:
+        return [[] for _ in vectors]
+    count = wanted
+    while True:
+        answers = now.search(vectors, min(count, now.count), where or None, own)
+        found = [
+            [(places[hit.row.id], hit.score) for hit in hits if hit.row.id in places]
+            for hits in answers
+        ]
+        if count >= now.count or all(len(one) >= wanted for one in found):
+            return [one[:wanted] for one in found]
+        count *= 4

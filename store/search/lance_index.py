@@ -32,6 +32,8 @@ NOTE = "cxr.index"
 FEW = 10_000
 #: Of the index, kept in memory over versions; the rest is read when a query asks for it.
 _CACHE_BYTES = 256 << 20
+#: Rounding of LanceDB's distances, which are float32 and at most 4.
+_EQUAL = 1e-6
 #: Filters whose rows are not counted again.
 _REMEMBERED = 64
 
@@ -137,16 +139,37 @@ class LanceSearcher(TableReader):
         exact: bool,
     ) -> tuple[list[int], list[float]]:
         banned = set(exclude)
-        found = propose(
-            self.handle, query, k * self.note.candidates + len(banned), self.note, condition, exact
-        )
-        ids = found["id"].to_pylist()
-        kept = [place for place, id_ in enumerate(ids) if id_ not in banned]
-        order, scores = rescored(
-            query, matrix(found["embedding"])[kept], [ids[place] for place in kept], k
-        )
+        count = k * self.note.candidates + len(banned)
+        while True:
+            found = propose(self.handle, query, count, self.note, condition, exact)
+            ids = found["id"].to_pylist()
+            kept = [place for place, id_ in enumerate(ids) if id_ not in banned]
+            order, scores = rescored(
+                query, matrix(found["embedding"])[kept], [ids[place] for place in kept], k
+            )
+            places = [kept[place] for place in order]
+            if len(ids) < count or count >= FEW or not _cut_among_equals(found, places, scores):
+                break
+            count = min(4 * count, FEW)
         row_ids = found["_rowid"].to_pylist()
-        return [row_ids[kept[place]] for place in order], scores.tolist()
+        return [row_ids[place] for place in places], scores.tolist()
+
+
+def _cut_among_equals(found: Any, places: Sequence[int], scores: Vectors) -> bool:
+    """Whether rows as near as the last hit may be missing, so that ids cannot order them.
+
+    LanceDB hands over as many rows as it was asked for, of equal ones any.
+
+    Args:
+        found: candidates, as many as were asked for.
+        places: of the hits among them.
+        scores: of the hits, best first.
+    """
+    if not places:
+        return False
+    distances = found["_distance"].to_numpy()
+    equal = [place for place, score in zip(places, scores, strict=True) if score == scores[-1]]
+    return bool(distances[equal].max() >= distances.max() - _EQUAL)
 
 
 def propose(

@@ -63,6 +63,7 @@ class Nearness:
     picture_percentile: float | None
     unlike: bool | None
     rows: int
+    not_judged: str | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """The same as plain JSON types."""
@@ -108,7 +109,9 @@ def nearness(
 def _judge(found: _Reference, cosine: float, picture: float | None) -> Nearness:
     percentile = _percentile(found.nearest, cosine)
     pictured = None if picture is None else _percentile(found.picture_nearest, picture)
-    enough = len(found.nearest if pictured is None else found.picture_nearest) >= FEWEST
+    count = len(found.nearest if pictured is None else found.picture_nearest)
+    enough = count >= FEWEST
+    what = "films" if pictured is None else "films with a picture"
     decisive = percentile if pictured is None else pictured
     return Nearness(
         cosine=cosine,
@@ -117,6 +120,7 @@ def _judge(found: _Reference, cosine: float, picture: float | None) -> Nearness:
         picture_percentile=pictured,
         unlike=decisive < UNLIKE_PERCENT if enough else None,
         rows=len(found.rows.vectors),
+        not_judged=None if enough else f"it takes {FEWEST} {what}, and here are {count}",
     )
 
 

@@ -36,6 +36,9 @@ _SMALL_BYTES = 64 << 20
 _TOO_MANY = 64
 #: From this many rows on, finding rows by id is worth an index.
 _INDEXED_ROWS = 20_000
+#: Rows in no index of vectors, which is where each corrected one goes: a twentieth of all rows, at
+#: least the first number and at most the second, are put back into it. Each is compared by itself.
+_LEAST_OUTSIDE, _MOST_OUTSIDE = 50, 20_000
 #: LanceDB merges no further from here on.
 _FULL_ROWS = 1_000_000
 
@@ -117,6 +120,8 @@ def due(handle: Any) -> bool:
     found = handle.stats()
     rows, fragments = found["num_rows"], found["fragment_stats"]["num_fragments"]
     others = rows - found["fragment_stats"]["lengths"]["max"]
+    if _left_the_index(handle, rows):
+        return True
     if rows >= _FULL_ROWS:  # full fragments are never merged again; what is left is the tail
         return bool(found["num_indices"] == 0 or fragments - rows // _FULL_ROWS >= _TOO_MANY)
     if rows >= _INDEXED_ROWS and (found["num_indices"] == 0 or 5 * others >= rows):
@@ -125,6 +130,18 @@ def due(handle: Any) -> bool:
         return False
     small = found["total_bytes"] < _SMALL_BYTES
     return bool(small or fragments >= _TOO_MANY)
+
+
+def _left_the_index(handle: Any, rows: int) -> bool:
+    """Whether many rows are in no index of vectors: LanceDB takes out every row that is corrected.
+
+    Putting them back costs a small part of what writing them did.
+    """
+    for found in handle.list_indices():
+        if "embedding" in found.columns:
+            outside = int(handle.index_stats(found.name).num_unindexed_rows)
+            return outside >= min(max(rows // 20, _LEAST_OUTSIDE), _MOST_OUTSIDE)
+    return False
 
 
 def when_due(uri: str, handle: Any) -> None:

@@ -12,9 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from store import Gallery, Labelled
+from store import Gallery, Labelled, Vectors
 from store.evaluation.metrics import evaluate
 from store.mirror import disk_cache
+from store.schema import Integers
 from tests.benchmarks.timing import (
     best_of,
     filled,
@@ -26,7 +27,7 @@ from tests.benchmarks.timing import (
     rows_of,
     seconds,
 )
-from tests.store.rows import mirror_of, random_vectors, table_of
+from tests.store.rows import mirror_of, random_vectors, table_of, unit
 
 
 def following(rows: int, dimension: int) -> None:
@@ -148,6 +149,51 @@ def leave_one_out(rows: int, dimension: int = 128) -> None:
     ratio = found["ours"] / found["bare"]
     judge("leave-one-out P@10", ratio, 1.5, "x bare blocked product", found["ours"])
     judge("  memory at most", found["peak"], 1500, "MiB")
+    found = in_child("loo_of_patients", f"{rows}x{dimension}")
+    ratio = found["patients"] / found["films"]
+    judge("  patients left out (1 to 10 films, some 200)", ratio, 1.3, "x without")
+    judge("  films of a patient alike", found["alike"] / found["films"], 1.3, "x without")
+    judge("  one patient with a tenth of all", found["giant"] / found["films"], 1.3, "x without")
+    judge("  memory on top at most", found["peak"] - found["before"], 100, "MiB")
+
+
+def loo_of_patients(shape: str) -> dict[str, float]:
+    """Leave-one-out P@10 with patients left out, and without; nothing else differs."""
+    rows, dimension = map(int, shape.split("x"))
+    random = np.random.default_rng(2)
+    sizes = random.integers(1, 11, rows)
+    sizes[::500] = 200
+    whose = np.repeat(np.arange(rows), sizes)[:rows]
+    whose = random.permutation(whose)
+    centres = random_vectors(rows, 3, dimension)[whose]
+    giant = np.where(random.random(rows) < 0.1, rows, whose)
+    ids, labels = [f"{i:07d}" for i in range(rows)], [(f"{i % 3}",) for i in range(rows)]
+
+    def films(vectors: Vectors, groups: Integers | None) -> Labelled:
+        names = None if groups is None else [f"{one}" for one in groups]
+        return Labelled(ids, vectors, labels, None, None, names, "patient")
+
+    vectors = random_vectors(rows, 1, dimension)
+    alike = unit(centres + 0.05 * vectors)
+    cases = {
+        "films": films(vectors, None),
+        "patients": films(vectors, whose),
+        "alike": films(alike, whose),
+        "giant": films(vectors, giant),
+    }
+
+    def measured(name: str) -> float:
+        asked = cases[name]
+        return seconds(lambda: evaluate("loo", asked, asked, [10], 0, full_ranking=False))
+
+    measured("films")
+    before = memory_mib(peak=True)
+    times: dict[str, list[float]] = {name: [] for name in cases}
+    for _ in range(2):
+        for name, taken in times.items():
+            taken.append(measured(name))
+    peak = memory_mib(peak=True)
+    return {"before": before, "peak": peak, **{name: min(one) for name, one in times.items()}}
 
 
 def loo(shape: str) -> dict[str, float]:
@@ -166,7 +212,7 @@ def loo(shape: str) -> dict[str, float]:
 
 
 CHILDREN: dict[str, Callable[[str], dict[str, Any]]] = {
-    one.__name__: one for one in (memory, first_search, rebuild, loo)
+    one.__name__: one for one in (memory, first_search, rebuild, loo, loo_of_patients)
 }
 
 

@@ -15,6 +15,7 @@ from ingest.record import ImageRecord, Rejection
 from ingest.training import text_tower
 from ingest.training.augment import Augmentation, augment
 from ingest.training.image_tower import Films, Pupil, pooled_of, vectors_of
+from ingest.training.material import SOURCES, check_source
 from ingest.training.model import new_model, slim
 from ingest.training.sentences import read_sentences
 from ingest.training.train import (
@@ -281,23 +282,37 @@ def test_the_test_split_is_never_read():
     assert len(gallery.labels) + len(validation.labels) == 56
 
 
+#: What every refusal of other films says.
+TAKEN = "takes the films of medmnist:pneumoniamnist alone .*28 x 28.*cxr adapt"
+
+
+@pytest.mark.parametrize(
+    "spec", ["folder:films", "medmnist:chestmnist", "medmnist:pneumoniamnist_64", "nih", "x"]
+)
+def test_other_sources_are_refused_by_their_name(spec):
+    with pytest.raises(BadSource, match=f"--source {spec}: cxr train .*{TAKEN}"):
+        check_source(spec)
+    for one in SOURCES:
+        check_source(one)
+
+
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ({"labels": ("fracture",)}, "labelled normal or pneumonia"),
-        ({"pixels": np.zeros((64, 64), np.uint8)}, "28 x 28"),
+        ({"labels": ("fracture",)}, "labels .*fracture"),
+        ({"pixels": np.zeros((64, 64), np.uint8)}, r"\(64, 64\) pixels"),
     ],
 )
 def test_films_it_cannot_learn_from(tmp_path, change, says):
     records = films()
     records[3] = replace(records[3], **change)
-    with pytest.raises(BadSource, match=says):
+    with pytest.raises(BadSource, match=f"{says}.*{TAKEN}"):
         train(records, tmp_path, recipe=TINY)
 
 
 def test_both_splits_and_labels_are_needed(tmp_path):
     one = [r for r in films() if isinstance(r, ImageRecord) and r.labels == ("normal",)]
-    with pytest.raises(BadSource, match="needs both normal and pneumonia"):
+    with pytest.raises(BadSource, match=f"needs both normal and pneumonia.*{TAKEN}"):
         train(one, tmp_path, recipe=TINY)
 
 

@@ -1,4 +1,4 @@
-"""Labelled films for tests of evaluations, and their rankings and gains by short, plain programs."""
+"""Labelled films for tests of evaluations; rankings and gains by short, plain programs."""
 
 from __future__ import annotations
 
@@ -19,11 +19,13 @@ def films(
     have one to a dozen films, some films have no known patient.
     """
     random = np.random.default_rng(seed)
-    vectors = unit(random.integers(-1, 2, (count, 6)) + np.eye(6)[random.integers(6, size=count)])
+    vectors = unit(
+        random.integers(-1, 2, (count, 6)) + 2 * np.eye(6)[random.integers(6, size=count)]
+    )
     if several:
         sizes = random.choice(4, count, p=[0.25, 0.4, 0.25, 0.1])
         labels = [tuple(random.choice(FINDINGS, size, replace=False)) for size in sizes]
-        labels[int(random.integers(count))] = ("rare",)
+        labels[int(random.integers(count))] = (f"rare of {prefix}",)
     else:
         labels = [(name,) for name in random.choice(FINDINGS[:3], count)]
     labels = [tuple(map(str, row)) for row in labels]

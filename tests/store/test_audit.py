@@ -389,7 +389,7 @@ def test_nothing_found_is_a_finding_of_its_own_kind(tmp_path):
     )
     told = audit.doubtful(found, k=5)
     assert told.labelled == 13
-    assert told.left_out == {"not labelled": 1, "uncertain only": 1}
+    assert told.left_out == {"not labelled": 1, "only uncertain findings": 1}
     doubts_of = {one.film.id: one for one in told.films}
     assert list(doubts_of) == ["a/4", "a/5", "a/6"]
     assert doubts_of["a/5"].missing == ()  # it is not sure of its mass

@@ -210,7 +210,7 @@ def test_a_gallery_measures_both_protocols_beside_its_floors(tmp_path) -> None:
         "protocol", "queries", "gallery", "precision", "ci95", "per_label", "map", "vote",
         "hit_rate", "baselines", "store", "relevance", "left_out", "nothing_to_find", "short",
         "bounded", "recall", "r_precision", "map_at", "ndcg", "exact_set", "macro", "per_finding",
-        "over_findings", "intervals",
+        "over_findings", "intervals", "excluded", "patients", "interval",
     }  # fmt: skip
     assert set(document["precision"]) == {"1", "3", "5", "10"}
     assert document["baselines"].keys() == {"random", "raw_pixels"}

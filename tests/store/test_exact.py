@@ -125,13 +125,14 @@ def test_a_row_of_its_own_is_left_out_of_each_answer(vectors, data) -> None:
     rows = nearest.Rows.of(vectors)
     k = data.draw(st.integers(1, min(20, len(vectors) - 1)))
     own = np.asarray([0, 1, -1, len(vectors) - 1])
+    apart = (own, nearest.Groups.alone(len(vectors)))
     queries = vectors[own]
     wide = vectors.astype(np.float64)
     built = second_index.build(vectors)
     for made in (None, built, by_bounds(built)):
         second_index.give(rows, made)
         with as_if_large():
-            found = nearest.nearest(rows, queries, k, own=own)
+            found = nearest.nearest(rows, queries, k, apart=apart)
         for query, mine, (places, scores) in zip(queries, own, found, strict=True):
             exact = (wide * query.astype(np.float64)).sum(axis=1).clip(-1, 1).astype(np.float32)
             order = np.lexsort((np.arange(len(exact)), -exact))

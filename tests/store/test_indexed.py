@@ -13,6 +13,7 @@ import pytest
 from store import BadQuery, Gallery, UnknownId, UsageError, Where
 from store.search import lance_index
 from tests.store.rows import STAMP, make_rows, random_vectors, unit
+from ui import notices
 
 ROWS, DIMENSION = 3000, 32
 WIDE = replace(STAMP, dimension=DIMENSION)
@@ -186,6 +187,49 @@ def test_ties_rank_by_id(tmp_path: Path) -> None:
     gallery.build_index(partitions=4)
     found = ids(Gallery.open(tmp_path, index="lance").search(vectors[:1], 12)[0])
     assert found == sorted(f"set/test/{i}" for i in range(12))
+
+
+def test_equal_rows_rank_by_id_however_many_there_are(tmp_path: Path) -> None:
+    gallery = Gallery.create(tmp_path, WIDE)
+    equal = make_rows(np.repeat(films(1), 700, axis=0), [("same",)] * 700, prefix="equal/")
+    np.random.default_rng(0).shuffle(equal)  # type: ignore[arg-type]
+    gallery.upsert(make_rows(films(400, seed=2), [("other",)] * 400))
+    gallery.upsert(equal)
+    gallery.build_index(partitions=4)
+    exact, index = Gallery.open(tmp_path), Gallery.open(tmp_path, index="lance")
+    for where in (None, Where(label=("same",)), Where(label=("same", "other"))):
+        for k in (1, 7, 30):
+            found = ids(index.search(films(1), k, where)[0])
+            assert found == ids(exact.search(films(1), k, where)[0])
+    out = [f"equal/{number}" for number in range(600)]
+    found = ids(index.search(films(1), 3, Where(label=("same",)), exclude=out)[0])
+    assert found == ["equal/600", "equal/601", "equal/602"]
+
+
+def test_corrected_rows_come_back_into_the_index(tmp_path: Path) -> None:
+    gallery = Gallery.create(tmp_path, WIDE)
+    rows = make_rows(films(1000), [("a",)] * 1000)
+    gallery.upsert(rows)
+    gallery.build_index(partitions=4)
+    index = Gallery.open(tmp_path, index="lance")
+
+    def outside() -> int:
+        index.refresh()
+        return int(index.describe()["approximate"]["rows_not_indexed"])
+
+    few = [replace(row, labels=("b",)) for row in rows[:20]]
+    assert gallery.update_metadata(few) == 20
+    assert outside() == 20  # a remedy is said, see notices.of_index
+    assert "20 of them: cxr optimize" in notices.of_index(index.describe()["approximate"])
+    for label in ("c", "d"):  # all of them, by itself, again and again
+        assert gallery.update_metadata([replace(row, labels=(label,)) for row in rows]) == 1000
+        assert outside() == 0
+    assert gallery.upsert([replace(row, labels=("e",)) for row in rows[:60]]).updated == 60
+    assert outside() == 0
+    assert index.count(Where(label=("d",))) == 940
+    wanted, found = (one.search(films(20, seed=5), 10) for one in (Gallery.open(tmp_path), index))
+    shares = [len(set(ids(a)) & set(ids(b))) / 10 for a, b in zip(wanted, found, strict=True)]
+    assert np.mean(shares) > 0.9
 
 
 def test_what_makes_no_sense_is_refused(tmp_path: Path) -> None:

@@ -77,6 +77,12 @@ def test_a_small_gallery_does_not_judge(tmp_path):
     gallery.upsert(make_rows(random_vectors(20), thumbnail=None))
     (found,) = gallery.nearness(random_vectors(1, seed=3), [b""], lambda _: random_vectors(1))
     assert found.unlike is None and found.picture_cosine is None and found.rows == 20
+    assert found.not_judged == "it takes 100 films, and here are 20"
+    assert found.as_dict()["not_judged"] == found.not_judged
+    gallery.upsert(make_rows(random_vectors(90, seed=1), thumbnail=None, prefix="more/"))
+    gallery.refresh()
+    (found,) = gallery.nearness(random_vectors(1, seed=3))
+    assert found.unlike is not None and found.not_judged is None
 
 
 @pytest.mark.parametrize("count", [1, 2])

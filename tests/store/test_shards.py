@@ -12,9 +12,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from store import BadQuery, Gallery, Hit, NothingToMeasure, UnknownId, UsageError, Where
+from store import BadQuery, Gallery, Hit, Labelled, NothingToMeasure, UnknownId, UsageError, Where
 from store.cluster.shard import BLOCK, follow, own
 from store.cluster.sharded import ShardedBackend, merge
+from store.evaluation.labelled import Sides
+from store.evaluation.ranking import by_searches, by_vectors
 from store.gallery import choose
 from store.search.base import Sharding
 from store.table.lance import pin
@@ -88,6 +90,21 @@ def test_answers_are_those_of_one_machine(two: tuple[Gallery, Gallery]) -> None:
         [one.search_by_id("set/test/14", 20)]
     )
     assert shards.describe() == one.describe() | {"shards": 2}
+
+
+def test_patients_are_left_out_of_rankings_as_on_one_machine(two) -> None:
+    one, shards = two
+    ids = one.ids()[:150]
+    whose = [None if i % 9 == 0 else "giant" if i < 60 else f"p{i // 4}" for i in range(150)]
+    rows = Labelled(ids, one.vectors(ids), [("a",)] * 150, None, None, whose, "patient")
+    sides = Sides.of(rows, rows)
+    for depth in (3, int(sides.candidates.max())):
+        searched = by_searches(shards.searcher, Where())
+        together, asked = (
+            [np.concatenate(part).tolist() for part in list(zip(*ranked, strict=True))[1:]]
+            for ranked in (by_vectors(sides, depth), searched(sides, depth))
+        )
+        assert asked == together
 
 
 @pytest.mark.slow

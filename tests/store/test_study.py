@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, reject, settings
+from hypothesis import assume, given, reject, settings
 from hypothesis import strategies as st
 
 from store import BadQuery, EncoderStamp, Gallery, Labelled, NothingToMeasure, Row
-from store.analysis.compare import compare
+from store.analysis.compare import Brought, compare, paired
 from store.evaluation.metrics import evaluate
 from store.evaluation.per_query import by_query, confusion, hardest
 
@@ -103,6 +103,95 @@ def test_two_stores_are_compared_over_what_both_have(two, protocol):
     assert found.as_dict()["ci95"]["3"] == [low, high]
     back = compare(other, first, protocol, (1, 3))
     assert back.difference[3] == pytest.approx(-found.difference[3])
+
+
+def gain(rule, one, other):
+    one, other = set(one), set(other)
+    if rule == "jaccard":
+        return len(one & other) / len(one | other) if one | other else 1.0
+    if rule == "finding=a":
+        return float(("a" in one) == ("a" in other))
+    if not one:
+        return float(not other)
+    return float(bool(one & other) if rule == "any" else one <= other)
+
+
+def brought(ids, vectors, films, protocol, name):
+    """Films that a store has, as a comparison takes them."""
+    held = [id_ for id_ in ids if id_ in vectors]
+    parts = {
+        split: Labelled(
+            some := [id_ for id_ in held if films[id_][1] == split],
+            np.asarray([vectors[id_] for id_ in some], np.float32).reshape(-1, 8),
+            [films[id_][0] for id_ in some],
+        )
+        for split in ("test", "train")
+    }
+    searched = parts["test" if protocol == "leave-one-out" else "train"]
+    belongs = {id_: (None, films[id_][1]) for id_ in held}
+    return Brought(parts["test"], searched, belongs, {"uri": name, "encoder": name})
+
+
+@given(
+    st.data(),
+    st.integers(0, 2**32 - 1),
+    st.integers(8, 30),
+    st.integers(2, 4),
+    st.sampled_from(["any", "all", "jaccard", "finding=a"]),
+    st.sampled_from(["leave-one-out", "split"]),
+)
+@settings(max_examples=100, deadline=None)
+def test_n_stores_are_compared_as_the_plainest_program_does_it(
+    data, seed, count, stores, rule, protocol
+):
+    random = np.random.default_rng(seed)
+    some = st.lists(st.sampled_from("abc"), max_size=3, unique=True).map(tuple)
+    labels = data.draw(st.lists(some, min_size=count, max_size=count))
+    splits = random.choice(["test", "train"], count)
+    ids = [f"f/{at:02d}" for at in random.permutation(count)]
+    films = dict(zip(ids, zip(labels, splits, strict=True), strict=True))
+    vectors = []
+    for _ in range(stores):
+        rows = np.zeros((count, 8), np.float32)
+        for row in rows:
+            row[random.choice(8, 4, replace=False)] = random.choice([-0.5, 0.5], 4)
+        held = random.random(count) < 0.95
+        vectors.append({id_: row for id_, row, has in zip(ids, rows, held, strict=True) if has})
+    common = [id_ for id_ in sorted(ids) if all(id_ in one for one in vectors)]
+    asking = [id_ for id_ in common if films[id_][1] == "test"]
+    wanted = "test" if protocol == "leave-one-out" else "train"
+    searched = [id_ for id_ in common if films[id_][1] == wanted]
+    assume(len(asking) > 2 and len(searched) > 2)
+    parts = [brought(ids, one, films, protocol, f"{at}") for at, one in enumerate(vectors)]
+    try:
+        found = paired(parts, protocol, (1, 2), rule, resamples=50)
+    except (BadQuery, NothingToMeasure):  # nobody has the finding, or all are alike
+        reject()
+    precision = np.zeros((stores, len(asking), 2))
+    for store, of in enumerate(vectors):
+        for at, query in enumerate(asking):
+            others = [id_ for id_ in searched if id_ != query]
+            ranked = sorted(others, key=lambda id_: (-float(of[query] @ of[id_]), id_))
+            gains = [gain(rule, films[query][0], films[id_][0]) for id_ in ranked[:2]]
+            precision[store, at] = gains[0], sum(gains) / 2
+    assert (found.queries, found.gallery) == (len(asking), len(searched))
+    told = {one.split: (one.queries, one.gallery) for one in found.films}
+    expected = {"test": (len(asking), 0)}
+    expected[wanted] = (expected.get(wanted, (0, 0))[0], len(searched))
+    assert told == expected
+    for store in range(stores):
+        assert list(found.precision[store].values()) == pytest.approx(precision[store].mean(axis=0))
+    for pair, other in zip(found.pairs, precision[1:], strict=True):
+        gap = precision[0] - other
+        assert list(pair.difference.values()) == pytest.approx(gap.mean(axis=0))
+        assert list(pair.better.values()) == (gap > 1e-12).sum(axis=0).tolist()
+        assert list(pair.worse.values()) == (gap < -1e-12).sum(axis=0).tolist()
+    whole = found.as_dict()
+    assert whole["difference"] == whole["pairs"][0]["difference"]
+    assert found.relevance["name"] == rule
+    assert found.left_out == tuple(
+        len({*one.queries.ids, *one.searched.ids}) - len({*asking, *searched}) for one in parts
+    )
 
 
 def test_a_store_compared_with_itself_differs_nowhere(two):

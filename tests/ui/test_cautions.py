@@ -75,6 +75,21 @@ def test_search_says_that_there_is_no_good_match(cxr, stranger, film):
     assert "no good match" not in err and "percentile" in err and "rank" in out
 
 
+def test_a_small_gallery_says_that_it_cannot_tell(cxr, drawn, film, monkeypatch):
+    monkeypatch.setenv("CXR_ENCODER", str(drawn[1]))  # of 60 films
+    said = "it takes 100 films with a picture, and here are 60"
+    _, out, err = cxr("search", "--image", film, "-k", 2, "--store", drawn[0])
+    assert f"good match is not judged: {said}" in err
+    _, out, err = cxr("search", "--image", film, "-k", 2, "--store", drawn[0], "--json")
+    near = json.loads(out)["query"]["nearness"]
+    assert near["unlike"] is None and near["not_judged"] == said
+    monkeypatch.setenv("CXR_STORE", str(drawn[0]))
+    test = AppTest.from_file(APP, default_timeout=60).run()
+    test.file_uploader[0].set_value((film.name, film.read_bytes(), "image/png")).run()
+    assert not test.exception
+    assert any(said in box.value for box in test.caption)
+
+
 def test_the_dashboard_says_both(made, monkeypatch, stranger):
     monkeypatch.setenv("CXR_STORE", str(made[0]))
     monkeypatch.setenv("CXR_ENCODER", str(made[1]))

@@ -270,6 +270,7 @@ BAD = {
     "k beyond gallery": (["evaluate", "--k", "20", "--protocol", "leave-one-out"], 2, "1 to 19"),
     "unknown protocol": (["evaluate", "--protocol", "loo"], 2, "leave-one-out, split or both"),
     "unknown split": (["evaluate", "--split", "tset"], 2, "splits in this gallery: test, train"),
+    "train with other films": (["train", "out", "--source", "folder:films"], 1, "cxr adapt"),
     "import of nothing": (["import", "no-such-folder"], 1, "no-such-folder"),
     "export onto a file": (["export", __file__], 2, "is a file"),
     "unknown option": (["search", "--idd", "x"], 2, "no such option: --idd"),

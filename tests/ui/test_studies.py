@@ -6,6 +6,7 @@ import base64
 import csv
 import io
 import json
+import shutil
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +19,7 @@ from streamlit.testing.v1 import AppTest
 from typer.testing import CliRunner
 
 from ingest.sources.tables.safe_csv import csv_bytes
-from store import Gallery
+from store import EncoderStamp, Gallery
 from store.analysis import maps
 from tests.ui import films
 from ui import tables
@@ -298,7 +299,7 @@ def test_an_audit_says_whose_films_duplicates_are_and_which_finding_is_doubtful(
     said = run("audit", "--store", mixed_up, "--csv", tmp_path / "lists", "-q")
     assert "1 of one patient, 2 of several patients, 0 of several data sets" in said
     assert "one picture, several patients: drawn/train/0 (patient q0), drawn/train/20" in said
-    assert "left out: 1 not labelled, 1 uncertain only" in said
+    assert "left out: 1 not labelled, 1 only uncertain findings" in said
     assert "no film of the same patient is asked" in said
     assert "unsupported: hernia 0/10" in said
     assert "hernia: 1 films, 1 of them unsupported; missing in 0" in said
@@ -313,7 +314,7 @@ def test_an_audit_says_whose_films_duplicates_are_and_which_finding_is_doubtful(
     assert whose["drawn/test/21"] == "one patient"
     told = json.loads(run("audit", "--store", mixed_up, "--json", "-q"))
     assert told["near"]["whose"]["several patients"] == 2
-    assert told["doubtful"]["left_out"] == {"not labelled": 1, "uncertain only": 1}
+    assert told["doubtful"]["left_out"] == {"not labelled": 1, "only uncertain findings": 1}
     [film] = [one for one in told["doubtful"]["films"] if one["film"]["id"] == "drawn/train/22"]
     assert film["unsupported"] == [{"finding": "hernia", "votes": 0, "of": 10}]
 
@@ -346,6 +347,67 @@ def test_cxr_map_keeps_a_map_and_cxr_compare_pairs_queries(made, tmp_path):
     assert (other["queries"], other["left_out"]) == (30, [0, 10])
     assert other["difference"]["1"] == 0
     assert "difference" in run("compare", made[0], "--store", store, "--split", "train", "--k", "1")
+
+
+@pytest.fixture
+def three(made, tmp_path):
+    """The drawn films under three encoders: of the gallery, another one, and imported vectors."""
+    other = tmp_path / "other-clip"
+    shutil.copytree(made[1], other)
+    config = other / "preprocessor_config.json"
+    config.write_text(config.read_text().replace("0.25", "0.3"))
+    (other / "README.md").write_text("---\nlicense: mit\n---\n")
+    (other / "training.json").write_text('{"trained_on": [{"dataset": "drawn", "split": "train"}]}')
+    films.add(tmp_path / "b", other, films.films())
+    first = Gallery.open(made[0])
+    ids = first.ids()
+    vectors = np.random.default_rng(0).normal(size=(60, 5))
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    rows = [
+        replace(row, embedding=vector)
+        for row, vector in zip(first.rows(ids).values(), vectors.astype(np.float32), strict=True)
+    ]
+    Gallery.create(tmp_path / "c", EncoderStamp("external:c", "c" * 64, 5)).upsert(rows[:50])
+    return made[0], tmp_path / "b", tmp_path / "c", other
+
+
+def test_cxr_compare_tells_n_encoders_apart(made, three):
+    first, *others, folder = three
+    compare = ["compare", *others, "--store", first, "--k", "1,3", "-q", "--protocol", "split"]
+    found = json.loads(run(*compare, "--encoder", folder, "--encoder", made[1], "--json"))
+    assert (len(found["precision"]), len(found["pairs"]), len(found["stores"])) == (3, 2, 3)
+    assert found["left_out"] == [10, 10, 0]
+    assert found["difference"] == found["pairs"][0]["difference"]
+    assert found["relevance"]["name"] == "any"
+    assert found["films"] == [
+        {"dataset": "drawn", "split": "test", "queries": 10, "gallery": 0},
+        {"dataset": "drawn", "split": "train", "queries": 0, "gallery": 40},
+    ]
+    ours, other, imported = found["encoders"]
+    assert ours["on_disk"] and ours["parameters"] > 1000 and ours["bytes"] > 1000
+    assert (ours["licence"], ours["trained_on_these_films"]) == ("unknown", "unknown")
+    assert (other["licence"], other["trained_on_these_films"]) == ("MIT", "yes")
+    assert [(one["split"], one["seen"]) for one in other["seen"]] == [
+        ("test", "no"),
+        ("train", "yes"),
+    ]
+    assert not imported["on_disk"] and imported["bytes"] is None and imported["speed"] is None
+    assert imported["vector_bytes"] == 20
+    said = run(*compare, "--encoder", folder, "--measure", "--relevance", "all")
+    for words in ("difference", "test: no; train: yes", "MIT", " ms on cpu", "not on this machine"):
+        assert words in said
+    wrong = CliRunner().invoke(cli, [str(word) for word in [*compare, "--encoder", "cxr-clip-28"]])
+    assert "made none of these galleries" in str(wrong.exception)
+
+
+def test_several_stores_are_compared_on_one_page(page, three):
+    _, *others, folder = three
+    test = page("evaluation", CXR_COMPARE="\n".join(map(str, others)), CXR_ENCODER=str(folder))
+    test.button_group(key="more-split").set_value("Compared with another store").run()
+    shown = text(test)
+    assert "10 queries and 40 films that all 3 stores have" in shown
+    assert "test: no; train: yes" in shown and "MIT" in shown
+    assert "store by store: 10, 10, 0. Labels differ for 0, 0" in shown
 
 
 def test_cells_that_a_spreadsheet_would_run_are_text():

@@ -13,10 +13,11 @@ import typer
 
 from store import BadQuery, CxrError, UsageError
 from ui.commands import output
-from ui.commands.options import Depths, GallerySplit, Json, Quiet, Store, depths
+from ui.commands.options import Depths, Device, GallerySplit, Json, Quiet, Store, depths
 
 if TYPE_CHECKING:
-    from store import Doubtful, Glance, Group, Near
+    from ingest.encoders import Encoder
+    from store import Doubtful, Gallery, Glance, Group, Near
 
 #: Lines of each list on a terminal; files and JSON have all.
 _SHOWN = 10
@@ -190,52 +191,89 @@ def map_(
 
 
 def compare(
-    other: Annotated[str, typer.Argument(help="Another gallery with the same films.")],
+    others: Annotated[
+        list[str], typer.Argument(help="Other galleries with the same films.", metavar="OTHER...")
+    ],
     store: Store,
     protocol: Annotated[str, typer.Option(help="leave-one-out or split.")] = "leave-one-out",
     split: Annotated[str, typer.Option(help="Split of the queries, or all.")] = "test",
     gallery_split: GallerySplit = "train",
+    dataset: Annotated[str | None, typer.Option(help="Only this data set.")] = None,
     k: Depths = "1,3,5,10",
+    relevance: Annotated[
+        str, typer.Option(help="any, all, jaccard or finding=NAME, as in cxr evaluate.")
+    ] = "any",
+    encoder: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Folder or hub id of an encoder that is not found by its name; repeatable. It is "
+            "told by its fingerprint whose it is."
+        ),
+    ] = None,
+    measure: Annotated[
+        bool,
+        typer.Option("--measure", help="Also time each encoder and each search on this machine."),
+    ] = False,
+    device: Device = None,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Which of two galleries finds more: paired, over the films that both have."""
+    """Which gallery finds more: encoders over the films that all of them have, query by query.
+
+    Each gallery's Precision@k with its interval; the paired differences of the first (--store) to
+    each other one, with theirs; and of each encoder what it learnt from, licence, size, and with
+    --measure its speed.
+    """
     from store import Gallery
     from store import compare as run
+    from ui import encoder_facts, tables
 
-    one, two = Gallery.open(store), Gallery.open(other)
+    galleries = [Gallery.open(uri) for uri in (store, *others)]
+    given = _given(encoder or [], device, galleries)
     with _bar("queries", quiet) as progress:
         found = run(
-            one,
-            two,
+            galleries[0],
+            galleries[1:],
             protocol,
             depths(k),
             split=None if split == "all" else split,
             gallery_split=gallery_split,
+            dataset=dataset,
             progress=progress,
+            relevance=relevance,
         )
-    if json:
-        output.as_json(found.as_dict())
-        return
-    rows = [
-        [
-            f"P@{depth}",
-            f"{found.precision[0][depth]:.4f}",
-            f"{found.precision[1][depth]:.4f}",
-            f"{found.difference[depth]:+.4f} "
-            f"[{found.ci95[depth][0]:+.4f}, {found.ci95[depth][1]:+.4f}]",
-            f"{found.better[depth]:,}",
-            f"{found.worse[depth]:,}",
-        ]
-        for depth in found.difference
+    facts = [
+        encoder_facts.facts_of(
+            one, found.films, encoder_facts.found_encoder(one, given, device), measure
+        )
+        for one in galleries
     ]
-    names = [store["encoder"] for store in found.stores]
-    output.table(["", *names, "difference [95 %]", "better", "worse"], rows, numbers=5)
-    output.say(
-        f"{found.protocol}: {found.queries:,} common queries, {found.gallery:,} common films "
-        f"searched; only in one store: {found.left_out[0]:,} and {found.left_out[1]:,}; "
-        f"labels differ for {found.labels_differ:,}, those of {one.uri} are used"
-    )
+    if json:
+        output.as_json({**found.as_dict(), "encoders": [one.as_dict() for one in facts]})
+        return
+    head, rows = tables.comparison_table(found, 4, " ")
+    output.table(head, rows, numbers=len(head) - 1)
+    head, rows = tables.differences_table(found, 4, " ")
+    output.table(head, rows, numbers=3)
+    head, rows = tables.facts_table(tables.compared_names(found), facts)
+    output.table(head, rows, numbers=2)
+    output.say(tables.compared_films(found))
+    output.say(tables.compared_by(found))
+
+
+def _given(names: list[str], device: str | None, galleries: list[Gallery]) -> list[Encoder]:
+    """Encoders that were named, each of which made one of the galleries."""
+    from ingest.encoders import load_encoder
+
+    given = [load_encoder(name, device=device) for name in names]
+    made = {gallery.stamp.fingerprint for gallery in galleries}
+    for one in given:
+        if one.fingerprint not in made:
+            raise UsageError(
+                f"--encoder {one.name} (fingerprint {one.fingerprint[:12]}) made none of these "
+                "galleries; leave it out, or name the one that did"
+            )
+    return given
 
 
 @contextmanager

@@ -14,9 +14,6 @@ from ui.commands.options import Device, Json, MedmnistRoot, Quiet
 if TYPE_CHECKING:
     from ingest import TrainingProgress
 
-#: Of the weights that come with the package, trained on PneumoniaMNIST.
-BUNDLED_LICENCE = "CC BY 4.0"
-
 
 def encoders(
     try_: Annotated[
@@ -85,7 +82,7 @@ def _try(name: str, device: str | None, json: bool) -> None:
 
 
 def _listed() -> list[dict[str, Any]]:
-    from ingest import KNOWN, bundled_names, is_here
+    from ingest import KNOWN, bundled_names, card_of, is_here
     from ingest.encoders import load_encoder
 
     bundled = [
@@ -94,7 +91,7 @@ def _listed() -> list[dict[str, Any]]:
             "dimension": one.dimension,
             "text": one.supports_text,
             "bytes": one.size,
-            "licence": BUNDLED_LICENCE,
+            "licence": card_of(one.name, one).licence or "unknown",
             "gated": False,
             "on_disk": True,
             "repo": None,
@@ -123,7 +120,7 @@ def _listed() -> list[dict[str, Any]]:
 def train(
     out: Annotated[Path, typer.Argument(help="Folder for the checkpoint.")],
     source: Annotated[
-        str, typer.Option(help="28 x 28 films labelled normal or pneumonia.")
+        str, typer.Option(help="medmnist:pneumoniamnist, or synthetic; others: cxr adapt.")
     ] = "medmnist:pneumoniamnist",
     root: MedmnistRoot = None,
     seed: Annotated[int, typer.Option(help="Of everything drawn at random.")] = 0,
@@ -140,9 +137,10 @@ def train(
     A run that was stopped goes on when the same command is given again. The test split is never
     looked at.
     """
-    from ingest import open_source, opened, train_texts
+    from ingest import check_source, open_source, opened, train_texts
     from ingest import train as run
 
+    check_source(source)
     images = open_source(source, splits=["train", "val"], root=root)
     if images.note:
         output.warn(images.note)

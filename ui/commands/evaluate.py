@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from store import EncoderMismatch, EncoderUnavailable, UsageError
+from store import EncoderMismatch, EncoderUnavailable, UsageError, expanded
 from ui.commands import output
 from ui.commands.options import (
     Depths,
@@ -61,6 +61,13 @@ def evaluate(
             "--no-map", help="Leave out mAP, which ranks the whole gallery: quicker on large ones."
         ),
     ] = False,
+    relevance: Annotated[
+        str,
+        typer.Option(
+            help="Films that count as relevant to a query: any (they share a finding), all (they "
+            "have all of its findings), jaccard (graded by shared findings) or finding=NAME."
+        ),
+    ] = "any",
     encoder: EncoderName = None,
     device: Device = None,
     index: Index = None,
@@ -69,7 +76,10 @@ def evaluate(
     on_lost: OnLost = None,
     json: Json = False,
 ) -> None:
-    """Precision@k with intervals, per label, beside the random and the raw-pixel floors.
+    """Precision@k with intervals, beside the random and the raw-pixel floors, and other measures.
+
+    Each measure is defined in docs/measures.md. Films in which nothing was found take part, films
+    that nobody looked at do not; whatever is left out is counted.
 
     With both protocols, --json prints the leave-one-out document, and the split one under
     "split". With --prompts: P@10 and average precision of each sentence. With --index lance there
@@ -94,7 +104,9 @@ def evaluate(
         else:
             _print_prompts(scored)
         return
-    found = measure(gallery, protocol, split, gallery_split, dataset, depths(k), not no_map)
+    found = measure(
+        gallery, protocol, split, gallery_split, dataset, depths(k), not no_map, relevance
+    )
     if json:
         first, *rest = (one.as_dict() for one in found)
         output.as_json({**first, **{one["protocol"]: one for one in rest}})
@@ -110,6 +122,7 @@ def measure(
     dataset: str | None = None,
     k: list[int] | None = None,
     full_ranking: bool = True,
+    relevance: str = "any",
 ) -> list[Evaluation]:
     """Evaluations of a gallery by one protocol or both; notes on stderr what is left out."""
     from ingest import BASELINES
@@ -132,6 +145,7 @@ def measure(
             dataset=dataset,
             baselines=BASELINES,
             full_ranking=full_ranking,
+            relevance=relevance,
         )
         for one in wanted
     ]
@@ -160,7 +174,7 @@ def read_prompts(place: str) -> list[Prompt]:
     """
     import ingest
 
-    path = Path(place)
+    path = expanded(place)
     if place in BUNDLED:
         path = Path(str(ingest.__file__)).parent / "training" / BUNDLED[place]
     try:

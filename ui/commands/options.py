@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperCommand
 
-from store import BadQuery, UsageError
+from store import BadQuery, UsageError, expanded
 from ui.opening import default_store
 
 if TYPE_CHECKING:
@@ -126,7 +126,23 @@ Workers = Annotated[
 Gpus = Annotated[float, _cluster(min=0, help="Ray: GPUs of each worker; a fraction shares one.")]
 
 
-class OnRay(TyperCommand):
+class Command(TyperCommand):
+    """Command whose paths may begin with ``~``, which a shell leaves in ``--option=~/path``."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse the arguments, with the home folder in every path."""
+        left: list[str] = super().parse_args(ctx, args)
+        ctx.params = {name: _at_home(value) for name, value in ctx.params.items()}
+        return left
+
+
+def _at_home(value: Any) -> Any:
+    if isinstance(value, list | tuple):
+        return type(value)(map(_at_home, value))
+    return expanded(value) if isinstance(value, Path) else value
+
+
+class OnRay(Command):
     """Command with an option ``--ray`` whose address may be left out."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:

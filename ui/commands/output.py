@@ -16,6 +16,7 @@ from ui import notices
 if TYPE_CHECKING:
     from ingest import IngestReport, Progress
     from store import Evaluation, Gallery, Hit
+    from ui.tables import PrecisionRow
 
 
 #: Width of a table where the output is not a terminal: room for ids and sources.
@@ -82,25 +83,56 @@ def hits(found: Sequence[Hit]) -> None:
 
 
 def evaluations(found: Sequence[Evaluation]) -> None:
-    """Table of Precision@k of each protocol: encoder, floors, labels, vote, hit rate, sizes."""
-    from ui.tables import precision_rows
+    """Tables of each protocol's figures, and the definitions of what they measure.
+
+    First Precision@k of encoder, floors, labels, vote and hit rate; then the other measures; then
+    finding by finding, where films have several findings or none.
+    """
+    from ui import tables
 
     depths = [str(k) for k in found[0].precision]
-    rows = []
+    rows, others, findings = [], [], []
     for one in found:
-        protocol = one.protocol
-        for row in precision_rows(one.as_dict()):
-            cells = row.cells(depths, 4)
-            for place, k in enumerate(depths):
-                if bounds := row.intervals.get(k):
-                    cells[place] += f" [{bounds[0]:.3f}, {bounds[1]:.3f}]"
-            counted = f" ({row.queries:,})" if row.kind == "label" else ""
-            share = "" if row.map is None else f"{row.map:.4f}"
-            rows.append([protocol, f"{row.name or row.kind}{counted}", *cells, share])
+        document, protocol = one.as_dict(), one.protocol
+        apart = tables.by_finding(document)
+        for row in tables.precision_rows(document):
+            if row.kind == "label" and apart:
+                continue
+            rows.append([protocol, *_figures(row, depths)])
             protocol = ""
         sizes = f"{one.queries:,} queries, {one.gallery:,} in the gallery"
         rows.append(["", sizes, *([""] * len(depths)), ""])
+        for at, row in enumerate(tables.measure_rows(document)):
+            others.append(["" if at else one.protocol, *_figures(row, depths)])
+        if apart:
+            head, listed = tables.finding_table(document)
+            findings += [["" if at else one.protocol, *row] for at, row in enumerate(listed)]
     table(["protocol", "", *(f"P@{k}" for k in depths), "mAP"], rows, numbers=len(depths) + 1)
+    if others:
+        ranks = (f"k = {k}" for k in depths)
+        table(["protocol", "measure", *ranks, "whole ranking"], others, numbers=len(depths) + 1)
+    if findings:
+        table(["protocol", "finding by finding", *head[1:]], findings, numbers=len(head) - 1)
+    said = [tables.definitions(one.as_dict()) for one in found]
+    for at, one in enumerate(found):
+        if at and said[at] == said[0]:
+            continue
+        same = all(lines == said[at] for lines in said)
+        typer.echo("" if same else f"{one.protocol}:")
+        for line in said[at]:
+            typer.echo(f"{line}.")
+
+
+def _figures(row: PrecisionRow, depths: Sequence[str]) -> list[str]:
+    """Name, values with their intervals, and the figure of whole rankings, of one row."""
+    cells = row.cells(depths, 4)
+    for place, k in enumerate(depths):
+        if bounds := row.intervals.get(k):
+            digits = 4 if row.kind == "measure" else 3
+            cells[place] += f" [{bounds[0]:.{digits}f}, {bounds[1]:.{digits}f}]"
+    counted = f" ({row.queries:,})" if row.kind == "label" else ""
+    whole = "" if row.map is None else f"{row.map:.4f}"
+    return [f"{row.name or row.kind}{counted}", *cells, whole]
 
 
 @contextmanager

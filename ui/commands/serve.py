@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 import typer
 
-from store import CxrError, UsageError
+from store import CxrError, UsageError, location
 from ui.commands import output
 from ui.commands.options import Device, EncoderName, Index, OnLost, Shards, ShardsRay, Store
 from ui.dashboard import child_process
@@ -170,7 +170,7 @@ def run(
         variables: environment variables for the dashboard, besides those of store and encoder.
     """
     check_port(port)
-    chosen = {"CXR_STORE": store, "CXR_ENCODER": encoder, "CXR_DEVICE": device}
+    chosen = {"CXR_STORE": location(store), "CXR_ENCODER": encoder, "CXR_DEVICE": device}
     environment = {
         **os.environ,
         **{name: value for name, value in chosen.items() if value},

@@ -14,7 +14,7 @@ import streamlit as st
 
 from ingest.encoders import Encoder, TextQuery, encoder_for, load_encoder
 from ingest.encoders import text_query as read
-from store import COLUMNS, CxrError, EncoderStamp, Gallery, Nearness, Range
+from store import COLUMNS, CxrError, EncoderStamp, Gallery, Nearness, Range, expanded
 from ui import notices
 from ui.dashboard.components.html import Labels
 from ui.dashboard.search.ranges import AGE, Choice, Known, own
@@ -87,7 +87,7 @@ def encoder_is_near(stamp: EncoderStamp) -> bool:
     """Whether looking for the encoder is quick, because it would not be sought on a hub."""
     name = encoder_name(stamp)
     like_hub = name.count("/") == 1 and name[0] not in "/.~"
-    return not like_hub or Path(name).is_dir()
+    return not like_hub or expanded(name).is_dir()
 
 
 def encoder(stamp: EncoderStamp) -> Encoder:

@@ -16,7 +16,7 @@ from typing import Any
 
 import streamlit as st
 
-from store import UsageError
+from store import UsageError, expanded
 from ui.dashboard.components.html import plain
 
 _NEEDED = ("redirect_uri", "cookie_secret", "client_id", "client_secret", "server_metadata_url")
@@ -117,7 +117,7 @@ def may_write() -> bool:
 def roots() -> list[Path]:
     """Folders of this machine that a batch may be read from."""
     found = os.environ.get("CXR_INGEST_ROOTS", "")
-    return [Path(one) for one in found.split(os.pathsep) if one]
+    return [expanded(one) for one in found.split(os.pathsep) if one]
 
 
 def _list(visitors: Any, key: str) -> list[str] | None:

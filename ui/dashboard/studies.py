@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import streamlit as st
 
-from ingest import BASELINES
-from store import ByQuery, Comparison, Gallery, compare
+from ingest import BASELINES, is_at_hand
+from ingest.encoders import Encoder, load_encoder
+from store import ByQuery, Comparison, EncoderUnavailable, Gallery, Progress, compare
 from ui.dashboard import background, shared
+from ui.encoder_facts import Facts, facts_of, found_encoder
 from ui.report.published_results import Peer
 
 #: Most pairs of query and film for mAP and the raw-pixel floor.
@@ -30,6 +32,7 @@ class Question:
         split: of the queries; None is every film.
         other: split that is searched; "" in leave-one-out.
         pairs: queries times films searched.
+        relevance: rule by which films are relevant to a query, as ``--relevance`` takes it.
     """
 
     protocol: str
@@ -37,6 +40,7 @@ class Question:
     split: str | None
     other: str
     pairs: int
+    relevance: str = "any"
 
     @property
     def whole(self) -> bool:
@@ -86,6 +90,7 @@ def evaluation(of: Gallery, asked: Question) -> dict[str, Any]:
             baselines=floors,
             full_ranking=asked.whole,
             progress=progress,
+            relevance=asked.relevance,
         ).as_dict(),
     )
 
@@ -96,7 +101,11 @@ def by_query(of: Gallery, asked: Question) -> ByQuery:
         ("by query", shared.key(of), asked),
         "Query by query",
         lambda progress: of.by_query(
-            asked.protocol, asked.depths, **asked.sides, progress=progress
+            asked.protocol,
+            asked.depths,
+            **asked.sides,
+            progress=progress,
+            relevance=asked.relevance,
         ),
     )
 
@@ -111,21 +120,35 @@ def _open(uri: str) -> Gallery:
     return Gallery.open(uri)
 
 
-def compared(of: Gallery, rival: str, asked: Question) -> Comparison:
-    """This store against another one.
+def compared(of: Gallery, rivals: Sequence[str], asked: Question) -> tuple[Comparison, list[Facts]]:
+    """This store against others, and facts about the encoder of each.
 
     Raises:
-        CxrError: the other one cannot be read, or they have no films in common.
+        CxrError: another one cannot be read, or they have no films in common.
     """
-    other = _open(rival)
-    other.refresh()
+    others = [_open(rival) for rival in rivals]
+    for other in others:
+        other.refresh()
+
+    def work(progress: Progress) -> tuple[Comparison, list[Facts]]:
+        found = compare(of, others, asked.protocol, asked.depths, **asked.sides, progress=progress)
+        return found, [
+            facts_of(one, found.films, found_encoder(one, _named())) for one in (of, *others)
+        ]
+
+    versions = tuple((other.uri, other.table_version) for other in others)
     return background.result(
-        ("compared", shared.key(of), rival, other.table_version, asked),
-        "Both stores are asked",
-        lambda progress: compare(
-            of, other, asked.protocol, asked.depths, **asked.sides, progress=progress
-        ),
+        ("compared", shared.key(of), versions, asked), "All stores are asked", work
     )
+
+
+def _named() -> list[Encoder]:
+    """The encoder that ``cxr serve --encoder`` named, where it is there."""
+    name = os.environ.get("CXR_ENCODER", "").strip()
+    try:
+        return [load_encoder(name)] if name and is_at_hand(name) else []
+    except EncoderUnavailable:
+        return []  # the search page says so
 
 
 def with_peers(

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from ingest import folder as artefacts
 from ingest import write
-from store import CxrError, NothingToMeasure, check_encoder
+from store import CxrError, NothingToMeasure, check_encoder, expanded
 from ui.report.figures import pictures
 from ui.report.findings import (
     DEPTH,
@@ -100,7 +100,7 @@ def export(
     """
     say = progress or (lambda _: None)
     depths = check_depths(k)
-    target = Path(out_dir).expanduser()
+    target = expanded(out_dir)
     if encoder is not None:
         check_encoder(f"the gallery at {gallery.uri}", gallery.stamp, encoder.stamp)
     with staging(target) as aside:
@@ -176,7 +176,7 @@ def is_current(
     have to be there. An export without text queries is not current once there is an ``encoder``
     that can answer them, and the other way round.
     """
-    folder = Path(out_dir).expanduser()
+    folder = expanded(out_dir)
     meta = _read_meta(folder)
     expected = {
         **gallery.describe(),

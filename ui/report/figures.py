@@ -33,7 +33,7 @@ from ui.report.sheet import (
     shorten,
     write,
 )
-from ui.tables import PrecisionRow, precision_rows
+from ui.tables import PrecisionRow, definition_in_short, precision_rows
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -335,7 +335,8 @@ def precision_figure(
     """
     width = max(6.4, 2 * MARGIN + _AXIS + len(evaluations) * (_PANEL + _LABELS))
     title = "Precision@k beside its floors"
-    subtitle = "Share of the first k hits that carry the query's label; bars are 95 % intervals."
+    said = dict.fromkeys(definition_in_short(one.as_dict()) for one in evaluations)
+    subtitle = f"Share of the first k hits that are relevant. {' / '.join(said)}."
     figure, page, top = sheet(title, subtitle, provenance, width, _TALL + 0.75)
     height = figure.get_figheight()
     panels = [

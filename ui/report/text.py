@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from ui.report.findings import DEPTH, HARDEST, SEED
-from ui.tables import precision_rows
+from ui.tables import by_finding, definitions, finding_table, measure_rows, precision_rows
 
 if TYPE_CHECKING:
     from store import EncoderStamp, Evaluation
@@ -33,6 +33,7 @@ _ROWS = {
     "baseline": "{name}",
     "majority vote": "majority vote of the first k is right",
     "hit rate": "hit rate: one or more of the first k",
+    "measure": "{name}",
 }
 _MEDMNIST = (
     "Yang, J. et al. MedMNIST v2 - A large-scale lightweight benchmark for 2D and 3D biomedical "
@@ -136,10 +137,11 @@ def _opening(facts: Facts) -> str:
 
 def _precision(facts: Facts) -> list[str]:
     parts = [
-        "Share of the first k hits that carry a label of the query, averaged over queries. "
-        "Intervals are 95 % bootstrap percentiles over queries. *Raw pixels* is the cosine of "
-        "mean-centred grey pixels, *random* the share to expect when hits are drawn blindly: an "
-        "encoder that does not clearly beat both has shown no medical meaning."
+        "Share of the first k hits that are relevant to the query, averaged over queries; what is "
+        "relevant, what is left out and what the 95 % intervals cover stands below each table. "
+        "*Raw pixels* is the cosine of mean-centred grey pixels, *random* the share to expect when "
+        "hits are drawn blindly: an encoder that does not clearly beat both has shown no medical "
+        "meaning."
     ]
     for evaluation in facts.evaluations:
         parts.append(
@@ -147,17 +149,22 @@ def _precision(facts: Facts) -> list[str]:
             f"gallery of {evaluation.gallery:,}"
         )
         parts.append(f"Protocol: {_MEANING.get(evaluation.protocol, evaluation.protocol)}.")
-        parts.append(_table(evaluation, facts.stamp.name))
+        document = evaluation.as_dict()
+        parts.append(_table(document, facts.stamp.name))
         parts.append(_verdict(evaluation))
+        if by_finding(document):
+            parts.append(_findings(document))
+        parts.append("\n".join(f"- {plain(line)}." for line in definitions(document)))
     if "precision" in facts.pictures:
         parts.append(_picture(facts, "precision", "Precision@k of each protocol beside its floors"))
     parts += [f"Not measured: {plain(sentence)}" for sentence in facts.left_out]
     return parts
 
 
-def _table(evaluation: Evaluation, encoder: str) -> str:
-    depths = [str(k) for k in evaluation.precision]
-    ours, *others = precision_rows(evaluation.as_dict())
+def _table(document: Mapping[str, Any], encoder: str) -> str:
+    depths = list(document["precision"])
+    ours, *others = [*precision_rows(document), *measure_rows(document)]
+    apart = by_finding(document)
     intervals = [ours.intervals.get(k) for k in depths]
     shown = [f"{pair[0]:.4f} to {pair[1]:.4f}" if pair else "-" for pair in intervals]
     lines = [
@@ -170,9 +177,16 @@ def _table(evaluation: Evaluation, encoder: str) -> str:
         lines += [
             _row(name.format(name=plain(row.name), queries=row.queries), row, depths)
             for row in others
-            if row.kind == kind
+            if row.kind == kind and not (kind == "label" and apart)
         ]
     return "\n".join(lines)
+
+
+def _findings(document: Mapping[str, Any]) -> str:
+    """Finding by finding: relevant is a film that has it, among whatever others."""
+    head, rows = finding_table(document)
+    lines = [f"| {' | '.join(['finding by finding', *head[1:]])} |", f"|{'---|' * len(head)}"]
+    return "\n".join([*lines, *(f"| {' | '.join(map(plain, row))} |" for row in rows)])
 
 
 def _row(name: str, row: PrecisionRow, depths: Sequence[str]) -> str:

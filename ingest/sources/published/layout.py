@@ -28,7 +28,7 @@ from ingest.sources.file_listing import (
 from ingest.sources.source import Source
 from ingest.sources.tables.csv_file import Sheet, read_sheet
 from ingest.sources.tables.matching import FileIndex, Matching
-from store import BadSource
+from store import BadSource, expanded
 
 #: A row of a table: heading to cell.
 Row = Mapping[str, str]
@@ -48,7 +48,7 @@ def table(root: str | Path, *names: str, columns: Sequence[str] = ()) -> Sheet:
     found = find_table(root, *names, columns=columns)
     if found is None:
         raise BadSource(
-            f"{Path(root).expanduser()} holds no {' and no '.join(names)}, and no folder above it "
+            f"{expanded(root)} holds no {' and no '.join(names)}, and no folder above it "
             "does; pass the data set's folder, with its tables as they were published"
         )
     return found
@@ -87,7 +87,7 @@ def find_file(root: str | Path, name: str) -> Path | None:
 
 def _candidates(root: str | Path, names: Sequence[str]) -> Iterator[tuple[Path, bool]]:
     """Files of these names that may belong to a folder, and whether each lies above it."""
-    place = Path(root).expanduser()
+    place = expanded(root)
     if not place.is_dir():
         raise BadSource(f"{place} is not a folder; pass the folder of the data set")
     for pattern in (p.format(n) for n in names for p in ("{}", "{}.gz", "*/{}", "*/{}.gz")):

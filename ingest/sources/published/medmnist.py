@@ -14,7 +14,7 @@ from typing import Any
 
 from ingest.sources.published.npz import NpzFile
 from ingest.sources.source import SPLITS, Source, SourceUnavailable, check_splits
-from store import BadSource, UsageError
+from store import BadSource, UsageError, expanded
 
 SIZES = (28, 64, 128, 224)
 #: Seconds without an answer before a download is given up.
@@ -97,10 +97,10 @@ def _locate(
 ) -> Path:
     """The npz file, downloaded if need be."""
     if root is not None:
-        folders = [Path(root).expanduser()]
+        folders = [expanded(root)]
     else:
         variable = os.environ.get("MEDMNIST_ROOT")
-        folders = [Path(variable).expanduser()] if variable else []
+        folders = [expanded(variable)] if variable else []
         folders.append(Path.home() / ".medmnist")
     file_name = f"{name}{suffix}.npz"
     for folder in folders:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from ingest.images.file_tree import open_plain
-from store import BadImage, BadSource
+from store import BadImage, BadSource, expanded
 
 #: Largest table that is read, in bytes, unpacked.
 MAX_BYTES = 1 << 30
@@ -179,7 +179,7 @@ def read_sheet(path: str | Path, *, links: bool = True) -> Sheet:
     Raises:
         BadSource: it cannot be read, is too large, has no heading, or the same heading twice.
     """
-    place = Path(path).expanduser()
+    place = expanded(path)
     text, notes = _decoded(place, links)
     separator = None
     first, _, rest = text.partition("\n")

@@ -8,7 +8,7 @@ from typing import Any
 import altair as alt
 import streamlit as st
 
-from store import BadQuery, CxrError, Gallery, NothingToMeasure, per_query
+from store import BadQuery, CxrError, Gallery, NothingToMeasure, findings, per_query
 from ui import tables
 from ui.dashboard import layout, shared, studies
 from ui.dashboard.components import film_list, html
@@ -17,6 +17,14 @@ from ui.report import published_results
 
 _ALL = "every film"
 _VOTE, _HARDEST, _RIVAL = "Majority vote", "Hardest queries", "Compared with another store"
+_BY_FINDING = "Finding by finding"
+#: Rules of relevance for a person; the last one takes a finding.
+_RELEVANCE = {
+    "any": "they share a finding",
+    "all": "they have every finding of the query",
+    "jaccard": "graded: the share of findings in common",
+    "finding": "they agree on one finding",
+}
 #: Labels of a confusion table that one can still read.
 _MATRIX = 20
 #: Above so many queries that are searched one by one, they wait to be asked for.
@@ -31,12 +39,12 @@ def main() -> None:
     gallery = shared.gallery()
     st.title("How often do neighbours share a label?")
     st.caption(
-        "Precision@k: the share of the k nearest films that carry a label of the query, averaged "
+        "Precision@k: the share of the k nearest films that are relevant to the query, averaged "
         "over the queries, with 95 % bootstrap intervals. It measures whether labels agree, "
         "not whether films are clinically equivalent."
     )
     splits = list(shared.facets(gallery, {})["split"])
-    queries, searched = choose(splits)
+    queries, searched, relevance = choose(splits, list(shared.facets(gallery, {})["labels"]))
     split = None if queries == _ALL else queries
     protocol(
         gallery,
@@ -45,6 +53,7 @@ def main() -> None:
         "Every film asks the others of this set; itself is left out by id.",
         split,
         "",
+        relevance,
     )
     if split is None or searched is None:
         st.info("The second protocol needs two splits: one that asks and one that is searched.")
@@ -56,17 +65,20 @@ def main() -> None:
             f"Every film of {plain(queries)} asks the films of {plain(searched)}.",
             split,
             searched,
+            relevance,
         )
     st.caption("The same figures on the command line:")
     command = ["cxr", "evaluate", "--split", split or "all"]
     if split is not None and searched is not None:
         command += ["--gallery-split", searched]
     command += ["--k", ",".join(map(str, shared.DEPTHS)), "--store", gallery.uri]
+    if relevance != "any":
+        command += ["--relevance", relevance]
     st.code(shlex.join(command), language=None, wrap_lines=True)
 
 
-def choose(splits: list[str]) -> tuple[str, str | None]:
-    """The split that asks, and the one that is searched in the second protocol."""
+def choose(splits: list[str], labels: list[str]) -> tuple[str, str | None, str]:
+    """The split that asks, the one searched in the second protocol, and what is relevant."""
     choices = [*splits, _ALL]
     with st.container(horizontal=True):
         queries: str = st.selectbox(
@@ -86,11 +98,29 @@ def choose(splits: list[str]) -> tuple[str, str | None]:
                 key="evaluation-gallery",
                 width=280,
             )
-    return queries, searched
+        relevance: str = st.selectbox(
+            "Films are relevant when",
+            [rule for rule in _RELEVANCE if rule != "finding" or findings(labels)],
+            format_func=_RELEVANCE.__getitem__,
+            key="evaluation-relevance",
+            width=320,
+        )
+        if relevance == "finding":
+            one = st.selectbox(
+                "Finding", sorted(findings(labels)), key="evaluation-finding", width=220
+            )
+            relevance = f"finding={one}"
+    return queries, searched, relevance
 
 
 def protocol(
-    gallery: Gallery, name: str, title: str, caption: str, split: str | None, searched: str
+    gallery: Gallery,
+    name: str,
+    title: str,
+    caption: str,
+    split: str | None,
+    searched: str,
+    relevance: str,
 ) -> None:
     """One protocol: table, chart, confusion, hardest queries, the other store."""
     st.subheader(title)
@@ -98,7 +128,7 @@ def protocol(
     place = searched or split
     inside = shared.films(gallery, {"split": (place,)} if place else {})
     depths = tables.fitting(shared.DEPTHS, inside)
-    asked = studies.Question(name, depths, split, searched, asking * inside)
+    asked = studies.Question(name, depths, split, searched, asking * inside, relevance)
     try:
         if not depths:
             raise BadQuery("too few films to leave one out")
@@ -113,6 +143,7 @@ def protocol(
         return
     st.caption(f"{caption} {found['queries']:,} queries, {found['gallery']:,} films searched.")
     figures(gallery, asked, found)
+    st.caption(" ".join(f"{plain(line)}." for line in tables.definitions(found)))
     details(gallery, asked)
 
 
@@ -120,7 +151,11 @@ def figures(gallery: Gallery, asked: studies.Question, found: dict[str, Any]) ->
     """Precision@k beside floors and peers, as a table and as a chart."""
     encoder = gallery.stamp.name
     datasets = set(shared.facets(gallery, {})["dataset"])
-    others = published_results.beside(asked.protocol, datasets, asked.split, found["queries"])
+    others = (
+        published_results.beside(asked.protocol, datasets, asked.split, found["queries"])
+        if asked.relevance == "any"
+        else []
+    )
     left, right = st.columns([3, 2], gap="large")
     with left:
         head, rows = tables.precision_table(found, encoder)
@@ -156,7 +191,9 @@ def figures(gallery: Gallery, asked: studies.Question, found: dict[str, Any]) ->
 
 def details(gallery: Gallery, asked: studies.Question) -> None:
     """Behind a click each, so that nobody waits for what they do not look at."""
-    parts = {_VOTE: vote, _HARDEST: hardest, **({_RIVAL: rival} if studies.rivals() else {})}
+    parts = {_BY_FINDING: by_finding, _VOTE: vote, _HARDEST: hardest}
+    if studies.rivals():
+        parts[_RIVAL] = rival
     chosen = st.segmented_control("More", list(parts), key=f"more-{asked.protocol}")
     try:
         if chosen is not None:
@@ -165,11 +202,24 @@ def details(gallery: Gallery, asked: studies.Question) -> None:
         layout.say(error)
 
 
+def by_finding(gallery: Gallery, asked: studies.Question) -> None:
+    """Each finding by itself: who has it, and how often neighbours have it too."""
+    head, rows = tables.finding_table(studies.evaluation(gallery, asked))
+    st.html(html.table(head, rows))
+    st.caption(
+        "Queries that have a finding, films searched that have it, and how often neighbours have "
+        "it too, among whatever others. Chance: the share of films that a query may find which "
+        "have it."
+    )
+
+
 def vote(gallery: Gallery, asked: studies.Question) -> None:
     """Majority vote of the neighbours against the label."""
     found = studies.by_query(gallery, asked)
     if not found.votes:
-        st.info("No majority vote: it needs exactly one label per film.", icon=":material/info:")
+        st.info(
+            "No confusion table: it needs at most one finding per film.", icon=":material/info:"
+        )
         return
     k = st.segmented_control(
         "Neighbours that vote",
@@ -191,7 +241,7 @@ def hardest(gallery: Gallery, asked: studies.Question) -> None:
     hard = per_query.hardest(found)
     k = found.depths[-1]
     if not hard:
-        st.success("Every neighbour shares a label with its query.", icon=":material/check:")
+        st.success("Every neighbour is relevant to its query.", icon=":material/check:")
         return
     with st.container(horizontal=True, vertical_alignment="center"):
         st.caption(
@@ -220,26 +270,28 @@ def hardest(gallery: Gallery, asked: studies.Question) -> None:
 
 
 def rival(gallery: Gallery, asked: studies.Question) -> None:
-    """Another store over the same films: paired differences."""
-    stores = studies.rivals()
-    other = stores[0]
-    if len(stores) > 1:
-        other = st.selectbox("Compared with", stores, key=f"rival-{asked.protocol}")
+    """Other stores over the same films: each one's figures, paired differences, its encoder."""
     try:
-        found = studies.compared(gallery, other, asked)
+        found, facts = studies.compared(gallery, studies.rivals(), asked)
     except CxrError as error:
         layout.say(error, broken=True)
         return
     head, rows = tables.comparison_table(found)
+    st.html(html.table(head, rows, strong=0))
+    head, rows = tables.differences_table(found)
     st.html(html.table(head, rows))
-    first, second = found.left_out
     st.caption(
         plain(
-            f"{other}: {found.queries:,} queries and {found.gallery:,} films that both stores "
-            "have. Difference: this store minus the other, with its 95 % bootstrap interval over "
-            f"paired queries. Only here: {first:,} films, only there: {second:,}. Labels differ "
-            f"for {found.labels_differ:,}; those of this store are used."
+            f"{tables.compared_films(found)} {tables.compared_by(found)} Difference: this store "
+            "minus the other, over paired queries; better and worse: queries on which this store "
+            "has the higher and the lower precision."
         )
+    )
+    head, rows = tables.facts_table(tables.compared_names(found), facts)
+    st.html(html.table(head, rows, kind="words"))
+    st.caption(
+        "What is not in an encoder's card is unknown. Speed is measured on the command line: "
+        "cxr compare --measure."
     )
 
 
