@@ -50,7 +50,8 @@ if TYPE_CHECKING:
         UsageError,
     )
     from store.evaluation import per_query
-    from store.evaluation.labelled import Labelled, Sides
+    from store.evaluation.intervals import bootstrap
+    from store.evaluation.labelled import Labelled, Sides, group_of
     from store.evaluation.metrics import Evaluation, evaluate_vectors
     from store.evaluation.per_query import ByQuery, Hard
     from store.evaluation.prompts import score_prompts
@@ -111,7 +112,8 @@ _HOMES = {
         "TextUnsupported UnknownId UsageError"
     ),
     "store.evaluation": "per_query",
-    "store.evaluation.labelled": "Labelled Sides",
+    "store.evaluation.intervals": "bootstrap",
+    "store.evaluation.labelled": "Labelled Sides group_of",
     "store.evaluation.metrics": "Evaluation evaluate_vectors",
     "store.evaluation.per_query": "ByQuery Hard",
     "store.evaluation.prompts": "score_prompts",

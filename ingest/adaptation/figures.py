@@ -56,7 +56,9 @@ def figures_of(
     """
     asked, searched = made(films.vectors), made(learnt.vectors)
     return [
-        _figures(SPLIT, name, depths, (films, films.vectors, asked), (learnt, learnt.vectors, searched)),
+        _figures(
+            SPLIT, name, depths, (films, films.vectors, asked), (learnt, learnt.vectors, searched)
+        ),
         _figures(LEAVE_ONE_OUT, name, depths, (films, films.vectors, asked), None),
     ]
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from store import (
     COLUMNS,
+    NOT_LABELLED,
     UNCERTAIN,
     BadQuery,
     Labelled,
@@ -18,17 +19,12 @@ from store import (
     UsageError,
     Vectors,
     findings,
+    group_of,
     outcome,
 )
 
 if TYPE_CHECKING:
     from store import Gallery, Integers
-
-
-def group_of(dataset, patient, study=None):  # until the evaluation has it
-    if patient:
-        return f"patient {patient!r} of {dataset!r}"
-    return f"study {study!r} of {dataset!r}" if study else None
 
 
 #: The labels themselves, among the names of columns that classes come from.
@@ -142,7 +138,7 @@ def parts_of(
         if part == _ELSEWHERE or isinstance(labels, str):
             left_out[part if part == _ELSEWHERE else str(labels)] += 1
         else:
-            group = group_of(row.dataset, row.patient, _study(row))
+            group = group_of(row.dataset, row.patient, row.study)
             found[part].append((place, labels, group))
     taken: set[str] = set()
     films: dict[str, Films] = {}
@@ -175,11 +171,6 @@ def _nothing(gallery: Gallery, by: str, split: str | None, left_out: Counter[str
     )
 
 
-def _study(row: Row) -> str | None:
-    found = row.extra.get("study")
-    return None if found is None else str(found)
-
-
 def _classes(gallery: Gallery, by: str) -> Callable[[Row], tuple[str, ...] | str]:
     """Reader of a film's findings or class; of a film without one the reason."""
     if by == LABELS:
@@ -203,8 +194,7 @@ def _classes(gallery: Gallery, by: str) -> Callable[[Row], tuple[str, ...] | str
 
 
 def _findings(row: Row) -> tuple[str, ...] | str:
-    looked = bool(getattr(row, "labelled", False) or row.absent)
-    said = outcome(row.labels, looked, row.uncertain)
-    if said == UNCERTAIN:
-        return ONLY_UNCERTAIN
-    return findings(row.labels) if row.labels or said == "no finding" else UNLABELLED
+    said = outcome(row.labels, row.labelled, row.uncertain)
+    if said == NOT_LABELLED:
+        return UNLABELLED
+    return ONLY_UNCERTAIN if said == UNCERTAIN else findings(row.labels)
