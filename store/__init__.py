@@ -126,8 +126,8 @@ _HOMES = {
         "FOUND NOTHING_FOUND NOT_LABELLED OUTCOMES UNCERTAIN Outcome findings names_nothing outcome"
     ),
     "store.schema": (
-        "COLUMNS FINDINGS EncoderStamp Floats Hit Integers Metadata Output Progress Row UpsertReport "
-        "Value Vectors"
+        "COLUMNS FINDINGS EncoderStamp Floats Hit Integers Metadata Output Progress Row "
+        "UpsertReport Value Vectors"
     ),
     "store.search.out_of_distribution": "Nearness",
     "store.search.relevance_feedback": "WEIGHT_MAX Weights parse_weights rocchio",

@@ -23,6 +23,7 @@ from ingest.adaptation.films import LABELS, Films, parts_of
 from ingest.adaptation.folds import folds_of
 from ingest.adaptation.judging import CONFIDENCE, Gain, depth_for
 from ingest.encoders.adapter_files import CARD, write_adapter
+from ingest.encoders.card import card_of
 from ingest.encoders.locate import KEY, as_entries, seen_in_training
 from store import UsageError
 
@@ -102,8 +103,8 @@ class Adaptation:
         if self.candidate == IDENTITY:
             return f"these labels do not help this encoder: no map is better than none on {over}"
         return (
-            f"these labels do not help this encoder: {what}, over {over}; both lower bounds must be "
-            "above 0"
+            f"these labels do not help this encoder: {what}, over {over}; both lower bounds must "
+            "be above 0"
         )
 
 
@@ -124,7 +125,6 @@ def adapt(
     seed: int = 0,
     depths: Sequence[int] = (1, 3, 5, 10),
     base: Encoder | None = None,
-    licence: str = "not stated",
     prompts: Sequence[tuple[str, str]] = (),
     say: Callable[[str], None] | None = None,
 ) -> Adaptation:
@@ -141,7 +141,6 @@ def adapt(
         seed: of all that is drawn.
         depths: of the Precision@k of the report.
         base: the gallery's encoder, for its sentences; None where it is not here.
-        licence: of the base, for the card.
         prompts: sentences to measure, each with the label it describes; one for each label when
             empty.
         say: called with one line about each step.
@@ -196,7 +195,7 @@ def adapt(
         sentences=sentences,
         no_text=no_text,
     )
-    _write(report, gallery, folder, chosen, parts.learn, base, licence)
+    _write(report, gallery, folder, chosen, parts.learn, base)
     return report
 
 
@@ -262,15 +261,15 @@ def _write(
     chosen: Chosen,
     learn: Films,
     base: Encoder | None,
-    licence: str,
 ) -> None:
     rows = gallery.rows(learn.ids)
     splits = {(row.dataset or "unnamed", row.split or "all") for row in rows.values()}
     before = seen_in_training(base.folder) if base is not None else frozenset()
+    licence = card_of(gallery.stamp.name, base).licence or "unknown"
     card = {
         **{key: value for key, value in report.as_dict().items() if key != "folder"},
         "use": USE,
-        "licence": f"of the base: {licence}; the map is yours, under the terms of its films' labels",
+        "licence": f"of the base: {licence}; of the map: that of the films it learnt from",
         "learnt_from": {"store": gallery.uri, "splits": as_entries(splits)},
         "made_at": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
     }

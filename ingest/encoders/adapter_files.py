@@ -36,8 +36,8 @@ _RECIPE = b"cxr-adapted-encoder 1"
 
 
 @dataclass(frozen=True, slots=True)
-class Card:
-    """What an adapted encoder says of itself, as far as its vectors depend on it.
+class Reference:
+    """Reference of an adapted encoder to its base, from its card.
 
     Attributes:
         base: the encoder below the map.
@@ -50,8 +50,8 @@ class Card:
     no_text: str | None
 
 
-def read_card(name: str, contents: Contents) -> Card:
-    """The card of a folder.
+def read_reference(name: str, contents: Contents) -> Reference:
+    """The reference in the card of a folder.
 
     Raises:
         EncoderUnavailable: it is damaged, or of a later layout.
@@ -67,7 +67,7 @@ def read_card(name: str, contents: Contents) -> Card:
             )
         base, no_text = found["base"], found.get("no_text")
         folder = base.get("folder")
-        return Card(
+        return Reference(
             EncoderStamp(
                 str(base["name"]),
                 str(base["fingerprint"]),
@@ -84,8 +84,8 @@ def read_card(name: str, contents: Contents) -> Card:
         ) from error
 
 
-def read_map(name: str, contents: Contents, card: Card) -> VectorMap:
-    """The map of a folder, checked against its card.
+def read_map(name: str, contents: Contents, reference: Reference) -> VectorMap:
+    """The map of a folder, checked against its reference.
 
     Raises:
         EncoderUnavailable: it is damaged, or fits other vectors.
@@ -95,9 +95,9 @@ def read_map(name: str, contents: Contents, card: Card) -> VectorMap:
 
     place = contents.folder / MAP
     try:
-        made = VectorMap.of(load(bytes(contents.read(MAP).bytes)), card.base.dimension)
-        if (width := made.dimension(card.base.dimension)) != card.dimension:
-            raise ValueError(f"it gives vectors of {width}, {CARD} says {card.dimension}")
+        made = VectorMap.of(load(bytes(contents.read(MAP).bytes)), reference.base.dimension)
+        if (width := made.dimension(reference.base.dimension)) != reference.dimension:
+            raise ValueError(f"it gives vectors of {width}, {CARD} says {reference.dimension}")
     except OSError:
         raise
     except Exception as error:  # the library's own errors share no kind

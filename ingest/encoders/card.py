@@ -85,6 +85,8 @@ def card_of(name: str, encoder: Encoder | None = None) -> Card:
         return Card(known.licence, known.data, frozenset(known.trained_on))
     if encoder is None:
         return Card()
+    if encoder.base is not None:
+        return _of_adapted(encoder, encoder.base)
     told = _front_matter(encoder.folder)
     licence = _listed(told.get("license"))
     if licence == "other":
@@ -98,6 +100,15 @@ def card_of(name: str, encoder: Encoder | None = None) -> Card:
         # cxr train begins from random weights, and its note names every split.
         bool(splits),
     )
+
+
+def _of_adapted(encoder: Encoder, base: Encoder) -> Card:
+    """The card of a map on another encoder: what both learnt from, under the base's licence."""
+    below = card_of(base.name, base)
+    splits = seen_in_training(encoder.folder)
+    own = "a map that learnt from " + ", ".join(" ".join(split) for split in sorted(splits))
+    data = f"{below.data}; {own}" if below.data else own
+    return Card(below.licence, data, below.trained_on | splits, below.complete)
 
 
 def is_at_hand(name: str) -> bool:

@@ -161,6 +161,11 @@ class Encoder:
         return self._files.no_text
 
     @property
+    def base(self) -> Encoder | None:
+        """The encoder below an adapted one; None of another."""
+        return None if self._files.base is None else Encoder(self._files.base, self._device)
+
+    @property
     def size(self) -> int:
         """Bytes of its weights."""
         files = (one for each in self._files.storeys for one in each.contents.files.items())

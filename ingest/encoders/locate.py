@@ -223,7 +223,7 @@ def _pixels() -> EncoderFiles:
 
 
 def _inspect_adapted(name: str, contents: Contents) -> EncoderFiles:
-    card = adapter_files.read_card(name, contents)
+    card = adapter_files.read_reference(name, contents)
     adapter_files.read_map(name, contents, card)
     base = _base_of(name, contents.folder, card.base)
     return EncoderFiles(

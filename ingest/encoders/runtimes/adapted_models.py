@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ingest.encoders.adapter_files import read_card, read_map
+from ingest.encoders.adapter_files import read_map, read_reference
 from ingest.encoders.locate import EncoderFiles
 from ingest.encoders.runtimes.base import Inputs, Runtime, unit_rows
 from ingest.record import Pixels
@@ -22,7 +22,7 @@ class AdaptedRuntime(Runtime):
 
     def __init__(self, files: EncoderFiles, base: Runtime) -> None:
         self._files, self._base = files, base
-        self._map = read_map(files.name, files.contents, read_card(files.name, files.contents))
+        self._map = read_map(files.name, files.contents, read_reference(files.name, files.contents))
         self.device, self.framing = base.device, base.framing
 
     @property
