@@ -10,7 +10,17 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from store import CxrError, EncoderMismatch, StoreDamaged, UsageError
-from ui.commands import analysis, batches, demo, encoders, evaluate, gallery, ingest, search, serve
+from ui.commands import (
+    analysis,
+    batches,
+    demo,
+    encoders,
+    evaluate,
+    gallery,
+    ingest,
+    search,
+    serve,
+)
 from ui.commands.options import Command, OnRay
 
 app = typer.Typer(

@@ -19,7 +19,7 @@ from ingest.encoders.vector_map import VectorMap
 from store import BadQuery, Floats
 
 #: Folds among which candidates are chosen, each held out once; of more films than this one fold is.
-_CHOOSING, _MANY = 3, 5_000
+_CHOOSING, _MANY = 3, 2_000
 #: Folds that judge where no split does; of more films than ``_MANY`` one fold does.
 _JUDGING = 5
 #: Queries that a candidate is compared by in a fold, at most.
