@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     )
     from store.evaluation import per_query
     from store.evaluation.intervals import bootstrap
-    from store.evaluation.labelled import Labelled, Sides, group_of
+    from store.evaluation.labelled import Groups, Labelled, Sides
     from store.evaluation.metrics import Evaluation, evaluate_vectors
     from store.evaluation.per_query import ByQuery, Hard
     from store.evaluation.prompts import score_prompts
@@ -113,7 +113,7 @@ _HOMES = {
     ),
     "store.evaluation": "per_query",
     "store.evaluation.intervals": "bootstrap",
-    "store.evaluation.labelled": "Labelled Sides group_of",
+    "store.evaluation.labelled": "Groups Labelled Sides",
     "store.evaluation.metrics": "Evaluation evaluate_vectors",
     "store.evaluation.per_query": "ByQuery Hard",
     "store.evaluation.prompts": "score_prompts",

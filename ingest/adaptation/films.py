@@ -14,12 +14,12 @@ from store import (
     NOT_LABELLED,
     UNCERTAIN,
     BadQuery,
+    Groups,
     Labelled,
     Row,
     UsageError,
     Vectors,
     findings,
-    group_of,
     outcome,
 )
 
@@ -65,7 +65,9 @@ class Films:
     def labelled(self, vectors: Vectors | None = None) -> Labelled:
         """As an evaluation takes them, with other vectors of these films where some are given."""
         rows = self.vectors if vectors is None else vectors
-        return Labelled(self.ids, rows, self.labels, groups=self.groups)
+        known = next((name for name in self.groups if name is not None), "film")
+        kind = "study" if known.startswith("study") else "patient" if known != "film" else "film"
+        return Labelled(self.ids, rows, self.labels, groups=self.groups, group_kind=kind)
 
     @property
     def group_numbers(self) -> Integers:
@@ -131,14 +133,15 @@ def parts_of(
     found: dict[str, list[tuple[int, tuple[str, ...], str | None]]] = {
         part: [] for part in ("learn", "judge", "test")
     }
-    for place in sorted(range(len(ids)), key=ids.__getitem__):
+    order = sorted(range(len(ids)), key=ids.__getitem__)
+    columns = zip(*((r.dataset, r.patient, r.study) for r in (rows[ids[i]] for i in order)))
+    for place, group in zip(order, Groups.of(*columns).names, strict=True):
         row = rows[ids[place]]
         part = "learn" if row.split == split is not None else roles.get(row.split or "", rest)
         labels = class_of(row)
         if part == _ELSEWHERE or isinstance(labels, str):
             left_out[part if part == _ELSEWHERE else str(labels)] += 1
         else:
-            group = group_of(row.dataset, row.patient, row.study)
             found[part].append((place, labels, group))
     taken: set[str] = set()
     films: dict[str, Films] = {}
