@@ -11,7 +11,7 @@ import numpy as np
 from ingest.adaptation.contrastive import train_heads
 from ingest.adaptation.films import Films
 from ingest.encoders.vector_map import Branch, Layer, VectorMap
-from store import Floats, Vectors
+from store import Floats, Integers, Vectors
 
 #: Two-layer heads that are trained from different beginnings and put side by side: one alone
 #: depends on its beginning.
@@ -19,8 +19,8 @@ _HEADS, _HIDDEN = 4, 256
 #: Of discriminants beside the vector itself: the ratio of their mean squares.
 _DISCRIMINANT_SHARE = 0.5
 _MOST_DISCRIMINANTS = 64
-#: Films that a covariance is estimated from, at most.
-_COVARIANCE_ROWS = 50_000
+#: Films that second moments are estimated from, at most.
+_SOME = 20_000
 #: The class of films in which nothing was found; no finding is called so.
 _NOTHING = ""
 
@@ -56,9 +56,17 @@ class Sample:
         """
         hot = self.classes.astype(np.float64)
         gram = hot.T @ hot + 1e-6 * np.eye(hot.shape[1])
-        centred: Vectors = self.films.vectors - self.mean
-        found: Floats = np.linalg.solve(gram, hot.T @ centred)
+        sums = (self.classes.T @ self.films.vectors).astype(np.float64)
+        found: Floats = np.linalg.solve(gram, sums - np.outer(hot.sum(axis=0), self.mean))
         return found
+
+    @cached_property
+    def some(self) -> Integers:
+        """Films that second moments are estimated from, int64; all of them where there are few."""
+        n = len(self.films)
+        if n <= _SOME:
+            return np.arange(n)
+        return np.sort(np.random.default_rng(self.seed).permutation(n)[:_SOME])
 
     @cached_property
     def within(self) -> tuple[Floats, Floats]:
@@ -69,12 +77,8 @@ class Sample:
         """
         from sklearn.covariance import ledoit_wolf
 
-        rows = slice(None)
-        n = len(self.films)
-        if n > _COVARIANCE_ROWS:
-            rows = np.random.default_rng(self.seed).permutation(n)[:_COVARIANCE_ROWS]  # type: ignore[assignment]
-        classes = self.classes[rows].astype(np.float64)
-        rest = (self.films.vectors[rows] - self.mean) - classes @ self.effects
+        classes = self.classes[self.some].astype(np.float64)
+        rest = self.films.vectors[self.some] - self.mean - classes @ self.effects
         values, axes = np.linalg.eigh(ledoit_wolf(rest, assume_centered=True)[0])
         return np.maximum(values, 1e-12), axes
 
@@ -150,7 +154,7 @@ def _discriminants(sample: Sample) -> VectorMap | None:
 
 def _vector_and_discriminants(sample: Sample) -> VectorMap:
     found = sample.discriminants
-    centred = (sample.films.vectors - sample.mean).astype(np.float64)
+    centred = (sample.films.vectors[sample.some] - sample.mean).astype(np.float64)
     squares = (centred**2).sum(axis=1).mean(), ((centred @ found.T) ** 2).sum(axis=1).mean()
     scale = np.sqrt(_DISCRIMINANT_SHARE * squares[0] / squares[1])
     return _affine(sample, np.concatenate([np.eye(len(sample.mean)), scale * found]))

@@ -134,9 +134,11 @@ def parts_of(
         part: [] for part in ("learn", "judge", "test")
     }
     order = sorted(range(len(ids)), key=ids.__getitem__)
-    columns = zip(*((r.dataset, r.patient, r.study) for r in (rows[ids[i]] for i in order)))
-    for place, group in zip(order, Groups.of(*columns).names, strict=True):
-        row = rows[ids[place]]
+    sorted_rows = [rows[ids[place]] for place in order]
+    groups = Groups.of(
+        *([getattr(row, name) for row in sorted_rows] for name in ("dataset", "patient", "study"))
+    ).names
+    for place, row, group in zip(order, sorted_rows, groups, strict=True):
         part = "learn" if row.split == split is not None else roles.get(row.split or "", rest)
         labels = class_of(row)
         if part == _ELSEWHERE or isinstance(labels, str):
