@@ -16,15 +16,17 @@ if TYPE_CHECKING:
     from ingest.distributed.workers import EncoderCall
     from ingest.encoders.baselines import BASELINES, pixel_vectors
     from ingest.encoders.card import Card, Seen, card_of, is_at_hand
+    from ingest.encoders.coarse import LARGE_FILM, coarse_note, is_coarse
     from ingest.encoders.download import is_here
     from ingest.encoders.locate import bundled_names, seen_in_training
     from ingest.encoders.patch_agreement import Agreement, agreement
     from ingest.encoders.registry import KNOWN
     from ingest.encoders.trial import Trial, trial
     from ingest.encoders.understanding import Understanding
-    from ingest.images.decode import decode, read_image
+    from ingest.images.decode import decode, read_bytes, read_image
     from ingest.images.dicom.body_parts import Choice, check_choice
     from ingest.images.dicom.file import is_dicom
+    from ingest.images.dicom.read import patient_of
     from ingest.images.pixels import pixels_digest, thumbnail
     from ingest.images.reader_version import READER
     from ingest.job.journal import (
@@ -62,15 +64,17 @@ _HOMES = {
     "ingest.distributed.workers": "EncoderCall",
     "ingest.encoders.baselines": "BASELINES pixel_vectors",
     "ingest.encoders.card": "Card Seen card_of is_at_hand",
+    "ingest.encoders.coarse": "LARGE_FILM coarse_note is_coarse",
     "ingest.encoders.download": "is_here",
     "ingest.encoders.locate": "bundled_names seen_in_training",
     "ingest.encoders.patch_agreement": "Agreement agreement",
     "ingest.encoders.registry": "KNOWN",
     "ingest.encoders.trial": "Trial trial",
     "ingest.encoders.understanding": "Understanding",
-    "ingest.images.decode": "decode read_image",
+    "ingest.images.decode": "decode read_bytes read_image",
     "ingest.images.dicom.body_parts": "Choice check_choice",
     "ingest.images.dicom.file": "is_dicom",
+    "ingest.images.dicom.read": "patient_of",
     "ingest.images.pixels": "pixels_digest thumbnail",
     "ingest.images.reader_version": "READER",
     "ingest.job.journal": (

@@ -31,6 +31,9 @@ class ImageRecord(Metadata):
     pixels: Pixels
     sha256: bytes
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "labelled", bool(self.labelled or self.has_findings))
+
 
 #: Columns of a row that describe an image, with the user's own, and their values when nothing is
 #: known.

@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from store.analysis.audit import (
         Doubt,
         Doubtful,
-        Film,
         FindingDoubt,
         Glance,
         Group,
@@ -21,10 +20,12 @@ if TYPE_CHECKING:
         Near,
         NearPair,
         Vote,
-        Whose,
     )
     from store.analysis.compare import Comparison, Films, compare
+    from store.analysis.film_table import WHOSE, Film, Whose
     from store.analysis.maps import Map
+    from store.analysis.matched_by import ColumnMatch, Matches, ValueMatch, matched_by
+    from store.analysis.zero_shot import LabelFigures, Similarities, similarities
     from store.cluster import connection
     from store.errors import (
         BadArtefacts,
@@ -51,7 +52,14 @@ if TYPE_CHECKING:
     )
     from store.evaluation import per_query
     from store.evaluation.intervals import bootstrap
-    from store.evaluation.labelled import Groups, Labelled, Sides
+    from store.evaluation.labelled import (
+        FEW,
+        SAME_PATIENT,
+        Groups,
+        Labelled,
+        SamePatient,
+        Sides,
+    )
     from store.evaluation.metrics import Evaluation, evaluate_vectors
     from store.evaluation.per_query import ByQuery, Hard
     from store.evaluation.prompts import score_prompts
@@ -62,12 +70,14 @@ if TYPE_CHECKING:
     from store.memory import give_back
     from store.outcomes import (
         FOUND,
+        NO_FINDING,
         NOT_LABELLED,
         NOTHING_FOUND,
         OUTCOMES,
         UNCERTAIN,
         Outcome,
         findings,
+        named_findings,
         names_nothing,
         outcome,
     )
@@ -88,22 +98,24 @@ if TYPE_CHECKING:
     )
     from store.search.out_of_distribution import Nearness
     from store.search.relevance_feedback import WEIGHT_MAX, Weights, parse_weights, rocchio
+    from store.search.same_patient import OwnFilms
     from store.table.column_stats import Range
     from store.table.custom_columns import KINDS, LARGEST_INT, kind_of, name_of
     from store.table.duplicate_ids import Repaired
     from store.table.filters import Where, own_range, parse_where, passes, written
     from store.table.opening import check_encoder
-    from store.table.rows import changes, storable
+    from store.table.rows import changes, findings_of, storable
     from store.table.undo import REPAIR, Undone
 
 # Loaded on first use: numpy and pyarrow would slow `cxr --help`.
 _HOMES = {
     "store.analysis": "audit maps projection",
-    "store.analysis.audit": (
-        "Doubt Doubtful Film FindingDoubt Glance Group Leak Near NearPair Vote Whose"
-    ),
+    "store.analysis.audit": ("Doubt Doubtful FindingDoubt Glance Group Leak Near NearPair Vote"),
     "store.analysis.compare": "Comparison Films compare",
+    "store.analysis.film_table": "WHOSE Film Whose",
     "store.analysis.maps": "Map",
+    "store.analysis.matched_by": "ColumnMatch Matches ValueMatch matched_by",
+    "store.analysis.zero_shot": "LabelFigures Similarities similarities",
     "store.cluster": "connection",
     "store.errors": (
         "BadArtefacts BadFilter BadImage BadQuery BadRows BadSource ClusterUnavailable CxrError "
@@ -113,7 +125,7 @@ _HOMES = {
     ),
     "store.evaluation": "per_query",
     "store.evaluation.intervals": "bootstrap",
-    "store.evaluation.labelled": "Groups Labelled Sides",
+    "store.evaluation.labelled": "FEW SAME_PATIENT Groups Labelled SamePatient Sides",
     "store.evaluation.metrics": "Evaluation evaluate_vectors",
     "store.evaluation.per_query": "ByQuery Hard",
     "store.evaluation.prompts": "score_prompts",
@@ -123,7 +135,8 @@ _HOMES = {
     "store.gallery": "Gallery refined_search",
     "store.memory": "give_back",
     "store.outcomes": (
-        "FOUND NOTHING_FOUND NOT_LABELLED OUTCOMES UNCERTAIN Outcome findings names_nothing outcome"
+        "FOUND NO_FINDING NOTHING_FOUND NOT_LABELLED OUTCOMES UNCERTAIN Outcome findings "
+        "named_findings names_nothing outcome"
     ),
     "store.schema": (
         "COLUMNS FINDINGS EncoderStamp Floats Hit Integers Metadata Output Progress Row "
@@ -131,12 +144,13 @@ _HOMES = {
     ),
     "store.search.out_of_distribution": "Nearness",
     "store.search.relevance_feedback": "WEIGHT_MAX Weights parse_weights rocchio",
+    "store.search.same_patient": "OwnFilms",
     "store.table.column_stats": "Range",
     "store.table.custom_columns": "KINDS LARGEST_INT kind_of name_of",
     "store.table.duplicate_ids": "Repaired",
     "store.table.filters": "Where own_range parse_where passes written",
     "store.table.opening": "check_encoder",
-    "store.table.rows": "changes storable",
+    "store.table.rows": "changes findings_of storable",
     "store.table.undo": "REPAIR Undone",
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names.split()}

@@ -6,19 +6,16 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from store.check import problems
 from store.errors import BadQuery, StoreDamaged, UnknownId, UsageError
-from store.evaluation.labelled import SamePatient
-from store.evaluation.metrics import Evaluation
-from store.evaluation.per_query import ByQuery, by_query
-from store.evaluation.protocols import LEAVE_ONE_OUT, evaluate_version, sides
 from store.files import location
 from store.mirror.snapshot import Snapshot
+from store.outcomes import OUTCOMES
 from store.schema import (
     COLUMNS,
     FINDINGS,
@@ -35,6 +32,7 @@ from store.search.base import EXACT, INDEXES, LANCE, Backend, Searcher, Sharding
 from store.search.follow import Follower
 from store.search.out_of_distribution import Nearness, nearness
 from store.search.relevance_feedback import Weights, rocchio
+from store.search.same_patient import OwnFilms, own_films
 from store.table import (
     custom_columns,
     filters,
@@ -49,6 +47,11 @@ from store.table.column_stats import Range
 from store.table.duplicate_ids import Repaired, repair
 from store.table.filters import Where
 from store.table.undo import Undone
+
+if TYPE_CHECKING:
+    from store.evaluation.labelled import SamePatient
+    from store.evaluation.metrics import Evaluation
+    from store.evaluation.per_query import ByQuery
 
 #: Columns whose counts have another name in the statistics.
 _STATS = {"split": "splits", "dataset": "datasets"}
@@ -296,8 +299,22 @@ class Gallery(Follower):
         left_out = [id_ for id_ in exclude if isinstance(id_, str)]  # no row has another kind of id
         return self._answer(lambda now: now.search(queries, int(k), where, left_out))
 
-    def search_by_id(self, id_: str, k: int = 10, where: Where | None = None) -> list[Hit]:
+    def search_by_id(
+        self,
+        id_: str,
+        k: int = 10,
+        where: Where | None = None,
+        *,
+        other_patients: bool = False,
+    ) -> list[Hit]:
         """The k rows most similar to a stored one, which is never among them.
+
+        Args:
+            id_: of the stored row.
+            k: how many.
+            where: only rows that pass take part.
+            other_patients: no row of its patient either, or of its study where only that is known;
+                see own_films.
 
         Raises:
             UnknownId: no such row.
@@ -307,9 +324,30 @@ class Gallery(Follower):
         self.check_k(k)
 
         def ask(now: Searcher) -> list[list[Hit]]:
-            return now.search(now.vectors_of([id_]), int(k), where, [id_])
+            own = own_films(now, [id_]).ids if other_patients else ()
+            return now.search(now.vectors_of([id_]), int(k), where, [id_, *own])
 
         return self._answer(ask)[0]
+
+    def own_films(self, ids: Sequence[str]) -> OwnFilms:
+        """Films of the same patients as some stored ones, or of their studies; for ``exclude``.
+
+        Of a study where only that is known. Names count within a data set.
+
+        Raises:
+            UnknownId: one of ``ids`` is not stored.
+        """
+        _check_ids(ids)
+        return self._answer(lambda now: own_films(now, ids))
+
+    def knows_patients(self) -> bool:
+        """Whether any row says whose it is: its patient, or its study."""
+
+        def ask(now: Searcher) -> bool:
+            columns = [name for name in ("patient", "study") if name in now.handle.schema.names]
+            return any(now.handle.count_rows(filters.has_text(name)) for name in columns)
+
+        return self._answer(ask)
 
     def check_k(self, k: int) -> None:
         """Refuse a k that cannot be answered, before anything is encoded, with BadQuery."""
@@ -376,7 +414,7 @@ class Gallery(Follower):
 
     def evaluate(
         self,
-        protocol: str = LEAVE_ONE_OUT,
+        protocol: str = "leave-one-out",
         k: Sequence[int] = (1, 3, 5, 10),
         *,
         split: str | None = "test",
@@ -416,6 +454,8 @@ class Gallery(Follower):
             NothingToMeasure: chance is 1: every row is relevant to every query; or all films are of
                 one patient.
         """
+        from store.evaluation.protocols import evaluate_version
+
         asked = (protocol, k, split, gallery_split, dataset, baselines or {})
 
         def ask(now: Searcher) -> Evaluation:
@@ -426,7 +466,7 @@ class Gallery(Follower):
 
     def by_query(
         self,
-        protocol: str = LEAVE_ONE_OUT,
+        protocol: str = "leave-one-out",
         k: Sequence[int] = (1, 3, 5, 10),
         *,
         split: str | None = "test",
@@ -441,10 +481,12 @@ class Gallery(Follower):
         Raises:
             BadQuery: as ``evaluate``, or vectors are not in memory.
         """
+        from store.evaluation.per_query import by_query
+        from store.evaluation.protocols import sides
 
         def ask(now: Snapshot) -> ByQuery:
             rows = sides(now, protocol, split, gallery_split, dataset, relevance)
-            return by_query(*rows, k, progress, same_patient, relevance)
+            return by_query(*rows, k, progress, relevance, same_patient)
 
         return self.read_mirror("this study", ask)
 
@@ -512,6 +554,11 @@ class Gallery(Follower):
 
         return self._answer(ask)
 
+    def count_larger(self, side: int) -> int:
+        """Number of films whose shorter side has more than this many pixels."""
+        condition = filters.larger(side)
+        return self._answer(lambda now: int(now.handle.count_rows(condition)))
+
     def columns(self) -> dict[str, str]:
         """The user's own columns: name to ``int``, ``float``, ``bool``, ``string`` or ``date``."""
         if self._searcher is None:  # the schema is no reason to load vectors
@@ -575,6 +622,7 @@ class Gallery(Follower):
         if not self._pinned:
             self.refresh()
         facets = self.facets()
+        outcomes = facets.get("outcome", {})  # or a column of the user's own
         counted = [
             name
             for name, column in COLUMNS.items()
@@ -585,7 +633,7 @@ class Gallery(Follower):
         return {
             **self.describe(),
             **{name: facets[name] for name in FINDINGS},
-            "outcome": facets["outcome"],
+            "outcome": {name: outcomes[name] for name in OUTCOMES if name in outcomes},
             "columns": self.columns(),
             **{_STATS.get(name, name): facets[name] for name in counted},
             "pixel_readers": _pixel_readers(table),
@@ -666,6 +714,8 @@ def refined_search(
     unlike: Sequence[str] = (),
     weights: Weights | None = None,
     where: Where | None = None,
+    other_patients: bool = False,
+    exclude: Sequence[str] = (),
 ) -> list[Hit]:
     """The k films most similar to a query and to some stored films, and unlike others.
 
@@ -680,6 +730,9 @@ def refined_search(
         unlike: ids of films to be unlike.
         weights: the usual ones when None; without ``like`` and ``unlike`` they play no part.
         where: only rows that pass take part.
+        other_patients: no film either of the patients of the query and of the films to be like,
+            where these are stored; see Gallery.own_films.
+        exclude: ids that must not be found either.
 
     Returns:
         Hits, best first; fewer than k when fewer pass.
@@ -690,24 +743,28 @@ def refined_search(
             be like or unlike beside several vectors.
     """
     if query is not None and not isinstance(query, str) and np.ndim(query) > 1:
-        if len(vectors := np.asarray(query)) == 1:
-            return refined_search(
-                gallery, vectors[0], k, like=like, unlike=unlike, weights=weights, where=where
-            )
-        if like or unlike:
+        vectors = np.asarray(query)
+        if len(vectors) > 1 and (like or unlike):
             raise BadQuery("films to be like or unlike go with one query vector, not with several")
-        return _by_best(gallery.search(vectors, k, where), k)
+        if len(vectors) > 1:
+            return _by_best(gallery.search(vectors, k, where, exclude), k)
+        query = vectors[0]
     if not like and not unlike:
         if query is None:
             raise BadQuery("nothing to search for: give a query, or a film to be like")
-        if isinstance(query, str):
-            return gallery.search_by_id(query, k, where)
-        return gallery.search(query, k, where)[0]
+        if isinstance(query, str) and not exclude:
+            return gallery.search_by_id(query, k, where, other_patients=other_patients)
+        if not isinstance(query, str):
+            return gallery.search(query, k, where, exclude)[0]
     own = [query] if isinstance(query, str) else []
     vector = gallery.vectors(own)[0] if isinstance(query, str) else query
     towards, away = list(dict.fromkeys(like)), list(dict.fromkeys(unlike))
+    apart = gallery.own_films([*own, *towards]).ids if other_patients else ()
+    left_out = [*own, *towards, *away, *apart, *exclude]
+    if not towards and not away and vector is not None:
+        return gallery.search(vector, k, where, left_out)[0]
     combined = rocchio(vector, gallery.vectors(towards), gallery.vectors(away), weights)
-    return gallery.search(combined, k, where, exclude=[*own, *towards, *away])[0]
+    return gallery.search(combined, k, where, left_out)[0]
 
 
 def _by_best(lists: Sequence[Sequence[Hit]], k: int) -> list[Hit]:

@@ -14,6 +14,8 @@ NOTHING_FOUND: Final = "no finding"
 UNCERTAIN: Final = "uncertain only"
 NOT_LABELLED: Final = "not labelled"
 Outcome = Literal["found", "no finding", "uncertain only", "not labelled"]
+#: Stands among the names of findings for a film in which nothing was found.
+NO_FINDING = "No finding"
 OUTCOMES: tuple[Outcome, ...] = (FOUND, NOTHING_FOUND, UNCERTAIN, NOT_LABELLED)
 
 _GAP = r"[ \t\r\n_]"
@@ -51,3 +53,16 @@ def outcome(
     if uncertain:
         return UNCERTAIN
     return NOTHING_FOUND if labelled else NOT_LABELLED
+
+
+def named_findings(
+    labels: Sequence[str], labelled: bool = False, uncertain: Sequence[str] = ()
+) -> tuple[str, ...]:
+    """Findings by name, or ``NO_FINDING`` alone; empty where neither is known.
+
+    Two films share a name where they share a finding, or nothing was found in either. Arguments
+    as of ``outcome``.
+    """
+    if outcome(labels, labelled, uncertain) == NOTHING_FOUND:
+        return (NO_FINDING,)
+    return findings(labels)

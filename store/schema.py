@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from store.outcomes import Outcome, outcome
+from store.outcomes import Outcome, named_findings, outcome
 
 #: A float32 matrix, one vector a row.
 Vectors = npt.NDArray[np.float32]
@@ -90,8 +90,8 @@ class Metadata:
         absent: findings that somebody looked for and did not find; a finding in none of the three
             is not mentioned.
         labelled: whether somebody looked: a film without findings is one in which nothing was
-            found, or one that is not labelled. True by itself where there are findings of any of
-            the three kinds.
+            found, or one that is not labelled. Findings of any of the three kinds say so
+            themselves: a row with some counts as labelled, and is stored so, whatever is set.
         patient, study: pseudonyms or ids within ``dataset``.
         age: years.
         source: where the pixels came from.
@@ -114,10 +114,6 @@ class Metadata:
     source: str = _column("string", "", since=2, filtered=False, absent_from=("card",))
     extra: Mapping[str, Value | None] = field(default_factory=dict)
 
-    def __post_init__(self) -> None:
-        if not self.labelled:
-            object.__setattr__(self, "labelled", self.has_findings)
-
     @property
     def has_findings(self) -> bool:
         """Whether a finding is named at all: present, uncertain or absent."""
@@ -127,7 +123,13 @@ class Metadata:
     @property
     def outcome(self) -> Outcome:
         """Outcome of looking at the film: found, no finding, uncertain only or not labelled."""
-        return outcome(self.labels, self.labelled, self.uncertain)
+        return outcome(self.labels, self.labelled or self.has_findings, self.uncertain)
+
+    @property
+    def named_findings(self) -> tuple[str, ...]:
+        """Findings by name, ``No finding`` alone, or none: see store.outcomes."""
+        looked = self.labelled or self.has_findings
+        return named_findings(self.labels, looked, self.uncertain)
 
 
 #: The columns of Metadata by name, in order; without the user's own.

@@ -14,6 +14,7 @@ from ui.commands import (
     adapt,
     analysis,
     batches,
+    classify,
     demo,
     encoders,
     evaluate,
@@ -41,9 +42,11 @@ app.command(cls=OnRay)(ingest.ingest)
 _command()(batches.batches)
 app.command(cls=OnRay)(search.search)
 app.command(cls=OnRay)(evaluate.evaluate)
+_command()(classify.classify)
 _command()(analysis.compare)
 _command()(analysis.audit)
 _command("map")(analysis.map_)
+_command("matched-by")(analysis.matched_by)
 _command()(evaluate.export)
 _command("import")(ingest.import_)
 _command()(gallery.stats)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ingest import Understanding
     from ingest.encoders import TextQuery
-    from store import Gallery, Nearness, Vectors
+    from store import Gallery, Nearness, OwnFilms, Vectors
 
 
 def nearness_of(gallery: Gallery, vectors: Vectors, thumbnail: bytes) -> Nearness:
@@ -103,6 +103,38 @@ def of_results(store: Mapping[str, Any]) -> str | None:
     return of_index(store["approximate"]) if "approximate" in store else None
 
 
+def of_patients(found: Mapping[str, Any]) -> str | None:
+    """Warning about an evaluation in which films of one patient find each other, or few are asked.
+
+    Args:
+        found: an evaluation as plain JSON types.
+    """
+    from store import FEW
+
+    said = []
+    patients, over = found.get("patients") or {}, found.get("interval") or {}
+    pairs = over.get("units", 0) < found["queries"] or patients.get("in_both_sides")
+    if found["excluded"] == "film" and patients.get("known") and pairs:
+        said.append(
+            "films of the query's own patient count as any other "
+            f"({patients['known']:,} films name theirs): such figures say how well people are "
+            "recognised; leave out --same-patient count for those of findings"
+        )
+    if over and over["units"] < FEW:
+        said.append(
+            f"95 % intervals over {over['units']} {over['over']} are rough: it takes {FEW} or more"
+        )
+    return "; ".join(said) or None
+
+
+def of_own_films(found: OwnFilms) -> str:
+    """Note on the films that a search for other patients left out."""
+    if found.kind is None:
+        return "the query's patient is not known here: no film was left out"
+    films = f"{len(found.ids):,} film{'' if len(found.ids) == 1 else 's'}"
+    return f"other patients: {films} of the query's own {found.kind} not searched"
+
+
 def of_index(found: Mapping[str, Any]) -> str:
     """Note on an approximate index, from the measurements at its building."""
     later = found["rows_not_indexed"]
@@ -116,4 +148,24 @@ def of_index(found: Mapping[str, Any]) -> str:
         f"approximate: {found['kind']} index, recall@10 {found['recall_at_10']:.3f} against exact "
         f"search on {found['sample']} stored films, measured {found['built_at'][:10]} over "
         f"{found['rows']:,} rows; the scores shown are exact{newer}"
+    )
+
+
+def of_raw_pixels(found: Mapping[str, Any]) -> str | None:
+    """Warning about an encoder whose Precision@k is no better than that of raw pixels.
+
+    Args:
+        found: an evaluation as plain JSON types.
+    """
+    pixels = found["baselines"].get("raw_pixels", {}).get("precision", {})
+    lost = [
+        f"@{k} {value:.3f} against {pixels[k]:.3f}"
+        for k, value in found["precision"].items()
+        if pixels.get(k) is not None and value < pixels[k]
+    ]
+    if not lost:
+        return None
+    return (
+        f"on these labels the encoder is below raw pixels (precision {', '.join(lost)}): it adds "
+        "nothing to comparing the pictures; try another, see cxr encoders"
     )

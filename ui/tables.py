@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import date
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         NearPair,
         Output,
         Row,
+        Similarities,
         Vote,
         Where,
         Whose,
@@ -355,13 +356,9 @@ def compared_films(found: Comparison) -> str:
     )
 
 
-def compared_by(found: Comparison) -> str:
-    """Sentence about the rules of a comparison: relevance, exclusion and interval."""
-    reasons = ", ".join(
-        f"{counts['queries']:,} queries and {counts['gallery']:,} films {reason}"
-        for reason, counts in found.not_evaluated.items()
-    )
-    return f"Relevance: {found.relevance['definition']}." + f" Left out: {reasons}." * bool(reasons)
+def compared_by(found: Comparison) -> list[str]:
+    """Sentences that define the figures of a comparison: relevance, exclusion, intervals."""
+    return definitions({**found.as_dict(), "left_out": found.not_evaluated})
 
 
 def facts_table(names: Sequence[str], facts: Sequence[Facts]) -> tuple[list[str], list[list[str]]]:
@@ -406,6 +403,7 @@ def as_dict(
                 "id": hit.row.id,
                 "score": hit.score,
                 **plain(shown(hit.row, "json")),
+                "outcome": hit.row.outcome,
                 "extra": plain(hit.row.extra),
             }
             for hit in hits
@@ -418,7 +416,7 @@ Sheet = tuple[list[str], list[list[object]]]
 
 KINDS = {"source": "same source", "vector": "same vector"}
 _FILM = ("id", "labels", "split", "dataset", "patient")
-#: Whose films duplicates are, where somebody should look: see store.analysis.audit.WHOSE.
+#: Whose films duplicates are, where somebody should look: see store.analysis.film_table.
 WRONG_IDS: Final = "several patients"
 
 
@@ -478,9 +476,9 @@ def whose(counts: Mapping[Whose, int]) -> str:
 
 def whose_groups(groups: Sequence[Group]) -> dict[Whose, int]:
     """Groups of exact duplicates, counted by whose films they are."""
-    from store import audit
+    from store import WHOSE
 
-    return {name: sum(group.whose == name for group in groups) for name in audit.WHOSE}
+    return {name: sum(group.whose == name for group in groups) for name in WHOSE}
 
 
 def votes(found: Sequence[Vote]) -> str:
@@ -586,6 +584,11 @@ def shown(row: Row, output: Output) -> dict[str, Any]:
     }
 
 
+def in_words(row: Row) -> str:
+    """The findings of a film, or what came of looking at it: ``edema, mass``, ``No finding``."""
+    return ", ".join(row.named_findings) or row.outcome
+
+
 def plain(values: Mapping[str, Any]) -> dict[str, Any]:
     """Values of a row as JSON has them: dates as ``2024-05-01``, findings as lists."""
     return {
@@ -596,3 +599,52 @@ def plain(values: Mapping[str, Any]) -> dict[str, Any]:
         else value
         for name, value in values.items()
     }
+
+
+def similarities_as_dict(
+    found: Similarities, sentences: Mapping[str, str], understood: Mapping[str, bool | None]
+) -> dict[str, Any]:
+    """Similarities of films with the sentences of labels, as ``cxr classify --json`` prints them.
+
+    Args:
+        found: from store.similarities.
+        sentences: by label.
+        understood: by label, whether the encoder has grounds to understand its sentence.
+    """
+    return {
+        "labels": [
+            {
+                "name": name,
+                "sentence": sentences[name],
+                "understood": understood[name],
+                **asdict(figures),
+            }
+            for name, figures in found.by_label.items()
+        ],
+        "judged": found.judged,
+        "precision_at_1": found.precision_at_1,
+        "films": [
+            {
+                "id": row.id,
+                "labels": list(row.labels),
+                "nearest": found.names[place],
+                "similarity": dict(zip(found.names, map(float, cosines), strict=True)),
+            }
+            for row, place, cosines in zip(found.rows, found.nearest, found.cosines, strict=True)
+        ],
+    }
+
+
+def similarity_rows(found: Similarities) -> tuple[list[str], list[list[object]]]:
+    """The same as a table: its head, and a row a film."""
+    rows: list[list[object]] = [
+        [
+            row.id,
+            "|".join(row.labels),
+            row.split,
+            found.names[place],
+            *(Decimal(f"{cosine:.6f}") for cosine in cosines),
+        ]
+        for row, place, cosines in zip(found.rows, found.nearest, found.cosines, strict=True)
+    ]
+    return ["id", "labels", "split", "nearest", *found.names], rows

@@ -121,8 +121,8 @@ def unit_rows(
     return raw, (raw / norms[:, None]).astype(np.float32)
 
 
-def read_labels(path: Path, rows: int, meta: dict[str, Any]) -> list[tuple[str, ...]]:
-    """Label names per row: from class indices, or from 0/1 columns when there are several."""
+def read_labels(path: Path, rows: int, meta: dict[str, Any]) -> tuple[list[tuple[str, ...]], bool]:
+    """Label names per row, and whether they are a 0/1 column each rather than class indices."""
     values = _load(path, "int64 (n,) class indices")
     if values.dtype.kind not in "iu" or values.ndim not in (1, 2) or 0 in values.shape:
         raise BadArtefacts(
@@ -157,11 +157,11 @@ def read_labels(path: Path, rows: int, meta: dict[str, Any]) -> list[tuple[str, 
         )
     if several:
         names = names or [str(column) for column in range(count)]
-        return [tuple(names[i] for i in np.flatnonzero(row).tolist()) for row in flat]
+        return [tuple(names[i] for i in np.flatnonzero(row).tolist()) for row in flat], True
     return [
         () if value < 0 else (str(value) if names is None else names[value],)
         for value in flat[:, 0].tolist()
-    ]
+    ], False
 
 
 def read_ids(folder: Path, rows: int) -> list[str]:

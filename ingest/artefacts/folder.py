@@ -23,13 +23,16 @@ A folder with
          "label_names": ["normal", "pneumonia"],
          "columns": {"dataset": [...], "split": [...], "patient": [...],       # n values each,
                      "view": [...], "sex": [...], "age": [...],                # null = not known
+                     "study": [...], "labelled": [true, false, ...],
                      "uncertain": [["edema"], ...], "absent": [[], ...]},
          "own_columns": {"ward": {"type": "int", "values": [3, null, ...]}},  # int, float, bool,
                                                          # string, date ("2024-05-01")
          "protocol": ..., "precision": ...}
 
-    A column that is null in every row is left out. Without a ``dataset`` and ``split`` column, ids
-    of the form ``dataset/split/index`` tell them.
+    A column that is null in every row is left out. ``labelled`` tells films in which nothing was
+    found from those that nobody looked at; without it, rows with findings are labelled, and those
+    of an (n, c) ``labels.npy`` that this project did not write. Without a ``dataset`` and ``split``
+    column, ids of the form ``dataset/split/index`` tell them.
 """
 
 from __future__ import annotations
@@ -93,6 +96,8 @@ __all__ = [
 ]
 
 
+#: How ``made_by`` begins where this project wrote a folder.
+_US = "cxr-retrieval"
 #: End of the note about vectors whose encoder is not named.
 UNKNOWN = "so they can be searched by id and evaluated, but not compared with an image or a text"
 _EXTERNAL = "external:"
@@ -114,6 +119,8 @@ class Artefacts:
         meta: meta.json as it is; empty without one.
         notes: for a person, one sentence each: conversions, missing files.
         tells_labels: whether there are labels at all; without, stored ones stay.
+        looked: of each row whether somebody looked, where that is told by how labels are written;
+            a column ``labelled`` is more.
         sources: where each vector is from, e.g. ``outputs/embeddings.npy#3``.
     """
 
@@ -127,6 +134,7 @@ class Artefacts:
     notes: tuple[str, ...]
     sources: list[str]
     tells_labels: bool = True
+    looked: list[bool] | None = None
 
 
 def read_artefacts(folder: str | Path, *, normalise: bool = False) -> Artefacts:
@@ -152,7 +160,8 @@ def read_artefacts(folder: str | Path, *, normalise: bool = False) -> Artefacts:
                 f"{place / META} says {key} {meta[key]}, but {EMBEDDINGS} has shape "
                 f"({rows}, {dimension}); export both again"
             )
-    labels = read_labels(place / LABELS, rows, meta)
+    labels, several = read_labels(place / LABELS, rows, meta)
+    ours = str(meta.get("made_by", "")).startswith(_US)
     ids = read_ids(place, rows)
     check_index(place / INDEX, raw, embeddings, notes)
     columns = _columns(place / META, meta, ids)
@@ -168,6 +177,7 @@ def read_artefacts(folder: str | Path, *, normalise: bool = False) -> Artefacts:
         stamp=_stamp(place, meta, embeddings, notes),
         meta=meta,
         notes=tuple(notes),
+        looked=[True] * rows if several and not ours else None,
         sources=[f"{place.resolve().name}/{EMBEDDINGS}#{number}" for number in range(rows)],
     )
 
@@ -342,6 +352,8 @@ def _rows(artefacts: Artefacts, batch: str, now: datetime) -> list[Row]:
     # A blank in a column that is there overwrites a stored value, too.
     own = dict.fromkeys(name for cells in artefacts.columns.get("extra", ()) for name in cells)
     columns = {name: values for name, values in artefacts.columns.items() if name != "extra"}
+    if artefacts.looked is not None:
+        columns = {"labelled": artefacts.looked, **columns}
     extras = artefacts.columns.get("extra", [{}] * len(artefacts.ids))
     return [
         Row(

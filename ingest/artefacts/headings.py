@@ -20,6 +20,11 @@ LABELLED = (
     *("labels", "label", "findinglabels", "findings", "finding", "classname", "class"),
     *("diagnosis", "category", "target"),
 )
+#: Of columns of a row, beside their own names.
+OTHERS = {
+    "patient": ("patientid", "subjectid", "subject"),
+    "study": ("studyid", "studyinstanceuid", "studyuid", "accession", "accessionnumber"),
+}
 #: Keys under which a field, a schema or an npz file may name its classes.
 CLASS_NAMES = ("names", "label_names", "class_names", "classes", "cxr.label_names")
 

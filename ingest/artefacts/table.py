@@ -1,11 +1,12 @@
 """Reader of tables of vectors made elsewhere: ids, vectors, labels and metadata by column.
 
 Columns named as a row's are kept: ``labels`` or ``label`` (see ``ingest.artefacts.labels``), and
-those that an export folder has: ``uncertain``, ``absent`` (names, or lists of names), ``dataset``,
-``split``, ``patient``, ``view``, ``sex``, ``age``; others are named in a note. The schema's
-metadata may name the encoder as galleries do, ``cxr.encoder`` and ``cxr.fingerprint``, and what the
-numbers of a column mean as the hub's ``datasets`` does. Without a column of ids, rows are called by
-the path of their picture, else by file and row number.
+those that an export folder has: ``uncertain``, ``absent`` (names, or lists of names), ``labelled``,
+``dataset``, ``split``, ``patient``, ``study`` (these two as ``patient_id`` and the like as well),
+``view``, ``sex``, ``age``; others are named in a note. The schema's metadata may name the encoder
+as galleries do, ``cxr.encoder`` and ``cxr.fingerprint``, and what the numbers of a column mean as
+the hub's ``datasets`` does. Without a column of ids, rows are called by the path of their picture,
+else by file and row number.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ import pyarrow.compute as pc
 from ingest.artefacts.containers import Part, parts_of
 from ingest.artefacts.files import META_COLUMNS, is_text, unit_rows
 from ingest.artefacts.folder import Artefacts, external_stamp
-from ingest.artefacts.headings import FILES, IDS, VECTORS, plain
+from ingest.artefacts.headings import FILES, IDS, OTHERS, VECTORS, plain
 from ingest.artefacts.labels import (
     as_columns,
     class_names,
@@ -120,6 +121,7 @@ def read_parts(
         meta={},
         notes=tuple(notes),
         tells_labels=labels is not None,
+        looked=[one.labelled for one in labels] if labels is not None else None,
         sources=[f"{part.source}#{row}" for part in parts for row in range(len(part.table))],
     )
 
@@ -314,8 +316,18 @@ def _paths(table: pa.Table, heading: str) -> list[str]:
 
 def _headings(table: pa.Table) -> dict[str, str]:
     """Column of a row to its heading in the table, where there is one."""
-    found = {name: column_headed(table, [plain(name)]) for name in META_COLUMNS}
-    return {name: heading for name, heading in found.items() if heading is not None}
+    found: dict[str, str] = {}
+    for name in META_COLUMNS:
+        heading = column_headed(table, [plain(name)])
+        if heading is None:
+            heading = column_headed(table, OTHERS.get(name, ()))
+            if heading is not None and not _is_name(table.schema.field(heading).type):
+                continue
+        # Of that name somebody may have another column.
+        boolean = heading is not None and pa.types.is_boolean(table.schema.field(heading).type)
+        if heading is not None and (boolean or name != "labelled"):
+            found[name] = heading
+    return found
 
 
 def _columns(table: pa.Table, path: Path, notes: list[str]) -> dict[str, list[Any]]:
@@ -356,7 +368,7 @@ def _cell(name: str, called: Mapping[int, str], value: Any) -> Any:
         if not isinstance(value, str | int):
             return None
         text = called.get(value, str(value)) if isinstance(value, int) else value
-        return split(text) if name == "split" else text
+        return split(text) if name == "split" else text or None
     if isinstance(value, str):
         value = parse_age(value)
     good = isinstance(value, int | float) and math.isfinite(value)

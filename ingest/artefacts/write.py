@@ -99,8 +99,13 @@ def label_numbers(rows: Mapping[str, Row], names: Sequence[str]) -> npt.NDArray[
 
 
 def columns(rows: Mapping[str, Row]) -> dict[str, list[Any]]:
-    """Metadata by column, one value per row; columns without any value are left out."""
+    """Metadata by column, one value per row; columns without any value are left out.
+
+    So is ``labelled`` where every row has findings, which say it themselves.
+    """
     found = {name: [_plain(getattr(row, name)) for row in rows.values()] for name in META_COLUMNS}
+    if all(row.has_findings for row in rows.values()):
+        del found["labelled"]
     return {name: values for name, values in found.items() if any(v is not None for v in values)}
 
 

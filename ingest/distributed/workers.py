@@ -42,16 +42,7 @@ class EncoderCall:
     @classmethod
     def of(cls, encoder: Encoder, device: str | None = None) -> EncoderCall:
         """For an encoder of this process: by its name, or by its folder where it has no name."""
-        from ingest.encoders import load_encoder
-        from store import EncoderUnavailable
-
-        try:
-            if load_encoder(encoder.name).fingerprint == encoder.fingerprint:
-                return cls(encoder.name, encoder.fingerprint, device)
-        except EncoderUnavailable:
-            pass  # a folder's encoder is called by the folder's last part
-        _, mark, precision = encoder.name.partition("@")
-        return cls(f"{encoder.folder}{mark}{precision}", encoder.fingerprint, device)
+        return cls(encoder.stamp.address, encoder.fingerprint, device)
 
     def __call__(self) -> ImageEncoder:
         """Load it. EncoderMismatch when this machine has another one by that name."""

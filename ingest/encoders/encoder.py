@@ -10,14 +10,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ingest.encoders.files import EncoderFiles, split_name, with_precision
 from ingest.encoders.locate import (
     DEFAULT_ENCODER,
-    EncoderFiles,
     inspect,
     locate,
-    split_name,
     unmistakable,
-    with_precision,
 )
 from ingest.encoders.long_text import Reading, TextQuery, read
 from ingest.encoders.runtimes.base import Runtime, unit_rows

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,13 @@ from typing import Any
 from ingest.encoders import adapter_files, baselines
 from ingest.encoders.contents import Contents
 from ingest.encoders.download import fetch, files_of, in_one_line
+from ingest.encoders.files import (
+    TOKENIZERS,
+    WEIGHTS,
+    EncoderFiles,
+    split_name,
+    with_precision,
+)
 from ingest.encoders.pickled import converted
 from ingest.encoders.registry import KNOWN, OPEN_CLIP_CONFIG, OPEN_CLIP_WEIGHTS, TEXT_TOWER
 from ingest.encoders.weights import header
@@ -24,19 +30,7 @@ DEFAULT_ENCODER = "cxr-clip-28"
 
 #: Files that decide the vectors; a model card or a training curve does not.
 _CONFIGS = ("config.json", "preprocessor_config.json", "processor_config.json")
-TOKENIZERS = (
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "vocab.json",
-    "vocab.txt",
-    "merges.txt",
-    "tokenizer.model",
-    "spiece.model",
-    "sentencepiece.bpe.model",
-)
-WEIGHTS, _INDEX = "model.safetensors", "model.safetensors.index.json"
+_INDEX = f"{WEIGHTS}.index.json"
 _WEIGHTS = ("model*.safetensors", _INDEX)
 #: Part of every fingerprint: raise it when this package turns the same files into other vectors.
 _RECIPE = b"cxr-encoder 1: torchvision image processing, float32"
@@ -47,76 +41,7 @@ _PICKLED, _OPEN_CLIP_PICKLED = "pytorch_model.bin", "open_clip_pytorch_model.bin
 
 #: Before a bundled or known name, where a folder has the same.
 _KNOWN_MARK = "known:"
-#: As a suffix of an encoder's name: ``pubmed-clip@bf16``.
-PRECISIONS = ("float32", "bf16")
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
-
-
-@dataclass(frozen=True, slots=True)
-class EncoderFiles:
-    """Files and identity of an encoder.
-
-    Attributes:
-        name: what a person calls it.
-        folder: where its configuration, weights and tokenizer lie.
-        fingerprint: hex sha256 over every file that decides its vectors.
-        dimension: length of its vectors, as the configuration declares it.
-        supports_text: whether there is a text tower and a tokenizer.
-        no_text: why there is no text where the folder could have it, in one clause; else None.
-        layout: ``transformers``, ``open_clip`` or ``timm``: which library builds it; ``pixels`` of
-            raw pixels; ``adapted`` of a map on the vectors of ``base``.
-        precision: ``float32`` or ``bf16``, of the forward pass.
-        side: of the square that its preprocessing makes of an image, in pixels, or what the shorter
-            edge becomes; 0 where the configuration does not say.
-        base: the encoder below an adapted one.
-        own: whether it is a folder of the user's own, without a public name.
-        contents: the bytes that the fingerprint was taken over.
-    """
-
-    name: str
-    folder: Path
-    fingerprint: str
-    dimension: int
-    supports_text: bool
-    no_text: str | None = None
-    layout: str = "transformers"
-    precision: str = "float32"
-    side: int = 0
-    own: bool = False
-    base: EncoderFiles | None = None
-    contents: Contents = field(kw_only=True, compare=False, repr=False)
-
-    @property
-    def storeys(self) -> list[EncoderFiles]:
-        """The encoder, and those below it."""
-        return [self, *(self.base.storeys if self.base else ())]
-
-
-def split_name(name: str) -> tuple[str, str]:
-    """``clip@bf16`` as (``clip``, ``bf16``); a name without a suffix is float32."""
-    head, at, tail = name.rpartition("@")
-    if at and tail in PRECISIONS:
-        return head, tail
-    return name, "float32"
-
-
-def with_precision(files: EncoderFiles, precision: str) -> EncoderFiles:
-    """The same encoder computing in another precision: another name, another fingerprint.
-
-    Raises:
-        UsageError: an unknown precision.
-    """
-    if precision not in PRECISIONS:
-        raise UsageError(f"precision {precision!r}: expected {' or '.join(PRECISIONS)}")
-    if precision == "float32":
-        return files
-    if files.layout in ("adapted", "pixels"):
-        raise UsageError(
-            f"encoder {files.name!r} computes in float32, and its base as the base's name says; "
-            f"leave out {precision}"
-        )
-    digest = hashlib.sha256(f"{files.fingerprint} {precision}".encode()).hexdigest()
-    return replace(files, name=f"{files.name}@{precision}", fingerprint=digest, precision=precision)
 
 
 def locate(name_or_path: str | Path, revision: str | None = None) -> EncoderFiles:
@@ -307,7 +232,7 @@ def _inspect_timm(name: str, contents: Contents) -> EncoderFiles:
     except ImportError as error:
         raise EncoderUnavailable(
             f"encoder {name!r} is built by timm, which is not installed here; install it with: "
-            "pip install 'cxr-retrieval[open-clip]'"
+            "pip install 'cxr-retrieval[timm]'"
         ) from error
     try:
         with contents.laid_out() as folder:

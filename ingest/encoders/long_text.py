@@ -7,16 +7,13 @@ was read is told here in whole words, for any tokenizer, by counting tokens.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import Literal, Protocol, get_args
 
 import numpy as np
 
 from store import UsageError, Vectors
-
-if TYPE_CHECKING:
-    from ingest.encoders.encoder import Encoder
 
 #: Ways to search a text that is longer than the encoder reads.
 LongText = Literal["cut", "mean", "best"]
@@ -73,6 +70,19 @@ class TextQuery:
     longest: int
 
 
+class TextEncoder(Protocol):
+    """Encoder of texts; ``ingest.encoders.Encoder`` is one."""
+
+    def check_texts(self, texts: Sequence[str]) -> None:
+        """Refuse texts that cannot be encoded."""
+
+    def read(self, text: str) -> Reading:
+        """What of a text is read."""
+
+    def encode_texts(self, texts: Sequence[str]) -> Vectors:
+        """Vectors of texts, float32 (n, d), unit rows."""
+
+
 def read(text: str, count: Callable[[str], int], longest: int) -> Reading:
     """What of a text is read.
 
@@ -116,7 +126,7 @@ def sentences(text: str) -> list[str]:
     return [piece for piece in plain if any(letter.isalpha() for letter in piece)]
 
 
-def text_query(encoder: Encoder, text: str, how: str = "cut") -> TextQuery:
+def text_query(encoder: TextEncoder, text: str, how: str = "cut") -> TextQuery:
     """Encode a text to search with; one that is longer than the encoder reads in a chosen way.
 
     Args:

@@ -151,6 +151,11 @@ def agreement(encoder: Encoder, image: Pixels, other: npt.ArrayLike) -> Agreemen
             "that needs a vision transformer that reads its class token (CLIP, ViT, DPT)"
         )
     pixels = runtime.prepare([image])
+    if not isinstance(pixels, torch.Tensor):
+        raise PatchesUnsupported(
+            f"encoder {encoder.name!r} takes an image as patches of any number; their shares of "
+            "its vector cannot be read"
+        )
     shares, feature = _shares(runtime, parts, pixels, encoder.name)
     length = float(np.linalg.norm(feature))
     placed = shares @ against / length

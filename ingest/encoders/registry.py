@@ -30,6 +30,9 @@ class Known:
         weights: the file of weights, as published.
         sha256: of that file where it is a pickle. Only these very bytes are read, by torch's
             weights-only loader, once, and kept as safetensors.
+        side: of the square that it sees of an image, in pixels.
+        core_ms: milliseconds of one CPU core a film, an order of magnitude: float32 forward passes
+            of its architecture with random weights, on a core of an AMD EPYC server, 2026-12.
         open_clip: whether it is built by open_clip, and where from: hub id and commit of the text
             tower's configuration and vocabulary.
     """
@@ -47,6 +50,8 @@ class Known:
     weights: str = "model.safetensors"
     sha256: str | None = None
     open_clip: tuple[str, str] | None = None
+    side: int = 224
+    core_ms: int = 90
 
     @property
     def pickled(self) -> bool:
@@ -93,6 +98,8 @@ _ALL = (
         data="medical images of many kinds with texts, MIMIC-CXR among them, and natural images",
         trained_on=(("mimic-cxr-jpg", "train"),),
         gated=True,
+        side=448,
+        core_ms=10_000,
     ),
     Known(
         name="biomedclip",
@@ -110,6 +117,7 @@ _ALL = (
             "microsoft/BiomedNLP-BiomedBERT-base-uncased-abstract",
             "d673b8835373c6fa116d6d8006b33d48734e305d",
         ),
+        core_ms=370,
     ),
     Known(
         name="rad-dino",
@@ -129,6 +137,8 @@ _ALL = (
             ("padchest", None),
             ("brax", None),
         ),
+        side=518,
+        core_ms=3200,
     ),
 )
 

@@ -117,8 +117,23 @@ def same_file(
     hashed: bool = False,
     seen: Seen | None = None,
 ) -> Same:
-    """The outcome of a file whose row needs no new vector."""
-    return Same(row, told(file.metadata), hashed, seen)
+    """The outcome of a file whose row needs no new vector.
+
+    Its header is asked for its study where a row from before that column lacks one.
+    """
+    said = told(file.metadata)
+    if lacks_study(file, row) and isinstance(header := identify(file), Mapping):
+        said |= {"study": study} if (study := header.get("study")) else {}
+    return Same(row, said, hashed, seen)
+
+
+def lacks_study(file: ImageFile, row: Row) -> bool:
+    """Whether a header may tell the study of a row that has none.
+
+    A study stood in for a patient that was not told, so a row without either has no study.
+    """
+    asked = file.identify is not None and "study" in file.tells
+    return asked and row.study is None and row.patient is not None
 
 
 def open_file(

@@ -14,7 +14,16 @@ from typing import Any
 from ingest.images.file_tree import shown
 from ingest.images.reader_version import is_older, is_read_anew
 from ingest.job.file_memory import FileMemory, Seen
-from ingest.job.pipeline import Outcome, Same, identify, known_of, open_file, open_record, same_file
+from ingest.job.pipeline import (
+    Outcome,
+    Same,
+    identify,
+    known_of,
+    lacks_study,
+    open_file,
+    open_record,
+    same_file,
+)
 from ingest.job.protocols import Target
 from ingest.job.report import IngestReport
 from ingest.record import ImageFile, ImageRecord, Rejection
@@ -110,7 +119,8 @@ class Planner:
             seen = unchanged.get(item.source)
             known = bool(seen and row and (seen.id, seen.sha256) == (id_, row.sha256))
             if row and known and not is_older(row):
-                yield same_file(item, row)
+                look = partial(same_file, item, row)
+                yield look if lacks_study(item, row) else look()
             else:
                 yield partial(open_file, item, id_, row, side=self._side, unchanged=known)
 

@@ -63,6 +63,7 @@ class Progress:
         encoded: images that went through the encoder.
         seconds: since the start.
         refused: how many so far.
+        note: what a person should know as soon as it is known; the report has it too.
         stage: ``checking`` while nothing had to be encoded, ``encoding``, ``finishing``.
     """
 
@@ -72,6 +73,7 @@ class Progress:
     seconds: float
     refused: int = 0
     stage: str = "encoding"
+    note: str | None = None
 
     @property
     def images_per_second(self) -> float:
@@ -104,6 +106,8 @@ class IngestReport:
         stopped: why it ended before its source did, one sentence; ``None`` when it did not.
         warning: what looks wrong with the source though it was read to its end.
         encoder_changed: a sentence when the encoder's files changed since they made these vectors.
+        encoder_note: a sentence when the encoder sees far less than the films have, with the ones
+            to use instead.
         gone: ids of rows whose file is gone, when asked for.
         pruned: how many of these were removed.
         columns: the user's own columns that came along, name to type.
@@ -127,6 +131,7 @@ class IngestReport:
     stopped: str | None = None
     warning: str | None = None
     encoder_changed: str | None = None
+    encoder_note: str | None = None
     gone: list[str] = field(default_factory=list)
     pruned: int = 0
     columns: dict[str, str] = field(default_factory=dict)
@@ -167,6 +172,7 @@ class IngestReport:
             "stopped": self.stopped,
             "warning": self.warning,
             "encoder_changed": self.encoder_changed,
+            "encoder_note": self.encoder_note,
             "seconds": round(self.seconds, 3),
             "images_per_second": round(self.images_per_second, 1),
             "table_version": self.table_version,

@@ -27,6 +27,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from ingest.encoders.coarse import coarse_note, is_coarse
 from ingest.images.reader_version import READER, is_older
 from ingest.job.file_memory import FileMemory, Seen
 from ingest.job.journal import Journal, entries, state_folder
@@ -97,6 +98,9 @@ class Batch:
             self._same.append(found)
             return
         self.report.notes.update(found.notes)
+        side = getattr(self.encoder, "side", 0)
+        if self.report.encoder_note is None and is_coarse(side, *found.size):
+            self.report.encoder_note = coarse_note(self.encoder.stamp.name, side)
         self.report.hashed += found.seen is not None
         if found.vector is not None:
             self._add(found, found.vector)
@@ -431,6 +435,7 @@ class _Job:
             self._reported - self.begin,
             len(self.report.rejected),
             stage,
+            self.report.encoder_note,
         )
         self.journal.tell(now)
         if self.progress is not None:

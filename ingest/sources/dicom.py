@@ -1,7 +1,7 @@
 """Source of DICOM films: trees of files, with extensions or without.
 
 The id is the SOPInstanceUID, so a moved file keeps its row; where a film has none, data set and
-path. Of the header only view, age, sex and a salted hash of the patient number are kept.
+path. Of the header only view, age, sex and salted hashes of patient and study are kept.
 """
 
 from __future__ import annotations

@@ -1,59 +1,42 @@
-"""Audit of a gallery: duplicates, leaks between splits, doubtful labels, counts per split.
-
-A patient is one of a data set: patient 1 of two data sets are two people.
-"""
+"""Audit of a gallery: duplicates, leaks between splits, doubtful labels, counts per split."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 
+from store.analysis.film_table import (
+    KNOWN,
+    WHOSE,
+    Film,
+    Whose,
+    across,
+    differ,
+    films_at,
+    groups_of,
+    pairs_by_patient,
+    read,
+    splits_of,
+    whose,
+    with_findings,
+)
 from store.analysis.label_noise import Doubts, doubts
 from store.errors import BadQuery
+from store.evaluation.labelled import GroupKind
 from store.mirror.snapshot import Snapshot
-from store.outcomes import FOUND, NOT_LABELLED, NOTHING_FOUND, UNCERTAIN, Outcome, findings
+from store.outcomes import NOT_LABELLED, UNCERTAIN, findings
 from store.schema import Baseline, Integers, Progress, Vectors
 from store.search.near_pairs import connected, near_pairs, same
 from store.table import lance
 from store.table.column_stats import Column, overview
-from store.table.rows import findings_of
 
 if TYPE_CHECKING:
     from store.gallery import Gallery
-
-
-#: Whose films those of a duplicate are, as lists and counts name it. Several patients of one data
-#: set who have one picture are a finding of its own: their ids, or the films, were mixed up. Of
-#: several data sets nobody can tell: each numbers its patients by itself.
-ONE_PATIENT: Final = "one patient"
-SEVERAL_PATIENTS: Final = "several patients"
-SEVERAL_DATASETS: Final = "several data sets"
-UNKNOWN: Final = "unknown"
-Whose = Literal["one patient", "several patients", "several data sets", "unknown"]
-WHOSE: tuple[Whose, ...] = (ONE_PATIENT, SEVERAL_PATIENTS, SEVERAL_DATASETS, UNKNOWN)
-
-
-@dataclass(frozen=True, slots=True)
-class Film:
-    """Row of a gallery as the lists of an audit name it.
-
-    Attributes:
-        labels: as they are stored.
-        outcome: of looking at it; see store.outcomes.
-    """
-
-    id: str
-    labels: tuple[str, ...]
-    split: str | None
-    dataset: str | None
-    patient: str | None
-    study: str | None
-    outcome: Outcome
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,7 +180,7 @@ class Doubtful:
     labelled: int
     left_out: Mapping[str, int]
     findings: Mapping[str, FindingDoubt]
-    excluded: Literal["patient", "study", "film"]
+    excluded: GroupKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,53 +209,26 @@ class Glance:
     leaks: tuple[Leak, ...]
 
 
-def across(films: Sequence[Film]) -> bool:
-    """Whether films are in different splits."""
-    return len({film.split for film in films if film.split}) > 1
-
-
-def differ(films: Sequence[Film]) -> bool:
-    """Whether labelled films carry different findings; one in which nothing was found has none."""
-    known = [film for film in films if film.outcome in _KNOWN]
-    return len({frozenset(findings(film.labels)) for film in known}) > 1
-
-
-def whose(films: Sequence[Film]) -> Whose:
-    """Whether films are of one patient, or of several; one of WHOSE."""
-    people = {(film.dataset, film.patient) for film in films if film.patient}
-    datasets = [dataset for dataset, _ in people]
-    if len(set(datasets)) < len(datasets):
-        return SEVERAL_PATIENTS
-    if not all(film.patient for film in films):
-        return UNKNOWN
-    return ONE_PATIENT if len(people) == 1 else SEVERAL_DATASETS
-
-
 #: Cosine from which two pictures are near duplicates, by default.
 THRESHOLD = 0.98
 #: Pictures described at once.
 _PIECE = 2048
-#: Outcomes of films whose findings are known.
-_KNOWN = (FOUND, NOTHING_FOUND)
 #: Why films of the other outcomes are left out; the words of an evaluation.
 _LEFT_OUT = {NOT_LABELLED: NOT_LABELLED, UNCERTAIN: "only uncertain findings"}
-_FILM = ("labels", "split", "dataset", "patient", "study", "outcome")
-#: Columns that they are made of, as far as a gallery has them.
-_READ = ("labels", "uncertain", "absent", "labelled", "split", "dataset", "patient", "study")
 
 
 def exact(gallery: Gallery) -> tuple[Group, ...]:
     """Groups of films with one sha256, then groups with one vector but different sources."""
 
     def ask(now: Snapshot) -> tuple[Group, ...]:
-        found = _read(now)
+        found = read(now)
         digests = found["sha256"].to_pylist()
         twins = same([now.vectors[place].tobytes() for place in now.by_id])
         groups = [("source", group) for group in same(digests)]
         groups += [
             ("vector", group) for group in twins if len({digests[place] for place in group}) > 1
         ]
-        films = _films(found, [place for _, group in groups for place in group])
+        films = films_at(found, [place for _, group in groups for place in group])
         listed = [(kind, tuple(films[place] for place in group)) for kind, group in groups]
         return tuple(
             Group(kind, some, across(some), differ(some), whose(some)) for kind, some in listed
@@ -306,7 +262,7 @@ def near(
     """
 
     def ask(now: Snapshot) -> Near:
-        films = _read(now)
+        films = read(now)
         order, index, rows = now.by_id, None, None
         if describe is None:
             chosen = np.arange(len(order))
@@ -314,11 +270,11 @@ def near(
             index, rows = now.index, np.argsort(order)
         else:
             chosen, vectors = _pictures(now, order, describe)
-        splits = _splits(films)[chosen]
-        kind = _pairs_by_patient(films, chosen)
+        splits = splits_of(films)[chosen]
+        kind = pairs_by_patient(films, chosen)
         found = near_pairs(vectors, threshold, most, splits, progress, index, rows, kind)
         places = chosen[np.stack([found.left, found.right], axis=1)].tolist()
-        named = _films(films, [place for pair in places for place in pair])
+        named = films_at(films, [place for pair in places for place in pair])
         digests = films["sha256"]
         pairs = []
         for (left, right), cosine in zip(places, found.cosine.tolist(), strict=True):
@@ -361,15 +317,15 @@ def doubtful(
     """
 
     def ask(now: Snapshot) -> Doubtful:
-        films = _read(now)
+        films = read(now)
         outcomes = films["outcome"].to_pylist()
-        chosen = np.asarray([at for at, one in enumerate(outcomes) if one in _KNOWN], np.int64)
+        chosen = np.asarray([at for at, one in enumerate(outcomes) if one in KNOWN], np.int64)
         if len(chosen) < 2:
             raise BadQuery(f"{len(chosen)} labelled films: labels can be compared from two on")
         compared = films.take(pa.array(chosen))
         carried = [findings(row) for row in compared["labels"].to_pylist()]
         unsure = [tuple(row) for row in compared["uncertain"].to_pylist()]
-        groups, excluded = _groups(compared)
+        groups, excluded = groups_of(compared)
         depth = min(k, len(chosen) - 1)
         found = doubts(
             now.vectors[now.by_id[chosen]],
@@ -383,9 +339,9 @@ def doubtful(
         doubted = many.copy()
         doubted[found.findings.row] = True
         ranked = found.order[doubted[found.order]][:most]
-        named = _films(films, chosen[ranked].tolist())
+        named = films_at(films, chosen[ranked].tolist())
         listed = [(named[int(chosen[place])], int(place)) for place in ranked]
-        left_out = Counter(_LEFT_OUT[one] for one in outcomes if one not in _KNOWN)
+        left_out = Counter(_LEFT_OUT[one] for one in outcomes if one not in KNOWN)
         return Doubtful(
             depth,
             tuple(_doubt(film, place, found) for film, place in listed),
@@ -449,7 +405,7 @@ def glance(gallery: Gallery, most: int = 50) -> Glance:
         described = found.drop_columns(
             [name for name in ("source", "ingested_at") if name in names]
         )
-        whole = _filled(found)
+        whole = with_findings(found)
         cells = (whole[name].to_pylist() for name in ("labels", "outcome"))
         labels = [
             list(findings(row)) or [one] * (one != NOT_LABELLED)
@@ -467,10 +423,19 @@ def glance(gallery: Gallery, most: int = 50) -> Glance:
 
 
 def _leaks(found: pa.Table) -> tuple[Leak, ...]:
-    """Patients in several splits, and studies of no known patient, by data set and name."""
+    """Patients in several splits, and studies of no known patient, by data set and name.
+
+    A film that names its study alone is of the patient whom another film of the study names.
+    """
     counts: dict[tuple[str | None, str | None, str | None], dict[str, int]] = {}
-    cells = (found[name].to_pylist() for name in ("dataset", "patient", "study", "split"))
-    for dataset, patient, study, split in zip(*cells, strict=True):
+    columns = [found[name].to_pylist() for name in ("dataset", "study", "patient", "split")]
+    whose_study = {
+        (dataset, study): patient
+        for dataset, study, patient, _ in zip(*columns, strict=True)
+        if study and patient
+    }
+    for dataset, study, named, split in zip(*columns, strict=True):
+        patient = named or whose_study.get((dataset, study))
         if split and (patient or study):
             key = (dataset, patient or None, None if patient else study)
             one = counts.setdefault(key, {})
@@ -482,82 +447,6 @@ def _leaks(found: pa.Table) -> tuple[Leak, ...]:
         )
         if len(splits) > 1
     )
-
-
-def _read(now: Snapshot) -> pa.Table:
-    """Ids, digests and the columns of a Film, in the order of ids."""
-    names = [name for name in _READ if name in now.column_names]
-    return _filled(now.columns(["id", "sha256", *names]).take(now.by_id))
-
-
-def _filled(found: pa.Table) -> pa.Table:
-    """The table with whole columns of findings, a study, and the outcome of each film."""
-    whole = findings_of(found)
-    study = pa.nulls(len(found), pa.string())
-    if "study" in found.column_names:  # of an older gallery a column of the user's own
-        study = found["study"].cast(pa.string())
-    kept = [name for name in found.column_names if name not in (*whole.column_names, "study")]
-    for name in kept:
-        whole = whole.append_column(name, found[name])
-    return whole.append_column("study", study)
-
-
-def _groups(found: pa.Table) -> tuple[Integers, Literal["patient", "study", "film"]]:
-    """Numbers of the patients of films, of their studies, or of themselves; and which it is."""
-    numbers: dict[tuple[str | None, ...], int] = {}
-    groups = np.empty(len(found), np.int64)
-    cells = (found[name].to_pylist() for name in ("dataset", "patient", "study"))
-    for at, (dataset, patient, study) in enumerate(zip(*cells, strict=True)):
-        key = (dataset, patient, None) if patient else (dataset, None, study)
-        groups[at] = numbers.setdefault(key, at) if patient or study else at
-    if any(patient for _, patient, _ in numbers):
-        return groups, "patient"
-    return groups, "study" if numbers else "film"
-
-
-def _films(found: pa.Table, places: Sequence[int]) -> dict[int, Film]:
-    """The films at these places, by place."""
-    wanted = sorted(set(places))
-    cells = found.select(["id", *_FILM]).take(pa.array(wanted, pa.int64())).to_pylist()
-    return {
-        place: Film(**{**row, "labels": tuple(row["labels"])})
-        for place, row in zip(wanted, cells, strict=True)
-    }
-
-
-def _splits(found: pa.Table) -> Integers:
-    """Splits as numbers; -1 for none."""
-    return _numbers(found["split"].to_pylist())
-
-
-def _numbers(cells: Sequence[object]) -> Integers:
-    """Values as numbers, in the order of their first row; -1 for none."""
-    number: dict[object, int] = {}
-    return np.asarray(
-        [number.setdefault(one, len(number)) if one else -1 for one in cells], np.int64
-    )
-
-
-def _pairs_by_patient(
-    found: pa.Table, chosen: Integers
-) -> Callable[[Integers, Integers], Integers]:
-    """Places in WHOSE of pairs of films, as ``whose`` has them."""
-    datasets = found["dataset"].to_pylist()
-    people = [
-        (dataset, patient) if patient else None
-        for dataset, patient in zip(datasets, found["patient"].to_pylist(), strict=True)
-    ]
-    person, dataset = _numbers(people)[chosen], _numbers(datasets)[chosen]
-
-    def kind(left: Integers, right: Integers) -> Integers:
-        known = (person[left] >= 0) & (person[right] >= 0)
-        found = np.full(len(left), WHOSE.index(UNKNOWN))
-        found[known] = WHOSE.index(SEVERAL_DATASETS)
-        found[known & (dataset[left] == dataset[right])] = WHOSE.index(SEVERAL_PATIENTS)
-        found[known & (person[left] == person[right])] = WHOSE.index(ONE_PATIENT)
-        return found
-
-    return kind
 
 
 def _pictures(now: Snapshot, order: Integers, describe: Baseline) -> tuple[Integers, Vectors]:

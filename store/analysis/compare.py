@@ -9,12 +9,12 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from store.errors import BadQuery
-from store.evaluation.intervals import bootstrap
-from store.evaluation.labelled import Labelled
+from store.evaluation.intervals import bootstrap, interval
+from store.evaluation.labelled import GroupKind, Labelled, SamePatient, Sides
 from store.evaluation.metrics import plain, refuse_certain
-from store.evaluation.per_query import ByQuery, by_query
+from store.evaluation.per_query import ByQuery, measure
 from store.evaluation.protocols import LEAVE_ONE_OUT, sides
-from store.evaluation.relevance import Rule
+from store.evaluation.relevance import Relevance, Rule
 from store.mirror.snapshot import Snapshot
 from store.schema import Progress
 
@@ -32,7 +32,7 @@ class Pair:
 
     Attributes:
         difference: mean of the first's precision minus the other's, per k.
-        ci95: 95 % bootstrap interval of the difference, over paired queries.
+        ci95: 95 % bootstrap interval of the difference, over the patients of paired queries.
         better, worse: queries on which the first store has the higher, or lower, precision.
         labels_differ: common films whose labels differ; those of the first store are used.
     """
@@ -75,6 +75,8 @@ class Comparison:
         relevance: {"name": as ``--relevance`` takes it, "definition": a sentence}.
         not_evaluated: reason to {"queries": n, "gallery": n}: films of the first store that took
             no part, as those that are not labelled.
+        excluded, patients, interval, nothing_to_find, short: as of an Evaluation, by the patients
+            and findings of the first store.
     """
 
     protocol: str
@@ -88,6 +90,11 @@ class Comparison:
     stores: tuple[dict[str, Any], ...]
     relevance: dict[str, str]
     not_evaluated: dict[str, dict[str, int]]
+    excluded: GroupKind
+    patients: dict[str, int | None]
+    interval: dict[str, Any]
+    nothing_to_find: int
+    short: int
 
     @property
     def difference(self) -> dict[int, float]:
@@ -150,6 +157,14 @@ class Brought:
         both = (self.searched, self.queries)
         return {id_: row for one in both for id_, row in zip(one.ids, one.labels, strict=True)}
 
+    @cached_property
+    def groups(self) -> dict[str, str | None]:
+        """Patients, or studies, of its films, by id; None where neither is known."""
+        found: dict[str, str | None] = {}
+        for one in (self.searched, self.queries):
+            found.update(zip(one.ids, one.groups or [None] * len(one.ids), strict=True))
+        return found
+
 
 def compare(
     gallery: Gallery,
@@ -163,6 +178,7 @@ def compare(
     resamples: int = _RESAMPLES,
     progress: Progress | None = None,
     relevance: str | Rule = "any",
+    same_patient: SamePatient = "exclude",
 ) -> Comparison:
     """Compare the precision of galleries over the films that all of them have, query by query.
 
@@ -177,6 +193,7 @@ def compare(
         resamples: of the bootstrap.
         progress: called with queries of all stores, done and in all.
         relevance: any, all, jaccard or finding=NAME; see store.evaluation.relevance.
+        same_patient: ``exclude`` films of the query's own patient, or ``count`` them.
 
     Raises:
         BadQuery: no other store, no common films, or as Gallery.evaluate.
@@ -196,7 +213,7 @@ def compare(
         return replace(found, store=of.describe())
 
     brought = [bring(one) for one in galleries]
-    return paired(brought, protocol, k, rule, resamples, progress)
+    return paired(brought, protocol, k, rule, same_patient, resamples, progress)
 
 
 def paired(
@@ -204,6 +221,7 @@ def paired(
     protocol: str,
     k: Sequence[int] = (1, 3, 5, 10),
     relevance: str | Rule = "any",
+    same_patient: SamePatient = "exclude",
     resamples: int = _RESAMPLES,
     progress: Progress | None = None,
 ) -> Comparison:
@@ -215,45 +233,52 @@ def paired(
     """
     rule, first = Rule.of(relevance), brought[0]
     common = set.intersection(*(set(one.findings) for one in brought))
-    asked = [_only(one.queries, first, common) for one in brought]
-    if not asked[0].ids or len({frozenset(rows.ids) for rows in asked}) > 1:
+    both = [_common(one, first, common, same_patient) for one in brought]
+    ours = both[0]
+    if not ours.queries.ids or len({frozenset(one.queries.ids) for one in both}) > 1:
         names = " and ".join(str(one.store.get("uri")) for one in brought)
         raise BadQuery(
             f"{names} have no queries in common; all need the same ids in the same splits"
         )
-    searched = [_only(one.searched, first, common) for one in brought]
-    refuse_certain(asked[0].labels, searched[0].labels, rule)
-    shares = _shares(progress, len(brought))
+    refuse_certain(ours.queries.labels, ours.gallery.labels, rule)
     tables = [
-        by_query(queries, gallery, k, share, rule)
-        for queries, gallery, share in zip(asked, searched, shares, strict=True)
+        measure(one, one.depths(k), Relevance(one, rule), share)
+        for one, share in zip(both, _shares(progress, len(both)), strict=True)
     ]
+    mine = tables[0]
     return Comparison(
-        protocol,
-        len(tables[0].ids),
-        tables[0].gallery,
-        _films(first.belongs, asked[0].ids, searched[0].ids),
-        tuple(len(one.findings) - len(common) for one in brought),
-        tuple(_means(one.precision, one.depths) for one in tables),
-        tuple(bootstrap(one.precision, one.depths, resamples) for one in tables),
-        tuple(
+        protocol=protocol,
+        queries=len(mine.ids),
+        gallery=mine.gallery,
+        films=_films(first.belongs, ours.queries.ids, ours.gallery.ids),
+        left_out=tuple(len(one.findings) - len(common) for one in brought),
+        precision=tuple(_means(one.precision, one.depths) for one in tables),
+        intervals=tuple(
+            bootstrap(one.precision, one.depths, resamples, mine.units) for one in tables
+        ),
+        pairs=tuple(
             _pair(
-                tables[0],
+                mine,
                 table,
                 resamples,
                 sum(first.findings[id_] != other.findings[id_] for id_ in common),
             )
             for table, other in zip(tables[1:], brought[1:], strict=True)
         ),
-        tuple(one.store for one in brought),
-        {"name": str(rule), "definition": rule.definition},
-        {
+        stores=tuple(one.store for one in brought),
+        relevance={"name": str(rule), "definition": rule.definition},
+        not_evaluated={
             reason: {
                 "queries": first.queries.left_out.get(reason, 0),
                 "gallery": first.searched.left_out.get(reason, 0),
             }
             for reason in sorted({*first.queries.left_out, *first.searched.left_out})
         },
+        excluded=ours.excluded,
+        patients=ours.patients,
+        interval=interval(ours.units, ours.unit_kind),
+        nothing_to_find=int((mine.relevant == 0).sum()),
+        short=int((ours.candidates < mine.depths[-1]).sum()),
     )
 
 
@@ -263,7 +288,7 @@ def _pair(first: ByQuery, other: ByQuery, resamples: int, labels_differ: int) ->
     better, worse = (gap > 1e-9).sum(axis=0), (gap < -1e-9).sum(axis=0)
     return Pair(
         _means(gap, first.depths),
-        bootstrap(gap, first.depths, resamples),
+        bootstrap(gap, first.depths, resamples, first.units),
         dict(zip(first.depths, better.tolist(), strict=True)),
         dict(zip(first.depths, worse.tolist(), strict=True)),
         labels_differ,
@@ -274,11 +299,25 @@ def _means(values: Any, depths: Sequence[int]) -> dict[int, float]:
     return dict(zip(depths, values.mean(axis=0).tolist(), strict=True))
 
 
-def _only(rows: Labelled, first: Brought, common: set[str]) -> Labelled:
-    """The rows that all stores have, with the labels of the first."""
+def _common(one: Brought, first: Brought, common: set[str], same_patient: SamePatient) -> Sides:
+    """The films that all stores have, with findings and patients of the first."""
+    queries = _only(one.queries, first.queries, first, common)
+    if one.searched is one.queries:
+        return Sides.of(queries, queries, same_patient)
+    searched = _only(one.searched, first.searched, first, common)
+    return Sides.of(queries, searched, same_patient)
+
+
+def _only(rows: Labelled, firsts: Labelled, first: Brought, common: set[str]) -> Labelled:
     kept = [place for place, id_ in enumerate(rows.ids) if id_ in common]
     ids = [rows.ids[place] for place in kept]
-    return Labelled(ids, rows.vectors[kept], [first.findings[id_] for id_ in ids])
+    return Labelled(
+        ids,
+        rows.vectors[kept],
+        [first.findings[id_] for id_ in ids],
+        groups=[first.groups[id_] for id_ in ids],
+        group_kind=firsts.group_kind,
+    )
 
 
 def _belonging(now: Snapshot, ids: Collection[str]) -> dict[str, tuple[str | None, str | None]]:

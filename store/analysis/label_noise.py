@@ -118,7 +118,7 @@ def doubts(
         distance = np.where(union > 0, 1 - shared.astype(np.float64) / np.maximum(union, 1), 0)
         disagreement[own] = (distance * there).sum(axis=1) / some
         with np.errstate(invalid="ignore"):
-            total = np.where(there, scores, 0).sum(axis=1, dtype=np.float64)
+            total = scores.sum(axis=1, dtype=np.float64)
             nearness[own] = total / np.where(asked[own] > 0, asked[own], np.nan)
         without = nothing[places] * there[..., None]
         votes[own], said[own] = _majority(np.concatenate([found, without], axis=2))
@@ -161,21 +161,19 @@ def _others(
     rows: exact.Rows, k: int, groups: Integers | None, progress: Progress | None
 ) -> Iterator[tuple[Integers, Integers, Vectors]]:
     """Of every row the k nearest rows of other groups; place -1 where there are fewer."""
-    largest = 1 if groups is None else int(np.unique(groups, return_counts=True)[1].max())
     count = len(rows.vectors)
-    deep = min(k + largest - 1, count - 1)
-    for own, places, scores in exact.neighbours(rows, deep, progress, _BLOCK):
-        if groups is None or largest == 1:
-            yield own, places, scores
-            continue
-        other = groups[places] != groups[own, None]
-        order = np.argsort(~other, axis=1, kind="stable")[:, :k]
-        kept = np.take_along_axis(other, order, axis=1)
-        yield (
-            own,
-            np.where(kept, np.take_along_axis(places, order, axis=1), -1),
-            np.take_along_axis(scores, order, axis=1),
-        )
+    numbers = np.arange(count) if groups is None else groups
+    apart = exact.Groups.of(numbers)
+    for start in range(0, count, _BLOCK):
+        own = np.arange(start, min(start + _BLOCK, count))
+        places = np.full((len(own), k), -1, np.int64)
+        scores = np.zeros((len(own), k), np.float32)
+        found = exact.nearest(rows, rows.vectors[own], k, apart=(numbers[own], apart))
+        for at, (positions, cosines) in enumerate(found):
+            places[at, : len(positions)], scores[at, : len(positions)] = positions, cosines
+        yield own, places, scores
+        if progress is not None:
+            progress(int(own[-1]) + 1, count)
 
 
 def _majority(found: npt.NDArray[np.float32]) -> tuple[Integers, Integers]:

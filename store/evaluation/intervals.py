@@ -8,13 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from store.evaluation.labelled import GroupKind
+from store.evaluation.labelled import FEW, GroupKind
 from store.schema import Floats, Integers
 
 _SEED = 0
-#: Units below which percentiles are too narrow even of films that stand alone, and any interval is
-#: rough.
-FEW = 50
 _NORMAL = NormalDist()
 _PLURAL = {"patient": "patients", "study": "studies", "film": "films"}
 

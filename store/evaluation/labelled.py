@@ -17,6 +17,9 @@ from store.search import base
 GroupKind = Literal["patient", "study", "film"]
 #: Whether other films of the query's own patient are left out of its ranking, or counted.
 SamePatient = Literal["exclude", "count"]
+#: Patients, or films that stand alone, below which percentiles of a bootstrap are too narrow, and
+#: any interval is rough: tests/store/test_coverage.py measures it.
+FEW = 50
 SAME_PATIENT: tuple[SamePatient, ...] = ("exclude", "count")
 
 

@@ -22,6 +22,11 @@ from store.outcomes import findings
 from store.schema import Floats, Progress
 
 _RESAMPLES = 2000
+_CERTAIN = (
+    "chance is 1, so Precision@k is 1 whatever the encoder and nothing is measured. It takes films "
+    "that differ in their labels; were the films of the other class ingested without one? cxr "
+    "stats counts labels"
+)
 
 #: Values of a measure by depth.
 ByDepth = dict[int, float]
@@ -172,6 +177,8 @@ def evaluate(
     judged = Relevance(sides, relevance)
     refuse_certain(queries.labels, gallery.labels, judged.rule)
     found = measure(sides, depths, judged, progress, rank)
+    if (found.chance == 1).all():  # others are of the query's own patient
+        raise NothingToMeasure(f"every film that a query may find is relevant to it: {_CERTAIN}")
     whole = whole_ranking(sides, judged) if full_ranking else None
     return replace(
         _summary(protocol, found, whole, resamples),
@@ -260,9 +267,7 @@ def refuse_certain(
     how = "share a label with" if rule.kind == "any" else f"are relevant, by {rule}, to"
     raise NothingToMeasure(
         f"all {len(gallery):,} labelled films {how} every one of the {len(queries):,} "
-        f"queries{shared}: chance is 1, so Precision@k is 1 whatever the encoder and nothing is "
-        "measured. It takes films that differ in their labels; were the films of the other class "
-        "ingested without one? cxr stats counts labels"
+        f"queries{shared}: {_CERTAIN}"
     )
 
 

@@ -84,8 +84,8 @@ def by_query(
     gallery: Labelled,
     k: Sequence[int] = (1, 3, 5, 10),
     progress: Progress | None = None,
-    same_patient: SamePatient = "exclude",
     relevance: str | Rule = "any",
+    same_patient: SamePatient = "exclude",
 ) -> ByQuery:
     """Per-query table of two labelled sets; a query in the gallery is left out by id.
 
@@ -94,8 +94,8 @@ def by_query(
         gallery: what is searched; equal scores rank by id.
         k: depths.
         progress: called with queries done and in all.
-        same_patient: ``exclude`` films of the query's own patient, or ``count`` them.
         relevance: any, all, jaccard or finding=NAME.
+        same_patient: ``exclude`` films of the query's own patient, or ``count`` them.
 
     Raises:
         BadQuery: a depth below 1 or beyond the gallery, no such relevance.

@@ -51,6 +51,16 @@ def equal(column: str, values: Iterable[str]) -> str:
     return f"{named(column)} IN ({listed})" if listed else NOTHING
 
 
+def is_null(column: str) -> str:
+    """Rows without a value of a column."""
+    return f"{named(column)} IS NULL"
+
+
+def has_text(column: str) -> str:
+    """Rows whose column of text is neither without a value nor blank."""
+    return f"{named(column)} IS NOT NULL AND {named(column)} != ''"
+
+
 def holds(column: str, values: Iterable[str]) -> str:
     """Rows whose column of lists has one of these texts in it."""
     return either(f"array_has({named(column)}, {quoted(value)})" for value in values)
@@ -59,6 +69,11 @@ def holds(column: str, values: Iterable[str]) -> str:
 def is_true(column: str, wanted: bool) -> str:
     """Rows whose column of bools is that."""
     return f"{named(column)} = {'true' if wanted else 'false'}"
+
+
+def larger(side: int) -> str:
+    """Rows of films whose shorter side has more pixels than this."""
+    return f"width > {int(side)} AND height > {int(side)}"
 
 
 def between(
@@ -136,7 +151,8 @@ class Where:
         split, dataset, patient, view, sex, batch: rows whose column is one of these.
         age_min, age_max: years, inclusive; rows without an age never pass.
         uncertain, absent: rows where one of these findings is uncertain, or was not found.
-        extra: (name, text) of the user's own columns, and of ours that have no field here. Text is
+        extra: (name, text) of the user's own columns, and of ours that have no field here, such as
+            ``outcome`` (see store.outcomes), ``labelled`` and ``study``. Text is
             a value, or for numbers and dates a range such as ``2..7``, ``2..`` or ``..7``; rows
             without a value never pass.
     """
@@ -435,7 +451,7 @@ def _has_one(row: Row, key: str, texts: list[str]) -> bool:
         named = {text.casefold() for text in texts}
         if key == "outcome":
             return row.outcome in named
-        return any(_TRUTH.get(text) == row.labelled for text in named)
+        return any(_TRUTH.get(text) == (row.outcome != NOT_LABELLED) for text in named)
     value = getattr(row, _FILTERED[key][0]) if ours else row.extra.get(key)
     if value is None:
         return False

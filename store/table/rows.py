@@ -260,8 +260,18 @@ def storable(text: object) -> bool:
 
 
 def normalised(rows: Sequence[Row]) -> list[Row]:
-    """Rows with numpy's scalars as the numbers that they are, lists as tuples, ages as floats."""
-    return [replace(row, **other) if (other := _unlike(row)) else row for row in rows]
+    """Rows with numpy's scalars as the numbers that they are, lists as tuples, ages as floats.
+
+    Rows with findings are labelled.
+    """
+    return [_looked(replace(row, **other) if (other := _unlike(row)) else row) for row in rows]
+
+
+def _looked(row: Row) -> Row:
+    """A row that is labelled where it has findings, or as it says."""
+    if row.labelled is None or (row.labelled is False and row.has_findings):
+        return replace(row, labelled=row.has_findings)
+    return row
 
 
 def _unlike(row: Row) -> dict[str, Any]:
@@ -295,9 +305,13 @@ def fitting(rows: Sequence[Row], schema: pa.Schema) -> Sequence[Row]:
     own = custom_columns.kinds(schema)
     theirs = [name for name in custom_columns.LATER if name in own]
     ours = [name for name in custom_columns.LATER if name not in own]
-    if not theirs and not any(name in row.extra for row in rows for name in ours):
-        return rows
-    return [_fitting(row, {name: own[name] for name in theirs}, ours) for row in rows]
+    kinds = {name: own[name] for name in theirs}
+    return [
+        _fitting(row, kinds, ours)
+        if isinstance(row.extra, Mapping) and (kinds or not row.extra.keys().isdisjoint(ours))
+        else row  # one with no mapping is to be refused
+        for row in rows
+    ]
 
 
 def _fitting(row: Row, theirs: Mapping[str, str], ours: Sequence[str]) -> Row:
@@ -312,7 +326,7 @@ def _fitting(row: Row, theirs: Mapping[str, str], ours: Sequence[str]) -> Row:
         if value is not None and getattr(row, name) == COLUMNS[name].default:
             changes[name] = str(value) if name in _STRINGS else value
             told = told if told is None else told | {name}
-    return replace(row, **changes, extra=extra, told=told)
+    return _looked(replace(row, **changes, extra=extra, told=told))
 
 
 def is_reader_version(version: object) -> bool:
@@ -396,6 +410,8 @@ def from_arrow(table: pa.Table) -> list[Row]:
         extra = custom_columns.values({name: record.pop(name) for name in own}, own) if own else {}
         record |= {name: defaults[name] for name in defaults if record[name] is None}
         record |= {name: tuple(record[name]) for name in lists}
+        named = record["labels"] or record.get("uncertain") or record.get("absent")
+        record["labelled"] = bool(named or record.get("labelled"))
         if record.get(READER.name) is None:
             record[READER.name] = _FIRST_READER
         found.append(Row(**record, extra=extra))
@@ -468,7 +484,9 @@ def _lists(table: pa.Table | pa.RecordBatch, name: str) -> pa.ListArray:
     """A column of findings without nulls; empty lists where the table lacks it."""
     if name not in _ours(table.schema):
         return pa.repeat(pa.scalar([], _TYPES["strings"]), len(table))
-    return _whole(table[name]).fill_null(pa.scalar([], _TYPES["strings"]))
+    cells = _whole(table[name])
+    # Filling copies all of them.
+    return cells.fill_null(pa.scalar([], _TYPES["strings"])) if cells.null_count else cells
 
 
 def _whole(column: pa.ChunkedArray | pa.Array) -> pa.Array:
@@ -487,7 +505,7 @@ def merged(row: Row, stored: Row | None) -> Row:
     told = row.told | {"labelled"} if row.told.intersection(FINDINGS) else row.told
     kept = {name: getattr(stored, name) for name in EDITABLE if name not in told}
     extra = custom_columns.known({**stored.extra, **row.extra})
-    return replace(row, **kept, extra=extra, told=None)
+    return _looked(replace(row, **kept, extra=extra, told=None))
 
 
 def changes(row: Row, stored: Row) -> list[str]:

@@ -68,7 +68,9 @@ def mapping(folder: Path, count: int) -> None:
         folder / "mapped", EncoderStamp("mapped", "ab" * 32, 256), VectorMap((Branch((layer,)),))
     )
     mapped = time.perf_counter() - begin
-    print(f"  encoded {encoding:.1f} s, mapped {mapped:.2f} s: {encoding / mapped:.0f} times as fast")
+    print(
+        f"  encoded {encoding:.1f} s, mapped {mapped:.2f} s: {encoding / mapped:.0f} times as fast"
+    )
 
 
 def learning(count: int, dimension: int) -> None:

@@ -111,3 +111,24 @@ def test_no_table(tmp_path: Path, content: bytes) -> None:
         read_table(tmp_path / "t")
     with pytest.raises(BadArtefacts, match="is not a file"):
         read_table(tmp_path / "none")
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        [[0, 1], [0, 0], None, [1, 1]],
+        [["1"], [], None, ["0", "1"]],
+        ["[0, 1]", "[0, 0]", "", "[1, 1]"],
+        ["1", "No Finding", "", "0|1"],
+    ],
+)
+def test_outcomes_patients_and_studies_of_a_table(tmp_path: Path, labels: list[object]) -> None:
+    content = table(labels=labels, patient_id=[1, 1, 2, None], StudyInstanceUID=["a", "a", "b", ""])
+    place = save(tmp_path / "mine.parquet", content)
+    gallery, _ = store_artefacts(read_table(place), tmp_path / "g")
+    rows = gallery.rows("abcd")
+    assert [row.outcome for row in rows.values()] == [
+        "found", "no finding", "not labelled", "found",
+    ]  # fmt: skip
+    assert [row.patient for row in rows.values()] == ["1", "1", "2", None]
+    assert [row.study for row in rows.values()] == ["a", "a", "b", None]

@@ -26,6 +26,7 @@ from ingest.images.pixels import thumbnail
 from ingest.images.pseudonym import pseudonym, salt_file
 from ingest.metadata import parse_age
 from store import BadImage, Gallery, UsageError
+from store.table import lance
 from tests.ingest import fuzz
 from tests.ingest.fakes import FakeEncoder
 from tests.ingest.films import chest, encoded, film, write
@@ -240,7 +241,8 @@ def test_header(tmp_path: Path, gallery: Gallery) -> None:
     assert (two.view, two.sex, two.age) == ("LATERAL", None, 1.5)
     assert (three.view, three.sex, three.age) == ("LATERAL", None, None)
     assert one.patient == two.patient == pseudonym("patient", "MRN-4711")
-    assert three.patient == pseudonym("study", "1.9")
+    assert three.patient == three.study == pseudonym("study", "1.9")
+    assert one.study is two.study is None
     assert salt_file().stat().st_mode & 0o77 == 0 and len(salt_file().read_bytes()) == 32
     store = tmp_path / "store"
     content = b"".join(path.read_bytes() for path in store.rglob("*") if path.is_file())
@@ -274,6 +276,30 @@ def test_again_and_moved(tmp_path: Path, gallery: Gallery, monkeypatch: pytest.M
     ingest(open_source("dicom", root), gallery, FakeEncoder())
     gallery.refresh()
     assert gallery.row("1.2").age is None
+
+
+def test_the_study_of_rows_from_before_is_read_from_their_headers(
+    tmp_path: Path, gallery: Gallery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ingest.job import file_memory
+
+    monkeypatch.setattr(file_memory, "SETTLED_NS", 0)
+    root = tmp_path / "d"
+    for number in range(3):
+        tags = {"PatientID": f"P{number}", "StudyInstanceUID": f"1.9.{number % 2}"}
+        write(root, f"{number}", film(deep(number, 32), SOPInstanceUID=f"1.{number}", **tags))
+    assert ingest(open_source("dicom", root), gallery, FakeEncoder()).inserted == 3
+    gallery.refresh()
+    studies = {id_: row.study for id_, row in gallery.rows(gallery.ids()).items()}
+    assert studies["1.0"] == studies["1.2"] == pseudonym("study", "1.9.0") != studies["1.1"]
+    lance.open_version(gallery.uri).drop_columns(["study", "labelled"])
+    older = Gallery.open(gallery.uri)
+    again = ingest(open_source("dicom", root), older, FakeEncoder())
+    assert (again.encoded, again.hashed, again.changed) == (0, 0, {"study": 3})
+    older.refresh()
+    assert {id_: row.study for id_, row in older.rows(older.ids()).items()} == studies
+    monkeypatch.setattr(read, "identify", lambda *_: pytest.fail("a header was read"))
+    assert ingest(open_source("dicom", root), older, FakeEncoder()).unchanged == 3
 
 
 def test_salts_differ_and_are_shared_by_file(

@@ -575,7 +575,7 @@ def test_another_encoder_than_the_gallerys(made_by_clip, folders):
 def test_an_encoder_that_is_not_found_by_its_name(made_by_clip):
     gallery, _ = made_by_clip
     with pytest.raises(EncoderUnavailable, match=r"by encoder nowhere .*not found") as caught:
-        encoder_for(dataclasses.replace(gallery.stamp, name="nowhere"), device="cpu")
+        encoder_for(dataclasses.replace(gallery.stamp, name="nowhere", folder=None), device="cpu")
     assert "\n" not in str(caught.value)
     unknown = dataclasses.replace(gallery.stamp, name="external:theirs")
     with pytest.raises(EncoderMismatch, match="without saying which encoder"):

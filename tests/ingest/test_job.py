@@ -110,6 +110,7 @@ def test_report_as_json(gallery: Gallery) -> None:
         "labelling": {},
         "outcomes": {"found": 1, "nothing_found": 0, "uncertain_only": 0, "not_labelled": 0},
         "encoder_changed": None,
+        "encoder_note": None,
         "stopped": None,
         "warning": None,
         "table_version": gallery.table_version,

@@ -12,11 +12,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingest import ImageFile, ImageRecord, Rejection, Source, ingest, open_source, opened
+from ingest import (
+    ImageFile,
+    ImageRecord,
+    IngestReport,
+    Rejection,
+    Source,
+    ingest,
+    open_source,
+    opened,
+)
 from ingest.record import METADATA, told
 from ingest.sources.tables.list_cell import items
 from ingest.sources.tables.metadata_headings import is_metadata
 from store import BadSource, Gallery, UsageError, outcome
+from store.table import lance
 from tests.conftest import DATA
 from tests.ingest.fakes import FakeEncoder, write_npz
 from tests.ingest.films import png, write
@@ -762,3 +772,51 @@ def test_the_case_with_masks(inside: str) -> None:
         "COVID": 3, "Lung_Opacity": 3, "Normal": 3, "Viral Pneumonia": 3,
     }  # fmt: skip
     assert (source.labelling["masks"], source.total) == (12, 12)
+
+
+def test_reading_a_source_again_fills_what_an_older_gallery_lacks(tmp_path: Path) -> None:
+    encoder = FakeEncoder()
+    gallery = Gallery.create(tmp_path / "g", encoder.stamp)
+    root = films(tmp_path / "s", "a.png", "b.png", "c.png", "d.png")
+    text = "file,Finding Labels,Study ID\na.png,Mass,1.2\nb.png,[],1.2\nc.png,Mass?,1.3\nd.png,,\n"
+    sheet = write(tmp_path, "t.csv", text)
+
+    def again(into: Gallery) -> IngestReport:
+        source = open_source("folder", root, labels=sheet, dataset="s", columns=["study"])
+        return ingest(source, into, encoder)
+
+    assert again(gallery).outcomes == {
+        "found": 1, "nothing_found": 1, "uncertain_only": 1, "not_labelled": 1,
+    }  # fmt: skip
+    gallery.refresh()
+    before = {id_: (row.outcome, row.study) for id_, row in gallery.rows(gallery.ids()).items()}
+    assert before == {
+        "s/a.png": ("found", "1.2"),
+        "s/b.png": ("no finding", "1.2"),
+        "s/c.png": ("uncertain only", "1.3"),
+        "s/d.png": ("not labelled", None),
+    }
+    lance.open_version(gallery.uri).drop_columns(["labelled", "study"])
+    older = Gallery.open(gallery.uri)
+    assert older.row("s/b.png").outcome == "not labelled"
+    grown = again(older)
+    assert (grown.encoded, grown.updated, grown.unchanged) == (0, 3, 1)
+    assert grown.changed == {"study": 3, "labelled": 1}
+    older.refresh()
+    assert {id_: (row.outcome, row.study) for id_, row in older.rows(older.ids()).items()} == before
+    assert again(older).unchanged == 4
+    # That nothing is found any more, and that nobody looked, are two changes.
+    write(tmp_path, "t.csv", text.replace("a.png,Mass,", "a.png,[],").replace("b.png,[]", "b.png,"))
+    assert again(older).updated == 2
+    older.refresh()
+    assert [older.row(f"s/{n}.png").outcome for n in "ab"] == ["no finding", "not labelled"]
+
+
+@pytest.mark.parametrize("kind", ["chexpert", "mimic-cxr-jpg"])
+def test_published_sets_tell_studies(tmp_path: Path, kind: str) -> None:
+    published(tmp_path, kind)
+    items = [one for one in open_source(kind, tmp_path).records if isinstance(one, ImageFile)]
+    assert [one.metadata["study"] for one in items] == {
+        "chexpert": [f"chexpert/patient0000{n}/study1" for n in range(5)],
+        "mimic-cxr-jpg": [f"mimic/s{n}" for n in range(4)],
+    }[kind]

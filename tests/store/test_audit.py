@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from store import BadQuery, EncoderStamp, Gallery, Row
 from store.analysis import audit
+from store.analysis.film_table import Film, whose
 from store.analysis.label_noise import doubts
 from store.search.near_pairs import connected, near_pairs, same
 from store.table.column_stats import overview
@@ -358,17 +359,62 @@ def test_whose_films_duplicates_are_agrees_for_pairs_and_groups(data):
     some = st.sampled_from([None, "a", "b"])
     cells = data.draw(st.lists(st.tuples(some, some), min_size=2, max_size=9))
     films = [
-        audit.Film(str(at), (), None, dataset, patient, None, "not labelled")
+        Film(str(at), (), None, dataset, patient, None, "not labelled")
         for at, (dataset, patient) in enumerate(cells)
     ]
-    pairs = [audit.whose(pair) for pair in combinations(films, 2)]
+    pairs = [whose(pair) for pair in combinations(films, 2)]
     known = all(film.patient for film in films)
     expected = "several data sets" if known else "unknown"
     if "several patients" in pairs:
         expected = "several patients"
     elif set(pairs) == {"one patient"}:
         expected = "one patient"
-    assert audit.whose(films) == expected
+    assert whose(films) == expected
+
+
+def test_leaks_are_those_of_studies_where_no_patient_is_known(tmp_path):
+    def film(number, split, patient, study):
+        about = {"split": split, "patient": patient, "study": study, "dataset": "a"}
+        return (f"a/{number}", number, about)
+
+    found = of_two_sets(
+        tmp_path / "gallery",
+        [
+            film(0, "train", None, "s1"),
+            film(1, "test", None, "s1"),
+            film(2, "train", "p", "s2"),
+            film(3, "test", "p", "s3"),
+            film(4, "train", "q", "s4"),
+            film(5, "test", None, "s4"),  # so it is of q
+            film(6, "train", None, "s5"),
+        ],
+    )
+    assert audit.glance(found).leaks == (
+        audit.Leak(None, {"train": 1, "test": 1}, "a", "s1"),
+        audit.Leak("p", {"train": 1, "test": 1}, "a", None),
+        audit.Leak("q", {"train": 1, "test": 1}, "a", None),
+    )
+
+
+def test_films_of_zeros_agree_with_no_finding(tmp_path):
+    """The labels of ChestMNIST beside those of NIH: films in which nothing was found."""
+    near, far = np.eye(8, dtype=np.float32)[:2]
+    found = Gallery.create(tmp_path / "gallery", STAMP)
+    found.upsert(
+        [
+            *[row(f"a/{at}", near, labels=("No Finding",)) for at in range(3)],
+            *[row(f"b/{at}", near, labelled=True) for at in range(3)],
+            row("b/3", near),
+            *[row(f"c/{at}", far, labels=("mass",), study="s") for at in range(2)],
+        ]
+    )
+    told = audit.doubtful(found, k=3)
+    assert (told.labelled, told.left_out) == (8, {"not labelled": 1})
+    assert [one.film.id for one in told.films] == ["c/0", "c/1"]  # their twin is of their study
+    assert told.films[0].said == "no finding" and told.films[0].votes == 3
+    assert told.excluded == "study"
+    [labels] = [column for column in audit.glance(found).columns if column.name == "labels"]
+    assert labels.values["no finding"] == {"": 6} and labels.missing == {"": 1}
 
 
 def test_nothing_found_is_a_finding_of_its_own_kind(tmp_path):

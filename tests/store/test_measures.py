@@ -65,7 +65,7 @@ def sets(draw):
 
 
 @given(sets(), st.sampled_from(RULES), st.integers(1, 8))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_measures_of_small_sets_are_those_of_their_definitions(rows, rule, k):
     k = min(k, len(rows.ids) - 1)
     found = by_query(rows, rows, (1, k), relevance=rule)
@@ -213,6 +213,15 @@ def test_what_is_certain_is_refused_under_each_rule(rule: str) -> None:
     assert evaluate_vectors(vectors, other, k=[1], relevance=rule).baselines["random"]
     with pytest.raises(NothingToMeasure, match="nothing was found in any of them"):
         evaluate_vectors(vectors, [()] * 6, k=[1])
+
+
+def test_what_is_certain_among_films_of_others_is_refused() -> None:
+    """Films that differ, but only from films of their own patient."""
+    labels = [("a",), ("b",), ("a", "b"), ("a", "b")]
+    vectors = random_vectors(4)
+    with pytest.raises(NothingToMeasure, match="every film that a query may find is relevant"):
+        evaluate_vectors(vectors, labels, k=[1], groups=["p", "p", "q", "r"])
+    assert evaluate_vectors(vectors, labels, k=[1]).baselines["random"]["precision"][1] < 1
 
 
 def test_no_finding_is_no_finding_however_it_is_written() -> None:

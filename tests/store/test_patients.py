@@ -211,6 +211,28 @@ def test_names_of_patients_count_within_their_data_set(tmp_path) -> None:
     assert found.interval["units"] == 5
 
 
+def test_where_only_studies_are_known_these_are_left_out(tmp_path) -> None:
+    gallery = Gallery.create(tmp_path, STAMP)
+    labels = [("x",), ("x",), ("y",), ("y",)]
+    for study in ("s", "t"):
+        gallery.upsert(make_rows(random_vectors(4), labels, f"{study}/", study=study))
+    gallery.refresh()
+    found = gallery.evaluate(k=[4])
+    assert (found.excluded, found.interval["over"], found.interval["units"]) == (
+        "study",
+        "studies",
+        2,
+    )
+    assert found.patients == {"known": 8, "unknown": 0, "in_both_sides": None}
+    with pytest.raises(BadQuery, match="expected depths from 1 to 4"):
+        gallery.evaluate(k=[5])
+    one = Gallery.create(tmp_path / "one", STAMP)
+    one.upsert(make_rows(random_vectors(4), labels, study="s"))
+    one.refresh()
+    with pytest.raises(NothingToMeasure, match="all 4 films are of one study"):
+        one.evaluate(k=[1])
+
+
 def test_patients_in_both_splits_are_counted_and_left_out(tmp_path) -> None:
     gallery = coin(tmp_path, 20)
     gallery.upsert(

@@ -124,6 +124,8 @@ def brought(ids, vectors, films, protocol, name):
             some := [id_ for id_ in held if films[id_][1] == split],
             np.asarray([vectors[id_] for id_ in some], np.float32).reshape(-1, 8),
             [films[id_][0] for id_ in some],
+            groups=[films[id_][2] for id_ in some],
+            group_kind="patient" if any(films[id_][2] for id_ in some) else "film",
         )
         for split in ("test", "train")
     }
@@ -139,17 +141,20 @@ def brought(ids, vectors, films, protocol, name):
     st.integers(2, 4),
     st.sampled_from(["any", "all", "jaccard", "finding=a"]),
     st.sampled_from(["leave-one-out", "split"]),
+    st.sampled_from(["exclude", "count"]),
 )
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_n_stores_are_compared_as_the_plainest_program_does_it(
-    data, seed, count, stores, rule, protocol
+    data, seed, count, stores, rule, protocol, same_patient
 ):
     random = np.random.default_rng(seed)
     some = st.lists(st.sampled_from("abc"), max_size=3, unique=True).map(tuple)
     labels = data.draw(st.lists(some, min_size=count, max_size=count))
     splits = random.choice(["test", "train"], count)
     ids = [f"f/{at:02d}" for at in random.permutation(count)]
-    films = dict(zip(ids, zip(labels, splits, strict=True), strict=True))
+    person = st.sampled_from([None, None, "p", "q", "r"])
+    patients = data.draw(st.lists(person, min_size=count, max_size=count))
+    films = dict(zip(ids, zip(labels, splits, patients, strict=True), strict=True))
     vectors = []
     for _ in range(stores):
         rows = np.zeros((count, 8), np.float32)
@@ -164,16 +169,19 @@ def test_n_stores_are_compared_as_the_plainest_program_does_it(
     assume(len(asking) > 2 and len(searched) > 2)
     parts = [brought(ids, one, films, protocol, f"{at}") for at, one in enumerate(vectors)]
     try:
-        found = paired(parts, protocol, (1, 2), rule, resamples=50)
+        found = paired(parts, protocol, (1, 2), rule, same_patient, resamples=200)
     except (BadQuery, NothingToMeasure):  # nobody has the finding, or all are alike
         reject()
     precision = np.zeros((stores, len(asking), 2))
     for store, of in enumerate(vectors):
         for at, query in enumerate(asking):
-            others = [id_ for id_ in searched if id_ != query]
+            own = films[query][2] if same_patient == "exclude" else None
+            others = [
+                id_ for id_ in searched if id_ != query and (own is None or films[id_][2] != own)
+            ]
             ranked = sorted(others, key=lambda id_: (-float(of[query] @ of[id_]), id_))
             gains = [gain(rule, films[query][0], films[id_][0]) for id_ in ranked[:2]]
-            precision[store, at] = gains[0], sum(gains) / 2
+            precision[store, at] = sum(gains[:1]), sum(gains) / 2  # empty ranks are misses
     assert (found.queries, found.gallery) == (len(asking), len(searched))
     told = {one.split: (one.queries, one.gallery) for one in found.films}
     expected = {"test": (len(asking), 0)}
@@ -186,6 +194,12 @@ def test_n_stores_are_compared_as_the_plainest_program_does_it(
         assert list(pair.difference.values()) == pytest.approx(gap.mean(axis=0))
         assert list(pair.better.values()) == (gap > 1e-12).sum(axis=0).tolist()
         assert list(pair.worse.values()) == (gap < -1e-12).sum(axis=0).tolist()
+        units = [films[query][2] or query for query in asking]
+        assert found.interval["units"] == len(set(units))
+        if len(set(units)) > 1 and np.ptp(gap[:, 0]) == 0:
+            assert pair.ci95[1] == pytest.approx((gap[0, 0], gap[0, 0]))
+    known = any(films[id_][2] for id_ in {*asking, *searched})
+    assert found.excluded == ("patient" if known and same_patient == "exclude" else "film")
     whole = found.as_dict()
     assert whole["difference"] == whole["pairs"][0]["difference"]
     assert found.relevance["name"] == rule
@@ -197,6 +211,40 @@ def test_n_stores_are_compared_as_the_plainest_program_does_it(
 def test_a_store_compared_with_itself_differs_nowhere(two):
     found = compare(two[0], two[0], k=(1,))
     assert (found.difference[1], found.ci95[1], found.left_out) == (0, (0, 0), (0, 0))
+
+
+def test_differences_are_resampled_by_patient():
+    """20 patients of 10 films each, who are all right or all wrong under one of the encoders."""
+    random = np.random.default_rng(3)
+    ids = [f"{at:03d}" for at in range(200)]
+    labels = [("x",) if at // 10 % 2 else ("y",) for at in range(200)]
+    right = np.repeat(random.random(20) < 0.7, 10)
+    side = np.asarray([1.0 if row == ("x",) else -1.0 for row in labels])
+    good = np.stack([side, np.zeros(200)], axis=1) + random.normal(0, 0.05, (200, 2))
+    bad = np.stack([np.where(right, side, -side), np.zeros(200)], axis=1)
+    bad += random.normal(0, 0.05, (200, 2))
+
+    def parts(groups):
+        for name, rows in (("good", good), ("bad", bad)):
+            unit = (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+            kind = "film" if groups is None else "patient"
+            films = Labelled(ids, unit, labels, groups=groups, group_kind=kind)
+            yield Brought(films, films, dict.fromkeys(ids, (None, None)), {"uri": name})
+
+    def width(found):
+        low, high = found.ci95[1]
+        return high - low
+
+    by_film = paired(list(parts(None)), "leave-one-out", (1,))
+    patients = [f"p{at // 10}" for at in range(200)]
+    by_patient = paired(list(parts(patients)), "leave-one-out", (1,))
+    assert by_patient.interval["over"] == "patients" and by_patient.interval["units"] == 20
+    assert width(by_patient) > 2 * width(by_film)
+    assert (by_patient.excluded, by_film.excluded) == ("patient", "film")
+    assert by_patient.patients == {"known": 200, "unknown": 0, "in_both_sides": None}
+    counted = paired(list(parts(patients)), "leave-one-out", (1,), same_patient="count")
+    assert counted.excluded == "film" and counted.interval["units"] == 20
+    assert counted.precision == by_film.precision
 
 
 def test_stores_without_common_films_are_refused(two, tmp_path):

@@ -13,7 +13,7 @@ import pytest
 
 from ingest import ingest, open_source
 from ingest.encoders import load_encoder
-from store import CxrError, Gallery, Row, Where, audit
+from store import CxrError, Film, Gallery, Row, Where, audit
 from tests.ingest.fakes import FakeEncoder
 from tests.ingest.films import png
 from tests.ui import films, page
@@ -199,7 +199,7 @@ def test_on_the_dashboard(full: tuple[Gallery, Path], monkeypatch: pytest.Monkey
 
 
 def test_lists_of_an_audit_read_back() -> None:
-    one = audit.Film("=1", ("a", "b"), None, "@x", "it's", None, "found")
+    one = Film("=1", ("a", "b"), None, "@x", "it's", None, "found")
     group = audit.Group("source", (one,), False, True, "one patient")
     head, rows = tables.exact([group])
     assert json.loads(json.dumps(rows))[0][4:9] == ["=1", "a; b", None, "@x", "it's"]

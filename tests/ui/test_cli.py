@@ -80,7 +80,17 @@ def test_help_is_fast_and_loads_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    for command in ("demo", "ingest", "search", "evaluate", "export", "import", "train", "serve"):
+    for command in (
+        "demo",
+        "ingest",
+        "search",
+        "classify",
+        "evaluate",
+        "export",
+        "import",
+        "train",
+        "serve",
+    ):
         assert re.search(rf"^\W*{command} ", done.stdout, re.MULTILINE), command
 
 
@@ -123,8 +133,8 @@ def test_search_three_ways(cxr: Cxr, store: Path, encoder: Path, tmp_path: Path)
     document = by_id.document
     assert [hit["rank"] for hit in document["hits"]] == [1, 2, 3, 4, 5]
     assert set(document["hits"][0]) == {
-        "rank", "id", "score", "labels", "uncertain", "absent", "split", "dataset", "source",
-        "extra",
+        "rank", "id", "score", "labels", "uncertain", "absent", "labelled", "split", "dataset",
+        "source", "outcome", "extra",
     }  # fmt: skip
     assert "pneumoniamnist/test/0" not in [hit["id"] for hit in document["hits"]]
     assert document["store"]["rows"] == 60
@@ -170,6 +180,14 @@ def test_evaluate(cxr: Cxr, store: Path) -> None:
     table = cxr("evaluate", "--store", store)
     assert "raw pixels" in table.out
     assert "majority vote" in table.out
+    assert "precision at min(k, relevant)" in table.out
+    assert "Relevance any: a film is relevant when it shares a finding" in table.out
+    assert "The query itself is not in its ranking." in table.out
+    one = cxr("evaluate", "--store", store, "--json", "--relevance", "finding=normal").document
+    assert one["relevance"]["name"] == "finding=normal"
+    unknown = cxr("evaluate", "--store", store, "--relevance", "finding=flu")
+    assert unknown.code == 2
+    assert "they have normal, pneumonia" in unknown.err
 
 
 def test_export_and_import_make_the_same_gallery(
@@ -235,7 +253,7 @@ def test_vectors_of_an_unknown_encoder(cxr: Cxr, tmp_path: Path) -> None:
 def test_stats_check_optimize_encoders(cxr: Cxr, store: Path) -> None:
     stats = cxr("stats", "--store", store, "--json").document
     assert set(stats) == {
-        "uri", "rows", "labels", "uncertain", "absent", "columns", "splits", "datasets",
+        "uri", "rows", "labels", "uncertain", "absent", "outcome", "columns", "splits", "datasets",
         "table_version", "mirror_version",
         "fragments", "bytes", "encoder", "fingerprint", "dimension",
         "pixel_readers", "older_reader", "search",

@@ -235,6 +235,27 @@ def evaluation(**fields: Any) -> Evaluation:
     )
 
 
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("any", "Relevant: shares a finding with the query"),
+        ("jaccard", "Relevant: gain: Jaccard index of its findings and the query's"),
+        ("finding=mass", "Relevant: agrees with the query on mass"),
+    ],
+)
+def test_what_precision_means_stands_on_its_figure(name: str, said: str) -> None:
+    measured = evaluation(
+        relevance={"name": name, "definition": ""},
+        excluded="patient",
+        interval={"over": "patients", "units": 60, "method": "cluster bootstrap"},
+    )
+    figure = precision_figure([measured], ORIGIN)
+    shown = " ".join(artists(figure, "subtitle")["subtitle"].get_text().split())
+    assert said in shown
+    assert "Films of the query's own patient are not in its ranking" in shown
+    assert "95 % intervals over patients" in shown
+
+
 def test_precision_is_drawn_as_measured() -> None:
     both = [evaluation(), evaluation(protocol="split", gallery=4708)]
     figure = precision_figure(both, ORIGIN, name="cxr-clip-28")

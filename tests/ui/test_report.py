@@ -61,6 +61,11 @@ def test_numbers_are_the_evaluations(exported: tuple[Gallery, Path, list[Evaluat
         assert table["raw pixels"] == row(raw["precision"], raw["map"])
         assert table["majority vote of the first k is right"] == row(one.vote)
         assert table["hit rate: one or more of the first k"] == row(one.hit_rate)
+        assert table["precision at min(k, relevant)"] == row(one.bounded)
+        assert table["nDCG, graded"] == row(one.ndcg)
+        assert table["R-precision"] == [*"----", f"{one.r_precision:.4f}"]
+    assert text.count("- Relevance any: a film is relevant when it shares a finding") == 2
+    assert text.count("- 95 % intervals: ") == 2
 
 
 def test_every_figure_is_linked_and_every_link_is_there(
@@ -107,6 +112,7 @@ def test_it_says_what_it_is_and_what_it_is_not(
         "Usage",
         "What it finds",
         "Failure cases",
+        "What it matches by",
         "Limits",
         "Licence and data credit",
     ]

@@ -64,6 +64,52 @@ def text(test) -> str:
     )
 
 
+def measured(gallery, protocol, **fields):
+    """An evaluation as plain JSON types."""
+    return gallery.evaluate(protocol, (1, 3), **fields).as_dict()
+
+
+def test_the_evaluation_page_measures_by_the_relevance_chosen(page, made):
+    test = page("evaluation")
+    assert "Relevance any: a film is relevant when it shares a finding" in text(test)
+    test.selectbox(key="evaluation-relevance").set_value("finding").run()
+    name = test.selectbox(key="evaluation-finding").value
+    shown = text(test)
+    assert f"Relevance finding={name}: " in shown
+    assert f"--relevance finding={name}" in test.code[0].value
+    test.button_group(key="more-leave-one-out").set_value("Finding by finding").run()
+    one = measured(Gallery.open(made[0]), "leave-one-out")["per_finding"][name]
+    assert f"<td>{name}</td>" in text(test)
+    assert f"{one['precision']['3']:.3f}" in text(test)
+
+
+def test_what_took_no_part_is_counted_in_words():
+    found = {
+        "relevance": {"name": "any", "definition": "a film is relevant when so"},
+        "excluded": "patient",
+        "patients": {"known": 90, "unknown": 10, "in_both_sides": 3},
+        "interval": {"over": "patients", "units": 40, "method": "cluster bootstrap, BCa"},
+        "left_out": {
+            "not labelled": {"queries": 5, "gallery": 5},
+            "uncertain: mass": {"queries": 1, "gallery": 12},
+        },
+        "nothing_to_find": 7,
+        "short": 2,
+    }
+    assert tables.definitions(found) == [
+        "Relevance any: a film is relevant when so",
+        "Films of the query's own patient are not in its ranking (10 films name none); 3 patients "
+        "are on both sides",
+        "95 % intervals: cluster bootstrap, BCa, over 40 patients",
+        "Films left out, not labelled: 5",
+        "Films left out, uncertain: mass: 1 of the queries' side, 12 of the gallery's",
+        "Queries with nothing to find, which count 0 in every measure: 7",
+        "Queries that may find fewer films than the deepest k; empty ranks are misses: 2",
+    ]
+    counted = {**found, "excluded": "film"}
+    assert "; other films of its patient are, and count" in tables.definitions(counted)[1]
+
+
 # -- pages ------------------------------------------------------------------------------------
 
 
@@ -288,7 +334,7 @@ def mixed_up(made, tmp_path):
             film(20, ("mass",), "q20", of=0),  # the picture of another patient
             film(21, ("mass", "edema"), "q2", of=2, split="test"),
             film(22, ("hernia", "mass", "edema"), "q22", of=4),
-            film(23, (), "q23"),
+            film(23, (), "q23", labelled=False),
             film(24, (), "q24", uncertain=("mass",)),
         ],
     )
@@ -396,6 +442,12 @@ def test_cxr_compare_tells_n_encoders_apart(made, three):
     said = run(*compare, "--encoder", folder, "--measure", "--relevance", "all")
     for words in ("difference", "test: no; train: yes", "MIT", " ms on cpu", "not on this machine"):
         assert words in said
+    assert "Films of the query's own patient are not in its ranking" in said
+    plain = ["compare", *others, "--store", first, "--k", "1", "--json"]
+    both = [json.loads(run(*plain, "--same-patient", how)) for how in ("exclude", "count")]
+    assert [one["excluded"] for one in both] == ["patient", "film"]
+    assert both[0]["interval"]["over"] == both[1]["interval"]["over"] == "patients"
+    assert both[0]["precision"] != both[1]["precision"]  # a copy of a film is of its patient
     wrong = CliRunner().invoke(cli, [str(word) for word in [*compare, "--encoder", "cxr-clip-28"]])
     assert "made none of these galleries" in str(wrong.exception)
 

@@ -1,4 +1,4 @@
-"""``cxr audit``, ``map`` and ``compare``: doubtful films, a map of films, the better gallery."""
+"""``cxr audit``, ``map``, ``compare`` and ``matched-by``: analyses of whole galleries."""
 
 from __future__ import annotations
 
@@ -13,7 +13,17 @@ import typer
 
 from store import BadQuery, CxrError, UsageError
 from ui.commands import output
-from ui.commands.options import Depths, Device, GallerySplit, Json, Quiet, Store, depths
+from ui.commands.options import (
+    Depths,
+    Device,
+    GallerySplit,
+    Json,
+    Quiet,
+    SamePatientFilms,
+    Store,
+    depths,
+    same_patient_films,
+)
 
 if TYPE_CHECKING:
     from ingest.encoders import Encoder
@@ -203,6 +213,7 @@ def compare(
     relevance: Annotated[
         str, typer.Option(help="any, all, jaccard or finding=NAME, as in cxr evaluate.")
     ] = "any",
+    same_patient: SamePatientFilms = "exclude",
     encoder: Annotated[
         list[str] | None,
         typer.Option(
@@ -226,7 +237,7 @@ def compare(
     """
     from store import Gallery
     from store import compare as run
-    from ui import encoder_facts, tables
+    from ui import encoder_facts, notices, tables
 
     galleries = [Gallery.open(uri) for uri in (store, *others)]
     given = _given(encoder or [], device, galleries)
@@ -241,7 +252,10 @@ def compare(
             dataset=dataset,
             progress=progress,
             relevance=relevance,
+            same_patient=same_patient_films(same_patient),
         )
+    if (note := notices.of_patients(found.as_dict())) is not None:
+        output.warn(note)
     facts = [
         encoder_facts.facts_of(
             one, found.films, encoder_facts.found_encoder(one, given, device), measure
@@ -257,8 +271,9 @@ def compare(
     output.table(head, rows, numbers=3)
     head, rows = tables.facts_table(tables.compared_names(found), facts)
     output.table(head, rows, numbers=2)
-    output.say(tables.compared_films(found))
-    output.say(tables.compared_by(found))
+    typer.echo(tables.compared_films(found))
+    for line in tables.compared_by(found):
+        typer.echo(f"{line}.")
 
 
 def _given(names: list[str], device: str | None, galleries: list[Gallery]) -> list[Encoder]:
@@ -274,6 +289,93 @@ def _given(names: list[str], device: str | None, galleries: list[Gallery]) -> li
                 "galleries; leave it out, or name the one that did"
             )
     return given
+
+
+def matched_by(
+    store: Store,
+    protocol: Annotated[str, typer.Option(help="leave-one-out or split.")] = "leave-one-out",
+    split: Annotated[
+        str | None,
+        typer.Option(help="Split of the queries, or all. Default: test, if there is one."),
+    ] = None,
+    gallery_split: GallerySplit = "train",
+    dataset: Annotated[str | None, typer.Option(help="Only this data set.")] = None,
+    k: Annotated[int, typer.Option("-k", help="Hits of each query.")] = 10,
+    relevance: Annotated[
+        str, typer.Option(help="When a hit shares the finding: any, all, jaccard or finding=NAME.")
+    ] = "any",
+    same_patient: Annotated[
+        str, typer.Option(help="Films of the query's own patient: exclude, or count.")
+    ] = "exclude",
+    values: Annotated[
+        int,
+        typer.Option(min=0, help="Values per column that are asked across; 0: the lifts alone."),
+    ] = 12,
+    csv: Annotated[Path | None, typer.Option(help="Also write all of it to this CSV file.")] = None,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """What an encoder matches by beside the finding: data set, view, sex, age, your own columns.
+
+    The lift of a column: how many times as often as chance hits that share the finding of their
+    query share its value too. 1: the encoder does not match by it. Then Precision@k of the queries
+    of each value, usual and when only films with another value may be found.
+    """
+    from store import Gallery
+    from store import matched_by as run
+    from ui import lifts
+
+    gallery = Gallery.open(store)
+    gallery.refresh()
+    output.warn_if_synthetic(gallery)
+    if split is None:
+        split = "test" if "test" in gallery.facets()["split"] else "all"
+    with bar("rankings", quiet) as progress:
+        found = run(
+            gallery,
+            protocol,
+            k,
+            split=None if split == "all" else split,
+            gallery_split=gallery_split,
+            dataset=dataset,
+            relevance=relevance,
+            same_patient=same_patient,  # type: ignore[arg-type]  # checked there
+            values=values,
+            progress=progress,
+        )
+    if csv is not None:
+        from ingest import csv_bytes
+
+        try:
+            csv.write_bytes(csv_bytes(*lifts.sheet(found)))
+        except OSError as error:
+            raise CxrError(f"{csv} cannot be written: {error}; pass another --csv") from error
+    if json:
+        output.as_json(found.as_dict())
+        return
+    for line in lifts.summary(found):
+        typer.echo(line)
+    if found.columns:
+        output.table(*_wrapped(lifts.table(found)), numbers=5)
+    else:
+        output.say(lifts.NO_COLUMNS)
+    for one in found.columns:
+        if one.values:
+            output.table(*_wrapped(lifts.values_table(one, k)), numbers=6)
+        if one.more and values:
+            output.say(f"{one.name}: {one.more:,} rarer values were not asked across")
+    if missing := lifts.absent(found):
+        output.say(f"not measured: {missing}")
+    output.say(lifts.note(found))
+
+
+def _wrapped(table: tuple[list[str], list[list[str]]]) -> tuple[list[str], list[list[str]]]:
+    """A table whose small second lines stand in brackets behind the first."""
+    head, rows = table
+    return head, [
+        [cell.replace("\n", " [", 1) + "]" if "\n" in cell else cell for cell in row]
+        for row in rows
+    ]
 
 
 @contextmanager

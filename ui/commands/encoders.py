@@ -40,7 +40,7 @@ def encoders(
         output.as_json(found)
         return
     output.table(
-        ["name", "text", "licence", "on this disk", "from", "MB", "dimension"],
+        ["name", "text", "licence", "on this disk", "from", "MB", "pixels", "dimension"],
         [
             [
                 one["name"],
@@ -49,11 +49,12 @@ def encoders(
                 "yes" if one["on_disk"] else "no",
                 one["repo"] or "bundled",
                 f"{one['bytes'] / 1e6:,.0f}",
+                str(one["side"]),
                 str(one["dimension"]),
             ]
             for one in found
         ],
-        numbers=2,
+        numbers=3,
     )
     typer.echo("A folder in the layout of transformers, open_clip or timm, or a hub id, works too.")
 
@@ -97,6 +98,7 @@ def _listed() -> list[dict[str, Any]]:
             "repo": None,
             "revision": None,
             "fingerprint": one.fingerprint,
+            "side": one.side,
         }
         for one in map(load_encoder, bundled_names())
     ]
@@ -112,6 +114,7 @@ def _listed() -> list[dict[str, Any]]:
             "repo": known.repo,
             "revision": known.revision,
             "fingerprint": None,
+            "side": known.side,
         }
         for known in KNOWN.values()
     ]

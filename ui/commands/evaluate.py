@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from store import EncoderMismatch, EncoderUnavailable, UsageError, expanded
+from ui import notices
 from ui.commands import output
 from ui.commands.options import (
     Depths,
@@ -22,16 +23,18 @@ from ui.commands.options import (
     Json,
     OnLost,
     Quiet,
+    SamePatientFilms,
     Shards,
     ShardsRay,
     Store,
     depths,
+    same_patient_films,
 )
 from ui.opening import open_gallery
 
 if TYPE_CHECKING:
     from ingest.encoders import Encoder
-    from store import Evaluation, Gallery
+    from store import Evaluation, Gallery, SamePatient
 
 CHOOSING = "sentences"
 #: Files of the package: the prompt set, and the sentences that chose the bundled text tower.
@@ -68,6 +71,7 @@ def evaluate(
             "have all of its findings), jaccard (graded by shared findings) or finding=NAME."
         ),
     ] = "any",
+    same_patient: SamePatientFilms = "exclude",
     encoder: EncoderName = None,
     device: Device = None,
     index: Index = None,
@@ -79,7 +83,8 @@ def evaluate(
     """Precision@k with intervals, beside the random and the raw-pixel floors, and other measures.
 
     Each measure is defined in docs/measures.md. Films in which nothing was found take part, films
-    that nobody looked at do not; whatever is left out is counted.
+    that nobody looked at do not; whatever is left out is counted. Films of the query's own patient,
+    or study where only that is known, are not in its ranking, and intervals resample patients.
 
     With both protocols, --json prints the leave-one-out document, and the split one under
     "split". With --prompts: P@10 and average precision of each sentence. With --index lance there
@@ -87,6 +92,7 @@ def evaluate(
     """
     if protocol not in ("both", "leave-one-out", "split"):
         raise UsageError(f"--protocol {protocol!r}: expected leave-one-out, split or both")
+    counted = same_patient_films(same_patient)
     gallery = open_gallery(store, index, shards, ray, on_lost)
     output.warn_if_synthetic(gallery)
     output.say_if_inexact(gallery)
@@ -105,8 +111,20 @@ def evaluate(
             _print_prompts(scored)
         return
     found = measure(
-        gallery, protocol, split, gallery_split, dataset, depths(k), not no_map, relevance
+        gallery,
+        protocol,
+        split,
+        gallery_split,
+        dataset,
+        depths(k),
+        not no_map,
+        relevance,
+        counted,
     )
+    for one in found:
+        for notice in (notices.of_patients, notices.of_raw_pixels):
+            if (warning := notice(one.as_dict())) is not None:
+                output.warn(warning)
     if json:
         first, *rest = (one.as_dict() for one in found)
         output.as_json({**first, **{one["protocol"]: one for one in rest}})
@@ -123,6 +141,7 @@ def measure(
     k: list[int] | None = None,
     full_ranking: bool = True,
     relevance: str = "any",
+    same_patient: SamePatient = "exclude",
 ) -> list[Evaluation]:
     """Evaluations of a gallery by one protocol or both; notes on stderr what is left out."""
     from ingest import BASELINES
@@ -146,6 +165,7 @@ def measure(
             baselines=BASELINES,
             full_ranking=full_ranking,
             relevance=relevance,
+            same_patient=same_patient,
         )
         for one in wanted
     ]

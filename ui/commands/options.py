@@ -16,6 +16,7 @@ from ui.opening import default_store
 
 if TYPE_CHECKING:
     from ingest.encoders import Encoder
+    from store import SamePatient
 
 
 Store = Annotated[
@@ -53,6 +54,15 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON document to s
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")]
 Depths = Annotated[str, typer.Option("--k", help="Depths of Precision@k, separated by commas.")]
 GallerySplit = Annotated[str, typer.Option(help="Split that the split protocol searches.")]
+SamePatientFilms = Annotated[
+    str,
+    typer.Option(
+        "--same-patient",
+        metavar="exclude|count",
+        help="Other films of the query's own patient: exclude them from its ranking, or count them "
+        "as any other. Nothing differs where no patient is known.",
+    ),
+]
 MedmnistRoot = Annotated[
     Path | None,
     typer.Option(help="Folder that holds the npz. Default: $MEDMNIST_ROOT, then ~/.medmnist."),
@@ -76,6 +86,16 @@ def depths(text: str) -> list[int]:
         return [int(part) for part in text.split(",")]
     except ValueError:
         raise BadQuery(f"--k {text!r}: expected numbers such as 1,3,5,10") from None
+
+
+def same_patient_films(text: str) -> SamePatient:
+    """``exclude`` or ``count``; UsageError when it is neither."""
+    from store import SAME_PATIENT
+
+    for one in SAME_PATIENT:
+        if text == one:
+            return one
+    raise UsageError(f"--same-patient {text!r}: expected {' or '.join(SAME_PATIENT)}")
 
 
 _cluster = partial(

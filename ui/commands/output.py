@@ -71,7 +71,7 @@ def hits(found: Sequence[Hit]) -> None:
             [
                 str(hit.rank),
                 hit.row.id,
-                ", ".join(hit.row.labels) or "(not labelled)",
+                ", ".join(hit.row.named_findings) or f"({hit.row.outcome})",
                 hit.row.split or "",
                 hit.row.dataset or "",
                 f"{hit.score:.4f}",
@@ -137,12 +137,15 @@ def _figures(row: PrecisionRow, depths: Sequence[str]) -> list[str]:
 
 @contextmanager
 def ingest_progress(quiet: bool = False) -> Iterator[Callable[[Progress], None]]:
-    """Progress of an ingestion: a bar on a terminal, elsewhere a line per tenth."""
+    """Progress of an ingestion: a bar on a terminal, elsewhere a line per tenth.
+
+    A note of the job is a warning as soon as it is known, quiet or not.
+    """
     if quiet:
-        yield lambda _: None
+        yield _warning(lambda _: None)
         return
     if not sys.stderr.isatty():
-        yield _lines()
+        yield _warning(_lines())
         return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
@@ -169,7 +172,20 @@ def ingest_progress(quiet: bool = False) -> Iterator[Callable[[Progress], None]]
                 refused=f"{now.refused:,} refused" if now.refused else "",
             )
 
-        yield show
+        yield _warning(show)
+
+
+def _warning(show: Callable[[Progress], None]) -> Callable[[Progress], None]:
+    """The same progress; its note is a warning, once."""
+    said: set[str] = set()
+
+    def shown(now: Progress) -> None:
+        if now.note is not None and now.note not in said:
+            said.add(now.note)
+            warn(now.note)
+        show(now)
+
+    return shown
 
 
 def _lines() -> Callable[[Progress], None]:
@@ -212,6 +228,9 @@ def conclude(
         as_json(report.as_dict())
     else:
         typer.echo(summary(report))
+        outcomes = {key.replace("_", " "): n for key, n in report.outcomes.items() if n}
+        if outcomes.keys() - {"found"}:
+            say("outcomes: " + ", ".join(f"{name} {n:,}" for name, n in outcomes.items()))
         if report.reread:
             films = "film was" if report.reread == 1 else "films were"
             say(f"{report.reread:,} {films} read by an older reader; read again")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from ingest import Choice, Pixels
-    from store import Gallery, Hit, Vectors, Weights, Where
+    from store import Gallery, Hit, OwnFilms, Vectors, Weights, Where
 
 
 def search(
@@ -47,9 +48,10 @@ def search(
     where: Annotated[
         list[str] | None,
         typer.Option(
-            help="KEY=VALUE with label, uncertain, absent, split, dataset, patient, view, sex, age "
-            "(40..60) or a column of your own (3, 2..7). Repeat a key for any of its values, "
-            "several keys for all of them."
+            help="KEY=VALUE with label, outcome (found, no finding, uncertain only, not labelled), "
+            "uncertain, absent, split, dataset, patient, study, view, sex, age (40..60) or a "
+            "column of your own (3, 2..7). Repeat a key for any of its values, several keys for "
+            "all of them."
         ),
     ] = None,
     body_part: Annotated[
@@ -63,6 +65,14 @@ def search(
             "sentences, or best (each film counts by the sentence nearest to it)."
         ),
     ] = "cut",
+    other_patients: Annotated[
+        bool,
+        typer.Option(
+            "--other-patients",
+            help="Films of other patients only: leave out those of the query's own, or of its "
+            "study where only that is known.",
+        ),
+    ] = False,
     figure: Annotated[Path | None, typer.Option(help="Write a picture of the result here.")] = None,
     encoder: EncoderName = None,
     device: Device = None,
@@ -96,6 +106,12 @@ def search(
     query, pixels, vector = _asked(gallery, image, id, text, encoder, device, json, part, long_text)
     if like or unlike:
         query |= _marks(like or [], unlike or [], using)
+    exclude: tuple[str, ...] = ()
+    if other_patients:
+        own = _own_films(gallery, [*([] if id is None else [id]), *(like or [])], image, pixels)
+        exclude = own.ids
+        query["other_patients"] = {"excluded": own.kind, "films": len(own.ids)}
+        output.say(notices.of_own_films(own))
     depth = k if page == 1 else min(k * page, len(gallery))
     found = refined_search(
         gallery,
@@ -105,10 +121,12 @@ def search(
         unlike=unlike or [],
         weights=using,
         where=condition,
+        exclude=exclude,
     )
     hits = found[k * (page - 1) :]
     if len(hits) < k:
-        output.say(f"{len(hits)} of the {k} asked for: no other row passes [{condition}]")
+        without = " and is of another patient" if other_patients else ""
+        output.say(f"{len(hits)} of the {k} asked for: no other row passes [{condition}]{without}")
     output.say_if_inexact(gallery)
     if json:
         from ui.tables import as_dict
@@ -168,6 +186,24 @@ def _asked(
     return query, None, asked.vectors if asked.how == "best" else asked.vectors[0]
 
 
+def _own_films(
+    gallery: Gallery, ids: list[str], image: Path | None, pixels: Pixels | None
+) -> OwnFilms:
+    """Films of the patients of stored films, and of an image that is stored or says whose it is."""
+    from ingest import patient_of, pixels_digest, read_bytes
+    from store import OwnFilms, Where
+
+    if image is not None and pixels is not None:
+        data = read_bytes(image)
+        held = gallery.holding([hashlib.sha256(data).digest(), pixels_digest(pixels)])
+        ids = [*ids, *(id_ for same in held.values() for id_ in same)]
+        own = gallery.own_films(ids)
+        patient = patient_of(data) if own.kind is None else None
+        found = () if patient is None else tuple(gallery.ids(Where(patient=(patient,))))
+        return OwnFilms("patient", found) if found else own
+    return gallery.own_films(ids)
+
+
 def _marks(like: list[str], unlike: list[str], weights: Weights | None) -> dict[str, Any]:
     from store import Weights
 
@@ -200,7 +236,7 @@ def _draw(
     if "id" in query:
         row = gallery.row(query["id"])
         picture = gallery.thumbnails([row.id])[row.id]
-        asked = Query(image=picture, labels=row.labels, name=row.id)
+        asked = Query.of(row, picture)
     elif pixels is not None:
         asked = Query(image=pixels, name=Path(query["image"]).name)
     elif "text" in query:

@@ -24,6 +24,7 @@ if not sign_in.admitted():
 _PAGES = (
     ("Search", "image_search", "Find similar chest films by upload, by sentence or by id."),
     ("Evaluation", "monitoring", "Precision at k of both protocols, beside its floors."),
+    ("Matched by", "join_inner", "Data set, view, sex, age: what hits share beside the finding."),
     ("Map", "scatter_plot", "The gallery in the plane; a line around films selects them."),
     ("Audit", "fact_check", "Duplicates, leaks between splits, doubtful labels, metadata."),
     ("Store", "database", "What is loaded, and how to add to it."),
@@ -32,7 +33,7 @@ _PAGES = (
 page = st.navigation(
     [
         st.Page(
-            f"views/{title.lower()}.py",
+            f"views/{title.lower().replace(' ', '_')}.py",
             title=title,
             icon=f":material/{icon}:",
             default=title == "Search",

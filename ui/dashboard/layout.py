@@ -140,7 +140,7 @@ def problem(error: CxrError) -> None:
 
 def encoder_problem(error: CxrError, gallery: Gallery) -> None:
     """The reason why texts and uploads cannot be searched; ids still can."""
-    restart = serve_command(gallery.uri, gallery.stamp.name)
+    restart = serve_command(gallery.uri, gallery.stamp.address)
     if isinstance(error, EncoderChanged):
         head = "The encoder has changed since this gallery was made."
         then = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +12,16 @@ import pyarrow as pa
 import streamlit as st
 
 from ingest.encoders import Encoder
-from store import Gallery, Map, maps, projection
+from store import (
+    NO_FINDING,
+    NOTHING_FOUND,
+    Gallery,
+    Map,
+    findings,
+    findings_of,
+    maps,
+    projection,
+)
 from ui.dashboard import shared
 from ui.dashboard.components import scatter
 from ui.dashboard.components.colouring import Colouring, colouring
@@ -20,7 +30,7 @@ from ui.dashboard.search.answer import answer
 from ui.dashboard.search.state import Search
 
 Places = npt.NDArray[np.int64]
-NEAREST = "nearest cosine"
+NEAREST, OUTCOME = "nearest cosine", "outcome"
 #: Columns that tell nothing as a colour: nearly every film has a value of its own.
 _PLAIN = ("source", "ingested_at")
 
@@ -78,11 +88,20 @@ def _drawn(gallery: Gallery, method: str, changed: float) -> Drawn:
         found,
         columns,
         columns["id"].to_pylist(),
-        [name for name in columns.column_names if _tells(name, columns[name])],
+        _choices(columns, gallery.columns()),
         on_map,
         scatter.on_grid(found.places[on_map]) if len(on_map) else np.zeros((0, 2), np.uint16),
         f"{shared.key(gallery)}-{method}-{changed}",
     )
+
+
+def _choices(columns: pa.Table, own: Collection[str]) -> list[str]:
+    """Columns that tell films apart; for ``labelled`` the outcome, unless all are alike."""
+    names = [name for name in columns.column_names if _tells(name, columns[name])]
+    names = [name for name in names if name != "labelled" or name in own]
+    if OUTCOME not in own and len(findings_of(columns)[OUTCOME].unique()) > 1:
+        names.append(OUTCOME)
+    return names
 
 
 def _tells(name: str, column: Any) -> bool:
@@ -100,8 +119,19 @@ def _tells(name: str, column: Any) -> bool:
 )
 def points(of: Drawn, by: str, _labels: Labels) -> tuple[dict[str, Any], Colouring]:
     """The points for the browser, and the legend; once per map and column."""
-    found = colouring(of.columns[by].to_pylist(), _labels if by == "labels" else None)
+    if by == "labels":
+        found = colouring(_named_findings(of.columns), _labels)
+    elif by not in of.columns.column_names:
+        found = colouring(findings_of(of.columns)[OUTCOME].to_pylist())
+    else:
+        found = colouring(of.columns[by].to_pylist())
     return scatter.pack(of.grid, of.ids, found), found
+
+
+def _named_findings(columns: pa.Table) -> list[Sequence[str]]:
+    told = findings_of(columns)
+    cells = zip(told["labels"].to_pylist(), told["outcome"].to_pylist(), strict=True)
+    return [(NO_FINDING,) if one == NOTHING_FOUND else findings(labels) for labels, one in cells]
 
 
 def hits(gallery: Gallery, search: Search) -> list[str]:

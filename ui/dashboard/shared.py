@@ -14,7 +14,18 @@ import streamlit as st
 
 from ingest.encoders import Encoder, TextQuery, encoder_for, load_encoder
 from ingest.encoders import text_query as read
-from store import COLUMNS, CxrError, EncoderStamp, Gallery, Nearness, Range, expanded
+from store import (
+    COLUMNS,
+    NO_FINDING,
+    NOTHING_FOUND,
+    CxrError,
+    EncoderStamp,
+    Gallery,
+    Nearness,
+    Range,
+    expanded,
+    findings,
+)
 from ui import notices
 from ui.dashboard.components.html import Labels
 from ui.dashboard.search.ranges import AGE, Choice, Known, own
@@ -80,7 +91,7 @@ def key(of: Gallery) -> Key:
 
 def encoder_name(stamp: EncoderStamp) -> str:
     """The encoder for uploads and texts: ``$CXR_ENCODER``, else the one that made the gallery."""
-    return os.environ.get("CXR_ENCODER", "").strip() or stamp.name
+    return os.environ.get("CXR_ENCODER", "").strip() or stamp.address
 
 
 def encoder_is_near(stamp: EncoderStamp) -> bool:
@@ -98,7 +109,7 @@ def encoder(stamp: EncoderStamp) -> Encoder:
         EncoderMismatch: it is another one; its vectors would mean nothing in this gallery.
     """
     name = encoder_name(stamp)
-    return encoder_for(stamp, None if name == stamp.name else name, load=_encoder)
+    return encoder_for(stamp, None if name == stamp.address else name, load=_encoder)
 
 
 @st.cache_resource(max_entries=2, show_spinner=False)
@@ -163,7 +174,9 @@ def ranges(of: Gallery, filters: Filters) -> dict[str, Range]:
 def known(of: Gallery) -> Known:
     """Filters that the gallery has: facet -> its values or its range, in the order shown."""
     values, spans = facets(of, {}), ranges(of, {})
-    found: dict[str, Choice] = {facet: list(values[facet]) for facet in FACETS}
+    # A column of the user's own may have been called as a later filter of ours.
+    ours = [facet for facet in FACETS if facet not in of.columns()]
+    found: dict[str, Choice] = {facet: list(values[facet]) for facet in ours}
     if AGE in spans:
         found[AGE] = spans[AGE]
     for name in dict.fromkeys([*of.columns(), *spans]):
@@ -173,9 +186,23 @@ def known(of: Gallery) -> Known:
     return found
 
 
+@st.cache_data(max_entries=8, show_spinner=False, hash_funcs=HASHES)
+def knows_patients(of: Gallery) -> bool:
+    """Whether any film says whose it is."""
+    return of.knows_patients()
+
+
 def labels(of: Gallery) -> Labels:
     """Marks of the gallery's labels."""
     return Labels(facets(of, {})["label"])
+
+
+def named_findings(of: Gallery, filters: Filters) -> dict[str, int]:
+    """Counts of the films that pass by named finding, ``No finding`` among them."""
+    found = facets(of, filters)
+    counts = {name: found["label"][name] for name in findings([*found["label"]])}
+    nothing = found.get("outcome", {}).get(NOTHING_FOUND, 0)
+    return {**counts, NO_FINDING: nothing} if nothing else counts
 
 
 @st.cache_data(max_entries=256, show_spinner=False, hash_funcs=HASHES)

@@ -131,7 +131,15 @@ def compared(of: Gallery, rivals: Sequence[str], asked: Question) -> tuple[Compa
         other.refresh()
 
     def work(progress: Progress) -> tuple[Comparison, list[Facts]]:
-        found = compare(of, others, asked.protocol, asked.depths, **asked.sides, progress=progress)
+        found = compare(
+            of,
+            others,
+            asked.protocol,
+            asked.depths,
+            **asked.sides,
+            progress=progress,
+            relevance=asked.relevance,
+        )
         return found, [
             facts_of(one, found.films, found_encoder(one, _named())) for one in (of, *others)
         ]

@@ -18,7 +18,14 @@ from typing import TYPE_CHECKING, Any
 
 from ingest import folder as artefacts
 from ingest import write
-from store import CxrError, NothingToMeasure, check_encoder, expanded
+from store import (
+    BadQuery,
+    CxrError,
+    NothingToMeasure,
+    check_encoder,
+    expanded,
+    matched_by,
+)
 from ui.report.figures import pictures
 from ui.report.findings import (
     DEPTH,
@@ -30,13 +37,14 @@ from ui.report.findings import (
     prompted,
     setting_of,
 )
+from ui.report.matched_by_figure import matched_by_picture
 from ui.report.sheet import notice_of
 from ui.report.swap import staging, swap
 from ui.report.text import NAME, Facts, report, short_path
 
 if TYPE_CHECKING:
     from ingest.encoders import Encoder
-    from store import Evaluation, Gallery, Row
+    from store import Evaluation, Gallery, Matches, Row
     from ui.report.findings import Setting
 
 #: Sentences that an export asks, and the label each should find where the gallery has it.
@@ -118,8 +126,12 @@ def export(
         asked = []
         if encoder is not None and encoder.supports_text and prompts:
             asked = prompted(gallery, encoder, prompts, setting)
+        say("looking for what it matches by")
+        matches = _matches(gallery, setting)
         say("drawing figures")
         figures = pictures(gallery, setting, found, asked, measured)
+        if not isinstance(matches, str) and any(one.lift for one in matches.columns):
+            figures["matched by"] = matched_by_picture(gallery, matches)
         store = gallery.describe()
         if store["table_version"] != version:
             raise CxrError(
@@ -138,6 +150,7 @@ def export(
                 left_out=left_out,
                 findings=found,
                 prompts=asked,
+                matches=matches,
                 duplicates=duplicates(rows),
                 example=next(iter(rows)),
                 patients_known=any(row.patient for row in rows.values()),
@@ -153,6 +166,8 @@ def export(
         }
         made = _meta(gallery, rows, names, setting, depths, measured, contents)
         made["text_tower"] = text_tower
+        if not isinstance(matches, str):
+            made["matched_by"] = {k: v for k, v in matches.as_dict().items() if k != "store"}
         contents[artefacts.META] = write.json_lines(made)
         say("writing files")
         for name, content in contents.items():
@@ -230,6 +245,18 @@ def _evaluations(
             except NothingToMeasure as error:
                 left_out.append(f"{protocol}: {error}.")
     return measured, left_out
+
+
+def _matches(gallery: Gallery, setting: Setting) -> Matches | str:
+    """What the encoder matches by, over the queries of the report; or why nobody can say."""
+    if not setting.queries:
+        return "without labels nobody can say which hits share the finding"
+    try:
+        return matched_by(
+            gallery, k=max(min(DEPTH, len(setting.queries) - 1), 1), split=setting.split
+        )
+    except (BadQuery, NothingToMeasure) as error:
+        return str(error)
 
 
 def _meta(

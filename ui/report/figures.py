@@ -16,6 +16,7 @@ from matplotlib.patches import FancyBboxPatch, Rectangle
 from PIL import Image
 
 from ingest import Pixels
+from store import NOT_LABELLED, Outcome, Row
 from ui.report.findings import slugs
 from ui.report.sheet import (
     DPI,
@@ -63,14 +64,22 @@ class Query:
     Attributes:
         image: PNG or JPEG bytes, or uint8 pixels; ``None`` for a text, or when there are none.
         text: the prompt; ``None`` for an image.
-        labels: of the image; for a text those it should find, empty when unknown.
+        labels: named findings of the image (see store.outcomes); for a text those it should find,
+            empty when unknown.
         name: an id or a file name, for the caption.
+        outcome: of looking at the image.
     """
 
     image: bytes | Pixels | None = None
     text: str | None = None
     labels: tuple[str, ...] = ()
     name: str = ""
+    outcome: Outcome = NOT_LABELLED
+
+    @classmethod
+    def of(cls, row: Row, image: bytes | None, name: str = "") -> Query:
+        """A stored film as a query; called by its id unless named."""
+        return cls(image, None, row.named_findings, name or row.id, row.outcome)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -112,8 +121,7 @@ def pictures(
         drawn[key] = (f"{FOLDER}/{name}.png", png)
 
     def query(one: Found) -> Query:
-        row = one.query
-        return Query(image=thumbnails[row.id], labels=row.labels, name=row.id)
+        return Query.of(one.query, thumbnails[one.query.id])
 
     if evaluations:
         measured = provenance_of(gallery, " and ".join(e.protocol for e in evaluations))
@@ -176,7 +184,7 @@ def cases_figure(
 
 
 def judge(wanted: Collection[str], labels: Collection[str]) -> Judgement | None:
-    """Judgement of a hit by the labels wanted; ``None`` when none are."""
+    """Judgement of a hit by its named findings and those wanted; ``None`` when none are."""
     if not wanted:
         return None
     if not labels:
@@ -189,11 +197,12 @@ def _summary(query: Query, hits: Sequence[Hit]) -> str:
         return "Nothing found."
     if not query.labels:
         return "Nobody said which label is wanted, so no hit is called right or wrong."
-    marks = [judge(query.labels, hit.row.labels) for hit in hits]
+    marks = [judge(query.labels, hit.row.named_findings) for hit in hits]
     wanted = " or ".join(query.labels)
     text = f"{marks.count('right')} of {len(hits)} labelled {wanted} · "
     text += LEGEND.replace("the query", "what is wanted") if query.text is not None else LEGEND
-    return text + (" · ? dotted frame: has no label" if "unlabelled" in marks else "")
+    unjudged = dict.fromkeys(hit.row.outcome for hit in hits if not hit.row.named_findings)
+    return text + (f" · ? dotted frame: {' or '.join(unjudged)}" if unjudged else "")
 
 
 def _draw(
@@ -227,7 +236,7 @@ def _draw_query(axes: Axes, query: Query, x: float, y: float) -> None:
     if query.text is None:
         _draw_image(axes, query.image, x, y, _QUERY)
         _frame(axes, x, y, _QUERY, INK, "solid", 1.8, "query")
-        captions = (f"query: {labels or 'not labelled'}", clean(query.name))
+        captions = (f"query: {labels or query.outcome}", clean(query.name))
     else:
         _draw_prompt(axes, query.text, x, y)
         captions = ("query: text", f"wanted: {labels}" if labels else "")
@@ -258,7 +267,8 @@ def _draw_prompt(axes: Axes, text: str, x: float, y: float) -> None:
 def _draw_hit(
     axes: Axes, hit: Hit, thumbnail: bytes | None, wanted: Collection[str], x: float, y: float
 ) -> None:
-    verdict = judge(wanted, hit.row.labels)
+    found = hit.row.named_findings
+    verdict = judge(wanted, found)
     glyph, colour, style = MARKS[verdict] if verdict else ("", LINE, "solid")
     name = f"{verdict}:{hit.row.id}"
     _draw_image(axes, thumbnail, x, y, _TILE)
@@ -272,8 +282,8 @@ def _draw_hit(
         look: dict[str, Any] = {"colour": colour, "gid": f"mark:{name}", "va": "baseline"}
         write(axes, x, line + 0.16, glyph, 10.5, bold=True, **look)
     # What is shared comes first: the rest may be cut off.
-    names = sorted(hit.row.labels, key=lambda name: name not in wanted)
-    labels = clean(", ".join(names)) or "not labelled"
+    names = sorted(found, key=lambda name: name not in wanted)
+    labels = clean(", ".join(names)) or hit.row.outcome
     write(axes, x + indent, line + 0.16, shorten(labels, _TILE - indent, 8.5), 8.5, va="baseline")
     row = shorten(clean(hit.row.id), _TILE, 6.5, end=False)
     write(axes, x, line + 0.29, row, 6.5, colour=MUTED, va="baseline")

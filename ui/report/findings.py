@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from store import BadQuery, Where
+from store import NO_FINDING, NOTHING_FOUND, BadQuery, Where, names_nothing
+from store import findings as findings_among
 
 if TYPE_CHECKING:
     from ingest.encoders import Encoder
@@ -59,14 +60,18 @@ class Found:
 
     @property
     def right(self) -> int:
-        """Number of hits that share a label with the query."""
-        return sum(bool(set(self.query.labels) & set(hit.row.labels)) for hit in self.hits)
+        """Number of hits that share a finding with the query, or have none like it."""
+        return sum(_alike(self.query, hit) for hit in self.hits)
 
     @property
     def nearest_is_wrong(self) -> bool:
-        """Whether the first hit has labels, and none of them is the query's."""
-        labels = self.hits[0].row.labels if self.hits else ()
-        return bool(labels) and not set(self.query.labels) & set(labels)
+        """Whether it is known what was found in the first hit, and it is not the query's."""
+        known = bool(self.hits) and bool(self.hits[0].row.named_findings)
+        return known and not _alike(self.query, self.hits[0])
+
+
+def _alike(query: Row, hit: Hit) -> bool:
+    return not set(query.named_findings).isdisjoint(hit.row.named_findings)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -102,7 +107,7 @@ class Prompted:
     @property
     def right(self) -> int:
         """Number of hits that carry the wanted label."""
-        return sum(bool(set(self.wanted) & set(hit.row.labels)) for hit in self.hits)
+        return sum(not set(self.wanted).isdisjoint(hit.row.named_findings) for hit in self.hits)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +127,7 @@ class Duplicates:
 
 def setting_of(rows: Mapping[str, Row]) -> Setting:
     """The strictest setting for a gallery: across splits where there are some."""
-    labelled = [row for row in rows.values() if row.labels]
+    labelled = [row for row in rows.values() if row.named_findings]
     tests = tuple(row.id for row in labelled if row.split == "test")
     training = sum(row.split == "train" for row in labelled)
     if not tests:
@@ -145,7 +150,7 @@ def measure(gallery: Gallery, setting: Setting, protocol: str, k: Sequence[int])
 
 def labels_to_show(rows: Mapping[str, Row], setting: Setting) -> list[str]:
     """Most frequent labels among the queries, in alphabetical order."""
-    counts = Counter(name for id_ in setting.queries for name in rows[id_].labels)
+    counts = Counter(name for id_ in setting.queries for name in rows[id_].named_findings)
     return sorted(sorted(counts, key=lambda name: (-counts[name], name))[:MOST_LABELS])
 
 
@@ -162,7 +167,7 @@ def findings(gallery: Gallery, rows: Mapping[str, Row], setting: Setting) -> lis
     """
     results = []
     for label in labels_to_show(rows, setting):
-        pool = sorted(id_ for id_ in setting.queries if label in rows[id_].labels)
+        pool = sorted(id_ for id_ in setting.queries if label in rows[id_].named_findings)
         random = np.random.default_rng([SEED, *label.encode()])
         asked = pool
         if len(pool) > MOST_QUERIES:
@@ -175,7 +180,7 @@ def findings(gallery: Gallery, rows: Mapping[str, Row], setting: Setting) -> lis
         if not found:
             continue
         wrong = [one for one in found if one.nearest_is_wrong]
-        right = [one for one in found if set(one.query.labels) & set(one.hits[0].row.labels)]
+        right = [one for one in found if _alike(one.query, one.hits[0])]
         results.append(
             LabelFindings(
                 label=label,
@@ -225,14 +230,21 @@ def prompted(
         setting: its split is searched.
         depth: hits per sentence.
     """
-    known = {name.casefold(): (name,) for name in gallery.facets()["labels"]}
+    facets = gallery.facets()
+    known = {name.casefold(): (name,) for name in findings_among([*facets["labels"]])}
+    if NOTHING_FOUND in facets.get("outcome", {}):
+        known[NO_FINDING.casefold()] = (NO_FINDING,)
     where = Where(split=(setting.split,)) if setting.split else None
     vectors = encoder.encode_texts([*prompts])
     answers = gallery.search(vectors, min(depth, len(gallery)), where)
     return [
-        Prompted(text, known.get((wanted or "").casefold(), ()), hits)
+        Prompted(text, known.get(_key(wanted or ""), ()), hits)
         for (text, wanted), hits in zip(prompts.items(), answers, strict=True)
     ]
+
+
+def _key(label: str) -> str:
+    return (NO_FINDING if names_nothing(label) else label).casefold()
 
 
 def duplicates(rows: Mapping[str, Row]) -> Duplicates:
@@ -241,10 +253,11 @@ def duplicates(rows: Mapping[str, Row]) -> Duplicates:
     for row in rows.values():
         groups.setdefault(row.sha256, []).append(row)
     several = [group for group in groups.values() if len(group) > 1]
+    named = [{frozenset(row.named_findings) for row in group} for group in several]
     return Duplicates(
         extra=sum(len(group) - 1 for group in several),
         across=sum(len({row.split for row in group}) > 1 for group in several),
-        conflicting=sum(len({frozenset(row.labels) for row in group}) > 1 for group in several),
+        conflicting=sum(len(found) > 1 for found in named),
     )
 
 

@@ -13,11 +13,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from store import OUTCOMES
+from ui import lifts
 from ui.report.findings import DEPTH, HARDEST, SEED
-from ui.tables import by_finding, definitions, finding_table, measure_rows, precision_rows
+from ui.tables import (
+    by_finding,
+    definitions,
+    finding_table,
+    in_words,
+    measure_rows,
+    precision_rows,
+)
 
 if TYPE_CHECKING:
-    from store import EncoderStamp, Evaluation
+    from store import EncoderStamp, Evaluation, Matches
     from ui.report.findings import Duplicates, Found, LabelFindings, Prompted, Setting
     from ui.tables import PrecisionRow
 
@@ -60,6 +69,7 @@ class Facts:
         left_out: sentences about what could not be measured.
         findings: per label, examples and failures.
         prompts: sentences and what they found.
+        matches: what the encoder matches by beside the finding; or why nobody can say.
         duplicates: equal images.
         example: the id of some row.
         patients_known: whether any row names its patient.
@@ -78,6 +88,7 @@ class Facts:
     left_out: Sequence[str]
     findings: Sequence[LabelFindings]
     prompts: Sequence[Prompted]
+    matches: Matches | str
     duplicates: Duplicates
     example: str
     patients_known: bool
@@ -104,6 +115,8 @@ def report(facts: Facts) -> str:
         *_examples(facts),
         "## Failure cases",
         *_failures(facts),
+        "## What it matches by",
+        *_matched_by(facts),
         "## Limits",
         *_limits(facts),
         "## Licence and data credit",
@@ -118,6 +131,8 @@ def _opening(facts: Facts) -> str:
     order += [name for name in counts if name not in order]
     splits = ", ".join(f"{plain(name)} {counts[name]:,}" for name in order)
     labels = ", ".join(f"{plain(name)} {count:,}" for name, count in facts.facets["labels"].items())
+    counts = facts.facets.get("outcome", {})
+    outcomes = ", ".join(f"{name} {counts[name]:,}" for name in OUTCOMES if name in counts)
     lines = [
         "Content-based retrieval of chest radiographs: given an image or a sentence, the most "
         "similar images by exact cosine, with their labels. "
@@ -129,6 +144,7 @@ def _opening(facts: Facts) -> str:
         f"| data set | {plain(', '.join(facts.facets['dataset'])) or 'not named'} |",
         f"| splits | {splits or 'none'} |",
         f"| labels | {labels or 'none'} |",
+        f"| looked at | {outcomes} |",
         f"| table version | {facts.store['table_version']} |",
         f"| made by | {code(facts.command)} |",
     ]
@@ -295,7 +311,7 @@ def _usage(facts: Facts) -> str:
             "",
             "from ingest.encoders import load_encoder",
             "",
-            f"vectors = load_encoder({facts.stamp.name!r}).encode_texts(['clear lungs'])",
+            f"vectors = load_encoder({facts.stamp.address!r}).encode_texts(['clear lungs'])",
             "print(gallery.search(vectors, k=5)[0])",
         ]
     return "\n".join(["```bash", *shell, "```", "", "```python", *python, "```"])
@@ -359,9 +375,56 @@ def _failure(one: Found) -> str:
     nearest = one.hits[0]
     return (
         f"- {code(one.query.id)}: nearest is {code(nearest.row.id)} "
-        f"({plain(', '.join(nearest.row.labels))}, cosine {nearest.score:.3f}); "
+        f"({plain(in_words(nearest.row))}, cosine {nearest.score:.3f}); "
         f"{one.right} of {len(one.hits)} share a label"
     )
+
+
+def _matched_by(facts: Facts) -> list[str]:
+    """Lifts of the columns, and Precision@k across their values."""
+    found = facts.matches
+    if isinstance(found, str):
+        return [_sentence(f"Not measured: {found}")]
+    missing = lifts.absent(found)
+    if not found.columns:
+        return [
+            _sentence(
+                f"Not measured: {lifts.NO_COLUMNS} ({missing})" if missing else lifts.NO_COLUMNS
+            )
+        ]
+    parts = [
+        "Of the hits that share the finding of their query: how many times as often as chance do "
+        "they share something else? *Lift* is shared / chance; *chance* is what all films of the "
+        "finding have that the query could have found. 1: the encoder does not see that column.",
+        "\n".join(f"- {_sentence(line)}" for line in lifts.summary(found)),
+        _picture(facts, "matched by", "Lift of each column with its 95 % interval"),
+        _markdown(*lifts.table(found)),
+        plain(lifts.note(found)),
+    ]
+    asked = [column for column in found.columns if column.values]
+    if asked:
+        parts.append(
+            f"Precision@{found.k} of the queries of one value, and when only films of another "
+            "value may be found (*among others*), each beside that of a blind ranking."
+        )
+    for column in asked:
+        parts.append(_markdown(*lifts.values_table(column, found.k)))
+        if column.more:
+            parts.append(f"{plain(column.name)}: {column.more:,} rarer values were not asked.")
+    return [*parts, _sentence(f"Not measured: {missing}") if missing else ""]
+
+
+def _sentence(text: str) -> str:
+    return plain(f"{text[:1].upper()}{text[1:]}.")
+
+
+def _markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table whose cells may have a small second line."""
+    lines = [f"| {' | '.join(map(plain, head))} |", f"|{'---|' * len(head)}"]
+    for row in rows:
+        cells = (plain(cell.replace("\n", " (", 1) + ")" * ("\n" in cell)) for cell in row)
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
 
 
 def _limits(facts: Facts) -> list[str]:
@@ -394,7 +457,10 @@ def _limits(facts: Facts) -> list[str]:
     else:
         points.append(f"No two rows hold the same {what} byte for byte.")
     if facts.patients_known:
-        points.append("A neighbour may be another film of the same patient; it is not removed.")
+        points.append(
+            "Precision@k says what it leaves out of rankings; the neighbours pictured, and the "
+            "failure cases, may be other films of the query's own patient."
+        )
     elif facts.notice is None:
         points.append("Patients are not known here: a neighbour may show the same patient again.")
     points.append("Intervals cover the choice of queries, not the choice of training data.")

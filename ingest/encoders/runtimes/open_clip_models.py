@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from ingest.encoders.download import in_one_line
-from ingest.encoders.locate import TOKENIZERS, EncoderFiles
+from ingest.encoders.files import TOKENIZERS, EncoderFiles
 from ingest.encoders.registry import OPEN_CLIP_CONFIG, OPEN_CLIP_WEIGHTS, TEXT_TOWER
 from ingest.encoders.runtimes.base import (
     Inputs,

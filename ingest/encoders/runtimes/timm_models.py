@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 import timm
 import torch
-from timm.data import create_transform, resolve_model_data_config
+from timm.data.config import resolve_model_data_config
+from timm.data.transforms_factory import create_transform
 
 from ingest.encoders.download import in_one_line
-from ingest.encoders.locate import WEIGHTS, EncoderFiles
+from ingest.encoders.files import WEIGHTS, EncoderFiles
 from ingest.encoders.runtimes.base import Inputs, Runtime, check_complete, framed
 from ingest.encoders.weights import tensors
 from ingest.images.pixels import reduced
@@ -35,7 +36,7 @@ def measured(folder: Path) -> tuple[int, int]:
     """
     with torch.device("meta"), torch.inference_mode():
         model = _built(folder)
-        data = resolve_model_data_config(model)
+        data: dict[str, Any] = _images_of(model)
         found = _vectors(model, torch.empty(1, *data["input_size"]))
     return int(found.shape[1]), int(min(data["input_size"][1:]))
 
@@ -50,7 +51,7 @@ class TimmRuntime(Runtime):
                 model = _built(folder)
             state = tensors(files.contents.read(WEIGHTS).bytes)
             found = model.load_state_dict(state, strict=False)
-            data = resolve_model_data_config(model)
+            data = _images_of(model)
             self._transform: Any = create_transform(**data, is_training=False)
         except Exception as error:  # timm raises many kinds, none shared
             raise EncoderUnavailable(
@@ -87,4 +88,10 @@ def _built(folder: Path) -> Any:
 
 def _vectors(model: Any, pixels: Any) -> torch.Tensor:
     found: torch.Tensor = model.forward_head(model.forward_features(pixels), pre_logits=True)
+    return found
+
+
+def _images_of(model: Any) -> dict[str, Any]:
+    """What of an image the model takes: size, mean, cropping."""
+    found: dict[str, Any] = resolve_model_data_config(model)  # type: ignore[no-untyped-call]
     return found

@@ -15,7 +15,7 @@ from transformers import (
 )
 
 from ingest.encoders.download import in_one_line
-from ingest.encoders.locate import EncoderFiles
+from ingest.encoders.files import EncoderFiles
 from ingest.encoders.runtimes.base import (
     Inputs,
     Runtime,

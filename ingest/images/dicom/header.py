@@ -38,7 +38,7 @@ KEPT = (
     *("StudyInstanceUID", "BodyPartExamined"),
 )
 #: Metadata that ``read`` and ``identify`` may tell.
-TELLS = ("patient", "view", "sex", "age")
+TELLS = ("patient", "study", "view", "sex", "age")
 #: Photometric interpretations: one grey value, or three that are the same.
 GREY, PALETTE = ("MONOCHROME1", "MONOCHROME2"), "PALETTE COLOR"
 COLOUR = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
@@ -143,10 +143,10 @@ def metadata(film: Any) -> dict[str, Any]:
     found: dict[str, Any] = {}
     number = str(film.get("PatientID", "") or "").strip()
     study = str(film.get("StudyInstanceUID", "") or "").strip()
+    if study:  # films of one study are of one person, at least
+        found["study"] = found["patient"] = pseudonym("study", study)
     if number:
         found["patient"] = pseudonym("patient", number)
-    elif study:  # films of one study are of one person, at least
-        found["patient"] = pseudonym("study", study)
     view = str(film.get("ViewPosition", "") or "").strip().upper()
     if view in _VIEWS or re.fullmatch(r"PA|AP|LLO|RLO|LPO|RPO", view):
         found["view"] = _VIEWS.get(view, view)

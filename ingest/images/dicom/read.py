@@ -20,7 +20,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from ingest.images.dicom.body_parts import Choice
-from ingest.images.dicom.file import read_header
+from ingest.images.dicom.file import is_dicom, read_header
 from ingest.images.dicom.header import COLOUR, GREY, KEPT, PALETTE, check_header, meaning, metadata
 from ingest.images.dicom.pixels import JPEG_LS, Cells, colour_pixels, grey_cells, no_cells
 from ingest.images.dicom.tones import palette_pixels, read_tones, shown
@@ -41,7 +41,7 @@ class Film:
 
     Attributes:
         pixels: uint8 (height, width), bright is dense tissue.
-        told: ``patient`` (hashed), ``view``, ``sex``, ``age`` where the header tells.
+        told: ``patient`` and ``study`` (hashed), ``view``, ``sex``, ``age`` where the header tells.
         notes: what a person should know of it, one short sentence each.
         uid: its SOPInstanceUID, if there is a valid one.
     """
@@ -201,3 +201,17 @@ def _stumbled(error: Exception, name: str) -> BadImage:
     return BadImage(
         reason, f"{name} is {reason} ({type(error).__name__}); get a complete copy of the file"
     )
+
+
+def patient_of(data: bytes) -> str | None:
+    """The pseudonym of a DICOM file's patient; None of other files, and where there is no salt.
+
+    Without a salt on this machine no gallery has names that it made, and none is made for a look.
+    """
+    from ingest.images.pseudonym import salt_file
+
+    if not salt_file().exists() or not is_dicom(data):
+        return None
+    found = metadata(read_header(io.BytesIO(data), "the file"))
+    patient: str | None = found.get("patient")
+    return patient

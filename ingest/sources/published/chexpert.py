@@ -76,12 +76,14 @@ def records(
 
     def describe(split: str, row: Row) -> Description:
         patient = re.search(r"patient\d+", row["Path"])
+        study = re.search(r"patient\d+/study\d+", row["Path"])
         side = row.get("Frontal/Lateral", "").casefold() == "lateral"
         age = row.get("Age", "")
         return {
             **findings.from_columns(row, names).metadata(uncertain),
             "split": split,
             "patient": f"chexpert/{patient[0]}" if patient else None,
+            "study": f"chexpert/{study[0]}" if study else None,
             "view": "LATERAL" if side else metadata.view(row.get("AP/PA", "")),
             "sex": metadata.sex(row.get("Sex", "")),
             "age": "" if metadata.parse_age(age) == 0 else age,

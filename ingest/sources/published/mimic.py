@@ -85,6 +85,7 @@ def records(
             **studies.get(study, Findings()).metadata(uncertain),
             "split": split_of.get(row["dicom_id"]),
             "patient": f"mimic/p{row['subject_id']}",
+            "study": f"mimic/s{row['study_id']}",
             "view": metadata.view(row["ViewPosition"]),
         }
 

@@ -126,6 +126,10 @@ COLUMNS = {
     "sex": ("sex", "gender", "patient sex", "patient gender"),
     "view": ("view", "view position", "projection", "ap/pa"),
     "patient": ("patient", "patient id", "subject id", "subject"),
+    "study": (
+        *("study", "study id", "study instance uid", "study uid", "accession"),
+        *("accession number", "exam", "exam id", "examination"),
+    ),
     "split": ("split", "set", "subset", "partition"),
 }
 _LABELS = (
@@ -138,6 +142,7 @@ _READ: dict[str, Callable[[str], Any]] = {
     "view": metadata.view,
     "split": metadata.split,
     "patient": lambda cell: cell or None,
+    "study": lambda cell: cell or None,
 }
 #: Rows looked at to tell which column names the files.
 _SAMPLE = 500

@@ -13,8 +13,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from store import Hit, Row
-from ui.tables import shown
+from store import NO_FINDING, Hit, Row, findings, names_nothing
+from ui.tables import in_words, shown
 
 #: Style sheet of all pages.
 STYLE = Path(__file__).with_name("style.css")
@@ -37,6 +37,8 @@ _MARKS = (
     ("▼", "#999999"),
 )
 _OTHER = ("○", "#808080")
+#: Of films in which nothing was found.
+_NOTHING = ("∅", "#4f8f63")
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,24 +87,28 @@ class Labels:
 
     def __init__(self, counts: Mapping[str, int]) -> None:
         self.names = sorted(counts)
-        ranked = sorted(counts, key=lambda name: (-counts[name], name))[: len(_MARKS)]
+        named = findings(self.names)
+        ranked = sorted(named, key=lambda name: (-counts[name], name))[: len(_MARKS)]
         self._marks = dict(zip(sorted(ranked), _MARKS, strict=False))
 
     def mark(self, label: str) -> tuple[str, str]:
-        """Glyph and colour; a grey ring beyond the eight most frequent labels."""
-        return self._marks.get(label, _OTHER)
+        """Glyph and colour; a grey ring beyond the eight most frequent findings."""
+        return _NOTHING if names_nothing(label) else self._marks.get(label, _OTHER)
 
     def chip(self, label: str) -> str:
-        """One label as HTML."""
-        return f'<span class="chip">{_glyph(*self.mark(label))}{escape(label)}</span>'
+        """One label as HTML; one that says that nothing was found has a look of its own."""
+        kind, text = ("chip nothing", NO_FINDING) if names_nothing(label) else ("chip", label)
+        return f'<span class="{kind}">{_glyph(*self.mark(label))}{escape(text)}</span>'
+
+    def found(self, row: Row) -> str:
+        """What came of looking at a film as HTML: its findings, or one chip that says why none."""
+        named = "".join(map(self.chip, row.named_findings))
+        return named or f'<span class="chip none">{row.outcome}</span>'
 
     def chips(self, row: Row) -> str:
-        """A film's labels and its split as HTML; says so when it has no label."""
-        found = "".join(self.chip(label) for label in row.labels) or _NO_LABEL
-        return f'<div class="chips">{found}{_span("badge", row.split) if row.split else ""}</div>'
-
-
-_NO_LABEL = '<span class="chip none">not labelled</span>'
+        """A film's findings and its split as HTML."""
+        split = _span("badge", row.split) if row.split else ""
+        return f'<div class="chips">{self.found(row)}{split}</div>'
 
 
 def _span(kind: str, text: str) -> str:
@@ -208,7 +214,7 @@ def mark_card(row: Row, png: bytes | None, labels: Labels, sign: str) -> str:
     word = "like" if sign == "+" else "unlike"
     return (
         f'<div class="cxr mark">{film(png, f"{word}: {_spoken(row)}")}<span class="about">'
-        f"{_span('sign', f'{sign} {word}')}{''.join(map(labels.chip, row.labels))}"
+        f"{_span('sign', f'{sign} {word}')}{labels.found(row)}"
         f"{_id(row)}</span></div>"
     )
 
@@ -314,7 +320,7 @@ def _id(row: Row) -> str:
 
 
 def _spoken(row: Row) -> str:
-    return f"chest film {row.id}, {', '.join(row.labels) or 'not labelled'}"
+    return f"chest film {row.id}, {in_words(row)}"
 
 
 def note(text: str) -> str:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from store import Gallery, Hit, Row, UnknownId, passes, refined_search
+from store import Gallery, Hit, OwnFilms, Row, UnknownId, passes, refined_search
 from ui.dashboard.components.html import LabelShare
 from ui.dashboard.search.state import Search, where
 
@@ -28,6 +28,7 @@ class Answer:
         marked: rows of the marked films, by id.
         asked: the stored films to be like: the query's own, and those marked +.
         candidates: how many films there are to find: those that pass, without the query's own.
+        own: films of the query's own patient, where these were left out; None where not.
     """
 
     hits: list[Hit]
@@ -36,6 +37,7 @@ class Answer:
     marked: dict[str, Row]
     asked: list[Row]
     candidates: int
+    own: OwnFilms | None = None
 
 
 def answer(
@@ -61,20 +63,35 @@ def answer(
     marked = {id_: gallery.row(id_) for id_ in search.marks}
     condition = where(search.filters)
     own = {row.id: row for row in (query, *marked.values()) if row is not None}
+    asked = [row for id_, row in own.items() if id_ not in search.unlike]
+    others, left_out = None, dict(own)
+    if search.other_patients:
+        others = own_films(gallery, search, asked)
+        left_out |= gallery.rows(set(others.ids) - own.keys())
     hits = refined_search(
         gallery,
         search.id if vector is None else vector,
         min(search.depth, len(gallery)),
         **search.arguments,
+        exclude=() if others is None else others.ids,
     )[search.k * (search.page - 1) :]
     return Answer(
         hits=hits,
         thumbnails=gallery.thumbnails([*own, *(hit.row.id for hit in hits)]),
         query=query,
         marked=marked,
-        asked=[row for id_, row in own.items() if id_ not in search.unlike],
-        candidates=films - sum(passes(row, condition) for row in own.values()),
+        asked=asked,
+        candidates=films - sum(passes(row, condition) for row in left_out.values()),
+        own=others,
     )
+
+
+def own_films(gallery: Gallery, search: Search, asked: Sequence[Row]) -> OwnFilms:
+    """Films of the patients of stored films, and of an upload that is stored."""
+    ids = [row.id for row in asked]
+    if search.upload is not None:
+        ids += [id_ for same in gallery.holding(search.upload.digests).values() for id_ in same]
+    return gallery.own_films(ids)
 
 
 def without_missing(gallery: Gallery, search: Search) -> tuple[Search, list[str]]:
@@ -133,7 +150,7 @@ def neighbour_labels(
 
     Args:
         hits: at least one.
-        counts: label -> films with it, among those searched.
+        counts: named finding -> films with it, among those searched.
         searched: films searched.
         most: labels in the result.
 
@@ -142,7 +159,7 @@ def neighbour_labels(
     """
     found = dict.fromkeys(counts, 0)
     for hit in hits:
-        for label in hit.row.labels:
+        for label in hit.row.named_findings:
             found[label] = found.get(label, 0) + 1
     ranked = sorted(found, key=lambda label: (-found[label], -counts.get(label, 0), label))[:most]
     return [

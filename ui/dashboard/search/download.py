@@ -15,7 +15,7 @@ from typing import Any
 import streamlit as st
 
 from ingest import csv_bytes
-from store import COLUMNS, Gallery, Hit
+from store import COLUMNS, Gallery, Hit, OwnFilms
 from ui.dashboard import shared
 from ui.dashboard.components import film_list
 from ui.dashboard.components.html import films
@@ -39,7 +39,10 @@ def command(search: Search, uri: str, encoder: str | None = None) -> str:
     """
     parts = ["cxr", "search"]
     for name, value in {**search.given, "k": search.k}.items():
-        if option := NAMES[name][1]:
+        option = NAMES[name][1]
+        if option and value is True:
+            parts.append(option)
+        elif option:
             parts += [part for text in _texts(name, value) for part in (option, text)]
     parts += ["--store", uri]
     if encoder is not None and (search.text is not None or search.upload is not None):
@@ -87,12 +90,18 @@ def python(search: Search, uri: str, encoder: str) -> str:
         depth, page = f"min({search.depth}, len(gallery))", f"[{search.k * (search.page - 1)}:]"
     called = [query, f"k={depth}"]
     called += [f"{name}={_literal(value)}" for name, value in arguments.items()]
+    stored = []
+    if search.upload is not None and search.other_patients:
+        digests = ", ".join(f"bytes.fromhex({one.hex()!r})" for one in search.upload.digests)
+        stored = [f"same = sum(gallery.holding([{digests}]).values(), [])"]
+        called.append("exclude=gallery.own_films(same).ids")
     return "\n".join(
         [
             *lines,
             "",
             f"gallery = Gallery.open({uri!r})",
             *steps,
+            *stored,
             f"hits = refined_search(gallery, {', '.join(called)}){page}",
             "for hit in hits:",
             '    print(hit.rank, f"{hit.score:.6f}", hit.row.id, sep="\\t")',
@@ -121,19 +130,23 @@ def hits_csv(hits: Sequence[Hit]) -> bytes:
                 "; ".join(value) if isinstance(value, tuple) else value
                 for value in shown(hit.row, "csv").values()
             ),
+            hit.row.outcome,
         ]
         for hit in hits
     ]
-    return csv_bytes(["rank", "id", "cosine", *columns], rows)
+    return csv_bytes(["rank", "id", "cosine", *columns, "outcome"], rows)
 
 
-def document(search: Search, hits: Sequence[Hit], store: Mapping[str, Any]) -> dict[str, Any]:
+def document(
+    search: Search, hits: Sequence[Hit], store: Mapping[str, Any], own: OwnFilms | None = None
+) -> dict[str, Any]:
     """The search and its hits as ``cxr search --json`` prints them.
 
     Args:
         search: what was asked; of an upload, name and digests are told, not the pixels.
         hits: of this page.
         store: which store answered, ``gallery.describe()``.
+        own: films that were left out since they are of the query's own patient.
     """
     query = {
         name: value for name, value in search.given.items() if name in ("id", "text", "long_text")
@@ -143,6 +156,8 @@ def document(search: Search, hits: Sequence[Hit], store: Mapping[str, Any]) -> d
     if search.marks:
         query |= {"like": list(search.like), "unlike": list(search.unlike)}
         query["weights"] = asdict(search.weights)
+    if own is not None:
+        query["other_patients"] = {"excluded": own.kind, "films": len(own.ids)}
     found = as_dict(query, search.k, search.where, [*hits], search.page)
     return {**found, "store": dict(store)}
 
@@ -151,7 +166,9 @@ def archive(search: Search, found: Answer, store: Mapping[str, Any]) -> bytes:
     """A ZIP of query.json, hits.csv and the hits' thumbnails, named by rank and not by id."""
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as whole:
-        whole.writestr("query.json", json.dumps(document(search, found.hits, store), indent=2))
+        whole.writestr(
+            "query.json", json.dumps(document(search, found.hits, store, found.own), indent=2)
+        )
         whole.writestr("hits.csv", hits_csv(found.hits))
         for name, png in _pictures(search, found):
             whole.writestr(name, png)
@@ -189,7 +206,7 @@ def _asked(search: Search, found: Answer) -> Any:
     )
     if found.query is not None:
         row = found.query
-        return Query(found.thumbnails[row.id], labels=row.labels, name=row.id + marks)
+        return Query.of(row, found.thumbnails[row.id], row.id + marks)
     if search.upload is not None:
         return Query(search.upload.thumbnail, name=search.upload.name + marks)
     return Query(text=(search.text or "marked films") + marks)
@@ -214,7 +231,7 @@ def takeaway(gallery: Gallery, search: Search, found: Answer) -> None:
                 f"{PLACEHOLDER}."
             )
         name = shared.encoder_name(gallery.stamp)
-        other = name if name != gallery.stamp.name else None
+        other = name if name != gallery.stamp.address else None
         st.caption("Copy as command line")
         st.code(command(search, gallery.uri, other), language=None, wrap_lines=True)
         st.caption("Copy as Python")

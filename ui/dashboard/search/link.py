@@ -21,6 +21,8 @@ from ui.dashboard.search.state import (
     Search,
 )
 
+#: The value of the key ``patients``, and the only one it has.
+OTHERS = "other"
 #: Longest sentence and longest id that are looked at, in characters.
 TEXT_MAX, ID_MAX = 2000, 512
 _VALUES_MAX = 50
@@ -32,7 +34,11 @@ def to_link(search: Search) -> dict[str, list[str]]:
     """Query parameters of a search, without defaults. An upload leaves no trace."""
     given = search.given
     if search.upload is not None:  # what depends on it would mean something else without it
-        given = {name: value for name, value in given.items() if name in ("filters", "k")}
+        given = {
+            name: value
+            for name, value in given.items()
+            if name in ("filters", "k", "other_patients")
+        }
     link: dict[str, list[str]] = {}
     for name, value in given.items():
         parts = value if name == "filters" else {NAMES[name][0]: value}
@@ -42,6 +48,8 @@ def to_link(search: Search) -> dict[str, list[str]]:
 
 def written(value: object) -> list[str]:
     """The texts of one field of a search."""
+    if value is True:
+        return [OTHERS]
     return list(value) if isinstance(value, tuple) else [str(value)]
 
 
@@ -67,7 +75,13 @@ def from_link(params: Params, known: Known) -> tuple[Search, list[str]]:
         )
         text = text[:TEXT_MAX].strip()
     k = _number(params, "k", (K_MIN, K_DEFAULT, K_MAX), "hits", notes)
-    search = Search(id=id_, text=text or None, k=k, long_text=_long_text(params, notes))
+    search = Search(
+        id=id_,
+        text=text or None,
+        k=k,
+        long_text=_long_text(params, notes),
+        other_patients=_others(params, notes),
+    )
     for facet in dict.fromkeys([*FACETS, *known]):
         search = search.choose(facet, _chosen(params, facet, known.get(facet, ()), notes))
     _unknown(params, known, notes)
@@ -138,6 +152,13 @@ def _with_marks(search: Search, params: Params, notes: list[str]) -> Search:
                 f"10; {search.weights} are used."
             )
     return search
+
+
+def _others(params: Params, notes: list[str]) -> bool:
+    asked = _one(params, "patients")
+    if asked and asked != OTHERS:
+        notes.append(f"The link asks for patients {cut(asked, 20)!r}; only {OTHERS!r} is known.")
+    return asked == OTHERS
 
 
 def _one(params: Params, key: str) -> str:

@@ -154,6 +154,14 @@ def nothing(gallery: Gallery, search: Search) -> None:
         f"{_name(facet)} {' or '.join(plain(cut(in_words(facet, value))) for value in values)}"
         for facet, values in search.filters.items()
     )
+    if search.other_patients:
+        st.warning("No film of another patient is left to find.", icon=":material/filter_alt_off:")
+        st.button(
+            "Search films of the same patient too",
+            key="out-patients",
+            on_click=session.search_all_patients,
+        )
+        return
     if not search.filters:
         st.warning("No film is left to find.", icon=":material/filter_alt_off:")
         st.write("The only films of this gallery are those of the query itself.")
@@ -227,6 +235,8 @@ def show(
         return
     with right, st.container(border=True, height="stretch", key="neighbours"):
         neighbours(gallery, search, found, labels)
+    if found.own is not None:
+        st.caption(layout.sentence(notices.of_own_films(found.own)))
     hits.hits(search, found, labels, shared.seen_in_training(encoder))
     if st.button("Show on the map", icon=":material/scatter_plot:", key="to-map"):
         st.switch_page("views/map.py", query_params=link.to_link(search))
@@ -304,7 +314,7 @@ def neighbours(gallery: Gallery, search: Search, found: Answer, labels: Labels) 
     pool = search.choose("label", ())
     lines = neighbour_labels(
         found.hits,
-        shared.facets(gallery, pool.filters)["label"],
+        shared.named_findings(gallery, pool.filters),
         shared.films(gallery, pool.filters),
     )
     if not lines:

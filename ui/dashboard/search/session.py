@@ -24,6 +24,7 @@ _SEARCH, _NOTES, _LINK, _DRAWN, _ASKED, _ARRIVED, _HISTORY = (
 #: Older searches are forgotten; an upload keeps its picture in memory as long as it is listed.
 _HISTORY_MAX = 30
 TEXT_BOX, ID_BOX, K_BOX, LONG_BOX = "box-text", "box-id", "box-k", "box-long-text"
+OTHERS_BOX = "box-other-patients"
 #: Keys of the weights' widgets, in the order of ``Weights``.
 WEIGHT_BOXES = tuple(f"box-weight-{part.name}" for part in fields(Weights))
 
@@ -130,6 +131,7 @@ def _set_widgets(search: Search, known: Known) -> None:
             _put(box(facet), list(values))
     _put(K_BOX, search.k)
     _put(LONG_BOX, search.long_text)
+    _put(OTHERS_BOX, search.other_patients)
     for name, part in zip(WEIGHT_BOXES, fields(Weights), strict=True):
         _put(name, float(getattr(search.weights, part.name)))
     query = search.id, search.text, search.upload, search.marks, search.page
@@ -185,6 +187,7 @@ def title(search: Search) -> str:
     for facet, values in search.filters.items():
         words = ", ".join(in_words(facet, value) for value in values)
         parts.append(cut(words if facet in FACETS else f"{cut(column(facet), 20)} {words}", 30))
+    parts += ["other patients"] if search.other_patients else []
     return " · ".join(parts)
 
 
@@ -263,6 +266,16 @@ def choose_long_text() -> None:
     """Take over from its widget how a text is searched that is longer than the encoder reads."""
     chosen = st.session_state[LONG_BOX] or last().long_text
     _set(replace(last(), long_text=chosen, page=1, pair=None))
+
+
+def choose_patients() -> None:
+    """Take over from its switch whether films of the query's own patient are left out."""
+    _set(replace(last(), other_patients=bool(st.session_state[OTHERS_BOX]), page=1, pair=None))
+
+
+def search_all_patients() -> None:
+    """Search films of the query's own patient too."""
+    _set(replace(last(), other_patients=False, page=1, pair=None))
 
 
 def turn(box: str) -> None:

@@ -23,9 +23,10 @@ K_MIN, K_MAX, K_DEFAULT = 1, 50, 10
 DEPTH_MAX = 1000
 #: Most films marked +, and most films marked −.
 MARKS_MAX = 20
-#: Filters on values: key in an address -> name for people. After them come AGE and, under a
-#: prefix, own columns; see ranges.
-FACETS = {column.key: column.title for column in COLUMNS.values() if column.counted}
+#: Filters on values, the outcome beside the labels: key in an address -> name for people. After
+#: them come AGE and, under a prefix, own columns; see ranges.
+_COUNTED = {column.key: column.title for column in COLUMNS.values() if column.counted}
+FACETS = {"label": _COUNTED["label"], "outcome": "Outcome", **_COUNTED}
 
 Filters = Mapping[str, tuple[str, ...]]
 
@@ -43,6 +44,7 @@ NAMES = {
     "like": ("like", "--like"),
     "unlike": ("unlike", "--unlike"),
     "weights": ("weights", "--weights"),
+    "other_patients": ("patients", "--other-patients"),
     "pair": ("with", ""),
 }
 
@@ -86,6 +88,7 @@ class Search:
         page: from 1.
         like, unlike: ids of films marked + and −, in the order they were marked.
         weights: of the query and of the marks; without marks they play no part.
+        other_patients: whether films of the query's own patient are left out.
         pair: id of the film that is looked at beside the query, if any.
     """
 
@@ -99,6 +102,7 @@ class Search:
     like: tuple[str, ...] = ()
     unlike: tuple[str, ...] = ()
     weights: Weights = field(default_factory=Weights)
+    other_patients: bool = False
     pair: str | None = None
 
     @property
@@ -128,7 +132,8 @@ class Search:
     @property
     def arguments(self) -> dict[str, Any]:
         """Arguments of ``store.refined_search`` that are not at their default, but query and k."""
-        found = {"like": self.like, "unlike": self.unlike, "where": self.where}
+        found: dict[str, Any] = {"like": self.like, "unlike": self.unlike, "where": self.where}
+        found["other_patients"] = self.other_patients
         given = {name: value for name, value in found.items() if value}
         return {**given, "weights": self.weights} if self.marks else given
 

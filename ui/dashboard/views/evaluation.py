@@ -9,7 +9,7 @@ import altair as alt
 import streamlit as st
 
 from store import BadQuery, CxrError, Gallery, NothingToMeasure, findings, per_query
-from ui import tables
+from ui import notices, tables
 from ui.dashboard import layout, shared, studies
 from ui.dashboard.components import film_list, html
 from ui.dashboard.components.html import plain
@@ -142,6 +142,10 @@ def protocol(
         st.info(f"Nothing to measure: {plain(str(error))}.", icon=":material/info:")
         return
     st.caption(f"{caption} {found['queries']:,} queries, {found['gallery']:,} films searched.")
+    if (warning := notices.of_patients(found)) is not None:
+        st.warning(layout.sentence(warning), icon=":material/groups:")
+    if (warning := notices.of_raw_pixels(found)) is not None:
+        st.warning(layout.sentence(warning), icon=":material/trending_down:")
     figures(gallery, asked, found)
     st.caption(" ".join(f"{plain(line)}." for line in tables.definitions(found)))
     details(gallery, asked)
@@ -280,11 +284,12 @@ def rival(gallery: Gallery, asked: studies.Question) -> None:
     st.html(html.table(head, rows, strong=0))
     head, rows = tables.differences_table(found)
     st.html(html.table(head, rows))
+    rules = ". ".join(tables.compared_by(found))
     st.caption(
         plain(
-            f"{tables.compared_films(found)} {tables.compared_by(found)} Difference: this store "
-            "minus the other, over paired queries; better and worse: queries on which this store "
-            "has the higher and the lower precision."
+            f"{tables.compared_films(found)} {rules}. Difference: this store minus the other, over "
+            "paired queries; better and worse: queries on which this store has the higher and the "
+            "lower precision."
         )
     )
     head, rows = tables.facts_table(tables.compared_names(found), facts)

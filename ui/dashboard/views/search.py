@@ -133,6 +133,14 @@ def side(gallery: Gallery, search: Search, known: Known) -> None:
         st.caption("Applied before the search: k hits are the k best that pass.")
         filters.draw(gallery, search, known)
         st.slider("Hits on a page", K_MIN, K_MAX, key=session.K_BOX, on_change=session.choose_k)
+        if search.other_patients or shared.knows_patients(gallery):
+            st.toggle(
+                "Other patients only",
+                key=session.OTHERS_BOX,
+                on_change=session.choose_patients,
+                help="Films of the query's own patient (of its study, where only that is known) "
+                "are not among the hits.",
+            )
         if search.filters:
             st.button("Clear filters", icon=":material/filter_alt_off:", on_click=session.drop_all)
         past()

@@ -6,7 +6,8 @@ import shlex
 
 import streamlit as st
 
-from store import CxrError, Gallery
+from ingest import LARGE_FILM, coarse_note, is_coarse
+from store import FOUND, OUTCOMES, CxrError, Gallery, findings
 from ui.dashboard import layout, shared
 from ui.dashboard.components import html
 from ui.dashboard.components.html import Labels, plain
@@ -22,7 +23,7 @@ def main() -> None:
         st.metric("Films", f"{len(gallery):,}", border=True)
         st.metric("Table version", str(gallery.table_version), border=True)
         st.metric("Vector length", str(gallery.stamp.dimension), border=True)
-        st.metric("Labels", str(len(counts["label"])), border=True)
+        st.metric("Labels", str(len(findings([*counts["label"]]))), border=True)
     facts(gallery)
     films(gallery, Labels(counts["label"]))
     commands(gallery)
@@ -52,18 +53,35 @@ def facts(gallery: Gallery) -> None:
         st.success(
             f"That encoder is here: the dashboard can search {words}.", icon=":material/link:"
         )
+        if (large := _large(gallery, found.side)) > 0:
+            note = layout.sentence(coarse_note(stamp.name, found.side))
+            st.warning(f"{note} Such films here: {large:,}.", icon=":material/blur_on:")
+
+
+def _large(gallery: Gallery, side: int) -> int:
+    """Films of which an encoder of this side sees too little."""
+    coarse = is_coarse(side, LARGE_FILM + 1, LARGE_FILM + 1)
+    return gallery.count_larger(LARGE_FILM) if coarse else 0
 
 
 def films(gallery: Gallery, labels: Labels) -> None:
     """Films per label and split."""
     st.subheader("Films per label and split")
     splits = list(shared.facets(gallery, {})["split"])
-    names = labels.names[:50]
+    every = findings(labels.names)
+    names = every[:50]
     columns = [shared.facets(gallery, {"split": (split,)})["label"] for split in splits]
     everywhere = shared.facets(gallery, {})["label"]
     table = [
         [name, *(f"{column.get(name, 0):,}" for column in columns), f"{everywhere[name]:,}"]
         for name in names
+    ]
+    outcomes = [shared.facets(gallery, {"split": (split,)}).get("outcome", {}) for split in splits]
+    everywhere = shared.facets(gallery, {}).get("outcome", {})
+    table += [
+        [name, *(f"{column.get(name, 0):,}" for column in outcomes), f"{everywhere[name]:,}"]
+        for name in OUTCOMES
+        if name != FOUND and name in everywhere
     ]
     table.append(
         [
@@ -73,8 +91,8 @@ def films(gallery: Gallery, labels: Labels) -> None:
         ]
     )
     st.html(html.table(["", *splits, "everywhere"], table, strong=len(table) - 1))
-    if len(labels.names) > len(names):
-        st.caption(f"The first {len(names)} of {len(labels.names)} labels.")
+    if len(every) > len(names):
+        st.caption(f"The first {len(names)} of {len(every)} labels.")
     datasets = shared.facets(gallery, {})["dataset"]
     if datasets:
         listed = ", ".join(f"{plain(name)} ({count:,})" for name, count in datasets.items())
