@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from store.evaluation.labelled import (
         FEW,
         SAME_PATIENT,
+        GroupKind,
         Groups,
         Labelled,
         SamePatient,
@@ -125,7 +126,7 @@ _HOMES = {
     ),
     "store.evaluation": "per_query",
     "store.evaluation.intervals": "bootstrap",
-    "store.evaluation.labelled": "FEW SAME_PATIENT Groups Labelled SamePatient Sides",
+    "store.evaluation.labelled": "FEW SAME_PATIENT GroupKind Groups Labelled SamePatient Sides",
     "store.evaluation.metrics": "Evaluation evaluate_vectors",
     "store.evaluation.per_query": "ByQuery Hard",
     "store.evaluation.prompts": "score_prompts",

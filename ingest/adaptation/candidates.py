@@ -57,7 +57,8 @@ class Sample:
         hot = self.classes.astype(np.float64)
         gram = hot.T @ hot + 1e-6 * np.eye(hot.shape[1])
         sums = (self.classes.T @ self.films.vectors).astype(np.float64)
-        found: Floats = np.linalg.solve(gram, sums - np.outer(hot.sum(axis=0), self.mean))
+        means = np.outer(hot.sum(axis=0), self.mean).astype(np.float64)
+        found: Floats = np.linalg.solve(gram, sums - means)
         return found
 
     @cached_property
@@ -78,7 +79,8 @@ class Sample:
         from sklearn.covariance import ledoit_wolf
 
         classes = self.classes[self.some].astype(np.float64)
-        rest = self.films.vectors[self.some] - self.mean - classes @ self.effects
+        centred = self.films.vectors[self.some].astype(np.float64) - self.mean
+        rest = centred - classes @ self.effects
         values, axes = np.linalg.eigh(ledoit_wolf(rest, assume_centered=True)[0])
         return np.maximum(values, 1e-12), axes
 

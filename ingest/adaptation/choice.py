@@ -98,9 +98,9 @@ def choose(
                 say(f"fold {number + 1} of {len(used)}, {name}: {score:.4f}")
     scores = {name: float(np.mean(one)) for name, one in found.items() if len(one) == len(used)}
     best = max(scores, key=scores.__getitem__)
-    made = fits[best](Sample(films, seed))
-    assert made is not None, "what a part of the films allows, all of them do"
-    return Chosen(best, made, scores)
+    learnt = fits[best](Sample(films, seed))
+    assert learnt is not None, "what a part of the films allows, all of them do"
+    return Chosen(best, learnt, scores)
 
 
 def _fitted(films: Films, seed: int, fits: Mapping[str, Fit]) -> dict[str, VectorMap]:

@@ -91,7 +91,7 @@ def _train(
             rows = torch.baddbmm(bias, rows, weight)
         loss = _loss(functional.normalize(rows, dim=2), hot[films])
         optimizer.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         schedule.step()
     made = [(_array(weight), _array(bias)) for weight, bias in layers]
@@ -111,7 +111,7 @@ def _uniform(shape: tuple[int, ...], inputs: int, random: torch.Generator) -> to
 def _branch(layers: list[tuple[Vectors, Vectors]], mean: Vectors, scale: float) -> Branch:
     """One head as a branch, with the centring and scaling of vectors in its first layer."""
     (weight, bias), *rest = layers
-    first = np.ascontiguousarray(weight) / np.float32(scale)
+    first: Vectors = (weight / scale).astype(np.float32)
     made = [Layer(first, bias - first @ mean)]
     return Branch((*made, *(Layer(np.ascontiguousarray(w), b) for w, b in rest)))
 

@@ -24,7 +24,7 @@ from store import (
 )
 
 if TYPE_CHECKING:
-    from store import Gallery, Integers
+    from store import Gallery, GroupKind, Integers
 
 
 #: The labels themselves, among the names of columns that classes come from.
@@ -65,8 +65,7 @@ class Films:
     def labelled(self, vectors: Vectors | None = None) -> Labelled:
         """As an evaluation takes them, with other vectors of these films where some are given."""
         rows = self.vectors if vectors is None else vectors
-        known = next((name for name in self.groups if name is not None), "film")
-        kind = "study" if known.startswith("study") else "patient" if known != "film" else "film"
+        kind: GroupKind = "patient" if any(self.groups) else "film"
         return Labelled(self.ids, rows, self.labels, groups=self.groups, group_kind=kind)
 
     @property

@@ -93,7 +93,8 @@ def look(
     theirs, own = one_hot(gallery.labels, names), one_hot(queries.labels, names)
     nobody = np.zeros((1, len(names)), np.float32)
     theirs = np.concatenate([theirs, nobody])  # the place -1 of a ranking that ended
-    empty = np.append(~theirs[:-1].any(axis=1), False)
+    empty = np.zeros(len(theirs), np.bool_)
+    empty[:-1] = ~theirs[:-1].any(axis=1)
     weights = _weights(one_hot((weighed or queries).labels, names), own)
     precision, agreement = np.empty(len(queries)), np.empty(len(queries))
     for ranked in by_vectors(sides, depth):

@@ -172,7 +172,7 @@ class Encoder:
     @property
     def parameters(self) -> int | None:
         """Number of its weights; None where its files are gone."""
-        files = self._files.contents.files.items()
+        files = (one for each in self._files.storeys for one in each.contents.files.items())
         try:
             return sum(parameters(one.path) for name, one in files if name.endswith(".safetensors"))
         except (OSError, ValueError):

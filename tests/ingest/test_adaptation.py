@@ -46,12 +46,12 @@ def unit(rows: Any) -> Vectors:
 
 
 def pictures(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Films whose class is a faint pattern under strong stripes that say nothing of it."""
-    random = np.random.default_rng(seed)
+    """Films whose class is a faint pattern under twelve strong ones that say nothing of it."""
+    random, fixed = np.random.default_rng(seed), np.random.default_rng(7)
     classes = np.arange(count) % 2
-    pattern = np.random.default_rng(7).normal(size=(2, SIDE, SIDE))
-    stripes = np.sin(np.arange(SIDE) / 2 + random.uniform(0, 6, (count, 1)))[:, None, :]
-    found = 128 + 45 * stripes + 9 * pattern[classes] + random.normal(0, 6, (count, SIDE, SIDE))
+    ground, pattern = fixed.normal(size=(12, SIDE, SIDE)), fixed.normal(size=(2, SIDE, SIDE))
+    found = 128 + 12 * np.tensordot(random.normal(size=(count, 12)), ground, 1)
+    found += 4 * pattern[classes] + random.normal(0, 12, (count, SIDE, SIDE))
     return found.clip(0, 255).astype(np.uint8), classes
 
 
@@ -353,7 +353,7 @@ def test_a_copy_is_there_whole_or_not_at_all(films, adapted, tmp_path):
 
 
 def test_an_own_column_may_be_the_classes(films, tmp_path):
-    report = adapt(films, tmp_path / "site", by="site", split="train", val="val")
+    report = adapt(films, tmp_path / "site", by="site", split="train", val="val", linear=True)
     assert report.accepted and set(report.classes) == {"north", "south"}
     assert report.films["learn"]["films"] == 160  # the site of every film is known
     with pytest.raises(UsageError, match="float values, which are no classes"):
@@ -392,13 +392,24 @@ def _rows(
     ]
 
 
-def test_fifty_labels_without_a_split_are_judged_by_folds(films, tmp_path):
-    few = Gallery.create(tmp_path / "fifty", films.stamp)
-    few.upsert(_rows(50, ("a", "b")))
-    report = adapt(few, tmp_path / "out")
-    assert report.judged["by"] == "folds" and report.judged["queries"] == 50
+def test_fifty_labels_beside_many_films_without_are_judged_by_folds(tmp_path):
+    vectors, labels = findings(200, 0)
+    gallery = Gallery.create(tmp_path / "fifty", EncoderStamp("tiny", "ab" * 32, 24))
+    gallery.upsert(
+        [
+            Row(id=f"{i:03d}", sha256=bytes(31) + bytes([i]), embedding=vector, labels=row)
+            for i, (vector, row) in enumerate(zip(unit(vectors), labels, strict=True))
+        ]
+    )
+    taught = [id_ for id_ in gallery.ids() if gallery.row(id_).labels][:50]
+    gallery.delete(ids=[id_ for id_ in gallery.ids() if gallery.row(id_).labels][50:])
+    report = adapt(gallery, tmp_path / "out", linear=True)
+    assert report.films == {"learn": {"films": len(taught), "patients": len(taught)}}
+    assert report.left_out == {"not labelled": len(gallery) - len(taught)}
+    assert report.judged["by"] == "folds" and report.judged["queries"] == len(taught)
     assert report.judged["k"] == 5
-    assert report.accepted == (report.folder is not None)
+    assert report.accepted == (report.folder is not None) == (tmp_path / "out").exists()
+    assert ("do not help" in report.verdict) is not report.accepted
 
 
 def test_a_patient_on_both_sides_is_not_learnt_from(films, tmp_path):
@@ -477,7 +488,7 @@ def sentences(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Any
 
 
 def test_sentences_go_through_a_linear_map_and_are_measured(sentences):
-    base, folder, report = sentences
+    _, folder, report = sentences
     assert report.accepted and report.linear
     measured = report.sentences
     assert {one["label"] for one in measured.prompts} == {"normal", "pneumonia"}
