@@ -124,8 +124,10 @@ def parts_of(
             "and what tests must be different films"
         )
     class_of = _classes(gallery, by)
-    ids, vectors = gallery.read_mirror("an adaptation", lambda now: (now.ids, now.vectors))
-    rows = gallery.rows(ids)
+    gallery.refresh()
+    ids, vectors, rows = gallery.read_mirror(
+        "an adaptation", lambda now: (now.ids, now.vectors, now.rows_of(now.ids))
+    )
     roles = {name: part for name, part in ((val, "judge"), (test, "test")) if name is not None}
     rest = "learn" if split is None else _ELSEWHERE
     left_out: Counter[str] = Counter()
@@ -133,7 +135,7 @@ def parts_of(
         part: [] for part in ("learn", "judge", "test")
     }
     order = sorted(range(len(ids)), key=ids.__getitem__)
-    sorted_rows = [rows[ids[place]] for place in order]
+    sorted_rows = [rows[place] for place in order]
     groups = Groups.of(
         *([getattr(row, name) for row in sorted_rows] for name in ("dataset", "patient", "study"))
     ).names

@@ -16,13 +16,15 @@ from hypothesis import strategies as st
 from PIL import Image
 from safetensors.numpy import load_file, save_file
 
-from ingest import adapt, card_of, map_gallery
+from ingest import adapt, agreement, card_of, map_gallery
 from ingest.adaptation.candidates import CANDIDATES, IDENTITY, LINEAR, Sample
 from ingest.adaptation.choice import choose, judge_by_folds, judge_by_split
+from ingest.adaptation.contrastive import train_heads
 from ingest.adaptation.films import Films
 from ingest.adaptation.folds import folds_of
 from ingest.adaptation.judging import gain, look
 from ingest.encoders import load_encoder
+from ingest.encoders.adapter_files import write_adapter
 from ingest.encoders.vector_map import Branch, Layer, VectorMap
 from store import (
     BadQuery,
@@ -30,6 +32,7 @@ from store import (
     EncoderStamp,
     EncoderUnavailable,
     Gallery,
+    PatchesUnsupported,
     Row,
     TextUnsupported,
     UsageError,
@@ -97,7 +100,13 @@ def films(tmp_path_factory: pytest.TempPathFactory) -> Gallery:
 def adapted(films: Gallery, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any]:
     folder = tmp_path_factory.mktemp("encoders") / "knows"
     report = adapt(
-        films, folder, split="train", val="val", test="test", base=load_encoder("raw-pixels")
+        films,
+        folder,
+        split="train",
+        val="val",
+        test="test",
+        linear=True,
+        base=load_encoder("raw-pixels"),
     )
     return folder, report
 
@@ -497,7 +506,7 @@ def test_sentences_go_through_a_linear_map_and_are_measured(sentences):
     if encoder.supports_text:
         found = encoder.encode_texts(["pneumonia of the right lung"])
         assert found.shape == (1, encoder.dimension) and np.isclose(np.linalg.norm(found), 1)
-        assert encoder.read("clear lungs").whole
+        assert encoder.read("clear lungs").text == "clear lungs"
         assert encoder.understands("blue sky").understood is False  # by the base's lexicon
 
 
@@ -532,3 +541,27 @@ def test_a_base_that_is_gone_is_named_with_a_remedy(sentences, tmp_path):
     finally:
         shutil.rmtree(folder / "base", ignore_errors=True)
         moved.rename(base)
+
+
+def test_a_map_that_is_not_linear_takes_films_alone(sentences, tmp_path):
+    base, _, _ = sentences
+    encoder = load_encoder(base)
+    random = np.random.default_rng(0)
+    heads = train_heads(
+        unit(random.normal(size=(40, encoder.dimension))),
+        np.eye(2, dtype=np.float32)[np.arange(40) % 2],
+        np.zeros(encoder.dimension, np.float32),
+        heads=2,
+        hidden=8,
+        seed=0,
+    )
+    card = {"no_text": "its map (two layers) is not linear"}
+    write_adapter(tmp_path / "heads", encoder.stamp, VectorMap(heads), card, {})
+    made = load_encoder(tmp_path / "heads")
+    images, _ = pictures(3, 0)
+    found = made.encode_images(list(images))
+    assert np.abs(found - VectorMap(heads)(encoder.encode_images(list(images)))).max() < 1e-6
+    with pytest.raises(TextUnsupported, match="is not linear"):
+        made.encode_texts(["clear lungs"])
+    with pytest.raises(PatchesUnsupported):
+        agreement(made, images[0], found[0])
