@@ -10,11 +10,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from statistics import NormalDist
 
 import numpy as np
 import numpy.typing as npt
 
+from store.evaluation.intervals import student
 from store.schema import Floats, Integers
 
 #: Patients up to which all pairs of patients are gone through, also those without a hit.
@@ -155,19 +155,8 @@ def interval(
     found -= expectation.between(one, other) + expectation.between(other, one)
     alone = float((found**2).sum())
     variance = max(float((total**2).sum()) - alone, alone)
-    reach = _student(known - 1) * math.sqrt(variance) / expected / lift
+    reach = student(known - 1) * math.sqrt(variance) / expected / lift
     return lift * math.exp(-reach), lift * math.exp(reach)
-
-
-def _student(freedom: int) -> float:
-    """The .975 quantile of Student's distribution (Abramowitz and Stegun 1964, 26.7.5)."""
-    z = NormalDist().inv_cdf(0.975)
-    terms = (
-        (z**3 + z) / 4,
-        (5 * z**5 + 16 * z**3 + 3 * z) / 96,
-        (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
-    )
-    return z + math.fsum(term / freedom**power for power, term in enumerate(terms, start=1))
 
 
 class _Expectation:

@@ -104,7 +104,7 @@ def _levels(means: Floats, sums: Floats, sizes: Floats | None) -> tuple[float, f
     pull = left_out.mean() - left_out
     spread = float((pull**2).sum()) ** 1.5
     skew = float((pull**3).sum()) / (6 * spread) if spread > 0 else 0.0
-    wide = math.sqrt(n / (n - 1)) * _student(n - 1)
+    wide = math.sqrt(n / (n - 1)) * student(n - 1)
 
     def level(z: float) -> float:
         shifted = bias + z
@@ -113,7 +113,7 @@ def _levels(means: Floats, sums: Floats, sizes: Floats | None) -> tuple[float, f
     return level(-wide), level(wide)
 
 
-def _student(degrees: int) -> float:
+def student(degrees: int) -> float:
     """The 97.5 % quantile of Student's t: Abramowitz and Stegun, 1964, 26.7.5."""
     z = _NORMAL.inv_cdf(0.975)
     terms = (

@@ -250,6 +250,15 @@ def search(
         return np.concatenate(scores), np.concatenate(places)
 
 
+def method(index: Any, name: str) -> Any:
+    """A search method of an index, as FAISS has it.
+
+    ``faiss.contrib.torch_utils`` puts its own in the place of each, in the whole process: they
+    take no selector. pytorch-metric-learning imports it. FAISS's own is then under another name.
+    """
+    return getattr(index, f"{name}_numpy", None) or getattr(index, name)
+
+
 def _one(
     index: Any,
     queries: Vectors,
@@ -257,7 +266,7 @@ def _one(
     bits: Bits | None,
     rows: tuple[int, int] | None = None,
 ) -> tuple[Vectors, Integers]:
-    scores, places = index.search(queries, count, params=selected(bits, rows))
+    scores, places = method(index, "search")(queries, count, params=selected(bits, rows))
     return scores, places
 
 
@@ -301,5 +310,6 @@ def above(
     """
     under = float(np.nextafter(np.float32(floor), np.float32(-np.inf)))
     with one_thread():
-        limits, scores, places = index.range_search(queries, under, params=selected(bits))
+        found = method(index, "range_search")(queries, under, params=selected(bits))
+    limits, scores, places = found
     return limits.astype(np.int64), scores, places

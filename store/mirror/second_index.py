@@ -158,7 +158,8 @@ def _within(
     for start, index in parts:
         some = None if bits is None else bits[start // 8 : -(-(start + index.ntotal) // 8)]
         wanted = min(count, index.ntotal)
-        scores, places = index.search(queries, wanted, params=faiss_index.selected(some))
+        search = faiss_index.method(index, "search")
+        scores, places = search(queries, wanted, params=faiss_index.selected(some))
         found.append((scores, np.where(places < 0, -1, places + start)))
     return faiss_index.merged(found, count)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 import tracemalloc
 from collections.abc import Callable, Iterator
@@ -460,3 +462,20 @@ def test_a_file_that_cannot_be_written_is_an_oserror(tmp_path) -> None:
     index, _ = faiss_index.of(random_vectors(10))
     with pytest.raises(OSError, match="cannot be written"):
         faiss_index.write(index, tmp_path / "absent" / "x.vectors")
+
+
+def test_searches_go_on_where_another_package_changed_faiss(tmp_path) -> None:
+    """faiss.contrib.torch_utils, which pytorch-metric-learning imports, in a process of its own."""
+    gallery = small_gallery(tmp_path / "g", 40)
+    ids = gallery.ids()
+    program = (
+        "import faiss.contrib.torch_utils, sys\n"
+        "from store import Gallery\n"
+        "gallery = Gallery.open(sys.argv[1])\n"
+        "print([hit.row.id for hit in gallery.search_by_id(sys.argv[2], 5)])\n"
+    )
+    asked = subprocess.run(
+        [sys.executable, "-c", program, gallery.uri, ids[0]], capture_output=True, text=True
+    )
+    assert asked.returncode == 0, asked.stderr
+    assert asked.stdout.strip() == str([hit.row.id for hit in gallery.search_by_id(ids[0], 5)])
