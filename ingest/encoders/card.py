@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from ingest.encoders import baselines
 from ingest.encoders.encoder import Encoder
 from ingest.encoders.locate import bundled_names, seen_in_training
 from ingest.encoders.registry import KNOWN
@@ -83,6 +84,8 @@ def card_of(name: str, encoder: Encoder | None = None) -> Card:
     if bare in KNOWN:
         known = KNOWN[bare]
         return Card(known.licence, known.data, frozenset(known.trained_on))
+    if bare == baselines.NAME:
+        return Card(None, "nothing: pixels as they are", complete=True)
     if encoder is None:
         return Card()
     if encoder.base is not None:
@@ -120,7 +123,7 @@ def is_at_hand(name: str) -> bool:
     name = _bare(name)
     if name in KNOWN:
         return is_here(KNOWN[name])
-    if name in bundled_names() or Path(name).expanduser().is_dir():
+    if name in (*bundled_names(), baselines.NAME) or Path(name).expanduser().is_dir():
         return True
     return "/" in name and isinstance(try_to_load_from_cache(name, "config.json"), str)
 

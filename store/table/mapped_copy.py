@@ -94,19 +94,30 @@ def _fill(
     done, total = 0, int(source.count_rows())
     wire = rows.wire(table.schema)
 
+    faults: list[BaseException] = []
+
     def batches() -> Iterator[pa.RecordBatch]:
         nonlocal done
         names = [name for name in wire.names if name not in _MADE]
-        for part in lance.scan_batches(source, [*names, "embedding", "_rowid"]):
-            for start in range(0, part.num_rows, _BLOCK):
-                block = part.slice(start, _BLOCK)
-                yield _changed(block, source, wire, stamp.dimension, change)
-                done += block.num_rows
-                if progress is not None:
-                    progress(done, total)
+        try:
+            for part in lance.scan_batches(source, [*names, "embedding", "_rowid"]):
+                for start in range(0, part.num_rows, _BLOCK):
+                    block = part.slice(start, _BLOCK)
+                    yield _changed(block, source, wire, stamp.dimension, change)
+                    done += block.num_rows
+                    if progress is not None:
+                        progress(done, total)
+        except BaseException as error:
+            faults.append(error)
+            raise
 
-    if total:
-        table.add(pa.RecordBatchReader.from_batches(wire, batches()))
+    try:
+        if total:
+            table.add(pa.RecordBatchReader.from_batches(wire, batches()))
+    except Exception:
+        if faults:  # which LanceDB hands on as text
+            raise faults[0] from None
+        raise
     if int(table.count_rows()) != total:
         raise StoreDamaged(f"{uri} has {table.count_rows()} rows of {total}; copy it again")
     if lance.is_local(uri):
