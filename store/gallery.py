@@ -14,6 +14,7 @@ import numpy.typing as npt
 from store.check import problems
 from store.errors import BadQuery, StoreDamaged, UnknownId, UsageError
 from store.files import location
+from store.mapped_copy import copy_mapped
 from store.mirror.snapshot import Snapshot
 from store.outcomes import OUTCOMES
 from store.schema import (
@@ -38,7 +39,6 @@ from store.table import (
     filters,
     lance,
     maintenance,
-    mapped_copy,
     opening,
     rows,
     write,
@@ -228,7 +228,7 @@ class Gallery(Follower):
             BadRows: ``change`` gave vectors that are not of unit length and the stamp's dimension.
         """
         source = lance.pin(self.uri, int(self.table.version))
-        mapped_copy.mapped_copy(source, location(uri), stamp, change, progress)
+        copy_mapped(source, location(uri), stamp, change, progress)
         return Gallery.open(uri, stamp)
 
     def build_index(

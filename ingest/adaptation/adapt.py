@@ -22,7 +22,7 @@ from ingest.adaptation.figures import (
 from ingest.adaptation.films import LABELS, Films, parts_of
 from ingest.adaptation.folds import folds_of
 from ingest.adaptation.judging import CONFIDENCE, Gain, depth_for
-from ingest.encoders.adapter_files import CARD, write_adapter
+from ingest.encoders.adapted.files import CARD, write_adapter
 from ingest.encoders.card import card_of
 from ingest.encoders.locate import KEY, as_entries, seen_in_training
 from store import UsageError

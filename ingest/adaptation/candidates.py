@@ -10,7 +10,7 @@ import numpy as np
 
 from ingest.adaptation.contrastive import train_heads
 from ingest.adaptation.films import Films
-from ingest.encoders.vector_map import Branch, Layer, VectorMap
+from ingest.encoders.adapted.vector_map import Branch, Layer, VectorMap
 from store import Floats, Integers, Vectors
 
 #: Two-layer heads that are trained from different beginnings and put side by side: one alone

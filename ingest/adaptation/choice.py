@@ -15,7 +15,7 @@ from ingest.adaptation.candidates import CANDIDATES, IDENTITY, Fit, Sample
 from ingest.adaptation.films import Films
 from ingest.adaptation.folds import folds_of
 from ingest.adaptation.judging import Found, Gain, gain, look
-from ingest.encoders.vector_map import VectorMap
+from ingest.encoders.adapted.vector_map import VectorMap
 from store import BadQuery, Floats
 
 #: Folds among which candidates are chosen, each held out once; of more films than this one fold is.

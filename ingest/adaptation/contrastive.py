@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ingest.encoders.vector_map import Branch, Layer
+from ingest.encoders.adapted.vector_map import Branch, Layer
 from store import Vectors
 
 if TYPE_CHECKING:

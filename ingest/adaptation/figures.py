@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ingest.adaptation.films import Films
-from ingest.encoders.vector_map import VectorMap
+from ingest.encoders.adapted.vector_map import VectorMap
 from store import LEAVE_ONE_OUT, SPLIT, Labelled, Vectors, bootstrap, per_query, score_prompts
 
 _RESAMPLES = 2000

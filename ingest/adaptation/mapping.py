@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ingest.encoders.adapter_files import CARD, MAP, fingerprint, read_map, read_reference
+from ingest.encoders.adapted.files import CARD, MAP, fingerprint, read_map, read_reference
 from ingest.encoders.contents import Contents
 from store import EncoderMismatch, EncoderStamp, EncoderUnavailable
 

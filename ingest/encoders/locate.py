@@ -10,7 +10,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from ingest.encoders import adapter_files, baselines
+from ingest.encoders import baselines
+from ingest.encoders.adapted import files as adapter_files
 from ingest.encoders.contents import Contents
 from ingest.encoders.download import fetch, files_of, in_one_line
 from ingest.encoders.files import (

@@ -19,7 +19,7 @@ from ingest.adaptation.candidates import CANDIDATES
 from ingest.adaptation.choice import choose, judge_by_split
 from ingest.adaptation.films import Films
 from ingest.encoders import load_encoder
-from ingest.encoders.vector_map import Branch, Layer, VectorMap
+from ingest.encoders.adapted.vector_map import Branch, Layer, VectorMap
 from store import EncoderStamp, Gallery, Row
 from tests.benchmarks.encoding import films
 from tests.benchmarks.timing import heading

@@ -24,8 +24,8 @@ from ingest.adaptation.films import Films
 from ingest.adaptation.folds import folds_of
 from ingest.adaptation.judging import gain, look
 from ingest.encoders import load_encoder
-from ingest.encoders.adapter_files import write_adapter
-from ingest.encoders.vector_map import Branch, Layer, VectorMap
+from ingest.encoders.adapted.files import write_adapter
+from ingest.encoders.adapted.vector_map import Branch, Layer, VectorMap
 from store import (
     BadQuery,
     EncoderMismatch,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ingest.encoders.adapter_files import read_map, read_reference
+from ingest.encoders.adapted.files import read_map, read_reference
 from ingest.encoders.files import EncoderFiles
 from ingest.encoders.runtimes.base import Inputs, Runtime, unit_rows
 from ingest.record import Pixels

@@ -22,7 +22,7 @@ _BLOCK = 2048
 _PART = ".part"
 
 
-def mapped_copy(
+def copy_mapped(
     handle: Any,
     uri: str,
     stamp: EncoderStamp,

@@ -7,7 +7,7 @@ A folder of this layout holds
     ``dimension`` of its vectors, ``no_text`` (why sentences do not go through it, else null), and
     what the map was learnt from and what it gains, which is for people.
 ``map.safetensors``
-    the map; see ingest.encoders.vector_map.
+    the map; see ingest.encoders.adapted.vector_map.
 ``training.json``
     the splits that base and map learnt from, as ``cxr train`` writes it.
 ``base`` (optional)
@@ -24,8 +24,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ingest.encoders.adapted.vector_map import VectorMap
 from ingest.encoders.contents import Contents
-from ingest.encoders.vector_map import VectorMap
 from store import EncoderStamp, EncoderUnavailable
 
 CARD, MAP, BASE = "adapter.json", "map.safetensors", "base"
