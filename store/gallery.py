@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from store.check import problems
 from store.errors import BadQuery, StoreDamaged, UnknownId, UsageError
 from store.files import location
 from store.mapped_copy import copy_mapped
@@ -31,7 +30,6 @@ from store.schema import (
 from store.search import exact
 from store.search.base import EXACT, INDEXES, LANCE, Backend, Searcher, Sharding
 from store.search.follow import Follower
-from store.search.out_of_distribution import Nearness, nearness
 from store.search.relevance_feedback import Weights, rocchio
 from store.search.same_patient import OwnFilms, own_films
 from store.table import (
@@ -52,6 +50,7 @@ if TYPE_CHECKING:
     from store.evaluation.labelled import SamePatient
     from store.evaluation.metrics import Evaluation
     from store.evaluation.per_query import ByQuery
+    from store.search.out_of_distribution import Nearness
 
 #: Columns whose counts have another name in the statistics.
 _STATS = {"split": "splits", "dataset": "datasets"}
@@ -381,6 +380,8 @@ class Gallery(Follower):
         Raises:
             BadQuery: vectors of another dimension, not finite or not unit.
         """
+        from store.search.out_of_distribution import nearness
+
         queries = exact.check_queries(vectors, self.stamp)
         return self._answer(lambda now: nearness(now, self.uri, queries, thumbnails, describe))
 
@@ -604,6 +605,8 @@ class Gallery(Follower):
         Returns:
             One sentence for each thing that is wrong, with ids; none when all is sound.
         """
+        from store.check import problems
+
         try:
             if not self._pinned:
                 self.refresh()

@@ -13,8 +13,9 @@ from ingest.encoders.adapted.vector_map import VectorMap
 from store import LEAVE_ONE_OUT, SPLIT, Labelled, Vectors, bootstrap, per_query, score_prompts
 
 _RESAMPLES = 2000
-#: How far the mean average precision of sentences may fall before a map counts as spoiling them.
-TOLERANCE = 0.01
+#: How far the average precision of sentences may fall before a map counts as spoiling them: their
+#: mean, and that of the sentences of any one label.
+TOLERANCE, TOLERANCE_OF_ONE = 0.01, 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,8 +120,15 @@ class Sentences:
 
     @property
     def spoilt(self) -> bool:
-        """Whether the map makes them worse."""
-        return self.after < self.before - TOLERANCE
+        """Whether the map makes them worse, or those of one label much worse."""
+        falls = {
+            label: float(
+                np.mean([p["before"] - p["after"] for p in self.prompts if p["label"] == label])
+            )
+            for label in {one["label"] for one in self.prompts}
+        }
+        worst = max(falls.values())
+        return self.before - self.after > TOLERANCE or worst > TOLERANCE_OF_ONE
 
 
 def sentences_of(

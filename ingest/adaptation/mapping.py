@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ingest.encoders.adapted.files import CARD, MAP, fingerprint, read_map, read_reference
-from ingest.encoders.contents import Contents
+from ingest.encoders.files.contents import Contents
 from store import EncoderMismatch, EncoderStamp, EncoderUnavailable
 
 if TYPE_CHECKING:

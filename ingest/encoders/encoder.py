@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ingest.encoders.files import EncoderFiles, split_name, with_precision
+from ingest.encoders.files.found import EncoderFiles, split_name, with_precision
 from ingest.encoders.locate import (
     DEFAULT_ENCODER,
     inspect,
@@ -19,8 +19,8 @@ from ingest.encoders.locate import (
 )
 from ingest.encoders.long_text import Reading, TextQuery, read
 from ingest.encoders.runtimes.base import Runtime, unit_rows
+from ingest.encoders.runtimes.weights import parameters
 from ingest.encoders.understanding import Understanding, brings_lexicon, understand
-from ingest.encoders.weights import parameters
 from ingest.record import Pixels
 from store import (
     BadImage,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 from collections.abc import Iterable
 from dataclasses import replace
@@ -12,19 +13,21 @@ from typing import Any
 
 from ingest.encoders import baselines
 from ingest.encoders.adapted import files as adapter_files
-from ingest.encoders.contents import Contents
 from ingest.encoders.download import fetch, files_of, in_one_line
-from ingest.encoders.files import (
+from ingest.encoders.files.contents import Contents
+from ingest.encoders.files.found import (
     TOKENIZERS,
     WEIGHTS,
     EncoderFiles,
     split_name,
     with_precision,
 )
-from ingest.encoders.pickled import converted
+from ingest.encoders.files.pickled import converted
 from ingest.encoders.registry import KNOWN, OPEN_CLIP_CONFIG, OPEN_CLIP_WEIGHTS, TEXT_TOWER
-from ingest.encoders.weights import header
+from ingest.encoders.runtimes.weights import header
 from store import EncoderStamp, EncoderUnavailable, UsageError, expanded
+
+log = logging.getLogger("ingest")
 
 #: The encoder that ships with the package.
 DEFAULT_ENCODER = "cxr-clip-28"
@@ -49,20 +52,24 @@ def locate(name_or_path: str | Path, revision: str | None = None) -> EncoderFile
     """Find, check and fingerprint an encoder: a bundled or known name, a folder, or a hub id.
 
     A text that is a bundled or known name is that encoder; a folder of the same name here is
-    ``./NAME``, and while there is one the bare name is refused, unless the folder is no encoder's.
+    ``./NAME``. While there is one with an encoder in it, the bare name of a bundled encoder warns,
+    and that of a known one, which would be downloaded, is refused.
 
     Raises:
         EncoderUnavailable: in one line, what is missing or damaged and what to do about it.
         UsageError: a name that is a known encoder's and a folder's.
     """
     name = str(name_or_path)
-    known = isinstance(name_or_path, str) and name in _names()
-    if known and revision is None:
+    bundled = isinstance(name_or_path, str) and name in (*bundled_names(), baselines.NAME)
+    if bundled or (isinstance(name_or_path, str) and revision is None and name in KNOWN):
         if _is_encoder(Path(name)):
-            raise UsageError(
+            twice = (
                 f"encoder {name!r} is a known one and a folder here: say ./{name} for the folder, "
                 f"or {_KNOWN_MARK}{name} for the known one"
             )
+            if not bundled:
+                raise UsageError(twice)
+            log.warning("%s; taken is the one that ships with the package", twice)
         return _of_registry(name)
     if isinstance(name_or_path, str) and name.startswith(_KNOWN_MARK):
         if (bare := name.removeprefix(_KNOWN_MARK)) in _names():

@@ -6,10 +6,8 @@ those make when they are called as their pages say.
 
 from __future__ import annotations
 
-import io
 import json
 import logging
-import random
 import shutil
 from pathlib import Path
 from typing import Any
@@ -32,6 +30,7 @@ from tests.ingest.test_encoders import (
     TEXT,
     TEXTS,
     save_processor,
+    save_siglip_tokenizer,
     save_tokenizer,
     tiny_model,
 )
@@ -142,6 +141,7 @@ def image_tower(kind: str) -> tuple[Any, Any]:
             lambda model, inputs: pooler(model.efficientnet(**inputs)),
         ),
         "SwinModel": lambda: (t.SwinModel(swin), pooler),
+        "DINOv3ViTModel": lambda: (t.DINOv3ViTModel(t.DINOv3ViTConfig(**SMALL)), pooler),
     }
     if kind == "all":
         return list(made), None
@@ -315,56 +315,18 @@ def test_any_failure_of_a_model_is_one_line_with_its_family_and_reason(tmp_path)
 # --- tokenizers ---
 
 
-@pytest.fixture(scope="module")
-def spiece() -> bytes:
-    """A SentencePiece model with the special tokens of SigLIP's."""
-    sentencepiece = pytest.importorskip("sentencepiece")
-    words = [
-        "clear",
-        "lungs",
-        "normal",
-        "pneumonia",
-        "opacity",
-        "in",
-        "no",
-        "the",
-        "a",
-        "heart",
-        "size",
-        "is",
-    ]
-    drawn = random.Random(0)
-    lines = [" ".join(drawn.choices(words, k=6)) for _ in range(300)]
-    file = io.BytesIO()
-    sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=iter(lines),
-        model_writer=file,
-        vocab_size=60,
-        hard_vocab_limit=False,
-        unk_id=2,
-        eos_id=1,
-        pad_id=0,
-        bos_id=-1,
-        minloglevel=2,
-    )
-    return file.getvalue()
-
-
 @pytest.fixture
-def siglip(tmp_path, spiece) -> Path:
+def siglip(tmp_path) -> Path:
     """A SigLIP folder with the tokenizer class that the published ones name."""
     import torch
-    from transformers import SiglipConfig, SiglipImageProcessor, SiglipModel, SiglipTokenizer
+    from transformers import SiglipConfig, SiglipImageProcessor, SiglipModel
 
     torch.manual_seed(1)
     folder = tmp_path / "siglip"
     text = {**TEXT, "vocab_size": 100, "max_position_embeddings": 16, "pad_token_id": 1}
     SiglipModel(SiglipConfig(text_config=text, vision_config=SMALL)).save_pretrained(folder)
     SiglipImageProcessor(size={"height": 28, "width": 28}).save_pretrained(folder)
-    (tmp_path / "spiece.model").write_bytes(spiece)
-    SiglipTokenizer(
-        str(tmp_path / "spiece.model"), model_max_length=16, model_input_names=["input_ids"]
-    ).save_pretrained(folder)
+    save_siglip_tokenizer(folder)
     return folder
 
 
@@ -610,7 +572,7 @@ def clip(tmp_path) -> Path:
     return folder
 
 
-def test_a_folder_and_a_known_name_do_not_collide(clip, monkeypatch):
+def test_a_folder_and_a_known_name_do_not_collide(clip, monkeypatch, caplog):
     monkeypatch.chdir(clip.parent)
     with pytest.raises(UsageError, match=r"\./clip for the folder, or known:clip") as caught:
         load_encoder("clip")
@@ -619,7 +581,10 @@ def test_a_folder_and_a_known_name_do_not_collide(clip, monkeypatch):
     assert load_encoder(Path("clip")).fingerprint == load_encoder(clip).fingerprint
     assert load_encoder("known:cxr-clip-28").stamp == load_encoder("cxr-clip-28").stamp
     (clip.parent / "cxr-clip-28").mkdir()  # no encoder's
-    assert load_encoder("cxr-clip-28").dimension == 128
+    assert load_encoder("cxr-clip-28").dimension == 128 and not caplog.text
+    (clip / "config.json").rename(clip.parent / "cxr-clip-28" / "config.json")
+    assert load_encoder().dimension == 128
+    assert "./cxr-clip-28 for the folder" in caplog.text
 
 
 def test_a_gallery_finds_its_own_encoder_again(clip, tmp_path, monkeypatch):

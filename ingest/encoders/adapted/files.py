@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from ingest.encoders.adapted.vector_map import VectorMap
-from ingest.encoders.contents import Contents
+from ingest.encoders.files.contents import Contents
 from store import EncoderStamp, EncoderUnavailable
 
 CARD, MAP, BASE = "adapter.json", "map.safetensors", "base"

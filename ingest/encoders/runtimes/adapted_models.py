@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ingest.encoders.adapted.files import read_map, read_reference
-from ingest.encoders.files import EncoderFiles
+from ingest.encoders.files.found import EncoderFiles
 from ingest.encoders.runtimes.base import Inputs, Runtime, unit_rows
 from ingest.record import Pixels
 from store import Vectors

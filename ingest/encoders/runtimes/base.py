@@ -20,7 +20,7 @@ from store import CxrError, EncoderUnavailable, Vectors
 if TYPE_CHECKING:
     import torch
 
-    from ingest.encoders.files import EncoderFiles
+    from ingest.encoders.files.found import EncoderFiles
 
 #: Prepared images: pixels, or several arrays by their names.
 Inputs: TypeAlias = Union["torch.Tensor", "dict[str, torch.Tensor]"]

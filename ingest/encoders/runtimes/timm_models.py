@@ -17,9 +17,9 @@ from timm.data.config import resolve_model_data_config
 from timm.data.transforms_factory import create_transform
 
 from ingest.encoders.download import in_one_line
-from ingest.encoders.files import WEIGHTS, EncoderFiles
+from ingest.encoders.files.found import WEIGHTS, EncoderFiles
 from ingest.encoders.runtimes.base import Inputs, Runtime, check_complete, framed
-from ingest.encoders.weights import tensors
+from ingest.encoders.runtimes.weights import tensors
 from ingest.images.pixels import reduced
 from ingest.record import Pixels
 from store import EncoderUnavailable

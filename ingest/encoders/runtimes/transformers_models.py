@@ -15,7 +15,7 @@ from transformers import (
 )
 
 from ingest.encoders.download import in_one_line
-from ingest.encoders.files import EncoderFiles
+from ingest.encoders.files.found import EncoderFiles
 from ingest.encoders.runtimes.base import (
     Inputs,
     Runtime,
@@ -25,7 +25,7 @@ from ingest.encoders.runtimes.base import (
     text_positions,
 )
 from ingest.encoders.runtimes.image_towers import class_of, pooled, taken, vectors, without_pooler
-from ingest.encoders.weights import tensors
+from ingest.encoders.runtimes.weights import tensors
 from ingest.images.pixels import reduced
 from ingest.record import Pixels
 from store import EncoderUnavailable
@@ -111,7 +111,8 @@ class TransformersRuntime(Runtime):
         """Raw features of prepared images, (n, dimension), in the model's own precision."""
         named = {"pixel_values": inputs} if isinstance(inputs, torch.Tensor) else inputs
         if hasattr(self.model, "get_image_features"):
-            return pooled(self.model.get_image_features(**named))
+            found = self.model.get_image_features(**named)
+            return pooled(found, self.model.config.model_type)
         return vectors(self.model, named)
 
     def _load_tokenizer(self) -> Any:
@@ -148,7 +149,8 @@ class TransformersRuntime(Runtime):
         return {"padding": padding, "max_length": min(positions, tokenizer.model_max_length)}
 
     def _read(self, tokens: Any) -> torch.Tensor:
-        return pooled(self.model.get_text_features(**taken(self.model.get_text_features, tokens)))
+        read = self.model.get_text_features
+        return pooled(read(**taken(read, tokens)), self.model.config.model_type)
 
 
 def _state(files: EncoderFiles) -> dict[str, torch.Tensor]:

@@ -6,7 +6,7 @@ import hashlib
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from ingest.encoders.contents import Contents
+from ingest.encoders.files.contents import Contents
 from store import UsageError
 
 #: The weights of transformers and timm, in one file.
