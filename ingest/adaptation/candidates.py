@@ -57,9 +57,8 @@ class Sample:
         hot = self.classes.astype(np.float64)
         gram = hot.T @ hot + 1e-6 * np.eye(hot.shape[1])
         sums = (self.classes.T @ self.films.vectors).astype(np.float64)
-        means = np.outer(hot.sum(axis=0), self.mean).astype(np.float64)
-        found: Floats = np.linalg.solve(gram, sums - means)
-        return found
+        means = np.outer(hot.sum(axis=0), self.mean.astype(np.float64))
+        return np.asarray(np.linalg.solve(gram, sums - means), np.float64)
 
     @cached_property
     def some(self) -> Integers:

@@ -94,7 +94,7 @@ def look(
     nobody = np.zeros((1, len(names)), np.float32)
     theirs = np.concatenate([theirs, nobody])  # the place -1 of a ranking that ended
     empty = np.zeros(len(theirs), np.bool_)
-    empty[:-1] = ~theirs[:-1].any(axis=1)
+    empty[:-1] = theirs[:-1].sum(axis=1) == 0
     weights = _weights(one_hot((weighed or queries).labels, names), own)
     precision, agreement = np.empty(len(queries)), np.empty(len(queries))
     for ranked in by_vectors(sides, depth):
@@ -102,7 +102,7 @@ def look(
         mine = own[ranked.block]
         has = theirs[rows]
         shared = np.einsum("bkf,bf->bk", has, mine) > 0
-        shared |= empty[rows] & ~mine.any(axis=1)[:, None]
+        shared |= empty[rows] & (mine.sum(axis=1) == 0)[:, None]
         precision[ranked.block] = shared.sum(axis=1) / depth
         there = has.sum(axis=1) / depth
         absent = (rows >= 0).sum(axis=1)[:, None] / depth - there
