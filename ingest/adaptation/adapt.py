@@ -248,8 +248,9 @@ def _sentences(
         return None, "no sentence about these films was there to be measured"
     if found.spoilt:
         return found, (
-            f"its map spoils sentences: mean average precision {found.before:.4f} without it, "
-            f"{found.after:.4f} with it, label by label in its card"
+            "its map spoils sentences, those of one label at least: "
+            f"mean average precision {found.before:.4f} without it, {found.after:.4f} with it; "
+            "sentence by sentence in its card"
         )
     return found, None
 
