@@ -290,7 +290,15 @@ def test_searches_rank_as_faiss_does(tmp_path, index) -> None:
     if index == "lance":
         gallery.build_index()
         gallery = Gallery.open(tmp_path, index="lance")
-    sides = Sides.of(rows, rows)
+    some = [at for at in range(len(rows.ids)) if at % 9 < 2]  # alone, and of a patient
+    asking = Labelled(
+        [rows.ids[at] for at in some],
+        rows.vectors[some],
+        [rows.labels[at] for at in some],
+        groups=[rows.groups[at] for at in some],
+        group_kind="patient",
+    )
+    sides = Sides.of(asking, rows)
     deepest = int(sides.candidates.max())
     assert deepest > int(sides.candidates.min())
     where = Where(dataset=("set",)) if index == "lance" else Where()  # few enough: exact
