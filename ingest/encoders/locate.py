@@ -70,12 +70,28 @@ def locate(name_or_path: str | Path, revision: str | None = None) -> EncoderFile
         folder = expanded(name).resolve()
         return replace(inspect(folder.name, folder), own=True)
     if isinstance(name_or_path, str) and _HUB_ID.fullmatch(name):
-        return inspect(name, fetch(name, revision, [*_CONFIGS, *TOKENIZERS, *_WEIGHTS]))
+        return inspect(name, _fetched(name, revision))
     raise EncoderUnavailable(
         f"no encoder {name!r}: expected a bundled name ({', '.join(bundled_names()) or 'none'}), "
         f"a known one ({', '.join(KNOWN)}), a folder that exists, or a hub id such as "
         "openai/clip-vit-base-patch32"
     )
+
+
+def _fetched(repo: str, revision: str | None) -> Path:
+    """The folder of a hub model's files: weights in one form, a pickle if only that is there."""
+    folder = fetch(repo, revision, [*_CONFIGS, OPEN_CLIP_CONFIG, *TOKENIZERS, *_WEIGHTS])
+    if _is_open_clip(repo, Contents(folder)):
+        forms = [[OPEN_CLIP_WEIGHTS], [_OPEN_CLIP_PICKLED]]
+    elif _has_weights(folder):
+        return folder
+    else:
+        forms = [[_PICKLED, "pytorch_model-*.bin", f"{_PICKLED}.index.json"]]
+    for patterns in forms:
+        folder = fetch(repo, revision, patterns)
+        if any((folder / file).is_file() for file in patterns):
+            break
+    return folder
 
 
 def _of_registry(name: str) -> EncoderFiles:
@@ -109,11 +125,9 @@ def inspect(name: str, folder: Path) -> EncoderFiles:
     contents = Contents(folder)
     try:
         config = folder / "config.json"
-        of_timm = config.is_file() and "model_type" not in _read_json(name, contents, config.name)
-        whole = config.is_file() and not of_timm and _has_weights(folder)
-        if (folder / OPEN_CLIP_CONFIG).is_file() and not whole:
+        if _is_open_clip(name, contents):
             return _inspect_open_clip(name, Contents(folder))
-        if of_timm and "architecture" in _read_json(name, contents, config.name):
+        if config.is_file() and _is_timm(_read_json(name, contents, config.name)):
             return _inspect_timm(name, contents)
         return _inspect_transformers(name, contents)
     except OSError as error:
@@ -121,6 +135,21 @@ def inspect(name: str, folder: Path) -> EncoderFiles:
             f"encoder {name!r}: {folder} cannot be read ({in_one_line(error)}); try again when "
             "nobody writes there"
         ) from error
+
+
+def _is_open_clip(name: str, contents: Contents) -> bool:
+    """Whether a folder is one of open_clip, and not also a whole model of transformers."""
+    folder = contents.folder
+    if not (folder / OPEN_CLIP_CONFIG).is_file():
+        return False
+    if not (folder / "config.json").is_file() or not _has_weights(folder):
+        return True
+    return "model_type" not in _read_json(name, contents, "config.json")
+
+
+def _is_timm(config: dict[str, Any]) -> bool:
+    """Whether a configuration is timm's own; transformers adds its type where it wraps one."""
+    return "architecture" in config and config.get("model_type") in (None, "timm_wrapper")
 
 
 def _inspect_transformers(name: str, contents: Contents) -> EncoderFiles:
@@ -132,7 +161,8 @@ def _inspect_transformers(name: str, contents: Contents) -> EncoderFiles:
             f"encoder {name!r}: {folder} has no preprocessor_config.json or processor_config.json; "
             "save the image processor there too (AutoImageProcessor.save_pretrained)"
         )
-    built = str(next(iter(config.get("architectures") or ()), ""))
+    named = config.get("architectures")
+    built = str(named[0]) if isinstance(named, list) and named else str(named or "")
     alone = "Vision" in built.removeprefix("VisionText") or "ForImage" in built
     supports_text = "text_config" in config and not alone
     if supports_text and not any((folder / file).is_file() for file in TOKENIZERS):
@@ -183,7 +213,9 @@ def _inspect_timm(name: str, contents: Contents) -> EncoderFiles:
 
 def _inspect_open_clip(name: str, contents: Contents) -> EncoderFiles:
     folder = contents.folder
-    config = _read_json(name, contents, OPEN_CLIP_CONFIG).get("model_cfg", {})
+    path, whole = folder / OPEN_CLIP_CONFIG, _read_json(name, contents, OPEN_CLIP_CONFIG)
+    config, prepared = (_part(name, path, whole, key) for key in ("model_cfg", "preprocess_cfg"))
+    tower, vision = (_part(name, path, config, key) for key in ("text_cfg", "vision_cfg"))
     if not (folder / OPEN_CLIP_WEIGHTS).is_file():
         pickle = folder / _OPEN_CLIP_PICKLED
         if not pickle.is_file():
@@ -193,7 +225,6 @@ def _inspect_open_clip(name: str, contents: Contents) -> EncoderFiles:
             )
         contents.read(OPEN_CLIP_WEIGHTS, converted(name, [pickle]))
     text = [path.name for path in (folder / TEXT_TOWER).glob("*") if path.is_file()]
-    tower = config.get("text_cfg", {})
     if "hf_model_name" in tower and "config.json" not in text:
         raise EncoderUnavailable(
             f"encoder {name!r}: its text tower is {tower['hf_model_name']}; put that "
@@ -214,8 +245,7 @@ def _inspect_open_clip(name: str, contents: Contents) -> EncoderFiles:
         )
     for file in text:
         contents.read(f"{TEXT_TOWER}/{file}")
-    preprocessing = _read_json(name, contents, OPEN_CLIP_CONFIG).get("preprocess_cfg") or {}
-    size = preprocessing.get("size", config.get("vision_cfg", {}).get("image_size", 224))
+    size = prepared.get("size", vision.get("image_size", 224))
     return EncoderFiles(
         name=name,
         folder=folder,
@@ -267,6 +297,19 @@ def _read_json(name: str, contents: Contents, file: str) -> dict[str, Any]:
     return content
 
 
+def _part(name: str, path: Path, content: dict[str, Any], key: str) -> dict[str, Any]:
+    """A part of a configuration; empty where there is none."""
+    found = content.get(key)
+    if found is None:
+        return {}
+    if not isinstance(found, dict):
+        raise EncoderUnavailable(
+            f"encoder {name!r}: {key} in {path} is {str(found)[:40]!r}; expected a JSON object: "
+            "fetch the file again"
+        )
+    return found
+
+
 def _weight_files(name: str, contents: Contents) -> list[str]:
     folder = contents.folder
     if (folder / WEIGHTS).is_file():
@@ -286,9 +329,14 @@ def _weight_files(name: str, contents: Contents) -> list[str]:
     if pickles := _pickles(name, contents):
         contents.read(WEIGHTS, converted(name, pickles))
         return [WEIGHTS]
+    others = [path for path in sorted(folder.iterdir()) if path.suffix in (".bin", ".pt", ".pth")]
     raise EncoderUnavailable(
         f"encoder {name!r}: {folder} has no {WEIGHTS}, and no {_PICKLED} that could be converted; "
-        "fetch the weights, or name a revision that has them"
+        + (
+            f"if {others[0].name} holds its weights, call it {_PICKLED}"
+            if others
+            else "put its weights there"
+        )
     )
 
 
@@ -300,7 +348,7 @@ def _pickles(name: str, contents: Contents) -> list[Path]:
     if not index.is_file():
         return []
     try:
-        parts = sorted(set(json.loads(index.read_bytes())["weight_map"].values()))
+        parts = sorted(set(map(str, json.loads(index.read_bytes())["weight_map"].values())))
     except (ValueError, LookupError, TypeError, AttributeError) as error:
         raise EncoderUnavailable(
             f"encoder {name!r}: {index} is no index of weights ({in_one_line(error)}); fetch it "
@@ -325,7 +373,7 @@ def _name(path: Path) -> str:
 
 
 def _dimension(name: str, config: dict[str, Any], contents: Contents, projected: bool) -> int:
-    vision = config.get("vision_config") or {}
+    vision = _part(name, contents.folder / "config.json", config, "vision_config")
     kind = str(config.get("model_type"))
     declared = (
         (projected and config.get("projection_dim"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from ingest.training.lexicon import save_lexicon
 from store import BadQuery, Gallery, Labelled, UsageError
 from store.evaluation.prompts import score_prompts
 from store.search.out_of_distribution import Nearness
-from tests.store.rows import make_rows, random_vectors
+from tests.store.rows import STAMP, make_rows, random_vectors, unit
 from tests.ui import films
 from tests.ui.running import Cxr
 from ui import notices
@@ -193,6 +194,53 @@ def test_films_in_which_nothing_was_found_are_asked_and_the_others_counted(made,
     assert nothing["precision"] == (ranked < 24).mean()  # by either name
     # A dozen of the 36 that are sure, at worst behind all others.
     assert edema["average_precision"] >= np.mean([n / (24 + n) for n in range(1, 13)])
+
+
+def test_a_sentence_for_no_finding_finds_films_in_which_nothing_was_found():
+    gallery = Labelled(["a", "b", "c"], np.eye(3, dtype=np.float32), [(), ("mass",), ()])
+    asked = np.asarray([[0.8, 0.6, 0.0]], np.float32)
+    for label in ("No Finding", "no findings"):
+        (one,) = score_prompts(asked, [label], gallery, k=2)
+        assert (one.precision, one.average_precision) == (0.5, pytest.approx((1 + 2 / 3) / 2))
+    with pytest.raises(BadQuery, match="mass, no finding"):
+        score_prompts(asked, ["normal"], gallery, k=2)
+
+
+def test_sentences_rank_films_as_a_search_does(tmp_path):
+    """Also films whose scores differ in float64 alone; every pair of them has both labels."""
+    vectors = random_vectors(402, 3, 64)
+    vectors[201:] = unit(vectors[:201] + 1e-7 * random_vectors(201, 4, 64))
+    rows = make_rows(vectors)
+    gallery = Gallery.create(tmp_path / "g", replace(STAMP, dimension=64))
+    gallery.upsert(rows)
+    films = Labelled([row.id for row in rows], vectors, [row.labels for row in rows])
+    found = score_prompts(vectors[:201], ["normal"] * 201, films, k=1)
+    for hits, score in zip(gallery.search(vectors[:201], 402), found, strict=True):
+        right = np.asarray([hit.row.labels == ("normal",) for hit in hits])
+        at = np.flatnonzero(right)
+        assert score.precision == right[0]
+        assert score.average_precision == (np.arange(1, len(at) + 1) / (at + 1)).mean()
+
+
+def test_prompts_ask_every_film_that_somebody_looked_at(cxr, made, tmp_path):
+    taken = [films.film(number, "test") for number in range(16)]
+    looked = [
+        *(replace(one, labels=(), labelled=True) for one in taken[:3]),
+        replace(taken[3], labels=("No Finding",)),
+        replace(taken[4], labels=(), labelled=False),
+        replace(taken[5], labels=(), uncertain=("pneumonia",), labelled=True),
+        *taken[6:],
+    ]
+    root = films.add(tmp_path / "looked", made[1], looked).uri
+    path = tmp_path / "prompts.csv"
+    path.write_text("text,label\nclear lungs,no finding\npneumonia,pneumonia\n")
+    code, out, err = cxr("evaluate", "--store", root, "--prompts", path, "--json")
+    assert code == 0, err
+    found = json.loads(out)
+    assert found["gallery"] == 14
+    assert found["left_out"] == {"not labelled": 1, "only uncertain findings": 1}
+    code, out, err = cxr("evaluate", "--store", root, "--prompts", path)
+    assert code == 0 and "left out" in err and "1 only uncertain findings" in err
 
 
 def test_prompt_files(tmp_path):

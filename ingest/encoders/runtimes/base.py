@@ -224,7 +224,7 @@ class Runtime:
         """Raw features of uint8 images, float32 (n, dimension), not normalised."""
         import torch
 
-        with self._named_faults(f"{len(images)} images"):
+        with self._named_faults(len(images), "image", "preprocessor_config.json"):
             inputs = self.prepare(images)
             with torch.inference_mode(), cast(self._files.precision, self.device):
                 return self._array(self.features(inputs))
@@ -234,25 +234,31 @@ class Runtime:
         import torch
 
         self.tokenizer()
-        with self._named_faults(f"{len(texts)} texts"):
+        with self._named_faults(len(texts), "text", "the tokenizer's files"):
             with self._tokenizing:
                 tokens = self._tokens(texts)
             with torch.inference_mode(), cast(self._files.precision, self.device):
                 return self._array(self._read(tokens))
 
     @contextlib.contextmanager
-    def _named_faults(self, given: str) -> Iterator[None]:
+    def _named_faults(self, count: int, given: str, preparing: str) -> Iterator[None]:
         """Any exception of a model as one line: of its family, its library's reason, a remedy."""
         try:
             yield
         except CxrError:
             raise
         except Exception as error:  # models raise many kinds, none shared
-            seen = f", which sees {side} pixels" if (side := self._files.side) else ""
+            side = self._files.side
+            seen = f", given {side} pixels," if side and given == "image" else ""
+            remedy = (
+                f"free some memory of {self.device}, or choose another with --device"
+                if _is_lack_of_memory(error)
+                else f"config.json and {preparing} in {self._files.folder} must fit each other: "
+                "fetch all its files from one place, or take another encoder"
+            )
             raise EncoderUnavailable(
-                f"encoder {self._files.name!r}: {self.family}{seen} fails on {given} "
-                f"({in_one_line(error)}); try `cxr encoders --try` with its folder, fewer images "
-                "at once, or another encoder"
+                f"encoder {self._files.name!r}: {self.family}{seen} fails on {count} {given}"
+                f"{'' if count == 1 else 's'} ({in_one_line(error)}); {remedy}"
             ) from error
 
     def _array(self, features: torch.Tensor) -> Vectors:
@@ -264,6 +270,13 @@ class Runtime:
                 f"declares ({dimension},); it is not a supported model"
             )
         return array
+
+
+def _is_lack_of_memory(error: Exception) -> bool:
+    import torch
+
+    lacks = (MemoryError, torch.OutOfMemoryError)
+    return isinstance(error, lacks) or "not enough memory" in str(error)
 
 
 def text_positions(model: Any) -> int | None:
@@ -284,13 +297,19 @@ def text_positions(model: Any) -> int | None:
     return found
 
 
-def check_complete(files: EncoderFiles, absent: Sequence[str], unknown: Sequence[str] = ()) -> None:
+def check_complete(
+    files: EncoderFiles,
+    absent: Sequence[str],
+    unknown: Sequence[str] = (),
+    unlike: Sequence[tuple[str, Sequence[int], Sequence[int]]] = (),
+) -> None:
     """Refuse weights that do not fit the model, with EncoderUnavailable.
 
     Args:
         files: of the encoder.
-        absent: parameters of the model that the weights lack, or have in another shape.
+        absent: parameters of the model that the weights lack.
         unknown: weights that the model has no parameter for.
+        unlike: parameters of another shape: name, shape in the weights, shape in the model.
     """
     # A table of positions 0, 1, 2 ... that older files carry, and newer ones do not.
     unknown = [name for name in unknown if not name.endswith("position_ids")]
@@ -299,6 +318,14 @@ def check_complete(files: EncoderFiles, absent: Sequence[str], unknown: Sequence
             f"encoder {files.name!r}: the weights in {files.folder} hold {len(unknown)} parameters "
             f"that the model of its configuration does not have (e.g. {min(unknown)}); they would "
             "be dropped in silence: give the configuration of the model that was saved"
+        )
+    if unlike:
+        name, held, built = min(unlike)
+        raise EncoderUnavailable(
+            f"encoder {files.name!r}: {len(unlike)} of the weights in {files.folder} have another "
+            f"shape than its config.json describes (e.g. {name}: {list(held)} in the weights, "
+            f"{list(built)} by the configuration): give the configuration of the model that was "
+            "saved"
         )
     if absent:
         raise EncoderUnavailable(

@@ -57,6 +57,7 @@ class TransformersRuntime(Runtime):
                     state_dict=_state(files),
                     dtype=torch.float32,
                     output_loading_info=True,
+                    ignore_mismatched_sizes=True,  # they are refused below, by their names
                     **_LOCAL,
                 )
             except Exception as error:  # transformers raises many kinds, none shared
@@ -64,14 +65,11 @@ class TransformersRuntime(Runtime):
                     f"encoder {files.name!r}: {files.folder} does not load "
                     f"({in_one_line(error)}); expected a complete transformers model of images"
                 ) from error
-        absent, unknown, unlike = (
-            {str(key[0] if isinstance(key, tuple) else key) for key in report[f"{kind}_keys"]}
-            for kind in ("missing", "unexpected", "mismatched")
-        )
+        absent, unknown = (set(report[f"{kind}_keys"]) for kind in ("missing", "unexpected"))
         self.model = model
         if not files.supports_text:
             absent = without_pooler(model, absent)
-        check_complete(files, sorted(absent | unlike), sorted(unknown))
+        check_complete(files, sorted(absent), sorted(unknown), sorted(report["mismatched_keys"]))
         if getattr(self._processor, "backend", _BACKEND) != _BACKEND:
             raise EncoderUnavailable(
                 f"encoder {files.name!r}: its image processor has no {_BACKEND} backend here, and "
