@@ -171,7 +171,9 @@ def coin(folder: Path, patients: int = 150, split: str = "test", seed: int = 3) 
     rows = []
     for i, vector in enumerate(vectors):
         label = ("finding", "other")[tosses[i // 2]]
-        rows += make_rows(vector[None], [(label,)], f"set/{i:03d}/", patient=f"p{i // 2}")
+        rows += make_rows(
+            vector[None], [(label,)], f"set/{i:03d}/", split=split, patient=f"p{i // 2}"
+        )
     gallery.upsert(rows)
     gallery.refresh()
     return gallery
@@ -252,6 +254,16 @@ def test_patients_in_both_splits_are_counted_and_left_out(tmp_path) -> None:
     found = gallery.evaluate("split", [1])
     assert found.patients == {"known": 60, "unknown": 0, "in_both_sides": 4}
     assert gallery.evaluate("split", [1], same_patient="count").precision[1] > found.precision[1]
+
+
+def test_queries_without_patients_are_resampled_as_films(tmp_path) -> None:
+    """Even where films of the other side name theirs: these are left out, not resampled."""
+    gallery = coin(tmp_path, 20, "train")
+    gallery.upsert(make_rows(random_vectors(30), prefix="bare/"))
+    gallery.refresh()
+    found = gallery.evaluate("split", [1])
+    assert (found.queries, found.excluded) == (30, "patient")
+    assert (found.interval["over"], found.interval["units"]) == ("films", 30)
 
 
 def test_a_gallery_without_patients_is_measured_as_ever(tmp_path) -> None:
