@@ -8,6 +8,7 @@ from datetime import date
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final, Literal
 
+from store import NOTHING_FOUND
 from ui import encoder_facts
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ class PrecisionRow:
         map: mean average precision, or another figure of whole rankings; None where it was not
             measured.
         intervals: depth to 95 % interval, for the encoder.
-        queries: with this label.
+        queries: with this label, or with any finding; 0 for all.
     """
 
     kind: Literal["encoder", "baseline", "label", "majority vote", "hit rate", "measure"]
@@ -109,12 +110,17 @@ def measure_rows(found: Mapping[str, Any]) -> list[PrecisionRow]:
         values: Mapping[str, Any], names: Mapping[str, str], ending: str = ""
     ) -> list[PrecisionRow]:
         bounds = {} if ending else found.get("intervals", {})
+        asked = found["queries"] - bare if ending else 0
         return [
-            PrecisionRow("measure", name + ending, values[key], None, _known(bounds.get(key, {})))
+            PrecisionRow(
+                "measure", name + ending, values[key], None, _known(bounds.get(key, {})), asked
+            )
             for key, name in names.items()
             if values.get(key)
         ]
 
+    # Of no finding: they are not among the queries of any.
+    bare = found.get("per_finding", {}).get(NOTHING_FOUND, {}).get("queries", 0)
     shown = dict(_MEASURES)
     if found.get("exact_set") == found["precision"]:  # every film has one finding
         del shown["exact_set"]

@@ -311,12 +311,13 @@ def _common(one: Brought, first: Brought, common: set[str], same_patient: SamePa
 def _only(rows: Labelled, firsts: Labelled, first: Brought, common: set[str]) -> Labelled:
     kept = [place for place, id_ in enumerate(rows.ids) if id_ in common]
     ids = [rows.ids[place] for place in kept]
+    groups = [first.groups[id_] for id_ in ids]
     return Labelled(
         ids,
         rows.vectors[kept],
         [first.findings[id_] for id_ in ids],
-        groups=[first.groups[id_] for id_ in ids],
-        group_kind=firsts.group_kind,
+        groups=groups,
+        group_kind=firsts.group_kind if any(groups) else "film",
     )
 
 

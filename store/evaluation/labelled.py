@@ -137,16 +137,18 @@ class Sides:
         places = {id_: place for place, id_ in enumerate(gallery.ids)}
         own = np.asarray([places.get(id_, -1) for id_ in queries.ids], np.int64)
         groups = _groups(queries, gallery, own)
-        units, kind = groups[0], strongest({queries.group_kind, gallery.group_kind})
+        units = groups[0]
         if same_patient == "count":
             alone = len(gallery.ids) + np.arange(len(queries.ids))
             groups = np.where(own < 0, alone, own), np.arange(len(gallery.ids))
-        return cls(queries, gallery, own, *groups, units, kind, same_patient)
+        return cls(queries, gallery, own, *groups, units, queries.group_kind, same_patient)
 
     @property
     def excluded(self) -> GroupKind:
         """What is left out of a query's ranking: its patient's films, its study's, or itself."""
-        return self.unit_kind if self.same_patient == "exclude" else "film"
+        if self.same_patient == "count":
+            return "film"
+        return strongest({self.queries.group_kind, self.gallery.group_kind})
 
     @cached_property
     def candidates(self) -> Integers:

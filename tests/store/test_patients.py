@@ -171,7 +171,9 @@ def coin(folder: Path, patients: int = 150, split: str = "test", seed: int = 3) 
     rows = []
     for i, vector in enumerate(vectors):
         label = ("finding", "other")[tosses[i // 2]]
-        rows += make_rows(vector[None], [(label,)], f"set/{i:03d}/", patient=f"p{i // 2}")
+        rows += make_rows(
+            vector[None], [(label,)], f"set/{i:03d}/", split=split, patient=f"p{i // 2}"
+        )
     gallery.upsert(rows)
     gallery.refresh()
     return gallery
@@ -254,6 +256,16 @@ def test_patients_in_both_splits_are_counted_and_left_out(tmp_path) -> None:
     assert gallery.evaluate("split", [1], same_patient="count").precision[1] > found.precision[1]
 
 
+def test_queries_without_patients_are_resampled_as_films(tmp_path) -> None:
+    """Even where films of the other side name theirs: these are left out, not resampled."""
+    gallery = coin(tmp_path, 20, "train")
+    gallery.upsert(make_rows(random_vectors(30), prefix="bare/"))
+    gallery.refresh()
+    found = gallery.evaluate("split", [1])
+    assert (found.queries, found.excluded) == (30, "patient")
+    assert (found.interval["over"], found.interval["units"]) == ("films", 30)
+
+
 def test_a_gallery_without_patients_is_measured_as_ever(tmp_path) -> None:
     gallery = Gallery.create(tmp_path, STAMP)
     gallery.upsert(make_rows(random_vectors(60)))
@@ -295,7 +307,15 @@ def test_searches_rank_as_faiss_does(tmp_path, index) -> None:
     if index == "lance":
         gallery.build_index()
         gallery = Gallery.open(tmp_path, index="lance")
-    sides = Sides.of(rows, rows)
+    some = [at for at in range(len(rows.ids)) if at % 9 < 2]  # alone, and of a patient
+    asking = Labelled(
+        [rows.ids[at] for at in some],
+        rows.vectors[some],
+        [rows.labels[at] for at in some],
+        groups=[rows.groups[at] for at in some],
+        group_kind="patient",
+    )
+    sides = Sides.of(asking, rows)
     deepest = int(sides.candidates.max())
     assert deepest > int(sides.candidates.min())
     where = Where(dataset=("set",)) if index == "lance" else Where()  # few enough: exact

@@ -11,6 +11,7 @@ from store import BadQuery, EncoderStamp, Gallery, Labelled, NothingToMeasure, R
 from store.analysis.compare import Brought, compare, paired
 from store.evaluation.metrics import evaluate
 from store.evaluation.per_query import by_query, confusion, hardest
+from tests.store.rows import random_vectors
 
 
 def labelled(seed, count, several):
@@ -206,6 +207,16 @@ def test_n_stores_are_compared_as_the_plainest_program_does_it(
     assert found.left_out == tuple(
         len({*one.queries.ids, *one.searched.ids}) - len({*asking, *searched}) for one in parts
     )
+
+
+def test_a_patient_whose_film_one_store_lacks_is_left_out_of_no_ranking():
+    ids = [f"f/{at}" for at in range(7)]
+    films = {id_: (("ab"[at % 2],), "test", "p" if at == 6 else None) for at, id_ in enumerate(ids)}
+    whole = dict(zip(ids, random_vectors(7), strict=True))
+    stores = [whole, {id_: whole[id_] for id_ in ids[:6]}]
+    parts = [brought(ids, one, films, "leave-one-out", f"{at}") for at, one in enumerate(stores)]
+    found = paired(parts, "leave-one-out", (1,), resamples=200)
+    assert (found.queries, found.excluded, found.interval["over"]) == (6, "film", "films")
 
 
 def test_a_store_compared_with_itself_differs_nowhere(two):

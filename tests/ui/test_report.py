@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from ingest.sources.synthetic import DATASET, SYNTHETIC_NOTICE
-from store import Evaluation, Gallery, Where
+from store import Evaluation, Gallery, Where, evaluate_vectors
 from tests.ui.drawn import LABELS, WordEncoder, films, gallery_of
+from ui import tables
 from ui.report.export import export
 from ui.report.findings import duplicates, findings, neighbours, setting_of
 from ui.report.text import code, plain, short_path
@@ -163,6 +164,13 @@ def test_the_hardest_come_first(tmp_path: Path) -> None:
             assert not found.right_example.nearest_is_wrong
         if found.wrong_example:
             assert found.wrong_example.nearest_is_wrong
+
+
+def test_macro_rows_count_queries_that_have_a_finding() -> None:
+    labels = [("a",), ("b", "a"), "No Finding"] * 4
+    found = evaluate_vectors(np.random.default_rng(1).normal(size=(12, 8)), labels).as_dict()
+    assert {row.queries for row in tables.measure_rows(found) if "macro" in row.name} == {8}
+    assert {row.queries for row in tables.measure_rows(found) if "macro" not in row.name} == {0}
 
 
 def test_examples_and_failures_are_those_of_the_evaluation(tmp_path: Path) -> None:
