@@ -68,14 +68,14 @@ def score_prompts(
             raise BadQuery(
                 f"no film searched carries the label {label!r}; they carry {', '.join(known)}"
             )
-    found = []
+    scored: list[PromptScore] = []
     for start in range(0, len(labels), _SENTENCES):
         some = slice(start, start + _SENTENCES)
         scores = search_scores(vectors[some], films)
-        found += [
+        scored += [
             _score(row, relevant[label], k) for row, label in zip(scores, labels[some], strict=True)
         ]
-    return found
+    return scored
 
 
 def _score(scores: npt.NDArray[np.float32], relevant: npt.NDArray[np.bool_], k: int) -> PromptScore:

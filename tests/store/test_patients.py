@@ -347,7 +347,7 @@ def test_an_interval_of_differences_and_of_equal_values() -> None:
 
 
 def test_a_search_for_other_patients_ranks_as_an_evaluation_does(tmp_path) -> None:
-    """Films whose patient is known, or only their study, or neither; doubles, ties, two data sets."""
+    """Films whose patient is known, only their study, or neither; doubles, ties, two data sets."""
     random = np.random.default_rng(8)
     vectors = random_vectors(300, 5)
     vectors[random.integers(0, 300, 150)] = vectors[random.integers(0, 20, 150)]
