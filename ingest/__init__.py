@@ -6,6 +6,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ingest.adaptation.adapt import Adaptation, adapt
+    from ingest.adaptation.mapping import map_gallery
     from ingest.artefacts import folder, write
     from ingest.artefacts.folder import Artefacts, import_artefacts, read_artefacts, store_artefacts
     from ingest.artefacts.parts import read_vectors
@@ -14,11 +16,10 @@ if TYPE_CHECKING:
     from ingest.distributed.workers import EncoderCall
     from ingest.encoders.baselines import BASELINES, pixel_vectors
     from ingest.encoders.card import Card, Seen, card_of, is_at_hand
-    from ingest.encoders.coarse import LARGE_FILM, coarse_note, is_coarse
     from ingest.encoders.download import is_here
     from ingest.encoders.locate import bundled_names, seen_in_training
     from ingest.encoders.patch_agreement import Agreement, agreement
-    from ingest.encoders.registry import KNOWN
+    from ingest.encoders.registry import KNOWN, LARGE_FILM, coarse_note, is_coarse
     from ingest.encoders.trial import Trial, trial
     from ingest.encoders.understanding import Understanding
     from ingest.images.decode import decode, read_bytes, read_image
@@ -47,11 +48,12 @@ if TYPE_CHECKING:
     from ingest.sources.published import medmnist
     from ingest.sources.synthetic import DATASET, SYNTHETIC_NOTICE
     from ingest.sources.tables.safe_csv import csv_bytes, rows_of
-    from ingest.training.material import check_source
-    from ingest.training.train import TrainingProgress, train, train_texts
+    from ingest.training.train import TrainingProgress, check_source, train, train_texts
 
 # Loaded on first use: numpy and pyarrow would slow `cxr --help`.
 _HOMES = {
+    "ingest.adaptation.adapt": "Adaptation adapt",
+    "ingest.adaptation.mapping": "map_gallery",
     "ingest.artefacts": "folder write",
     "ingest.artefacts.folder": "Artefacts import_artefacts read_artefacts store_artefacts",
     "ingest.artefacts.parts": "read_vectors",
@@ -60,11 +62,10 @@ _HOMES = {
     "ingest.distributed.workers": "EncoderCall",
     "ingest.encoders.baselines": "BASELINES pixel_vectors",
     "ingest.encoders.card": "Card Seen card_of is_at_hand",
-    "ingest.encoders.coarse": "LARGE_FILM coarse_note is_coarse",
     "ingest.encoders.download": "is_here",
     "ingest.encoders.locate": "bundled_names seen_in_training",
     "ingest.encoders.patch_agreement": "Agreement agreement",
-    "ingest.encoders.registry": "KNOWN",
+    "ingest.encoders.registry": "KNOWN LARGE_FILM coarse_note is_coarse",
     "ingest.encoders.trial": "Trial trial",
     "ingest.encoders.understanding": "Understanding",
     "ingest.images.decode": "decode read_bytes read_image",
@@ -85,8 +86,7 @@ _HOMES = {
     "ingest.sources.published": "medmnist",
     "ingest.sources.synthetic": "DATASET SYNTHETIC_NOTICE",
     "ingest.sources.tables.safe_csv": "csv_bytes rows_of",
-    "ingest.training.material": "check_source",
-    "ingest.training.train": "TrainingProgress train train_texts",
+    "ingest.training.train": "TrainingProgress check_source train train_texts",
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names.split()}
 

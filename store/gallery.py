@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from store.check import problems
 from store.errors import BadQuery, StoreDamaged, UnknownId, UsageError
 from store.files import location
+from store.mapped_copy import copy_mapped
 from store.mirror.snapshot import Snapshot
 from store.outcomes import OUTCOMES
 from store.schema import (
@@ -30,10 +30,17 @@ from store.schema import (
 from store.search import exact
 from store.search.base import EXACT, INDEXES, LANCE, Backend, Searcher, Sharding
 from store.search.follow import Follower
-from store.search.out_of_distribution import Nearness, nearness
 from store.search.relevance_feedback import Weights, rocchio
 from store.search.same_patient import OwnFilms, own_films
-from store.table import custom_columns, filters, lance, maintenance, opening, rows, write
+from store.table import (
+    custom_columns,
+    filters,
+    lance,
+    maintenance,
+    opening,
+    rows,
+    write,
+)
 from store.table.column_stats import Range
 from store.table.duplicate_ids import Repaired, repair
 from store.table.filters import Where
@@ -43,6 +50,7 @@ if TYPE_CHECKING:
     from store.evaluation.labelled import SamePatient
     from store.evaluation.metrics import Evaluation
     from store.evaluation.per_query import ByQuery
+    from store.search.out_of_distribution import Nearness
 
 #: Columns whose counts have another name in the statistics.
 _STATS = {"split": "splits", "dataset": "datasets"}
@@ -196,6 +204,32 @@ class Gallery(Follower):
         """
         maintenance.run(self.uri, self._live, keep)
 
+    def mapped_copy(
+        self,
+        uri: str | Path,
+        stamp: EncoderStamp,
+        change: Callable[[Vectors], Vectors],
+        progress: Progress | None = None,
+    ) -> Gallery:
+        """Make another gallery of the same rows with other vectors; this one stays as it is.
+
+        Ids, metadata and thumbnails are kept. The copy appears whole or not at all; memory is that
+        of a few thousand rows.
+
+        Args:
+            uri: its place; nothing may be there.
+            stamp: the encoder of the new vectors.
+            change: float32 (n, d) unit rows to those of the new gallery.
+            progress: called with rows done and in all.
+
+        Raises:
+            UsageError: there is something at ``uri``.
+            BadRows: ``change`` gave vectors that are not of unit length and the stamp's dimension.
+        """
+        source = lance.pin(self.uri, int(self.table.version))
+        copy_mapped(source, location(uri), stamp, change, progress)
+        return Gallery.open(uri, stamp)
+
     def build_index(
         self,
         partitions: int | None = None,
@@ -346,6 +380,8 @@ class Gallery(Follower):
         Raises:
             BadQuery: vectors of another dimension, not finite or not unit.
         """
+        from store.search.out_of_distribution import nearness
+
         queries = exact.check_queries(vectors, self.stamp)
         return self._answer(lambda now: nearness(now, self.uri, queries, thumbnails, describe))
 
@@ -569,6 +605,8 @@ class Gallery(Follower):
         Returns:
             One sentence for each thing that is wrong, with ids; none when all is sound.
         """
+        from store.check import problems
+
         try:
             if not self._pinned:
                 self.refresh()

@@ -99,7 +99,7 @@ _MEASURES = {
 
 
 def measure_rows(found: Mapping[str, Any]) -> list[PrecisionRow]:
-    """Measures beside Precision@k: over queries, then as means over findings.
+    """Measures beside Precision@k: over queries, then macro means, of the queries by finding.
 
     Args:
         found: an evaluation as plain JSON types.
@@ -122,7 +122,7 @@ def measure_rows(found: Mapping[str, Any]) -> list[PrecisionRow]:
     listed = rows(found, shown)
     if (whole := found.get("r_precision")) is not None:
         listed.append(PrecisionRow("measure", "R-precision", {}, whole))
-    return [*listed, *rows(found.get("macro", {}), macro, ", mean over findings")]
+    return [*listed, *rows(found.get("macro", {}), macro, ", macro")]
 
 
 def finding_table(found: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:

@@ -23,12 +23,26 @@ import pyarrow as pa
 
 from ingest import npy
 from ingest.artefacts.files import EMBEDDINGS, LABELS, META
-from ingest.artefacts.headings import CLASS_NAMES, IDS, LABELLED, VECTORS, plain
+from ingest.artefacts.labels import CLASS_NAMES, LABELLED, plain
 from ingest.artefacts.write import natural
 from ingest.metadata import split
 from ingest.sources.source import SPLITS
 from store import BadArtefacts, expanded
 
+#: Headings of columns and names of arrays, as ``plain`` writes them.
+#: Of vectors, by ``plain``; the first is what arrays without a name are called.
+VECTORS = (
+    *("embedding", "embeddings", "vector", "vectors", "features", "feature", "emb", "embeds"),
+    *("imageembedding", "imageembeddings", "imageembeds", "imgemb", "imagefeatures"),
+    *("pooleroutput", "imagevector"),
+)
+#: Of ids. A column that has one of these must hold an id in every row, and no two the same.
+IDS = ("id", "ids", "imageid", "image", "name", "imageindex")
+#: Of files and keys: ids where every row has one of its own.
+FILES = (
+    *("imagepath", "path", "paths", "filepath", "filename", "file", "files", "filenames"),
+    *("key", "keys", "imagename", "uid", "dicomid", "sopinstanceuid", "url"),
+)
 _TABLES = (".parquet", ".arrow", ".feather", ".arrows")
 _ENDINGS = (*_TABLES, ".npz")
 #: Of clip-retrieval: vectors of images and of captions, and a table for each file of vectors.

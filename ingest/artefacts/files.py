@@ -13,7 +13,7 @@ import json
 import struct
 from collections import Counter
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -194,7 +194,7 @@ def read_meta(folder: Path) -> dict[str, Any]:
     if not path.exists():
         return {}
     try:
-        meta = json.loads(path.read_bytes(), parse_constant=_no_constant)
+        meta = json.loads(path.read_bytes(), parse_constant=_constant)
     except (OSError, ValueError, RecursionError) as error:
         raise BadArtefacts(f"{path} cannot be read as JSON ({error})") from error
     if not isinstance(meta, dict):
@@ -206,8 +206,10 @@ def read_meta(folder: Path) -> dict[str, Any]:
     return meta
 
 
-def _no_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not JSON; write null")
+def _constant(name: str) -> None:
+    """NaN, as Python writes a number that is not known, is null; infinity is nothing."""
+    if name != "NaN":
+        raise ValueError(f"{name} is not JSON; write null")
 
 
 def read_flat_index(path: Path) -> Vectors:

@@ -17,12 +17,18 @@ from typing import Any
 
 import pyarrow as pa
 
-from ingest.artefacts.headings import CLASS_NAMES, LABELLED, plain
 from ingest.sources.tables import findings, label_values
 from ingest.sources.tables.csv_file import tidy
 from ingest.sources.tables.findings import BLANK, Findings
 from store import BadArtefacts, UsageError
 
+#: Of labels, the first that is there counts.
+LABELLED = (
+    *("labels", "label", "findinglabels", "findings", "finding", "classname", "class"),
+    *("diagnosis", "category", "target"),
+)
+#: Keys under which a field, a schema or an npz file may name its classes.
+CLASS_NAMES = ("names", "label_names", "class_names", "classes", "cxr.label_names")
 _STATES = {"1": "present", "0": "absent", "-1": "uncertain"}
 
 
@@ -83,6 +89,11 @@ def label_headings(table: pa.Table, columns: Sequence[str] = ()) -> list[str]:
     """The columns of labels: those asked for, else one by its usual heading, if there is one."""
     asked = [part for entry in columns for part in _parts(table, entry)]
     return asked or [one for one in [column_headed(table, LABELLED)] if one is not None]
+
+
+def plain(heading: str) -> str:
+    """Letters and digits of a heading, in small letters."""
+    return "".join(char for char in heading.casefold() if char.isalnum())
 
 
 def column_headed(table: pa.Table, headings: Sequence[str]) -> str | None:

@@ -24,10 +24,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ingest.artefacts.containers import Part, parts_of
+from ingest.artefacts.containers import FILES, IDS, VECTORS, Part, parts_of
 from ingest.artefacts.files import META_COLUMNS, is_text, unit_rows
 from ingest.artefacts.folder import Artefacts, external_stamp
-from ingest.artefacts.headings import FILES, IDS, OTHERS, VECTORS, plain
 from ingest.artefacts.labels import (
     as_columns,
     class_names,
@@ -35,10 +34,17 @@ from ingest.artefacts.labels import (
     feature_names,
     is_list,
     label_headings,
+    plain,
     read_labels,
 )
 from ingest.metadata import parse_age, split
 from store import COLUMNS, BadArtefacts, EncoderStamp, expanded
+
+#: Of columns of a row, beside their own names.
+_OTHERS = {
+    "patient": ("patientid", "subjectid", "subject"),
+    "study": ("studyid", "studyinstanceuid", "studyuid", "accession", "accessionnumber"),
+}
 
 
 def read_table(
@@ -320,7 +326,7 @@ def _headings(table: pa.Table) -> dict[str, str]:
     for name in META_COLUMNS:
         heading = column_headed(table, [plain(name)])
         if heading is None:
-            heading = column_headed(table, OTHERS.get(name, ()))
+            heading = column_headed(table, _OTHERS.get(name, ()))
             if heading is not None and not _is_name(table.schema.field(heading).type):
                 continue
         # Of that name somebody may have another column.
@@ -345,7 +351,7 @@ def _columns(table: pa.Table, path: Path, notes: list[str]) -> dict[str, list[An
             cell = None if blank else read(value)
             if cell is None and not blank and str(value).strip():
                 bad.append(value)
-            cells.append(cell)
+            cells.append(COLUMNS[name].default if cell is None else cell)
         if bad and name != "age":
             raise BadArtefacts(f"{path}: column {heading!r} holds {table[heading].type} values")
         if bad:

@@ -31,6 +31,9 @@ _TEXT_FILES = (
 )
 _DONE = "source.sha256"
 _LONGEST_REASON = 300
+#: Begins the name of a folder that holds copies of an encoder's files for a library to read.
+PRIVATE_COPY = "cxr-encoder-"
+_PRIVATE = re.compile(rf"""[^\s'"`(]*{PRIVATE_COPY}\w+""")
 
 
 def files_of(known: Known, patterns: Sequence[str]) -> Path:
@@ -225,8 +228,11 @@ def _advice(repo: str, revision: str | None, error: Exception) -> str:
 
 
 def in_one_line(error: BaseException) -> str:
-    """Kind and message of an error as one line of at most 300 characters, cut between words."""
-    words = " ".join(str(error).split())
+    """Kind and message of an error as one line of at most 300 characters, cut between words.
+
+    The path of a private copy, which is gone when somebody reads this, is left out.
+    """
+    words = _PRIVATE.sub("its folder", " ".join(str(error).split()))
     if len(words) > _LONGEST_REASON:
         words = f"{words[:_LONGEST_REASON].rpartition(' ')[0]} ..."
     return f"{type(error).__name__}: {words}" if words else type(error).__name__

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 from collections.abc import Iterable
 from dataclasses import replace
@@ -10,13 +11,23 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from ingest.encoders.contents import Contents
+from ingest.encoders import baselines
+from ingest.encoders.adapted import files as adapter_files
 from ingest.encoders.download import fetch, files_of, in_one_line
-from ingest.encoders.files import TOKENIZERS, WEIGHTS, EncoderFiles
-from ingest.encoders.pickled import converted
+from ingest.encoders.files.contents import Contents
+from ingest.encoders.files.found import (
+    TOKENIZERS,
+    WEIGHTS,
+    EncoderFiles,
+    split_name,
+    with_precision,
+)
+from ingest.encoders.files.pickled import converted
 from ingest.encoders.registry import KNOWN, OPEN_CLIP_CONFIG, OPEN_CLIP_WEIGHTS, TEXT_TOWER
-from ingest.encoders.weights import header
-from store import EncoderUnavailable, UsageError, expanded
+from ingest.encoders.runtimes.weights import header
+from store import EncoderStamp, EncoderUnavailable, UsageError, expanded
+
+log = logging.getLogger("ingest")
 
 #: The encoder that ships with the package.
 DEFAULT_ENCODER = "cxr-clip-28"
@@ -41,29 +52,33 @@ def locate(name_or_path: str | Path, revision: str | None = None) -> EncoderFile
     """Find, check and fingerprint an encoder: a bundled or known name, a folder, or a hub id.
 
     A text that is a bundled or known name is that encoder; a folder of the same name here is
-    ``./NAME``, and while there is one the bare name is refused, unless the folder is no encoder's.
+    ``./NAME``. While there is one with an encoder in it, the bare name of a bundled encoder warns,
+    and that of a known one, which would be downloaded, is refused.
 
     Raises:
         EncoderUnavailable: in one line, what is missing or damaged and what to do about it.
         UsageError: a name that is a known encoder's and a folder's.
     """
     name = str(name_or_path)
-    known = isinstance(name_or_path, str) and name in (*bundled_names(), *KNOWN)
-    if known and revision is None:
+    bundled = isinstance(name_or_path, str) and name in (*bundled_names(), baselines.NAME)
+    if bundled or (isinstance(name_or_path, str) and revision is None and name in KNOWN):
         if _is_encoder(Path(name)):
-            raise UsageError(
+            twice = (
                 f"encoder {name!r} is a known one and a folder here: say ./{name} for the folder, "
                 f"or {_KNOWN_MARK}{name} for the known one"
             )
+            if not bundled:
+                raise UsageError(twice)
+            log.warning("%s; taken is the one that ships with the package", twice)
         return _of_registry(name)
     if isinstance(name_or_path, str) and name.startswith(_KNOWN_MARK):
-        if (bare := name.removeprefix(_KNOWN_MARK)) in (*bundled_names(), *KNOWN):
+        if (bare := name.removeprefix(_KNOWN_MARK)) in _names():
             return _of_registry(bare)
     elif expanded(name).is_dir():
         folder = expanded(name).resolve()
         return replace(inspect(folder.name, folder), own=True)
     if isinstance(name_or_path, str) and _HUB_ID.fullmatch(name):
-        return inspect(name, fetch(name, revision, [*_CONFIGS, *TOKENIZERS, *_WEIGHTS]))
+        return inspect(name, _fetched(name, revision))
     raise EncoderUnavailable(
         f"no encoder {name!r}: expected a bundled name ({', '.join(bundled_names()) or 'none'}), "
         f"a known one ({', '.join(KNOWN)}), a folder that exists, or a hub id such as "
@@ -71,8 +86,26 @@ def locate(name_or_path: str | Path, revision: str | None = None) -> EncoderFile
     )
 
 
+def _fetched(repo: str, revision: str | None) -> Path:
+    """The folder of a hub model's files: weights in one form, a pickle if only that is there."""
+    folder = fetch(repo, revision, [*_CONFIGS, OPEN_CLIP_CONFIG, *TOKENIZERS, *_WEIGHTS])
+    if _is_open_clip(repo, Contents(folder)):
+        forms = [[OPEN_CLIP_WEIGHTS], [_OPEN_CLIP_PICKLED]]
+    elif _has_weights(folder):
+        return folder
+    else:
+        forms = [[_PICKLED, "pytorch_model-*.bin", f"{_PICKLED}.index.json"]]
+    for patterns in forms:
+        folder = fetch(repo, revision, patterns)
+        if any((folder / file).is_file() for file in patterns):
+            break
+    return folder
+
+
 def _of_registry(name: str) -> EncoderFiles:
     """A bundled or known encoder."""
+    if name == baselines.NAME:
+        return _pixels()
     if name in KNOWN:
         return inspect(name, files_of(KNOWN[name], [*_CONFIGS, *TOKENIZERS, *_WEIGHTS]))
     return inspect(name, Path(__file__).parent / name)
@@ -80,12 +113,18 @@ def _of_registry(name: str) -> EncoderFiles:
 
 def unmistakable(name: str) -> str:
     """A stored name as ``locate`` takes it, whatever folders there are here."""
-    known = name in (*bundled_names(), *KNOWN)
+    known = name in _names()
     return f"{_KNOWN_MARK}{name}" if known and _is_encoder(Path(name)) else name
 
 
 def _is_encoder(folder: Path) -> bool:
-    return any((folder / file).is_file() for file in ("config.json", OPEN_CLIP_CONFIG))
+    files = ("config.json", OPEN_CLIP_CONFIG, adapter_files.CARD)
+    return any((folder / file).is_file() for file in files)
+
+
+def _names() -> list[str]:
+    """Names of encoders that need no folder."""
+    return [*bundled_names(), baselines.NAME, *KNOWN]
 
 
 def bundled_names() -> list[str]:
@@ -101,12 +140,12 @@ def inspect(name: str, folder: Path) -> EncoderFiles:
     """
     contents = Contents(folder)
     try:
+        if (folder / adapter_files.CARD).is_file():
+            return _inspect_adapted(name, contents)
         config = folder / "config.json"
-        of_timm = config.is_file() and "model_type" not in _read_json(name, contents, config.name)
-        whole = config.is_file() and not of_timm and _has_weights(folder)
-        if (folder / OPEN_CLIP_CONFIG).is_file() and not whole:
+        if _is_open_clip(name, contents):
             return _inspect_open_clip(name, Contents(folder))
-        if of_timm and "architecture" in _read_json(name, contents, config.name):
+        if config.is_file() and _is_timm(_read_json(name, contents, config.name)):
             return _inspect_timm(name, contents)
         return _inspect_transformers(name, contents)
     except OSError as error:
@@ -114,6 +153,84 @@ def inspect(name: str, folder: Path) -> EncoderFiles:
             f"encoder {name!r}: {folder} cannot be read ({in_one_line(error)}); try again when "
             "nobody writes there"
         ) from error
+
+
+def _is_open_clip(name: str, contents: Contents) -> bool:
+    """Whether a folder is one of open_clip, and not also a whole model of transformers."""
+    folder = contents.folder
+    if not (folder / OPEN_CLIP_CONFIG).is_file():
+        return False
+    if not (folder / "config.json").is_file() or not _has_weights(folder):
+        return True
+    return "model_type" not in _read_json(name, contents, "config.json")
+
+
+def _is_timm(config: dict[str, Any]) -> bool:
+    """Whether a configuration is timm's own; transformers adds its type where it wraps one."""
+    return "architecture" in config and config.get("model_type") in (None, "timm_wrapper")
+
+
+def _pixels() -> EncoderFiles:
+    """Raw pixels as an encoder: no files at all."""
+    return EncoderFiles(
+        name=baselines.NAME,
+        folder=Path(__file__).parent,
+        fingerprint=baselines.FINGERPRINT,
+        dimension=baselines.SIDE**2,
+        supports_text=False,
+        layout="pixels",
+        side=baselines.SIDE,
+        contents=Contents(Path(__file__).parent),
+    )
+
+
+def _inspect_adapted(name: str, contents: Contents) -> EncoderFiles:
+    card = adapter_files.read_reference(name, contents)
+    adapter_files.read_map(name, contents, card)
+    base = _base_of(name, contents.folder, card.base)
+    return EncoderFiles(
+        name=name,
+        folder=contents.folder,
+        fingerprint=adapter_files.fingerprint(card.base, contents.read(adapter_files.MAP).sha256),
+        dimension=card.dimension,
+        supports_text=base.supports_text and card.no_text is None,
+        no_text=card.no_text if base.supports_text else base.no_text,
+        layout="adapted",
+        side=base.side,
+        base=base,
+        contents=contents,
+    )
+
+
+def _base_of(name: str, folder: Path, wanted: EncoderStamp) -> EncoderFiles:
+    """The encoder below a map: in the map's own folder, else where or how the card calls it."""
+    beside = folder / adapter_files.BASE
+    if wanted.name.startswith("external:") and not beside.is_dir():
+        raise EncoderUnavailable(
+            f"encoder {name!r} is a map on vectors that were imported without saying which encoder "
+            f"made them ({wanted.name}): galleries can be mapped and searched by id; for images, "
+            f"put the folder of that encoder, or a link to it, at {beside}"
+        )
+    address, precision = split_name(wanted.address)
+    place: str | Path = beside if beside.is_dir() else address
+    if not beside.is_dir() and wanted.folder is None:
+        place = unmistakable(address)
+    if Path(place).resolve() == folder:
+        raise EncoderUnavailable(f"encoder {name!r}: its card calls itself its base; make it anew")
+    try:
+        found = with_precision(locate(place), precision)
+    except (EncoderUnavailable, UsageError) as error:
+        raise EncoderUnavailable(
+            f"encoder {name!r} is a map on encoder {wanted}, which is not found here ({error}); "
+            f"put that one's folder, or a link to it, at {beside}"
+        ) from error
+    if found.fingerprint != wanted.fingerprint:
+        raise EncoderUnavailable(
+            f"encoder {name!r} is a map on encoder {wanted}, but {place} has fingerprint "
+            f"{found.fingerprint[:12]}; put the folder of the one it was learnt on, or a link to "
+            f"it, at {beside}"
+        )
+    return found
 
 
 def _inspect_transformers(name: str, contents: Contents) -> EncoderFiles:
@@ -125,7 +242,8 @@ def _inspect_transformers(name: str, contents: Contents) -> EncoderFiles:
             f"encoder {name!r}: {folder} has no preprocessor_config.json or processor_config.json; "
             "save the image processor there too (AutoImageProcessor.save_pretrained)"
         )
-    built = str(next(iter(config.get("architectures") or ()), ""))
+    named = config.get("architectures")
+    built = str(named[0]) if isinstance(named, list) and named else str(named or "")
     alone = "Vision" in built.removeprefix("VisionText") or "ForImage" in built
     supports_text = "text_config" in config and not alone
     if supports_text and not any((folder / file).is_file() for file in TOKENIZERS):
@@ -176,7 +294,9 @@ def _inspect_timm(name: str, contents: Contents) -> EncoderFiles:
 
 def _inspect_open_clip(name: str, contents: Contents) -> EncoderFiles:
     folder = contents.folder
-    config = _read_json(name, contents, OPEN_CLIP_CONFIG).get("model_cfg", {})
+    path, whole = folder / OPEN_CLIP_CONFIG, _read_json(name, contents, OPEN_CLIP_CONFIG)
+    config, prepared = (_part(name, path, whole, key) for key in ("model_cfg", "preprocess_cfg"))
+    tower, vision = (_part(name, path, config, key) for key in ("text_cfg", "vision_cfg"))
     if not (folder / OPEN_CLIP_WEIGHTS).is_file():
         pickle = folder / _OPEN_CLIP_PICKLED
         if not pickle.is_file():
@@ -186,7 +306,6 @@ def _inspect_open_clip(name: str, contents: Contents) -> EncoderFiles:
             )
         contents.read(OPEN_CLIP_WEIGHTS, converted(name, [pickle]))
     text = [path.name for path in (folder / TEXT_TOWER).glob("*") if path.is_file()]
-    tower = config.get("text_cfg", {})
     if "hf_model_name" in tower and "config.json" not in text:
         raise EncoderUnavailable(
             f"encoder {name!r}: its text tower is {tower['hf_model_name']}; put that "
@@ -207,8 +326,7 @@ def _inspect_open_clip(name: str, contents: Contents) -> EncoderFiles:
         )
     for file in text:
         contents.read(f"{TEXT_TOWER}/{file}")
-    preprocessing = _read_json(name, contents, OPEN_CLIP_CONFIG).get("preprocess_cfg") or {}
-    size = preprocessing.get("size", config.get("vision_cfg", {}).get("image_size", 224))
+    size = prepared.get("size", vision.get("image_size", 224))
     return EncoderFiles(
         name=name,
         folder=folder,
@@ -260,6 +378,19 @@ def _read_json(name: str, contents: Contents, file: str) -> dict[str, Any]:
     return content
 
 
+def _part(name: str, path: Path, content: dict[str, Any], key: str) -> dict[str, Any]:
+    """A part of a configuration; empty where there is none."""
+    found = content.get(key)
+    if found is None:
+        return {}
+    if not isinstance(found, dict):
+        raise EncoderUnavailable(
+            f"encoder {name!r}: {key} in {path} is {str(found)[:40]!r}; expected a JSON object: "
+            "fetch the file again"
+        )
+    return found
+
+
 def _weight_files(name: str, contents: Contents) -> list[str]:
     folder = contents.folder
     if (folder / WEIGHTS).is_file():
@@ -279,9 +410,14 @@ def _weight_files(name: str, contents: Contents) -> list[str]:
     if pickles := _pickles(name, contents):
         contents.read(WEIGHTS, converted(name, pickles))
         return [WEIGHTS]
+    others = [path for path in sorted(folder.iterdir()) if path.suffix in (".bin", ".pt", ".pth")]
     raise EncoderUnavailable(
         f"encoder {name!r}: {folder} has no {WEIGHTS}, and no {_PICKLED} that could be converted; "
-        "fetch the weights, or name a revision that has them"
+        + (
+            f"if {others[0].name} holds its weights, call it {_PICKLED}"
+            if others
+            else "put its weights there"
+        )
     )
 
 
@@ -293,7 +429,7 @@ def _pickles(name: str, contents: Contents) -> list[Path]:
     if not index.is_file():
         return []
     try:
-        parts = sorted(set(json.loads(index.read_bytes())["weight_map"].values()))
+        parts = sorted(set(map(str, json.loads(index.read_bytes())["weight_map"].values())))
     except (ValueError, LookupError, TypeError, AttributeError) as error:
         raise EncoderUnavailable(
             f"encoder {name!r}: {index} is no index of weights ({in_one_line(error)}); fetch it "
@@ -318,7 +454,7 @@ def _name(path: Path) -> str:
 
 
 def _dimension(name: str, config: dict[str, Any], contents: Contents, projected: bool) -> int:
-    vision = config.get("vision_config") or {}
+    vision = _part(name, contents.folder / "config.json", config, "vision_config")
     kind = str(config.get("model_type"))
     declared = (
         (projected and config.get("projection_dim"))

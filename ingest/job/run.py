@@ -27,7 +27,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from ingest.encoders.coarse import coarse_note, is_coarse
+from ingest.encoders.registry import coarse_note, is_coarse
 from ingest.images.reader_version import READER, is_older
 from ingest.job.file_memory import FileMemory, Seen
 from ingest.job.journal import Journal, entries, state_folder

@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from ingest.sources.published.npz import NpzFile
 from ingest.sources.source import Source, check_splits
 from store import UsageError
 
@@ -45,6 +44,8 @@ def records(splits: Sequence[str] | None = None, size: int = 28) -> Source:
     """
     if size != 28:
         raise UsageError(f"the synthetic cohort is 28 x 28 only, got size {size}; leave size out")
+    from ingest.sources.published.npz import NpzFile  # not for those who only want the names
+
     wanted = check_splits(splits)
     file = NpzFile(path(), DATASET, LABELS, "install the package again")
     return Source(DATASET, file.count(wanted), file.read(wanted), SYNTHETIC_NOTICE)

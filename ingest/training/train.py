@@ -29,12 +29,18 @@ from ingest.training.image_tower import (
     new_optimizer,
     rate_at,
 )
-from ingest.training.material import refused
 from ingest.training.model import DIMENSION, SIDE, completed, new_model, slim
 from ingest.training.text_tower import TextProgress, learn_texts
 from ingest.training.whitening import whitened
-from store import UsageError, expanded
+from store import BadSource, UsageError, expanded
 
+#: Sources, as ``open_source`` takes them, that hold such films.
+SOURCES = ("medmnist:pneumoniamnist", "synthetic")
+TAKES = (
+    "cxr train makes the bundled encoder again and takes the films of medmnist:pneumoniamnist "
+    "alone (grey, 28 x 28, labelled normal or pneumonia, with the splits train and val); to teach "
+    "an encoder with other films: cxr adapt"
+)
 #: Changes of the validation films that make a second, harder set: other machines, other hands.
 _SHIFTED = Augmentation(flip=0.0, erase=0.0, spare=0.0)
 
@@ -318,6 +324,25 @@ def text_report(
         progress(TrainingProgress("text", done, total, now.loss, now.validation))
 
     return report
+
+
+def refused(what: str) -> BadSource:
+    """The refusal of other films.
+
+    Args:
+        what: they are, a clause.
+    """
+    return BadSource(f"{what}: {TAKES}")
+
+
+def check_source(spec: str) -> None:
+    """Refuse a source of other films by its name, before anything is downloaded or read.
+
+    Raises:
+        BadSource: with what is taken instead.
+    """
+    if spec not in SOURCES:
+        raise refused(f"--source {spec}")
 
 
 def labelled_films(

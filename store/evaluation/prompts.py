@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,12 +10,9 @@ import numpy.typing as npt
 
 from store.errors import BadQuery
 from store.evaluation.labelled import Labelled
-from store.evaluation.whole_ranking import search_scores
-from store.outcomes import NOTHING_FOUND, findings, names_nothing
-from store.schema import Vectors
-
-#: Sentences that are scored at once.
-_SENTENCES = 64
+from store.outcomes import NOTHING_FOUND, names_nothing
+from store.schema import Integers, Vectors
+from store.search import exact
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,18 +29,21 @@ class PromptScore:
 
 
 def score_prompts(
-    vectors: Vectors, labels: Sequence[str], gallery: Labelled, k: int = 10
+    vectors: Vectors,
+    labels: Sequence[str],
+    gallery: Labelled,
+    k: int = 10,
+    uncertain: Sequence[Collection[str]] | None = None,
 ) -> list[PromptScore]:
-    """Rank a gallery for each sentence, exactly as a search does; equal scores rank by id.
-
-    A film carries a label when it is among its findings; one that says that nothing was found
-    ("no finding") when it has none.
+    """Rank a gallery for each sentence, as a search does; equal scores rank by id.
 
     Args:
         vectors: float32 (n, d), unit rows, one a sentence.
-        labels: the finding that each sentence describes.
-        gallery: the films, all of them labelled.
+        labels: the finding that each sentence describes; ``no finding`` for films in which nothing
+            was found.
+        gallery: the films.
         k: depth of the precision.
+        uncertain: findings that each film is not sure of: it takes no part in their sentences.
 
     Raises:
         BadQuery: k beyond the gallery, a label that no film carries, or other dimensions.
@@ -56,32 +56,35 @@ def score_prompts(
             f"({len(labels)}, {gallery.vectors.shape[1]})"
         )
     order = np.argsort(np.asarray(gallery.ids, dtype=object), kind="stable")
-    films = gallery.vectors[order]
-    carried = [findings(gallery.labels[place]) or (NOTHING_FOUND,) for place in order]
-    names = {label: NOTHING_FOUND if names_nothing(label) else label for label in labels}
-    relevant = {
-        label: np.asarray([name in row for row in carried]) for label, name in names.items()
-    }
+    carried = [gallery.labels[place] for place in order]
+    unsure = [() if uncertain is None else uncertain[place] for place in order]
+    relevant = {label: np.asarray([_carries(row, label) for row in carried]) for label in labels}
     for label, found in relevant.items():
         if not found.any():
-            known = sorted({name for row in carried for name in row})
+            known = sorted({name for row in carried for name in row or (NOTHING_FOUND,)})
             raise BadQuery(
                 f"no film searched carries the label {label!r}; they carry {', '.join(known)}"
             )
-    scored: list[PromptScore] = []
-    for start in range(0, len(labels), _SENTENCES):
-        some = slice(start, start + _SENTENCES)
-        scores = search_scores(vectors[some], films)
-        scored += [
-            _score(row, relevant[label], k) for row, label in zip(scores, labels[some], strict=True)
-        ]
-    return scored
+    sure = {
+        label: found | np.asarray([label not in row for row in unsure])
+        for label, found in relevant.items()
+    }
+    films = exact.Rows.of(gallery.vectors[order])
+    scores = []
+    for vector, label in zip(vectors, labels, strict=True):
+        ((ranking, _),) = exact.nearest(films, vector[None], len(order))
+        scores.append(_score(ranking[sure[label][ranking]], relevant[label], k))
+    return scores
 
 
-def _score(scores: npt.NDArray[np.float32], relevant: npt.NDArray[np.bool_], k: int) -> PromptScore:
-    found = relevant[np.argsort(-scores, kind="stable")]
+def _carries(findings: Sequence[str], label: str) -> bool:
+    return not findings if names_nothing(label) else label in findings
+
+
+def _score(ranking: Integers, relevant: npt.NDArray[np.bool_], k: int) -> PromptScore:
+    found = relevant[ranking]
     at = np.flatnonzero(found)
     return PromptScore(
-        precision=float(found[:k].mean()),
+        precision=float(found[:k].sum() / k),
         average_precision=float((np.arange(1, len(at) + 1) / (at + 1)).mean()),
     )

@@ -232,7 +232,7 @@ def one_image(folder: Path, data: bytes) -> None:
         assert pixels.dtype == np.uint8 and pixels.ndim in (2, 3) and pixels.size < 64_000_001 * 3
     path = write(folder, "x", data).resolve()
     with contextlib.suppress(CxrError):
-        assert set(identify(path, "x")) <= {"id", "patient", "view", "sex", "age"}
+        assert set(identify(path, "x")) <= {"id", "patient", "study", "view", "sex", "age"}
 
 
 def one_table(folder: Path, data: bytes) -> None:

@@ -6,10 +6,8 @@ those make when they are called as their pages say.
 
 from __future__ import annotations
 
-import io
 import json
 import logging
-import random
 import shutil
 from pathlib import Path
 from typing import Any
@@ -32,6 +30,7 @@ from tests.ingest.test_encoders import (
     TEXT,
     TEXTS,
     save_processor,
+    save_siglip_tokenizer,
     save_tokenizer,
     tiny_model,
 )
@@ -142,6 +141,7 @@ def image_tower(kind: str) -> tuple[Any, Any]:
             lambda model, inputs: pooler(model.efficientnet(**inputs)),
         ),
         "SwinModel": lambda: (t.SwinModel(swin), pooler),
+        "DINOv3ViTModel": lambda: (t.DINOv3ViTModel(t.DINOv3ViTConfig(**SMALL)), pooler),
     }
     if kind == "all":
         return list(made), None
@@ -312,59 +312,87 @@ def test_any_failure_of_a_model_is_one_line_with_its_family_and_reason(tmp_path)
     assert "56" in one_line(caught.value) and "28" in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("config.json", {"model_type": "vit", "architectures": 5, "hidden_size": "x"}),
+        ("config.json", {"model_type": "clip", "vision_config": [3], "text_config": 7}),
+        ("open_clip_config.json", {"model_cfg": 3}),
+        ("open_clip_config.json", {"model_cfg": {"embed_dim": 8, "text_cfg": "x"}}),
+        ("open_clip_config.json", {"model_cfg": {"embed_dim": 8, "vision_cfg": [1]}}),
+        ("open_clip_config.json", {"model_cfg": {"embed_dim": 8}, "preprocess_cfg": [1]}),
+    ],
+)
+def test_a_configuration_of_another_kind_is_one_line(file, content, tmp_path):
+    import torch
+    from safetensors.torch import save_file
+
+    (tmp_path / file).write_text(json.dumps(content))
+    for name in ("model", "open_clip_model"):
+        save_file({"a": torch.zeros(2)}, tmp_path / f"{name}.safetensors")
+    save_processor(tmp_path)
+    save_tokenizer(tmp_path)
+    with pytest.raises(EncoderUnavailable, match=file) as caught:
+        load_encoder(tmp_path, device="cpu").encode_images(films())
+    one_line(caught.value)
+
+
+def test_weights_of_another_size_are_named_with_both_sizes(tmp_path):
+    image_tower("ViTModel")[0].save_pretrained(tmp_path)
+    save_processor(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps({**config, "intermediate_size": 48}))
+    with pytest.raises(EncoderUnavailable, match=r"\[32\].*\[48\]") as caught:
+        load_encoder(tmp_path, device="cpu").encode_images(films())
+    assert "mlp" in one_line(caught.value) or "intermediate" in str(caught.value)
+
+
+def test_a_reason_names_the_folder_and_no_private_copy_of_it(tmp_path):
+    image_tower("ViTModel")[0].save_pretrained(tmp_path)
+    save_processor(tmp_path)
+    path = tmp_path / "preprocessor_config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "image_processor_type": "Odd"}))
+    with pytest.raises(EncoderUnavailable, match="image processor") as caught:
+        load_encoder(tmp_path, device="cpu").encode_images(films())
+    assert str(tmp_path) in one_line(caught.value) and "cxr-encoder-" not in str(caught.value)
+
+
+@pytest.mark.parametrize("head", [True, False])
+def test_timm_inside_transformers_gives_timms_vectors(head, tmp_path):
+    timm = pytest.importorskip("timm")
+    import torch
+    import transformers as t
+    from PIL import Image
+
+    torch.manual_seed(1)
+    config = t.TimmWrapperConfig(architecture="mobilenetv3_small_050", num_labels=3)
+    model = (t.TimmWrapperForImageClassification if head else t.TimmWrapperModel)(config).eval()
+    model.save_pretrained(tmp_path)
+    inside = model.timm_model
+    transform = timm.data.create_transform(**timm.data.resolve_model_data_config(inside))
+    pixels = torch.stack([transform(Image.fromarray(film).convert("RGB")) for film in films()])
+    with torch.no_grad():
+        expected = unit(inside.forward_head(inside.forward_features(pixels), pre_logits=True))
+    encoder = load_encoder(tmp_path, device="cpu")
+    assert encoder.library == "timm" and not encoder.supports_text
+    np.testing.assert_allclose(encoder.encode_images(films()), expected, atol=1e-5)
+
+
 # --- tokenizers ---
 
 
-@pytest.fixture(scope="module")
-def spiece() -> bytes:
-    """A SentencePiece model with the special tokens of SigLIP's."""
-    sentencepiece = pytest.importorskip("sentencepiece")
-    words = [
-        "clear",
-        "lungs",
-        "normal",
-        "pneumonia",
-        "opacity",
-        "in",
-        "no",
-        "the",
-        "a",
-        "heart",
-        "size",
-        "is",
-    ]
-    drawn = random.Random(0)
-    lines = [" ".join(drawn.choices(words, k=6)) for _ in range(300)]
-    file = io.BytesIO()
-    sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=iter(lines),
-        model_writer=file,
-        vocab_size=60,
-        hard_vocab_limit=False,
-        unk_id=2,
-        eos_id=1,
-        pad_id=0,
-        bos_id=-1,
-        minloglevel=2,
-    )
-    return file.getvalue()
-
-
 @pytest.fixture
-def siglip(tmp_path, spiece) -> Path:
+def siglip(tmp_path) -> Path:
     """A SigLIP folder with the tokenizer class that the published ones name."""
     import torch
-    from transformers import SiglipConfig, SiglipImageProcessor, SiglipModel, SiglipTokenizer
+    from transformers import SiglipConfig, SiglipImageProcessor, SiglipModel
 
     torch.manual_seed(1)
     folder = tmp_path / "siglip"
     text = {**TEXT, "vocab_size": 100, "max_position_embeddings": 16, "pad_token_id": 1}
     SiglipModel(SiglipConfig(text_config=text, vision_config=SMALL)).save_pretrained(folder)
     SiglipImageProcessor(size={"height": 28, "width": 28}).save_pretrained(folder)
-    (tmp_path / "spiece.model").write_bytes(spiece)
-    SiglipTokenizer(
-        str(tmp_path / "spiece.model"), model_max_length=16, model_input_names=["input_ids"]
-    ).save_pretrained(folder)
+    save_siglip_tokenizer(folder)
     return folder
 
 
@@ -564,6 +592,25 @@ def test_pickled_weights_in_parts(pickled, tmp_path):
         load_encoder(pickled)
 
 
+@pytest.mark.parametrize("cut", [False, True])
+def test_a_pickle_that_is_no_whole_file_is_to_be_fetched_again(pickled, cut):
+    path = pickled / "pytorch_model.bin"
+    pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 3\n"
+    path.write_bytes(path.read_bytes()[:4000] if cut else pointer)
+    with pytest.raises(EncoderUnavailable, match=r"Git LFS pointer.*fetch it again") as caught:
+        load_encoder(pickled)
+    assert "run code" not in one_line(caught.value)
+
+
+def test_weights_under_another_name_are_seen(pickled):
+    (pickled / "pytorch_model.bin").rename(pickled / "best.pth")
+    with pytest.raises(EncoderUnavailable, match=r"best\.pth.*pytorch_model\.bin") as caught:
+        load_encoder(pickled)
+    assert "revision" not in one_line(caught.value)
+    (pickled / "best.pth").rename(pickled / "pytorch_model.bin")
+    assert load_encoder(pickled).dimension == 8
+
+
 class Trap:
     """Runs a function of its own when it is unpickled."""
 
@@ -610,7 +657,7 @@ def clip(tmp_path) -> Path:
     return folder
 
 
-def test_a_folder_and_a_known_name_do_not_collide(clip, monkeypatch):
+def test_a_folder_and_a_known_name_do_not_collide(clip, monkeypatch, caplog):
     monkeypatch.chdir(clip.parent)
     with pytest.raises(UsageError, match=r"\./clip for the folder, or known:clip") as caught:
         load_encoder("clip")
@@ -619,7 +666,10 @@ def test_a_folder_and_a_known_name_do_not_collide(clip, monkeypatch):
     assert load_encoder(Path("clip")).fingerprint == load_encoder(clip).fingerprint
     assert load_encoder("known:cxr-clip-28").stamp == load_encoder("cxr-clip-28").stamp
     (clip.parent / "cxr-clip-28").mkdir()  # no encoder's
-    assert load_encoder("cxr-clip-28").dimension == 128
+    assert load_encoder("cxr-clip-28").dimension == 128 and not caplog.text
+    (clip / "config.json").rename(clip.parent / "cxr-clip-28" / "config.json")
+    assert load_encoder().dimension == 128
+    assert "./cxr-clip-28 for the folder" in caplog.text
 
 
 def test_a_gallery_finds_its_own_encoder_again(clip, tmp_path, monkeypatch):

@@ -52,6 +52,33 @@ def save_tokenizer(folder: Path) -> None:
     ).save_pretrained(folder)
 
 
+def save_siglip_tokenizer(folder: Path) -> None:
+    """The class that published SigLIP checkpoints name, with a small vocabulary of its own."""
+    import io
+    import random
+
+    import sentencepiece
+    from transformers import SiglipTokenizer
+
+    drawn, file = random.Random(0), io.BytesIO()
+    lines = [" ".join(drawn.choices([*WORDS[4:], "heart", "size"], k=6)) for _ in range(300)]
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(lines),
+        model_writer=file,
+        vocab_size=60,
+        hard_vocab_limit=False,
+        unk_id=2,
+        eos_id=1,
+        pad_id=0,
+        bos_id=-1,
+        minloglevel=2,
+    )
+    (folder / "spiece.model").write_bytes(file.getvalue())
+    SiglipTokenizer(
+        str(folder / "spiece.model"), model_max_length=16, model_input_names=["input_ids"]
+    ).save_pretrained(folder)
+
+
 def save_processor(folder: Path, size: int = 28) -> None:
     from transformers import CLIPImageProcessor
 

@@ -14,7 +14,13 @@ from ingest.encoders import load_encoder
 from ingest.encoders.registry import KNOWN
 from ingest.images.decode import read_image
 from store.errors import EncoderUnavailable, TextUnsupported, UsageError
-from tests.ingest.test_encoders import TEXT, TEXTS, save_tokenizer, tiny_model
+from tests.ingest.test_encoders import (
+    TEXT,
+    TEXTS,
+    save_siglip_tokenizer,
+    save_tokenizer,
+    tiny_model,
+)
 
 SIDE = 56
 FAMILIES = ["clip", "medsiglip", "rad-dino", "biomedclip"]
@@ -93,7 +99,8 @@ def save_transformers(kind: str, folder: Path) -> None:
             "image_size": SIDE,
             "patch_size": 14,
         }
-        SiglipModel(SiglipConfig(text_config=TEXT, vision_config=vision)).save_pretrained(folder)
+        text = {**TEXT, "vocab_size": 100}
+        SiglipModel(SiglipConfig(text_config=text, vision_config=vision)).save_pretrained(folder)
         SiglipImageProcessor(size=square, resample=2).save_pretrained(folder)
     else:
         import torch
@@ -114,7 +121,9 @@ def save_transformers(kind: str, folder: Path) -> None:
             image_mean=[0.5307] * 3,
             image_std=[0.2583] * 3,
         ).save_pretrained(folder)
-    if kind != "rad-dino":
+    if kind == "medsiglip":
+        save_siglip_tokenizer(folder)
+    elif kind != "rad-dino":
         save_tokenizer(folder)
 
 

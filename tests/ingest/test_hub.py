@@ -196,6 +196,37 @@ def test_a_repository_of_something_else(hub, tmp_path, monkeypatch):
     assert "no model.safetensors" in ask(hub, tmp_path)
 
 
+@pytest.mark.parametrize("layout", ["open_clip", "open_clip pickled", "timm", "pickled"])
+def test_repositories_of_other_layouts(hub, tmp_path, model, layout, monkeypatch):
+    from ingest.encoders import load_encoder
+    from tests.ingest.test_brought import save_open_clip
+
+    monkeypatch.setenv("CXR_CACHE", str(tmp_path / "cache"))
+    folder = tmp_path / "published"
+    weights = "model.safetensors"
+    if layout.startswith("open_clip"):
+        weights = f"open_clip_{weights}"
+        save_open_clip(folder, hf_tokenizer_name="someone/tiny")
+        save_tokenizer(folder)
+    elif layout == "timm":
+        timm = pytest.importorskip("timm")
+        tower = timm.create_model("mobilenetv3_small_050", num_classes=2)
+        timm.models.save_for_hf(tower, folder, safe_serialization=True)
+    else:
+        shutil.copytree(model, folder)
+    if "pickled" in layout:
+        import torch
+        from safetensors.torch import load_file
+
+        name = weights.replace("model.safetensors", "pytorch_model.bin")
+        torch.save(load_file(folder / weights), folder / name)
+        (folder / weights).unlink()
+    expected = load_encoder(folder)  # keeps pickled weights as safetensors, and says so
+    hub.folder = folder
+    assert ask(hub, tmp_path) == f"OK {expected.fingerprint} {expected.dimension}"
+    assert "pickled" in layout or not any(".bin" in path for path in hub.asked)
+
+
 def test_a_known_name_with_another_file(hub, tmp_path, model):
     """The hub sends a pickle that is not the published one: it is not opened."""
     source = tmp_path / "source"

@@ -15,11 +15,12 @@ from ingest.record import ImageRecord, Rejection
 from ingest.training import text_tower
 from ingest.training.augment import Augmentation, augment
 from ingest.training.image_tower import Films, Pupil, pooled_of, vectors_of
-from ingest.training.material import SOURCES, check_source
 from ingest.training.model import new_model, slim
 from ingest.training.sentences import read_sentences
 from ingest.training.train import (
+    SOURCES,
     Recipe,
+    check_source,
     train,
     train_texts,
 )

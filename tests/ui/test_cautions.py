@@ -12,6 +12,7 @@ from PIL import Image
 from streamlit.testing.v1 import AppTest
 
 import ui
+from ingest.encoders import load_encoder
 from ingest.encoders.understanding import Understanding
 from ingest.training.lexicon import save_lexicon
 from store import BadQuery, Gallery, Labelled, UsageError
@@ -21,7 +22,7 @@ from tests.store.rows import STAMP, make_rows, random_vectors, unit
 from tests.ui import films
 from tests.ui.running import Cxr
 from ui import notices
-from ui.commands.evaluate import Prompt, read_prompts
+from ui.commands.evaluate import Prompt, evaluate_prompts, read_prompts
 
 APP = str(Path(ui.__file__).parent / "dashboard" / "app.py")
 
@@ -154,6 +155,45 @@ def test_scores_are_those_of_the_definition():
         score_prompts(np.asarray([[1, 0]], np.float32), ["z"], gallery, k=2)
     with pytest.raises(BadQuery, match="k = 9"):
         score_prompts(np.asarray([[1, 0]], np.float32), ["x"], gallery, k=9)
+
+
+def test_sentences_of_no_finding_and_films_that_are_not_sure():
+    gallery = Labelled(
+        ["a", "b", "c"],
+        np.asarray([[1, 0], [0.8, 0.6], [0, 1]], np.float32),
+        [("x",), (), ("x",)],
+    )
+    asked = np.asarray([[1, 0]] * 2, np.float32)
+    nothing, x = score_prompts(asked, ["No Finding", "x"], gallery, 2, [(), ("x",), ()])
+    assert (nothing.precision, nothing.average_precision) == (0.5, 0.5)
+    assert (x.precision, x.average_precision) == (1, 1)  # b takes no part
+
+
+def test_films_in_which_nothing_was_found_are_asked_and_the_others_counted(made, tmp_path):
+    encoder = load_encoder(made[1])
+    kinds = [
+        ((), {"labelled": True}),
+        (("No Finding",), {}),
+        (("effusion",), {"uncertain": ("edema",)}),
+        (("edema",), {}),
+        ((), {}),
+        ((), {"uncertain": ("edema",)}),
+    ]
+    vectors = random_vectors(12 * len(kinds), 1, encoder.stamp.dimension)
+    gallery = Gallery.create(tmp_path / "gallery", encoder.stamp)
+    for at, (labels, columns) in enumerate(kinds):
+        mine = vectors[12 * at : 12 * (at + 1)]
+        gallery.upsert(make_rows(mine, [labels] * 12, f"{at}/", **columns))
+    asked = [Prompt("clear lungs", "no finding"), Prompt("lungs", "edema")]
+    found = evaluate_prompts(gallery, encoder, asked, k=24)
+    assert found["gallery"] == 48
+    assert found["left_out"] == {"not labelled": 12, "only uncertain findings": 12}
+    nothing, edema = found["prompts"]
+    text = encoder.encode_texts(["clear lungs"])[0].astype(float)
+    ranked = np.argsort(-(vectors[:48].astype(float) @ text))[:24]
+    assert nothing["precision"] == (ranked < 24).mean()  # by either name
+    # A dozen of the 36 that are sure, at worst behind all others.
+    assert edema["average_precision"] >= np.mean([n / (24 + n) for n in range(1, 13)])
 
 
 def test_a_sentence_for_no_finding_finds_films_in_which_nothing_was_found():

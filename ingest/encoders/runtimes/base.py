@@ -6,20 +6,21 @@ Imports neither torch nor transformers before a model is loaded.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import threading
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias, Union
+
+import numpy as np
 
 from ingest.encoders.download import in_one_line
 from ingest.record import Pixels
-from store import CxrError, EncoderUnavailable, UsageError, Vectors
+from store import CxrError, EncoderUnavailable, Vectors
 
 if TYPE_CHECKING:
     import torch
 
-    from ingest.encoders.files import EncoderFiles
+    from ingest.encoders.files.found import EncoderFiles
 
 #: Prepared images: pixels, or several arrays by their names.
 Inputs: TypeAlias = Union["torch.Tensor", "dict[str, torch.Tensor]"]
@@ -68,32 +69,6 @@ def framed(size: int | tuple[int, int], mode: str) -> Framing:
     height, width = (size, size) if isinstance(size, int) else (size[0], size[-1])
     edge = "both" if mode == "squash" else mode
     return Framing(edge, min(height, width), (height, width))
-
-
-#: As a suffix of an encoder's name: ``pubmed-clip@bf16``.
-PRECISIONS = ("float32", "bf16")
-
-
-def split_name(name: str) -> tuple[str, str]:
-    """``clip@bf16`` as (``clip``, ``bf16``); a name without a suffix is float32."""
-    head, at, tail = name.rpartition("@")
-    if at and tail in PRECISIONS:
-        return head, tail
-    return name, "float32"
-
-
-def with_precision(files: EncoderFiles, precision: str) -> EncoderFiles:
-    """The same encoder computing in another precision: another name, another fingerprint.
-
-    Raises:
-        UsageError: an unknown precision.
-    """
-    if precision not in PRECISIONS:
-        raise UsageError(f"precision {precision!r}: expected {' or '.join(PRECISIONS)}")
-    if precision == "float32":
-        return files
-    digest = hashlib.sha256(f"{files.fingerprint} {precision}".encode()).hexdigest()
-    return replace(files, name=f"{files.name}@{precision}", fingerprint=digest, precision=precision)
 
 
 def cast(precision: str, device: Any) -> contextlib.AbstractContextManager[Any]:
@@ -224,7 +199,7 @@ class Runtime:
         """Raw features of uint8 images, float32 (n, dimension), not normalised."""
         import torch
 
-        with self._named_faults(f"{len(images)} images"):
+        with self._named_faults(len(images), "image", "preprocessor_config.json"):
             inputs = self.prepare(images)
             with torch.inference_mode(), cast(self._files.precision, self.device):
                 return self._array(self.features(inputs))
@@ -234,25 +209,31 @@ class Runtime:
         import torch
 
         self.tokenizer()
-        with self._named_faults(f"{len(texts)} texts"):
+        with self._named_faults(len(texts), "text", "the tokenizer's files"):
             with self._tokenizing:
                 tokens = self._tokens(texts)
             with torch.inference_mode(), cast(self._files.precision, self.device):
                 return self._array(self._read(tokens))
 
     @contextlib.contextmanager
-    def _named_faults(self, given: str) -> Iterator[None]:
+    def _named_faults(self, count: int, given: str, preparing: str) -> Iterator[None]:
         """Any exception of a model as one line: of its family, its library's reason, a remedy."""
         try:
             yield
         except CxrError:
             raise
         except Exception as error:  # models raise many kinds, none shared
-            seen = f", which sees {side} pixels" if (side := self._files.side) else ""
+            side = self._files.side
+            seen = f", given {side} pixels," if side and given == "image" else ""
+            remedy = (
+                f"free some memory of {self.device}, or choose another with --device"
+                if _is_lack_of_memory(error)
+                else f"config.json and {preparing} in {self._files.folder} must fit each other: "
+                "fetch all its files from one place, or take another encoder"
+            )
             raise EncoderUnavailable(
-                f"encoder {self._files.name!r}: {self.family}{seen} fails on {given} "
-                f"({in_one_line(error)}); try `cxr encoders --try` with its folder, fewer images "
-                "at once, or another encoder"
+                f"encoder {self._files.name!r}: {self.family}{seen} fails on {count} {given}"
+                f"{'' if count == 1 else 's'} ({in_one_line(error)}); {remedy}"
             ) from error
 
     def _array(self, features: torch.Tensor) -> Vectors:
@@ -264,6 +245,30 @@ class Runtime:
                 f"declares ({dimension},); it is not a supported model"
             )
         return array
+
+
+def _is_lack_of_memory(error: Exception) -> bool:
+    import torch
+
+    lacks = (MemoryError, torch.OutOfMemoryError)
+    return isinstance(error, lacks) or "not enough memory" in str(error)
+
+
+def unit_rows(features: Vectors, name: str) -> Vectors:
+    """Features of an encoder scaled to length 1, float32 (n, d).
+
+    Raises:
+        EncoderUnavailable: one is zero or not finite.
+    """
+    whole = features.astype(np.float64)
+    lengths = np.linalg.norm(whole, axis=1, keepdims=True)
+    if not np.isfinite(lengths).all() or (lengths == 0).any():
+        raise EncoderUnavailable(
+            f"encoder {name!r} gave a vector that is zero or not finite; "
+            "its weights are damaged: fetch or train it again"
+        )
+    unit: Vectors = (whole / lengths).astype(np.float32)
+    return unit
 
 
 def text_positions(model: Any) -> int | None:
@@ -284,13 +289,19 @@ def text_positions(model: Any) -> int | None:
     return found
 
 
-def check_complete(files: EncoderFiles, absent: Sequence[str], unknown: Sequence[str] = ()) -> None:
+def check_complete(
+    files: EncoderFiles,
+    absent: Sequence[str],
+    unknown: Sequence[str] = (),
+    unlike: Sequence[tuple[str, Sequence[int], Sequence[int]]] = (),
+) -> None:
     """Refuse weights that do not fit the model, with EncoderUnavailable.
 
     Args:
         files: of the encoder.
-        absent: parameters of the model that the weights lack, or have in another shape.
+        absent: parameters of the model that the weights lack.
         unknown: weights that the model has no parameter for.
+        unlike: parameters of another shape: name, shape in the weights, shape in the model.
     """
     # A table of positions 0, 1, 2 ... that older files carry, and newer ones do not.
     unknown = [name for name in unknown if not name.endswith("position_ids")]
@@ -299,6 +310,14 @@ def check_complete(files: EncoderFiles, absent: Sequence[str], unknown: Sequence
             f"encoder {files.name!r}: the weights in {files.folder} hold {len(unknown)} parameters "
             f"that the model of its configuration does not have (e.g. {min(unknown)}); they would "
             "be dropped in silence: give the configuration of the model that was saved"
+        )
+    if unlike:
+        name, held, built = min(unlike)
+        raise EncoderUnavailable(
+            f"encoder {files.name!r}: {len(unlike)} of the weights in {files.folder} have another "
+            f"shape than its config.json describes (e.g. {name}: {list(held)} in the weights, "
+            f"{list(built)} by the configuration): give the configuration of the model that was "
+            "saved"
         )
     if absent:
         raise EncoderUnavailable(

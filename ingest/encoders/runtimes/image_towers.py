@@ -32,11 +32,19 @@ def class_of(config: Any) -> Any:
             known: Any = found
             if known.config_class is type(config):
                 return known
+    usual = _usual_class(config)
+    if usual is None:
+        raise ValueError(f"model type {config.model_type!r} is no model of images")
+    return usual
+
+
+def _usual_class(config: Any) -> Any:
+    """The class of a family without a head; None where the library has none."""
     try:
-        usual = MODEL_MAPPING[type(config)]
+        found = MODEL_MAPPING[type(config)]
     except KeyError:
-        raise ValueError(f"model type {config.model_type!r} is no model of images") from None
-    return usual[0] if isinstance(usual, tuple | list) else usual
+        return None
+    return found[0] if isinstance(found, tuple | list) else found
 
 
 def without_pooler(model: Any, absent: set[str]) -> set[str]:
@@ -58,7 +66,7 @@ def without_pooler(model: Any, absent: set[str]) -> set[str]:
 
 def tower_of(model: Any) -> Any:
     """The tower inside a classifier or another model with a head; else the model itself."""
-    if type(model).__name__.endswith("WithProjection"):
+    if type(model).__name__.endswith("WithProjection") or type(model) is _usual_class(model.config):
         return model
     inside = (getattr(model, name, None) for name in (model.base_model_prefix, "vision_model"))
     return next((one for one in inside if isinstance(one, PreTrainedModel)), model)
@@ -83,14 +91,21 @@ def vectors(model: Any, inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
     return states[:, 0] if has_class_token else states.mean(dim=1)
 
 
-def pooled(found: Any) -> torch.Tensor:
-    """The vectors themselves: transformers 5 returns an output object around them, 4 did not."""
-    if isinstance(found, torch.Tensor):
-        return flat(found)
-    for name in ("pooler_output", "image_embeds", "text_embeds"):
-        if (inside := getattr(found, name, None)) is not None:
-            return flat(inside)
-    raise ValueError(f"{type(found).__name__} holds no pooled output")
+def pooled(found: Any, kind: str) -> torch.Tensor:
+    """The vectors themselves: transformers 5 returns an output object around them, 4 did not.
+
+    Args:
+        found: what ``get_image_features`` or ``get_text_features`` returned.
+        kind: the model's type. FLAVA projects every token; its vector is the first, of the class.
+    """
+    names = ("pooler_output", "image_embeds", "text_embeds")
+    inside = (
+        [found] if isinstance(found, torch.Tensor) else [getattr(found, n, None) for n in names]
+    )
+    tensor = next((one for one in inside if one is not None), None)
+    if tensor is None:
+        raise ValueError(f"{type(found).__name__} holds no pooled output")
+    return flat(tensor[:, 0] if kind == "flava" and tensor.ndim == 3 else tensor)
 
 
 def flat(found: torch.Tensor) -> torch.Tensor:

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from ingest.encoders.download import in_one_line
-from ingest.encoders.files import TOKENIZERS, EncoderFiles
+from ingest.encoders.files.found import TOKENIZERS, EncoderFiles
 from ingest.encoders.registry import OPEN_CLIP_CONFIG, OPEN_CLIP_WEIGHTS, TEXT_TOWER
 from ingest.encoders.runtimes.base import (
     Inputs,
@@ -27,7 +27,7 @@ from ingest.encoders.runtimes.base import (
     quietly,
     text_positions,
 )
-from ingest.encoders.weights import tensors
+from ingest.encoders.runtimes.weights import tensors
 from ingest.images.pixels import reduced
 from ingest.record import Pixels
 from store import EncoderUnavailable

@@ -6,6 +6,7 @@ same as a model made with ``num_classes=0``.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,13 +18,15 @@ from timm.data.config import resolve_model_data_config
 from timm.data.transforms_factory import create_transform
 
 from ingest.encoders.download import in_one_line
-from ingest.encoders.files import WEIGHTS, EncoderFiles
+from ingest.encoders.files.found import WEIGHTS, EncoderFiles
 from ingest.encoders.runtimes.base import Inputs, Runtime, check_complete, framed
-from ingest.encoders.weights import tensors
+from ingest.encoders.runtimes.weights import tensors
 from ingest.images.pixels import reduced
 from ingest.record import Pixels
 from store import EncoderUnavailable
 
+#: Model type of transformers for a model of timm, and what it puts before the names of weights.
+_WRAPPED, _INSIDE = "timm_wrapper", "timm_model."
 #: timm's names of how an image is fitted to a square, and ours.
 _MODES = {"center": "shortest", "border": "longest", "squash": "squash"}
 
@@ -49,7 +52,10 @@ class TimmRuntime(Runtime):
         try:
             with files.contents.laid_out() as folder:
                 model = _built(folder)
-            state = tensors(files.contents.read(WEIGHTS).bytes)
+            state = {
+                key.removeprefix(_INSIDE): value
+                for key, value in tensors(files.contents.read(WEIGHTS).bytes).items()
+            }
             found = model.load_state_dict(state, strict=False)
             data = _images_of(model)
             self._transform: Any = create_transform(**data, is_training=False)
@@ -58,7 +64,10 @@ class TimmRuntime(Runtime):
                 f"encoder {files.name!r}: {files.folder} does not load ({in_one_line(error)}); "
                 "expected the config.json and weights of one timm model"
             ) from error
-        check_complete(files, found.missing_keys, found.unexpected_keys)
+        # Vectors are taken before the classifier: a tower saved without one lacks nothing.
+        heads = tuple(f"{one}." for one in _classifiers(model))
+        absent = [key for key in found.missing_keys if not key.startswith(heads)]
+        check_complete(files, absent, found.unexpected_keys)
         self._grey = data["input_size"][0] == 1
         side = tuple(data["input_size"][1:])
         self.framing = framed(side, _MODES.get(data["crop_mode"], "shortest"))
@@ -83,12 +92,27 @@ class TimmRuntime(Runtime):
 def _built(folder: Path) -> Any:
     """The model by a folder's config.json, with its classifier and without its weights."""
     # Weights are loaded here: timm copies those that it is given, each with the whole file.
+    config = json.loads((folder / "config.json").read_bytes())
+    if config.get("model_type") == _WRAPPED:
+        return timm.create_model(
+            config["architecture"],
+            pretrained=False,
+            pretrained_cfg=config.get("pretrained_cfg"),
+            num_classes=config.get("num_classes"),
+            **(config.get("model_args") or {}),
+        ).eval()
     return timm.create_model(f"local-dir:{folder}", pretrained=False).eval()
 
 
 def _vectors(model: Any, pixels: Any) -> torch.Tensor:
     found: torch.Tensor = model.forward_head(model.forward_features(pixels), pre_logits=True)
     return found
+
+
+def _classifiers(model: Any) -> list[str]:
+    """Names of a model's classifiers, of which some have two."""
+    named = model.pretrained_cfg.get("classifier") or ()
+    return [named] if isinstance(named, str) else list(named)
 
 
 def _images_of(model: Any) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from transformers import (
 )
 
 from ingest.encoders.download import in_one_line
-from ingest.encoders.files import EncoderFiles
+from ingest.encoders.files.found import EncoderFiles
 from ingest.encoders.runtimes.base import (
     Inputs,
     Runtime,
@@ -25,7 +25,7 @@ from ingest.encoders.runtimes.base import (
     text_positions,
 )
 from ingest.encoders.runtimes.image_towers import class_of, pooled, taken, vectors, without_pooler
-from ingest.encoders.weights import tensors
+from ingest.encoders.runtimes.weights import tensors
 from ingest.images.pixels import reduced
 from ingest.record import Pixels
 from store import EncoderUnavailable
@@ -57,6 +57,7 @@ class TransformersRuntime(Runtime):
                     state_dict=_state(files),
                     dtype=torch.float32,
                     output_loading_info=True,
+                    ignore_mismatched_sizes=True,  # they are refused below, by their names
                     **_LOCAL,
                 )
             except Exception as error:  # transformers raises many kinds, none shared
@@ -64,14 +65,11 @@ class TransformersRuntime(Runtime):
                     f"encoder {files.name!r}: {files.folder} does not load "
                     f"({in_one_line(error)}); expected a complete transformers model of images"
                 ) from error
-        absent, unknown, unlike = (
-            {str(key[0] if isinstance(key, tuple) else key) for key in report[f"{kind}_keys"]}
-            for kind in ("missing", "unexpected", "mismatched")
-        )
+        absent, unknown = (set(report[f"{kind}_keys"]) for kind in ("missing", "unexpected"))
         self.model = model
         if not files.supports_text:
             absent = without_pooler(model, absent)
-        check_complete(files, sorted(absent | unlike), sorted(unknown))
+        check_complete(files, sorted(absent), sorted(unknown), sorted(report["mismatched_keys"]))
         if getattr(self._processor, "backend", _BACKEND) != _BACKEND:
             raise EncoderUnavailable(
                 f"encoder {files.name!r}: its image processor has no {_BACKEND} backend here, and "
@@ -111,7 +109,8 @@ class TransformersRuntime(Runtime):
         """Raw features of prepared images, (n, dimension), in the model's own precision."""
         named = {"pixel_values": inputs} if isinstance(inputs, torch.Tensor) else inputs
         if hasattr(self.model, "get_image_features"):
-            return pooled(self.model.get_image_features(**named))
+            found = self.model.get_image_features(**named)
+            return pooled(found, self.model.config.model_type)
         return vectors(self.model, named)
 
     def _load_tokenizer(self) -> Any:
@@ -148,7 +147,8 @@ class TransformersRuntime(Runtime):
         return {"padding": padding, "max_length": min(positions, tokenizer.model_max_length)}
 
     def _read(self, tokens: Any) -> torch.Tensor:
-        return pooled(self.model.get_text_features(**taken(self.model.get_text_features, tokens)))
+        read = self.model.get_text_features
+        return pooled(read(**taken(read, tokens)), self.model.config.model_type)
 
 
 def _state(files: EncoderFiles) -> dict[str, torch.Tensor]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import tempfile
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -68,6 +69,11 @@ def _tensors(name: str, source: Path) -> dict[str, Any]:
     """Copies of the tensors of one file: safetensors refuses those that share memory."""
     import torch
 
+    if not _is_whole(source):
+        raise EncoderUnavailable(
+            f"encoder {name!r}: {source} is no complete file of torch.save (or only a Git LFS "
+            "pointer to one); fetch it again"
+        )
     try:
         found: Any = torch.load(source, map_location="cpu", weights_only=True)
     except Exception as error:  # torch and pickle raise many kinds, none shared
@@ -89,3 +95,9 @@ def _tensors(name: str, source: Path) -> dict[str, Any]:
             "torch.save(model.state_dict()) writes"
         )
     return tensors
+
+
+def _is_whole(source: Path) -> bool:
+    """Whether a file is an archive to its end, or begins as torch's pickles before 1.6 do."""
+    with source.open("rb") as file:
+        return file.read(1) == b"\x80" or zipfile.is_zipfile(file)

@@ -17,6 +17,8 @@ from pathlib import Path
 
 import numpy as np
 
+from ingest.encoders.download import PRIVATE_COPY
+
 #: Read at once, in bytes; hashed while the next is read.
 _BLOCK = 4 << 20
 #: Device, file number, size, times of change: what tells without reading that nobody wrote.
@@ -102,7 +104,7 @@ class Contents:
         Args:
             but: the ending of files that are left out.
         """
-        with tempfile.TemporaryDirectory(prefix="cxr-encoder-") as folder:
+        with tempfile.TemporaryDirectory(prefix=PRIVATE_COPY) as folder:
             for name, content in self.files.items():
                 if not name.endswith(but):
                     place = Path(folder, name)
