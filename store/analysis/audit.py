@@ -458,5 +458,5 @@ def _pictures(now: Snapshot, order: Integers, describe: Baseline) -> tuple[Integ
             chosen += [place for place, _ in whole]
             parts.append(describe([png for _, png in whole]))
     if not parts:
-        raise BadQuery("no film has a thumbnail; compare vectors instead")
+        raise BadQuery("no film has a thumbnail; compare vectors instead: --compare vectors")
     return np.asarray(chosen, np.int64), np.concatenate(parts)

@@ -27,7 +27,9 @@ class OwnFilms:
 def own_films(now: Searcher, ids: Sequence[str]) -> OwnFilms:
     """Films of the same patients as some stored ones; of the same study where only that is known.
 
-    Names count within a data set: the same patient's name in another one is somebody else.
+    Names count within a data set: the same patient's name in another one is somebody else. As in an
+    evaluation (store.evaluation.labelled.Groups), films of a study whose patient is known are that
+    patient's.
 
     Raises:
         UnknownId: one of ``ids`` is not stored.
@@ -54,5 +56,7 @@ def _condition(row: Row, columns: Sequence[str]) -> tuple[str, str] | None:
                 if row.dataset is None
                 else filters.equal("dataset", [row.dataset])
             )
-            return column, filters.both([filters.equal(column, [name]), dataset]) or ""
+            alone = column == "study" and "patient" in columns
+            whose = filters.has_no_text("patient") if alone else None
+            return column, filters.both([filters.equal(column, [name]), dataset, whose]) or ""
     return None

@@ -61,6 +61,11 @@ def has_text(column: str) -> str:
     return f"{named(column)} IS NOT NULL AND {named(column)} != ''"
 
 
+def has_no_text(column: str) -> str:
+    """Rows whose column of text is without a value or blank."""
+    return f"{named(column)} IS NULL OR {named(column)} = ''"
+
+
 def holds(column: str, values: Iterable[str]) -> str:
     """Rows whose column of lists has one of these texts in it."""
     return either(f"array_has({named(column)}, {quoted(value)})" for value in values)

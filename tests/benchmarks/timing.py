@@ -35,6 +35,13 @@ def seconds(function: Timed) -> float:
     return time.perf_counter() - begin
 
 
+def cpu_seconds(function: Timed) -> float:
+    """Of all threads of this process: the same whatever else the machine does."""
+    begin = time.process_time()
+    function()
+    return time.process_time() - begin
+
+
 def best_of(function: Timed, repeats: int = 7) -> float:
     """Seconds of the fastest of several calls, after one to warm up."""
     return in_turns({"it": function}, repeats)["it"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,11 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from store import BadQuery, Gallery, Labelled, NothingToMeasure, Where
+from store import LEAVE_ONE_OUT, BadQuery, Gallery, Labelled, NothingToMeasure, Where
 from store.evaluation.intervals import bootstrap, interval
 from store.evaluation.labelled import Sides
 from store.evaluation.metrics import evaluate
 from store.evaluation.per_query import by_query
+from store.evaluation.protocols import sides as both_sides
 from store.evaluation.ranking import by_searches, by_vectors
 from store.search import exact
 from tests.store.rows import STAMP, make_rows, random_vectors, unit
@@ -362,3 +364,29 @@ def test_an_interval_of_differences_and_of_equal_values() -> None:
         "method": "cluster bootstrap, BCa, expanded by Student's t",
         "rough": True,
     }
+
+
+def test_a_search_for_other_patients_ranks_as_an_evaluation_does(tmp_path) -> None:
+    """Films whose patient is known, only their study, or neither; doubles, ties, two data sets."""
+    random = np.random.default_rng(8)
+    vectors = random_vectors(300, 5)
+    vectors[random.integers(0, 300, 150)] = vectors[random.integers(0, 20, 150)]
+    rows = [
+        replace(
+            row,
+            labels=[("a",), ("b",), ()][random.integers(3)],
+            labelled=True,
+            dataset=["one", "two", None][random.integers(3)],
+            patient=[None, f"p{random.integers(30)}"][random.integers(2)],
+            study=[None, f"s{random.integers(25)}"][random.integers(2)],
+        )
+        for row in make_rows(vectors)
+    ]
+    gallery = Gallery.create(tmp_path, STAMP)
+    gallery.upsert(rows)
+    films, _ = gallery.read_mirror("a test", lambda now: both_sides(now, LEAVE_ONE_OUT, None, ""))
+    sides = Sides.of(films, films)
+    ranked = np.concatenate([block.rows for block in by_vectors(sides, 200)])
+    for query, places in zip(sides.queries.ids, ranked, strict=True):
+        hits = gallery.search_by_id(query, 200, other_patients=True)
+        assert [hit.row.id for hit in hits] == [sides.gallery.ids[at] for at in places if at >= 0]

@@ -165,6 +165,11 @@ def test_a_dicom_film_names_its_patient_where_the_gallery_has_it(
         hits = {hit["id"] for hit in json.loads(out)["hits"]}
         assert hits and not hits & {"dicom/1", "dicom/2"}
         assert "2 films of the query's own patient" in err
+        like = gallery.ids()[0]  # of a patient as well
+        both = "search", "--image", path, "--like", like, "-k", "40", "--other-patients", "--json"
+        _, out, _ = cxr(*both)
+        hits = {hit["id"] for hit in json.loads(out)["hits"]}
+        assert hits and not hits & {"dicom/1", "dicom/2", *gallery.own_films([like]).ids}
     finally:
         gallery.delete(ids=["dicom/1", "dicom/2"])
 

@@ -302,9 +302,6 @@ def _means(part: list[dict[str, Any]]) -> dict[str, Any]:
 
 def _print_prompts(found: dict[str, Any]) -> None:
     """Print tables of the prompts, the worst last, and of the means."""
-    if found["left_out"]:
-        reasons = ", ".join(f"{count:,} {reason}" for reason, count in found["left_out"].items())
-        output.say(f"films left out: {reasons}")
     ranked = sorted(
         found["prompts"], key=lambda one: (-one["precision"], -one["average_precision"])
     )

@@ -196,11 +196,13 @@ def _own_films(
     if image is not None and pixels is not None:
         data = read_bytes(image)
         held = gallery.holding([hashlib.sha256(data).digest(), pixels_digest(pixels)])
-        ids = [*ids, *(id_ for same in held.values() for id_ in same)]
-        own = gallery.own_films(ids)
-        patient = patient_of(data) if own.kind is None else None
-        found = () if patient is None else tuple(gallery.ids(Where(patient=(patient,))))
-        return OwnFilms("patient", found) if found else own
+        stored = [id_ for same in held.values() for id_ in same]
+        own = gallery.own_films([*ids, *stored])
+        if gallery.own_films(stored).kind is None and (patient := patient_of(data)) is not None:
+            named = gallery.ids(Where(patient=(patient,)))
+            if named:
+                return OwnFilms("patient", tuple(sorted({*own.ids, *named})))
+        return own
     return gallery.own_films(ids)
 
 
