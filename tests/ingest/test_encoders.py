@@ -448,9 +448,18 @@ def test_missing_weights(clip):
     assert "no model.safetensors" in refusal(clip)
 
 
-def test_pickled_weights_are_never_loaded(clip):
+def test_weights_that_are_no_pickle_under_its_name(clip):
     (clip / "model.safetensors").rename(clip / "pytorch_model.bin")
-    assert "never loaded" in refusal(clip)
+    assert "no complete file of torch.save" in refusal(clip)
+
+
+def test_loading_an_encoder_imports_nothing_of_the_table():
+    code = (
+        "import sys; from ingest.encoders import load_encoder; load_encoder(); "
+        "print({'pyarrow', 'lancedb', 'torch'} & sys.modules.keys())"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
 
 
 @pytest.mark.parametrize("keep", [0, 5, 2000, -1])
