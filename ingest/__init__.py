@@ -6,6 +6,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ingest.adaptation.adapt import Adaptation, adapt
+    from ingest.adaptation.mapping import map_gallery
     from ingest.artefacts import folder, write
     from ingest.artefacts.folder import Artefacts, import_artefacts, read_artefacts, store_artefacts
     from ingest.artefacts.parts import read_vectors
@@ -50,6 +52,8 @@ if TYPE_CHECKING:
 
 # Loaded on first use: numpy and pyarrow would slow `cxr --help`.
 _HOMES = {
+    "ingest.adaptation.adapt": "Adaptation adapt",
+    "ingest.adaptation.mapping": "map_gallery",
     "ingest.artefacts": "folder write",
     "ingest.artefacts.folder": "Artefacts import_artefacts read_artefacts store_artefacts",
     "ingest.artefacts.parts": "read_vectors",

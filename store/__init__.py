@@ -51,16 +51,27 @@ if TYPE_CHECKING:
         UsageError,
     )
     from store.evaluation import per_query
-    from store.evaluation.labelled import FEW, SAME_PATIENT, Labelled, SamePatient
+    from store.evaluation.intervals import bootstrap
+    from store.evaluation.labelled import (
+        FEW,
+        SAME_PATIENT,
+        GroupKind,
+        Groups,
+        Labelled,
+        SamePatient,
+        Sides,
+    )
     from store.evaluation.metrics import Evaluation, evaluate_vectors
     from store.evaluation.per_query import ByQuery, Hard
     from store.evaluation.prompts import score_prompts
     from store.evaluation.protocols import LEAVE_ONE_OUT, SPLIT
+    from store.evaluation.ranking import by_vectors
     from store.files import expanded, location
     from store.gallery import Gallery, refined_search
     from store.memory import give_back
     from store.outcomes import (
         FOUND,
+        LEFT_OUT,
         NO_FINDING,
         NOT_LABELLED,
         NOTHING_FOUND,
@@ -76,7 +87,9 @@ if TYPE_CHECKING:
         COLUMNS,
         FINDINGS,
         EncoderStamp,
+        Floats,
         Hit,
+        Integers,
         Metadata,
         Output,
         Progress,
@@ -113,20 +126,23 @@ _HOMES = {
         "TextUnsupported UnknownId UsageError"
     ),
     "store.evaluation": "per_query",
-    "store.evaluation.labelled": "FEW SAME_PATIENT Labelled SamePatient",
+    "store.evaluation.intervals": "bootstrap",
+    "store.evaluation.labelled": "FEW SAME_PATIENT GroupKind Groups Labelled SamePatient Sides",
     "store.evaluation.metrics": "Evaluation evaluate_vectors",
     "store.evaluation.per_query": "ByQuery Hard",
     "store.evaluation.prompts": "score_prompts",
     "store.evaluation.protocols": "LEAVE_ONE_OUT SPLIT",
+    "store.evaluation.ranking": "by_vectors",
     "store.files": "expanded location",
     "store.gallery": "Gallery refined_search",
     "store.memory": "give_back",
     "store.outcomes": (
-        "FOUND NO_FINDING NOTHING_FOUND NOT_LABELLED OUTCOMES UNCERTAIN Outcome findings "
+        "FOUND LEFT_OUT NO_FINDING NOTHING_FOUND NOT_LABELLED OUTCOMES UNCERTAIN Outcome findings "
         "named_findings names_nothing outcome"
     ),
     "store.schema": (
-        "COLUMNS FINDINGS EncoderStamp Hit Metadata Output Progress Row UpsertReport Value Vectors"
+        "COLUMNS FINDINGS EncoderStamp Floats Hit Integers Metadata Output Progress Row "
+        "UpsertReport Value Vectors"
     ),
     "store.search.out_of_distribution": "Nearness",
     "store.search.relevance_feedback": "WEIGHT_MAX Weights parse_weights rocchio",

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from store.errors import BadQuery, StoreDamaged, UnknownId, UsageError
 from store.files import location
+from store.mapped_copy import copy_mapped
 from store.mirror.snapshot import Snapshot
 from store.outcomes import OUTCOMES
 from store.schema import (
@@ -31,7 +32,15 @@ from store.search.base import EXACT, INDEXES, LANCE, Backend, Searcher, Sharding
 from store.search.follow import Follower
 from store.search.relevance_feedback import Weights, rocchio
 from store.search.same_patient import OwnFilms, own_films
-from store.table import custom_columns, filters, lance, maintenance, opening, rows, write
+from store.table import (
+    custom_columns,
+    filters,
+    lance,
+    maintenance,
+    opening,
+    rows,
+    write,
+)
 from store.table.column_stats import Range
 from store.table.duplicate_ids import Repaired, repair
 from store.table.filters import Where
@@ -194,6 +203,32 @@ class Gallery(Follower):
                 to the newest. None forgets only what no reader on this machine uses.
         """
         maintenance.run(self.uri, self._live, keep)
+
+    def mapped_copy(
+        self,
+        uri: str | Path,
+        stamp: EncoderStamp,
+        change: Callable[[Vectors], Vectors],
+        progress: Progress | None = None,
+    ) -> Gallery:
+        """Make another gallery of the same rows with other vectors; this one stays as it is.
+
+        Ids, metadata and thumbnails are kept. The copy appears whole or not at all; memory is that
+        of a few thousand rows.
+
+        Args:
+            uri: its place; nothing may be there.
+            stamp: the encoder of the new vectors.
+            change: float32 (n, d) unit rows to those of the new gallery.
+            progress: called with rows done and in all.
+
+        Raises:
+            UsageError: there is something at ``uri``.
+            BadRows: ``change`` gave vectors that are not of unit length and the stamp's dimension.
+        """
+        source = lance.pin(self.uri, int(self.table.version))
+        copy_mapped(source, location(uri), stamp, change, progress)
+        return Gallery.open(uri, stamp)
 
     def build_index(
         self,

@@ -17,6 +17,11 @@ Outcome = Literal["found", "no finding", "uncertain only", "not labelled"]
 #: Stands among the names of findings for a film in which nothing was found.
 NO_FINDING = "No finding"
 OUTCOMES: tuple[Outcome, ...] = (FOUND, NOTHING_FOUND, UNCERTAIN, NOT_LABELLED)
+#: Outcomes of films that take part in no evaluation, and how these are counted.
+LEFT_OUT: dict[Outcome, str] = {
+    NOT_LABELLED: NOT_LABELLED,
+    UNCERTAIN: "only uncertain findings",
+}
 
 _GAP = r"[ \t\r\n_]"
 #: Pattern of labels by which data sets say that nothing was found, in any case and spacing; the

@@ -11,6 +11,7 @@ import typer
 
 from store import CxrError, EncoderMismatch, StoreDamaged, UsageError
 from ui.commands import (
+    adapt,
     analysis,
     batches,
     classify,
@@ -55,6 +56,7 @@ _command()(gallery.delete)
 app.add_typer(gallery.index, name="index")
 _command()(encoders.encoders)
 _command()(encoders.train)
+_command()(adapt.adapt)
 app.command(cls=OnRay)(serve.serve)
 #: The error of a command line that does not parse, wherever this typer keeps click's.
 _Misused: type[Exception] = typer.BadParameter.__mro__[1]

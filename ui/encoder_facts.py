@@ -142,7 +142,7 @@ def found_encoder(
     for encoder in given:
         if encoder.fingerprint == gallery.stamp.fingerprint:
             return encoder
-    if not is_at_hand(gallery.stamp.name):
+    if not is_at_hand(gallery.stamp.address):
         return None
     try:
         return encoder_for(gallery, device=device)

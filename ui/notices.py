@@ -120,7 +120,7 @@ def of_patients(found: Mapping[str, Any]) -> str | None:
             f"({patients['known']:,} films name theirs): such figures say how well people are "
             "recognised; leave out --same-patient count for those of findings"
         )
-    if over and over["units"] < FEW:
+    if over.get("rough"):
         said.append(
             f"95 % intervals over {over['units']} {over['over']} are rough: it takes {FEW} or more"
         )

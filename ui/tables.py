@@ -99,7 +99,7 @@ _MEASURES = {
 
 
 def measure_rows(found: Mapping[str, Any]) -> list[PrecisionRow]:
-    """Measures beside Precision@k: over queries, then as means over findings.
+    """Measures beside Precision@k: over queries, then macro means, of the queries by finding.
 
     Args:
         found: an evaluation as plain JSON types.
@@ -122,7 +122,7 @@ def measure_rows(found: Mapping[str, Any]) -> list[PrecisionRow]:
     listed = rows(found, shown)
     if (whole := found.get("r_precision")) is not None:
         listed.append(PrecisionRow("measure", "R-precision", {}, whole))
-    return [*listed, *rows(found.get("macro", {}), macro, ", mean over findings")]
+    return [*listed, *rows(found.get("macro", {}), macro, ", macro")]
 
 
 def finding_table(found: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
@@ -161,13 +161,18 @@ def definitions(found: Mapping[str, Any]) -> list[str]:
     Args:
         found: an evaluation as plain JSON types.
     """
+    from store import FEW
+
     relevance = found["relevance"]
     said = [
         f"Relevance {relevance['name']}: {relevance['definition']}",
         _left_out_of_rankings(found),
     ]
     if over := found.get("interval"):
-        said.append(f"95 % intervals: {over['method']}, over {over['units']:,} {over['over']}")
+        rough = f": rough, it takes {FEW} or more" if over.get("rough") else ""
+        said.append(
+            f"95 % intervals: {over['method']}, over {over['units']:,} {over['over']}{rough}"
+        )
     for reason, count in found.get("left_out", {}).items():
         both = f"{count['queries']:,} of the queries' side, {count['gallery']:,} of the gallery's"
         number = f"{count['gallery']:,}" if count["queries"] == count["gallery"] else both
@@ -189,7 +194,8 @@ def _left_out_of_rankings(found: Mapping[str, Any]) -> str:
     elif patients.get("unknown") and patients.get("known"):
         said += f" ({patients['unknown']:,} films name none)"
     if both := patients.get("in_both_sides"):
-        said += f"; {both:,} patients are on both sides"
+        whose = (found.get("interval") or {}).get("over", "patients")
+        said += f"; {both:,} {'studies' if whose == 'studies' else 'patients'} are on both sides"
     return f"{said[0].upper()}{said[1:]}"
 
 
@@ -208,7 +214,8 @@ def definition_in_short(found: Mapping[str, Any]) -> str:
     relevant = _RELEVANT.get(name, f"agrees with the query on {finding}")
     parts = [f"Relevant: {relevant}", _left_out_of_rankings(found)]
     over = found.get("interval") or {}
-    parts.append(f"bars: 95 % intervals over {over.get('over', 'queries')}")
+    number = f"{over['units']:,} (rough) " if over.get("rough") else ""
+    parts.append(f"bars: 95 % intervals over {number}{over.get('over', 'queries')}")
     return " · ".join(parts)
 
 

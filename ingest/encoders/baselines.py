@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
 
 #: Thumbnails are compared at this side length.
 SIDE = 28
+#: What ``--encoder`` calls raw pixels, and the identity of their vectors.
+NAME = "raw-pixels"
+FINGERPRINT = hashlib.sha256(b"cxr raw pixels 1: 28 x 28, grey, mean-centred").hexdigest()
 
 
 def pixel_vectors(thumbnails: Sequence[bytes]) -> Vectors:
@@ -24,26 +28,46 @@ def pixel_vectors(thumbnails: Sequence[bytes]) -> Vectors:
         thumbnails: image files' bytes (PNG or JPEG), of any size.
 
     Returns:
-        float32 (n, 784), unit rows; the row of an image of one flat colour is zero.
+        float32 (n, 784), unit rows; see vectors_of.
 
     Raises:
         BadImage: bytes that are not an image.
     """
     from PIL import Image, UnidentifiedImageError
 
-    flat = np.zeros((len(thumbnails), SIDE * SIDE), np.float32)
-    for row, data in enumerate(thumbnails):
-        try:
-            with Image.open(io.BytesIO(data)) as image:
-                grey = image.convert("L")
-        except (UnidentifiedImageError, OSError) as error:
-            raise BadImage("unreadable", f"thumbnail {row} is not an image: {error}") from error
+    def grey() -> Iterator[Image.Image]:
+        for row, data in enumerate(thumbnails):
+            try:
+                with Image.open(io.BytesIO(data)) as image:
+                    yield image.convert("L")
+            except (UnidentifiedImageError, OSError) as error:
+                raise BadImage("unreadable", f"thumbnail {row} is not an image: {error}") from error
+
+    return vectors_of(grey(), len(thumbnails))
+
+
+def vectors_of(images: Iterable[Image.Image], count: int) -> Vectors:
+    """Mean-centred grey pixels of the images' centre squares.
+
+    Args:
+        images: grey ones, of any size.
+        count: how many.
+
+    Returns:
+        float32 (n, 784), unit rows. An image of one flat colour has no pattern: its vector is that
+        of equal parts, at a right angle to all others.
+    """
+    from PIL.Image import Resampling
+
+    flat = np.zeros((count, SIDE * SIDE), np.float32)
+    for row, grey in enumerate(images):
         if grey.size != (SIDE, SIDE):
-            grey = _square(grey).resize((SIDE, SIDE), Image.Resampling.BICUBIC)
+            grey = _square(grey).resize((SIDE, SIDE), Resampling.BICUBIC)  # noqa: PLW2901
         flat[row] = np.asarray(grey, np.float32).ravel()
     flat -= flat.mean(axis=1, keepdims=True)
     lengths = np.linalg.norm(flat, axis=1, keepdims=True)
-    unit: Vectors = np.divide(flat, lengths, out=np.zeros_like(flat), where=lengths > 0)
+    nothing = np.full_like(flat, 1 / SIDE)
+    unit: Vectors = np.divide(flat, lengths, out=nothing, where=lengths > 0)
     return unit
 
 

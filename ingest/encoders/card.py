@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from ingest.encoders import baselines
 from ingest.encoders.encoder import Encoder
 from ingest.encoders.locate import bundled_names, seen_in_training
 from ingest.encoders.registry import KNOWN
@@ -83,8 +84,12 @@ def card_of(name: str, encoder: Encoder | None = None) -> Card:
     if bare in KNOWN:
         known = KNOWN[bare]
         return Card(known.licence, known.data, frozenset(known.trained_on))
+    if bare == baselines.NAME:
+        return Card(None, "nothing: pixels as they are", complete=True)
     if encoder is None:
         return Card()
+    if encoder.base is not None:
+        return _of_adapted(encoder, encoder.base)
     told = _front_matter(encoder.folder)
     licence = _listed(told.get("license"))
     if licence == "other":
@@ -100,6 +105,15 @@ def card_of(name: str, encoder: Encoder | None = None) -> Card:
     )
 
 
+def _of_adapted(encoder: Encoder, base: Encoder) -> Card:
+    """The card of a map on another encoder: what both learnt from, under the base's licence."""
+    below = card_of(base.name, base)
+    splits = seen_in_training(encoder.folder)
+    own = "a map that learnt from " + ", ".join(" ".join(split) for split in sorted(splits))
+    data = f"{below.data}; {own}" if below.data else own
+    return Card(below.licence, data, below.trained_on | splits, below.complete)
+
+
 def is_at_hand(name: str) -> bool:
     """Whether an encoder of this name is on this machine, so that nothing is downloaded for it."""
     from huggingface_hub import try_to_load_from_cache
@@ -109,7 +123,7 @@ def is_at_hand(name: str) -> bool:
     name = _bare(name)
     if name in KNOWN:
         return is_here(KNOWN[name])
-    if name in bundled_names() or Path(name).expanduser().is_dir():
+    if name in (*bundled_names(), baselines.NAME) or Path(name).expanduser().is_dir():
         return True
     return "/" in name and isinstance(try_to_load_from_cache(name, "config.json"), str)
 

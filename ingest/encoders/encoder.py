@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ingest.encoders.files.found import EncoderFiles
+from ingest.encoders.files.found import EncoderFiles, split_name, with_precision
 from ingest.encoders.locate import (
     DEFAULT_ENCODER,
     inspect,
@@ -18,7 +18,7 @@ from ingest.encoders.locate import (
     unmistakable,
 )
 from ingest.encoders.long_text import Reading, TextQuery, read
-from ingest.encoders.runtimes.base import Runtime, split_name, with_precision
+from ingest.encoders.runtimes.base import Runtime, unit_rows
 from ingest.encoders.runtimes.weights import parameters
 from ingest.encoders.understanding import Understanding, brings_lexicon, understand
 from ingest.record import Pixels
@@ -158,15 +158,20 @@ class Encoder:
         return self._files.no_text
 
     @property
+    def base(self) -> Encoder | None:
+        """The encoder below an adapted one; None of another."""
+        return None if self._files.base is None else Encoder(self._files.base, self._device)
+
+    @property
     def size(self) -> int:
         """Bytes of its weights."""
-        files = self._files.contents.files
-        return sum(one.size for name, one in files.items() if name.endswith(".safetensors"))
+        files = (one for each in self._files.storeys for one in each.contents.files.items())
+        return sum(one.size for name, one in files if name.endswith(".safetensors"))
 
     @property
     def parameters(self) -> int | None:
         """Number of its weights; None where its files are gone."""
-        files = self._files.contents.files.items()
+        files = (one for each in self._files.storeys for one in each.contents.files.items())
         try:
             return sum(parameters(one.path) for name, one in files if name.endswith(".safetensors"))
         except (OSError, ValueError):
@@ -178,7 +183,7 @@ class Encoder:
         Its vectors and its fingerprint stay those of the bytes that were read, which are in memory.
         """
         files = self._files
-        if files.contents.untouched():
+        if all(one.contents.untouched() for one in files.storeys):
             return None
         name, _ = split_name(files.name)
         try:
@@ -200,45 +205,51 @@ class Encoder:
 
         Only what it reads of the text is judged.
         """
-        if not brings_lexicon(self._files.folder):
+        folder = self._files.storeys[-1].folder
+        if not brings_lexicon(folder):
             return Understanding(None)
         if isinstance(text, str):
             read_whole = not self.supports_text or not text.strip()
-            return understand(self._files.folder, text if read_whole else self.read(text).text)
-        return understand(self._files.folder, text.read)
+            return understand(folder, text if read_whole else self.read(text).text)
+        return understand(folder, text.read)
 
     def runtime(self) -> Runtime:
         """The loaded model; loads it when it is asked for first."""
         with self._lock:
             if self._runtime is None:
                 device = self._device or os.environ.get("CXR_DEVICE")
-                if self._files.layout == "open_clip":
-                    from ingest.encoders.runtimes.open_clip_models import OpenClipRuntime
-
-                    self._runtime = OpenClipRuntime(self._files, device)
-                elif self._files.layout == "timm":
-                    from ingest.encoders.runtimes.timm_models import TimmRuntime
-
-                    self._runtime = TimmRuntime(self._files, device)
-                else:
-                    from ingest.encoders.runtimes.transformers_models import TransformersRuntime
-
-                    self._runtime = TransformersRuntime(self._files, device)
-                self._files.contents.let_go()
+                self._runtime = _built(self._files, device)
+                for files in self._files.storeys:
+                    files.contents.let_go()
             return self._runtime
 
     def _unit_rows(self, batches: list[Vectors]) -> Vectors:
         if not batches:
             return np.zeros((0, self.dimension), np.float32)
-        features = np.concatenate(batches).astype(np.float64)
-        lengths = np.linalg.norm(features, axis=1, keepdims=True)
-        if not np.isfinite(lengths).all() or (lengths == 0).any():
-            raise EncoderUnavailable(
-                f"encoder {self.name!r} gave a vector that is zero or not finite; "
-                "its weights are damaged: fetch or train it again"
-            )
-        unit: Vectors = (features / lengths).astype(np.float32)
-        return unit
+        return unit_rows(np.concatenate(batches), self.name)
+
+
+def _built(files: EncoderFiles, device: str | None) -> Runtime:
+    """The model of some files, with those below it."""
+    if files.base is not None:
+        from ingest.encoders.runtimes.adapted_models import AdaptedRuntime
+
+        return AdaptedRuntime(files, _built(files.base, device))
+    if files.layout == "pixels":
+        from ingest.encoders.runtimes.raw_pixels import PixelRuntime
+
+        return PixelRuntime(files, device)
+    if files.layout == "open_clip":
+        from ingest.encoders.runtimes.open_clip_models import OpenClipRuntime
+
+        return OpenClipRuntime(files, device)
+    if files.layout == "timm":
+        from ingest.encoders.runtimes.timm_models import TimmRuntime
+
+        return TimmRuntime(files, device)
+    from ingest.encoders.runtimes.transformers_models import TransformersRuntime
+
+    return TransformersRuntime(files, device)
 
 
 def load_encoder(

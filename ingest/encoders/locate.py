@@ -11,13 +11,21 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from ingest.encoders import baselines
+from ingest.encoders.adapted import files as adapter_files
 from ingest.encoders.download import fetch, files_of, in_one_line
 from ingest.encoders.files.contents import Contents
-from ingest.encoders.files.found import TOKENIZERS, WEIGHTS, EncoderFiles
+from ingest.encoders.files.found import (
+    TOKENIZERS,
+    WEIGHTS,
+    EncoderFiles,
+    split_name,
+    with_precision,
+)
 from ingest.encoders.files.pickled import converted
 from ingest.encoders.registry import KNOWN, OPEN_CLIP_CONFIG, OPEN_CLIP_WEIGHTS, TEXT_TOWER
 from ingest.encoders.runtimes.weights import header
-from store import EncoderUnavailable, UsageError, expanded
+from store import EncoderStamp, EncoderUnavailable, UsageError, expanded
 
 log = logging.getLogger("ingest")
 
@@ -52,7 +60,7 @@ def locate(name_or_path: str | Path, revision: str | None = None) -> EncoderFile
         UsageError: a name that is a known encoder's and a folder's.
     """
     name = str(name_or_path)
-    bundled = isinstance(name_or_path, str) and name in bundled_names()
+    bundled = isinstance(name_or_path, str) and name in (*bundled_names(), baselines.NAME)
     if bundled or (isinstance(name_or_path, str) and revision is None and name in KNOWN):
         if _is_encoder(Path(name)):
             twice = (
@@ -64,7 +72,7 @@ def locate(name_or_path: str | Path, revision: str | None = None) -> EncoderFile
             log.warning("%s; taken is the one that ships with the package", twice)
         return _of_registry(name)
     if isinstance(name_or_path, str) and name.startswith(_KNOWN_MARK):
-        if (bare := name.removeprefix(_KNOWN_MARK)) in (*bundled_names(), *KNOWN):
+        if (bare := name.removeprefix(_KNOWN_MARK)) in _names():
             return _of_registry(bare)
     elif expanded(name).is_dir():
         folder = expanded(name).resolve()
@@ -96,6 +104,8 @@ def _fetched(repo: str, revision: str | None) -> Path:
 
 def _of_registry(name: str) -> EncoderFiles:
     """A bundled or known encoder."""
+    if name == baselines.NAME:
+        return _pixels()
     if name in KNOWN:
         return inspect(name, files_of(KNOWN[name], [*_CONFIGS, *TOKENIZERS, *_WEIGHTS]))
     return inspect(name, Path(__file__).parent / name)
@@ -103,12 +113,18 @@ def _of_registry(name: str) -> EncoderFiles:
 
 def unmistakable(name: str) -> str:
     """A stored name as ``locate`` takes it, whatever folders there are here."""
-    known = name in (*bundled_names(), *KNOWN)
+    known = name in _names()
     return f"{_KNOWN_MARK}{name}" if known and _is_encoder(Path(name)) else name
 
 
 def _is_encoder(folder: Path) -> bool:
-    return any((folder / file).is_file() for file in ("config.json", OPEN_CLIP_CONFIG))
+    files = ("config.json", OPEN_CLIP_CONFIG, adapter_files.CARD)
+    return any((folder / file).is_file() for file in files)
+
+
+def _names() -> list[str]:
+    """Names of encoders that need no folder."""
+    return [*bundled_names(), baselines.NAME, *KNOWN]
 
 
 def bundled_names() -> list[str]:
@@ -124,6 +140,8 @@ def inspect(name: str, folder: Path) -> EncoderFiles:
     """
     contents = Contents(folder)
     try:
+        if (folder / adapter_files.CARD).is_file():
+            return _inspect_adapted(name, contents)
         config = folder / "config.json"
         if _is_open_clip(name, contents):
             return _inspect_open_clip(name, Contents(folder))
@@ -150,6 +168,69 @@ def _is_open_clip(name: str, contents: Contents) -> bool:
 def _is_timm(config: dict[str, Any]) -> bool:
     """Whether a configuration is timm's own; transformers adds its type where it wraps one."""
     return "architecture" in config and config.get("model_type") in (None, "timm_wrapper")
+
+
+def _pixels() -> EncoderFiles:
+    """Raw pixels as an encoder: no files at all."""
+    return EncoderFiles(
+        name=baselines.NAME,
+        folder=Path(__file__).parent,
+        fingerprint=baselines.FINGERPRINT,
+        dimension=baselines.SIDE**2,
+        supports_text=False,
+        layout="pixels",
+        side=baselines.SIDE,
+        contents=Contents(Path(__file__).parent),
+    )
+
+
+def _inspect_adapted(name: str, contents: Contents) -> EncoderFiles:
+    card = adapter_files.read_reference(name, contents)
+    adapter_files.read_map(name, contents, card)
+    base = _base_of(name, contents.folder, card.base)
+    return EncoderFiles(
+        name=name,
+        folder=contents.folder,
+        fingerprint=adapter_files.fingerprint(card.base, contents.read(adapter_files.MAP).sha256),
+        dimension=card.dimension,
+        supports_text=base.supports_text and card.no_text is None,
+        no_text=card.no_text if base.supports_text else base.no_text,
+        layout="adapted",
+        side=base.side,
+        base=base,
+        contents=contents,
+    )
+
+
+def _base_of(name: str, folder: Path, wanted: EncoderStamp) -> EncoderFiles:
+    """The encoder below a map: in the map's own folder, else where or how the card calls it."""
+    beside = folder / adapter_files.BASE
+    if wanted.name.startswith("external:") and not beside.is_dir():
+        raise EncoderUnavailable(
+            f"encoder {name!r} is a map on vectors that were imported without saying which encoder "
+            f"made them ({wanted.name}): galleries can be mapped and searched by id; for images, "
+            f"put the folder of that encoder, or a link to it, at {beside}"
+        )
+    address, precision = split_name(wanted.address)
+    place: str | Path = beside if beside.is_dir() else address
+    if not beside.is_dir() and wanted.folder is None:
+        place = unmistakable(address)
+    if Path(place).resolve() == folder:
+        raise EncoderUnavailable(f"encoder {name!r}: its card calls itself its base; make it anew")
+    try:
+        found = with_precision(locate(place), precision)
+    except (EncoderUnavailable, UsageError) as error:
+        raise EncoderUnavailable(
+            f"encoder {name!r} is a map on encoder {wanted}, which is not found here ({error}); "
+            f"put that one's folder, or a link to it, at {beside}"
+        ) from error
+    if found.fingerprint != wanted.fingerprint:
+        raise EncoderUnavailable(
+            f"encoder {name!r} is a map on encoder {wanted}, but {place} has fingerprint "
+            f"{found.fingerprint[:12]}; put the folder of the one it was learnt on, or a link to "
+            f"it, at {beside}"
+        )
+    return found
 
 
 def _inspect_transformers(name: str, contents: Contents) -> EncoderFiles:

@@ -97,8 +97,9 @@ _ALL = (
         text=True,
         bytes=3_513_000_000,
         licence="Health AI Developer Foundations terms",
-        # Its page names MIMIC-CXR among public and proprietary sets, and no split: films of train
-        # at least.
+        # Its page at this commit ("Data citation") names MIMIC-CXR among public and licensed sets,
+        # the only one of chest films, and no split: films of train at least. Its other radiographs
+        # are of knees (Mendeley).
         data="medical images of many kinds with texts, MIMIC-CXR among them, and natural images",
         trained_on=(("mimic-cxr-jpg", "train"),),
         gated=True,
@@ -131,12 +132,16 @@ _ALL = (
         text=False,
         bytes=346_345_912,
         licence="MIT",
-        # Its page: 882,775 films, of MIMIC-CXR without those of validate and test; fine-tuned from
-        # DINOv2, whose images of the web nobody can name.
+        # Its page, and Perez-Garcia et al., Nature Machine Intelligence 2025: 882,775 films.
+        # MIMIC-CXR's 368,960 are its train split (validate and test were left out), CheXpert's
+        # 223,648 are train and valid (test was published later), NIH's 112,120 all; of PadChest
+        # 136,787 of 160,868. Fine-tuned from DINOv2, whose images of the web nobody can name.
+        # Its licence was MSRLA before; at this commit it is MIT.
         data="MIMIC-CXR, CheXpert, NIH-CXR, PadChest and BRAX; before that images of the web",
         trained_on=(
             ("mimic-cxr-jpg", "train"),
-            ("chexpert", None),
+            ("chexpert", "train"),
+            ("chexpert", "val"),
             ("nih-chestxray14", None),
             ("padchest", None),
             ("brax", None),

@@ -29,7 +29,7 @@ from store.analysis.label_noise import Doubts, doubts
 from store.errors import BadQuery
 from store.evaluation.labelled import GroupKind
 from store.mirror.snapshot import Snapshot
-from store.outcomes import NOT_LABELLED, UNCERTAIN, findings
+from store.outcomes import LEFT_OUT, NOT_LABELLED, findings
 from store.schema import Baseline, Integers, Progress, Vectors
 from store.search.near_pairs import connected, near_pairs, same
 from store.table import lance
@@ -213,8 +213,6 @@ class Glance:
 THRESHOLD = 0.98
 #: Pictures described at once.
 _PIECE = 2048
-#: Why films of the other outcomes are left out; the words of an evaluation.
-_LEFT_OUT = {NOT_LABELLED: NOT_LABELLED, UNCERTAIN: "only uncertain findings"}
 
 
 def exact(gallery: Gallery) -> tuple[Group, ...]:
@@ -341,7 +339,7 @@ def doubtful(
         ranked = found.order[doubted[found.order]][:most]
         named = films_at(films, chosen[ranked].tolist())
         listed = [(named[int(chosen[place])], int(place)) for place in ranked]
-        left_out = Counter(_LEFT_OUT[one] for one in outcomes if one not in KNOWN)
+        left_out = Counter(LEFT_OUT[one] for one in outcomes if one not in KNOWN)
         return Doubtful(
             depth,
             tuple(_doubt(film, place, found) for film, place in listed),

@@ -70,6 +70,8 @@ def is_percentile(units: int, films: int) -> bool:
 def interval(groups: Integers, kind: GroupKind) -> dict[str, Any]:
     """Description of a bootstrap interval: ``{"over": "patients", "units": 312, "method": ..}``.
 
+    ``rough`` says whether there are fewer units than FEW.
+
     Args:
         groups: int64 (q,), the number of each query's group.
         kind: what the groups are.
@@ -77,7 +79,12 @@ def interval(groups: Integers, kind: GroupKind) -> dict[str, Any]:
     units = len(np.unique(groups))
     name = "percentile" if is_percentile(units, len(groups)) else "BCa, expanded by Student's t"
     whole = "bootstrap" if units == len(groups) else "cluster bootstrap"
-    return {"over": _PLURAL[kind], "units": units, "method": f"{whole}, {name}"}
+    return {
+        "over": _PLURAL[kind],
+        "units": units,
+        "method": f"{whole}, {name}",
+        "rough": units < FEW,
+    }
 
 
 def _by_group(values: Floats, groups: Integers | None) -> tuple[Floats | None, Floats]:

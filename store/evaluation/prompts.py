@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +10,9 @@ import numpy.typing as npt
 
 from store.errors import BadQuery
 from store.evaluation.labelled import Labelled
-from store.schema import Vectors
+from store.outcomes import NOTHING_FOUND, names_nothing
+from store.schema import Integers, Vectors
+from store.search import exact
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,15 +29,21 @@ class PromptScore:
 
 
 def score_prompts(
-    vectors: Vectors, labels: Sequence[str], gallery: Labelled, k: int = 10
+    vectors: Vectors,
+    labels: Sequence[str],
+    gallery: Labelled,
+    k: int = 10,
+    uncertain: Sequence[Collection[str]] | None = None,
 ) -> list[PromptScore]:
-    """Rank a gallery for each sentence; equal scores rank by id.
+    """Rank a gallery for each sentence, as a search does; equal scores rank by id.
 
     Args:
         vectors: float32 (n, d), unit rows, one a sentence.
-        labels: the finding that each sentence describes.
+        labels: the finding that each sentence describes; ``no finding`` for films in which nothing
+            was found.
         gallery: the films.
         k: depth of the precision.
+        uncertain: findings that each film is not sure of: it takes no part in their sentences.
 
     Raises:
         BadQuery: k beyond the gallery, a label that no film carries, or other dimensions.
@@ -48,25 +56,35 @@ def score_prompts(
             f"({len(labels)}, {gallery.vectors.shape[1]})"
         )
     order = np.argsort(np.asarray(gallery.ids, dtype=object), kind="stable")
-    films = gallery.vectors[order]
     carried = [gallery.labels[place] for place in order]
-    relevant = {label: np.asarray([label in row for row in carried]) for label in set(labels)}
+    unsure = [() if uncertain is None else uncertain[place] for place in order]
+    relevant = {label: np.asarray([_carries(row, label) for row in carried]) for label in labels}
     for label, found in relevant.items():
         if not found.any():
-            known = sorted({name for row in carried for name in row})
+            known = sorted({name for row in carried for name in row or (NOTHING_FOUND,)})
             raise BadQuery(
                 f"no film searched carries the label {label!r}; they carry {', '.join(known)}"
             )
-    return [
-        _score(films @ vector, relevant[label], k)
-        for vector, label in zip(vectors, labels, strict=True)
-    ]
+    sure = {
+        label: found | np.asarray([label not in row for row in unsure])
+        for label, found in relevant.items()
+    }
+    films = exact.Rows.of(gallery.vectors[order])
+    scores = []
+    for vector, label in zip(vectors, labels, strict=True):
+        ((ranking, _),) = exact.nearest(films, vector[None], len(order))
+        scores.append(_score(ranking[sure[label][ranking]], relevant[label], k))
+    return scores
 
 
-def _score(scores: npt.NDArray[np.float32], relevant: npt.NDArray[np.bool_], k: int) -> PromptScore:
-    found = relevant[np.argsort(-scores, kind="stable")]
+def _carries(findings: Sequence[str], label: str) -> bool:
+    return not findings if names_nothing(label) else label in findings
+
+
+def _score(ranking: Integers, relevant: npt.NDArray[np.bool_], k: int) -> PromptScore:
+    found = relevant[ranking]
     at = np.flatnonzero(found)
     return PromptScore(
-        precision=float(found[:k].mean()),
+        precision=float(found[:k].sum() / k),
         average_precision=float((np.arange(1, len(at) + 1) / (at + 1)).mean()),
     )

@@ -15,7 +15,7 @@ from store.evaluation.metrics import Evaluation, evaluate
 from store.evaluation.ranking import by_searches
 from store.evaluation.relevance import Rule
 from store.mirror.snapshot import Snapshot
-from store.outcomes import NOT_LABELLED, UNCERTAIN, findings
+from store.outcomes import LEFT_OUT, findings
 from store.schema import Baseline, Integers, Progress
 from store.search.base import Searcher
 from store.table import lance, rows
@@ -23,8 +23,6 @@ from store.table.filters import Where
 
 LEAVE_ONE_OUT = "leave-one-out"
 SPLIT = "split"
-#: Outcomes of films that take no part, and how they are counted.
-_LEFT_OUT = {NOT_LABELLED: NOT_LABELLED, UNCERTAIN: "only uncertain findings"}
 
 
 def evaluate_version(
@@ -220,8 +218,8 @@ def _taking_part(films: pa.Table, places: Integers, rule: Rule) -> _Part:
         present = findings(labels)
         if rule.finding in uncertain and rule.finding not in present:
             left_out[f"uncertain: {rule.finding}"] += 1
-        elif outcome in _LEFT_OUT:
-            left_out[_LEFT_OUT[outcome]] += 1
+        elif outcome in LEFT_OUT:
+            left_out[LEFT_OUT[outcome]] += 1
         else:
             kept.append(place)
             found.append(present)

@@ -44,7 +44,7 @@ def whole_ranking(sides: Sides, relevance: Relevance, progress: Progress | None 
     step = max(1, min(_QUERIES, _PAIRS // rows))
     for start in range(0, n, step):
         block = slice(start, min(start + step, n))
-        scores = _scores(queries.vectors[block], vectors)
+        scores = search_scores(queries.vectors[block], vectors)
         relevant = relevance.of(block)
         own = [
             by_group[slice(*np.searchsorted(groups, [group, group + 1]))]
@@ -62,8 +62,8 @@ def whole_ranking(sides: Sides, relevance: Relevance, progress: Progress | None 
     return found
 
 
-def _scores(queries: Vectors, vectors: Vectors) -> Vectors:
-    """Scores of a search, float32 (q, n).
+def search_scores(queries: Vectors, vectors: Vectors) -> Vectors:
+    """Scores of a search for every pair of a query and a row, float32 (q, n).
 
     A search adds up each product by itself; a matrix product adds in another order, here and at its
     edges, and is off by d * 2^-53 at most (Higham, Accuracy and Stability of Numerical Algorithms,

@@ -260,7 +260,8 @@ def build(vectors: Vectors, axes: Axes | None = None, parts: int | None = None) 
     faiss = faiss_index.library()
     count, dimension = vectors.shape
     axes = _directions(vectors) if axes is None else axes
-    levels = max(dimension // _LEVEL, 1)
+    # as many as FAISS makes of it: levels of equal width, the last one perhaps narrower
+    levels = -(-dimension // -(-dimension // max(dimension // _LEVEL, 1)))
     if parts is None:
         parts = min(faiss_index.cores(), max(count // PART, 1))
     few = max(round(_BOUNDED * dimension), 1) + 1

@@ -38,7 +38,7 @@ def create(uri: str, stamp: EncoderStamp) -> Any:
             local.make_folder(path)
             with local.writer(uri):
                 _drop_empty(uri, stamp)
-                handle = _create(uri, stamp)
+                handle = create_table(uri, rows.table_schema(stamp))
                 local.acknowledge(folder(uri), int(handle.version))
     else:
         object_storage.check_writable(uri)
@@ -46,7 +46,7 @@ def create(uri: str, stamp: EncoderStamp) -> Any:
             if object_storage.newest(uri) is not None:
                 _drop_empty(uri, stamp)
             if object_storage.newest(uri) is None:
-                _create(uri, stamp)
+                create_table(uri, rows.table_schema(stamp))
     return open_(uri, stamp)
 
 
@@ -88,12 +88,18 @@ def _may_be_taken_over(uri: str, handle: Any, stamp: EncoderStamp | None) -> boo
     return not handle.count_rows() and not (is_local(uri) and undo.keeps_rows(uri))
 
 
-def _create(uri: str, stamp: EncoderStamp) -> Any:
+def create_table(uri: str, schema: Any) -> Any:
+    """Create an empty table, or open the one that another creator made meanwhile.
+
+    Args:
+        uri: of the gallery.
+        schema: see rows.table_schema and rows.restamped.
+    """
     database = connect(uri)
     try:
         handle = database.create_table(
             TABLE,
-            schema=_with_primary_key(rows.table_schema(stamp)),
+            schema=_with_primary_key(schema),
             storage_options={"new_table_enable_stable_row_ids": "true"},
         )
     except (ValueError, RuntimeError) as error:  # another creator was first, or is now

@@ -23,7 +23,7 @@ from store.outcomes import (
     UNCERTAIN,
     names_nothing,
 )
-from store.schema import COLUMNS, FINDINGS, EncoderStamp, Integers, Row, Vectors
+from store.schema import COLUMNS, FINDINGS, EncoderStamp, Floats, Integers, Row, Vectors
 from store.table import custom_columns
 
 #: Schema version of new galleries; pixel_reader came with 4.
@@ -76,18 +76,29 @@ def table_schema(stamp: EncoderStamp) -> Any:
             pa.field("embedding", pa.list_(pa.float32(), stamp.dimension), nullable=False),
             pa.field(CHECKSUM, pa.uint32(), nullable=False),
         ]
-    ).with_metadata(
-        {
-            "cxr.table_uuid": uuid.uuid4().hex,
-            "cxr.schema_version": SCHEMA_VERSION,
-            "cxr.encoder": stamp.name,
-            "cxr.fingerprint": stamp.fingerprint,
-            "cxr.dimension": str(stamp.dimension),
-            "cxr.normalised": "true",
-            "cxr.stable_row_ids": "true",
-            **({} if stamp.folder is None else {"cxr.encoder_folder": stamp.folder}),
-        }
-    )
+    ).with_metadata(_identity(stamp))
+
+
+def _identity(stamp: EncoderStamp, version: str = SCHEMA_VERSION) -> dict[str, str]:
+    """Metadata of the schema of a new table."""
+    return {
+        "cxr.table_uuid": uuid.uuid4().hex,
+        "cxr.schema_version": version,
+        "cxr.encoder": stamp.name,
+        "cxr.fingerprint": stamp.fingerprint,
+        "cxr.dimension": str(stamp.dimension),
+        **({} if stamp.folder is None else {"cxr.encoder_folder": stamp.folder}),
+        "cxr.normalised": "true",
+        "cxr.stable_row_ids": "true",
+    }
+
+
+def restamped(schema: pa.Schema, stamp: EncoderStamp) -> pa.Schema:
+    """The schema of a new table with the columns of another one, for another encoder's vectors."""
+    vector = pa.field("embedding", pa.list_(pa.float32(), stamp.dimension), nullable=False)
+    fields = [vector if field.name == vector.name else field for field in schema]
+    version = schema_version_of(schema.metadata) or SCHEMA_VERSION
+    return pa.schema(fields).with_metadata(_identity(stamp, version))
 
 
 def missing_fields(schema: pa.Schema) -> list[pa.Field]:
@@ -110,7 +121,7 @@ def _ours(schema: pa.Schema) -> list[str]:
     return [name for name in METADATA if name in schema.names and name not in own]
 
 
-def _wire(schema: pa.Schema) -> pa.Schema:
+def wire(schema: pa.Schema) -> pa.Schema:
     """The schema of rows to write: the table's, with a blob as plain bytes."""
     return pa.schema(
         [
@@ -132,8 +143,7 @@ def check_rows(rows: Sequence[Row], dimension: int) -> None:
     for row in rows:
         if fault := _fault(row, dimension):
             raise BadRows(f"row {row.id!r}: {fault}")
-    vectors = _matrix(rows, dimension)
-    norms = np.linalg.norm(vectors.astype(np.float64), axis=1)
+    norms = lengths(_matrix(rows, dimension))
     bad = np.flatnonzero(~(np.abs(norms - 1) <= NORM_TOLERANCE))  # NaN counts as bad
     if bad.size:
         first = int(bad[0])
@@ -170,6 +180,12 @@ def _fault(row: Any, dimension: int) -> str | None:
             f"({dimension},); use the encoder that made the gallery"
         )
     return None
+
+
+def lengths(vectors: Vectors) -> Floats:
+    """Lengths of rows, float64 (n,)."""
+    found: Floats = np.linalg.norm(vectors.astype(np.float64), axis=1)
+    return found
 
 
 def _matrix(rows: Sequence[Row], dimension: int) -> Vectors:
@@ -335,7 +351,7 @@ def to_arrow(rows: Sequence[Row], dimension: int, schema: pa.Schema) -> pa.Table
         "embedding": pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), dimension),
         CHECKSUM: pa.array(checksums(vectors)),
     }
-    return _table(rows, _wire(schema), made)
+    return _table(rows, wire(schema), made)
 
 
 def _table(rows: Sequence[Row], wire: pa.Schema, made: dict[str, pa.Array]) -> pa.Table:
@@ -375,7 +391,7 @@ def metadata_to_arrow(rows: Sequence[Row], schema: pa.Schema) -> pa.Table:
         schema: the gallery's own.
     """
     names = {"id", *EDITABLE, *custom_columns.kinds(schema)}
-    return _table(rows, pa.schema([field for field in _wire(schema) if field.name in names]), {})
+    return _table(rows, pa.schema([field for field in wire(schema) if field.name in names]), {})
 
 
 def _cell(row: Row, column: str, own: bool) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,15 +12,17 @@ from PIL import Image
 from streamlit.testing.v1 import AppTest
 
 import ui
+from ingest.encoders import load_encoder
 from ingest.encoders.understanding import Understanding
 from ingest.training.lexicon import save_lexicon
-from store import BadQuery, Labelled, UsageError
+from store import BadQuery, Gallery, Labelled, UsageError
 from store.evaluation.prompts import score_prompts
 from store.search.out_of_distribution import Nearness
+from tests.store.rows import STAMP, make_rows, random_vectors, unit
 from tests.ui import films
 from tests.ui.running import Cxr
 from ui import notices
-from ui.commands.evaluate import Prompt, read_prompts
+from ui.commands.evaluate import Prompt, evaluate_prompts, read_prompts
 
 APP = str(Path(ui.__file__).parent / "dashboard" / "app.py")
 
@@ -152,6 +155,92 @@ def test_scores_are_those_of_the_definition():
         score_prompts(np.asarray([[1, 0]], np.float32), ["z"], gallery, k=2)
     with pytest.raises(BadQuery, match="k = 9"):
         score_prompts(np.asarray([[1, 0]], np.float32), ["x"], gallery, k=9)
+
+
+def test_sentences_of_no_finding_and_films_that_are_not_sure():
+    gallery = Labelled(
+        ["a", "b", "c"],
+        np.asarray([[1, 0], [0.8, 0.6], [0, 1]], np.float32),
+        [("x",), (), ("x",)],
+    )
+    asked = np.asarray([[1, 0]] * 2, np.float32)
+    nothing, x = score_prompts(asked, ["No Finding", "x"], gallery, 2, [(), ("x",), ()])
+    assert (nothing.precision, nothing.average_precision) == (0.5, 0.5)
+    assert (x.precision, x.average_precision) == (1, 1)  # b takes no part
+
+
+def test_films_in_which_nothing_was_found_are_asked_and_the_others_counted(made, tmp_path):
+    encoder = load_encoder(made[1])
+    kinds = [
+        ((), {"labelled": True}),
+        (("No Finding",), {}),
+        (("effusion",), {"uncertain": ("edema",)}),
+        (("edema",), {}),
+        ((), {}),
+        ((), {"uncertain": ("edema",)}),
+    ]
+    vectors = random_vectors(12 * len(kinds), 1, encoder.stamp.dimension)
+    gallery = Gallery.create(tmp_path / "gallery", encoder.stamp)
+    for at, (labels, columns) in enumerate(kinds):
+        mine = vectors[12 * at : 12 * (at + 1)]
+        gallery.upsert(make_rows(mine, [labels] * 12, f"{at}/", **columns))
+    asked = [Prompt("clear lungs", "no finding"), Prompt("lungs", "edema")]
+    found = evaluate_prompts(gallery, encoder, asked, k=24)
+    assert found["gallery"] == 48
+    assert found["left_out"] == {"not labelled": 12, "only uncertain findings": 12}
+    nothing, edema = found["prompts"]
+    text = encoder.encode_texts(["clear lungs"])[0].astype(float)
+    ranked = np.argsort(-(vectors[:48].astype(float) @ text))[:24]
+    assert nothing["precision"] == (ranked < 24).mean()  # by either name
+    # A dozen of the 36 that are sure, at worst behind all others.
+    assert edema["average_precision"] >= np.mean([n / (24 + n) for n in range(1, 13)])
+
+
+def test_a_sentence_for_no_finding_finds_films_in_which_nothing_was_found():
+    gallery = Labelled(["a", "b", "c"], np.eye(3, dtype=np.float32), [(), ("mass",), ()])
+    asked = np.asarray([[0.8, 0.6, 0.0]], np.float32)
+    for label in ("No Finding", "no findings"):
+        (one,) = score_prompts(asked, [label], gallery, k=2)
+        assert (one.precision, one.average_precision) == (0.5, pytest.approx((1 + 2 / 3) / 2))
+    with pytest.raises(BadQuery, match="mass, no finding"):
+        score_prompts(asked, ["normal"], gallery, k=2)
+
+
+def test_sentences_rank_films_as_a_search_does(tmp_path):
+    """Also films whose scores differ in float64 alone; every pair of them has both labels."""
+    vectors = random_vectors(402, 3, 64)
+    vectors[201:] = unit(vectors[:201] + 1e-7 * random_vectors(201, 4, 64))
+    rows = make_rows(vectors)
+    gallery = Gallery.create(tmp_path / "g", replace(STAMP, dimension=64))
+    gallery.upsert(rows)
+    films = Labelled([row.id for row in rows], vectors, [row.labels for row in rows])
+    found = score_prompts(vectors[:201], ["normal"] * 201, films, k=1)
+    for hits, score in zip(gallery.search(vectors[:201], 402), found, strict=True):
+        right = np.asarray([hit.row.labels == ("normal",) for hit in hits])
+        at = np.flatnonzero(right)
+        assert score.precision == right[0]
+        assert score.average_precision == (np.arange(1, len(at) + 1) / (at + 1)).mean()
+
+
+def test_prompts_ask_every_film_that_somebody_looked_at(cxr, made, tmp_path):
+    taken = [films.film(number, "test") for number in range(16)]
+    looked = [
+        *(replace(one, labels=(), labelled=True) for one in taken[:3]),
+        replace(taken[3], labels=("No Finding",)),
+        replace(taken[4], labels=(), labelled=False),
+        replace(taken[5], labels=(), uncertain=("pneumonia",), labelled=True),
+        *taken[6:],
+    ]
+    root = films.add(tmp_path / "looked", made[1], looked).uri
+    path = tmp_path / "prompts.csv"
+    path.write_text("text,label\nclear lungs,no finding\npneumonia,pneumonia\n")
+    code, out, err = cxr("evaluate", "--store", root, "--prompts", path, "--json")
+    assert code == 0, err
+    found = json.loads(out)
+    assert found["gallery"] == 14
+    assert found["left_out"] == {"not labelled": 1, "only uncertain findings": 1}
+    code, out, err = cxr("evaluate", "--store", root, "--prompts", path)
+    assert code == 0 and "left out" in err and "1 only uncertain findings" in err
 
 
 def test_prompt_files(tmp_path):

@@ -456,10 +456,18 @@ def test_evaluation_of_too_few_films_says_so(app, made, tmp_path):
 
 def test_evaluation_in_which_chance_is_1_says_so(app, made, tmp_path):
     store = tmp_path / "gallery"
-    films.add(store, made[1], [films.film(number, "train", of=1) for number in range(2, 14, 2)])
+    films.add(store, made[1], [films.film(number, "train") for number in range(1, 13, 2)])
     test = app(store=store, page="evaluation")
     assert "Nothing to measure: all 6 labelled films share a label" in said(test)
     assert "chance is 1, so Precision@k is 1 whatever the encoder" in said(test)
+    assert not test.exception
+
+
+def test_evaluation_of_a_single_patient_says_so(app, made, tmp_path):
+    store = tmp_path / "gallery"
+    films.add(store, made[1], [films.film(number, "train", of=1) for number in range(2, 14, 2)])
+    test = app(store=store, page="evaluation")
+    assert "Nothing to measure: all 6 films are of one patient" in said(test)
     assert not test.exception
 
 

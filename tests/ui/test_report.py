@@ -165,6 +165,28 @@ def test_the_hardest_come_first(tmp_path: Path) -> None:
             assert found.wrong_example.nearest_is_wrong
 
 
+def test_examples_and_failures_are_those_of_the_evaluation(tmp_path: Path) -> None:
+    """Patients of three films, and films that take no part, each beside its copy."""
+    drawn = films("scan", 24)
+    rows = [replace(row, patient=f"p{at // 3}") for at, row in enumerate(drawn)]
+    rows += [replace(row, id=f"{row.id} again") for row in rows]
+    rows += [replace(row, id=f"{row.id} unseen", labels=(), labelled=False) for row in drawn]
+    gallery = gallery_of(tmp_path / "gallery", rows)
+    stored = gallery.rows(gallery.ids())
+    setting = setting_of(stored)
+    assert setting.name == "every labelled row, films of its own patient excluded"
+    measured = gallery.evaluate(k=(1,), split=None)
+    assert measured.left_out["not labelled"]["queries"] == 24
+    for found in findings(gallery, stored, setting):
+        right = measured.per_label[found.label]["precision"][1]
+        assert found.wrong == pytest.approx((1 - right) * found.queries)
+        for one in (found.right_example, found.wrong_example, *found.hardest):
+            if one is not None:
+                assert len(one.hits) == 10
+                assert one.query.patient not in {hit.row.patient for hit in one.hits}
+                assert all(hit.row.labels for hit in one.hits)
+
+
 def test_a_query_is_never_its_own_neighbour(tmp_path: Path) -> None:
     # Exact copies under other ids tie with the query; it is the id that is left out.
     twins = films("test", 6)

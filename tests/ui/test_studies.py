@@ -19,10 +19,11 @@ from streamlit.testing.v1 import AppTest
 from typer.testing import CliRunner
 
 from ingest.sources.tables.safe_csv import csv_bytes
-from store import EncoderStamp, Gallery
+from store import FEW, EncoderStamp, Gallery
 from store.analysis import maps
+from store.evaluation.intervals import interval
 from tests.ui import films
-from ui import tables
+from ui import notices, tables
 from ui.cli import app as cli
 from ui.dashboard import background, studies
 from ui.dashboard.components import scatter
@@ -108,6 +109,35 @@ def test_what_took_no_part_is_counted_in_words():
     ]
     counted = {**found, "excluded": "film"}
     assert "; other films of its patient are, and count" in tables.definitions(counted)[1]
+
+
+def test_intervals_of_few_patients_are_called_rough_wherever_figures_stand():
+    few, many = (interval(np.arange(units), "patient") for units in (FEW - 1, FEW))
+    assert (few["rough"], many["rough"]) == (True, False)
+    found = {
+        "relevance": {"name": "any", "definition": "so"},
+        "precision": {"1": 0.5},
+        "queries": 60,
+        "excluded": "patient",
+        "patients": {"known": 60, "unknown": 0, "in_both_sides": None},
+    }
+    for over in (few, many):
+        said = [
+            tables.definitions({**found, "interval": over})[-1],
+            tables.definition_in_short({**found, "interval": over}),
+            notices.of_patients({**found, "interval": over}) or "",
+        ]
+        assert ["rough" in one for one in said] == [over["rough"]] * 3
+
+
+def test_studies_on_both_sides_are_called_studies():
+    found = {
+        "relevance": {"name": "any", "definition": "so"},
+        "excluded": "study",
+        "patients": {"known": 60, "unknown": 0, "in_both_sides": 7},
+        "interval": interval(np.arange(60), "study"),
+    }
+    assert "; 7 studies are on both sides" in tables.definitions(found)[1]
 
 
 # -- pages ------------------------------------------------------------------------------------

@@ -70,11 +70,11 @@ def audit(
     output.warn_if_synthetic(gallery)
     describe = pixel_vectors if compare == "pictures" else None
     exact, glance = audits.exact(gallery), audits.glance(gallery)
-    with _bar("near duplicates", quiet) as progress:
+    with bar("near duplicates", quiet) as progress:
         near = audits.near(gallery, threshold, describe, most, progress)
     doubtful = None
     try:
-        with _bar("neighbours' labels", quiet) as progress:
+        with bar("neighbours' labels", quiet) as progress:
             doubtful = audits.doubtful(gallery, k, most, progress)
     except BadQuery as error:
         output.say(f"no disagreement: {error}")
@@ -188,7 +188,7 @@ def map_(
     output.warn_if_synthetic(gallery)
     if not quiet and method == "umap":
         output.say("umap: a minute per 10,000 films or so")
-    with _bar("nearest films", quiet) as progress:
+    with bar("nearest films", quiet) as progress:
         found = maps.make(gallery, method, seed, progress, neighbours)
     if json:
         output.as_json({**found.as_dict(), "store": gallery.describe()})
@@ -241,7 +241,7 @@ def compare(
 
     galleries = [Gallery.open(uri) for uri in (store, *others)]
     given = _given(encoder or [], device, galleries)
-    with _bar("queries", quiet) as progress:
+    with bar("queries", quiet) as progress:
         found = run(
             galleries[0],
             galleries[1:],
@@ -330,7 +330,7 @@ def matched_by(
     output.warn_if_synthetic(gallery)
     if split is None:
         split = "test" if "test" in gallery.facets()["split"] else "all"
-    with _bar("rankings", quiet) as progress:
+    with bar("rankings", quiet) as progress:
         found = run(
             gallery,
             protocol,
@@ -379,7 +379,7 @@ def _wrapped(table: tuple[list[str], list[list[str]]]) -> tuple[list[str], list[
 
 
 @contextmanager
-def _bar(what: str, quiet: bool) -> Iterator[Callable[[int, int], None] | None]:
+def bar(what: str, quiet: bool) -> Iterator[Callable[[int, int], None] | None]:
     """Transient bar on a terminal; None elsewhere, where results follow soon."""
     if quiet or not sys.stderr.isatty():
         yield None

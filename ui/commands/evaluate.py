@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from store import EncoderMismatch, EncoderUnavailable, UsageError, expanded
-from ui import notices
+from ui import notices, tables
 from ui.commands import output
 from ui.commands.options import (
     Depths,
@@ -233,6 +234,8 @@ def evaluate_prompts(
 ) -> dict[str, Any]:
     """Precision@k and average precision of each prompt, with means over all and over parts.
 
+    Every labelled film takes part, but for the sentences of a finding that is uncertain in it.
+
     Args:
         gallery: searched.
         encoder: the one that made it.
@@ -241,16 +244,18 @@ def evaluate_prompts(
         dataset: only films of this data set.
         k: depth.
     """
-    from store import Labelled, Where, score_prompts
+    from store import LEFT_OUT, Labelled, Where, findings, score_prompts
 
     if split is None:
         split = "test" if "test" in gallery.facets()["split"] else "all"
     where = Where(split=() if split == "all" else (split,), dataset=(dataset,) if dataset else ())
     rows = gallery.rows(gallery.ids(where))
-    ids = [id_ for id_, row in rows.items() if row.labels]
-    films = Labelled(ids, gallery.vectors(ids), [rows[id_].labels for id_ in ids])
+    left_out = Counter(LEFT_OUT[row.outcome] for row in rows.values() if row.outcome in LEFT_OUT)
+    ids = [id_ for id_, row in rows.items() if row.outcome not in LEFT_OUT]
+    films = Labelled(ids, gallery.vectors(ids), [findings(rows[id_].labels) for id_ in ids])
+    unsure = [rows[id_].uncertain for id_ in ids]
     vectors = encoder.encode_texts([prompt.text for prompt in prompts])
-    scores = score_prompts(vectors, [prompt.label for prompt in prompts], films, k)
+    scores = score_prompts(vectors, [prompt.label for prompt in prompts], films, k, unsure)
     found = [
         {
             "text": prompt.text,
@@ -275,6 +280,7 @@ def evaluate_prompts(
         "k": k,
         "split": split,
         "gallery": len(ids),
+        "left_out": dict(left_out),
         "overall": {name: _means(part) for name, part in parts.items() if part},
         "prompts": found,
         "store": gallery.describe(),
@@ -296,6 +302,9 @@ def _means(part: list[dict[str, Any]]) -> dict[str, Any]:
 
 def _print_prompts(found: dict[str, Any]) -> None:
     """Print tables of the prompts, the worst last, and of the means."""
+    if found["left_out"]:
+        reasons = ", ".join(f"{count:,} {reason}" for reason, count in found["left_out"].items())
+        output.say(f"films left out: {reasons}")
     ranked = sorted(
         found["prompts"], key=lambda one: (-one["precision"], -one["average_precision"])
     )
@@ -337,6 +346,8 @@ def _print_prompts(found: dict[str, Any]) -> None:
         ],
         numbers=5,
     )
+    if found["left_out"]:
+        output.say(f"films left out: {tables.left_out(found['left_out'])}")
 
 
 def _yes(value: bool | None) -> str:

@@ -153,7 +153,7 @@ def export(
                 matches=matches,
                 duplicates=duplicates(rows),
                 example=next(iter(rows)),
-                patients_known=any(row.patient for row in rows.values()),
+                patients_known=any(setting.group.values()),
                 pictures={key: path for key, (path, _) in figures.items()},
                 command=command or _command(gallery, target),
                 notice=notice_of(gallery.facets()["dataset"]),

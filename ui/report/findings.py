@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from store import NO_FINDING, NOTHING_FOUND, BadQuery, Where, names_nothing
+from store import NO_FINDING, NOTHING_FOUND, BadQuery, Groups, Where, names_nothing
 from store import findings as findings_among
 
 if TYPE_CHECKING:
@@ -28,6 +28,9 @@ DEPTH = 10
 HARDEST = 4
 #: Labels that get figures of their own, the most frequent ones.
 MOST_LABELS = 6
+#: Hits asked for at once.
+_HITS = 4096
+_GROUPING = ("dataset", "patient", "study")
 #: Queries per label searched for failures; a larger set is sampled.
 MOST_QUERIES = 2000
 
@@ -39,9 +42,11 @@ class Setting:
     Attributes:
         name: for captions, e.g. ``test queries, train gallery``.
         queries: ids of the labelled rows that ask.
-        where: what is searched; the query itself is always left out.
+        where: what is searched; the query itself is always left out, and so are films of its
+            patient and those that are not labelled, as in the evaluation.
         split: of the queries, for ``Gallery.evaluate``; None for all rows.
         protocols: those with queries, to how many rows each query can find.
+        group: of each row its patient, or its study where only that is known; None for neither.
     """
 
     name: str
@@ -49,6 +54,7 @@ class Setting:
     where: Where | None
     split: str | None
     protocols: Mapping[str, int]
+    group: Mapping[str, str | None]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -128,17 +134,26 @@ class Duplicates:
 def setting_of(rows: Mapping[str, Row]) -> Setting:
     """The strictest setting for a gallery: across splits where there are some."""
     labelled = [row for row in rows.values() if row.named_findings]
+    groups = Groups.of(*([getattr(row, name) for row in rows.values()] for name in _GROUPING))
+    group = dict(zip(rows, groups.names, strict=True))
+    own = "itself" if groups.kind == "film" else f"films of its own {groups.kind}"
     tests = tuple(row.id for row in labelled if row.split == "test")
     training = sum(row.split == "train" for row in labelled)
     if not tests:
-        name, everyone = "every labelled row, itself excluded", tuple(row.id for row in labelled)
-        return Setting(name, everyone, None, None, {"leave-one-out": max(0, len(everyone) - 1)})
+        everyone = tuple(row.id for row in labelled)
+        protocols = {"leave-one-out": max(0, len(everyone) - 1)}
+        return Setting(
+            f"every labelled row, {own} excluded", everyone, None, None, protocols, group
+        )
     protocols = {"leave-one-out": len(tests) - 1}
     if not training:
-        name = "test queries, test gallery, itself excluded"
-        return Setting(name, tests, Where(split=("test",)), "test", protocols)
+        name = f"test queries, test gallery, {own} excluded"
+        return Setting(name, tests, Where(split=("test",)), "test", protocols, group)
     protocols["split"] = training
-    return Setting("test queries, train gallery", tests, Where(split=("train",)), "test", protocols)
+    name = "test queries, train gallery"
+    if groups.kind != "film":
+        name += f", {own} excluded"
+    return Setting(name, tests, Where(split=("train",)), "test", protocols, group)
 
 
 def measure(gallery: Gallery, setting: Setting, protocol: str, k: Sequence[int]) -> Evaluation:
@@ -174,7 +189,7 @@ def findings(gallery: Gallery, rows: Mapping[str, Row], setting: Setting) -> lis
             asked = sorted(random.choice(pool, MOST_QUERIES, replace=False).tolist())
         found = [
             Found(rows[id_], hits)
-            for id_, hits in zip(asked, neighbours(gallery, asked, setting.where), strict=True)
+            for id_, hits in zip(asked, _candidates(gallery, asked, setting), strict=True)
             if hits
         ]
         if not found:
@@ -199,18 +214,54 @@ def _hardness(one: Found) -> tuple[int, float, str]:
     return one.right, -one.hits[0].score, one.query.id
 
 
+def _candidates(gallery: Gallery, ids: Sequence[str], setting: Setting) -> list[list[Hit]]:
+    """Nearest films of queries among those that their evaluation ranks."""
+
+    def ranked(id_: str, hit: Hit) -> bool:
+        own = setting.group[id_]
+        apart = own is None or setting.group.get(hit.row.id) != own
+        return apart and bool(hit.row.named_findings)
+
+    return neighbours(gallery, ids, setting.where, passes=ranked)
+
+
 def neighbours(
-    gallery: Gallery, ids: Sequence[str], where: Where | None, depth: int = DEPTH
+    gallery: Gallery,
+    ids: Sequence[str],
+    where: Where | None,
+    depth: int = DEPTH,
+    passes: Callable[[str, Hit], bool] | None = None,
 ) -> list[list[Hit]]:
-    """Nearest rows of stored rows, each without itself; fewer where fewer pass."""
-    results: list[list[Hit]] = []
-    for start in range(0, len(ids), 256):
-        block = ids[start : start + 256]
-        answers = gallery.search(gallery.vectors(block), min(depth + 1, len(gallery)), where)
-        for id_, hits in zip(block, answers, strict=True):
-            others = [hit for hit in hits if hit.row.id != id_][:depth]
-            results.append([replace(hit, rank=place) for place, hit in enumerate(others, start=1)])
-    return results
+    """Nearest rows of stored rows, each without itself; fewer where fewer pass.
+
+    Args:
+        gallery: what is searched.
+        ids: of the rows that ask, each once.
+        where: what is searched.
+        depth: hits of each.
+        passes: whether a hit may be one of this row's.
+    """
+    results: dict[str, list[Hit]] = {}
+    asking, count = list(ids), depth + 1
+    while asking:
+        count = min(count, len(gallery))
+        step = max(1, _HITS // count)
+        short: list[str] = []
+        for start in range(0, len(asking), step):
+            block = asking[start : start + step]
+            answers = gallery.search(gallery.vectors(block), count, where)
+            for id_, hits in zip(block, answers, strict=True):
+                others = [
+                    hit
+                    for hit in hits
+                    if hit.row.id != id_ and (passes is None or passes(id_, hit))
+                ][:depth]
+                if len(others) < depth and len(hits) == count < len(gallery):
+                    short.append(id_)
+                else:
+                    results[id_] = [replace(hit, rank=at) for at, hit in enumerate(others, 1)]
+        asking, count = short, 4 * count
+    return [results[id_] for id_ in ids]
 
 
 def prompted(

@@ -72,7 +72,7 @@ class Facts:
         matches: what the encoder matches by beside the finding; or why nobody can say.
         duplicates: equal images.
         example: the id of some row.
-        patients_known: whether any row names its patient.
+        patients_known: whether any row names its patient, or its study.
         pictures: key (see `ui.report.export`) to relative path.
         command: that made the report.
         notice: the loud line for synthetic images.
@@ -458,8 +458,8 @@ def _limits(facts: Facts) -> list[str]:
         points.append(f"No two rows hold the same {what} byte for byte.")
     if facts.patients_known:
         points.append(
-            "Precision@k says what it leaves out of rankings; the neighbours pictured, and the "
-            "failure cases, may be other films of the query's own patient."
+            "Films of the query's own patient, or study where only that is known, are neither "
+            "counted nor pictured among its neighbours; of films without either nobody can tell."
         )
     elif facts.notice is None:
         points.append("Patients are not known here: a neighbour may show the same patient again.")

@@ -6,15 +6,16 @@ Imports neither torch nor transformers before a model is loaded.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import threading
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias, Union
+
+import numpy as np
 
 from ingest.encoders.download import in_one_line
 from ingest.record import Pixels
-from store import CxrError, EncoderUnavailable, UsageError, Vectors
+from store import CxrError, EncoderUnavailable, Vectors
 
 if TYPE_CHECKING:
     import torch
@@ -68,32 +69,6 @@ def framed(size: int | tuple[int, int], mode: str) -> Framing:
     height, width = (size, size) if isinstance(size, int) else (size[0], size[-1])
     edge = "both" if mode == "squash" else mode
     return Framing(edge, min(height, width), (height, width))
-
-
-#: As a suffix of an encoder's name: ``pubmed-clip@bf16``.
-PRECISIONS = ("float32", "bf16")
-
-
-def split_name(name: str) -> tuple[str, str]:
-    """``clip@bf16`` as (``clip``, ``bf16``); a name without a suffix is float32."""
-    head, at, tail = name.rpartition("@")
-    if at and tail in PRECISIONS:
-        return head, tail
-    return name, "float32"
-
-
-def with_precision(files: EncoderFiles, precision: str) -> EncoderFiles:
-    """The same encoder computing in another precision: another name, another fingerprint.
-
-    Raises:
-        UsageError: an unknown precision.
-    """
-    if precision not in PRECISIONS:
-        raise UsageError(f"precision {precision!r}: expected {' or '.join(PRECISIONS)}")
-    if precision == "float32":
-        return files
-    digest = hashlib.sha256(f"{files.fingerprint} {precision}".encode()).hexdigest()
-    return replace(files, name=f"{files.name}@{precision}", fingerprint=digest, precision=precision)
 
 
 def cast(precision: str, device: Any) -> contextlib.AbstractContextManager[Any]:
@@ -277,6 +252,23 @@ def _is_lack_of_memory(error: Exception) -> bool:
 
     lacks = (MemoryError, torch.OutOfMemoryError)
     return isinstance(error, lacks) or "not enough memory" in str(error)
+
+
+def unit_rows(features: Vectors, name: str) -> Vectors:
+    """Features of an encoder scaled to length 1, float32 (n, d).
+
+    Raises:
+        EncoderUnavailable: one is zero or not finite.
+    """
+    whole = features.astype(np.float64)
+    lengths = np.linalg.norm(whole, axis=1, keepdims=True)
+    if not np.isfinite(lengths).all() or (lengths == 0).any():
+        raise EncoderUnavailable(
+            f"encoder {name!r} gave a vector that is zero or not finite; "
+            "its weights are damaged: fetch or train it again"
+        )
+    unit: Vectors = (whole / lengths).astype(np.float32)
+    return unit
 
 
 def text_positions(model: Any) -> int | None:
