@@ -30,7 +30,6 @@ from store import (
     EncoderUnavailable,
     TextUnsupported,
     Vectors,
-    check_encoder,
 )
 
 if TYPE_CHECKING:
@@ -329,6 +328,8 @@ def encoder_for(
             f"{where} was made by encoder {stamp}, which is not found by its name here ({error}); "
             "pass --encoder with its folder or hub id, or search by id"
         ) from error
+    from store import check_encoder  # with it comes Arrow, which no encoder needs
+
     check_encoder(where, stamp, found.stamp)
     return found
 
