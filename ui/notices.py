@@ -50,12 +50,12 @@ def of_reading(asked: TextQuery, choice: str) -> str | None:
 
 def _end(text: str, most: int = 40) -> str:
     words = " ".join(text.split())
-    return words if len(words) <= most else f"… {words[-most:].partition(' ')[2]}"
+    return words if len(words) <= most else f"… {words[-most:].partition(' ')[2] or words[-most:]}"
 
 
 def _begin(text: str, most: int = 60) -> str:
     words = " ".join(text.split())
-    return words if len(words) <= most else f"{words[:most].rpartition(' ')[0]} …"
+    return words if len(words) <= most else f"{words[:most].rpartition(' ')[0] or words[:most]} …"
 
 
 def of_image(found: Nearness) -> str | None:

@@ -19,9 +19,9 @@ from store import UsageError, Vectors
 LongText = Literal["cut", "mean", "best"]
 LONG_TEXT: tuple[str, ...] = get_args(LongText)
 
-#: Ends of sentences: a full stop, question or exclamation mark with white space behind it, a blank
-#: line, and a line that begins with a bullet or a number.
-_END = re.compile(r"(?<=[.!?])[\"')\]]*\s+|\n\s*\n|\n(?=\s*(?:[-*•]|\d+[.)])\s)")
+#: Ends of sentences: a full stop, question or exclamation mark with white space behind it, one of
+#: Chinese and Japanese without, a blank line, and a line that begins with a bullet or a number.
+_END = re.compile(r"(?<=[.!?؟।])[\"')\]]*\s+|(?<=[。！？])\s*|\n\s*\n|\n(?=\s*(?:[-*•]|\d+[.)])\s)")
 #: What ends in a full stop and ends no sentence: abbreviations, initials, numbers of a list.
 _GOES_ON = re.compile(
     r"(?:^|[\s(])(?:dr|mr|mrs|ms|prof|st|vs|approx|ca|cf|e\.g|i\.e|etc|fig|no|nos|resp|incl|max|min|"
@@ -84,7 +84,7 @@ class TextEncoder(Protocol):
 
 
 def read(text: str, count: Callable[[str], int], longest: int) -> Reading:
-    """What of a text is read.
+    """What of a text is read, in whole words; of a first word that is too long, its characters.
 
     Args:
         text: any.
@@ -94,23 +94,32 @@ def read(text: str, count: Callable[[str], int], longest: int) -> Reading:
     tokens = count(text)
     if tokens <= longest:
         return Reading(text, "", tokens, longest)
-    ends = [found.end() for found in re.finditer(r"\S+", text)]
-    low, high = 0, len(ends)  # so many words surely fit, so many surely do not
+    words = [found.end() for found in re.finditer(r"\S+", text)]
+    # Chinese and Japanese have no spaces: where not one word fits, its beginning is read.
+    end = _farthest(text, words, count, longest) or _farthest(
+        text, range(1, words[0] + 1), count, longest
+    )
+    return Reading(text[:end], text[end:].strip(), tokens, longest)
+
+
+def _farthest(text: str, ends: Sequence[int], count: Callable[[str], int], longest: int) -> int:
+    """The last of some places in a text up to which it fits; 0 where none does."""
+    low, high = 0, len(ends) + 1  # so many surely fit, so many surely do not
     while high - low > 1:
         middle = (low + high) // 2
         if count(text[: ends[middle - 1]]) <= longest:
             low = middle
         else:
             high = middle
-    end = ends[low - 1] if low else 0
-    return Reading(text[:end], text[end:].strip(), tokens, longest)
+    return ends[low - 1] if low else 0
 
 
 def sentences(text: str) -> list[str]:
     """The sentences of a report, without white space around and inside them, in their order.
 
-    A sentence ends with ``.``, ``!`` or ``?`` before white space, with a blank line, or where a
-    line begins with a bullet or a number. ``Dr.``, ``e.g.``, initials and numbers of lists go on.
+    A sentence ends with ``.``, ``!`` or ``?`` before white space, with ``。``, with a blank line,
+    or where a line begins with a bullet or a number. ``Dr.``, ``e.g.``, initials and numbers of
+    lists go on.
     Pieces without a letter are left out.
     """
     found: list[str] = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 import json
 import os
 import shutil
@@ -441,6 +442,16 @@ def test_missing_weights(clip):
 def test_weights_that_are_no_pickle_under_its_name(clip):
     (clip / "model.safetensors").rename(clip / "pytorch_model.bin")
     assert "no complete file of torch.save" in refusal(clip)
+
+
+def test_garbage_is_collected_again_after_a_model_is_loaded(clip):
+    assert gc.isenabled()
+    load_encoder(clip, device="cpu").runtime()
+    assert gc.isenabled()
+    (clip / "preprocessor_config.json").write_text('{"image_processor_type": "Odd"}')
+    with pytest.raises(EncoderUnavailable):
+        load_encoder(clip, device="cpu").runtime()
+    assert gc.isenabled()
 
 
 def test_loading_an_encoder_imports_nothing_of_the_table():

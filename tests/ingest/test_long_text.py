@@ -50,6 +50,9 @@ def test_what_is_read_is_the_longest_beginning_that_fits(words, longest):
 
     found = read(text, count, longest)
     assert found.tokens == count(text)
+    if count(words[0]) > longest:  # then as many of its characters as fit
+        assert (found.text, found.cut) == (text[: longest - 2], text[longest - 2 :])
+        return
     assert [*found.text.split(), *found.cut.split()] == words
     assert not found.text or count(found.text) <= longest
     if found.cut:
@@ -64,6 +67,17 @@ def encoder(tmp_path_factory):
 
 
 LONG = "clear lungs in the normal " * 4 + "carburettor gasket " * 4
+
+
+def test_a_text_without_spaces_is_cut_between_characters():
+    """As Chinese and Japanese are written; and one word alone may be longer than all that fits."""
+    text = "肺は清明です。胸水を認めません。" * 9
+    reading = read(text, lambda piece: len(piece) + 2, 16)
+    assert (reading.text, reading.text + reading.cut) == (text[:14], text)
+    assert sentences(text)[:2] == ["肺は清明です。", "胸水を認めません。"]
+    assert sentences("Is it clear? No！Yes. 肺") == ["Is it clear?", "No！", "Yes.", "肺"]
+    late = "clear " + "x" * 90
+    assert read(late, len, 16).text == "clear"
 
 
 def test_what_is_cut_is_neither_encoded_nor_judged(encoder):

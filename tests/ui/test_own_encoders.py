@@ -11,6 +11,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 import ui
+from ingest.encoders import TextQuery
 from ingest.training.lexicon import save_lexicon
 from store import Gallery
 from tests.ingest.films import png, write
@@ -97,6 +98,12 @@ def test_a_report_is_searched_as_chosen_and_what_was_read_is_said(made: tuple[Pa
     assert invoked("search", "--text", REPORT, "--long-text", "all")[0] == 2
     like = ("--long-text", "best", "--like", "x")
     assert invoked("search", "--text", REPORT, *like)[0] == 2
+
+
+def test_a_text_without_spaces_is_quoted():
+    asked = TextQuery(np.ones((1, 2), np.float32), "cut", "肺" * 50, "心" * 70, (), 120, 50)
+    said = notices.of_reading(asked, "--long-text")
+    assert said is not None and "“… 肺" in said and "“心" in said
 
 
 def test_the_page_says_what_was_read_and_offers_the_other_ways(made, monkeypatch):
