@@ -289,6 +289,10 @@ BAD = {
     "unknown protocol": (["evaluate", "--protocol", "loo"], 2, "leave-one-out, split or both"),
     "unknown split": (["evaluate", "--split", "tset"], 2, "splits in this gallery: test, train"),
     "train with other films": (["train", "out", "--source", "folder:films"], 1, "cxr adapt"),
+    "train with films behind it": (["train", "out", "folder", "films"], 1, "cxr adapt"),
+    "train with films alone": (["train", "folder:films"], 1, "cxr adapt"),
+    "train with a set behind it": (["train", "out", "synthetic"], 2, "OUT --source synthetic"),
+    "train without a folder": (["train", "medmnist:pneumoniamnist"], 2, "OUT --source medmnist"),
     "import of nothing": (["import", "no-such-folder"], 1, "no-such-folder"),
     "export onto a file": (["export", __file__], 2, "is a file"),
     "unknown option": (["search", "--idd", "x"], 2, "no such option: --idd"),
@@ -300,7 +304,8 @@ def test_bad_input_is_one_clear_line(cxr: Cxr, store: Path, encoder: Path, name:
     arguments, code, message = BAD[name]
     extra = ["--encoder", encoder] if arguments[0] in ("search", "ingest") else []
     before = cxr("stats", "--store", store).out
-    result = cxr(*arguments, "--store", store, *extra)
+    where = [] if arguments[0] == "train" else ["--store", store]
+    result = cxr(*arguments, *where, *extra)
     assert result.code == code, result
     assert message in result.err
     assert result.out == ""
