@@ -149,10 +149,10 @@ def made_ids(parts: Sequence[Part]) -> list[str]:
         series.setdefault((found[1], int(found[3])), []).append(int(found[2]))
     rows: Counter[str] = Counter()
     ids = []
-    for part, found in zip(parts, shards, strict=True):
+    for part, shard in zip(parts, shards, strict=True):
         name, first = part.name, 0
-        if found and sorted(series[found[1], int(found[3])]) == [*range(int(found[3]))]:
-            name = found[1]
+        if shard and sorted(series[shard[1], int(shard[3])]) == [*range(int(shard[3]))]:
+            name = shard[1]
             first = rows[name]
             rows[name] += len(part.table)
         ids += [f"{name}/{first + row}" for row in range(len(part.table))]
