@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from ingest.job.report import IngestReport, Progress
     from ingest.job.run import clear_away, ingest
     from ingest.record import ImageFile, ImageRecord, Pixels, Rejection
-    from ingest.sources import Source, SourceUnavailable, open_source, synthetic
+    from ingest.sources import SOURCES, Source, SourceUnavailable, open_source, synthetic
     from ingest.sources.published import medmnist
     from ingest.sources.synthetic import DATASET, SYNTHETIC_NOTICE
     from ingest.sources.tables.safe_csv import csv_bytes, rows_of
@@ -82,7 +82,7 @@ _HOMES = {
     "ingest.job.report": "IngestReport Progress",
     "ingest.job.run": "clear_away ingest",
     "ingest.record": "ImageFile ImageRecord Pixels Rejection",
-    "ingest.sources": "Source SourceUnavailable open_source synthetic",
+    "ingest.sources": "SOURCES Source SourceUnavailable open_source synthetic",
     "ingest.sources.published": "medmnist",
     "ingest.sources.synthetic": "DATASET SYNTHETIC_NOTICE",
     "ingest.sources.tables.safe_csv": "csv_bytes rows_of",

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
+#: Age in years up to which a number is taken for one.
+OLDEST = 120
 _SEX = {"m": "M", "male": "M", "f": "F", "female": "F", "o": "O", "other": "O"}
 _SPLITS = {
     **dict.fromkeys(("train", "training", "train_val"), "train"),
@@ -21,7 +23,7 @@ def parse_age(text: str) -> float | None:
         return None
     unit = {"M": 12.0, "W": 365.25 / 7, "D": 365.25}.get(found[2].upper(), 1.0)
     years = round(float(found[1]) / unit, 3)
-    return years if years <= 120 else None
+    return years if years <= OLDEST else None
 
 
 def sex(cell: str) -> str | None:

@@ -50,7 +50,9 @@ def load(path: Path) -> npt.NDArray[Any]:
     with path.open("rb") as file:
         begin, shape, _, dtype = read_header(file)
         if dtype.hasobject:
-            raise ValueError("it holds Python objects, which are never unpickled")
+            raise ValueError(
+                "it holds Python objects, which are never unpickled; save numbers, such as float32"
+            )
         size, expected = os.fstat(file.fileno()).st_size - begin, size_of(shape, dtype)
         if size != expected:
             raise ValueError(f"it has {size} bytes of values, its header says {expected}")

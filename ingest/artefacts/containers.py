@@ -11,7 +11,9 @@ from __future__ import annotations
 import io
 import json
 import re
+import shlex
 import zipfile
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -49,6 +51,8 @@ _ENDINGS = (*_TABLES, ".npz")
 _IMAGES, _TEXTS, _ABOUT = "img_emb", "text_emb", "metadata"
 #: Of `datasets`: one set of several splits; the files of one split; what its columns mean.
 _SPLITS, _STATE, _INFO = "dataset_dict.json", "state.json", "dataset_info.json"
+#: Of one file of several, as `datasets` and the hub name them: ``train-00000-of-00002``.
+_SHARD = re.compile(r"(.+)-(\d+)-of-(\d+)")
 #: How NumPy packs the members of an npz file. Others may inflate a block without bound.
 _PACKED = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
@@ -60,7 +64,7 @@ class Part:
     Attributes:
         table: its columns.
         path: of the file, for messages.
-        name: by which rows without an id are called, ``<name>/<row>``.
+        name: by which rows without an id are called; see made_ids.
         source: by which a row says where it is from, ``<source>#<row>``.
         split: that the names of its file and folders tell; None when they tell none, or several.
         left: columns that were not read.
@@ -76,15 +80,19 @@ class Part:
     notes: tuple[str, ...] = ()
 
 
-def parts_of(place: str | Path) -> list[Part]:
+def parts_of(place: str | Path, vectors: str | None = None) -> list[Part]:
     """The vectors in a file or folder, a part for each file.
+
+    Args:
+        place: a file or folder.
+        vectors: the array of vectors in ``npz`` files; found by its usual names when ``None``.
 
     Raises:
         BadArtefacts: nothing there that can be read, or files that disagree.
     """
     path = expanded(place)
     if not path.is_dir():
-        return [_file(path, path.stem, path.name)]
+        return [_file(path, path.stem, path.name, vectors=vectors)]
     if (path / _SPLITS).is_file():
         return [
             replace(part, split=split_in(name) or part.split)
@@ -95,7 +103,12 @@ def parts_of(place: str | Path) -> list[Part]:
         return list(_saved(path, path.resolve().name))
     if (path / _IMAGES).is_dir():
         return list(_clip_retrieval(path))
-    return list(_files_below(path))
+    if (path / _TEXTS).is_dir():
+        raise BadArtefacts(
+            f"{path} has no {_IMAGES}, and {_TEXTS} holds vectors of captions, not of films; "
+            "expected both or the former: run clip-retrieval inference with --enable_image True"
+        )
+    return list(_files_below(path, vectors))
 
 
 def is_container(place: Path) -> bool:
@@ -104,8 +117,9 @@ def is_container(place: Path) -> bool:
         return True
     if any((place / name).exists() for name in (EMBEDDINGS, LABELS, META)):
         return False
-    marks = (_SPLITS, _STATE, _IMAGES)
-    return any((place / name).exists() for name in marks) or next(_listed(place), None) is not None
+    marks = (_SPLITS, _STATE, _IMAGES, _TEXTS)
+    found = any((place / name).exists() for name in marks) or any(place.glob("*.npy"))
+    return found or next(_listed(place), None) is not None
 
 
 def export_folders(place: Path) -> list[Path]:
@@ -123,6 +137,28 @@ def split_in(*names: str) -> str | None:
     return None
 
 
+def made_ids(parts: Sequence[Part]) -> list[str]:
+    """Ids of rows without one: ``<name of the file>/<row>``.
+
+    Files of a whole series (``train-00000-of-00002`` and its like) are one, ``train``, whose rows
+    are counted through: ids stay when a file is added, which changes the names of all.
+    """
+    shards = [_SHARD.fullmatch(part.name) for part in parts]
+    series: dict[tuple[str, int], list[int]] = {}
+    for found in filter(None, shards):
+        series.setdefault((found[1], int(found[3])), []).append(int(found[2]))
+    rows: Counter[str] = Counter()
+    ids = []
+    for part, shard in zip(parts, shards, strict=True):
+        name, first = part.name, 0
+        if shard and sorted(series[shard[1], int(shard[3])]) == [*range(int(shard[3]))]:
+            name = shard[1]
+            first = rows[name]
+            rows[name] += len(part.table)
+        ids += [f"{name}/{first + row}" for row in range(len(part.table))]
+    return ids
+
+
 # -- folders ---------------------------------------------------------------------------------------
 
 
@@ -134,9 +170,15 @@ def _listed(folder: Path) -> Iterator[Path]:
             yield path
 
 
-def _files_below(folder: Path) -> Iterator[Part]:
+def _files_below(folder: Path, vectors: str | None) -> Iterator[Part]:
     top = folder.resolve().name
     found = sorted(_listed(folder), key=lambda path: natural(path.relative_to(folder).as_posix()))
+    arrays = sorted(folder.glob("*.npy"), key=lambda path: natural(path.name))
+    if not found and arrays:
+        raise BadArtefacts(
+            f"{folder} holds npy files, but none that is called {EMBEDDINGS}; name those of "
+            f"vectors, such as: cxr import {shlex.quote(str(arrays[0]))}"
+        )
     if not found:
         raise BadArtefacts(
             f"{folder} holds no {EMBEDDINGS} and no file that ends in {', '.join(_ENDINGS)}; pass "
@@ -145,7 +187,8 @@ def _files_below(folder: Path) -> Iterator[Part]:
     for path in found:
         inside = path.relative_to(folder)
         called = f"{top}/{inside.with_suffix('').as_posix()}"
-        yield _file(path, called, f"{top}/{inside.as_posix()}", (*inside.parts[-2::-1], top))
+        around = (*inside.parts[-2::-1], top)
+        yield _file(path, called, f"{top}/{inside.as_posix()}", around, vectors)
 
 
 def _splits(folder: Path) -> list[str]:
@@ -167,6 +210,11 @@ def _saved(folder: Path, called: str) -> Iterator[Part]:
     if not names or not all(map(_is_name, names)):
         raise BadArtefacts(f"{folder / _STATE} names no data files; save the data set again")
     info = {b"huggingface": json.dumps({"info": _json(folder / _INFO)}).encode()}
+    missing = next((name for name in names if not (folder / name).is_file()), None)
+    if missing is not None:
+        raise BadArtefacts(
+            f"{folder / _STATE} names {missing}, which is not there; copy the whole folder again"
+        )
     told = state.get("_split")
     for name in names:
         around = (str(told or ""), folder.resolve().name)
@@ -225,7 +273,13 @@ def _clip_retrieval(folder: Path) -> Iterator[Part]:
 # -- files -----------------------------------------------------------------------------------------
 
 
-def _file(path: Path, name: str, source: str, around: Sequence[str] = ()) -> Part:
+def _file(
+    path: Path,
+    name: str,
+    source: str,
+    around: Sequence[str] = (),
+    vectors: str | None = None,
+) -> Part:
     if not path.is_file():
         raise BadArtefacts(f"{path} is not a file; pass a Parquet or Arrow file")
     left: tuple[str, ...] = ()
@@ -236,7 +290,7 @@ def _file(path: Path, name: str, source: str, around: Sequence[str] = ()) -> Par
         if start == b"\x93NUMPY":
             table = _of_arrays({VECTORS[0]: npy.load(path)}, path)
         elif start.startswith(b"PK\x03\x04"):
-            table, left, notes = _npz(path)
+            table, left, notes = _npz(path, vectors)
         else:
             table, left = _arrow(path, start)
     except (pa.ArrowException, OSError, ValueError, zipfile.BadZipFile) as error:
@@ -284,7 +338,7 @@ def _is_bytes(kind: pa.DataType) -> bool:
     return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
 
 
-def _npz(path: Path) -> tuple[pa.Table, tuple[str, ...], tuple[str, ...]]:
+def _npz(path: Path, asked: str | None) -> tuple[pa.Table, tuple[str, ...], tuple[str, ...]]:
     """Arrays of an npz file that have a value for each vector, as columns; names of the others."""
     with zipfile.ZipFile(path) as archive:
         members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
@@ -297,7 +351,9 @@ def _npz(path: Path) -> tuple[pa.Table, tuple[str, ...], tuple[str, ...]]:
             ):
                 raise ValueError(f"array {name!r} is not of the size that its header says")
             shapes[name] = shape, dtype
-        vectors = _vectors_among(path, shapes)
+        vectors = asked or _vectors_among(path, shapes)
+        if asked is not None and len(shapes.get(asked, ((),))[0]) != 2:
+            raise _no_vectors(path, asked, shapes)
         rows = shapes[vectors][0][0]
         read, left, names = {}, [], {}
         for name, (shape, dtype) in shapes.items():
@@ -313,16 +369,22 @@ def _npz(path: Path) -> tuple[pa.Table, tuple[str, ...], tuple[str, ...]]:
             if name in CLASS_NAMES and len(shape) == 1 and dtype.kind in "US":
                 names[name] = _texts(_member(archive, members[name]))
             elif fits and not dtype.hasobject and dtype.kind in "fiubUS":
-                read[VECTORS[0] if name == vectors else name] = _member(archive, members[name])
+                read[VECTORS[0] if name == vectors != asked else name] = _member(
+                    archive, members[name]
+                )
             else:
                 left.append(name)
     table = _of_arrays(read, path)
     metadata = {name: json.dumps(one) for name, one in names.items()}
-    notes = () if plain(vectors) in VECTORS else (f"{path.name}: vectors are {vectors!r}",)
+    notes = () if asked or plain(vectors) in VECTORS else (f"{path.name}: vectors are {vectors!r}",)
     return table.replace_schema_metadata(metadata), tuple(left), notes
 
 
-def _vectors_among(path: Path, shapes: Mapping[str, tuple[tuple[int, ...], np.dtype[Any]]]) -> str:
+#: Shape and dtype of each array of an npz file.
+_Shapes = Mapping[str, tuple[tuple[int, ...], np.dtype[Any]]]
+
+
+def _vectors_among(path: Path, shapes: _Shapes) -> str:
     """The array of vectors: by its usual name, else the only matrix of floats."""
     found = next((name for usual in VECTORS for name in shapes if plain(name) == usual), None)
     matrices = [
@@ -331,11 +393,16 @@ def _vectors_among(path: Path, shapes: Mapping[str, tuple[tuple[int, ...], np.dt
     if found is None and len(matrices) == 1:
         found = matrices[0]
     if found is None or len(shapes[found][0]) != 2:
-        raise BadArtefacts(
-            f"{path} has no array 'embeddings' of shape (n, d); it has: "
-            + ", ".join(f"{name} {shape}" for name, (shape, _) in shapes.items())
-        )
+        raise _no_vectors(path, "embeddings", shapes)
     return found
+
+
+def _no_vectors(path: Path, name: str, shapes: _Shapes) -> BadArtefacts:
+    there = ", ".join(f"{name} {shape}" for name, (shape, _) in shapes.items())
+    return BadArtefacts(
+        f"{path} has no array {name!r} of shape (n, d); it has: {there}; name the array of "
+        "vectors: --vector-column NAME"
+    )
 
 
 def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> npt.NDArray[Any]:
@@ -351,9 +418,11 @@ def _of_arrays(arrays: Mapping[str, npt.NDArray[Any]], path: Path) -> pa.Table:
     """Columns of arrays (n,) and (n, c)."""
     columns = {}
     for name, values in arrays.items():
-        if values.dtype.hasobject or values.ndim not in (1, 2) or 0 in values.shape:
+        axes = (2,) if name == VECTORS[0] else (1, 2)
+        if values.dtype.hasobject or values.ndim not in axes or 0 in values.shape:
             raise BadArtefacts(
-                f"{path} is {values.dtype} of shape {values.shape}, expected float32 (n, d)"
+                f"{path} is {values.dtype} of shape {values.shape}, expected float32 (n, d): "
+                "a row for each film"
             )
         flat = np.ascontiguousarray(values, values.dtype.newbyteorder("=")).ravel()
         cells = pa.array(_texts(flat) if flat.dtype.kind in "US" else flat)

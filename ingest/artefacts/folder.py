@@ -38,6 +38,7 @@ A folder with
 from __future__ import annotations
 
 import hashlib
+import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -229,7 +230,13 @@ def _gallery(stamp: EncoderStamp, uri: str | Path) -> Gallery:
     except EncoderMismatch as error:
         made = Gallery.open(uri).stamp
         remedy = "pass another --store"
-        if is_external(stamp) and is_external(made):
+        name = made.name.removeprefix(_EXTERNAL)
+        if made == named_stamp(name, stamp.dimension):
+            remedy = (
+                f"if that encoder made these, too: --encoder-name {shlex.quote(name)}; else "
+                f"{remedy}"
+            )
+        elif is_external(stamp) and is_external(made):
             remedy = (
                 "vectors that name no encoder share a gallery when they come together, cxr import "
                 "A B --store NEW, or under one name, cxr import A --encoder-name NAME --store NEW; "
@@ -393,6 +400,12 @@ def external_stamp(name: str, embeddings: Vectors, notes: list[str], missing: st
     notes.append(f"{missing}: the vectors' encoder is unknown, {UNKNOWN}")
     digest = hashlib.sha256(f"{embeddings.shape}".encode() + _little(embeddings)).hexdigest()
     return EncoderStamp(f"{_EXTERNAL}{name}", f"{_EXTERNAL}{digest}", embeddings.shape[1])
+
+
+def named_stamp(name: str, dimension: int) -> EncoderStamp:
+    """The stamp of vectors whose encoder has a name by the user's word alone."""
+    digest = hashlib.sha256(f"named {name}".encode()).hexdigest()
+    return EncoderStamp(f"{_EXTERNAL}{name}", f"{_EXTERNAL}{digest}", dimension)
 
 
 def is_external(stamp: EncoderStamp) -> bool:

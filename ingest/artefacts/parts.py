@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections import Counter
 from collections.abc import Sequence
@@ -19,11 +18,12 @@ from ingest.artefacts.folder import (
     Artefacts,
     external_stamp,
     is_external,
+    named_stamp,
     read_artefacts,
 )
 from ingest.artefacts.table import read_parts
 from ingest.artefacts.write import natural
-from store import COLUMNS, BadArtefacts, EncoderStamp, UsageError, expanded
+from store import COLUMNS, BadArtefacts, UsageError, expanded
 
 
 def read_vectors(
@@ -75,7 +75,7 @@ def read_vectors(
     for path in paths:
         inside = export_folders(path) if path.is_dir() else []
         if is_container(path):
-            tables += parts_of(path)
+            tables += parts_of(path, vector_column)
             if inside:
                 names = ", ".join(one.name for one in inside)
                 notes.append(f"folders of {path} that are not read beside its files: {names}")
@@ -167,8 +167,7 @@ def _named(found: Artefacts, name: str | None) -> Artefacts:
         )
     if not name.strip() or not is_text(name):
         raise UsageError(f"--encoder-name {name!r}: expected a name, e.g. my-resnet50")
-    digest = hashlib.sha256(f"named {name}".encode()).hexdigest()
-    stamp = EncoderStamp(f"external:{name}", f"external:{digest}", found.stamp.dimension)
+    stamp = named_stamp(name, found.stamp.dimension)
     notes = [note for note in found.notes if not note.endswith(UNKNOWN)]
     notes.append(f"encoder {name!r} by your word, without its files, {UNKNOWN}")
     return replace(found, stamp=stamp, notes=tuple(notes))

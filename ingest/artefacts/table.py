@@ -24,7 +24,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ingest.artefacts.containers import FILES, IDS, VECTORS, Part, parts_of
+from ingest.artefacts.containers import FILES, IDS, VECTORS, Part, made_ids, parts_of
 from ingest.artefacts.files import META_COLUMNS, is_text, unit_rows
 from ingest.artefacts.folder import Artefacts, external_stamp
 from ingest.artefacts.labels import (
@@ -37,9 +37,11 @@ from ingest.artefacts.labels import (
     plain,
     read_labels,
 )
-from ingest.metadata import parse_age, split
+from ingest.metadata import OLDEST, parse_age, split
 from store import COLUMNS, BadArtefacts, EncoderStamp, expanded
 
+#: Of a column that keeps the number of rows while tables are joined.
+_ROWS = "\0rows"
 #: Of columns of a row, beside their own names.
 _OTHERS = {
     "patient": ("patientid", "subjectid", "subject"),
@@ -62,7 +64,7 @@ def read_table(
         BadArtefacts: see read_parts.
     """
     return read_parts(
-        parts_of(path),
+        parts_of(path, vector_column),
         place=expanded(path),
         id_column=id_column,
         vector_column=vector_column,
@@ -147,17 +149,24 @@ def _stacked(parts: Sequence[Part], vectors: Sequence[npt.NDArray[Any]]) -> npt.
 
 def _joined(parts: Sequence[Part], tables: Sequence[pa.Table]) -> pa.Table:
     """One table of all parts; a column that a part lacks is blank there."""
+    # A table without columns has no rows: of parts that hold vectors alone, one is kept for them.
+    counted = [
+        table.append_column(_ROWS, pa.nulls(len(part.table)))
+        for part, table in zip(parts, tables, strict=True)
+    ]
     metadata: dict[bytes, bytes] = {}
     for table in reversed(tables):
         metadata |= table.schema.metadata or {}
     try:
         whole = pa.concat_tables(
-            [table.replace_schema_metadata(None) for table in tables], promote_options="permissive"
-        ).replace_schema_metadata(metadata)
+            [table.replace_schema_metadata(None) for table in counted],
+            promote_options="permissive",
+        ).drop_columns([_ROWS])
+        whole = whole.replace_schema_metadata(metadata)
     except pa.ArrowException as error:
         raise BadArtefacts(
-            f"{parts[0].path} and the other {len(parts) - 1} files disagree in a column: "
-            f"{str(error).splitlines()[0]}"
+            f"{len(parts)} files disagree in a column: "
+            f"{_types(parts, tables) or str(error).splitlines()[0]}; write it with one type in all"
         ) from error
     for part, table in zip(parts, tables, strict=True):
         for name in table.column_names:
@@ -169,6 +178,23 @@ def _joined(parts: Sequence[Part], tables: Sequence[pa.Table]) -> pa.Table:
                     "write both with the same names"
                 )
     return whole
+
+
+def _types(parts: Sequence[Part], tables: Sequence[pa.Table]) -> str:
+    """The first column of two types that cannot be one, with these; empty without any."""
+    seen: dict[str, tuple[Path, pa.Field]] = {}
+    for part, table in zip(parts, tables, strict=True):
+        for field in table.schema:
+            path, first = seen.setdefault(field.name, (part.path, field))
+            try:
+                pa.unify_schemas(
+                    [pa.schema([first]), pa.schema([field])], promote_options="permissive"
+                )
+            except pa.ArrowException:
+                return (
+                    f"column {field.name!r} is in {path} {first.type}, in {part.path} {field.type}"
+                )
+    return ""
 
 
 def _stamp(
@@ -231,7 +257,9 @@ def _is_vectors(kind: pa.DataType) -> bool:
 def _matrix(column: pa.ChunkedArray, path: Path, name: str) -> npt.NDArray[Any]:
     """Vectors of a column of lists, or of tensors of one axis."""
     shape = getattr(column.type, "shape", None)
-    if isinstance(column.type, pa.BaseExtensionType) and (shape is None or len(shape) == 1):
+    if isinstance(column.type, pa.BaseExtensionType) and (
+        shape is None or math.prod(shape) == max(shape)
+    ):
         column = pa.chunked_array(
             [chunk.storage for chunk in column.chunks], type=column.type.storage_type
         )
@@ -242,7 +270,10 @@ def _matrix(column: pa.ChunkedArray, path: Path, name: str) -> npt.NDArray[Any]:
         column = pc.list_flatten(column)
         kind = column.type
     if not is_list(kind) or not pa.types.is_floating(kind.value_type):
-        raise BadArtefacts(f"{path}: column {name!r} is {kind}, expected lists of floats")
+        raise BadArtefacts(
+            f"{path}: column {name!r} is {kind}, expected lists of floats; "
+            "save one vector for each film, such as the mean over its patches"
+        )
     if column.null_count or not len(column):
         raise BadArtefacts(f"{path}: column {name!r} has {column.null_count} rows without a vector")
     lengths = pc.unique(_lengths(column))
@@ -273,13 +304,13 @@ def _ids(
         if name is not None and not _is_name(table.schema.field(name).type):
             name = None
     if name is not None:
-        return _checked_ids(table, path, name), name
+        return _checked_ids(table, path, parts, name), name
     for heading in table.column_names:
         cells = _paths(table, heading)
         if cells and all(cells) and len({*cells}) == len(cells):
             notes.append(f"ids are the values of column {heading!r}")
             return cells, heading
-    made = [f"{part.name}/{row}" for part in parts for row in range(len(part.table))]
+    made = made_ids(parts)
     notes.append(
         f"no column of ids: rows are called by file and row number, {made[0]!r} to {made[-1]!r}, "
         "so keep files and order when you import again; or name a column: --id-column"
@@ -288,10 +319,19 @@ def _ids(
     return made, None
 
 
-def _checked_ids(table: pa.Table, path: Path, name: str) -> list[str]:
+def _checked_ids(table: pa.Table, path: Path, parts: Sequence[Part], name: str) -> list[str]:
     values = table[name].to_pylist()
     if not all(isinstance(value, str | int) for value in values):
-        raise BadArtefacts(f"{path}: column {name!r} must hold a string or a number in every row")
+        places = [(part.path, row) for part in parts for row in range(len(part.table))]
+        (file, row), bad = next(
+            (place, value)
+            for place, value in zip(places, values, strict=True)
+            if not isinstance(value, str | int)
+        )
+        raise BadArtefacts(
+            f"{file}, row {row}: column {name!r} must hold a string or a number in every row, not "
+            f"{bad!r:.80}; fill it in, or name another column: --id-column"
+        )
     ids = [str(value) for value in values]
     _check_unique(ids, path, f"column {name!r} has")
     return ids
@@ -301,7 +341,10 @@ def _check_unique(ids: Sequence[str], path: Path, what: str) -> None:
     id_, times = Counter(ids).most_common(1)[0]
     if times > 1 or "" in ids:
         problem = f"the id {id_!r} {times} times" if times > 1 else "an empty id"
-        raise BadArtefacts(f"{path}: {what} {problem}; ids must be unique")
+        raise BadArtefacts(
+            f"{path}: {what} {problem}; ids must be unique; "
+            "mend them, or name another column: --id-column"
+        )
 
 
 def _is_name(kind: pa.DataType) -> bool:
@@ -378,6 +421,8 @@ def _cell(name: str, called: Mapping[int, str], value: Any) -> Any:
     if isinstance(value, str):
         value = parse_age(value)
     good = isinstance(value, int | float) and math.isfinite(value)
+    if name == "age":
+        good = good and 0 <= value <= OLDEST
     return (int(value) if kind == "int" else float(value)) if good else None
 
 

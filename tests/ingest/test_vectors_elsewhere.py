@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +95,16 @@ def test_vectors_that_are_tensors(tmp_path: Path) -> None:
         read_vectors([tmp_path / "s.parquet"])
 
 
+def test_tensors_of_one_row_are_vectors(tmp_path: Path) -> None:
+    rows = pa.FixedShapeTensorArray.from_numpy_ndarray(unit(4).reshape(4, 1, 8))
+    pq.write_table(pa.table({"id": list("abcd"), "embedding": rows}), tmp_path / "t.parquet")
+    np.testing.assert_array_equal(read_vectors([tmp_path / "t.parquet"]).embeddings, unit(4))
+    squares = pa.FixedShapeTensorArray.from_numpy_ndarray(unit(4).reshape(4, 2, 4))
+    pq.write_table(pa.table({"id": list("abcd"), "embedding": squares}), tmp_path / "s.parquet")
+    with pytest.raises(BadArtefacts, match=r"shape=\[2,4\].*save one vector for each film"):
+        read_vectors([tmp_path / "s.parquet"])
+
+
 def test_the_only_column_of_vectors_needs_no_usual_name(tmp_path: Path) -> None:
     content = table().rename_columns(["id", "resnet50"])
     pq.write_table(content, tmp_path / "t.parquet")
@@ -121,6 +132,30 @@ def test_rows_without_an_id_get_one_by_file_and_number(tmp_path: Path) -> None:
     _, report = store_artefacts(found, tmp_path / "store")
     _, again = store_artefacts(read_vectors([tmp_path / "mine.parquet"]), tmp_path / "store")
     assert (report.inserted, again.unchanged) == (4, 4)
+
+
+def test_made_ids_stay_when_a_shard_is_added(tmp_path: Path) -> None:
+    content = table(6).drop_columns(["id"])
+    for shards in (1, 2, 3):  # as `datasets` writes them, with their number in every name
+        saved_set(tmp_path / str(shards) / "mine", [content.slice(i, 6 // shards)
+            for i in range(0, 6, 6 // shards)])  # fmt: skip
+        found = read_vectors([tmp_path / str(shards) / "mine"])
+        assert found.ids == [f"mine/data/{row}" for row in range(6)]
+        (tmp_path / str(shards) / "hub").mkdir()
+        for i in range(shards):
+            part = content.slice(i * 6 // shards, 6 // shards)
+            name = f"train-{i:05}-of-{shards:05}.parquet"
+            pq.write_table(part, tmp_path / str(shards) / "hub" / name)
+        found = read_vectors([tmp_path / str(shards) / "hub"])
+        assert found.ids == [f"hub/train/{row}" for row in range(6)]
+
+
+@pytest.mark.parametrize("age", [-4.0, 300.0, float("inf"), -1])
+def test_numbers_that_are_no_age(tmp_path: Path, age: float) -> None:
+    pq.write_table(table(age=[50, 0, age, 120]), tmp_path / "t.parquet")
+    found = read_vectors([tmp_path / "t.parquet"])
+    assert found.columns["age"] == [50.0, 0.0, None, 120.0]
+    assert f"1 row says no age, first {float(age)!r}" in said(found).replace("-1;", "-1.0;")
 
 
 def test_columns_that_are_not_read_are_named(tmp_path: Path) -> None:
@@ -210,6 +245,30 @@ def test_parts_that_differ(tmp_path: Path) -> None:
         read_vectors([tmp_path])
 
 
+def test_a_part_that_holds_vectors_alone(tmp_path: Path) -> None:
+    pq.write_table(table(2, 0, "a", label=["x", "y"]), tmp_path / "a.parquet")
+    pq.write_table(table(3, 1).select(["embedding"]), tmp_path / "b.parquet")
+    with pytest.raises(BadArtefacts, match=r"b\.parquet, row 0: .*'id' .*--id-column") as refused:
+        read_vectors([tmp_path])
+    assert "None" in str(refused.value)
+    for name in "ab":
+        content = pq.read_table(tmp_path / f"{name}.parquet")
+        if "id" in content.column_names:
+            pq.write_table(content.drop_columns(["id"]), tmp_path / f"{name}.parquet")
+    found = read_vectors([tmp_path])
+    assert len(found.ids) == len(found.labels) == len(found.sources) == 5
+    assert found.labels == [("x",), ("y",), (), (), ()]
+
+
+def test_parts_whose_columns_are_of_other_types(tmp_path: Path) -> None:
+    pq.write_table(table(2, 0, "a"), tmp_path / "a.parquet")
+    numbers = table(2, 1).set_column(0, "id", pa.array([7, 8]))
+    pq.write_table(numbers, tmp_path / "b.parquet")
+    message = r"column 'id'.*a\.parquet string.*b\.parquet int64.* write it with one type"
+    with pytest.raises(BadArtefacts, match=message):
+        read_vectors([tmp_path])
+
+
 def saved_set(folder: Path, contents: list[pa.Table], **state: Any) -> None:
     """A folder as `datasets` saves it, with the meaning of columns in its own file alone."""
     folder.mkdir(parents=True)
@@ -258,6 +317,13 @@ def test_a_saved_set_reaches_nothing_outside(tmp_path: Path) -> None:
         read_vectors([tmp_path / "d"])
 
 
+def test_a_saved_set_without_one_of_its_files(tmp_path: Path) -> None:
+    saved_set(tmp_path / "a", [table(2, i) for i in range(2)])
+    (tmp_path / "a" / "data-00001-of-00002.arrow").unlink()
+    with pytest.raises(BadArtefacts, match=r"state\.json.*data-00001-of-00002\.arrow.*copy"):
+        read_vectors([tmp_path / "a"])
+
+
 def clip_retrieval(folder: Path, parts: int = 2, rows: int = 3) -> Path:
     for name in ("img_emb", "text_emb", "metadata"):
         (folder / name).mkdir(parents=True)
@@ -288,6 +354,22 @@ def test_clip_retrieval(tmp_path: Path) -> None:
         read_vectors([place])
 
 
+@pytest.mark.parametrize("tables", [True, False])
+def test_clip_retrieval_of_texts_alone(tmp_path: Path, tables: bool) -> None:
+    place = clip_retrieval(tmp_path / "theirs")
+    shutil.rmtree(place / "img_emb")
+    if not tables:
+        shutil.rmtree(place / "metadata")
+    with pytest.raises(BadArtefacts, match=r"no img_emb.*text_emb.*captions.*enable_image"):
+        read_vectors([place])
+
+
+def test_a_folder_of_npy_is_read_file_by_file(tmp_path: Path) -> None:
+    place = clip_retrieval(tmp_path / "theirs")
+    with pytest.raises(BadArtefacts, match=r"img_emb holds npy files.*cxr import .*img_emb_0\.npy"):
+        read_vectors([place / "img_emb"])
+
+
 @pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
 def test_npz(tmp_path: Path, save: Any) -> None:
     names = np.array(NAMES)
@@ -304,6 +386,22 @@ def test_npz(tmp_path: Path, save: Any) -> None:
     save(path, features=unit(6).astype(">f8"), ids=ids.astype("S"), labels=hot, classes=names)
     found = read_vectors([path])
     assert found.ids[5] == "film5" and found.labels == [*((n,) for n in NAMES), (), (), ()]
+
+
+def test_npz_with_the_vectors_asked_for(tmp_path: Path) -> None:
+    path = tmp_path / "t.npz"
+    np.savez(path, train=unit(4), test=unit(3, 1), test_labels=np.arange(3))
+    with pytest.raises(BadArtefacts, match=r"train \(4, 8\), test \(3, 8\).*--vector-column"):
+        read_vectors([path])
+    found = read_vectors([path], vector_column="test")
+    np.testing.assert_array_equal(found.embeddings, unit(3, 1))
+    assert "'train'" in said(found)
+    np.savez(path, embeddings=unit(4), projected=unit(4, 1), features=unit(4, 2))
+    for name, seed in (("embeddings", 0), ("projected", 1), ("features", 2)):
+        found = read_vectors([path], vector_column=name)
+        np.testing.assert_array_equal(found.embeddings, unit(4, seed))
+    with pytest.raises(BadArtefacts, match=r"no array 'pooled'.*it has: embeddings \(4, 8\)"):
+        read_vectors([path], vector_column="pooled")
 
 
 class Touch:
@@ -347,6 +445,16 @@ def test_npz_is_never_unpickled(tmp_path: Path) -> None:
 def test_npy_alone(tmp_path: Path) -> None:
     np.save(tmp_path / "films.npy", unit(3))
     assert read_vectors([tmp_path / "films.npy"]).ids == ["films/0", "films/1", "films/2"]
+
+
+def test_npy_that_holds_no_vectors(tmp_path: Path) -> None:
+    for values, message in (
+        (unit(4).ravel(), r"float32 of shape \(32,\), expected float32 \(n, d\)"),
+        (np.array([1, None], object), "never unpickled; save .*float32"),
+    ):
+        np.save(tmp_path / "t.npy", values)
+        with pytest.raises(BadArtefacts, match=message):
+            read_vectors([tmp_path / "t.npy"])
 
 
 def test_nothing_to_read(tmp_path: Path) -> None:
@@ -399,6 +507,13 @@ def test_parts_at_different_times(tmp_path: Path, kind: str) -> None:
     gallery.refresh()
     assert len(gallery) == 8 and gallery.stamp.name == "external:mine"
     assert Gallery.open(tmp_path / "store").facets()["split"] == {"test": 4, "train": 4}
+
+
+def test_the_name_of_a_gallery_by_word_is_in_the_remedy(tmp_path: Path) -> None:
+    train, test = parts(tmp_path, "npz")
+    store_artefacts(read_vectors([train], encoder_name="my resnet"), tmp_path / "store")
+    with pytest.raises(EncoderMismatch, match="--encoder-name 'my resnet'"):
+        store_artefacts(read_vectors([test]), tmp_path / "store")
 
 
 def test_what_says_its_split_is_believed(tmp_path: Path) -> None:

@@ -60,6 +60,14 @@ def test_a_table_of_labels(cxr: Cxr, store: Path) -> None:
         assert word not in (done.out + done.err).casefold()
 
 
+def test_figures_that_there_cannot_be_are_explained(cxr: Cxr, store: Path) -> None:
+    done = cxr("classify", "--labels", "pneumonia", "--where", "label=pneumonia", "--json")
+    label = done.document["labels"][0]
+    assert label["auroc"] is label["precision_at_1"] is done.document["precision_at_1"] is None
+    assert "every labelled film here carries 'pneumonia': no AUROC" in done.err
+    assert "one label alone has no P@1" in done.err
+
+
 @pytest.mark.parametrize(
     "arguments",
     [

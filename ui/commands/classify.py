@@ -68,6 +68,12 @@ def classify(
     for name, figures in result.by_label.items():
         if not figures.films:
             output.say(f"no film is labelled {name!r}: its similarities are not judged")
+        elif not figures.others:
+            output.say(
+                f"every labelled film here carries {name!r}: no AUROC, which compares two kinds"
+            )
+    if len(sentences) == 1:
+        output.say("one label alone has no P@1, which asks for the nearest of several")
     if csv is not None:
         rows = tables.similarity_rows(result)
         csv.parent.mkdir(parents=True, exist_ok=True)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from store import UsageError
 from ui.commands import output
 from ui.commands.options import Device, Json, MedmnistRoot, Quiet
 
@@ -122,6 +123,7 @@ def _listed() -> list[dict[str, Any]]:
 
 def train(
     out: Annotated[Path, typer.Argument(help="Folder for the checkpoint.")],
+    films: Annotated[list[str] | None, typer.Argument(hidden=True, metavar=" ")] = None,
     source: Annotated[
         str, typer.Option(help="medmnist:pneumoniamnist, or synthetic; others: cxr adapt.")
     ] = "medmnist:pneumoniamnist",
@@ -140,9 +142,14 @@ def train(
     A run that was stopped goes on when the same command is given again. The test split is never
     looked at.
     """
-    from ingest import check_source, open_source, opened, train_texts
+    from ingest import SOURCES, check_source, open_source, opened, train_texts
     from ingest import train as run
 
+    kind, colon, _ = str(out).partition(":")
+    taken = [str(out)] if colon and kind in SOURCES else []
+    for given in [*taken, *(films or ())]:  # films, as cxr ingest takes them
+        check_source(given)
+        raise UsageError(f"{given}: expected as an option: cxr train OUT --source {given}")
     check_source(source)
     images = open_source(source, splits=["train", "val"], root=root)
     if images.note:
