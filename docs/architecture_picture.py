@@ -124,8 +124,7 @@ def label(unit: str) -> tuple[str, str]:
     room, _, name = unit.partition("/")
     if name.endswith(".py"):
         files = name.split("\n")
-        half = -(-len(files) // 2)
-        return "\n".join("  ".join(part) for part in (files[:half], files[half:])).strip(), ""
+        return "\n".join("  ".join(files[at : at + 2]) for at in range(0, len(files), 2)), ""
     folder = ROOT / room / name
     files = [path for path in folder.rglob("*.py") if path.name != "__init__.py"]
     inner = sorted(path.name for path in folder.iterdir() if (path / "__init__.py").is_file())
@@ -178,7 +177,7 @@ def draw() -> Figure:
             _box(axes, x - WIDTH / 2, y - TALL / 2, WIDTH, TALL, ROOMS[room])
             title, small = label(one)
             centred = {"ha": "center", "va": "center"}
-            size = 14 if small else 10.5
+            size = 14 if small else 10.5 if title.count("\n") < 2 else 8.5
             axes.text(
                 x, y + bool(small) * 0.1, title, fontsize=size, weight="bold", zorder=4, **centred
             )
