@@ -60,7 +60,10 @@ def test_an_encoder_is_made_and_its_gallery_with_it(cxr: Cxr, store: Path, tmp_p
 
 
 def test_labels_that_do_not_help_are_refused(cxr: Cxr, store: Path, tmp_path: Path) -> None:
-    done = cxr(*("adapt", str(tmp_path / "out"), "--store", str(store)), "--by", "toss", "--json")
+    done = cxr(
+        *("adapt", str(tmp_path / "out"), "--store", str(store), "--linear"),
+        *("--by", "toss", "--json"),
+    )
     assert done.code == 1 and "these labels do not help this encoder" in done.err
     assert done.document["accepted"] is False
     assert not (tmp_path / "out").exists()
