@@ -388,6 +388,9 @@ def test_what_cannot_be_learnt_says_why(films, tmp_path):
         adapt(films, tmp_path / "out", by="dataset", split="train", val="val")
     with pytest.raises(UsageError, match="must be different films"):
         adapt(films, tmp_path / "out", split="train", val="train")
+    bare = Gallery.create(tmp_path / "bare", SMALL)
+    with pytest.raises(BadQuery, match="learnt from with --by COLUMN"):
+        adapt(bare, tmp_path / "out")
     few = Gallery.create(tmp_path / "few", SMALL)
     few.upsert(_rows(24))
     with pytest.raises(BadQuery, match="too few to learn from"):
