@@ -68,6 +68,7 @@ if TYPE_CHECKING:
     from store.evaluation.ranking import by_vectors
     from store.files import expanded, location
     from store.gallery import Gallery, refined_search
+    from store.mapped_copy import check_free
     from store.memory import give_back
     from store.outcomes import (
         FOUND,
@@ -135,6 +136,7 @@ _HOMES = {
     "store.evaluation.ranking": "by_vectors",
     "store.files": "expanded location",
     "store.gallery": "Gallery refined_search",
+    "store.mapped_copy": "check_free",
     "store.memory": "give_back",
     "store.outcomes": (
         "FOUND LEFT_OUT NO_FINDING NOTHING_FOUND NOT_LABELLED OUTCOMES UNCERTAIN Outcome findings "

@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from store.errors import BadRows, StoreDamaged, UsageError
+from store.files import location
 from store.schema import EncoderStamp, Progress, Vectors
 from store.table import lance, local, object_storage, opening, rows
 
@@ -49,17 +50,12 @@ def copy_mapped(
         BadRows: vectors that may not be stored came out.
         StoreUnwritable: the disk refused.
     """
-    object_storage.check_location(uri)
+    check_free(uri)
     schema = rows.restamped(handle.schema, stamp)
     if not lance.is_local(uri):
-        object_storage.check_writable(uri)
         with object_storage.named_faults(uri):
-            if object_storage.newest(uri) is not None:
-                raise _taken(uri)
             return _fill(uri, opening.create_table(uri, schema), handle, stamp, change, progress)
     place = Path(uri)
-    if place.is_file() or (place.is_dir() and any(place.iterdir())):
-        raise _taken(uri)
     part = place.with_name(f".{place.name}.{uuid.uuid4().hex[:8]}{_PART}")
     try:
         with local.named_faults(uri):
@@ -76,6 +72,21 @@ def copy_mapped(
     finally:
         shutil.rmtree(part, ignore_errors=True)
     return count
+
+
+def check_free(uri: str | Path) -> None:
+    """Refuse a place for a new gallery at which there is something, with UsageError."""
+    uri = location(uri)
+    object_storage.check_location(uri)
+    if lance.is_local(uri):
+        place = Path(uri)
+        if place.is_file() or (place.is_dir() and any(place.iterdir())):
+            raise _taken(uri)
+        return
+    object_storage.check_writable(uri)
+    with object_storage.named_faults(uri):
+        if object_storage.newest(uri) is not None:
+            raise _taken(uri)
 
 
 def _taken(uri: str) -> UsageError:

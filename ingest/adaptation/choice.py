@@ -120,8 +120,9 @@ def check_enough(films: Films) -> None:
         )
     if patients < FEWEST:
         raise BadQuery(
-            f"{len(films):,} labelled films of {patients:,} patients are too few to learn from and "
-            f"to judge by: it takes {FEWEST} patients at least; label more"
+            f"{len(films):,} labelled films of {patients:,} patient{'s' if patients != 1 else ''} "
+            "are too few to learn from and to judge by: it takes films of "
+            f"{FEWEST} patients at least; label more"
         )
 
 

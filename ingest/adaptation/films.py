@@ -173,7 +173,8 @@ def _nothing(gallery: Gallery, by: str, split: str | None, left_out: Counter[str
     reasons = "; ".join(f"{count:,} {reason}" for reason, count in left_out.items())
     return (
         f"no films{where} of {gallery.uri} have {by} to learn from"
-        f"{f' ({reasons})' if reasons else ''}; splits in this gallery: {splits}"
+        f"{f' ({reasons})' if reasons else ''}; splits in this gallery: {splits}. The values of "
+        "another column are learnt from with --by COLUMN"
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,7 @@ from store import (
 )
 
 SIDE = 28
+SMALL = EncoderStamp("small", "ab" * 32, 16)
 FAST = (IDENTITY, "half whitening", "vector and discriminants")
 
 
@@ -62,6 +63,14 @@ def png(image: np.ndarray) -> bytes:
     file = io.BytesIO()
     Image.fromarray(image).save(file, "PNG")
     return file.getvalue()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _closed_forms() -> Iterator[None]:
+    """Galleries of this file choose among closed forms; tests/ui/test_adapting.py among all."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("ingest.adaptation.adapt.LINEAR", FAST)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -184,7 +193,7 @@ def findings(count: int, seed: int) -> tuple[Any, list[tuple[str, ...]]]:
 
 @pytest.mark.parametrize("name", CANDIDATES)
 def test_every_candidate_takes_several_findings_and_films_with_none(name):
-    sample = Sample(of(*findings(150, 0)), seed=0)
+    sample = Sample(of(*findings(60, 0)), seed=0)
     made = CANDIDATES[name](sample)
     assert made is not None
     assert made.is_linear == (name in LINEAR)
@@ -361,14 +370,17 @@ def test_a_copy_is_there_whole_or_not_at_all(films, adapted, tmp_path):
         map_gallery(other, folder, tmp_path / "third")
 
 
-def test_an_own_column_may_be_the_classes(films, tmp_path):
-    report = adapt(films, tmp_path / "site", by="site", split="train", val="val", linear=True)
-    assert report.accepted and set(report.classes) == {"north", "south"}
-    assert report.films["learn"]["films"] == 160  # the site of every film is known
+def test_an_own_column_may_be_the_classes(tmp_path):
+    sites = Gallery.create(tmp_path / "sites", SMALL)
+    sites.upsert([*_rows(120, "train"), *_rows(60, "val", 120)])
+    for by, classes in {"site": {"north", "south"}, "old": {"True", "False"}}.items():
+        report = adapt(sites, tmp_path / by, by=by, split="train", val="val", linear=True)
+        assert report.accepted and set(report.classes) == classes
+        assert report.films["learn"]["films"] == 120  # the site of every film is known
     with pytest.raises(UsageError, match="float values, which are no classes"):
-        adapt(films, tmp_path / "dose", by="dose")
+        adapt(sites, tmp_path / "dose", by="dose")
     with pytest.raises(BadQuery, match="no such column; this gallery has labels"):
-        adapt(films, tmp_path / "ward", by="ward")
+        adapt(sites, tmp_path / "ward", by="ward")
 
 
 def test_what_cannot_be_learnt_says_why(films, tmp_path):
@@ -376,28 +388,37 @@ def test_what_cannot_be_learnt_says_why(films, tmp_path):
         adapt(films, tmp_path / "out", by="dataset", split="train", val="val")
     with pytest.raises(UsageError, match="must be different films"):
         adapt(films, tmp_path / "out", split="train", val="train")
-    few = Gallery.create(tmp_path / "few", films.stamp)
-    few.upsert(_rows(12, ("a", "b")))
+    bare = Gallery.create(tmp_path / "bare", SMALL)
+    with pytest.raises(BadQuery, match="learnt from with --by COLUMN"):
+        adapt(bare, tmp_path / "out")
+    few = Gallery.create(tmp_path / "few", SMALL)
+    few.upsert(_rows(24))
     with pytest.raises(BadQuery, match="too few to learn from"):
         adapt(few, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
-def _rows(
-    count: int, names: tuple[str, str], split: str | None = None, first: int = 0
-) -> list[Row]:
-    images, classes = pictures(count, first + 5)
-    vectors = load_encoder("raw-pixels").encode_images(list(images))
+def _rows(count: int, split: str | None = None, first: int = 0) -> list[Row]:
+    """Films of a small encoder, in whose vectors a class shows; half of them are labelled."""
+    random = np.random.default_rng(first)
+    classes = np.arange(count) % 2
+    vectors = random.normal(size=(count, SMALL.dimension)) * np.geomspace(6, 0.3, SMALL.dimension)
+    vectors[:, -1] += 2 * classes
     return [
         Row(
             id=f"{split}/{first + i}",
-            sha256=bytes(30) + bytes([first % 256, i]),
-            embedding=vectors[i],
-            labels=(names[classes[i]],),
+            sha256=(first + i).to_bytes(32, "big"),
+            embedding=vector,
+            labels=(("a", "b")[classes[i]],) if i % 4 < 2 else (),
             split=split,
             patient=str(first + i),
+            extra={
+                "site": ("north", "south")[classes[i]],
+                "old": bool(classes[i]),
+                "dose": i / 7,
+            },
         )
-        for i in range(count)
+        for i, vector in enumerate(unit(vectors))
     ]
 
 
@@ -421,14 +442,17 @@ def test_fifty_labels_beside_many_films_without_are_judged_by_folds(tmp_path):
     assert ("do not help" in report.verdict) is not report.accepted
 
 
-def test_a_patient_on_both_sides_is_not_learnt_from(films, tmp_path):
-    both = Gallery.create(tmp_path / "both", films.stamp)
-    learn, judge = _rows(60, ("a", "b"), "train"), _rows(40, ("a", "b"), "val", 100)
+def test_a_patient_on_both_sides_is_not_learnt_from(tmp_path):
+    both = Gallery.create(tmp_path / "both", SMALL)
+    learn, judge = _rows(120, "train"), _rows(80, "val", 120)
     both.upsert([*learn, *judge])
-    both.update_metadata([_with_patient(row, judge[0].patient) for row in learn[:7]])
+    both.update_metadata([_with_patient(row, judge[0].patient) for row in learn[:6]])
     report = adapt(both, tmp_path / "out", split="train", val="val", linear=True)
-    assert report.films["learn"]["films"] == 53
-    assert report.left_out == {"their patient is among those that judge or test": 7}
+    assert report.films["learn"]["films"] == 60 - 4
+    assert report.left_out == {
+        "not labelled": 100,
+        "their patient is among those that judge or test": 4,
+    }
 
 
 def _with_patient(row: Row, patient: str | None) -> Row:

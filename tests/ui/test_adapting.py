@@ -55,12 +55,20 @@ def test_an_encoder_is_made_and_its_gallery_with_it(cxr: Cxr, store: Path, tmp_p
     assert refused.code == 1 and "is a map on encoder gone" in refused.err
     again = cxr("adapt", str(out), "--store", str(store), "--into", str(tmp_path / "second"))
     assert again.code == 0 and "used as it is" in again.err
+    elsewhere = cxr(
+        *("adapt", str(tmp_path / "late"), "--store", str(store)), "--into", str(into), "--linear"
+    )
+    assert elsewhere.code == 2 and "something at" in elsewhere.err
+    assert not (tmp_path / "late").exists()  # said before anything is learnt
     taken = cxr("adapt", str(out), "--store", str(store))
     assert taken.code == 2 and "holds an adapted encoder already" in taken.err
 
 
 def test_labels_that_do_not_help_are_refused(cxr: Cxr, store: Path, tmp_path: Path) -> None:
-    done = cxr(*("adapt", str(tmp_path / "out"), "--store", str(store)), "--by", "toss", "--json")
+    done = cxr(
+        *("adapt", str(tmp_path / "out"), "--store", str(store), "--linear"),
+        *("--by", "toss", "--json"),
+    )
     assert done.code == 1 and "these labels do not help this encoder" in done.err
     assert done.document["accepted"] is False
     assert not (tmp_path / "out").exists()

@@ -81,8 +81,10 @@ def adapt(
     """
     from ingest import adapt as run
     from ingest import map_gallery
-    from store import Gallery
+    from store import Gallery, check_free
 
+    if into is not None:
+        check_free(into)  # before minutes of learning
     gallery = Gallery.open(store)
     output.warn_if_synthetic(gallery)
     report = None
