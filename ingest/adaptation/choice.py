@@ -16,14 +16,14 @@ from ingest.adaptation.films import Films
 from ingest.adaptation.folds import folds_of
 from ingest.adaptation.judging import Found, Gain, gain, look
 from ingest.encoders.adapted.vector_map import VectorMap
-from store import BadQuery, Floats
+from store import BadQuery, Floats, Integers
 
 #: Folds among which candidates are chosen, each held out once; of more films than this one fold is.
 _CHOOSING, _MANY = 3, 2_000
 #: Folds that judge where no split does; of more films than ``_MANY`` one fold does.
 _JUDGING = 5
-#: Queries that a candidate is compared by in a fold, at most.
-_QUERIES = 2_000
+#: Queries that a candidate is compared by in a fold, and films that they search, at most.
+_QUERIES, _SEARCHED = 2_000, 20_000
 #: Fewer films, or patients, teach nothing that could be judged.
 FEWEST = 20
 
@@ -87,12 +87,12 @@ def choose(
     used = range(_CHOOSING if len(films) <= _MANY else 1)
     found: dict[str, list[float]] = {}
     for number in used:
-        rest, asked = films.part(np.flatnonzero(fold != number)), np.flatnonzero(fold == number)
-        if len(asked) > _QUERIES:
-            asked = np.sort(np.random.default_rng(seed).permutation(asked)[:_QUERIES])
-        for name, made in _fitted(rest, seed, fits).items():
-            queries = films.part(asked)
-            score = look(queries, rest, made(queries.vectors), made(rest.vectors)).score
+        rest = np.flatnonzero(fold != number)
+        queries = films.part(_some(np.flatnonzero(fold == number), _QUERIES, seed))
+        made = _fitted(films.part(rest), seed, fits)
+        searched = films.part(_some(rest, _SEARCHED, seed))
+        for name, one in made.items():
+            score = look(queries, searched, one(queries.vectors), one(searched.vectors)).score
             found.setdefault(name, []).append(score)
             if say is not None:
                 say(f"fold {number + 1} of {len(used)}, {name}: {score:.4f}")
@@ -101,6 +101,13 @@ def choose(
     learnt = fits[best](Sample(films, seed))
     assert learnt is not None, "what a part of the films allows, all of them do"
     return Chosen(best, learnt, scores)
+
+
+def _some(places: Integers, most: int, seed: int) -> Integers:
+    """Places drawn at random where there are more than so many, ascending."""
+    if len(places) <= most:
+        return places
+    return np.sort(np.random.default_rng(seed).permutation(places)[:most])
 
 
 def _fitted(films: Films, seed: int, fits: Mapping[str, Fit]) -> dict[str, VectorMap]:
