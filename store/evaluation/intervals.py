@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from statistics import NormalDist
 from typing import Any
 
@@ -39,26 +40,49 @@ def bootstrap(
     Returns:
         Depth to the lower and the upper bound; NaN of a single group, which says nothing of others.
     """
-    sizes, sums = _by_group(values, groups)
-    random = np.random.default_rng(_SEED)
-    n = len(sums)
+    (found,) = bootstraps([values], resamples, groups)
+    return dict(zip(depths, found, strict=True))
+
+
+def bootstraps(
+    tables: Sequence[Floats], resamples: int, groups: Integers | None = None
+) -> list[list[tuple[float, float]]]:
+    """Intervals of the columns of several tables from the same resamples; see ``bootstrap``.
+
+    Drawing takes longer than averaging what is drawn.
+
+    Args:
+        tables: float64 (q, columns) each.
+        resamples: how many.
+        groups: int64 (q,), the number of each row's group; None: each row is one.
+
+    Returns:
+        Lower and upper bound of every column, by table.
+    """
+    grouped = [_by_group(values, groups) for values in tables]
+    sizes, n = grouped[0][0], len(grouped[0][1])
     if n < 2:
-        return dict.fromkeys(depths, (math.nan, math.nan))
+        return [[(math.nan, math.nan)] * values.shape[1] for values in tables]
+    random = np.random.default_rng(_SEED)
     chunk = max(1, 4_000_000 // n)
-    drawn = []
+    drawn: list[list[Floats]] = [[] for _ in tables]
     for start in range(0, resamples, chunk):
         size = min(chunk, resamples - start)
-        weights = random.multinomial(n, np.full(n, 1 / n), size=size)
-        drawn.append(weights @ sums / (n if sizes is None else (weights @ sizes)[:, None]))
-    means = np.concatenate(drawn)
-    if is_percentile(n, len(values)):
-        low, high = np.percentile(means, [2.5, 97.5], axis=0)
-        return {depth: (float(low[i]), float(high[i])) for i, depth in enumerate(depths)}
-    found = {}
-    for column, depth in enumerate(depths):
-        levels = _levels(means[:, column], sums[:, column], sizes)
-        low, high = np.percentile(means[:, column], levels)
-        found[depth] = float(low), float(high)
+        weights = random.multinomial(n, np.full(n, 1 / n), size=size).astype(np.float64)
+        films = n if sizes is None else (weights @ sizes)[:, None]
+        for parts, (_, sums) in zip(drawn, grouped, strict=True):
+            parts.append(weights @ sums / films)
+    percentile = is_percentile(n, len(tables[0]))
+    found = []
+    for parts, (_, sums) in zip(drawn, grouped, strict=True):
+        means = np.concatenate(parts)
+        bounds = []
+        for column in range(means.shape[1]):
+            one = means[:, column]
+            levels = (2.5, 97.5) if percentile else _levels(one, sums[:, column], sizes)
+            low, high = np.percentile(one, levels)
+            bounds.append((float(low), float(high)))
+        found.append(bounds)
     return found
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from store.errors import BadQuery, NothingToMeasure
-from store.evaluation.intervals import bootstrap, interval
+from store.evaluation.intervals import bootstraps, interval
 from store.evaluation.labelled import GroupKind, Labelled, SamePatient, Sides
 from store.evaluation.per_finding import Finding, over_findings
 from store.evaluation.per_query import MEASURES, ByQuery, measure
@@ -293,11 +293,12 @@ def _summary(protocol: str, found: ByQuery, whole: Whole | None, resamples: int)
     blind = {name: means(values) for name, values in found.blind.items()}
     if not (found.candidates < found.depths[-1]).any():
         blind["precision"] = dict.fromkeys(found.depths, chance)
+    ci95, others = _intervals(found, resamples)
     return Evaluation(
         protocol=protocol,
         queries=len(found.ids),
         gallery=found.gallery,
-        ci95=bootstrap(found.precision, found.depths, resamples, found.units) if resamples else {},
+        ci95=ci95,
         per_label=per_label,
         map=math.nan if whole is None else float(whole.average_precision.mean()),
         baselines={"random": blind},
@@ -307,18 +308,21 @@ def _summary(protocol: str, found: ByQuery, whole: Whole | None, resamples: int)
         macro=macro,
         per_finding=found.per_finding,
         over_findings=over_findings(found.per_finding),
-        intervals=_intervals(found, resamples),
+        intervals=others,
         **average,
     )
 
 
-def _intervals(found: ByQuery, resamples: int) -> dict[str, dict[int, tuple[float, float]]]:
-    """95 % intervals of all measures but precision, of one set of resamples."""
+def _intervals(
+    found: ByQuery, resamples: int
+) -> tuple[dict[int, tuple[float, float]], dict[str, dict[int, tuple[float, float]]]]:
+    """95 % intervals of P@k, and those of the other measures, of one set of resamples."""
     if not resamples:
-        return {}
+        return {}, {}
     names = [name for name in MEASURES if name != "precision"]
     columns = np.column_stack([found.measures[name] for name in names])
-    bounds = iter(
-        bootstrap(columns, list(range(columns.shape[1])), resamples, found.units).values()
-    )
-    return {name: {depth: next(bounds) for depth in found.depths} for name in names}
+    ours, others = bootstraps([found.precision, columns], resamples, found.units)
+    bounds = iter(others)
+    return dict(zip(found.depths, ours, strict=True)), {
+        name: {depth: next(bounds) for depth in found.depths} for name in names
+    }
