@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 LABELS = "labels"
 #: Films without a class, by the reason that is said.
 UNLABELLED, ONLY_UNCERTAIN = "not labelled", "only uncertain findings"
+#: Rows that are read at once.
+_PIECE = 10_000
 _ELSEWHERE, _SAME_PATIENT = "in another split", "their patient is among those that judge or test"
 
 
@@ -125,8 +127,9 @@ def parts_of(
         )
     class_of = _classes(gallery, by)
     gallery.refresh()
-    ids, vectors, rows = gallery.read_mirror(
-        "an adaptation", lambda now: (now.ids, now.vectors, now.rows_of(now.ids))
+    ids, vectors, described = gallery.read_mirror(
+        "an adaptation",
+        lambda now: (now.ids, now.vectors, _described(now.ids, now.rows_of, class_of)),
     )
     roles = {name: part for name, part in ((val, "judge"), (test, "test")) if name is not None}
     rest = "learn" if split is None else _ELSEWHERE
@@ -135,13 +138,14 @@ def parts_of(
         part: [] for part in ("learn", "judge", "test")
     }
     order = sorted(range(len(ids)), key=ids.__getitem__)
-    sorted_rows = [rows[place] for place in order]
     groups = Groups.of(
-        *([getattr(row, name) for row in sorted_rows] for name in ("dataset", "patient", "study"))
+        [described[i][2] for i in order],
+        [described[i][3] for i in order],
+        [described[i][4] for i in order],
     ).names
-    for place, row, group in zip(order, sorted_rows, groups, strict=True):
-        part = "learn" if row.split == split is not None else roles.get(row.split or "", rest)
-        labels = class_of(row)
+    for place, group in zip(order, groups, strict=True):
+        its_split, labels = described[place][:2]
+        part = "learn" if its_split == split is not None else roles.get(its_split or "", rest)
         if part == _ELSEWHERE or isinstance(labels, str):
             left_out[part if part == _ELSEWHERE else str(labels)] += 1
         else:
@@ -165,6 +169,25 @@ def parts_of(
             raise BadQuery(_nothing(gallery, by, name, left_out))
     judge, tested = (films[part] if len(films[part]) else None for part in ("judge", "test"))
     return Parts(films["learn"], judge, tested, dict(left_out))
+
+
+#: Split, findings or the reason why there are none, data set, patient and study of a film.
+Described = tuple[str | None, tuple[str, ...] | str, str | None, str | None, str | None]
+
+
+def _described(
+    ids: Sequence[str],
+    rows_of: Callable[[Sequence[str]], list[Row]],
+    class_of: Callable[[Row], tuple[str, ...] | str],
+) -> list[Described]:
+    """Descriptions of films, read in pieces: whole rows of all of them take much memory."""
+    found: list[Described] = []
+    for start in range(0, len(ids), _PIECE):
+        found += [
+            (row.split, class_of(row), row.dataset, row.patient, row.study)
+            for row in rows_of(ids[start : start + _PIECE])
+        ]
+    return found
 
 
 def _nothing(gallery: Gallery, by: str, split: str | None, left_out: Counter[str]) -> str:
