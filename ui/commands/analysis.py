@@ -18,6 +18,8 @@ from ui.commands.options import (
     Device,
     GallerySplit,
     Json,
+    OneDataset,
+    QuerySplit,
     Quiet,
     SamePatientFilms,
     Store,
@@ -208,7 +210,7 @@ def compare(
     protocol: Annotated[str, typer.Option(help="leave-one-out or split.")] = "leave-one-out",
     split: Annotated[str, typer.Option(help="Split of the queries, or all.")] = "test",
     gallery_split: GallerySplit = "train",
-    dataset: Annotated[str | None, typer.Option(help="Only this data set.")] = None,
+    dataset: OneDataset = None,
     k: Depths = "1,3,5,10",
     relevance: Annotated[
         str, typer.Option(help="any, all, jaccard or finding=NAME, as in cxr evaluate.")
@@ -294,12 +296,9 @@ def _given(names: list[str], device: str | None, galleries: list[Gallery]) -> li
 def matched_by(
     store: Store,
     protocol: Annotated[str, typer.Option(help="leave-one-out or split.")] = "leave-one-out",
-    split: Annotated[
-        str | None,
-        typer.Option(help="Split of the queries, or all. Default: test, if there is one."),
-    ] = None,
+    split: QuerySplit = None,
     gallery_split: GallerySplit = "train",
-    dataset: Annotated[str | None, typer.Option(help="Only this data set.")] = None,
+    dataset: OneDataset = None,
     k: Annotated[int, typer.Option("-k", help="Hits of each query.")] = 10,
     relevance: Annotated[
         str, typer.Option(help="When a hit shares the finding: any, all, jaccard or finding=NAME.")

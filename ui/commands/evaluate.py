@@ -22,7 +22,9 @@ from ui.commands.options import (
     GallerySplit,
     Index,
     Json,
+    OneDataset,
     OnLost,
+    QuerySplit,
     Quiet,
     SamePatientFilms,
     Shards,
@@ -45,12 +47,9 @@ BUNDLED = {"bundled": "prompts.csv", CHOOSING: "sentences.csv"}
 def evaluate(
     store: Store,
     protocol: Annotated[str, typer.Option(help="leave-one-out, split, or both.")] = "both",
-    split: Annotated[
-        str | None,
-        typer.Option(help="Split of the queries, or all. Default: test, if there is one."),
-    ] = None,
+    split: QuerySplit = None,
     gallery_split: GallerySplit = "train",
-    dataset: Annotated[str | None, typer.Option(help="Only this data set.")] = None,
+    dataset: OneDataset = None,
     k: Depths = "1,3,5,10",
     prompts: Annotated[
         str | None,

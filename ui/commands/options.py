@@ -53,6 +53,11 @@ Index = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document to stdout.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")]
 Depths = Annotated[str, typer.Option("--k", help="Depths of Precision@k, separated by commas.")]
+QuerySplit = Annotated[
+    str | None,
+    typer.Option(help="Split of the queries, or all. Default: test, if there is one."),
+]
+OneDataset = Annotated[str | None, typer.Option("--dataset", help="Only this data set.")]
 GallerySplit = Annotated[str, typer.Option(help="Split that the split protocol searches.")]
 SamePatientFilms = Annotated[
     str,
