@@ -95,6 +95,9 @@ class Metadata:
         patient, study: pseudonyms or ids within ``dataset``.
         age: years.
         source: where the pixels came from.
+        report: text of the radiologist's report; only where its ingestion was asked for.
+        tags: words that users of the gallery put on the film.
+        remark: a note of a user of the gallery on the film.
         extra: the user's own columns by name; see store.table.custom_columns.
     """
 
@@ -112,6 +115,13 @@ class Metadata:
     sex: str | None = _column("string", since=2, absent_from=("json", "csv", "stats", "card"))
     age: float | None = _column("float", since=2, absent_from=("json", "csv", "card"))
     source: str = _column("string", "", since=2, filtered=False, absent_from=("card",))
+    report: str | None = _column(
+        "string", since=6, filtered=False, absent_from=("json", "csv", "stats", "card")
+    )
+    tags: tuple[str, ...] = _column("strings", (), since=6, key="tag", absent_from=("csv", "card"))
+    remark: str | None = _column(
+        "string", since=6, filtered=False, absent_from=("json", "csv", "stats", "card")
+    )
     extra: Mapping[str, Value | None] = field(default_factory=dict)
 
     @property

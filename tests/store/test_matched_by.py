@@ -148,7 +148,7 @@ def test_numbers_and_dates_are_compared_in_bands(tmp_path):
                 "stage": at % 3,
                 "taken": date(2020, 1, 1 + at % 30),
                 "urgent": at % 4 == 0,
-                "report": f"text {at}",
+                "narrative": f"text {at}",
             },
         },
         values=60,
@@ -161,7 +161,7 @@ def test_numbers_and_dates_are_compared_in_bands(tmp_path):
     assert names["taken"][0] == "2020-01-01 to 2020-01-08" and len(names["taken"]) == 4
     kinds = {name: one.kind for name, one in columns.items()}
     assert (kinds["age"], kinds["weight"], kinds["stage"]) == ("decades", "quarters", "values")
-    assert found.not_measured["report"] == "every film has another value"
+    assert found.not_measured["narrative"] == "every film has another value"
     assert found.not_measured["view"] == "no film has a value"
     assert found.not_measured["split"] == "all films have the same: test"
     assert all(value.few == (value.queries < 30) for value in columns["age"].values)

@@ -294,7 +294,7 @@ def test_another_schema_version_is_named(gallery: Gallery) -> None:
     lancedb.connect(gallery.uri).create_table(
         "gallery", schema=schema.with_metadata(old), mode="overwrite"
     )
-    with pytest.raises(StoreDamaged, match=r"schema version 1, this program reads 5.*ingest it"):
+    with pytest.raises(StoreDamaged, match=r"schema version 1, this program reads 6.*ingest it"):
         Gallery.open(gallery.uri)
 
 
