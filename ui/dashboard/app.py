@@ -41,7 +41,9 @@ page = st.navigation(
         )
         for title, icon, words in _PAGES
         if title != "Batches" or sign_in.may_write()
-    ],
+    ]
+    # One film: pictures everywhere lead to it.
+    + [st.Page("views/film.py", title="Film", visibility="hidden")],
     position="top",
 )
 gallery = layout.opened()

@@ -11,11 +11,12 @@ from ingest import csv_bytes
 from store import Gallery, Row
 from ui.dashboard.components import html
 from ui.dashboard.components.html import Labels, plain
+from ui.dashboard.film import lists
 from ui.tables import Sheet
 
 #: Narrowest a film is drawn, in CSS pixels: two fit side by side on a phone.
 FILM_WIDTH = 170
-_SEARCH = "views/search.py"
+_SEARCH, _FILM = "views/search.py", "views/film.py"
 _KINDS = {"csv": "text/csv", "zip": "application/zip", "pdf": "application/pdf"}
 
 T = TypeVar("T")
@@ -29,6 +30,30 @@ def search_button(
         st.switch_page(_SEARCH, query_params={"id": id_, **(filters or {})})
 
 
+def film_link(id_: str, key: str, of: str = "") -> None:
+    """Lay a link to a film's own page over the picture that was drawn last in this place.
+
+    A real link: the keyboard reaches it, and it opens in a tab of its own where that is asked for.
+
+    Args:
+        id_: of the film.
+        key: of this link on the page; of one film in two lists, two keys.
+        of: name of the list that it is shown in, see ``lists.remember``: the film's page leads
+            on to the next one.
+    """
+    with st.container(key=f"open-{key}"):
+        st.page_link(_FILM, label=plain(f"Open {id_}"), query_params=_address(id_, of))
+
+
+def open_film(id_: str, of: str = "") -> None:
+    """Go to a film's own page now."""
+    st.switch_page(_FILM, query_params=_address(id_, of))
+
+
+def _address(id_: str, of: str) -> dict[str, str]:
+    return {"id": id_, **({"of": of} if of else {})}
+
+
 def card(
     row: Row,
     png: bytes | None,
@@ -36,8 +61,10 @@ def card(
     key: str,
     said: str = "",
     link: Mapping[str, str] | None = None,
+    of: str = "",
 ) -> None:
-    """One film with its labels, a line about it, and the way to its neighbours."""
+    """One film with its labels, a line about it, and the ways to its page and its neighbours."""
+    film_link(row.id, key, of)
     st.html(html.film_card(row, png, labels) + (html.note(said) if said else ""))
     search_button(row.id, key, filters=link)
 
@@ -68,6 +95,7 @@ def films(
     link: Mapping[str, str] | None = None,
 ) -> None:
     """Films in a grid that reflows, some at a time; a click searches under the filters ``link``."""
+    lists.remember(key, ids)
     shown = page_of(ids, size, f"{key}-page")
     rows = gallery.rows(shown)
     here = [id_ for id_ in shown if id_ in rows]
@@ -75,7 +103,7 @@ def films(
     grid = st.grid("auto", min_column_width=FILM_WIDTH, border=True, key=f"{key}-grid")
     for id_ in here:
         with grid.cell():
-            card(rows[id_], pictures[id_], labels, f"{key}-{id_}", said(id_), link)
+            card(rows[id_], pictures[id_], labels, f"{key}-{id_}", said(id_), link, of=key)
     pages(ids, size, f"{key}-page")
 
 

@@ -6,7 +6,9 @@ import streamlit as st
 
 from store import Row
 from ui.dashboard.components import html
+from ui.dashboard.components.film_list import film_link
 from ui.dashboard.components.html import Labels, Scale, cut, films, plain
+from ui.dashboard.film import lists
 from ui.dashboard.search import session
 from ui.dashboard.search.answer import Answer, badges
 from ui.dashboard.search.ranges import column, in_words
@@ -36,9 +38,11 @@ def hits(search: Search, found: Answer, labels: Labels, learnt: frozenset[tuple[
     elif found.query is not None:
         digests = (found.query.sha256,)
     said = badges(found.hits, found.asked, digests, learnt, alone=not search.marks)
+    lists.remember("hits", [hit.row.id for hit in found.hits])
     grid = st.grid("auto", min_column_width=FILM_WIDTH, border=True, key="hits")
     for hit, marks in zip(found.hits, said, strict=True):
         with grid.cell():
+            film_link(hit.row.id, f"hit-{hit.row.id}", "hits")
             st.html(html.hit(hit, found.thumbnails[hit.row.id], labels, scale, marks))
             _actions(hit.row)
     _pages(search, found)

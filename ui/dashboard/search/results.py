@@ -13,7 +13,9 @@ from store import WEIGHT_MAX, BadQuery, CxrError, Gallery, UnknownId, Weights
 from ui import notices
 from ui.dashboard import layout, shared
 from ui.dashboard.components import html
+from ui.dashboard.components.film_list import film_link
 from ui.dashboard.components.html import Labels, cut, films, plain
+from ui.dashboard.film import lists
 from ui.dashboard.search import download, hits, link, pair, session
 from ui.dashboard.search.answer import (
     Answer,
@@ -199,10 +201,12 @@ def starters(gallery: Gallery, search: Search, labels: Labels) -> None:
     which = " that pass the filters" if search.filters else ""
     st.caption(f"{len(chosen)} of {passing:,} films{which}, evenly spread over the ids.")
     pictures = gallery.thumbnails(chosen)
+    lists.remember("starters", chosen)
     cells = st.grid("auto", min_column_width=hits.FILM_WIDTH, border=True)
     for id_ in chosen:
         row = gallery.row(id_)
         with cells.cell():
+            film_link(id_, f"start-{id_}", "starters")
             st.html(html.film_card(row, pictures[id_], labels))
             hits.more(row)
 
