@@ -9,9 +9,8 @@ import streamlit as st
 
 from ingest import csv_bytes
 from store import Gallery, Row
-from ui.dashboard.components import html
+from ui.dashboard.components import html, lists
 from ui.dashboard.components.html import Labels, plain
-from ui.dashboard.film import lists
 from ui.tables import Sheet
 
 #: Narrowest a film is drawn, in CSS pixels: two fit side by side on a phone.

@@ -13,7 +13,7 @@ import streamlit as st
 from store import CxrError, Gallery, PatchesUnsupported, Row, UnknownId, rocchio
 from ui.dashboard import shared
 from ui.dashboard.components.html import Labels, cut, plain
-from ui.dashboard.components.viewer import Pane, viewer
+from ui.dashboard.film.viewer import Pane, viewer
 from ui.dashboard.search import session
 from ui.dashboard.search.answer import Answer
 from ui.dashboard.search.state import Search
