@@ -49,6 +49,27 @@ def open_film(id_: str, of: str = "") -> None:
     st.switch_page(_FILM, query_params=_address(id_, of))
 
 
+def page_link(id_: str, label: str) -> None:
+    """A link in words to a film's own page."""
+    st.page_link(_FILM, label=label, query_params=_address(id_, ""), icon=":material/open_in_full:")
+
+
+def step_link(id_: str | None, word: str, icon: str, of: str) -> None:
+    """A link to the film before or after in a list; grey at its end."""
+    st.page_link(
+        _FILM,
+        label=word,
+        icon=f":material/{icon}:",
+        query_params=_address(id_ or "", of),
+        disabled=id_ is None,
+    )
+
+
+def compare(id_: str, other: str) -> None:
+    """Go to two films side by side now."""
+    st.switch_page(_FILM, query_params={"id": id_, "with": other})
+
+
 def _address(id_: str, of: str) -> dict[str, str]:
     return {"id": id_, **({"of": of} if of else {})}
 

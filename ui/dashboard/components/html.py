@@ -219,6 +219,39 @@ def mark_card(row: Row, png: bytes | None, labels: Labels, sign: str) -> str:
     )
 
 
+def tray_film(row: Row, png: bytes | None) -> str:
+    """A film in the tray: a small picture and the end of its id."""
+    picture = film(png, f"in the tray: {_spoken(row)}")
+    return f'<div class="cxr tray">{picture}<span class="mono">{escape(_end(row.id))}</span></div>'
+
+
+def film_title(row: Row) -> str:
+    """The id of a film as the heading of its page."""
+    return f'<h1 class="cxr title mono">{escape(row.id).replace("/", "/<wbr>")}</h1>'
+
+
+def compared(score: float) -> str:
+    """Heading of two films side by side."""
+    return (
+        f'<h1 class="cxr title">Two films compared</h1><div class="cxr"><span class="score num">'
+        f"{score:.3f}</span> cosine of the two</div>"
+    )
+
+
+def report(text: str) -> str:
+    """The text of a report."""
+    return f'<div class="cxr report">{_span("title", "Report")}<p>{escape(text)}</p></div>'
+
+
+def facts_table(lines: Sequence[tuple[str, str]]) -> str:
+    """Named values of one film, one below the other."""
+    return f'<div class="cxr all-facts">{_facts(lines)}</div>'
+
+
+def _end(id_: str, most: int = 28) -> str:
+    return id_ if len(id_) <= most else f"…{id_[1 - most :]}"
+
+
 def query_card(kind: str, title: str, detail: str, picture: str = "", chips: str = "") -> str:
     """The query: what kind it is, its id, its file name or its sentence."""
     return (

@@ -1,8 +1,8 @@
 """Viewer of one or two films, windowed in the browser: a Streamlit component of ours.
 
-The browser fetches an original's samples by itself, at the address that a pane names; until then, and
-where there is none, it shows the thumbnail. HTML, CSS and JavaScript are files of ours; what comes
-from data goes in as JSON and is drawn on a canvas or set as text, never as markup.
+The browser fetches an original's samples by itself, at the address that a pane names; until then,
+and where there is none, it shows the thumbnail. HTML, CSS and JavaScript are files of ours; what
+comes from data goes in as JSON and is drawn on a canvas or set as text, never as markup.
 """
 
 from __future__ import annotations
@@ -85,7 +85,8 @@ def viewer(
         size: as tall as a page, or as a dialog.
         ahead: originals to fetch once those of the panes are painted.
         step: called with -1 or 1 when the visitor asks for the film before or the next one.
-        before, after: whether there is one.
+        before: whether there is a film before.
+        after: whether there is a next one.
     """
 
     def stepped() -> None:
