@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import date
 from pathlib import PurePath
 
@@ -82,15 +82,3 @@ def of_the_patient(gallery: Gallery, row: Row) -> tuple[str, list[str], str | No
         return day is None, str(day)
 
     return whose, sorted(ids, key=when), column
-
-
-def days(rows: Mapping[str, Row], ids: Sequence[str], column: str | None) -> dict[str, str]:
-    """A line about each film: when it was taken, where that is known."""
-    if column is None:
-        return dict.fromkeys(ids, "")
-    return {
-        id_: f"{column} {value}"
-        if id_ in rows and (value := rows[id_].extra.get(column)) is not None
-        else f"no {column}"
-        for id_ in ids
-    }

@@ -31,6 +31,11 @@ _component = st.components.v2.component(
 )
 
 
+#: How tall: in a dialog, or on a page without and with a tray below it.
+Size = Literal["dialog", "page", "page low"]
+SIZES: tuple[Size, Size] = "page", "page low"
+
+
 @dataclass(frozen=True, slots=True)
 class Source:
     """Where the browser finds the samples of an original.
@@ -71,7 +76,7 @@ def viewer(
     panes: Sequence[Pane],
     key: str,
     *,
-    size: Literal["page", "dialog"] = "dialog",
+    size: Size = "dialog",
     ahead: Sequence[Source] = (),
     step: Callable[[int], None] | None = None,
     before: bool = False,
@@ -82,7 +87,7 @@ def viewer(
     Args:
         panes: one or two.
         key: of the component; the same one for the next film keeps the whole screen.
-        size: as tall as a page, or as a dialog.
+        size: how tall.
         ahead: originals to fetch once those of the panes are painted.
         step: called with -1 or 1 when the visitor asks for the film before or the next one.
         before: whether there is a film before.

@@ -17,7 +17,8 @@ from ui.dashboard.components.html import Labels, cut, plain
 from ui.dashboard.components.lists import Place
 from ui.dashboard.film import agreement, facts, tray
 from ui.dashboard.film.panes import pane, sources
-from ui.dashboard.film.viewer import viewer
+from ui.dashboard.film.viewer import SIZES, viewer
+from ui.dashboard.search import session
 from ui.dashboard.search.answer import badges
 from ui.dashboard.search.link import ID_MAX
 
@@ -30,6 +31,8 @@ def main() -> None:
     """Draw the page."""
     gallery = shared.gallery()
     labels = shared.labels(gallery)
+    # Streamlit leaves the address as it was when a link leads from this page to itself.
+    st.query_params.from_dict(session.address())
     id_, other = (str(st.query_params.get(name, ""))[:ID_MAX] for name in ("id", "with"))
     rows = gallery.rows([one for one in (id_, other) if one])
     for one in (id_, other):
@@ -86,7 +89,7 @@ def picture(gallery: Gallery, row: Row, place: Place | None) -> None:
     viewer(
         [pane(gallery, row, png, f"chest film {row.id}")],
         _VIEWER,
-        size="page",
+        size=SIZES[bool(tray.films())],
         ahead=sources(gallery, [after] if after else []),
         step=partial(go, before, after),
         before=before is not None,
@@ -115,8 +118,7 @@ def others(gallery: Gallery, row: Row, labels: Labels) -> None:
         return
     order = f"by {column}" if column else "by id"
     st.subheader(plain(f"Other films of this {whose}, {order}"))
-    said = facts.days(gallery.rows(ids), ids, column)
-    film_list.films(gallery, ids, labels, "patient", size=6, said=said.__getitem__)
+    film_list.films(gallery, ids, labels, "patient", size=6)
 
 
 def neighbours(gallery: Gallery, row: Row, labels: Labels) -> None:
@@ -160,7 +162,7 @@ def compare(gallery: Gallery, one: Row, other: Row, labels: Labels) -> None:
             pane(gallery, other, right_png, other.id, found.right),
         ],
         "compare-viewer",
-        size="page",
+        size=SIZES[bool(tray.films())],
     )
     if found.said:
         st.markdown(found.said)

@@ -12,7 +12,11 @@ export default function (component) {
   const fresh = () => ({ ...PLACE, ...TONES });
   // What the visitor set stays when the page is drawn again with the same films.
   const films = data.panes.map((pane) => pane.key).join("\n");
-  if (root.films !== films) [root.views, root.films] = [data.panes.map(fresh), films];
+  if (root.films !== films) {
+    [root.views, root.films] = [data.panes.map(fresh), films];
+    // Who asked for the next film may be far below it.
+    if (data.size !== "dialog") root.getRootNode().host?.closest('[data-testid="stMain"]')?.scrollTo({ top: 0 });
+  }
   const views = root.views;
   const shared = (root.shared ??= { map: true, smooth: null, linked: true, measure: false });
   let active = 0, pointer = null, quick = 0, asked = 0;
