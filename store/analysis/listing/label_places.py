@@ -41,7 +41,7 @@ def label_places(gallery: Gallery, names: Iterable[str]) -> dict[str, int]:
     """
     path = files.folder(gallery.uri, gallery.state[0]) / _FILE
     kept = _kept(path)
-    found = given(names, kept)
+    found = given_places(names, kept)
     if found != kept:
         try:
             local.make_folder(path.parent)
@@ -51,12 +51,12 @@ def label_places(gallery: Gallery, names: Iterable[str]) -> dict[str, int]:
     return found
 
 
-def given(names: Iterable[str], kept: Mapping[str, int]) -> dict[str, int]:
+def given_places(names: Iterable[str], kept: Mapping[str, int] | None = None) -> dict[str, int]:
     """Places of labels, given those that some have already.
 
     Each of the FIRST places is taken once before any look comes a second time.
     """
-    names = set(names)
+    names, kept = set(names), kept or {}
     found = dict(kept)
     if len(names | found.keys()) > PLACES:  # labels that are gone make room
         found = {name: place for name, place in kept.items() if name in names}

@@ -86,7 +86,7 @@ def sort_films(found: pa.Table, by: str, descending: bool) -> FilmOrder:
         found = found.set_column(at, by, cells)
     way = "descending" if descending else "ascending"
     keys = [(by, way)] if by == ID else [(by, way), (ID, "ascending")]
-    found = found.take(pc.sort_indices(found, keys, null_placement="at_end"))
+    found = found.take(pc.sort_indices(found, keys))
     if pc.count_distinct(found[ID]).as_py() < len(found):  # a damaged table, see cxr check
         _, first = np.unique(found[ID].to_numpy(), return_index=True)
         found = found.take(pa.array(np.sort(first)))
