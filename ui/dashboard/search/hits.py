@@ -21,16 +21,22 @@ def hits(search: Search, found: Answer, labels: Labels, learnt: frozenset[tuple[
     """The hits of one page."""
     scale, kind = kind_of(search)
     first, last = found.hits[0].rank, found.hits[-1].rank
-    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+    with st.container(
+        horizontal=True, vertical_alignment="center", gap="small", key="hits-heading"
+    ):
         title = f"{last} most similar" if first == 1 else f"Hits {first} to {last}"
-        st.subheader(title, width="content")
+        if last == 1:
+            title = "The most similar"
+        passing = " that pass the filters" if search.filters else ""
+        st.subheader(
+            title,
+            width="content",
+            help=f"Out of {films(found.candidates)}{passing}. Number and bar: cosine, {kind}, bar "
+            f"from {scale.low:g} to {scale.high:g}. A cosine is not a probability, and cosines of "
+            "images, of sentences and of both combined are not comparable.",
+        )
+        st.caption(f"of {films(found.candidates)}{passing} · cosine, {kind}", width="content")
         chips(search)
-    passing = " that pass the filters" if search.filters else ""
-    st.caption(
-        f"Out of {films(found.candidates)}{passing}. Number and bar: cosine, {kind}, bar from "
-        f"{scale.low:g} to {scale.high:g}. A cosine is not a probability, and cosines of images, "
-        "of sentences and of both combined are not comparable."
-    )
     digests: tuple[bytes, ...] = ()
     if search.upload is not None:
         digests = search.upload.digests
@@ -42,7 +48,8 @@ def hits(search: Search, found: Answer, labels: Labels, learnt: frozenset[tuple[
     for hit, marks in zip(found.hits, said, strict=True):
         with grid.cell():
             film_link(hit.row.id, f"hit-{hit.row.id}", "hits")
-            st.html(html.hit(hit, found.thumbnails[hit.row.id], labels, scale, marks))
+            picture = found.thumbnails[hit.row.id]
+            st.html(html.hit(hit, picture, labels, scale, marks, room=any(said)))
             _actions(hit.row)
     _pages(search, found)
 
@@ -75,36 +82,21 @@ def chips(search: Search) -> None:
 
 def more(row: Row) -> None:
     """A button that searches with this film."""
-    st.button(
-        "More like this",
-        key=f"more-{row.id}",
-        on_click=session.ask_this_id,
-        args=(row.id,),
-        width="stretch",
-    )
+    st.button("More like this", key=f"more-{row.id}", on_click=session.ask_this_id, args=(row.id,))
 
 
 def _actions(row: Row) -> None:
-    more(row)
-    id_ = plain(row.id)
-    with st.container(horizontal=True, gap="xsmall", key=f"do-{row.id}"):
-        for sign, icon, word in (("+", "add", "like"), ("-", "remove", "unlike")):
+    # No help on these: Streamlit draws a button with help twice.
+    with st.container(horizontal=True, gap="xxsmall", key=f"do-{row.id}"):
+        more(row)
+        st.button("Compare", key=f"pair-{row.id}", on_click=session.look_at, args=(row.id,))
+        for sign, word in (("+", "Like +"), ("-", "Unlike −")):
             st.button(
-                f"Should be {word} {id_}",
-                key=f"mark-{word}-{row.id}",
-                icon=f":material/{icon}:",
+                word,
+                key=f"mark-{'like' if sign == '+' else 'unlike'}-{row.id}",
                 on_click=session.mark,
                 args=(row.id, sign),
-                help=f"Mark {sign}: hits should be {word} this film",
             )
-        st.button(
-            f"Why {id_}",
-            key=f"pair-{row.id}",
-            icon=":material/compare:",
-            on_click=session.look_at,
-            args=(row.id,),
-            help="Why these two: beside the query, with a map of where they agree",
-        )
 
 
 def _pages(search: Search, found: Answer) -> None:
