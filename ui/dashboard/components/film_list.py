@@ -15,6 +15,8 @@ from ui.tables import Sheet
 
 #: Narrowest a film is drawn, in CSS pixels: two fit side by side on a phone.
 FILM_WIDTH = 170
+#: The same of films that belong together.
+_BESIDE_WIDTH = 104
 _SEARCH, _FILM = "views/search.py", "views/film.py"
 _KINDS = {"csv": "text/csv", "zip": "application/zip", "pdf": "application/pdf"}
 
@@ -89,6 +91,18 @@ def card(
     search_button(row.id, key, filters=link)
 
 
+def beside(
+    rows: Sequence[Row], pictures: Mapping[str, bytes | None], labels: Labels, key: str
+) -> None:
+    """Films that belong together, beside each other; each picture leads to its film's page."""
+    lists.remember(key, [row.id for row in rows])
+    grid = st.grid("auto", min_column_width=_BESIDE_WIDTH, key=f"{key}-beside")
+    for row in rows:
+        with grid.cell():
+            film_link(row.id, f"{key}-{row.id}", key)
+            st.html(html.beside(row, pictures[row.id], labels))
+
+
 def page_of(items: Sequence[T], size: int, key: str) -> Sequence[T]:
     """The items of the page that the visitor turned to."""
     count = max(-(-len(items) // size), 1)
@@ -113,9 +127,14 @@ def films(
     size: int = 12,
     said: Callable[[str], str] = lambda _: "",
     link: Mapping[str, str] | None = None,
+    of: str = "",
 ) -> None:
-    """Films in a grid that reflows, some at a time; a click searches under the filters ``link``."""
-    lists.remember(key, ids)
+    """Films in a grid that reflows, some at a time; a click searches under the filters ``link``.
+
+    The pages of the films lead on within the remembered list ``of``; without one, within these.
+    """
+    if not of:
+        lists.remember(key, ids)
     shown = page_of(ids, size, f"{key}-page")
     rows = gallery.rows(shown)
     here = [id_ for id_ in shown if id_ in rows]
@@ -123,7 +142,7 @@ def films(
     grid = st.grid("auto", min_column_width=FILM_WIDTH, border=True, key=f"{key}-grid")
     for id_ in here:
         with grid.cell():
-            card(rows[id_], pictures[id_], labels, f"{key}-{id_}", said(id_), link, of=key)
+            card(rows[id_], pictures[id_], labels, f"{key}-{id_}", said(id_), link, of or key)
     pages(ids, size, f"{key}-page")
 
 

@@ -481,14 +481,15 @@ def confusion(names: Sequence[str], counts: npt.NDArray[np.int64]) -> str:
     return _table(f"{over}<tr><th></th>{head}<th></th></tr>", body, "confusion")
 
 
-def side_by_side(
-    films: Sequence[tuple[Row, bytes | None]], labels: Labels, facts: Sequence[str]
-) -> str:
-    """Films beside each other, with facts about them together."""
-    drawn = "".join(
-        f"<figure>{film(png, f'chest film {row.id}')}<figcaption>{labels.chips(row)}"
-        f"{id_line(row.id)}</figcaption></figure>"
-        for row, png in films
+def beside(row: Row, png: bytes | None, labels: Labels) -> str:
+    """One of several films beside each other: its picture, its findings, its id."""
+    return (
+        f'<div class="cxr beside">{film(png, f"chest film {row.id}")}{labels.chips(row)}'
+        f"{id_line(row.id)}</div>"
     )
-    badges = "".join(_span("badge", fact) for fact in facts)
-    return f'<div class="cxr beside">{drawn}</div><div class="cxr chips">{badges}</div>'
+
+
+def badges(facts: Sequence[str]) -> str:
+    """Facts about several films together."""
+    drawn = "".join(_span("badge", fact) for fact in facts)
+    return f'<div class="cxr chips">{drawn}</div>'

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date
 from pathlib import PurePath
 
@@ -71,14 +71,19 @@ def of_the_patient(gallery: Gallery, row: Row) -> tuple[str, list[str], str | No
         where = Where(patient=(row.patient,), dataset=dataset)
     else:
         where = Where(dataset=dataset, extra=(("study", value),))
-    ids = [id_ for id_ in sorted(gallery.ids(where)) if id_ != row.id]
-    column = date_column(gallery.columns())
-    if column is None or not ids:
-        return whose, ids, None
+    ids = [id_ for id_ in gallery.ids(where) if id_ != row.id]
+    column = date_column(gallery.columns()) if ids else None
+    return whose, in_order(gallery, ids, column), column
+
+
+def in_order(gallery: Gallery, ids: Sequence[str], column: str | None) -> list[str]:
+    """Ids by the date in a column, films without one last; by id where there is no column."""
+    if column is None:
+        return sorted(ids)
     rows = gallery.rows(ids)
 
-    def when(id_: str) -> tuple[bool, str]:
+    def when(id_: str) -> tuple[bool, str, str]:
         day = rows[id_].extra.get(column) if id_ in rows else None
-        return day is None, str(day)
+        return day is None, str(day), id_
 
-    return whose, sorted(ids, key=when), column
+    return sorted(ids, key=when)

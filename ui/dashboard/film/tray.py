@@ -43,7 +43,6 @@ def button(id_: str, key: str) -> None:
         icon=":material/check:" if there else ":material/add_to_photos:",
         on_click=take_out if there else add,
         args=(id_,),
-        help="Take it out again" if there else "Choose two films, then compare them",
     )
 
 

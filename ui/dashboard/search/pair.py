@@ -97,6 +97,8 @@ def _stop() -> None:
 def _dialog(
     gallery: Gallery, search: Search, pair: Pair, labels: Labels, found_hits: Sequence[str]
 ) -> None:
+    if session.last().pair != pair.row.id:  # an arrow was pressed; only the dialog ran again
+        st.rerun()
     against = "the query" if not search.marks else "the combined query"
     st.html(
         f'<div class="cxr"><span class="score num">{pair.score:.3f}</span> cosine of '
@@ -114,7 +116,7 @@ def _dialog(
         combined=bool(search.marks),
     )
     panes = [film_pane(gallery, pair.row, pair.thumbnail, f"Hit: {pair.row.id}", found.right)]
-    if search.id is not None and pair.query is not None:
+    if pair.query is not None and pair.picture is not None:
         title = f"Query: {search.id}"
         panes.insert(0, film_pane(gallery, pair.query, pair.picture, title, found.left))
     elif pair.picture is not None and search.upload is not None:

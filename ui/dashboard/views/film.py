@@ -118,7 +118,10 @@ def others(gallery: Gallery, row: Row, labels: Labels) -> None:
         return
     order = f"by {column}" if column else "by id"
     st.subheader(plain(f"Other films of this {whose}, {order}"))
-    film_list.films(gallery, ids, labels, "patient", size=6)
+    # All of them, this one among them: whoever goes on comes back here, too.
+    name = f"{whose}:{row.patient or row.study}"
+    lists.remember(name, facts.in_order(gallery, [*ids, row.id], column))
+    film_list.films(gallery, ids, labels, "patient", size=6, of=name)
 
 
 def neighbours(gallery: Gallery, row: Row, labels: Labels) -> None:
@@ -128,7 +131,8 @@ def neighbours(gallery: Gallery, row: Row, labels: Labels) -> None:
         return
     hits = gallery.search_by_id(row.id, k)
     ids = [hit.row.id for hit in hits]
-    lists.remember("neighbours", ids)
+    name = f"near:{row.id}"
+    lists.remember(name, [row.id, *ids])
     pictures = gallery.thumbnails(ids)
     st.subheader(f"Its {len(hits)} nearest films")
     st.caption("Number and bar: cosine, image to image. A cosine is not a probability.")
@@ -138,7 +142,7 @@ def neighbours(gallery: Gallery, row: Row, labels: Labels) -> None:
     )
     for hit, marks in zip(hits, said, strict=True):
         with grid.cell():
-            film_link(hit.row.id, f"near-{hit.row.id}", "neighbours")
+            film_link(hit.row.id, f"near-{hit.row.id}", name)
             png = pictures[hit.row.id]
             st.html(html.hit(hit, png, labels, html.IMAGE_SCALE, marks))
 
