@@ -44,7 +44,9 @@ if TYPE_CHECKING:
     from ingest.job.report import IngestReport, Progress
     from ingest.job.run import clear_away, ingest
     from ingest.originals.film import Original, OriginalUnavailable, Preset
+    from ingest.originals.picture import picture, pictures
     from ingest.originals.reading import original_is_there, read_original, read_original_of
+    from ingest.originals.relocate import Relocated, relocate
     from ingest.record import ImageFile, ImageRecord, Pixels, Rejection
     from ingest.sources import SOURCES, Source, SourceUnavailable, open_source, synthetic
     from ingest.sources.published import medmnist
@@ -84,7 +86,9 @@ _HOMES = {
     "ingest.job.report": "IngestReport Progress",
     "ingest.job.run": "clear_away ingest",
     "ingest.originals.film": "Original OriginalUnavailable Preset",
+    "ingest.originals.picture": "picture pictures",
     "ingest.originals.reading": "original_is_there read_original read_original_of",
+    "ingest.originals.relocate": "Relocated relocate",
     "ingest.record": "ImageFile ImageRecord Pixels Rejection",
     "ingest.sources": "SOURCES Source SourceUnavailable open_source synthetic",
     "ingest.sources.published": "medmnist",
