@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from ingest.images.dicom.body_parts import Choice, check_choice
     from ingest.images.dicom.file import is_dicom
     from ingest.images.dicom.read import patient_of
-    from ingest.images.pixels import pixels_digest, thumbnail
+    from ingest.images.pixels import THUMBNAIL_SIDE, pixels_digest, thumbnail
     from ingest.images.reader_version import READER
     from ingest.job.journal import (
         REJECTION,
@@ -76,7 +76,7 @@ _HOMES = {
     "ingest.images.dicom.body_parts": "Choice check_choice",
     "ingest.images.dicom.file": "is_dicom",
     "ingest.images.dicom.read": "patient_of",
-    "ingest.images.pixels": "pixels_digest thumbnail",
+    "ingest.images.pixels": "THUMBNAIL_SIDE pixels_digest thumbnail",
     "ingest.images.reader_version": "READER",
     "ingest.job.journal": (
         "REJECTION entries file_name mark_undone read_json read_status rejections_file "

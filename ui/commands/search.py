@@ -73,7 +73,10 @@ def search(
             "study where only that is known.",
         ),
     ] = False,
-    figure: Annotated[Path | None, typer.Option(help="Write a picture of the result here.")] = None,
+    figure: Annotated[
+        Path | None,
+        typer.Option(help="Write a picture of the result here: a .png, .pdf or .svg file."),
+    ] = None,
     encoder: EncoderName = None,
     device: Device = None,
     index: Index = None,
@@ -87,6 +90,8 @@ def search(
     from store import parse_weights, parse_where, refined_search
 
     part = check_choice(body_part)
+    if figure is not None:
+        _check_figure(figure)
     if long_text not in ("cut", "mean", "best"):
         raise UsageError(f"--long-text {long_text!r}: expected cut, mean or best")
     if long_text == "best" and (like or unlike):
@@ -223,6 +228,17 @@ def _say_how_near(gallery: Gallery, vectors: Vectors, pixels: Pixels, json: bool
     return found.as_dict()
 
 
+def _check_figure(path: Path) -> None:
+    """Refuse a figure that could not be written, before any work is done."""
+    if path.suffix.lower() not in (".png", ".pdf", ".svg"):
+        raise UsageError(f"--figure {str(path)!r}: expected a name ending in .png, .pdf or .svg")
+    if not path.parent.is_dir() or path.is_dir():
+        raise UsageError(
+            f"cannot write the figure {path}: it is a folder, or in none that exists; pass a path "
+            "in a folder that exists"
+        )
+
+
 def _draw(
     path: Path,
     gallery: Gallery,
@@ -231,14 +247,15 @@ def _draw(
     where: Where,
     hits: list[Hit],
 ) -> None:
-    from ui.report.figures import Query, retrieval_figure
-    from ui.report.sheet import png_bytes, provenance_of
+    from ui.report.figures import LONGEST, Query, retrieval_figure
+    from ui.report.film_pictures import film_pictures
+    from ui.report.sheet import FORMATS, provenance_of
 
-    ids = [hit.row.id for hit in hits]
-    if "id" in query:
-        row = gallery.row(query["id"])
-        picture = gallery.thumbnails([row.id])[row.id]
-        asked = Query.of(row, picture)
+    rows = [hit.row for hit in hits]
+    row = gallery.row(query["id"]) if "id" in query else None
+    printed = film_pictures(gallery, rows if row is None else [row, *rows], LONGEST)
+    if row is not None:
+        asked = Query.of(row, printed.by_id[row.id])
     elif pixels is not None:
         asked = Query(image=pixels, name=Path(query["image"]).name)
     elif "text" in query:
@@ -246,11 +263,12 @@ def _draw(
     else:
         asked = Query(text=f"like {', '.join(query['like'])}")
     searched = f"searched: {where}" if where else "searched: all rows"
-    figure = retrieval_figure(
-        asked, hits, gallery.thumbnails(ids), provenance_of(gallery, searched)
-    )
+    origin = provenance_of(gallery, searched, printed.note)
+    figure = retrieval_figure(asked, hits, printed.by_id, origin)
+    if printed.instead:
+        output.warn(f"{printed.note}. {next(iter(printed.instead.values()))}")
     try:
-        path.write_bytes(png_bytes(figure))
+        path.write_bytes(FORMATS[path.suffix.lower()](figure))
     except OSError as error:
         raise UsageError(
             f"cannot write the figure {path}: {error.strerror}; pass a path in a folder that exists"
