@@ -51,13 +51,16 @@ def check_long_text(how: str, marked: bool) -> None:
         raise UsageError("--long-text best goes without --like and --unlike; use mean")
 
 
-def of_text(encoder: Encoder, text: str, long_text: str = "cut") -> Query:
+def of_text(
+    encoder: Encoder, text: str, long_text: str = "cut", choice: str = "--long-text"
+) -> Query:
     """The query of a sentence or a longer text.
 
     Args:
         encoder: of the gallery.
         text: as it was asked.
         long_text: how to search a text longer than the encoder reads: cut, mean or best.
+        choice: where a person chooses that.
 
     Raises:
         TextUnsupported, BadQuery: the encoder takes no texts, or not this one.
@@ -66,7 +69,7 @@ def of_text(encoder: Encoder, text: str, long_text: str = "cut") -> Query:
 
     asked = text_query(encoder, text, long_text)
     found = encoder.understands(asked)
-    warnings = (notices.of_reading(asked, "--long-text"), notices.of_text(found))
+    warnings = (notices.of_reading(asked, choice), notices.of_text(found))
     told = {
         "text": text,
         "understood": found.understood,
