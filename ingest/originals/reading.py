@@ -84,6 +84,15 @@ def place_of(uri: str, row: Row) -> Path:
     return path
 
 
+def original_is_there(uri: str, row: Row) -> None:
+    """Look whether a row's own file is in its place; it is opened, not read.
+
+    Raises:
+        OriginalUnavailable: it cannot be read; whether it changed shows when it is.
+    """
+    identity(place_of(uri, row))
+
+
 def identity(path: Path) -> Identity:
     """What tells a file from another one in its place, and from itself after a change.
 

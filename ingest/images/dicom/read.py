@@ -168,7 +168,12 @@ class Stored:
 
 
 def read_stored(data: bytes, name: str) -> Stored:
-    """Read a DICOM film without scaling its values; BadImage as decode, and ``not_dicom``."""
+    """Read a DICOM film without scaling its values; BadImage as decode, and ``not_dicom``.
+
+    Args:
+        data: the bytes of a file that was decoded before: damage may go unnoticed.
+        name: for messages.
+    """
     notes = Notes()
 
     def stored(header: Any, start: int) -> Stored:
@@ -177,7 +182,7 @@ def read_stored(data: bytes, name: str) -> Stored:
             bits = grey.dtype.itemsize * 8
             cells = Cells(grey, bits, 0, False, bits)
             return Stored(cells, header, read_tones(header, cells, notes) if bits > 8 else None)
-        cells = grey_cells(header, data, start, name, notes)
+        cells = grey_cells(header, data, start, name, notes, sound=True)
         if meaning(header) == PALETTE:
             grey = _grey_of(palette_pixels(header, cells, name), name)
             return Stored(Cells(grey, 8, 0, False, 8), header, None)
