@@ -84,7 +84,7 @@ def open_film(page, board: Board, name: str, shows: str = "original") -> Any:
 def shown(page, name: str, shows: str = "original") -> Any:
     """The canvas, once it shows the film."""
     canvas = page.locator(f"canvas[aria-label$='ward/{name}'][data-shows={shows}]")
-    expect(canvas).to_be_visible()
+    canvas.wait_for()
     expect(page.locator(".readout")).to_contain_text("zoom 1.00")
     page.wait_for_timeout(100)  # drawn in the next frame
     return canvas

@@ -300,8 +300,8 @@ def film_title(row: Row) -> str:
 def compared(score: float) -> str:
     """Heading of two films side by side."""
     return (
-        f'<h1 class="cxr title">Two films compared</h1><div class="cxr"><span class="score num">'
-        f"{score:.3f}</span> cosine of the two</div>"
+        f'<h1 class="cxr title">Two films compared <span class="soft">cosine <span class="num">'
+        f"{score:.3f}</span></span></h1>"
     )
 
 

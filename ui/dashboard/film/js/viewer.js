@@ -319,8 +319,10 @@ export default function (component) {
     change((view) => (view[target.dataset.set] = target.dataset.set === "stretch" ? 2 ** value : value));
   });
   on(root, "keydown", (event) => {
-    const typed = event.target.matches("input, select"), onButton = event.target.matches("button") && event.key === " ";
-    if (typed || onButton || event.ctrlKey || event.metaKey || event.altKey) return;
+    const { target } = event;
+    const own = target.matches("select") || (target.matches("input") && /^(Arrow|Home|End|Page)/.test(event.key)) ||
+      (target.matches("button, summary") && event.key === " ");
+    if (own || event.ctrlKey || event.metaKey || event.altKey) return;
     const upright = event.key === "ArrowUp" || event.key === "ArrowDown";
     if (pans[event.key] && (event.shiftKey || upright)) {
       const [x, y] = pans[event.key];
