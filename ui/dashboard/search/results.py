@@ -16,7 +16,7 @@ from ui.dashboard.components import html
 from ui.dashboard.components.film_list import film_link
 from ui.dashboard.components.html import Labels, cut, films, plain
 from ui.dashboard.film import lists
-from ui.dashboard.search import download, hits, link, pair, session
+from ui.dashboard.search import download, filters, hits, link, pair, session
 from ui.dashboard.search.answer import (
     Answer,
     answer,
@@ -68,7 +68,7 @@ def _described(search: Search, found: Answer, labels: Labels) -> str:
         size = _size(row.width, row.height)
         detail = " · ".join([*html.in_short(row), *([size] if size else [])])
         return html.query_card(
-            "Query: a film of the gallery", row.id, detail, picture, labels.found(row, 2)
+            "Query: a film of the gallery", row.id, detail, picture, labels.found(row, 34)
         )
     if search.upload is not None:
         film = search.upload
@@ -86,7 +86,7 @@ def _described(search: Search, found: Answer, labels: Labels) -> str:
 def _marks(search: Search, found: Answer, labels: Labels) -> None:
     """The marked films in one line, which scrolls sideways, and their weights behind a button."""
     signed = [(id_, "+") for id_ in search.like] + [(id_, "−") for id_ in search.unlike]
-    with st.container(horizontal=True, vertical_alignment="center", gap="small", key="marks"):
+    with st.container(horizontal=True, vertical_alignment="center", gap="xsmall", key="marks"):
         _weights(search)
         for id_, sign in signed:
             with st.container(
@@ -213,18 +213,24 @@ def starters(gallery: Gallery, search: Search, labels: Labels) -> None:
         return
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         st.subheader("Or start from one of these", width="content")
-        hits.chips(search)
+        filters.chips(search)
     which = " that pass the filters" if search.filters else ""
-    st.caption(f"{len(chosen)} of {passing:,} films{which}, evenly spread over the ids.")
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        some = f"{len(chosen)} of {films(passing)}{which}."
+        st.caption(
+            some if len(chosen) < passing else f"All {films(passing)}{which}.", width="content"
+        )
+        st.page_link("views/films.py", label="All films", icon=":material/grid_view:")
     pictures = gallery.thumbnails(chosen)
     lists.remember("starters", chosen)
-    cells = st.grid("auto", min_column_width=hits.FILM_WIDTH, border=True)
+    cells = st.grid("auto", min_column_width=hits.FILM_WIDTH, border=True, key="starters")
     for id_ in chosen:
         row = gallery.row(id_)
         with cells.cell():
             film_link(id_, f"start-{id_}", "starters")
             st.html(html.film_card(row, pictures[id_], labels))
-            hits.more(row)
+            with st.container(horizontal=True, gap="xxsmall", key=f"do-{id_}"):
+                hits.more(row)
 
 
 def show(

@@ -35,8 +35,6 @@ _EXACT, _NEAR, _LABELS, _METADATA = _LISTS = (
 _SIZE, _FILMS = 12, 6
 #: Most frequent values of a column that are named.
 _VALUES = 4
-#: Largest gallery whose films are compared with each other unasked.
-_AT_ONCE = 30_000
 _WIDE = 340
 
 
@@ -70,11 +68,7 @@ def found(
 
 def wanted(gallery: Gallery, key: Sequence[Hashable]) -> bool:
     """Whether all is to be compared with all: in a large gallery only once somebody asked."""
-    known = background.known(("audit", shared.key(gallery), *key))
-    if known or len(gallery) <= _AT_ONCE:
-        return True
-    st.write(f"This compares all {html.films(len(gallery))} with each other.")
-    return st.button("Compare them", type="primary", key="audit-go")
+    return background.wanted(("audit", shared.key(gallery), *key), len(gallery))
 
 
 def exact(gallery: Gallery, labels: Labels) -> None:
