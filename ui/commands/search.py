@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shlex
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -173,10 +174,12 @@ def _asked(
     found = loaded.understands(asked)
     if (warning := notices.of_text(found)) is not None:
         output.warn(warning)
+    meant = [] if warning is None else _labels_instead(gallery, text)
     query = {
         "text": text,
         "understood": found.understood,
         "reason": found.reason,
+        "labels": meant,
         "read": asked.read,
         "cut": asked.cut or None,
         "long_text": asked.how,
@@ -184,6 +187,23 @@ def _asked(
         "tokens": {"text": asked.tokens, "longest": asked.longest},
     }
     return query, None, asked.vectors if asked.how == "best" else asked.vectors[0]
+
+
+def _labels_instead(gallery: Gallery, text: str) -> list[str]:
+    """Labels of the gallery that a text names which is not understood; says how to look there."""
+    from store import Where, counted
+
+    counts = gallery.facets()["labels"]
+    meant = notices.labels_meant(text, counts)
+    for label in meant[:3]:
+        first = gallery.ids(Where(label=(label,)))[0]
+        again = ["cxr", "search", "--id", first, "--where", f"label={label}"]
+        again += ["--store", gallery.uri]
+        output.warn(
+            f"{label!r} is a label here, of {counted(counts[label], 'film')}; to see films that "
+            f"carry it: {shlex.join(again)}"
+        )
+    return meant
 
 
 def _own_films(

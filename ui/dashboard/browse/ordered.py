@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import streamlit as st
 
-from store import FilmOrder, Gallery, doubt_of_labels, film_order, sort_films
+from store import FilmOrder, Gallery, counted, doubt_of_labels, film_order, sort_films
 from ui.dashboard import background, shared
 from ui.dashboard.browse.listing import ADDED, DOUBT, ID, Listing
 from ui.dashboard.search.ranges import AGE, column
@@ -41,7 +41,7 @@ def said(gallery: Gallery, listing: Listing, order: FilmOrder, start: int, count
     wanted = order.ids.slice(start, count)
     cells = doubts.filter(pc.is_in(doubts["id"], wanted)).to_pylist()
     lines = {
-        cell["id"]: f"{cell['votes']} of {cell['asked']} neighbours: {cell['said']}"
+        cell["id"]: f"{cell['votes']} of {counted(cell['asked'], 'neighbour')}: {cell['said']}"
         for cell in cells
     }
     return [lines.get(id_, "label not compared") for id_ in wanted.to_pylist()]

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import streamlit as st
 
 from ingest.encoders import Encoder
-from store import WEIGHT_MAX, BadQuery, CxrError, Gallery, UnknownId, Weights
+from store import WEIGHT_MAX, BadQuery, CxrError, Gallery, UnknownId, Weights, counted
 from ui import notices
 from ui.dashboard import layout, shared
 from ui.dashboard.components import html
@@ -28,6 +28,8 @@ from ui.dashboard.search.answer import (
 from ui.dashboard.search.ranges import column, in_words
 from ui.dashboard.search.state import Search, pages
 
+#: Labels offered in place of a sentence that is not understood.
+_LABELS_OFFERED = 3
 _NAMES = {"query": "Weight of query", "like": "of films +", "unlike": "of films −"}
 _LONG_TEXT = {
     "cut": "cut: its beginning",
@@ -316,6 +318,20 @@ def cautions(gallery: Gallery, encoder: Encoder | CxrError | None, search: Searc
         warning = notices.of_text(encoder.understands(asked))
         if warning is not None:
             st.warning(layout.sentence(warning), icon=":material/help:")
+            labels_instead(gallery, search.text)
+
+
+def labels_instead(gallery: Gallery, text: str) -> None:
+    """The films with a label that a sentence names, where the encoder does not understand it."""
+    counts = shared.facets(gallery, {})["label"]
+    for label in notices.labels_meant(text, counts)[:_LABELS_OFFERED]:
+        if st.button(
+            f"See {films(counts[label])} labelled {plain(cut(label))}",
+            key=f"labelled-{label}",
+            type="primary",
+            icon=":material/label:",
+        ):
+            st.switch_page("views/films.py", query_params={"label": label})
 
 
 def long_text(note: str) -> None:
@@ -351,7 +367,7 @@ def neighbours(gallery: Gallery, search: Search, found: Answer, labels: Labels) 
             lines,
             "Labels of the hit shown"
             if len(found.hits) == 1
-            else f"Labels of the {len(found.hits)} hits shown",
+            else f"Labels of the {counted(len(found.hits), 'hit')} shown",
             f"Upright line and last number: the label's share of all films{among}, which is what "
             f"chance alone would show. Thin line: 95 % interval of the share among such hits "
             f"(Wilson).{chosen}",
