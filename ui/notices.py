@@ -97,7 +97,10 @@ def match(found: Nearness) -> str:
     """How good a match the nearest film is, in words: beside what is usual in the gallery."""
     share = found.percentile
     kind = "a close match" if share >= 50 else "a usual match" if share >= 10 else "a far match"
-    return f"{kind}: {share:.0f} of 100 films here are less like the film nearest to them"
+    said = f"{kind}: {share:.0f} of 100 films here are less like the film nearest to them"
+    if found.not_judged is None:
+        return said
+    return f"{said}. Whether any film here is a good match is not judged: {found.not_judged}"
 
 
 def how_near(found: Nearness) -> str:
@@ -108,14 +111,9 @@ def how_near(found: Nearness) -> str:
             f"nearest picture {found.picture_cosine:.3f} (percentile "
             f"{found.picture_percentile:.0f})"
         )
-    unsure = (
-        ""
-        if found.not_judged is None
-        else (f". Whether any film here is a good match is not judged: {found.not_judged}")
-    )
     return (
         f"{'; '.join(parts)}; percentiles are among the nearest of the gallery's own "
-        f"{counted(found.rows, 'film')}, each without itself{unsure}"
+        f"{counted(found.rows, 'film')}, each without itself"
     )
 
 

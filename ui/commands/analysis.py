@@ -96,8 +96,8 @@ def audit(
     differ = sum(group.labels_differ for group in exact)
     typer.echo(
         f"exact duplicates: {counted(len(exact), 'group')} of "
-        f"{counted(sum(len(group.films) for group in exact), 'film')} "
-        f"films, {across:,} across splits, {differ:,} with differing labels; "
+        f"{counted(sum(len(group.films) for group in exact), 'film')}, "
+        f"{across:,} across splits, {differ:,} with differing labels; "
         f"{tables.whose(tables.whose_groups(exact))}"
     )
     for group in [group for group in exact if group.whose == tables.WRONG_IDS][:_SHOWN]:
@@ -105,8 +105,7 @@ def audit(
         typer.echo(f"  one picture, several patients: {films}")
     typer.echo(
         f"near duplicates: {counted(near.total, 'pair')} of {near.by} with cosine "
-        f"{near.threshold:g} or "
-        f"more, {near.across:,} across splits; {tables.whose(near.whose)}"
+        f"{near.threshold:g} or more, {near.across:,} across splits; {tables.whose(near.whose)}"
     )
     for pair in near.pairs[:_SHOWN]:
         marks = {
@@ -130,8 +129,7 @@ def audit(
         typer.echo(
             f"doubtful labels: {doubtful.total:,} of {doubtful.labelled:,} labelled films differ "
             f"from most of their {counted(doubtful.k, 'neighbour')}, {doubtful.doubted:,} in a "
-            "finding or "
-            f"more; {tables.EXCLUDED[doubtful.excluded]}"
+            f"finding or more; {tables.EXCLUDED[doubtful.excluded]}"
         )
         if missed := tables.left_out(doubtful.left_out):
             typer.echo(f"  left out: {missed}")
@@ -143,8 +141,7 @@ def audit(
         for name, doubts in worst[:_SHOWN]:
             typer.echo(
                 f"  {name}: {counted(doubts.films, 'film')}, {doubts.unsupported:,} of them "
-                "unsupported; "
-                f"missing in {doubts.missing:,}"
+                f"unsupported; missing in {doubts.missing:,}"
             )
     for column in glance.columns:
         missing = sum(column.missing.values())

@@ -239,6 +239,7 @@ def _say_how_near(gallery: Gallery, vectors: Vectors, pixels: Pixels, json: bool
     if (warning := notices.of_image(found)) is not None:
         output.warn(warning)
     if not json:
+        output.say(notices.match(found))
         output.say(notices.how_near(found))
     return found.as_dict()
 

@@ -188,6 +188,11 @@ def films(count: int) -> str:
     return counted(count, "film")
 
 
+def passing(count: int) -> str:
+    """What is said behind a number of films where there are filters."""
+    return " that passes the filters" if count == 1 else " that pass the filters"
+
+
 def film(png: bytes | None, alt: str) -> str:
     """A thumbnail as HTML, inside the page: nothing is left at an address of its own."""
     if png is None:
@@ -237,7 +242,7 @@ def _card(
     parts = [
         f'<div class="labels">{labels.found(row, _LABELS)}</div>',
         f'<div class="labels">{said}</div>' if badges or room else "",
-        _line(in_short(row)),
+        _line(in_short(row), [f"no {one}" for one in row.absent]),
         _line(_own_in_short(row)) if row.extra else "",
     ]
     return f'<div class="cxr hit">{top}{"".join(parts)}{id_line(row.id)}</div>'
@@ -249,9 +254,10 @@ def in_short(row: Row) -> list[str]:
     return [part for part in (*said, *(f"{one}?" for one in row.uncertain)) if part]
 
 
-def _line(parts: Sequence[str]) -> str:
-    text = escape(" · ".join(parts))
-    return f'<div class="line soft" title="{text}">{text or "&nbsp;"}</div>'
+def _line(parts: Sequence[str], hover: Sequence[str] = ()) -> str:
+    """Parts in one line; on hover all of them, and some more."""
+    text, whole = (escape(" · ".join(some)) for some in (parts, [*parts, *hover]))
+    return f'<div class="line soft" title="{whole}">{text or "&nbsp;"}</div>'
 
 
 def _own_in_short(row: Row) -> list[str]:

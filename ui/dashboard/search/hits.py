@@ -27,7 +27,7 @@ def hits(search: Search, found: Answer, labels: Labels, learnt: frozenset[tuple[
         title = f"{last} most similar" if first == 1 else f"Hits {first} to {last}"
         if last == 1:
             title = "The most similar"
-        passing = " that pass the filters" if search.filters else ""
+        passing = html.passing(found.candidates) if search.filters else ""
         st.subheader(
             title,
             width="content",

@@ -216,7 +216,7 @@ def starters(gallery: Gallery, search: Search, labels: Labels) -> None:
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         st.subheader("Or start from one of these", width="content")
         filters.chips(search)
-    which = " that pass the filters" if search.filters else ""
+    which = html.passing(passing) if search.filters else ""
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         some = f"{len(chosen)} of {films(passing)}{which}."
         st.caption(

@@ -83,7 +83,7 @@ def heading(listing: Listing, order: FilmOrder) -> None:
     some = f"Films {first + 1:,} to {min(first + SIZE, len(order)):,} of {len(order):,}"
     if len(order) <= SIZE:
         some = films(len(order))
-    some += " that pass the filters" if listing.filters else ""
+    some += html.passing(len(order)) if listing.filters else ""
     if order.without:
         some += f" · last, {films(order.without)} without {of.missing(listing.by)}"
     with st.container(
