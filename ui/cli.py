@@ -25,6 +25,7 @@ from ui.commands import (
     ingest,
     search,
     serve,
+    trust,
 )
 from ui.commands.options import Command, OnRay
 
@@ -45,6 +46,7 @@ app.command(cls=OnRay)(ingest.ingest)
 _command()(batches.batches)
 app.command(cls=OnRay)(search.search)
 app.command(cls=OnRay)(evaluate.evaluate)
+_command()(trust.trust)
 _command()(classify.classify)
 _command()(analysis.compare)
 _command()(analysis.audit)
