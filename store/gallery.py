@@ -501,13 +501,13 @@ class Gallery(Follower):
         wanted = list(ids)
         return self._look_up(lambda table: lance.rows_by_id(table, wanted))
 
-    def elsewhere(self, place: str, prefix: str | None) -> Iterator[tuple[str, str, bytes]]:
+    def elsewhere(self, place: str | None, prefix: str | None) -> Iterator[tuple[str, str, bytes]]:
         """Id, source and sha256 of rows whose file is not where a folder would have it.
 
         Read as a stream, from the table as it is now.
 
         Args:
-            place: the folder.
+            place: the folder; ``None`` for all rows that had pixels.
             prefix: what stands before the path below it in ids; ``None`` where ids are not made of
                 paths.
         """

@@ -252,4 +252,3 @@ def _measure(name: str) -> tuple[Measure, int]:
         expected = ", ".join(f"{one}@5" for one in MEASURES)
         raise UsageError(f"measure {name!r} of a pack: expected e.g. {expected}")
     return MEASURES[kind], int(depth)
-

@@ -233,9 +233,7 @@ def selective(
 
     def ask(now: Snapshot) -> Selective:
         def answers(of: str | None) -> _Answers:
-            both = Sides.of(
-                *sides(now, SPLIT, of, gallery_split, dataset, relevance), same_patient
-            )
+            both = Sides.of(*sides(now, SPLIT, of, gallery_split, dataset, relevance), same_patient)
             return _answers(now, both, k, relevance, describe)
 
         reported = answers(split)
@@ -257,8 +255,7 @@ def selective(
             {}
             if reported.vote_risk is None
             else {
-                name: risk_coverage(one, reported.vote_risk)
-                for name, one in reported.signs.items()
+                name: risk_coverage(one, reported.vote_risk) for name, one in reported.signs.items()
             },
             {name: _rule(name, choosing, reported, aim) for name in reported.signs},
             gallery.describe(now),

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from store import UsageError
 from ui.commands import output
 from ui.commands.options import Json, OneDataset, SamePatientFilms, Store, same_patient_films
 from ui.opening import open_gallery
@@ -53,8 +52,8 @@ def trust(
     from ingest import pixel_vectors
     from store import selective
 
-    if figure is not None and figure.suffix not in (".png", ".pdf", ".svg"):
-        raise UsageError(f"--figure {str(figure)!r}: expected a name that ends in .png, .pdf or .svg")
+    if figure is not None:
+        output.check_figure(figure)
     gallery = open_gallery(store)
     output.warn_if_synthetic(gallery)
     splits = gallery.facets()["split"]
@@ -73,22 +72,14 @@ def trust(
     )
     if figure is not None:
         from ui.report.risk_figure import risk_figure
+        from ui.report.sheet import provenance_of
 
-        _write(figure, risk_figure(found))
-        output.say(f"figure: {figure}")
+        sides = f"split, {found.queries:,} queries of {found.reported_on}"
+        output.write_figure(figure, risk_figure(found, provenance_of(gallery, sides)))
     if json:
         output.as_json(found.as_dict())
         return
     _print(found)
-
-
-def _write(path: Path, figure: Any) -> None:
-    try:
-        figure.savefig(path)
-    except OSError as error:
-        raise UsageError(
-            f"cannot write the figure {path}: {error.strerror}; pass a path in a folder that exists"
-        ) from error
 
 
 def _print(found: Selective) -> None:

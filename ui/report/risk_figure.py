@@ -60,7 +60,9 @@ def _draw(axes: Axes, curves: Mapping[str, Curve], rules: Mapping[str, Abstentio
             axes.plot(*place, marker=marker, color=colour, markersize=7, linestyle="none")
     chance = next(iter(curves.values())).chance
     axes.axhline(chance, color="#5b6770", linewidth=1, linestyle=(0, (4, 3)))
-    axes.plot([], [], color="#5b6770", linestyle=(0, (4, 3)), label=f"held back blindly, {chance:.4f}")
+    axes.plot(
+        [], [], color="#5b6770", linestyle=(0, (4, 3)), label=f"held back blindly, {chance:.4f}"
+    )
     axes.set_xlim(0, 1)
     axes.set_ylim(bottom=0)
     axes.set_xlabel("coverage: share of queries answered", fontproperties=font(9))
