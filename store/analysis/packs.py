@@ -144,8 +144,8 @@ def read_pack(name: str) -> Pack:
         for part in found.pop("published")
         for encoder, *values in part["rows"]
     ]
-    texts = {"measures": tuple(found.pop("measures")), "notes": tuple(found.pop("notes"))}
-    pack = Pack(**found, **texts, published=tuple(published))
+    lists = {name: tuple(found.pop(name)) for name in ("measures", "notes")}
+    pack = Pack(**{**found, **lists, "published": tuple(published)})
     for one in pack.published:
         if not 0 < len(one.values) <= len(pack.measures):
             raise UsageError(f"{path.name}: {one.encoder} has {len(one.values)} figures")

@@ -97,7 +97,13 @@ def at_prevalence(
         gallery: with vectors in memory.
         finding: by its name in the gallery.
         prevalence: between 0 and 1.
-        protocol, k, split, gallery_split, dataset, relevance, same_patient: as Gallery.evaluate.
+        protocol: as Gallery.evaluate.
+        k: depths.
+        split: of the queries; None takes all rows (leave-one-out only).
+        gallery_split: that is drawn from, in the split protocol.
+        dataset: only rows of this data set.
+        relevance: as Gallery.evaluate.
+        same_patient: as Gallery.evaluate.
         repeats: galleries drawn, from seeds that are the same in every run.
         progress: called with draws done and in all.
 
@@ -105,6 +111,7 @@ def at_prevalence(
         BadQuery: no film has the finding or all have it, or so few films would be left that a
             depth is out of reach.
     """
+    gallery = gallery.pinned()
 
     def ask(now: Snapshot) -> AtPrevalence:
         queries, searched = sides(now, protocol, split, gallery_split, dataset, relevance)
@@ -146,7 +153,7 @@ def at_prevalence(
                 for label in drawn[0].per_label
             },
             {at: float(np.mean([one[at] for one in blind])) for at in depths},
-            gallery.describe(now),
+            gallery.describe(),
         )
 
     return gallery.read_mirror("an evaluation at another prevalence", ask)

@@ -217,12 +217,14 @@ def selective(
     Args:
         gallery: with vectors in memory.
         k: depth of Precision@k and of the vote.
-        choose_on, split: of the queries.
+        choose_on: split whose queries choose the rules; None halves those of ``split``.
+        split: whose queries are reported.
         gallery_split: that is searched.
         dataset: only films of this data set.
         wanted: mean Precision@k of the answers given; None: half the risk of all.
         describe: thumbnails to float32 (n, m) unit rows, for the sign ``nearest picture``.
-        relevance, same_patient: as Gallery.evaluate.
+        relevance: as Gallery.evaluate.
+        same_patient: as Gallery.evaluate.
 
     Raises:
         BadQuery: a split without labelled films, a k beyond the gallery.
@@ -230,6 +232,8 @@ def selective(
     """
     if wanted is not None and not 0 < wanted <= 1:
         raise BadQuery(f"a precision of {wanted:g} is wanted: expected more than 0, at most 1")
+
+    gallery = gallery.pinned()
 
     def ask(now: Snapshot) -> Selective:
         def answers(of: str | None) -> _Answers:
@@ -258,7 +262,7 @@ def selective(
                 name: risk_coverage(one, reported.vote_risk) for name, one in reported.signs.items()
             },
             {name: _rule(name, choosing, reported, aim) for name in reported.signs},
-            gallery.describe(now),
+            gallery.describe(),
         )
 
     return gallery.read_mirror("selective retrieval", ask)

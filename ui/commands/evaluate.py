@@ -124,8 +124,8 @@ def evaluate(
         _evaluate_pack(gallery, pack, dataset, json)
         return
     if prevalence is not None:
-        asked = protocol, split, gallery_split, dataset, depths(k), relevance, counted
-        _evaluate_prevalence(gallery, prevalence, *asked, json=json)
+        given = protocol, split, gallery_split, dataset, depths(k), relevance, counted
+        _evaluate_prevalence(gallery, prevalence, *given, json=json)
         return
     if prompts is not None:
         from ingest.encoders import encoder_for

@@ -22,8 +22,8 @@ def trust(
     choose: Annotated[
         str | None,
         typer.Option(
-            help="Split whose queries choose the rules. Default: val, if there is one; else half of "
-            "the patients of --split choose, and the other half is reported."
+            help="Split whose queries choose the rules. Default: val, if there is one; else half "
+            "of the patients of --split choose, and the other half is reported."
         ),
     ] = None,
     split: Annotated[str, typer.Option(help="Split whose queries are reported.")] = "test",
@@ -104,10 +104,11 @@ def _print(found: Selective) -> None:
             continue
         given = rule.reported
         low, high = given["ci95"]
+        kept = f"{100 * given['coverage']:.1f} % of queries at P@{found.k} {given['precision']:.4f}"
         typer.echo(
             f"{sign}: abstain below {rule.below:.4f} (P@{found.k} {rule.wanted:.4f} wanted, "
-            f"{rule.chosen['precision']:.4f} where it was chosen) keeps {100 * given['coverage']:.1f} % "
-            f"of queries at P@{found.k} {given['precision']:.4f} [{low:.3f}, {high:.3f}]."
+            f"{rule.chosen['precision']:.4f} where it was chosen) keeps {kept} "
+            f"[{low:.3f}, {high:.3f}]."
         )
 
 
@@ -143,8 +144,8 @@ def print_prevalence(found: AtPrevalence) -> None:
     """Precision@k over the galleries drawn, mean and spread."""
     typer.echo(
         f"{found.finding} at {found.prevalence:g} of {found.gallery:,} films searched "
-        f"({found.positive:,} with it; {found.before:.4f} as they are), drawn {found.repeats} times; "
-        f"{found.queries:,} queries, the same each time."
+        f"({found.positive:,} with it; {found.before:.4f} as they are), drawn {found.repeats} "
+        f"times; {found.queries:,} queries, the same each time."
     )
     depths = list(found.precision)
     rows = [["all queries", *(_spread(found.precision[k]) for k in depths)]]

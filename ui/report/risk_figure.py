@@ -34,7 +34,7 @@ def risk_figure(found: Selective, provenance: Provenance) -> Figure:
         f"{found.queries:,} queries of {found.reported_on}; rules (markers) chosen on "
         f"{found.choosing:,} of {found.chosen_on}. Lower is better."
     )
-    figure, page, top = sheet("Risk and coverage", subtitle, provenance, width, _TALL + 1.2)
+    figure, page, top = sheet("Risk and coverage", subtitle, provenance, width, _TALL + 1.5)
     height = figure.get_figheight()
     for number, (risk, curves) in enumerate(panels):
         left = MARGIN + _AXIS + number * (_AXIS + _PANEL + _GAP)
@@ -59,7 +59,8 @@ def _draw(axes: Axes, curves: Mapping[str, Curve], rules: Mapping[str, Abstentio
             place = [given["coverage"]], [1 - given["precision"]]
             axes.plot(*place, marker=marker, color=colour, markersize=7, linestyle="none")
     chance = next(iter(curves.values())).chance
-    axes.axhline(chance, color="#5b6770", linewidth=1, linestyle=(0, (4, 3)))
+    blind = f"held back blindly, {chance:.4f}"
+    axes.axhline(chance, color="#5b6770", linewidth=1, linestyle=(0, (4, 3)), label=blind)
     axes.plot(
         [], [], color="#5b6770", linestyle=(0, (4, 3)), label=f"held back blindly, {chance:.4f}"
     )
@@ -70,4 +71,6 @@ def _draw(axes: Axes, curves: Mapping[str, Curve], rules: Mapping[str, Abstentio
     axes.grid(color="#d3dde3", linewidth=0.6)
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
-    axes.legend(prop=font(8), frameon=False, loc="best")
+    axes.legend(
+        prop=font(8), frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2
+    )
