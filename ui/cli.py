@@ -12,22 +12,11 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from store import CxrError, EncoderMismatch, StoreDamaged, UsageError
-from ui.commands import (
-    adapt,
-    analysis,
-    api,
-    batches,
-    classify,
-    demo,
-    encoders,
-    evaluate,
-    gallery,
-    ingest,
-    search,
-    serve,
-    trust,
-)
+from ui.commands import batches, gallery, ingest, search
+from ui.commands.evaluation import analysis, classify, evaluate, trust
+from ui.commands.learning import adapt, encoders
 from ui.commands.options import Command, OnRay
+from ui.commands.serving import api, demo, serve
 
 app = typer.Typer(
     name="cxr",

@@ -15,6 +15,7 @@ import typer
 from store import EncoderMismatch, EncoderUnavailable, UsageError, expanded
 from ui import notices, paper, tables
 from ui.commands import output
+from ui.commands.evaluation.trust import print_pack, print_prevalence
 from ui.commands.options import (
     Depths,
     Device,
@@ -33,7 +34,6 @@ from ui.commands.options import (
     depths,
     same_patient_films,
 )
-from ui.commands.trust import print_pack, print_prevalence
 from ui.opening import open_gallery
 from ui.paper import check_format
 from ui.tables import definitions
