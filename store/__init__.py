@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from store.analysis.listing.order import FilmOrder, film_order, ordered_columns, sort_films
     from store.analysis.maps import Map
     from store.analysis.matched_by import ColumnMatch, Matches, ValueMatch, matched_by
+    from store.analysis.packs import Pack, PackResult, measure_pack, pack_names
+    from store.analysis.prevalence import AtPrevalence, at_prevalence, parse_prevalence
+    from store.analysis.selective import Abstention, Curve, Selective, risk_coverage, selective
     from store.analysis.zero_shot import LabelFigures, Similarities, similarities
     from store.cluster import connection
     from store.errors import (
@@ -125,6 +128,9 @@ _HOMES = {
     "store.analysis.listing.order": "FilmOrder film_order ordered_columns sort_films",
     "store.analysis.maps": "Map",
     "store.analysis.matched_by": "ColumnMatch Matches ValueMatch matched_by",
+    "store.analysis.packs": "Pack PackResult measure_pack pack_names",
+    "store.analysis.prevalence": "AtPrevalence at_prevalence parse_prevalence",
+    "store.analysis.selective": "Abstention Curve Selective risk_coverage selective",
     "store.analysis.zero_shot": "LabelFigures Similarities similarities",
     "store.cluster": "connection",
     "store.errors": (

@@ -22,7 +22,7 @@ from tests.store.rows import STAMP, make_rows, random_vectors, unit
 from tests.ui import films
 from tests.ui.running import Cxr
 from ui import notices
-from ui.commands.evaluate import Prompt, evaluate_prompts, read_prompts
+from ui.commands.evaluation.evaluate import Prompt, evaluate_prompts, read_prompts
 
 APP = str(Path(ui.__file__).parent / "dashboard" / "app.py")
 
@@ -110,7 +110,8 @@ def test_the_dashboard_says_both(made, monkeypatch, stranger):
     assert not test.exception
     [warning] = [box.value for box in test.warning]
     assert "No good match" in warning
-    assert any("percentile" in box.value for box in test.caption)
+    [said] = [box for box in test.caption if "of 100 films here are less like" in box.value]
+    assert "percentile" not in said.value and "percentile" in said.help
 
 
 def test_an_encoder_without_a_lexicon_claims_nothing():

@@ -11,9 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from store import UsageError, counted
 from ui import notices
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from ingest import IngestReport, Progress
     from store import Evaluation, Gallery, Hit
     from ui.tables import PrecisionRow
@@ -63,6 +66,30 @@ def table(headings: Sequence[str], rows: Sequence[Sequence[str]], numbers: int =
     console.print(found)
 
 
+def check_figure(path: Path) -> None:
+    """Refuse a figure that could not be written, before any work is done."""
+    if path.suffix.lower() not in (".png", ".pdf", ".svg"):
+        raise UsageError(f"--figure {str(path)!r}: expected a name ending in .png, .pdf or .svg")
+    if not path.parent.is_dir() or path.is_dir():
+        raise UsageError(
+            f"cannot write the figure {path}: it is a folder, or in none that exists; pass a path "
+            "in a folder that exists"
+        )
+
+
+def write_figure(path: Path, figure: Figure) -> None:
+    """Write a figure as its name's ending says; see check_figure."""
+    from ui.report.sheet import FORMATS
+
+    try:
+        path.write_bytes(FORMATS[path.suffix.lower()](figure))
+    except OSError as error:
+        raise UsageError(
+            f"cannot write the figure {path}: {error.strerror}; pass a path in a folder that exists"
+        ) from error
+    say(f"figure: {path}")
+
+
 def hits(found: Sequence[Hit]) -> None:
     """Search results as a table."""
     table(
@@ -100,7 +127,7 @@ def evaluations(found: Sequence[Evaluation]) -> None:
                 continue
             rows.append([protocol, *_figures(row, depths)])
             protocol = ""
-        sizes = f"{one.queries:,} queries, {one.gallery:,} in the gallery"
+        sizes = f"{counted(one.queries, 'query', 'queries')}, {one.gallery:,} in the gallery"
         rows.append(["", sizes, *([""] * len(depths)), ""])
         for at, row in enumerate(tables.measure_rows(document)):
             others.append(["" if at else one.protocol, *_figures(row, depths)])
@@ -289,12 +316,12 @@ def interrupted() -> typer.Exit:
 
 def _pruned(report: IngestReport) -> None:
     if report.pruned:
-        say(f"{report.pruned:,} rows whose file is gone were removed")
+        say(f"{counted(report.pruned, 'row was', 'rows were')} removed, whose file is gone")
         return
     for id_ in report.gone[:_MOST]:
         say(f"gone: {id_}")
     more = "; to remove them: --prune --yes" if report.gone else ""
-    say(f"{len(report.gone):,} rows have lost their file{more}")
+    say(f"{counted(len(report.gone), 'row has', 'rows have')} lost their file{more}")
 
 
 def summary(report: IngestReport) -> str:
