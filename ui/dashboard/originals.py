@@ -14,6 +14,7 @@ import binascii
 import hashlib
 import hmac
 import json
+import logging
 import os
 import threading
 import time
@@ -39,7 +40,7 @@ LIFE_S = 3600
 #: Bytes of films that are being decoded for visitors or sent to them, at most; others wait.
 MOST_BYTES = 384 << 20
 #: Longest wait of a visitor for others, and of the server for one who does not read on.
-_PATIENCE_S = 30.0
+PATIENCE_S = 30.0
 _PIECE = 1 << 20
 _MAC = 16
 _AHEAD = 8
@@ -92,6 +93,14 @@ def ahead(gallery: Gallery, rows: Iterable[Row]) -> None:
         _pool.submit(read)
 
 
+#: Look up rows. Streamlit's caches warn that these threads draw no page, which is so.
+_lookers = ThreadPoolExecutor(2, "originals-row")
+
+
+def _not_ours(record: logging.LogRecord) -> bool:
+    return not str(record.threadName).startswith("originals")
+
+
 _room_ahead = threading.BoundedSemaphore(_AHEAD)
 _pool = ThreadPoolExecutor(1, "originals-ahead")
 
@@ -125,13 +134,16 @@ def _mac(uuid: str, said: bytes) -> bytes:
 
 def route() -> Route:
     """The route of originals, below the dashboard's base path."""
+    name = "streamlit.runtime.scriptrunner_utils.script_run_context"
+    logging.getLogger(name).addFilter(_not_ours)
     base = str(st.get_option("server.baseUrlPath") or "").strip("/")
     path = f"/{base}/originals/{{token}}" if base else "/originals/{token}"
     return Route(path, _answer, methods=["GET", "HEAD"])
 
 
 async def _answer(request: Request) -> Response:
-    found = await anyio.to_thread.run_sync(_row, request.path_params["token"])
+    loop = asyncio.get_running_loop()
+    found = await loop.run_in_executor(_lookers, _row, request.path_params["token"])
     if found is None:
         return _said("This address is of no film here, or too old; load the page again.")
     uri, row = found
@@ -251,11 +263,11 @@ class _Film(Response):
             await _room.leave(self._reserved)
 
     async def _piece(self, send: Send, piece: bytes) -> None:
-        with anyio.fail_after(_PATIENCE_S):
+        with anyio.fail_after(PATIENCE_S):
             await send({"type": "http.response.body", "body": piece, "more_body": True})
 
 
-class _Room:
+class Room:
     """Budget of bytes for films under way; a film larger than all of it goes alone."""
 
     def __init__(self, most: int) -> None:
@@ -266,7 +278,7 @@ class _Room:
         """Wait for room; False where there is none in time."""
         async with self._changed:
             try:
-                async with asyncio.timeout(_PATIENCE_S):
+                async with asyncio.timeout(PATIENCE_S):
                     await self._changed.wait_for(
                         lambda: self._used == 0 or self._used + size <= self._most
                     )
@@ -276,9 +288,10 @@ class _Room:
             return True
 
     async def leave(self, size: int) -> None:
+        """Give room back."""
         async with self._changed:
             self._used -= size
             self._changed.notify_all()
 
 
-_room = _Room(MOST_BYTES)
+_room = Room(MOST_BYTES)
