@@ -89,7 +89,7 @@ def search(
 
     part = check_choice(body_part)
     if figure is not None:
-        _check_figure(figure)
+        output.check_figure(figure)
     queries.check_long_text(long_text, bool(like or unlike))
     given = 3 - [image, id, text].count(None)
     if given > 1 or not (given or like):
@@ -174,17 +174,6 @@ def _asked(
     return asked.told, pixels, asked.vector
 
 
-def _check_figure(path: Path) -> None:
-    """Refuse a figure that could not be written, before any work is done."""
-    if path.suffix.lower() not in (".png", ".pdf", ".svg"):
-        raise UsageError(f"--figure {str(path)!r}: expected a name ending in .png, .pdf or .svg")
-    if not path.parent.is_dir() or path.is_dir():
-        raise UsageError(
-            f"cannot write the figure {path}: it is a folder, or in none that exists; pass a path "
-            "in a folder that exists"
-        )
-
-
 def _draw(
     path: Path,
     gallery: Gallery,
@@ -195,7 +184,7 @@ def _draw(
 ) -> None:
     from ui.report.figures import LONGEST, Query, retrieval_figure
     from ui.report.film_pictures import film_pictures
-    from ui.report.sheet import FORMATS, provenance_of
+    from ui.report.sheet import provenance_of
 
     rows = [hit.row for hit in hits]
     row = gallery.row(query["id"]) if "id" in query else None
@@ -213,10 +202,4 @@ def _draw(
     figure = retrieval_figure(asked, hits, printed.by_id, origin)
     if printed.instead:
         output.warn(f"{printed.note}. {next(iter(printed.instead.values()))}")
-    try:
-        path.write_bytes(FORMATS[path.suffix.lower()](figure))
-    except OSError as error:
-        raise UsageError(
-            f"cannot write the figure {path}: {error.strerror}; pass a path in a folder that exists"
-        ) from error
-    output.say(f"figure: {path}")
+    output.write_figure(path, figure)

@@ -192,7 +192,7 @@ def run(
         **{name: value for name, value in chosen.items() if value},
         **(variables or {}),
     }
-    app = Path(__file__).parents[1] / "dashboard" / "asgi.py"
+    app = Path(__file__).parents[2] / "dashboard" / "asgi.py"
     arguments = ["run", str(app), "--server.address", HOST, "--server.port", str(port)]
     output.say(f"dashboard on http://{HOST}:{port}, Ctrl-C ends it")
     child = child_process.start(
