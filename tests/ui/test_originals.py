@@ -190,15 +190,21 @@ def test_a_film_that_was_deleted_has_no_address(client: TestClient, gallery: Gal
     assert "too old" in said(client, url)
 
 
-def test_films_are_decoded_ahead(gallery: Gallery, monkeypatch: pytest.MonkeyPatch):
-    from ingest.originals import kept
-
-    kept.KEPT.clear()
-    originals.ahead(gallery, [gallery.row("films/deep.dcm"), *[gallery.row("films/1.png")] * 30])
-    deadline = time.monotonic() + 30
-    while kept.KEPT.bytes < DEEP.nbytes + 300 * 300 and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert kept.KEPT.bytes == DEEP.nbytes + 300 * 300
+def test_an_address_is_of_the_visitor_who_signed_in(
+    client: TestClient, gallery: Gallery, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("CXR_SIGN_IN", "1")
+    mine = originals.token(gallery.state[0], "films/1.png", visitor=b"_streamlit_user=me")
+    nobody = originals.token(gallery.state[0], "films/1.png")
+    assert "too old" in said(client, f"/originals/{mine}")
+    for cookies, status in (
+        ({"_streamlit_user": "me", "_streamlit_user_tokens": "x", "other": "y"}, 200),
+        ({"_streamlit_user": "you"}, 404),
+        ({"_streamlit_user": "me", "_streamlit_user_1": "more"}, 404),
+    ):
+        client.cookies = cookies
+        assert client.get(f"/originals/{mine}").status_code == status
+        assert client.get(f"/originals/{nobody}").status_code == 404
 
 
 def test_who_does_not_read_on_gets_no_more(gallery: Gallery, monkeypatch: pytest.MonkeyPatch):
