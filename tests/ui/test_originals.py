@@ -194,9 +194,11 @@ def test_an_address_is_of_the_visitor_who_signed_in(
     client: TestClient, gallery: Gallery, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setenv("CXR_SIGN_IN", "1")
-    mine = originals.token(gallery.state[0], "films/1.png", visitor=b"_streamlit_user=me")
+    me = b"signed in\n_streamlit_user=me"
+    mine = originals.token(gallery.state[0], "films/1.png", visitor=me)
     nobody = originals.token(gallery.state[0], "films/1.png")
-    assert "too old" in said(client, f"/originals/{mine}")
+    for one in (mine, nobody):
+        assert "too old" in said(client, f"/originals/{one}")
     for cookies, status in (
         ({"_streamlit_user": "me", "_streamlit_user_tokens": "x", "other": "y"}, 200),
         ({"_streamlit_user": "you"}, 404),
