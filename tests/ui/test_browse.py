@@ -154,7 +154,7 @@ def test_a_sentence_that_is_a_label_here_leads_to_its_films(page, monkeypatch, m
     test = page({"text": "covid 19"}, None)
     [offer] = [one for one in test.button if one.key == "labelled-COVID-19"]
     assert offer.label.replace("\\", "") == "See 3 films labelled COVID-19"
-    code, out, err = cxr("search", "--store", made[0], "--encoder", made[1], "--text", "COVID-19")
+    code, _, err = cxr("search", "--store", made[0], "--encoder", made[1], "--text", "COVID-19")
     assert code == 0
     assert "'COVID-19' is a label here, of 3 films" in err
     assert "cxr search --id drawn/train/0 --where label=COVID-19" in err
