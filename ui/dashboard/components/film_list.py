@@ -9,13 +9,14 @@ import streamlit as st
 
 from ingest import csv_bytes
 from store import Gallery, Row
-from ui.dashboard.components import html
+from ui.dashboard.components import html, lists
 from ui.dashboard.components.html import Labels, plain
-from ui.dashboard.film import lists
 from ui.tables import Sheet
 
 #: Narrowest a film is drawn, in CSS pixels: two fit side by side on a phone.
 FILM_WIDTH = 170
+#: The same of films that belong together.
+_BESIDE_WIDTH = 104
 _SEARCH, _FILM = "views/search.py", "views/film.py"
 _KINDS = {"csv": "text/csv", "zip": "application/zip", "pdf": "application/pdf"}
 
@@ -50,6 +51,27 @@ def open_film(id_: str, of: str = "") -> None:
     st.switch_page(_FILM, query_params=_address(id_, of))
 
 
+def page_link(id_: str, label: str) -> None:
+    """A link in words to a film's own page."""
+    st.page_link(_FILM, label=label, query_params=_address(id_, ""), icon=":material/open_in_full:")
+
+
+def step_link(id_: str | None, word: str, icon: str, of: str) -> None:
+    """A link to the film before or after in a list; grey at its end."""
+    st.page_link(
+        _FILM,
+        label=word,
+        icon=f":material/{icon}:",
+        query_params=_address(id_ or "", of),
+        disabled=id_ is None,
+    )
+
+
+def compare(id_: str, other: str) -> None:
+    """Go to two films side by side now."""
+    st.switch_page(_FILM, query_params={"id": id_, "with": other})
+
+
 def _address(id_: str, of: str) -> dict[str, str]:
     return {"id": id_, **({"of": of} if of else {})}
 
@@ -67,6 +89,18 @@ def card(
     film_link(row.id, key, of)
     st.html(html.film_card(row, png, labels) + (html.note(said) if said else ""))
     search_button(row.id, key, filters=link)
+
+
+def beside(
+    rows: Sequence[Row], pictures: Mapping[str, bytes | None], labels: Labels, key: str
+) -> None:
+    """Films that belong together, beside each other; each picture leads to its film's page."""
+    lists.remember(key, [row.id for row in rows])
+    grid = st.grid("auto", min_column_width=_BESIDE_WIDTH, key=f"{key}-beside")
+    for row in rows:
+        with grid.cell():
+            film_link(row.id, f"{key}-{row.id}", key)
+            st.html(html.beside(row, pictures[row.id], labels))
 
 
 def page_of(items: Sequence[T], size: int, key: str) -> Sequence[T]:
@@ -93,9 +127,14 @@ def films(
     size: int = 12,
     said: Callable[[str], str] = lambda _: "",
     link: Mapping[str, str] | None = None,
+    of: str = "",
 ) -> None:
-    """Films in a grid that reflows, some at a time; a click searches under the filters ``link``."""
-    lists.remember(key, ids)
+    """Films in a grid that reflows, some at a time; a click searches under the filters ``link``.
+
+    The pages of the films lead on within the remembered list ``of``; without one, within these.
+    """
+    if not of:
+        lists.remember(key, ids)
     shown = page_of(ids, size, f"{key}-page")
     rows = gallery.rows(shown)
     here = [id_ for id_ in shown if id_ in rows]
@@ -103,7 +142,7 @@ def films(
     grid = st.grid("auto", min_column_width=FILM_WIDTH, border=True, key=f"{key}-grid")
     for id_ in here:
         with grid.cell():
-            card(rows[id_], pictures[id_], labels, f"{key}-{id_}", said(id_), link, of=key)
+            card(rows[id_], pictures[id_], labels, f"{key}-{id_}", said(id_), link, of or key)
     pages(ids, size, f"{key}-page")
 
 

@@ -304,6 +304,39 @@ def mark_card(row: Row, png: bytes | None, labels: Labels, sign: str) -> str:
     )
 
 
+def tray_film(row: Row, png: bytes | None) -> str:
+    """A film in the tray: a small picture and the end of its id."""
+    picture = film(png, f"in the tray: {_spoken(row)}")
+    return f'<div class="cxr tray">{picture}<span class="mono">{escape(_end(row.id))}</span></div>'
+
+
+def film_title(row: Row) -> str:
+    """The id of a film as the heading of its page."""
+    return f'<h1 class="cxr title mono">{escape(row.id).replace("/", "/<wbr>")}</h1>'
+
+
+def compared(score: float) -> str:
+    """Heading of two films side by side."""
+    return (
+        f'<h1 class="cxr title">Two films compared <span class="soft">cosine <span class="num">'
+        f"{score:.3f}</span></span></h1>"
+    )
+
+
+def report(text: str) -> str:
+    """The text of a report."""
+    return f'<div class="cxr report">{_span("title", "Report")}<p>{escape(text)}</p></div>'
+
+
+def facts_table(lines: Sequence[tuple[str, str]]) -> str:
+    """Named values of one film, one below the other."""
+    return f'<div class="cxr all-facts">{_facts(lines)}</div>'
+
+
+def _end(id_: str, most: int = 28) -> str:
+    return id_ if len(id_) <= most else f"…{id_[1 - most :]}"
+
+
 def query_card(kind: str, title: str, detail: str, picture: str = "", chips: str = "") -> str:
     """The query: what kind it is, its id, its file name or its sentence."""
     name = id_line(title) if picture else _span("prompt", title, hover=True)
@@ -471,14 +504,15 @@ def confusion(names: Sequence[str], counts: npt.NDArray[np.int64]) -> str:
     return _table(f"{over}<tr><th></th>{head}<th></th></tr>", body, "confusion")
 
 
-def side_by_side(
-    films: Sequence[tuple[Row, bytes | None]], labels: Labels, facts: Sequence[str]
-) -> str:
-    """Films beside each other, with facts about them together."""
-    drawn = "".join(
-        f"<figure>{film(png, f'chest film {row.id}')}<figcaption>{labels.chips(row)}"
-        f"{id_line(row.id)}</figcaption></figure>"
-        for row, png in films
+def beside(row: Row, png: bytes | None, labels: Labels) -> str:
+    """One of several films beside each other: its picture, its findings, its id."""
+    return (
+        f'<div class="cxr beside">{film(png, f"chest film {row.id}")}{labels.chips(row)}'
+        f"{id_line(row.id)}</div>"
     )
-    badges = "".join(_span("badge", fact) for fact in facts)
-    return f'<div class="cxr beside">{drawn}</div><div class="cxr chips">{badges}</div>'
+
+
+def badges(facts: Sequence[str]) -> str:
+    """Facts about several films together."""
+    drawn = "".join(_span("badge", fact) for fact in facts)
+    return f'<div class="cxr chips">{drawn}</div>'

@@ -5,10 +5,9 @@ from __future__ import annotations
 import streamlit as st
 
 from store import Row
-from ui.dashboard.components import html
+from ui.dashboard.components import html, lists
 from ui.dashboard.components.film_list import film_link
 from ui.dashboard.components.html import Labels, Scale, films
-from ui.dashboard.film import lists
 from ui.dashboard.search import filters, session
 from ui.dashboard.search.answer import Answer, badges
 from ui.dashboard.search.state import Search, pages

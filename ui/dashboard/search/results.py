@@ -12,10 +12,9 @@ from ingest.encoders import Encoder
 from store import WEIGHT_MAX, BadQuery, CxrError, Gallery, UnknownId, Weights, counted
 from ui import notices
 from ui.dashboard import layout, shared
-from ui.dashboard.components import html
+from ui.dashboard.components import html, lists
 from ui.dashboard.components.film_list import film_link
 from ui.dashboard.components.html import Labels, cut, films, plain
-from ui.dashboard.film import lists
 from ui.dashboard.search import download, filters, hits, link, pair, session
 from ui.dashboard.search.answer import (
     Answer,

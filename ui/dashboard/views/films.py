@@ -9,9 +9,8 @@ from ui.dashboard import layout, shared
 from ui.dashboard.browse import listing as of
 from ui.dashboard.browse import ordered, visit
 from ui.dashboard.browse.listing import SIZE, Listing
-from ui.dashboard.components import film_list, html
+from ui.dashboard.components import film_list, html, lists
 from ui.dashboard.components.html import films, plain
-from ui.dashboard.film import lists
 from ui.dashboard.search import filters, link, session
 from ui.dashboard.search.state import Search
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import streamlit as st
 
 _LISTS = "film-lists"
-#: Lists kept, the last ones drawn; films kept of one.
-_LISTS_MAX, _FILMS_MAX = 12, 20_000
+#: Lists kept, the last ones used; films kept of one.
+_LISTS_MAX, _FILMS_MAX = 30, 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +39,10 @@ def remember(name: str, ids: Sequence[str]) -> None:
 
 def place(name: str, id_: str) -> Place | None:
     """Where a film is in a list; None where this visit knows no such list, or it is not in it."""
-    ids = st.session_state.get(_LISTS, {}).get(name, ())
-    if id_ not in ids:
+    kept: dict[str, tuple[str, ...]] = st.session_state.get(_LISTS, {})
+    if id_ not in kept.get(name, ()):
         return None
+    ids = kept[name] = kept.pop(name)  # the last one used
     at = ids.index(id_)
     return Place(
         at,
