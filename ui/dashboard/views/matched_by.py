@@ -48,7 +48,9 @@ def main() -> None:
     asked = ("matched by", shared.key(gallery), split, k, relevance)
     films = shared.films(gallery, {"split": (split,)} if split else {})
     if films**2 > studies.AT_ONCE and not background.known(asked):
-        st.write(f"{html.films(films)} are compared with each other once for every column: this takes minutes.")
+        st.write(
+            f"{html.films(films)} are compared with each other once for every column: this takes minutes."
+        )
         if not st.button("Measure", type="primary", key="measure-matched-by"):
             return
     try:
