@@ -38,7 +38,7 @@ from ingest.artefacts.labels import (
     read_labels,
 )
 from ingest.metadata import OLDEST, parse_age, split
-from store import COLUMNS, BadArtefacts, EncoderStamp, expanded
+from store import COLUMNS, BadArtefacts, EncoderStamp, counted, expanded
 
 #: Of a column that keeps the number of rows while tables are joined.
 _ROWS = "\0rows"
@@ -275,7 +275,8 @@ def _matrix(column: pa.ChunkedArray, path: Path, name: str) -> npt.NDArray[Any]:
             "save one vector for each film, such as the mean over its patches"
         )
     if column.null_count or not len(column):
-        raise BadArtefacts(f"{path}: column {name!r} has {column.null_count} rows without a vector")
+        missing = counted(column.null_count, "row")
+        raise BadArtefacts(f"{path}: column {name!r} has {missing} without a vector")
     lengths = pc.unique(_lengths(column))
     if len(lengths) != 1:
         raise BadArtefacts(f"{path}: column {name!r} has vectors of {len(lengths)} lengths")
