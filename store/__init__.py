@@ -70,6 +70,7 @@ if TYPE_CHECKING:
     from store.gallery import Gallery, refined_search
     from store.mapped_copy import check_free
     from store.memory import give_back
+    from store.negation import affirmed, is_english, state_of, states
     from store.outcomes import (
         FOUND,
         LEFT_OUT,
@@ -138,6 +139,7 @@ _HOMES = {
     "store.gallery": "Gallery refined_search",
     "store.mapped_copy": "check_free",
     "store.memory": "give_back",
+    "store.negation": "affirmed is_english state_of states",
     "store.outcomes": (
         "FOUND LEFT_OUT NO_FINDING NOTHING_FOUND NOT_LABELLED OUTCOMES UNCERTAIN Outcome findings "
         "named_findings names_nothing outcome"
