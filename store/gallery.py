@@ -204,6 +204,10 @@ class Gallery(Follower):
         """
         maintenance.run(self.uri, self._live, keep)
 
+    def settle(self) -> None:
+        """Tidy after the last of many writes, where it is due: the index of words sooner."""
+        maintenance.when_due(self.uri, self._live, ended=True)
+
     def mapped_copy(
         self,
         uri: str | Path,

@@ -109,11 +109,11 @@ def test_any_text_is_read(text):
             assert at <= span.start < span.end <= sentence.end
             at = span.end
         at = sentence.end
-    assert [word for word, _ in negation.states(text)] is not None
+    assert all(word in text for word, _ in negation.states(text))
 
 
 @pytest.mark.parametrize("part", ["no ", "no a,", "a, not seen ", "and ", "İ no ", "(", "a.no,"])
 def test_a_long_text_is_read_in_time(part):
     """Where the time grew with the square of the length, this would take hours."""
-    text = part * (400_000 // len(part))
+    text = part * (100_000 // len(part))
     assert negation.read(text)[-1].end == len(text.rstrip())
