@@ -100,9 +100,11 @@ if TYPE_CHECKING:
         Value,
         Vectors,
     )
+    from store.search.fusion import RRF, Fusion, parse_fusion
     from store.search.out_of_distribution import Nearness
     from store.search.relevance_feedback import WEIGHT_MAX, Weights, parse_weights, rocchio
     from store.search.same_patient import OwnFilms
+    from store.search.words import WordHit
     from store.table.column_stats import Range
     from store.table.custom_columns import KINDS, LARGEST_INT, kind_of, name_of
     from store.table.duplicate_ids import Repaired
@@ -110,6 +112,7 @@ if TYPE_CHECKING:
     from store.table.opening import check_encoder
     from store.table.rows import changes, findings_of, storable
     from store.table.undo import REPAIR, Undone
+    from store.words.passage import Mark, Passage
 
 # Loaded on first use: numpy and pyarrow would slow `cxr --help`.
 _HOMES = {
@@ -148,9 +151,11 @@ _HOMES = {
         "COLUMNS FINDINGS EncoderStamp Floats Hit Integers Metadata Output Progress Row "
         "UpsertReport Value Vectors"
     ),
+    "store.search.fusion": "Fusion RRF parse_fusion",
     "store.search.out_of_distribution": "Nearness",
     "store.search.relevance_feedback": "WEIGHT_MAX Weights parse_weights rocchio",
     "store.search.same_patient": "OwnFilms",
+    "store.search.words": "WordHit",
     "store.table.column_stats": "Range",
     "store.table.custom_columns": "KINDS LARGEST_INT kind_of name_of",
     "store.table.duplicate_ids": "Repaired",
@@ -158,6 +163,7 @@ _HOMES = {
     "store.table.opening": "check_encoder",
     "store.table.rows": "changes findings_of storable",
     "store.table.undo": "REPAIR Undone",
+    "store.words.passage": "Mark Passage",
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names.split()}
 

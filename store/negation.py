@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -38,12 +38,14 @@ class Span:
 class Sentence:
     """Sentence of a report: characters from ``start`` to ``end``, and what cues govern in it.
 
-    Spans are ascending and do not overlap; the words outside them are present.
+    Spans are ascending and do not overlap; the words outside them are present. ``cues`` are the
+    characters of the cues themselves.
     """
 
     start: int
     end: int
     spans: tuple[Span, ...] = ()
+    cues: tuple[tuple[int, int], ...] = ()
 
     def state(self, at: int) -> State:
         """State of the word that begins at a character of the report."""
@@ -65,7 +67,7 @@ def read(report: str) -> list[Sentence]:
     if len(text) != len(report):  # places must stay the same
         text = "".join(low if len(low := one.lower()) == 1 else one for one in report)
     text = text.replace("’", "'")
-    return [Sentence(one.start, one.end, tuple(_spans(text, one.start, one.end))) for one in found]
+    return [_read(text, one.start, one.end) for one in found]
 
 
 def states(report: str) -> list[tuple[str, State]]:
@@ -324,12 +326,27 @@ _JOINT = re.compile(r",|\band\b")
 _REACH = 500
 
 
-def _spans(text: str, start: int, end: int) -> Iterator[Span]:
-    """The spans that cues govern in one sentence of a text in small letters, ascending."""
+def _read(text: str, start: int, end: int) -> Sentence:
+    """One sentence of a text in small letters."""
     cues = []
     for match in _CUE.finditer(text, start, end):
         state, way, _ = _CUES[int((match.lastgroup or "c0")[1:])]
         cues.append((match.start(), match.end(), state, way))
+    places = tuple((first, last) for first, last, state, _ in cues if state is not None)
+    return Sentence(start, end, tuple(_spans(text, start, end, cues)), places)
+
+
+def _spans(
+    text: str, start: int, end: int, cues: Sequence[tuple[int, int, State | None, str]]
+) -> Iterator[Span]:
+    """The spans that cues govern in one sentence, ascending.
+
+    Args:
+        text: in small letters.
+        start: of the sentence.
+        end: of the sentence.
+        cues: start, end, state and way of each.
+    """
     floor = start  # what is before it is governed or was ended
     for at, (first, last, state, way) in enumerate(cues):
         if state is None:
