@@ -806,29 +806,51 @@ def refined_search(
         BadQuery: k out of range, nothing to be like, parts that cancel each other out, or films to
             be like or unlike beside several vectors.
     """
+    if not like and not unlike and isinstance(query, str) and not exclude:
+        return gallery.search_by_id(query, k, where, other_patients=other_patients)
+    vectors, left_out = combined_query(
+        gallery, query, like=like, unlike=unlike, weights=weights, other_patients=other_patients
+    )
+    found = gallery.search(vectors, k, where, [*left_out, *_ids_left_out(exclude)])
+    return found[0] if len(found) == 1 else _by_best(found, k)
+
+
+def combined_query(
+    gallery: Gallery,
+    query: npt.ArrayLike | str | None,
+    *,
+    like: Sequence[str] = (),
+    unlike: Sequence[str] = (),
+    weights: Weights | None = None,
+    other_patients: bool = False,
+) -> tuple[npt.NDArray[Any], list[str]]:
+    """The vector of a query and of films to be like and unlike; see refined_search.
+
+    Returns:
+        Float (d,), or (n, d) as they were given; and the ids of stored films that are part of the
+        query, and of their patients where others are wanted: these must not be found.
+    """
     if query is not None and not isinstance(query, str) and np.ndim(query) > 1:
         vectors = np.asarray(query)
-        if len(vectors) > 1 and (like or unlike):
-            raise BadQuery("films to be like or unlike go with one query vector, not with several")
         if len(vectors) > 1:
-            return _by_best(gallery.search(vectors, k, where, exclude), k)
+            if like or unlike:
+                raise BadQuery(
+                    "films to be like or unlike go with one query vector, not with several"
+                )
+            return vectors, []
         query = vectors[0]
-    if not like and not unlike:
-        if query is None:
-            raise BadQuery("nothing to search for: give a query, or a film to be like")
-        if isinstance(query, str) and not exclude:
-            return gallery.search_by_id(query, k, where, other_patients=other_patients)
-        if not isinstance(query, str):
-            return gallery.search(query, k, where, exclude)[0]
+    if not like and not unlike and query is None:
+        raise BadQuery("nothing to search for: give a query, or a film to be like")
+    if not like and not unlike and not isinstance(query, str):
+        return np.asarray(query), []
     own = [query] if isinstance(query, str) else []
     vector = gallery.vectors(own)[0] if isinstance(query, str) else query
     towards, away = list(dict.fromkeys(like)), list(dict.fromkeys(unlike))
     apart = gallery.own_films([*own, *towards]).ids if other_patients else ()
-    left_out = [*own, *towards, *away, *apart, *exclude]
+    left_out = [*own, *towards, *away, *apart]
     if not towards and not away and vector is not None:
-        return gallery.search(vector, k, where, left_out)[0]
-    combined = rocchio(vector, gallery.vectors(towards), gallery.vectors(away), weights)
-    return gallery.search(combined, k, where, left_out)[0]
+        return np.asarray(vector), left_out
+    return rocchio(vector, gallery.vectors(towards), gallery.vectors(away), weights), left_out
 
 
 def _by_best(lists: Sequence[Sequence[Hit]], k: int) -> list[Hit]:

@@ -40,10 +40,14 @@ class WordQuery:
 
     def has(self, word: Word) -> bool:
         """Whether a word of a report is one that is asked for."""
-        asked = {*self.terms, *(one for phrase in self.phrases for one in phrase)}
-        if self.either:
-            return word.term in {one.removeprefix(NOT) for one in asked}
-        return word.marked in asked
+        return self.names(word) if self.either else word.marked in self._asked()
+
+    def names(self, word: Word) -> bool:
+        """Whether a word of a report is one that is asked for, present or absent."""
+        return word.term in {one.removeprefix(NOT) for one in self._asked()}
+
+    def _asked(self) -> set[str]:
+        return {*self.terms, *(one for phrase in self.phrases for one in phrase)}
 
     def as_lancedb(self) -> Any:
         """The query as LanceDB takes it, over the column of terms."""
