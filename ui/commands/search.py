@@ -109,7 +109,10 @@ def search(
             "study where only that is known.",
         ),
     ] = False,
-    figure: Annotated[Path | None, typer.Option(help="Write a picture of the result here.")] = None,
+    figure: Annotated[
+        Path | None,
+        typer.Option(help="Write a picture of the result here: a .png, .pdf or .svg file."),
+    ] = None,
     encoder: EncoderName = None,
     device: Device = None,
     index: Index = None,
@@ -123,6 +126,8 @@ def search(
     from store import RRF, combined_query, parse_fusion, parse_weights, parse_where, refined_search
 
     part = check_choice(body_part)
+    if figure is not None:
+        output.check_figure(figure)
     queries.check_long_text(long_text, bool(like or unlike))
     given = 3 - [image, id, text].count(None)
     if given > 1 or not (given or like or words is not None):
@@ -157,29 +162,31 @@ def search(
     depth = k if page == 1 else min(k * page, len(gallery))
     seen = id if vector is None else vector
     marks: dict[str, Any] = {"like": like or [], "unlike": unlike or [], "weights": using}
+    asked = (("picture", image), ("film", id), ("text", text), ("films", like))
+    beside = next((name for name, one in asked if one), None)
     found: Sequence[Hit]
     if words is None:
         found = refined_search(gallery, seen, depth, **marks, where=condition, exclude=exclude)
     else:
-        query |= {"words": words, "negated": negated, "fusion": how}
-        both, left_out = None, [*exclude]
-        if given or like:
-            both, own_ids = combined_query(gallery, seen, **marks)
-            left_out += own_ids
+        query |= {"words": words, "negated": negated, **({"fusion": how} if beside else {})}
+        vectors, part_of = combined_query(gallery, seen, **marks) if beside else (None, [])
         found = gallery.search_words(
-            words, depth, condition, left_out, vectors=both, fusion=how, negated=negated
+            words,
+            depth,
+            condition,
+            [*exclude, *part_of],
+            vectors=vectors,
+            fusion=how,
+            negated=negated,
         )
     hits = found[k * (page - 1) :]
     if len(hits) < k:
         missing = [f"passes [{condition}]"] if words is None or condition else []
         if words is not None:
-            both = given or like
-            missing.append(f"says “{words}”{' or is among the 1,000 nearest' if both else ''}")
+            missing.append(f"says “{words}”{' or is among the 1,000 nearest' if beside else ''}")
         missing += ["is of another patient"] if other_patients else []
         output.say(f"{len(hits)} of the {k} asked for: no other row {' and '.join(missing)}")
     output.say_if_inexact(gallery)
-    asked = (("picture", image), ("film", id), ("text", text), ("films", like))
-    beside = next((name for name, one in asked if one), None)
     if json:
         from ui import word_hits
         from ui.tables import as_dict
@@ -242,14 +249,15 @@ def _draw(
     where: Where,
     hits: Sequence[Hit],
 ) -> None:
-    from ui.report.figures import Query, retrieval_figure
-    from ui.report.sheet import png_bytes, provenance_of
+    from ui.report.figures import LONGEST, Query, retrieval_figure
+    from ui.report.film_pictures import film_pictures
+    from ui.report.sheet import provenance_of
 
-    ids = [hit.row.id for hit in hits]
-    if "id" in query:
-        row = gallery.row(query["id"])
-        picture = gallery.thumbnails([row.id])[row.id]
-        asked = Query.of(row, picture)
+    rows = [hit.row for hit in hits]
+    row = gallery.row(query["id"]) if "id" in query else None
+    printed = film_pictures(gallery, rows if row is None else [row, *rows], LONGEST)
+    if row is not None:
+        asked = Query.of(row, printed.by_id[row.id])
     elif pixels is not None:
         asked = Query(image=pixels, name=Path(query["image"]).name)
     elif "text" in query:
@@ -259,13 +267,8 @@ def _draw(
     else:
         asked = Query(text=query["words"])
     searched = f"searched: {where}" if where else "searched: all rows"
-    figure = retrieval_figure(
-        asked, hits, gallery.thumbnails(ids), provenance_of(gallery, searched)
-    )
-    try:
-        path.write_bytes(png_bytes(figure))
-    except OSError as error:
-        raise UsageError(
-            f"cannot write the figure {path}: {error.strerror}; pass a path in a folder that exists"
-        ) from error
-    output.say(f"figure: {path}")
+    origin = provenance_of(gallery, searched, printed.note)
+    figure = retrieval_figure(asked, hits, printed.by_id, origin)
+    if printed.instead:
+        output.warn(f"{printed.note}. {next(iter(printed.instead.values()))}")
+    output.write_figure(path, figure)
