@@ -50,13 +50,13 @@ def passage(report: str, query: WordQuery) -> Passage:
     Where none has any, the one that has most of them in another state, or the first, without
     marks. A long sentence is cut around its marks.
     """
+    marked, bare = query.marked_terms(), query.bare_terms()
     best, found = (-1, -1), list[terms.Word]()
     where: negation.Sentence | None = None
     for sentence in negation.read(report):
-        every = list(terms.words(report, sentence))
-        has = [word for word in every if query.has(word)]
-        named = {word.term for word in every if query.names(word)}
-        count = (len({word.term for word in has}), len(named))
+        named = [word for word in terms.words(report, sentence) if word.term in bare]
+        has = [word for word in named if word.marked in marked]
+        count = (len({word.term for word in has}), len({word.term for word in named}))
         if count > best:
             best, found, where = count, has, sentence
     if where is None:
