@@ -419,8 +419,8 @@ class Gallery(Follower):
         rows = len(self)
         if rows == 0:
             raise BadQuery(
-                f"the gallery at {self.uri} is empty; fill it with: cxr ingest "
-                f"medmnist:pneumoniamnist --store {self.uri}"
+                f"the gallery at {self.uri} is empty; fill it with: cxr ingest folder "
+                f"PATH-TO-YOUR-FILMS --store {self.uri}"
             )
         if not 1 <= k <= rows:
             raise BadQuery(f"k = {k}: expected 1 to {rows}, the number of rows in {self.uri}")
@@ -610,6 +610,19 @@ class Gallery(Follower):
     def ids(self, where: Where | None = None) -> list[str]:
         """The ids that pass a filter, sorted."""
         return self._answer(lambda now: now.ids_of(where))
+
+    def read_columns(self, names: Sequence[str], where: Where | None = None) -> pa.Table:
+        """Columns of the table, for rows that pass a filter, in any order.
+
+        Of a table that lacks a column, the others.
+        """
+
+        def ask(now: Searcher) -> pa.Table:
+            schema = now.handle.schema
+            condition = where.to_filter(schema) if where else None
+            return lance.scan(now.handle, [one for one in names if one in schema.names], condition)
+
+        return self._answer(ask)
 
     def count(self, where: Where) -> int:
         """Number of rows that pass a filter, counted by LanceDB: no metadata is read for it."""
