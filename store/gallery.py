@@ -356,6 +356,22 @@ class Gallery(Follower):
             lambda now: search(now, self.uri, query, int(k), where, left_out, beside, how)
         )
 
+    def count_words(
+        self,
+        words: str,
+        where: Where | None = None,
+        exclude: Sequence[str] = (),
+        *,
+        negated: bool = False,
+        most: int = 1000,
+    ) -> int:
+        """How many films ``search_words`` finds by words alone; ``most`` where there are more."""
+        from store.search.words import count
+        from store.words.query import parse
+
+        query, left_out = parse(words, negated), _ids_left_out(exclude)
+        return self._answer(lambda now: count(now, self.uri, query, most, where, left_out))
+
     def has_reports(self) -> bool:
         """Whether any film has a report, so that words can be searched."""
         from store.search.words import has_reports
