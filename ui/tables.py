@@ -405,9 +405,23 @@ def fitting(depths: Sequence[int], films: int) -> tuple[int, ...]:
 
 
 def as_dict(
-    query: dict[str, Any], k: int, where: Where | None, hits: list[Hit], page: int = 1
+    query: dict[str, Any],
+    k: int,
+    where: Where | None,
+    hits: Sequence[Hit],
+    page: int = 1,
+    more: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, Any]:
-    """Document of a query and its hits, as ``cxr search --json`` prints it."""
+    """Document of a query and its hits, as ``cxr search --json`` prints it.
+
+    Args:
+        query: as it was asked.
+        k: how many hits a page has.
+        where: the filter.
+        hits: of the page.
+        page: its number.
+        more: further keys of each hit.
+    """
     turned = {"page": page} if page > 1 else {}
     return {
         "query": {**query, "k": k, **turned, "where": str(where) if where else ""},
@@ -419,8 +433,9 @@ def as_dict(
                 **plain(shown(hit.row, "json")),
                 "outcome": hit.row.outcome,
                 "extra": plain(hit.row.extra),
+                **others,
             }
-            for hit in hits
+            for hit, others in zip(hits, more or [{}] * len(hits), strict=True)
         ],
     }
 

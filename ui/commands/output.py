@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from ingest import IngestReport, Progress
-    from store import Evaluation, Gallery, Hit
+    from store import Evaluation, Gallery, Hit, WordHit
     from ui.tables import PrecisionRow
 
 
@@ -107,6 +107,29 @@ def hits(found: Sequence[Hit]) -> None:
         ],
         numbers=1,
     )
+
+
+def word_hits(found: Sequence[WordHit], beside: str | None) -> None:
+    """Results of a search in words as a table, with the sentence that words found.
+
+    Args:
+        found: the hits.
+        beside: what was asked beside the words; None for words alone.
+    """
+    from ui.word_hits import found_by
+
+    scores = ["BM25"] if beside is None else ["found by", "fused", "BM25", "cosine"]
+    rows = []
+    for hit in found:
+        bm25 = "" if hit.bm25 is None else f"{hit.bm25:.2f}"
+        cells = [bm25]
+        if beside is not None:
+            cosine = "" if hit.cosine is None else f"{hit.cosine:.4f}"
+            cells = [found_by(hit, beside), f"{hit.score:.4f}", bm25, cosine]
+        sentence = "" if hit.passage is None else hit.passage.marked()
+        labels = ", ".join(hit.row.named_findings) or f"({hit.row.outcome})"
+        rows.append([str(hit.rank), hit.row.id, labels, sentence, *cells])
+    table(["rank", "id", "labels", "report", *scores], rows, numbers=min(len(scores), 3))
 
 
 def evaluations(found: Sequence[Evaluation]) -> None:
