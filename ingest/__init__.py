@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from ingest.job.report import IngestReport, Progress
     from ingest.job.run import clear_away, ingest
     from ingest.record import ImageFile, ImageRecord, Pixels, Rejection
+    from ingest.reports.personal import Reports, UncheckedReports
     from ingest.sources import SOURCES, Source, SourceUnavailable, open_source, synthetic
     from ingest.sources.published import medmnist
     from ingest.sources.synthetic import DATASET, SYNTHETIC_NOTICE
@@ -82,6 +83,7 @@ _HOMES = {
     "ingest.job.report": "IngestReport Progress",
     "ingest.job.run": "clear_away ingest",
     "ingest.record": "ImageFile ImageRecord Pixels Rejection",
+    "ingest.reports.personal": "Reports UncheckedReports",
     "ingest.sources": "SOURCES Source SourceUnavailable open_source synthetic",
     "ingest.sources.published": "medmnist",
     "ingest.sources.synthetic": "DATASET SYNTHETIC_NOTICE",

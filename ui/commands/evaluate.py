@@ -356,6 +356,9 @@ def export(
     encoder: EncoderName = None,
     device: Device = None,
     k: Depths = "1,3,5,10",
+    with_reports: Annotated[
+        bool, typer.Option("--with-reports", help="Also write the reports of films, to meta.json.")
+    ] = False,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -375,7 +378,7 @@ def export(
     from ui.report.export import export as run
 
     progress = None if quiet else output.say
-    written = run(gallery, folder, model, k=depths(k), progress=progress)
+    written = run(gallery, folder, model, k=depths(k), progress=progress, with_reports=with_reports)
     if json:
         output.as_json({**written.as_dict(), "store": gallery.describe()})
     else:

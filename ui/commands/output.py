@@ -14,7 +14,7 @@ import typer
 from ui import notices
 
 if TYPE_CHECKING:
-    from ingest import IngestReport, Progress
+    from ingest import IngestReport, Progress, Reports
     from store import Evaluation, Gallery, Hit
     from ui.tables import PrecisionRow
 
@@ -279,6 +279,17 @@ def labelling(found: Mapping[str, Any]) -> list[str]:
         counts = [f"{name} ({count:,})" for name, count in found["folders"].items()]
         lines.append(f"labels are the folders of {which}: {some(counts)}")
     return lines
+
+
+def reports(found: Reports) -> None:
+    """What in reports that are about to be stored looks personal, on stderr; nothing without any.
+
+    Lines of a warning where something does, one line where nothing does.
+    """
+    if not found.films:
+        return
+    for line in found.said():
+        (warn if found.personal else say)(line)
 
 
 def interrupted() -> typer.Exit:
