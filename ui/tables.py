@@ -404,9 +404,14 @@ def fitting(depths: Sequence[int], films: int) -> tuple[int, ...]:
 
 
 def as_dict(
-    query: dict[str, Any], k: int, where: Where | None, hits: list[Hit], page: int = 1
+    query: dict[str, Any],
+    k: int,
+    where: Where | None,
+    hits: list[Hit],
+    page: int = 1,
+    reports: bool = False,
 ) -> dict[str, Any]:
-    """Document of a query and its hits, as ``cxr search --json`` prints it."""
+    """Document of a query and its hits, as ``cxr search --json`` prints it; reports if asked."""
     turned = {"page": page} if page > 1 else {}
     return {
         "query": {**query, "k": k, **turned, "where": str(where) if where else ""},
@@ -418,6 +423,7 @@ def as_dict(
                 **plain(shown(hit.row, "json")),
                 "outcome": hit.row.outcome,
                 "extra": plain(hit.row.extra),
+                **({"report": hit.row.report} if reports else {}),
             }
             for hit in hits
         ],

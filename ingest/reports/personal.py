@@ -297,7 +297,7 @@ class Reports:
         return [
             f"{many}: parts of them look personal",
             *(
-                f"{kind}: {seen.places:,} in {seen.reports:,} reports, such as "
+                f"{kind}: {seen.places:,}, in {seen.reports:,} of the reports, such as "
                 + ", ".join(f"{text!r} ({film})" for text, film in seen.examples)
                 for kind, seen in self.personal.items()
             ),

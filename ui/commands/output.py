@@ -82,6 +82,18 @@ def hits(found: Sequence[Hit]) -> None:
     )
 
 
+def reports_of(found: Sequence[Hit]) -> None:
+    """Reports of search results, each under the rank and id of its film."""
+    for hit in found:
+        typer.echo(f"{hit.rank}. {hit.row.id}")
+        typer.echo(indented(hit.row.report or "(no report)") + "\n")
+
+
+def indented(text: str) -> str:
+    """Lines of a text with space before, without blank ones."""
+    return "\n".join(f"   {line}" for line in text.splitlines() if line.strip())
+
+
 def evaluations(found: Sequence[Evaluation]) -> None:
     """Tables of each protocol's figures, and the definitions of what they measure.
 
@@ -267,8 +279,11 @@ def labelling(found: Mapping[str, Any]) -> list[str]:
     lines = []
     if "label_columns" in found:
         taken, left = ([*map(repr, found[key])] for key in ("label_columns", "not_kept_columns"))
+        parts = [*map(repr, found.get("report_columns", ()))]
         lines.append(
-            f"labels of {found['table']}: {some(taken)}; files: {found['file_column']!r}"
+            (f"labels of {found['table']}: {some(taken)}" if taken else f"table {found['table']}")
+            + f"; files: {found['file_column']!r}"
+            + (f"; report: {some(parts)}" if parts else "")
             + (f"; seen and not kept: {some(left)}" if left else "")
         )
     if "folders" in found:

@@ -71,6 +71,9 @@ def search(
             "study where only that is known.",
         ),
     ] = False,
+    with_reports: Annotated[
+        bool, typer.Option("--with-reports", help="Also print the films' reports.")
+    ] = False,
     figure: Annotated[Path | None, typer.Option(help="Write a picture of the result here.")] = None,
     encoder: EncoderName = None,
     device: Device = None,
@@ -127,9 +130,12 @@ def search(
     if json:
         from ui.tables import as_dict
 
-        output.as_json({**as_dict(query, k, condition, hits, page), "store": gallery.describe()})
+        found_as = as_dict(query, k, condition, hits, page, with_reports)
+        output.as_json({**found_as, "store": gallery.describe()})
     else:
         output.hits(hits)
+        if with_reports:
+            output.reports_of(hits)
     if figure is not None:
         _draw(figure, gallery, query, pixels, condition, hits)
 

@@ -454,7 +454,8 @@ def _one(sheet: Sheet, asked: str) -> tuple[str, str]:
         try:
             return name_of(name), found
         except BadRows as error:
-            raise UsageError(f"--columns: {error}: --columns NAME={found}") from None
+            meant = f", or as the report: --report-column {found}" if name == "report" else ""
+            raise UsageError(f"--columns: {error}: --columns NAME={found}{meant}") from None
     name = name.lower()
     if heading:
         return name, sheet.column(heading, "--columns")
