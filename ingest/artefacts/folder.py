@@ -183,6 +183,8 @@ def read_artefacts(
     if parts:
         columns[REPORT] = _reports(place / META, meta, parts, len(ids))
     unread = sorted({*(meta.get("columns") or ())} - {*META_COLUMNS, *parts})
+    if REPORT in (meta.get(OWN) or ()) and REPORT not in parts:
+        unread.append(REPORT)
     if unread:
         notes.append(f"columns of {META} that are not read: {', '.join(map(repr, unread))}")
     return Artefacts(
@@ -347,6 +349,8 @@ def _own(path: Path, meta: dict[str, Any], rows: int) -> dict[str, list[Any]]:
         raise BadArtefacts(f"{path}: {OWN} must be an object")
     found = {}
     for name, one in given.items():
+        if name == REPORT:  # of a gallery from before that column; read when it is asked for
+            continue
         kind, values = (one.get("type"), one.get("values")) if isinstance(one, dict) else (None, ())
         try:
             wrong = name_of(name) != name

@@ -25,7 +25,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ingest.artefacts.containers import FILES, IDS, VECTORS, Part, made_ids, parts_of
-from ingest.artefacts.files import META_COLUMNS, REPORT, is_text, unit_rows
+from ingest.artefacts.files import META_COLUMNS, REPORT, USERS, is_text, unit_rows
 from ingest.artefacts.folder import Artefacts, external_stamp
 from ingest.artefacts.labels import (
     as_columns,
@@ -408,7 +408,7 @@ def _reports(table: pa.Table, path: Path, headings: Sequence[str]) -> list[str |
 def _headings(table: pa.Table) -> dict[str, str]:
     """Column of a row to its heading in the table, where there is one."""
     found: dict[str, str] = {}
-    for name in META_COLUMNS:
+    for name in (one for one in META_COLUMNS if one not in USERS):
         heading = column_headed(table, [plain(name)])
         if heading is None:
             heading = column_headed(table, _OTHERS.get(name, ()))

@@ -42,7 +42,7 @@ _MONTH = (
     r"[Mm]aggio|[Gg]iugno|[Ll]uglio|[Ss]ettembre|[Oo]ttobre|[Dd]icembre|"
     r"janvier|février|mars|avril|mai|juin|juillet|août|septembre|octobre|novembre|décembre|"
     r"JAN(?:UARY)?|FEB(?:RUARY)?|MARCH|APR(?:IL)?|JUNE|JULY|AUG(?:UST)?|SEPT?(?:EMBER)?|"
-    r"OCT(?:OBER)?|NOV(?:EMBER)?|DEC(?:EMBER)?)"
+    r"OCT(?:OBER)?|NOV(?:EMBER)?|DEC(?:EMBER)?|MAY(?=[\s,-]+(?:19|20)\d\d))"
 )
 _DAY, _OF = r"(?:0?[1-9]|[12]\d|3[01])", r"(?:\s+(?:of|de|del|di))?"
 _YEAR = r"(?:(?:19|20)\d\d)"
@@ -95,7 +95,7 @@ _CALLED = (
 _NUMBERS = (
     rf"{_CALLED}(?=[A-Z0-9-]*\d[A-Z0-9-]*\d[A-Z0-9-]*\d[A-Z0-9-]*\d)[A-Z]{{0,4}}-?\d[\dA-Z-]+\b",
     r"(?<![\w.-])\d{3}-\d\d-\d{4}(?![\w-])",
-    r"(?<![\w.])\d+(?:\.\d+){5,}(?![\w.])",
+    r"(?<![\w.])\d+(?:\.\d+){5,}(?!\w|\.\d)",
     r"(?<![\w.,/-])[A-Z]{0,3}-?\d{6,}(?![\w%]|\.\d)",
     r"(?<![\w.-])\d{3} \d{3} \d{4}(?![\w-])",
 )

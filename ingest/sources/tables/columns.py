@@ -452,10 +452,15 @@ def _one(sheet: Sheet, asked: str) -> tuple[str, str]:
     if name.lower() not in COLUMNS:
         found = sheet.column(heading or name, "--columns")
         try:
-            return name_of(name), found
+            own = name_of(name)
         except BadRows as error:
-            meant = f", or as the report: --report-column {found}" if name == "report" else ""
-            raise UsageError(f"--columns: {error}: --columns NAME={found}{meant}") from None
+            raise UsageError(f"--columns: {error}: --columns NAME={found}") from None
+        if own == "report":  # or what looks personal in it would not be shown
+            raise UsageError(
+                f"--columns report: reports are kept by --report-column {found}; to keep another "
+                f"column that is called so: --columns NAME={found}"
+            )
+        return own, found
     name = name.lower()
     if heading:
         return name, sheet.column(heading, "--columns")
