@@ -23,7 +23,6 @@ from ui.commands import (
     evaluate,
     gallery,
     ingest,
-    reports,
     search,
     serve,
 )
@@ -45,7 +44,7 @@ _command()(demo.demo)
 app.command(cls=OnRay)(ingest.ingest)
 _command()(batches.batches)
 app.command(cls=OnRay)(search.search)
-app.command(cls=OnRay)(reports.reports)
+app.command(cls=OnRay)(search.reports)
 app.command(cls=OnRay)(evaluate.evaluate)
 _command()(classify.classify)
 _command()(analysis.compare)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from store.errors import BadQuery
 from store.gallery import refined_search
 from store.schema import Row
-from store.table.filters import Where
+from store.table.filters import Where, truth
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -71,7 +71,11 @@ def nearest_reports(
     if isinstance(k, bool) or not isinstance(k, int) or k < 1:
         raise BadQuery(f"k = {k!r}: expected 1 or more reports")
     asked = where or Where()
-    condition = replace(asked, extra=(*asked.extra, WITH_REPORT))
+    named = [text for key, text in asked.extra if key == WITH_REPORT[0]]
+    if named and not any(truth(WITH_REPORT[0], text) for text in named):
+        return []
+    others = (pair for pair in asked.extra if pair[0] != WITH_REPORT[0])
+    condition = replace(asked, extra=(*others, WITH_REPORT))
     rows = len(gallery)
     depth = min(k * _TIMES, max(rows, 1))
     while True:
