@@ -71,6 +71,7 @@ if TYPE_CHECKING:
     from store.gallery import Gallery, refined_search
     from store.mapped_copy import check_free
     from store.memory import give_back
+    from store.negation import affirmed, is_english, state_of, states
     from store.outcomes import (
         FOUND,
         LEFT_OUT,
@@ -100,9 +101,11 @@ if TYPE_CHECKING:
         Value,
         Vectors,
     )
+    from store.search.fusion import RRF, Fusion, parse_fusion
     from store.search.out_of_distribution import Nearness
     from store.search.relevance_feedback import WEIGHT_MAX, Weights, parse_weights, rocchio
     from store.search.same_patient import OwnFilms
+    from store.search.words import WordHit
     from store.table.column_stats import Range
     from store.table.custom_columns import KINDS, LARGEST_INT, kind_of, name_of
     from store.table.duplicate_ids import Repaired
@@ -110,6 +113,7 @@ if TYPE_CHECKING:
     from store.table.opening import check_encoder
     from store.table.rows import changes, findings_of, storable
     from store.table.undo import REPAIR, Undone
+    from store.words.passage import Mark, Passage
 
 # Loaded on first use: numpy and pyarrow would slow `cxr --help`.
 _HOMES = {
@@ -140,6 +144,7 @@ _HOMES = {
     "store.gallery": "Gallery refined_search",
     "store.mapped_copy": "check_free",
     "store.memory": "give_back",
+    "store.negation": "affirmed is_english state_of states",
     "store.outcomes": (
         "FOUND LEFT_OUT NO_FINDING NOTHING_FOUND NOT_LABELLED OUTCOMES UNCERTAIN Outcome findings "
         "named_findings names_nothing outcome"
@@ -148,9 +153,11 @@ _HOMES = {
         "COLUMNS FINDINGS EncoderStamp Floats Hit Integers Metadata Output Progress Row "
         "UpsertReport Value Vectors"
     ),
+    "store.search.fusion": "Fusion RRF parse_fusion",
     "store.search.out_of_distribution": "Nearness",
     "store.search.relevance_feedback": "WEIGHT_MAX Weights parse_weights rocchio",
     "store.search.same_patient": "OwnFilms",
+    "store.search.words": "WordHit",
     "store.table.column_stats": "Range",
     "store.table.custom_columns": "KINDS LARGEST_INT kind_of name_of",
     "store.table.duplicate_ids": "Repaired",
@@ -158,6 +165,7 @@ _HOMES = {
     "store.table.opening": "check_encoder",
     "store.table.rows": "changes findings_of storable",
     "store.table.undo": "REPAIR Undone",
+    "store.words.passage": "Mark Passage",
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names.split()}
 

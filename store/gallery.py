@@ -30,6 +30,7 @@ from store.schema import (
 from store.search import exact
 from store.search.base import EXACT, INDEXES, LANCE, Backend, Searcher, Sharding
 from store.search.follow import Follower
+from store.search.fusion import RRF, Fusion, check_fusion
 from store.search.relevance_feedback import Weights, rocchio
 from store.search.same_patient import OwnFilms, own_films
 from store.table import (
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
     from store.evaluation.metrics import Evaluation
     from store.evaluation.per_query import ByQuery
     from store.search.out_of_distribution import Nearness
+    from store.search.words import WordHit
 
 #: Columns whose counts have another name in the statistics.
 _STATS = {"split": "splits", "dataset": "datasets"}
@@ -204,6 +206,10 @@ class Gallery(Follower):
         """
         maintenance.run(self.uri, self._live, keep)
 
+    def settle(self) -> None:
+        """Tidy after the last of many writes, where it is due: the index of words sooner."""
+        maintenance.when_due(self.uri, self._live, ended=True)
+
     def mapped_copy(
         self,
         uri: str | Path,
@@ -293,10 +299,59 @@ class Gallery(Follower):
         """
         queries = exact.check_queries(vectors, self.stamp)
         self.check_k(k)
-        if isinstance(exclude, str | bytes):
-            raise BadQuery(f"exclude {exclude!r}: expected a list of ids, not one")
-        left_out = [id_ for id_ in exclude if isinstance(id_, str)]  # no row has another kind of id
+        left_out = _ids_left_out(exclude)
         return self._answer(lambda now: now.search(queries, int(k), where, left_out))
+
+    def search_words(
+        self,
+        words: str,
+        k: int = 10,
+        where: Where | None = None,
+        exclude: Sequence[str] = (),
+        *,
+        vectors: npt.ArrayLike | None = None,
+        fusion: Fusion = RRF,
+        negated: bool = False,
+    ) -> list[WordHit]:
+        """The k films whose reports match words best, by BM25; or words and vectors together.
+
+        A word that a report says is absent is not found: "no effusion" is no hit for ``effusion``.
+        It is one for ``no effusion``, a query that is itself negated.
+
+        Args:
+            words: any of them is enough, more are better; words between quotes must stand so.
+            k: how many, from 1 to the number of rows.
+            where: only rows that pass take part.
+            exclude: ids that must not be found.
+            vectors: of a picture or a sentence, as ``search`` takes them; of several, a film
+                counts by the one nearest to it. Films without a report are found by these alone.
+            fusion: ``rrf``, reciprocal rank fusion of the first 1,000 films of either half, or the
+                weight of the words from 0 to 1.
+            negated: find words in reports that say they are absent, too.
+
+        Returns:
+            Hits, best first, equal scores by id; fewer than k when fewer match.
+
+        Raises:
+            BadQuery: k out of range, no word, a weight that is none, vectors that ``search``
+                refuses, or no film has a report.
+        """
+        from store.search.words import search
+        from store.words.query import parse
+
+        query, how = parse(words, negated), check_fusion(fusion)
+        beside = None if vectors is None else exact.check_queries(vectors, self.stamp)
+        self.check_k(k)
+        left_out = _ids_left_out(exclude)
+        return self._answer(
+            lambda now: search(now, self.uri, query, int(k), where, left_out, beside, how)
+        )
+
+    def has_reports(self) -> bool:
+        """Whether any film has a report, so that words can be searched."""
+        from store.search.words import has_reports
+
+        return self._answer(has_reports)
 
     def search_by_id(
         self,
@@ -657,6 +712,12 @@ def _pixel_readers(table: Any) -> dict[str, int]:
         return {"1": first} if first else {}
     counts = rows.reader_counts(lance.scan(table, [name])[name])
     return {str(version): count for version, count in counts.items() if version}
+
+
+def _ids_left_out(exclude: Sequence[str]) -> list[str]:
+    if isinstance(exclude, str | bytes):
+        raise BadQuery(f"exclude {exclude!r}: expected a list of ids, not one")
+    return [id_ for id_ in exclude if isinstance(id_, str)]  # no row has another kind of id
 
 
 def _check_ids(ids: Sequence[str]) -> None:

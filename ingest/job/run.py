@@ -307,6 +307,8 @@ def ingest(
             prune_gone(gallery, source, planner.present, report, delete=prune == "delete")
         if report.encoded and isinstance(encoder, FromFiles):
             report.encoder_changed = encoder.changed()
+        if report.inserted or report.updated:
+            gallery.settle()
         # Writes nothing; asks for the version without loading a single vector.
         report.table_version = gallery.upsert(()).table_version
     except BaseException as error:

@@ -268,7 +268,7 @@ def test_merging_ranks_equal_scores_by_id() -> None:
     a = (np.asarray([1, 2]), np.asarray([0.5, 0.5], np.float32), ["b", "d"])
     b = (np.asarray([3, 4]), np.asarray([0.9, 0.5], np.float32), ["z", "a"])
     assert merge([a, b], 3)[0] == [3, 4, 1]
-    assert merge([], 3) == ([], [])
+    assert merge([], 3) == ([], [], [])
 
 
 def test_without_ray_it_says_what_to_install(
