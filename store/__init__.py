@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from store.analysis.maps import Map
     from store.analysis.matched_by import ColumnMatch, Matches, ValueMatch, matched_by
     from store.analysis.reports.nearest import NearReport, nearest_reports
+    from store.analysis.reports.queries import ReportEvaluation, evaluate_reports
     from store.analysis.zero_shot import LabelFigures, Similarities, similarities
     from store.cluster import connection
     from store.errors import (
@@ -124,6 +125,7 @@ _HOMES = {
     "store.analysis.maps": "Map",
     "store.analysis.matched_by": "ColumnMatch Matches ValueMatch matched_by",
     "store.analysis.reports.nearest": "NearReport nearest_reports",
+    "store.analysis.reports.queries": "ReportEvaluation evaluate_reports",
     "store.analysis.zero_shot": "LabelFigures Similarities similarities",
     "store.cluster": "connection",
     "store.errors": (

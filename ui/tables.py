@@ -153,6 +153,78 @@ def finding_table(found: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]
     return head, rows
 
 
+#: Ways to search by a report, for a person.
+_WAYS = {"words": "words (BM25)", "vectors": "its vector", "both": "both, fused"}
+
+
+def report_ways(found: Mapping[str, Any]) -> list[tuple[list[str], list[list[str]]]]:
+    """Tables of an evaluation with reports as queries: ways, their differences, own reports.
+
+    Args:
+        found: the evaluation as plain JSON types.
+    """
+    depths = list(found["ways"]["words"]["precision"])
+
+    def rows(
+        of: Mapping[str, Any], names: Mapping[str, str], key: str, sign: str
+    ) -> list[list[str]]:
+        bounds = "ci95" if key == "precision" else f"{key}_ci95"
+        return [
+            [
+                names.get(name, name),
+                *(f"{one[key][k]:{sign}.3f}{_between(one[bounds][k], sign)}" for k in depths),
+            ]
+            for name, one in of.items()
+        ]
+
+    sheets = []
+    for key, title in (("precision", "P@"), ("ndcg", "nDCG@")):
+        head = ["reports as queries", *(f"{title}{k}" for k in depths)]
+        gaps = [[f"  {row[0]}", *row[1:]] for row in rows(found["gaps"], {}, key, "+")]
+        sheets.append((head, [*rows(found["ways"], _WAYS, key, ""), *gaps]))
+    if own := found["own_report"]:
+        recall = [f"{one:.3f}{_between(own['ci95'][k], '')}" for k, one in own["recall"].items()]
+        chance = [f"{one:.3f}" for one in own["chance"].values()]
+        head = ["films to their own report", *(f"R@{k}" for k in own["recall"])]
+        sheets.append((head, [["its picture's vector", *recall], ["chance", *chance]]))
+    return sheets
+
+
+def _between(bounds: Sequence[float | None], sign: str) -> str:
+    if None in bounds:
+        return ""
+    return f" [{bounds[0]:{sign}.3f}, {bounds[1]:{sign}.3f}]"
+
+
+def report_definitions(found: Mapping[str, Any]) -> list[str]:
+    """Sentences that define the figures of report_ways, and count what took no part in them."""
+    relevance, over = found["relevance"], found["interval"]
+    drawn = f", drawn of {found['sampled']:,}" if found["sampled"] else ""
+    said = [
+        f"{found['queries']:,} reports asked{drawn}; {found['gallery']:,} labelled films with a "
+        "report were searched",
+        f"Relevance {relevance['name']}: {relevance['definition']}",
+        f"{_EXCLUDED[found['excluded']][0].upper()}{_EXCLUDED[found['excluded']][1:]}",
+        f"95 % intervals, of differences paired: {over['method']}, over {over['units']:,} "
+        f"{over['over']}",
+    ]
+    if own := found["own_report"]:
+        said.append(
+            f"{own['films']:,} films looked for their own text among {own['reports']:,} different "
+            "reports"
+        )
+    if better := found["better_half"]:
+        gap = found["gaps"][f"both - {better}"]
+        worse = f"worse at k = {', '.join(map(str, gap['worse']))}" if gap["worse"] else "not worse"
+        said.append(f"Both together are {worse} than {better} by more than the interval")
+    said += [
+        f"Films left out, {reason}: {count:,}"
+        for reason, count in found["left_out"].items()
+        if count
+    ]
+    return said
+
+
 #: What is left out of a query's ranking, by the key ``excluded`` of an evaluation.
 _EXCLUDED = {
     "patient": "films of the query's own patient are not in its ranking",

@@ -147,7 +147,7 @@ def _check_searchable(now: Searcher, uri: str) -> None:
 def _no_reports(uri: str) -> BadQuery:
     return BadQuery(
         f"no film of {uri} has a report, so there are no words to search; reports come with an "
-        "ingestion, e.g. cxr ingest folder PATH --csv FILE --report-column findings,impression"
+        "ingestion, e.g. cxr ingest folder PATH --labels FILE --report-column findings,impression"
     )
 
 

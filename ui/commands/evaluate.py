@@ -1,4 +1,4 @@
-"""``cxr evaluate`` and ``cxr export``: Precision@k of films or sentences, and the artefacts."""
+"""``cxr evaluate`` and ``cxr export``: Precision@k of films, sentences or reports; artefacts."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import csv
 import io
 import json
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -37,7 +39,7 @@ from ui.opening import open_gallery
 
 if TYPE_CHECKING:
     from ingest.encoders import Encoder
-    from store import Evaluation, Gallery, SamePatient
+    from store import Evaluation, Gallery, ReportEvaluation, SamePatient
 
 CHOOSING = "sentences"
 #: Files of the package: the prompt set, and the sentences that chose the bundled text tower.
@@ -58,6 +60,19 @@ def evaluate(
             "sentences (those that chose the bundled text tower; over split val)."
         ),
     ] = None,
+    queries: Annotated[
+        str,
+        typer.Option(
+            help="films, or reports: search by the reports of films, in words, by vectors and by "
+            "both, and by films for their own report. Leave-one-out."
+        ),
+    ] = "films",
+    most: Annotated[
+        int, typer.Option(help="Reports that search, at most; drawn evenly by a fixed seed.")
+    ] = 1000,
+    fusion: Annotated[
+        str, typer.Option(help="Of words and vectors: rrf, or the weight of the words, 0 to 1.")
+    ] = "rrf",
     no_map: Annotated[
         bool,
         typer.Option(
@@ -87,11 +102,17 @@ def evaluate(
     or study where only that is known, are not in its ranking, and intervals resample patients.
 
     With both protocols, --json prints the leave-one-out document, and the split one under
-    "split". With --prompts: P@10 and average precision of each sentence. With --index lance there
+    "split". With --prompts: P@10 and average precision of each sentence. With --queries reports:
+    words, vectors and both over the same queries, and their differences. With --index lance there
     is no mAP and no raw-pixel floor, which take the whole gallery in memory.
     """
     if protocol not in ("both", "leave-one-out", "split"):
         raise UsageError(f"--protocol {protocol!r}: expected leave-one-out, split or both")
+    if queries not in ("films", "reports"):
+        raise UsageError(f"--queries {queries!r}: expected films or reports")
+    if queries == "reports" and (protocol == "split" or prompts is not None):
+        other = "--prompts" if prompts is not None else "--protocol split"
+        raise UsageError(f"--queries reports is leave-one-out and goes without {other}")
     counted = same_patient_films(same_patient)
     gallery = open_gallery(store, index, shards, ray, on_lost)
     output.warn_if_synthetic(gallery)
@@ -109,6 +130,16 @@ def evaluate(
             output.as_json(scored)
         else:
             _print_prompts(scored)
+        return
+    if queries == "reports":
+        model = _text_encoder(gallery, encoder, device)
+        by_reports = measure_reports(
+            gallery, model, split, dataset, depths(k), relevance, counted, most, fusion
+        )
+        if json:
+            output.as_json(by_reports.as_dict())
+        else:
+            _print_reports(by_reports)
         return
     found = measure(
         gallery,
@@ -169,6 +200,75 @@ def measure(
         )
         for one in wanted
     ]
+
+
+def measure_reports(
+    gallery: Gallery,
+    encoder: Encoder | None,
+    split: str | None = None,
+    dataset: str | None = None,
+    k: Sequence[int] = (1, 3, 5, 10),
+    relevance: str = "any",
+    same_patient: SamePatient = "exclude",
+    most: int = 1000,
+    fusion: str = "rrf",
+) -> ReportEvaluation:
+    """Evaluation with reports as queries, of the split test where there is one.
+
+    Args:
+        gallery: with reports.
+        encoder: the one that made it, with a text tower; None measures words alone.
+        split: of queries and gallery; ``all`` for all.
+        dataset: only films of this data set.
+        k: depths.
+        relevance: any, all, jaccard or finding=NAME.
+        same_patient: whether films of the query's own patient are left out.
+        most: queries at most.
+        fusion: of words and vectors, as ``--fusion`` takes it.
+    """
+    from ingest.encoders import text_vectors
+    from store import evaluate_reports, parse_fusion
+
+    if split is None:
+        split = "test" if "test" in gallery.facets()["split"] else "all"
+    return evaluate_reports(
+        gallery,
+        None if encoder is None else partial(text_vectors, encoder),
+        k,
+        split=None if split == "all" else split,
+        dataset=dataset,
+        same_patient=same_patient,
+        relevance=relevance,
+        most=most,
+        fusion=parse_fusion(fusion),
+    )
+
+
+def _text_encoder(gallery: Gallery, name: str | None, device: str | None) -> Encoder | None:
+    """The encoder asked for, or the gallery's; None with a warning where it reads no texts."""
+    from ingest.encoders import encoder_for
+
+    try:
+        model = encoder_for(gallery, name, device=device)
+    except (EncoderMismatch, EncoderUnavailable) as error:
+        if name is not None:
+            raise
+        output.warn(f"words alone are measured: {error}")
+        return None
+    if model.supports_text:
+        return model
+    output.warn(f"words alone are measured: encoder {model.name} reads no texts")
+    return None
+
+
+def _print_reports(found: ReportEvaluation) -> None:
+    """Print the ways to search by a report, their differences, and films to their own report."""
+    document = found.as_dict()
+    sheet = tables.report_ways(document)
+    for head, rows in sheet:
+        output.table(head, rows, numbers=len(head) - 1)
+    for line in tables.report_definitions(document):
+        typer.echo(f"{line}.")
 
 
 @dataclass(frozen=True, slots=True)

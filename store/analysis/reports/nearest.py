@@ -10,6 +10,7 @@ from store.errors import BadQuery
 from store.gallery import refined_search
 from store.schema import Row
 from store.table.filters import Where, truth
+from store.table.rows import report_of
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -96,7 +97,7 @@ def nearest_reports(
 def _grouped(hits: Sequence[Hit]) -> list[NearReport]:
     groups: dict[str, list[Hit]] = {}
     for hit in hits:
-        groups.setdefault(hit.row.report or "", []).append(hit)
+        groups.setdefault(report_of(hit.row) or "", []).append(hit)
     return [
         NearReport(rank, some[0].score, text, tuple(hit.row for hit in some))
         for rank, (text, some) in enumerate(groups.items(), start=1)

@@ -18,11 +18,15 @@ from store.evaluation.intervals import bootstrap, interval
 from store.evaluation.labelled import Labelled, SamePatient, Sides
 from store.evaluation.metrics import plain, refuse_certain
 from store.evaluation.per_query import ByQuery, measure
-from store.evaluation.protocols import LEAVE_ONE_OUT, sides
-from store.evaluation.ranking import Ranked, Ranker, by_vectors
+from store.evaluation.protocols import LEAVE_ONE_OUT, filters_of, sides
+from store.evaluation.ranking import Ranked, Ranker, by_vectors, padded
 from store.evaluation.relevance import Relevance, Rule
-from store.schema import Floats, Integers, Progress, Vectors
+from store.outcomes import FOUND, NOTHING_FOUND
+from store.schema import Floats, Progress, Vectors
+from store.search.fusion import RRF, Fusion
 from store.table import filters, lance
+from store.table.filters import Where
+from store.words.query import parse
 
 if TYPE_CHECKING:
     from store.gallery import Gallery
@@ -40,6 +44,10 @@ _SEED = 0
 _RESAMPLES = 2_000
 #: Measures of each way, beside their intervals.
 _MEASURES = ("precision", "ndcg")
+#: Filter of the films that are searched: with a report, and labelled.
+_TAKING_PART = (("has_report", "yes"), ("outcome", FOUND), ("outcome", NOTHING_FOUND))
+#: Queries ranked at once.
+_TOGETHER = 64
 #: Film vectors that are compared with the vectors of all reports at once.
 _BLOCK = 256
 
@@ -143,7 +151,7 @@ class ReportEvaluation:
         def fields(one: Any) -> dict[str, Any]:
             return {name: getattr(one, name) for name in one.__slots__}
 
-        found = {name: value for name, value in fields(self).items()}
+        found = fields(self)
         found["ways"] = {name: fields(way) for name, way in self.ways.items()}
         found["gaps"] = {
             name: {
@@ -175,6 +183,7 @@ def evaluate_reports(
     same_patient: SamePatient = "exclude",
     relevance: str = "any",
     most: int = MOST,
+    fusion: Fusion = RRF,
     resamples: int = _RESAMPLES,
     progress: Progress | None = None,
 ) -> ReportEvaluation:
@@ -189,6 +198,7 @@ def evaluate_reports(
         same_patient: ``exclude`` films of the query's own patient, or ``count`` them.
         relevance: any, all, jaccard or finding=NAME.
         most: queries at most.
+        fusion: of words and vectors; see Gallery.search_words.
         resamples: of the bootstrap.
         progress: called with queries done, of all ways, and in all.
 
@@ -203,7 +213,7 @@ def evaluate_reports(
     def ask(now: Snapshot) -> ReportEvaluation:
         films, _ = sides(now, LEAVE_ONE_OUT, split, "", dataset, relevance)
         texts = _texts(now)
-        searched = _only(films, [id_ in texts for id_ in films.ids])
+        searched = _only(films, [at for at, id_ in enumerate(films.ids) if id_ in texts])
         if len(searched.ids) < 2:
             raise BadQuery(
                 f"{len(searched.ids)} labelled films of {gallery.uri} have a report; it takes 2 or "
@@ -217,7 +227,12 @@ def evaluate_reports(
         refuse_certain(both.queries.labels, both.gallery.labels, rule)
         judged = Relevance(both, rule)
         vectors = None if encode is None else _unit(encode, asked)
-        rankers = _rankers(reader, both, asked, vectors)
+        asking_where, _ = filters_of(LEAVE_ONE_OUT, split, "", dataset)
+        where = replace(asking_where, extra=_TAKING_PART)
+        rankers: dict[str, Ranker] = {"words": _by_words(reader, asked, None, where, fusion)}
+        if vectors is not None:
+            rankers["vectors"] = _by_text_vectors(vectors)
+            rankers["both"] = _by_words(reader, asked, vectors, where, fusion)
         found: dict[str, ByQuery] = {}
         for at, (way, rank) in enumerate(rankers.items()):
             share = _share(progress, at, len(rankers))
@@ -238,7 +253,7 @@ def evaluate_reports(
             {"name": str(rule), "definition": rule.definition},
             both.excluded,
             interval(both.units, both.unit_kind),
-            gallery.describe(now),
+            reader.describe(),
         )
 
     return reader.read_mirror("an evaluation with reports", ask)
@@ -252,15 +267,15 @@ def _texts(now: Snapshot) -> dict[str, str]:
     return dict(zip(found["id"].to_pylist(), found["report"].to_pylist(), strict=True))
 
 
-def _only(films: Labelled, kept: Sequence[bool] | Integers) -> Labelled:
-    """Some of some films."""
-    at = np.flatnonzero(kept) if isinstance(kept, list) else np.asarray(kept)
+def _only(films: Labelled, at: Sequence[int]) -> Labelled:
+    """Some of some films, by their places."""
+    places = np.asarray(at, np.int64)
     return replace(
         films,
         ids=[films.ids[i] for i in at],
-        vectors=films.vectors[at],
+        vectors=films.vectors[places],
         labels=[films.labels[i] for i in at],
-        positions=None if films.positions is None else films.positions[at],
+        positions=None if films.positions is None else films.positions[places],
         groups=None if films.groups is None else [films.groups[i] for i in at],
     )
 
@@ -269,9 +284,9 @@ def _sample(films: Labelled, most: int) -> Labelled:
     """At most so many films, drawn by a fixed seed from all in the order of their ids."""
     if len(films.ids) <= most:
         return films
-    order = np.asarray(sorted(range(len(films.ids)), key=films.ids.__getitem__))
+    order = sorted(range(len(films.ids)), key=films.ids.__getitem__)
     drawn = np.random.default_rng(_SEED).choice(len(order), most, replace=False)
-    return _only(films, order[np.sort(drawn)])
+    return _only(films, [order[at] for at in sorted(drawn.tolist())])
 
 
 def _unit(encode: Encode, texts: Sequence[str]) -> Vectors:
@@ -282,15 +297,67 @@ def _unit(encode: Encode, texts: Sequence[str]) -> Vectors:
     return vectors[[place[text] for text in texts]]
 
 
-def _rankers(
-    reader: Gallery, both: Sides, asked: Sequence[str], vectors: Vectors | None
-) -> dict[str, Ranker]:
-    """How each way ranks the films for every query."""
-    found: dict[str, Ranker] = {"words": _by_search(reader, asked, None)}
-    if vectors is not None:
-        found["vectors"] = _by_text_vectors(vectors)
-        found["both"] = _by_search(reader, asked, vectors)
-    return found
+def _by_words(
+    reader: Gallery, asked: Sequence[str], vectors: Vectors | None, where: Where, fusion: Fusion
+) -> Ranker:
+    """Films by the words of their reports, or by these and the vectors of the texts."""
+
+    def rank(both: Sides, depth: int) -> Iterator[Ranked]:
+        places = {id_: place for place, id_ in enumerate(both.gallery.ids)}
+        members: dict[int, list[str]] = {}
+        for id_, group in zip(both.gallery.ids, both.searched_group.tolist(), strict=True):
+            members.setdefault(group, []).append(id_)
+        for start in range(0, len(asked), _TOGETHER):
+            block = slice(start, min(start + _TOGETHER, len(asked)))
+            found = [
+                _found(
+                    reader,
+                    asked[at],
+                    None if vectors is None else vectors[at],
+                    min(depth, int(both.candidates[at])),
+                    where,
+                    members.get(int(both.asking_group[at]), []),
+                    places,
+                    fusion,
+                )
+                for at in range(block.start, block.stop)
+            ]
+            flat = [one for answer in found for one in answer]
+            yield padded(
+                block,
+                depth,
+                np.asarray([len(answer) for answer in found]),
+                np.asarray([row for row, _ in flat], np.int64),
+                np.asarray([score for _, score in flat], np.float32),
+            )
+
+    return rank
+
+
+def _found(
+    reader: Gallery,
+    text: str,
+    vector: Vectors | None,
+    wanted: int,
+    where: Where,
+    own: Sequence[str],
+    places: Mapping[str, int],
+    fusion: Fusion,
+) -> list[tuple[int, float]]:
+    """Rows of the gallery and scores for one report, as many as wanted where so many match."""
+    words = text.replace('"', " ")  # a part between quotes would have to stand so
+    try:
+        parse(words)
+    except BadQuery:  # no word in it
+        return []
+    count, rows = wanted, len(reader)
+    while count:
+        hits = reader.search_words(words, count, where, own, vectors=vector, fusion=fusion)
+        found = [(places[hit.row.id], hit.score) for hit in hits if hit.row.id in places]
+        if len(found) >= wanted or len(hits) < count or count >= rows:
+            return found[:wanted]
+        count = min(4 * count, rows)
+    return []
 
 
 def _by_text_vectors(vectors: Vectors) -> Ranker:
@@ -302,9 +369,7 @@ def _by_text_vectors(vectors: Vectors) -> Ranker:
     return rank
 
 
-def _own_report(
-    both: Sides, texts: Mapping[str, str], encode: Encode, resamples: int
-) -> OwnReport:
+def _own_report(both: Sides, texts: Mapping[str, str], encode: Encode, resamples: int) -> OwnReport:
     """Recall of each query's own report by the vector of its film."""
     different = list(dict.fromkeys(texts[id_] for id_ in both.gallery.ids))
     place = {text: at for at, text in enumerate(different)}
@@ -315,7 +380,8 @@ def _own_report(
         block = slice(start, start + _BLOCK)
         cosines = both.queries.vectors[block] @ reports.T
         mine = np.take_along_axis(cosines, own[block, None], axis=1)
-        ahead = (cosines > mine) | ((cosines == mine) & (np.arange(len(different)) < own[block, None]))
+        before = np.arange(len(different)) < own[block, None]
+        ahead = (cosines > mine) | ((cosines == mine) & before)
         ranks[block] = ahead.sum(axis=1)
     found = (ranks[:, None] < np.asarray(OWN_DEPTHS)).astype(np.float64)
     depths = list(OWN_DEPTHS)
