@@ -154,7 +154,13 @@ def finding_table(found: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]
 
 
 #: Ways to search by a report, for a person.
-_WAYS = {"words": "words (BM25)", "vectors": "its vector", "both": "both, fused"}
+_WAYS = {
+    "words": "words (BM25)",
+    "text": "vector of the text",
+    "picture": "vector of the picture",
+    "words+text": "words and text, fused",
+    "words+picture": "words and picture, fused",
+}
 
 
 def report_ways(found: Mapping[str, Any]) -> list[tuple[list[str], list[list[str]]]]:
@@ -165,23 +171,19 @@ def report_ways(found: Mapping[str, Any]) -> list[tuple[list[str], list[list[str
     """
     depths = list(found["ways"]["words"]["precision"])
 
-    def rows(
-        of: Mapping[str, Any], names: Mapping[str, str], key: str, sign: str
-    ) -> list[list[str]]:
-        bounds = "ci95" if key == "precision" else f"{key}_ci95"
-        return [
-            [
-                names.get(name, name),
-                *(f"{one[key][k]:{sign}.3f}{_between(one[bounds][k], sign)}" for k in depths),
-            ]
-            for name, one in of.items()
-        ]
+    def cells(one: Mapping[str, Any], key: str, sign: str) -> list[str]:
+        bounds = one["ci95" if key == "precision" else f"{key}_ci95"]
+        return [f"{one[key][k]:{sign}.3f}{_between(bounds[k], sign)}" for k in depths]
 
     sheets = []
     for key, title in (("precision", "P@"), ("ndcg", "nDCG@")):
         head = ["reports as queries", *(f"{title}{k}" for k in depths)]
-        gaps = [[f"  {row[0]}", *row[1:]] for row in rows(found["gaps"], {}, key, "+")]
-        sheets.append((head, [*rows(found["ways"], _WAYS, key, ""), *gaps]))
+        rows = [[_WAYS[name], *cells(one, key, "")] for name, one in found["ways"].items()]
+        rows += [
+            [f"  {one['hybrid']} less {one['half']}", *cells(one, key, "+")]
+            for one in found["gaps"]
+        ]
+        sheets.append((head, rows))
     if own := found["own_report"]:
         recall = [f"{one:.3f}{_between(own['ci95'][k], '')}" for k, one in own["recall"].items()]
         chance = [f"{one:.3f}" for one in own["chance"].values()]
@@ -213,16 +215,16 @@ def report_definitions(found: Mapping[str, Any]) -> list[str]:
             f"{own['films']:,} films looked for their own text among {own['reports']:,} different "
             "reports"
         )
-    if better := found["better_half"]:
-        gap = found["gaps"][f"both - {better}"]
-        worse = f"worse at k = {', '.join(map(str, gap['worse']))}" if gap["worse"] else "not worse"
-        said.append(f"Both together are {worse} than {better} by more than the interval")
-    said += [
-        f"Films left out, {reason}: {count:,}"
-        for reason, count in found["left_out"].items()
-        if count
-    ]
-    return said
+    for gap in found["gaps"]:
+        if gap["better"]:
+            at = f" at k = {', '.join(map(str, gap['worse']))}"
+            said.append(
+                f"{_WAYS[gap['hybrid']].capitalize()}: {'' if gap['worse'] else 'not '}worse than "
+                f"the better half ({gap['half']}) by more than the interval"
+                f"{at if gap['worse'] else ''}"
+            )
+    left_out = ((reason, count) for reason, count in found["left_out"].items() if count)
+    return [*said, *(f"Films left out, {reason}: {count:,}" for reason, count in left_out)]
 
 
 #: What is left out of a query's ranking, by the key ``excluded`` of an evaluation.

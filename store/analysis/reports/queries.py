@@ -1,6 +1,7 @@
 """Evaluation with reports as queries: words, vectors and both, and a film to its own report.
 
-Each labelled film with a report asks with its text; searched are the other labelled films with a
+Each labelled film with a report asks with the words of it, with the vector of its text, with that
+of its picture, and with words and either of these; searched are the other labelled films with a
 report, without those of its own patient. Relevance, P@k and nDCG are those of an evaluation
 (store.evaluation), so are intervals; two ways to search are compared query by query.
 """
@@ -34,16 +35,15 @@ if TYPE_CHECKING:
 
 #: Texts to float32 (n, d), unit rows of the gallery's encoder.
 Encode = Callable[[Sequence[str]], Vectors]
-#: The ways to search by a report, in the order of a table.
-WAYS = ("words", "vectors", "both")
+#: Ways to search that go together: the whole to its halves.
+HYBRIDS = {"words+text": ("words", "text"), "words+picture": ("words", "picture")}
+_HALVES = ("words", "text", "picture")
 #: Depths at which a film's own report is looked for.
 OWN_DEPTHS = (1, 5, 10)
 #: Queries at most, drawn evenly by a fixed seed where there are more; a search by words each.
 MOST = 1_000
 _SEED = 0
 _RESAMPLES = 2_000
-#: Measures of each way, beside their intervals.
-_MEASURES = ("precision", "ndcg")
 #: Filter of the films that are searched: with a report, and labelled.
 _TAKING_PART = (("has_report", "yes"), ("outcome", FOUND), ("outcome", NOTHING_FOUND))
 #: Queries ranked at once.
@@ -73,13 +73,18 @@ class Way:
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """Difference of two ways over the same queries, the first less the second.
+    """Difference of a hybrid and one of its halves over the same queries.
 
     Attributes:
+        hybrid, half: which; the difference is the first less the second.
+        better: whether this is the better half, by P@k at the deepest k.
         precision, ndcg: mean differences by depth.
         ci95, ndcg_ci95: their paired 95 % intervals.
     """
 
+    hybrid: str
+    half: str
+    better: bool
     precision: ByDepth
     ci95: Intervals
     ndcg: ByDepth
@@ -116,8 +121,9 @@ class ReportEvaluation:
 
     Attributes:
         queries, gallery: films that asked, and labelled films with a report that were searched.
-        ways: of ``WAYS`` what was measured; without a text encoder words alone.
-        gaps: ``both - words``, ``both - vectors``, ``vectors - words``.
+        ways: ``words``, ``text``, ``picture``, and those of ``HYBRIDS``; without a text encoder
+            those without ``text``.
+        gaps: of each hybrid and its halves.
         own_report: None without a text encoder.
         sampled: labelled films with a report of which the queries were drawn; None where all ask.
         left_out: reason to films that took no part.
@@ -128,7 +134,7 @@ class ReportEvaluation:
     queries: int
     gallery: int
     ways: Mapping[str, Way]
-    gaps: Mapping[str, Gap]
+    gaps: Sequence[Gap]
     own_report: OwnReport | None
     sampled: int | None
     left_out: Mapping[str, int]
@@ -136,14 +142,6 @@ class ReportEvaluation:
     excluded: str
     interval: Mapping[str, Any]
     store: Mapping[str, Any]
-
-    @property
-    def better_half(self) -> str | None:
-        """The better of words and vectors by P@k at the deepest k; None where one was measured."""
-        if not {"words", "vectors"} <= self.ways.keys():
-            return None
-        deepest = max(self.ways["words"].precision)
-        return max(("words", "vectors"), key=lambda way: self.ways[way].precision[deepest])
 
     def as_dict(self) -> dict[str, Any]:
         """The same as plain JSON types, with k as strings."""
@@ -153,22 +151,13 @@ class ReportEvaluation:
 
         found = fields(self)
         found["ways"] = {name: fields(way) for name, way in self.ways.items()}
-        found["gaps"] = {
-            name: {
-                **fields(gap),
-                "worse": gap.worse(),
-                "ndcg_worse": gap.worse("ndcg"),
-            }
-            for name, gap in self.gaps.items()
-        }
+        found["gaps"] = [
+            plain({**fields(gap), "worse": gap.worse(), "ndcg_worse": gap.worse("ndcg")})
+            for gap in self.gaps
+        ]
         found["own_report"] = None if self.own_report is None else fields(self.own_report)
         document: dict[str, Any] = plain(
-            {
-                "query_kind": "reports",
-                "protocol": LEAVE_ONE_OUT,
-                **found,
-                "better_half": self.better_half,
-            }
+            {"query_kind": "reports", "protocol": LEAVE_ONE_OUT, **found}
         )
         return document
 
@@ -230,23 +219,21 @@ def evaluate_reports(
         asking_where, _ = filters_of(LEAVE_ONE_OUT, split, "", dataset)
         where = replace(asking_where, extra=_TAKING_PART)
         rankers: dict[str, Ranker] = {"words": _by_words(reader, asked, None, where, fusion)}
-        if vectors is not None:
-            rankers["vectors"] = _by_text_vectors(vectors)
-            rankers["both"] = _by_words(reader, asked, vectors, where, fusion)
+        beside = {"text": vectors, "picture": both.queries.vectors}
+        for name, matrix in beside.items():
+            if matrix is not None:
+                rankers[name] = _by_vectors(matrix)
+                rankers[f"words+{name}"] = _by_words(reader, asked, matrix, where, fusion)
         found: dict[str, ByQuery] = {}
         for at, (way, rank) in enumerate(rankers.items()):
             share = _share(progress, at, len(rankers))
             found[way] = measure(both, depths, judged, share, rank)
-        pairs = (("both", "words"), ("both", "vectors"), ("vectors", "words"))
+        order = [way for way in (*_HALVES, *HYBRIDS) if way in found]
         return ReportEvaluation(
             len(both.queries.ids),
             len(both.gallery.ids),
-            {way: _way(one, resamples) for way, one in found.items()},
-            {
-                f"{one} - {other}": _gap(found[one], found[other], resamples)
-                for one, other in pairs
-                if {one, other} <= found.keys()
-            },
+            {way: _way(found[way], resamples) for way in order},
+            [gap for way in HYBRIDS if way in found for gap in _gaps(found, way, resamples)],
             None if encode is None else _own_report(both, texts, encode, resamples),
             len(searched.ids) if len(asking.ids) < len(searched.ids) else None,
             {**films.left_out, "no report": len(films.ids) - len(searched.ids)},
@@ -360,8 +347,8 @@ def _found(
     return []
 
 
-def _by_text_vectors(vectors: Vectors) -> Ranker:
-    """Films by the cosine of their vectors and those of texts, float32 (q, d)."""
+def _by_vectors(vectors: Vectors) -> Ranker:
+    """Films by the cosine of their vectors and those of the queries, float32 (q, d)."""
 
     def rank(both: Sides, depth: int) -> Iterator[Ranked]:
         return by_vectors(replace(both, queries=replace(both.queries, vectors=vectors)), depth)
@@ -404,15 +391,24 @@ def _way(found: ByQuery, resamples: int) -> Way:
     )
 
 
-def _gap(one: ByQuery, other: ByQuery, resamples: int) -> Gap:
-    precision = one.precision - other.precision
-    ndcg = one.measures["ndcg"] - other.measures["ndcg"]
-    return Gap(
-        _means(precision, one.depths),
-        bootstrap(precision, one.depths, resamples, one.units),
-        _means(ndcg, one.depths),
-        bootstrap(ndcg, one.depths, resamples, one.units),
-    )
+def _gaps(found: Mapping[str, ByQuery], hybrid: str, resamples: int) -> Iterator[Gap]:
+    """A hybrid against either half."""
+    one = found[hybrid]
+    halves = HYBRIDS[hybrid]
+    best = max(halves, key=lambda half: float(found[half].precision[:, -1].mean()))
+    for half in halves:
+        other = found[half]
+        precision = one.precision - other.precision
+        ndcg = one.measures["ndcg"] - other.measures["ndcg"]
+        yield Gap(
+            hybrid,
+            half,
+            half == best,
+            _means(precision, one.depths),
+            bootstrap(precision, one.depths, resamples, one.units),
+            _means(ndcg, one.depths),
+            bootstrap(ndcg, one.depths, resamples, one.units),
+        )
 
 
 def _means(values: Floats, depths: Sequence[int]) -> ByDepth:
