@@ -100,6 +100,26 @@ def test_reports_are_shown_only_when_asked_for(run: Any, tmp_path: Path) -> None
     assert json.loads(out)["changed"] == {"report": 4}
 
 
+def test_reports_as_queries(run: Any, tmp_path: Path) -> None:
+    ingested(run, tmp_path, "--reports-checked", "-q")
+    asked = ("evaluate", "--queries", "reports", "--k", "1,2")
+    code, out, _ = run(*asked, "--json")
+    document = json.loads(out)
+    assert code == 0 and (document["queries"], document["gallery"]) == (4, 4)
+    assert document["excluded"] == "study" and document["left_out"]["no report"] == 1
+    ways = ["words", "text", "picture", "words+text", "words+picture"]
+    assert [*document["ways"]] == ways and len(document["gaps"]) == 4
+    assert [*document["own_report"]["recall"]] == ["1", "5", "10"]
+    code, out, _ = run(*asked)
+    for part in ("words (BM25)", "words+text less words", "films to their own report", "4 reports"):
+        assert part in out
+    for wrong in (("--protocol", "split"), ("--prompts", "bundled"), ("--fusion", "2")):
+        code, _, err = run(*asked, *wrong)
+        assert code != 0 and wrong[0].strip("-") in err
+    code, _, err = run("evaluate", "--queries", "words")
+    assert code == 2 and "films or reports" in err
+
+
 def test_a_gallery_without_reports_says_how_to_get_them(run: Any, tmp_path: Path) -> None:
     run("ingest", "folder", tmp_path / "films", "-q")
     code, _, err = run("reports", "--id", "films/0.png")

@@ -139,7 +139,7 @@ def evaluate(
         if json:
             output.as_json(by_reports.as_dict())
         else:
-            _print_reports(by_reports)
+            print_reports(by_reports)
         return
     found = measure(
         gallery,
@@ -261,7 +261,7 @@ def _text_encoder(gallery: Gallery, name: str | None, device: str | None) -> Enc
     return None
 
 
-def _print_reports(found: ReportEvaluation) -> None:
+def print_reports(found: ReportEvaluation) -> None:
     """Print the ways to search by a report, their differences, and films to their own report."""
     document = found.as_dict()
     sheet = tables.report_ways(document)
