@@ -25,8 +25,11 @@ if TYPE_CHECKING:
     from store.analysis.film_table import WHOSE, Film, Whose
     from store.analysis.maps import Map
     from store.analysis.matched_by import ColumnMatch, Matches, ValueMatch, matched_by
+    from store.analysis.packs import Pack, PackResult, measure_pack, pack_names
+    from store.analysis.prevalence import AtPrevalence, at_prevalence, parse_prevalence
     from store.analysis.reports.nearest import NearReport, nearest_reports
     from store.analysis.reports.queries import ReportEvaluation, evaluate_reports
+    from store.analysis.selective import Abstention, Curve, Selective, risk_coverage, selective
     from store.analysis.zero_shot import LabelFigures, Similarities, similarities
     from store.cluster import connection
     from store.errors import (
@@ -69,7 +72,7 @@ if TYPE_CHECKING:
     from store.evaluation.protocols import LEAVE_ONE_OUT, SPLIT
     from store.evaluation.ranking import by_vectors
     from store.files import expanded, location
-    from store.gallery import Gallery, refined_search
+    from store.gallery import Gallery, combined_query, refined_search
     from store.mapped_copy import check_free
     from store.memory import give_back
     from store.negation import affirmed, is_english, state_of, states
@@ -124,6 +127,9 @@ _HOMES = {
     "store.analysis.film_table": "WHOSE Film Whose",
     "store.analysis.maps": "Map",
     "store.analysis.matched_by": "ColumnMatch Matches ValueMatch matched_by",
+    "store.analysis.packs": "Pack PackResult measure_pack pack_names",
+    "store.analysis.prevalence": "AtPrevalence at_prevalence parse_prevalence",
+    "store.analysis.selective": "Abstention Curve Selective risk_coverage selective",
     "store.analysis.reports.nearest": "NearReport nearest_reports",
     "store.analysis.reports.queries": "ReportEvaluation evaluate_reports",
     "store.analysis.zero_shot": "LabelFigures Similarities similarities",
@@ -143,7 +149,7 @@ _HOMES = {
     "store.evaluation.protocols": "LEAVE_ONE_OUT SPLIT",
     "store.evaluation.ranking": "by_vectors",
     "store.files": "expanded location",
-    "store.gallery": "Gallery refined_search",
+    "store.gallery": "Gallery combined_query refined_search",
     "store.mapped_copy": "check_free",
     "store.memory": "give_back",
     "store.negation": "affirmed is_english state_of states",

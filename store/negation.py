@@ -304,13 +304,14 @@ _CUES: tuple[tuple[State | None, str, str], ...] = (
 )
 
 
-def _whole_words(pattern: str) -> str:
-    return pattern if pattern.startswith(_SIGN) else rf"(?<![\w'/-])(?:{pattern})(?!\w)"
+def _either(signs: bool) -> str:
+    return "|".join(
+        f"(?P<c{at}>{one})" for at, (*_, one) in enumerate(_CUES) if one.startswith(_SIGN) == signs
+    )
 
 
-_CUE = re.compile(
-    "|".join(f"(?P<c{at}>{_whole_words(one)})" for at, (_, _, one) in enumerate(_CUES))
-)
+#: Where a word begins is asked once, not for each cue: that is most of the time.
+_CUE = re.compile(rf"(?<![\w'/-])(?:{_either(signs=False)})(?!\w)|{_either(signs=True)}")
 #: A verb that makes a clause of its own out of what stands between commas.
 _VERB = re.compile(
     r"\b(?:is|are|was|were|has|have|had|shows?|demonstrates?|remains?|appears?|persists?|projects?|"

@@ -12,21 +12,11 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from store import CxrError, EncoderMismatch, StoreDamaged, UsageError
-from ui.commands import (
-    adapt,
-    analysis,
-    api,
-    batches,
-    classify,
-    demo,
-    encoders,
-    evaluate,
-    gallery,
-    ingest,
-    search,
-    serve,
-)
+from ui.commands import batches, gallery, ingest, reports, search
+from ui.commands.evaluation import analysis, classify, evaluate, trust
+from ui.commands.learning import adapt, encoders
 from ui.commands.options import Command, OnRay
+from ui.commands.serving import api, demo, serve
 
 app = typer.Typer(
     name="cxr",
@@ -44,8 +34,9 @@ _command()(demo.demo)
 app.command(cls=OnRay)(ingest.ingest)
 _command()(batches.batches)
 app.command(cls=OnRay)(search.search)
-app.command(cls=OnRay)(search.reports)
+app.command(cls=OnRay)(reports.reports)
 app.command(cls=OnRay)(evaluate.evaluate)
+_command()(trust.trust)
 _command()(classify.classify)
 _command()(analysis.compare)
 _command()(analysis.audit)
@@ -57,6 +48,7 @@ _command()(gallery.stats)
 _command()(gallery.check)
 _command()(gallery.optimize)
 _command()(gallery.delete)
+_command()(gallery.relocate)
 app.add_typer(gallery.index, name="index")
 _command()(encoders.encoders)
 _command()(encoders.train)

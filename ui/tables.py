@@ -153,82 +153,8 @@ def finding_table(found: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]
     return head, rows
 
 
-#: Ways to search by a report, for a person.
-_WAYS = {
-    "words": "words (BM25)",
-    "text": "vector of the text",
-    "picture": "vector of the picture",
-    "words+text": "words and text, fused",
-    "words+picture": "words and picture, fused",
-}
-
-
-def report_ways(found: Mapping[str, Any]) -> list[tuple[list[str], list[list[str]]]]:
-    """Tables of an evaluation with reports as queries: ways, their differences, own reports.
-
-    Args:
-        found: the evaluation as plain JSON types.
-    """
-    depths = list(found["ways"]["words"]["precision"])
-
-    def cells(one: Mapping[str, Any], key: str, sign: str) -> list[str]:
-        bounds = one["ci95" if key == "precision" else f"{key}_ci95"]
-        return [f"{one[key][k]:{sign}.3f}{_between(bounds[k], sign)}" for k in depths]
-
-    sheets = []
-    for key, title in (("precision", "P@"), ("ndcg", "nDCG@")):
-        head = ["reports as queries", *(f"{title}{k}" for k in depths)]
-        rows = [[_WAYS[name], *cells(one, key, "")] for name, one in found["ways"].items()]
-        rows += [
-            [f"  {one['hybrid']} less {one['half']}", *cells(one, key, "+")]
-            for one in found["gaps"]
-        ]
-        sheets.append((head, rows))
-    if own := found["own_report"]:
-        recall = [f"{one:.3f}{_between(own['ci95'][k], '')}" for k, one in own["recall"].items()]
-        chance = [f"{one:.3f}" for one in own["chance"].values()]
-        head = ["films to their own report", *(f"R@{k}" for k in own["recall"])]
-        sheets.append((head, [["its picture's vector", *recall], ["chance", *chance]]))
-    return sheets
-
-
-def _between(bounds: Sequence[float | None], sign: str) -> str:
-    if None in bounds:
-        return ""
-    return f" [{bounds[0]:{sign}.3f}, {bounds[1]:{sign}.3f}]"
-
-
-def report_definitions(found: Mapping[str, Any]) -> list[str]:
-    """Sentences that define the figures of report_ways, and count what took no part in them."""
-    relevance, over = found["relevance"], found["interval"]
-    drawn = f", drawn of {found['sampled']:,}" if found["sampled"] else ""
-    said = [
-        f"{found['queries']:,} reports asked{drawn}; {found['gallery']:,} labelled films with a "
-        "report were searched",
-        f"Relevance {relevance['name']}: {relevance['definition']}",
-        f"{_EXCLUDED[found['excluded']][0].upper()}{_EXCLUDED[found['excluded']][1:]}",
-        f"95 % intervals, of differences paired: {over['method']}, over {over['units']:,} "
-        f"{over['over']}",
-    ]
-    if own := found["own_report"]:
-        said.append(
-            f"{own['films']:,} films looked for their own text among {own['reports']:,} different "
-            "reports"
-        )
-    for gap in found["gaps"]:
-        if gap["better"]:
-            at = f" at k = {', '.join(map(str, gap['worse']))}"
-            said.append(
-                f"{_WAYS[gap['hybrid']].capitalize()}: {'' if gap['worse'] else 'not '}worse than "
-                f"the better half ({gap['half']}) by more than the interval"
-                f"{at if gap['worse'] else ''}"
-            )
-    left_out = ((reason, count) for reason, count in found["left_out"].items() if count)
-    return [*said, *(f"Films left out, {reason}: {count:,}" for reason, count in left_out)]
-
-
 #: What is left out of a query's ranking, by the key ``excluded`` of an evaluation.
-_EXCLUDED = {
+EXCLUDED = {
     "patient": "films of the query's own patient are not in its ranking",
     "study": "films of the query's own study are not in its ranking",
     "film": "the query itself is not in its ranking",
@@ -268,7 +194,7 @@ def definitions(found: Mapping[str, Any]) -> list[str]:
 
 def _left_out_of_rankings(found: Mapping[str, Any]) -> str:
     patients = found.get("patients") or {}
-    said = _EXCLUDED[found.get("excluded", "film")]
+    said = EXCLUDED[found.get("excluded", "film")]
     if found.get("excluded", "film") == "film" and patients.get("known"):
         said += "; other films of its patient are, and count as any other"
     elif patients.get("unknown") and patients.get("known"):
@@ -481,11 +407,20 @@ def as_dict(
     query: dict[str, Any],
     k: int,
     where: Where | None,
-    hits: list[Hit],
+    hits: Sequence[Hit],
     page: int = 1,
-    reports: bool = False,
+    more: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, Any]:
-    """Document of a query and its hits, as ``cxr search --json`` prints it; reports if asked."""
+    """Document of a query and its hits, as ``cxr search --json`` prints it.
+
+    Args:
+        query: as it was asked.
+        k: how many hits a page has.
+        where: the filter.
+        hits: of the page.
+        page: its number.
+        more: further keys of each hit.
+    """
     turned = {"page": page} if page > 1 else {}
     return {
         "query": {**query, "k": k, **turned, "where": str(where) if where else ""},
@@ -497,9 +432,9 @@ def as_dict(
                 **plain(shown(hit.row, "json")),
                 "outcome": hit.row.outcome,
                 "extra": plain(hit.row.extra),
-                **({"report": hit.row.report} if reports else {}),
+                **others,
             }
-            for hit in hits
+            for hit, others in zip(hits, more or [{}] * len(hits), strict=True)
         ],
     }
 

@@ -7,11 +7,14 @@ by (-score, id), and fused and cut in this file.
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from store.errors import BadQuery
 from store.schema import Hit, Row, Vectors
@@ -92,7 +95,7 @@ def search(
     # Weights need the BM25 of every film near the vector. Asked of these alone, LanceDB would give
     # others: of what is not in its index it counts words in the films that pass the filter.
     depth = k if vectors is None else WINDOW if how == RRF else now.count
-    found = _matches(now, query, depth, where, exclude)
+    found = _matches(now, query, depth, where, exclude, about=how == RRF and vectors is not None)
     if not found.row_ids and not has_reports(now):
         raise _no_reports(uri)
     words = dict(zip(found.row_ids, found.scores, strict=True))
@@ -112,7 +115,7 @@ def search(
             cosines |= _cosines(now, vectors, [one for one in ids if one not in cosines])
             words = {row_id: words[row_id] for row_id in ids if row_id in words}
             scores = fusion.by_weights(words, cosines, float(how))
-        order = sorted(scores, key=lambda one: (-scores[one], ids[one]))[:k]
+        order = heapq.nsmallest(k, scores, key=lambda one: (-scores[one], ids[one]))
         ranked = Ranked(order, [ids[one] for one in order], [scores[one] for one in order])
         cosines |= _cosines(now, vectors, [one for one in order if one not in cosines])
     rows = now.rows_at(ranked.row_ids)
@@ -156,22 +159,39 @@ def _ranks(found: Ranked) -> dict[int, int]:
 
 
 def _matches(
-    now: Searcher, query: WordQuery, count: int, where: Where | None, exclude: Sequence[str]
+    now: Searcher,
+    query: WordQuery,
+    count: int,
+    where: Where | None,
+    exclude: Sequence[str],
+    *,
+    about: bool = False,
 ) -> Ranked:
-    """The first films whose reports have the words, by (-BM25, id)."""
-    banned = set(exclude)
+    """The first films whose reports have the words, by (-BM25, id).
+
+    Args:
+        now: the version to search.
+        query: the words.
+        count: how many.
+        where: only films that pass.
+        exclude: ids that are left out.
+        about: where many score the same at the edge, half as many are enough: without any of these.
+    """
     condition = where.to_filter(now.handle.schema) if where else None
-    limit = count + len(banned) + _MARGIN
+    limit = count + len(exclude) + _MARGIN
     while True:
         found = _ask(now, query, limit, condition)
-        scores = np.round(found["_score"].to_numpy().astype(np.float64), _DIGITS).tolist()
-        ids, row_ids = found["id"].to_pylist(), found["_rowid"].to_pylist()
-        least = min(scores, default=0.0)
-        kept = [at for at, id_ in enumerate(ids) if id_ not in banned]
-        kept.sort(key=lambda at: (-scores[at], ids[at]))
-        if len(ids) < limit or (len(kept) >= count and scores[kept[count - 1]] > least):
-            kept = kept[:count]
-            return Ranked(*([column[at] for at in kept] for column in (row_ids, ids, scores)))
+        scores = np.round(found["_score"].to_numpy().astype(np.float64), _DIGITS)
+        whole = len(scores) < limit
+        least = scores.min(initial=np.inf)
+        found = found.set_column(0, "_score", pa.array(scores))
+        if exclude:
+            found = found.filter(pc.invert(pc.is_in(found["id"], pa.array(exclude, pa.string()))))
+        found = found.sort_by([("_score", "descending"), ("id", "ascending")])
+        sure = len(found) if whole else int((found["_score"].to_numpy() > least).sum())
+        if whole or sure >= (count + 1) // 2 * (1 if about else 2):
+            found = found.slice(0, min(count, sure))
+            return Ranked(*(found[name].to_pylist() for name in ("_rowid", "id", "_score")))
         limit *= _TIMES
 
 
@@ -181,7 +201,7 @@ def _ask(now: Searcher, query: WordQuery, limit: int, condition: Any) -> Any:
     if condition is not None:
         asked = asked.where(condition, prefilter=True)
     with lance.panics_as_errors():
-        return asked.select(["id", "_rowid", "_score"]).limit(limit).to_arrow()
+        return asked.select(["_score", "_rowid", "id"]).limit(limit).to_arrow()
 
 
 def _nearest(

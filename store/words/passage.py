@@ -47,20 +47,23 @@ class Passage:
 def passage(report: str, query: WordQuery) -> Passage:
     """The sentence of a report that has most of the terms asked for; of equal ones the first.
 
-    Where none has any, the first sentence without marks. A long sentence is cut around its marks.
+    Where none has any, the one that has most of them in another state, or the first, without
+    marks. A long sentence is cut around its marks.
     """
-    best: tuple[int, list[terms.Word]] = (0, [])
+    marked, bare = query.marked_terms(), query.bare_terms()
+    best, found = (-1, -1), list[terms.Word]()
     where: negation.Sentence | None = None
     for sentence in negation.read(report):
-        found = [word for word in terms.words(report, sentence) if query.has(word)]
-        count = len({word.term for word in found})
-        if where is None or count > best[0]:
-            best, where = (count, found), sentence
+        named = [word for word in terms.words(report, sentence) if word.term in bare]
+        has = [word for word in named if word.marked in marked]
+        count = (len({word.term for word in has}), len({word.term for word in named}))
+        if count > best:
+            best, found, where = count, has, sentence
     if where is None:
         return Passage("")
     start, end, cut = where.start, where.end, ""
     if end - start > _LONGEST:
-        first = best[1][0].start if best[1] else start
+        first = found[0].start if found else start
         if first - start > _BEFORE:
             space = report.find(" ", first - _BEFORE, first)
             start, cut = (first if space < 0 else space + 1), _CUT
@@ -69,5 +72,5 @@ def passage(report: str, query: WordQuery) -> Passage:
     # Line breaks inside a sentence are those that wrapped it.
     text = "".join(" " if one.isspace() else one for one in text)
     move = len(cut) - start
-    marks = (Mark(w.start + move, w.end + move, w.state) for w in best[1] if w.end <= end)
+    marks = (Mark(w.start + move, w.end + move, w.state) for w in found if w.end <= end)
     return Passage(text, tuple(marks))

@@ -38,12 +38,14 @@ class WordQuery:
     negated: bool = False
     either: bool = False
 
-    def has(self, word: Word) -> bool:
-        """Whether a word of a report is one that is asked for."""
+    def marked_terms(self) -> frozenset[str]:
+        """The terms that a word of a report is to have, with its mark, to be one asked for."""
         asked = {*self.terms, *(one for phrase in self.phrases for one in phrase)}
-        if self.either:
-            return word.term in {one.removeprefix(NOT) for one in asked}
-        return word.marked in asked
+        return frozenset(self._both(tuple(asked)))
+
+    def bare_terms(self) -> frozenset[str]:
+        """The same terms without marks: present or absent."""
+        return frozenset(one.removeprefix(NOT) for one in self.marked_terms())
 
     def as_lancedb(self) -> Any:
         """The query as LanceDB takes it, over the column of terms."""

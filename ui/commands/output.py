@@ -11,11 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from store import UsageError
 from ui import notices
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from ingest import IngestReport, Progress, Reports
-    from store import Evaluation, Gallery, Hit
+    from store import Evaluation, Gallery, Hit, WordHit
     from ui.tables import PrecisionRow
 
 
@@ -63,6 +66,30 @@ def table(headings: Sequence[str], rows: Sequence[Sequence[str]], numbers: int =
     console.print(found)
 
 
+def check_figure(path: Path) -> None:
+    """Refuse a figure that could not be written, before any work is done."""
+    if path.suffix.lower() not in (".png", ".pdf", ".svg"):
+        raise UsageError(f"--figure {str(path)!r}: expected a name ending in .png, .pdf or .svg")
+    if not path.parent.is_dir() or path.is_dir():
+        raise UsageError(
+            f"cannot write the figure {path}: it is a folder, or in none that exists; pass a path "
+            "in a folder that exists"
+        )
+
+
+def write_figure(path: Path, figure: Figure) -> None:
+    """Write a figure as its name's ending says; see check_figure."""
+    from ui.report.sheet import FORMATS
+
+    try:
+        path.write_bytes(FORMATS[path.suffix.lower()](figure))
+    except OSError as error:
+        raise UsageError(
+            f"cannot write the figure {path}: {error.strerror}; pass a path in a folder that exists"
+        ) from error
+    say(f"figure: {path}")
+
+
 def hits(found: Sequence[Hit]) -> None:
     """Search results as a table."""
     table(
@@ -92,6 +119,29 @@ def reports_of(found: Sequence[Hit]) -> None:
 def indented(text: str) -> str:
     """Lines of a text with space before, without blank ones."""
     return "\n".join(f"   {line}" for line in text.splitlines() if line.strip())
+
+
+def word_hits(found: Sequence[WordHit], beside: str | None) -> None:
+    """Results of a search in words as a table, with the sentence that words found.
+
+    Args:
+        found: the hits.
+        beside: what was asked beside the words; None for words alone.
+    """
+    from ui.word_hits import found_by
+
+    scores = ["BM25"] if beside is None else ["found by", "fused", "BM25", "cosine"]
+    rows = []
+    for hit in found:
+        bm25 = "" if hit.bm25 is None else f"{hit.bm25:.2f}"
+        cells = [bm25]
+        if beside is not None:
+            cosine = "" if hit.cosine is None else f"{hit.cosine:.4f}"
+            cells = [found_by(hit, beside), f"{hit.score:.4f}", bm25, cosine]
+        sentence = "" if hit.passage is None else hit.passage.marked()
+        labels = ", ".join(hit.row.named_findings) or f"({hit.row.outcome})"
+        rows.append([str(hit.rank), hit.row.id, labels, sentence, *cells])
+    table(["rank", "id", "labels", "report", *scores], rows, numbers=min(len(scores), 3))
 
 
 def evaluations(found: Sequence[Evaluation]) -> None:

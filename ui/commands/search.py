@@ -1,9 +1,9 @@
-"""``cxr search`` and ``cxr reports``: films nearest to a query, and what was written of them."""
+"""``cxr search``: the nearest films to an image, a stored film or a sentence."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -14,11 +14,16 @@ from ui.commands.options import Device, EncoderName, Index, Json, OnLost, Shards
 from ui.opening import open_gallery
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import numpy as np
     import numpy.typing as npt
 
     from ingest import Choice, Pixels
-    from store import Gallery, Hit, NearReport, Where
+    from store import Gallery, Hit, Where, WordHit
+
+
+IN_REPORTS = "Words in reports"
 
 
 def search(
@@ -28,6 +33,39 @@ def search(
     ] = None,
     id: Annotated[str | None, typer.Option(help="The id of a stored film.")] = None,  # noqa: A002
     text: Annotated[str | None, typer.Option(help='A sentence: "clear lungs".')] = None,
+    words: Annotated[
+        str | None,
+        typer.Option(
+            help='Words of reports: pleural effusion, "no effusion". Alone, or beside a picture, a '
+            "film or a sentence.",
+            rich_help_panel=IN_REPORTS,
+        ),
+    ] = None,
+    negated: Annotated[
+        bool,
+        typer.Option(
+            "--negated",
+            help="Find words in reports that say they are absent, too.",
+            rich_help_panel=IN_REPORTS,
+        ),
+    ] = False,
+    fusion: Annotated[
+        str | None,
+        typer.Option(
+            metavar="rrf|WEIGHT",
+            help="How words and vectors make one list: rrf (the default), by their ranks, or the "
+            "weight of the words from 0 to 1, e.g. 0.7.",
+            rich_help_panel=IN_REPORTS,
+        ),
+    ] = None,
+    with_reports: Annotated[
+        bool,
+        typer.Option(
+            "--with-reports",
+            help="Also print the report of each hit; with --json and --words the sentence found.",
+            rich_help_panel=IN_REPORTS,
+        ),
+    ] = False,
     like: Annotated[
         list[str] | None, typer.Option(help="The id of a stored film to be like as well. Repeat.")
     ] = None,
@@ -71,10 +109,10 @@ def search(
             "study where only that is known.",
         ),
     ] = False,
-    with_reports: Annotated[
-        bool, typer.Option("--with-reports", help="Also print the films' reports.")
-    ] = False,
-    figure: Annotated[Path | None, typer.Option(help="Write a picture of the result here.")] = None,
+    figure: Annotated[
+        Path | None,
+        typer.Option(help="Write a picture of the result here: a .png, .pdf or .svg file."),
+    ] = None,
     encoder: EncoderName = None,
     device: Device = None,
     index: Index = None,
@@ -85,13 +123,23 @@ def search(
 ) -> None:
     """Show the most similar films, with labels and exact cosine scores."""
     from ingest import check_choice, read_bytes
-    from store import parse_weights, parse_where, refined_search
+    from store import RRF, combined_query, parse_fusion, parse_weights, parse_where, refined_search
 
     part = check_choice(body_part)
+    if figure is not None:
+        output.check_figure(figure)
     queries.check_long_text(long_text, bool(like or unlike))
     given = 3 - [image, id, text].count(None)
-    if given > 1 or not (given or like):
-        raise UsageError("give exactly one of --image, --id and --text, or films with --like")
+    if given > 1 or not (given or like or words is not None):
+        raise UsageError(
+            "give exactly one of --image, --id and --text, films with --like, or --words"
+        )
+    for option, set_ in (("negated", negated), ("fusion", fusion)):
+        if set_ and words is None:
+            raise UsageError(f"--{option} plays no part without --words")
+    if fusion is not None and not (given or like):
+        raise UsageError("--fusion plays no part without --image, --id, --text or --like")
+    how = parse_fusion(fusion or RRF)
     if page < 1:
         raise UsageError(f"--page {page}: expected 1 or more")
     if weights and not (like or unlike):
@@ -101,7 +149,9 @@ def search(
     condition = parse_where(where or [], gallery.columns() if where else ())
     output.warn_if_synthetic(gallery)
     gallery.check_k(k)
-    query, pixels, vector = _asked(gallery, image, id, text, encoder, device, json, part, long_text)
+    query, pixels, vector = asked_of(
+        gallery, image, id, text, encoder, device, json, part, long_text
+    )
     if like or unlike:
         query |= queries.of_marks(like or [], unlike or [], using)
     exclude: tuple[str, ...] = ()
@@ -112,35 +162,57 @@ def search(
         query["other_patients"] = {"excluded": own.kind, "films": len(own.ids)}
         output.say(notices.of_own_films(own))
     depth = k if page == 1 else min(k * page, len(gallery))
-    found = refined_search(
-        gallery,
-        id if vector is None else vector,
-        depth,
-        like=like or [],
-        unlike=unlike or [],
-        weights=using,
-        where=condition,
-        exclude=exclude,
-    )
+    seen = id if vector is None else vector
+    marks: dict[str, Any] = {"like": like or [], "unlike": unlike or [], "weights": using}
+    asked = (("picture", image), ("film", id), ("text", text), ("films", like))
+    beside = next((name for name, one in asked if one), None)
+    found: Sequence[Hit]
+    if words is None:
+        found = refined_search(gallery, seen, depth, **marks, where=condition, exclude=exclude)
+    else:
+        query |= {"words": words, "negated": negated, **({"fusion": how} if beside else {})}
+        vectors, part_of = combined_query(gallery, seen, **marks) if beside else (None, [])
+        found = gallery.search_words(
+            words,
+            depth,
+            condition,
+            [*exclude, *part_of],
+            vectors=vectors,
+            fusion=how,
+            negated=negated,
+        )
     hits = found[k * (page - 1) :]
     if len(hits) < k:
-        without = " and is of another patient" if other_patients else ""
-        output.say(f"{len(hits)} of the {k} asked for: no other row passes [{condition}]{without}")
+        missing = [f"passes [{condition}]"] if words is None or condition else []
+        if words is not None:
+            missing.append(f"says “{words}”{' or is among the 1,000 nearest' if beside else ''}")
+        missing += ["is of another patient"] if other_patients else []
+        output.say(f"{len(hits)} of the {k} asked for: no other row {' and '.join(missing)}")
     output.say_if_inexact(gallery)
     if json:
+        from ui import word_hits
         from ui.tables import as_dict
 
-        found_as = as_dict(query, k, condition, hits, page, with_reports)
-        output.as_json({**found_as, "store": gallery.describe()})
+        more = [
+            word_hits.as_dict(hit, beside, with_reports)
+            if word_hits.is_word_hit(hit)
+            else {"report": hit.row.report}
+            for hit in hits
+            if with_reports or word_hits.is_word_hit(hit)
+        ]
+        document = as_dict(query, k, condition, hits, page, more)
+        output.as_json({**document, "store": gallery.describe()})
+    elif words is not None:
+        output.word_hits(cast("Sequence[WordHit]", hits), beside)
     else:
         output.hits(hits)
-        if with_reports:
-            output.reports_of(hits)
+    if with_reports and not json:
+        output.reports_of(hits)
     if figure is not None:
         _draw(figure, gallery, query, pixels, condition, hits)
 
 
-def _asked(
+def asked_of(
     gallery: Gallery,
     image: Path | None,
     id_: str | None,
@@ -181,124 +253,28 @@ def _draw(
     query: dict[str, Any],
     pixels: Pixels | None,
     where: Where,
-    hits: list[Hit],
+    hits: Sequence[Hit],
 ) -> None:
-    from ui.report.figures import Query, retrieval_figure
-    from ui.report.sheet import png_bytes, provenance_of
+    from ui.report.figures import LONGEST, Query, retrieval_figure
+    from ui.report.film_pictures import film_pictures
+    from ui.report.sheet import provenance_of
 
-    ids = [hit.row.id for hit in hits]
-    if "id" in query:
-        row = gallery.row(query["id"])
-        picture = gallery.thumbnails([row.id])[row.id]
-        asked = Query.of(row, picture)
+    rows = [hit.row for hit in hits]
+    row = gallery.row(query["id"]) if "id" in query else None
+    printed = film_pictures(gallery, rows if row is None else [row, *rows], LONGEST)
+    if row is not None:
+        asked = Query.of(row, printed.by_id[row.id])
     elif pixels is not None:
         asked = Query(image=pixels, name=Path(query["image"]).name)
     elif "text" in query:
         asked = Query(text=query["text"])
-    else:
+    elif "like" in query:
         asked = Query(text=f"like {', '.join(query['like'])}")
+    else:
+        asked = Query(text=query["words"])
     searched = f"searched: {where}" if where else "searched: all rows"
-    figure = retrieval_figure(
-        asked, hits, gallery.thumbnails(ids), provenance_of(gallery, searched)
-    )
-    try:
-        path.write_bytes(png_bytes(figure))
-    except OSError as error:
-        raise UsageError(
-            f"cannot write the figure {path}: {error.strerror}; pass a path in a folder that exists"
-        ) from error
-    output.say(f"figure: {path}")
-
-
-def reports(
-    store: Store,
-    image: Annotated[
-        Path | None, typer.Option(help="A PNG, JPEG, TIFF, WebP or DICOM file.")
-    ] = None,
-    id: Annotated[str | None, typer.Option(help="The id of a stored film.")] = None,  # noqa: A002
-    k: Annotated[int, typer.Option("-k", help="How many reports, each once.")] = 5,
-    where: Annotated[
-        list[str] | None, typer.Option(help="Only films that pass: KEY=VALUE as of cxr search.")
-    ] = None,
-    other_patients: Annotated[
-        bool,
-        typer.Option(
-            "--other-patients",
-            help="Reports of other patients only: leave out those of the film's own, or of its "
-            "study where only that is known.",
-        ),
-    ] = False,
-    body_part: Annotated[
-        str,
-        typer.Option(help="any: take a DICOM film whatever part of the body its header names."),
-    ] = "chest",
-    encoder: EncoderName = None,
-    device: Device = None,
-    index: Index = None,
-    shards: Shards = None,
-    ray: ShardsRay = None,
-    on_lost: OnLost = None,
-    json: Json = False,
-) -> None:
-    """Show the reports of the films most similar to one that has none.
-
-    Each report stands once, with the cosine of its nearest film; films of one study share a report.
-    What was written of other films is no report of this one.
-    """
-    from ingest import check_choice, read_bytes
-    from store import Where, nearest_reports, parse_where
-
-    part = check_choice(body_part)
-    if (image is None) == (id is None):
-        raise UsageError("give one of --image and --id")
-    gallery = open_gallery(store, index, shards, ray, on_lost)
-    condition = parse_where(where or [], gallery.columns() if where else ())
-    output.warn_if_synthetic(gallery)
-    if not gallery.count(Where(extra=(("has_report", "yes"),))):
-        raise UsageError(
-            f"no film of {gallery.uri} has a report; ingest them with --report-column, see "
-            "docs/sources.md"
-        )
-    told, pixels, vector = _asked(gallery, image, id, None, encoder, device, json, part, "cut")
-    if id is not None:
-        told["report"] = gallery.row(id).report
-    exclude: tuple[str, ...] = ()
-    if other_patients:
-        film = None if image is None or pixels is None else (read_bytes(image), pixels)
-        own = queries.own_films(gallery, [] if id is None else [id], film)
-        exclude = own.ids
-        told["other_patients"] = {"excluded": own.kind, "films": len(own.ids)}
-        output.say(notices.of_own_films(own))
-    asked = str(id) if vector is None else vector
-    found = nearest_reports(gallery, asked, k, where=condition, exclude=exclude)
-    if len(found) < k:
-        among = f" among films that pass [{condition}]" if condition else ""
-        output.say(f"{len(found)} of the {k} asked for: there is no other report{among}")
-    output.say_if_inexact(gallery)
-    if json:
-        output.as_json(
-            {
-                "query": {**told, "k": k, "where": str(condition) if condition else ""},
-                "reports": [_plain(one) for one in found],
-                "store": gallery.describe(),
-            }
-        )
-        return
-    if told.get("report"):
-        typer.echo(f"its own report:\n{output.indented(told['report'])}\n")
-    for one in found:
-        others = len(one.films) - 1
-        more = f" and {others:,} more" if others else ""
-        typer.echo(f"{one.rank}. cosine {one.score:.4f}  {one.films[0].id}{more}")
-        typer.echo(f"{output.indented(one.report)}\n")
-
-
-def _plain(one: NearReport) -> dict[str, Any]:
-    return {
-        "rank": one.rank,
-        "score": one.score,
-        "report": one.report,
-        "films": [
-            {"id": row.id, "labels": list(row.labels), "outcome": row.outcome} for row in one.films
-        ],
-    }
+    origin = provenance_of(gallery, searched, printed.note)
+    figure = retrieval_figure(asked, hits, printed.by_id, origin)
+    if printed.instead:
+        output.warn(f"{printed.note}. {next(iter(printed.instead.values()))}")
+    output.write_figure(path, figure)
