@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from random import Random
 
-from ui.commands.evaluate import measure_reports, print_reports
+from ui.commands.evaluation.reports import measure_reports, print_reports
 
 from ingest import ingest, open_source
 from ingest.encoders import Encoder, load_encoder
