@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from ingest.originals.reading import original_is_there, read_original, read_original_of
     from ingest.originals.relocate import Relocated, relocate
     from ingest.record import ImageFile, ImageRecord, Pixels, Rejection
+    from ingest.reports.personal import Reports, UncheckedReports
     from ingest.sources import SOURCES, Source, SourceUnavailable, open_source, synthetic
     from ingest.sources.published import medmnist
     from ingest.sources.synthetic import DATASET, SYNTHETIC_NOTICE
@@ -90,6 +91,7 @@ _HOMES = {
     "ingest.originals.reading": "original_is_there read_original read_original_of",
     "ingest.originals.relocate": "Relocated relocate",
     "ingest.record": "ImageFile ImageRecord Pixels Rejection",
+    "ingest.reports.personal": "Reports UncheckedReports",
     "ingest.sources": "SOURCES Source SourceUnavailable open_source synthetic",
     "ingest.sources.published": "medmnist",
     "ingest.sources.synthetic": "DATASET SYNTHETIC_NOTICE",

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from store.analysis.matched_by import ColumnMatch, Matches, ValueMatch, matched_by
     from store.analysis.packs import Pack, PackResult, measure_pack, pack_names
     from store.analysis.prevalence import AtPrevalence, at_prevalence, parse_prevalence
+    from store.analysis.reports.nearest import NearReport, nearest_reports
+    from store.analysis.reports.queries import ReportEvaluation, evaluate_reports
     from store.analysis.selective import Abstention, Curve, Selective, risk_coverage, selective
     from store.analysis.zero_shot import LabelFigures, Similarities, similarities
     from store.cluster import connection
@@ -135,6 +137,8 @@ _HOMES = {
     "store.analysis.packs": "Pack PackResult measure_pack pack_names",
     "store.analysis.prevalence": "AtPrevalence at_prevalence parse_prevalence",
     "store.analysis.selective": "Abstention Curve Selective risk_coverage selective",
+    "store.analysis.reports.nearest": "NearReport nearest_reports",
+    "store.analysis.reports.queries": "ReportEvaluation evaluate_reports",
     "store.analysis.zero_shot": "LabelFigures Similarities similarities",
     "store.cluster": "connection",
     "store.errors": (

@@ -154,7 +154,7 @@ def finding_table(found: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]
 
 
 #: What is left out of a query's ranking, by the key ``excluded`` of an evaluation.
-_EXCLUDED = {
+NOT_RANKED = {
     "patient": "films of the query's own patient are not in its ranking",
     "study": "films of the query's own study are not in its ranking",
     "film": "the query itself is not in its ranking",
@@ -194,7 +194,7 @@ def definitions(found: Mapping[str, Any]) -> list[str]:
 
 def _left_out_of_rankings(found: Mapping[str, Any]) -> str:
     patients = found.get("patients") or {}
-    said = _EXCLUDED[found.get("excluded", "film")]
+    said = NOT_RANKED[found.get("excluded", "film")]
     if found.get("excluded", "film") == "film" and patients.get("known"):
         said += "; other films of its patient are, and count as any other"
     elif patients.get("unknown") and patients.get("known"):

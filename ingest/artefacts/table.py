@@ -5,8 +5,8 @@ those that an export folder has: ``uncertain``, ``absent`` (names, or lists of n
 ``dataset``, ``split``, ``patient``, ``study`` (these two as ``patient_id`` and the like as well),
 ``view``, ``sex``, ``age``; others are named in a note. The schema's metadata may name the encoder
 as galleries do, ``cxr.encoder`` and ``cxr.fingerprint``, and what the numbers of a column mean as
-the hub's ``datasets`` does. Without a column of ids, rows are called by the path of their picture,
-else by file and row number.
+the hub's ``datasets`` does. Reports are read of the columns named for them. Without a column of
+ids, rows are called by the path of their picture, else by file and row number.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ingest.artefacts.containers import FILES, IDS, VECTORS, Part, made_ids, parts_of
-from ingest.artefacts.files import META_COLUMNS, is_text, unit_rows
+from ingest.artefacts.files import META_COLUMNS, REPORT, USERS, is_text, unit_rows
 from ingest.artefacts.folder import Artefacts, external_stamp
 from ingest.artefacts.labels import (
     as_columns,
@@ -38,6 +38,7 @@ from ingest.artefacts.labels import (
     read_labels,
 )
 from ingest.metadata import OLDEST, parse_age, split
+from ingest.reports.texts import joined
 from store import COLUMNS, BadArtefacts, EncoderStamp, counted, expanded
 
 #: Of a column that keeps the number of rows while tables are joined.
@@ -57,6 +58,7 @@ def read_table(
     normalise: bool = False,
     label_column: Sequence[str] = (),
     label_names: Sequence[str] = (),
+    report_column: Sequence[str] = (),
 ) -> Artefacts:
     """Read and check a table of embeddings; the arguments are those of ``read_parts``.
 
@@ -71,6 +73,7 @@ def read_table(
         normalise=normalise,
         label_column=label_column,
         label_names=label_names,
+        report_column=report_column,
     )
 
 
@@ -83,6 +86,7 @@ def read_parts(
     normalise: bool = False,
     label_column: Sequence[str] = (),
     label_names: Sequence[str] = (),
+    report_column: Sequence[str] = (),
 ) -> Artefacts:
     """Read and check tables of embeddings as one.
 
@@ -94,6 +98,7 @@ def read_parts(
         normalise: scale vectors to unit length instead of refusing others.
         label_column: of labels, one or one for each finding; found by its usual names when empty.
         label_names: what numbers in it are called; see ingest.artefacts.labels.
+        report_column: the columns of the report's parts; see read_vectors.
 
     Raises:
         BadArtefacts: a file lacks a column, files disagree, or vectors are no unit rows.
@@ -109,9 +114,14 @@ def read_parts(
     raw = _stacked(parts, vectors)
     embeddings = unit_rows(place, raw, normalise, notes)[1]
     table = _joined(parts, others)
+    headings = [*dict.fromkeys(one for e in report_column for one in _named_by(table, place, e))]
+    reports = _reports(table, place, headings) if headings else None
+    table = table.drop_columns(headings)
     ids, id_name = _ids(table, place, parts, id_column, notes)
     labels = read_labels(table, place, ids, columns=label_column, names=label_names, notes=notes)
     columns = {**as_columns(labels or ()), **_columns(table, place, notes)}
+    if reports is not None:
+        columns[REPORT] = reports
     _split_by_name(columns, parts, notes)
     taken = {id_name, *label_headings(table, label_column), *_headings(table).values()}
     unread = [name for name in table.column_names if name not in taken]
@@ -364,10 +374,42 @@ def _paths(table: pa.Table, heading: str) -> list[str]:
     return []
 
 
+def _named_by(table: pa.Table, path: Path, entry: str) -> list[str]:
+    """The columns that an entry of ``--report-column`` names."""
+    names = [entry] if entry in table.column_names else entry.split(",")
+    found = []
+    for name in (one.strip() for one in names if one.strip()):
+        heading = name if name in table.column_names else column_headed(table, [plain(name)])
+        if heading is None:
+            raise BadArtefacts(
+                f"{path} has no column {name!r} (--report-column); it has: "
+                f"{', '.join(table.column_names)}"
+            )
+        found.append(heading)
+    return found
+
+
+def _reports(table: pa.Table, path: Path, headings: Sequence[str]) -> list[str | None]:
+    """The report of every row: text, or lists of sentences."""
+    columns: list[list[str]] = []
+    for heading in headings:
+        cells = [
+            " ".join(map(str, cell)) if isinstance(cell, list) else cell
+            for cell in table[heading].to_pylist()
+        ]
+        if bad := next((c for c in cells if not (c is None or isinstance(c, str))), None):
+            raise BadArtefacts(
+                f"{path}: column {heading!r} (--report-column) holds {type(bad).__name__} values; "
+                "expected texts"
+            )
+        columns.append(["" if cell is None else cell for cell in cells])
+    return [joined(zip(headings, row, strict=True)) for row in zip(*columns, strict=True)]
+
+
 def _headings(table: pa.Table) -> dict[str, str]:
     """Column of a row to its heading in the table, where there is one."""
     found: dict[str, str] = {}
-    for name in META_COLUMNS:
+    for name in (one for one in META_COLUMNS if one not in USERS):
         heading = column_headed(table, [plain(name)])
         if heading is None:
             heading = column_headed(table, _OTHERS.get(name, ()))

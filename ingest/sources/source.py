@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ingest.record import ImageFile, ImageRecord, Rejection
+from ingest.reports.personal import Reports
 from store import BadSource, UsageError
 
 
@@ -32,6 +33,7 @@ class Source:
         labelling: where labels come from, as JSON has it: of a table ``label_columns``,
             ``kept_columns``, ``not_kept_columns`` and so on, of folder names ``folder_level`` and
             ``folders``; ``masks`` counts the files left out as masks.
+        reports: all the reports that ``records`` bring, known before any file is opened.
     """
 
     name: str
@@ -44,6 +46,7 @@ class Source:
     prefix: str | None = None
     refused: Sequence[Rejection] = ()
     labelling: Mapping[str, Any] = field(default_factory=dict)
+    reports: Reports = field(default_factory=Reports)
 
 
 #: The splits of most data sets.

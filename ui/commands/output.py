@@ -17,7 +17,7 @@ from ui import notices
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from ingest import IngestReport, Progress
+    from ingest import IngestReport, Progress, Reports
     from store import Evaluation, Gallery, Hit, WordHit
     from ui.tables import PrecisionRow
 
@@ -107,6 +107,18 @@ def hits(found: Sequence[Hit]) -> None:
         ],
         numbers=1,
     )
+
+
+def reports_of(found: Sequence[Hit]) -> None:
+    """Reports of search results, each under the rank and id of its film."""
+    for hit in found:
+        typer.echo(f"{hit.rank}. {hit.row.id}")
+        typer.echo(indented(hit.row.report or "(no report)") + "\n")
+
+
+def indented(text: str) -> str:
+    """Lines of a text with space before, without blank ones."""
+    return "\n".join(f"   {line}" for line in text.splitlines() if line.strip())
 
 
 def word_hits(found: Sequence[WordHit], beside: str | None) -> None:
@@ -317,8 +329,11 @@ def labelling(found: Mapping[str, Any]) -> list[str]:
     lines = []
     if "label_columns" in found:
         taken, left = ([*map(repr, found[key])] for key in ("label_columns", "not_kept_columns"))
+        parts = [*map(repr, found.get("report_columns", ()))]
         lines.append(
-            f"labels of {found['table']}: {some(taken)}; files: {found['file_column']!r}"
+            (f"labels of {found['table']}: {some(taken)}" if taken else f"table {found['table']}")
+            + f"; files: {found['file_column']!r}"
+            + (f"; report: {some(parts)}" if parts else "")
             + (f"; seen and not kept: {some(left)}" if left else "")
         )
     if "folders" in found:
@@ -329,6 +344,17 @@ def labelling(found: Mapping[str, Any]) -> list[str]:
         counts = [f"{name} ({count:,})" for name, count in found["folders"].items()]
         lines.append(f"labels are the folders of {which}: {some(counts)}")
     return lines
+
+
+def reports(found: Reports) -> None:
+    """What in reports that are about to be stored looks personal, on stderr; nothing without any.
+
+    Lines of a warning where something does, one line where nothing does.
+    """
+    if not found.films:
+        return
+    for line in found.said():
+        (warn if found.personal else say)(line)
 
 
 def interrupted() -> typer.Exit:

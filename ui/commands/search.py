@@ -63,7 +63,7 @@ def search(
         bool,
         typer.Option(
             "--with-reports",
-            help="With --json and --words: the report of each hit, and the sentence found.",
+            help="Also print the report of each hit; with --json and --words the sentence found.",
             rich_help_panel=IN_REPORTS,
         ),
     ] = False,
@@ -135,7 +135,7 @@ def search(
         raise UsageError(
             "give exactly one of --image, --id and --text, films with --like, or --words"
         )
-    for option, set_ in (("negated", negated), ("fusion", fusion), ("with-reports", with_reports)):
+    for option, set_ in (("negated", negated), ("fusion", fusion)):
         if set_ and words is None:
             raise UsageError(f"--{option} plays no part without --words")
     if fusion is not None and not (given or like):
@@ -150,7 +150,9 @@ def search(
     condition = parse_where(where or [], gallery.columns() if where else ())
     output.warn_if_synthetic(gallery)
     gallery.check_k(k)
-    query, pixels, vector = _asked(gallery, image, id, text, encoder, device, json, part, long_text)
+    query, pixels, vector = asked_of(
+        gallery, image, id, text, encoder, device, json, part, long_text
+    )
     if like or unlike:
         query |= queries.of_marks(like or [], unlike or [], using)
     exclude: tuple[str, ...] = ()
@@ -194,8 +196,10 @@ def search(
 
         more = [
             word_hits.as_dict(hit, beside, with_reports)
-            for hit in hits
             if word_hits.is_word_hit(hit)
+            else {"report": hit.row.report}
+            for hit in hits
+            if with_reports or word_hits.is_word_hit(hit)
         ]
         document = as_dict(query, k, condition, hits, page, more)
         output.as_json({**document, "store": gallery.describe()})
@@ -203,11 +207,13 @@ def search(
         output.word_hits(cast("Sequence[WordHit]", hits), beside)
     else:
         output.hits(hits)
+    if with_reports and not json:
+        output.reports_of(hits)
     if figure is not None:
         _draw(figure, gallery, query, pixels, condition, hits)
 
 
-def _asked(
+def asked_of(
     gallery: Gallery,
     image: Path | None,
     id_: str | None,
