@@ -53,7 +53,6 @@ from ingest.artefacts.files import (
     INDEX,
     LABELS,
     META,
-    META_COLUMNS,
     OWN,
     check_index,
     is_text,
@@ -63,6 +62,7 @@ from ingest.artefacts.files import (
     read_meta,
 )
 from ingest.job.journal import note
+from ingest.sources.hub.columns import META_COLUMNS
 from ingest.sources.source import SPLITS
 from store import (
     COLUMNS,
