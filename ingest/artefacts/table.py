@@ -28,13 +28,13 @@ from ingest.artefacts.folder import Artefacts, external_stamp
 from ingest.sources.hub.columns import (
     IDS,
     is_name,
+    join,
     metadata_columns,
     metadata_headings,
     paths_in,
 )
 from ingest.sources.hub.labels import (
     as_columns,
-    class_names,
     column_headed,
     is_list,
     label_headings,
@@ -42,9 +42,6 @@ from ingest.sources.hub.labels import (
 )
 from ingest.sources.hub.names import made_ids
 from store import BadArtefacts, EncoderStamp, expanded
-
-#: Of a column that keeps the number of rows while tables are joined.
-_ROWS = "\0rows"
 
 
 def read_table(
@@ -106,7 +103,7 @@ def read_parts(
         others.append(part.table.drop_columns([name]))
     raw = _stacked(parts, vectors)
     embeddings = unit_rows(place, raw, normalise, notes)[1]
-    table = _joined(parts, others)
+    table = join([part.path for part in parts], others)
     ids, id_name = _ids(table, place, parts, id_column, notes)
     labels = read_labels(table, place, ids, columns=label_column, names=label_names, notes=notes)
     columns = {**as_columns(labels or ()), **metadata_columns(table, place, notes)}
@@ -143,56 +140,6 @@ def _stacked(parts: Sequence[Part], vectors: Sequence[npt.NDArray[Any]]) -> npt.
                 f"{vectors[0].shape[1]}; vectors of one encoder have one dimension"
             )
     return vectors[0] if len(vectors) == 1 else np.concatenate(vectors)
-
-
-def _joined(parts: Sequence[Part], tables: Sequence[pa.Table]) -> pa.Table:
-    """One table of all parts; a column that a part lacks is blank there."""
-    # A table without columns has no rows: of parts that hold vectors alone, one is kept for them.
-    counted = [
-        table.append_column(_ROWS, pa.nulls(len(part.table)))
-        for part, table in zip(parts, tables, strict=True)
-    ]
-    metadata: dict[bytes, bytes] = {}
-    for table in reversed(tables):
-        metadata |= table.schema.metadata or {}
-    try:
-        whole = pa.concat_tables(
-            [table.replace_schema_metadata(None) for table in counted],
-            promote_options="permissive",
-        ).drop_columns([_ROWS])
-        whole = whole.replace_schema_metadata(metadata)
-    except pa.ArrowException as error:
-        raise BadArtefacts(
-            f"{len(parts)} files disagree in a column: "
-            f"{_types(parts, tables) or str(error).splitlines()[0]}; write it with one type in all"
-        ) from error
-    for part, table in zip(parts, tables, strict=True):
-        for name in table.column_names:
-            here = class_names(table.schema, name, part.path)
-            known = class_names(whole.schema, name, part.path)
-            if here and here != known:
-                raise BadArtefacts(
-                    f"{part.path} calls the classes of {name!r} {here}, another file {known}; "
-                    "write both with the same names"
-                )
-    return whole
-
-
-def _types(parts: Sequence[Part], tables: Sequence[pa.Table]) -> str:
-    """The first column of two types that cannot be one, with these; empty without any."""
-    seen: dict[str, tuple[Path, pa.Field]] = {}
-    for part, table in zip(parts, tables, strict=True):
-        for field in table.schema:
-            path, first = seen.setdefault(field.name, (part.path, field))
-            try:
-                pa.unify_schemas(
-                    [pa.schema([first]), pa.schema([field])], promote_options="permissive"
-                )
-            except pa.ArrowException:
-                return (
-                    f"column {field.name!r} is in {path} {first.type}, in {part.path} {field.type}"
-                )
-    return ""
 
 
 def _stamp(

@@ -41,6 +41,7 @@ SOURCES = {
     ),
     "synthetic": Kind("synthetic", "", "the bundled cohort of invented images"),
     "folder": Kind("folder", "PATH", "image files, labels from a CSV or from folder names"),
+    "hf": Kind("hub.films", "PATH", "shards of Parquet or an image folder, as the hub has them"),
     "dicom": Kind("dicom", "PATH", "DICOM films, with extensions or without"),
     "nih": Kind("published.nih", "PATH", "NIH ChestX-ray14 as published"),
     "chexpert": Kind("published.chexpert", "PATH", "CheXpert as published"),

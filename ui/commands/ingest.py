@@ -53,7 +53,7 @@ def ingest(
     source: Annotated[
         str,
         typer.Argument(
-            help="What to read: medmnist:NAME, synthetic, or with a PATH: folder, dicom, nih, "
+            help="What to read: medmnist:NAME, synthetic, or with a PATH: folder, hf, dicom, nih, "
             "chexpert, mimic-cxr-jpg, vindr, rsna, kermany, embeddings.",
             metavar="SOURCE",
         ),
@@ -71,6 +71,9 @@ def ingest(
     file_prefix: Annotated[
         str | None,
         _labels(help="What its paths begin with where they are of another machine; cut off."),
+    ] = None,
+    image_column: Annotated[
+        str | None, _labels(help="hf: the column of pictures in shards. Default: told.")
     ] = None,
     id_column: Annotated[
         str | None,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date
 from functools import partial
 from pathlib import Path
@@ -11,8 +11,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from ingest.metadata import OLDEST, parse_age, split
-from ingest.sources.hub.labels import column_headed, feature_names, plain
+from ingest import metadata
+from ingest.metadata import OLDEST, parse_age
+from ingest.sources.hub.labels import class_names, column_headed, feature_names, plain
 from store import COLUMNS, FINDINGS, BadArtefacts
 
 #: Of ids. A column that has one of these must hold an id in every row, and no two the same.
@@ -34,9 +35,16 @@ META_COLUMNS = tuple(
 _UNASKED = ("report", "tags", "remark")
 #: Of columns of a row, beside their own names.
 _OTHERS = {
+    "sex": ("gender", "patientsex", "patientgender"),
+    "age": ("patientage", "ageyears"),
+    "view": ("viewposition", "projection"),
     "patient": ("patientid", "subjectid", "subject"),
     "study": ("studyid", "studyinstanceuid", "studyuid", "accession", "accessionnumber"),
 }
+
+
+#: Of a column that keeps the number of rows while tables are joined.
+_ROWS = "\0rows"
 
 
 def is_name(kind: pa.DataType) -> bool:
@@ -122,7 +130,11 @@ def _cell(name: str, called: Mapping[int, str], value: Any) -> Any:
         if not isinstance(value, str | int):
             return None
         text = called.get(value, str(value)) if isinstance(value, int) else value
-        return split(text) if name == "split" else text or None
+        if name == "sex":
+            return metadata.sex(text) or text or None
+        if name in ("split", "view"):
+            return metadata.split(text) if name == "split" else metadata.view(text)
+        return text or None
     if isinstance(value, str):
         value = parse_age(value)
     good = isinstance(value, int | float) and math.isfinite(value)
@@ -145,3 +157,56 @@ def _names(table: pa.Table, path: Path, name: str) -> list[tuple[str, ...]]:
 def is_bytes(kind: pa.DataType) -> bool:
     """Whether a column of this type holds bytes, such as those of pictures."""
     return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
+
+
+def join(paths: Sequence[Path], tables: Sequence[pa.Table]) -> pa.Table:
+    """One table of several files'; a column that one lacks is blank there.
+
+    Args:
+        paths: of the files, for messages.
+        tables: as many; their order is that of the rows.
+
+    Raises:
+        BadArtefacts: they disagree in the type of a column, or in what its classes are called.
+    """
+    # A table without columns has no rows: of parts that hold vectors alone, one is kept for them.
+    counted = [table.append_column(_ROWS, pa.nulls(len(table))) for table in tables]
+    told: dict[bytes, bytes] = {}
+    for table in reversed(tables):
+        told |= table.schema.metadata or {}
+    try:
+        whole = pa.concat_tables(
+            [table.replace_schema_metadata(None) for table in counted],
+            promote_options="permissive",
+        ).drop_columns([_ROWS])
+        whole = whole.replace_schema_metadata(told)
+    except pa.ArrowException as error:
+        raise BadArtefacts(
+            f"{len(paths)} files disagree in a column: "
+            f"{_types(paths, tables) or str(error).splitlines()[0]}; write it with one type in all"
+        ) from error
+    for path, table in zip(paths, tables, strict=True):
+        for name in table.column_names:
+            here = class_names(table.schema, name, path)
+            known = class_names(whole.schema, name, path)
+            if here and here != known:
+                raise BadArtefacts(
+                    f"{path} calls the classes of {name!r} {here}, another file {known}; "
+                    "write both with the same names"
+                )
+    return whole
+
+
+def _types(paths: Sequence[Path], tables: Sequence[pa.Table]) -> str:
+    """The first column of two types that cannot be one, with these; empty without any."""
+    seen: dict[str, tuple[Path, pa.Field]] = {}
+    for path, table in zip(paths, tables, strict=True):
+        for field in table.schema:
+            earlier, first = seen.setdefault(field.name, (path, field))
+            try:
+                pa.unify_schemas(
+                    [pa.schema([first]), pa.schema([field])], promote_options="permissive"
+                )
+            except pa.ArrowException:
+                return f"column {field.name!r} is in {earlier} {first.type}, in {path} {field.type}"
+    return ""

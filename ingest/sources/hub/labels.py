@@ -118,11 +118,17 @@ def class_names(schema: pa.Schema, heading: str, path: Path) -> tuple[str, ...]:
     return _distinct(feature_names(schema, heading), path, heading)
 
 
-def feature_names(schema: pa.Schema, heading: str) -> tuple[str, ...]:
-    """Names of a column's classes as the hub's ``datasets`` writes them; empty without any."""
+def feature(schema: pa.Schema, heading: str) -> Any:
+    """What ``datasets`` writes of a column: ``{"_type": "Image"}`` and so on; None without it."""
     info = _json((schema.metadata or {}).get(b"huggingface"))
     for part in ("info", "features", heading):
         info = info.get(part) if isinstance(info, dict) else None
+    return info
+
+
+def feature_names(schema: pa.Schema, heading: str) -> tuple[str, ...]:
+    """Names of a column's classes as the hub's ``datasets`` writes them; empty without any."""
+    info = feature(schema, heading)
     for _ in range(3):  # a class, or a list of classes as old and new versions write it
         if isinstance(info, list) and len(info) == 1:
             info = info[0]

@@ -78,7 +78,8 @@ def merge_rows(
         return _differ(tree, film, table, both[0].line, both[1].line, "their class")
     else:
         whole = _findings(said)
-    return Described(shown(id_) if id_ else None, {**whole.metadata(uncertain), **known})
+    told = whole.metadata(uncertain) if plan.labels else {}
+    return Described(shown(id_) if id_ else None, {**told, **known})
 
 
 def _two_classes(said: Sequence[FilmRow], plan: Plan) -> tuple[FilmRow, FilmRow] | None:
