@@ -43,8 +43,9 @@ if TYPE_CHECKING:
     from ingest.job.pipeline import opened
     from ingest.job.report import IngestReport, Progress
     from ingest.job.run import clear_away, ingest
-    from ingest.record import ImageFile, ImageRecord, Pixels, Rejection
+    from ingest.record import ImageFile, ImageRecord, Pixels, Rejection, RemoteImage
     from ingest.sources import SOURCES, Source, SourceUnavailable, open_source, synthetic
+    from ingest.sources.dicomweb.address import study_link
     from ingest.sources.published import medmnist
     from ingest.sources.synthetic import DATASET, SYNTHETIC_NOTICE
     from ingest.sources.tables.safe_csv import csv_bytes, rows_of
@@ -81,8 +82,9 @@ _HOMES = {
     "ingest.job.pipeline": "opened",
     "ingest.job.report": "IngestReport Progress",
     "ingest.job.run": "clear_away ingest",
-    "ingest.record": "ImageFile ImageRecord Pixels Rejection",
+    "ingest.record": "ImageFile ImageRecord Pixels Rejection RemoteImage",
     "ingest.sources": "SOURCES Source SourceUnavailable open_source synthetic",
+    "ingest.sources.dicomweb.address": "study_link",
     "ingest.sources.published": "medmnist",
     "ingest.sources.synthetic": "DATASET SYNTHETIC_NOTICE",
     "ingest.sources.tables.safe_csv": "csv_bytes rows_of",

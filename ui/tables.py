@@ -407,6 +407,8 @@ def as_dict(
     query: dict[str, Any], k: int, where: Where | None, hits: list[Hit], page: int = 1
 ) -> dict[str, Any]:
     """Document of a query and its hits, as ``cxr search --json`` prints it."""
+    from ingest import study_link
+
     turned = {"page": page} if page > 1 else {}
     return {
         "query": {**query, "k": k, **turned, "where": str(where) if where else ""},
@@ -418,6 +420,7 @@ def as_dict(
                 **plain(shown(hit.row, "json")),
                 "outcome": hit.row.outcome,
                 "extra": plain(hit.row.extra),
+                "study_link": study_link(hit.row.source),
             }
             for hit in hits
         ],
