@@ -278,7 +278,7 @@ def _retries(host: str, patience: float) -> Any:
     class Patient(Retry):
         """Retries of urllib3 that say once that they begin."""
 
-        def increment(self, *arguments: Any, **options: Any) -> Retry:
+        def increment(self, *arguments: Any, **options: Any) -> Any:  # type: ignore[override]
             if len(self.history) == 1:
                 log.warning("%s is busy or away; trying again for %.0f s", host, patience)
             return super().increment(*arguments, **options)
@@ -288,7 +288,7 @@ def _retries(host: str, patience: float) -> Any:
         total += min(_LONGEST_PAUSE, 0.3 * 2**tries) if tries else 0.0
         tries += 1
     return Patient(
-        total=tries,
+        total=max(tries - 1, 0),
         redirect=False,
         status_forcelist=_LATER,
         allowed_methods=["GET"],
