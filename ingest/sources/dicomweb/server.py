@@ -278,7 +278,7 @@ def _retries(host: str, patience: float) -> Any:
     class Patient(Retry):
         """Retries of urllib3 that say once that they begin."""
 
-        def increment(self, *arguments: Any, **options: Any) -> Any:  # type: ignore[override]
+        def increment(self, *arguments: Any, **options: Any) -> Any:
             if len(self.history) == 1:
                 log.warning("%s is busy or away; trying again for %.0f s", host, patience)
             return super().increment(*arguments, **options)
