@@ -18,6 +18,8 @@ from store import COLUMNS, FINDINGS, BadArtefacts
 
 #: Of ids. A column that has one of these must hold an id in every row, and no two the same.
 IDS = ("id", "ids", "imageid", "image", "name", "imageindex")
+#: Of ids of films: taken unasked where every row has one of its own.
+FILM_IDS = ("id", "ids", "imageid", "imageindex", "dicomid", "sopinstanceuid")
 #: Of files and keys: ids where every row has one of its own.
 FILES = (
     *("imagepath", "path", "paths", "filepath", "filename", "file", "files", "filenames"),

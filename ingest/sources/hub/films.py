@@ -24,6 +24,7 @@ from ingest.record import ImageFile, Reader, Rejection
 from ingest.sources.file_listing import read_image_file
 from ingest.sources.hub import image_folder
 from ingest.sources.hub.columns import (
+    FILM_IDS,
     is_name,
     join,
     metadata_columns,
@@ -36,8 +37,6 @@ from ingest.sources.source import SPLITS, Source
 from ingest.sources.tables.findings import check_policy
 from store import BadRows, BadSource, UsageError, Value, expanded, name_of
 
-#: Headings of ids, by letters and digits: taken where every row has one of its own.
-_IDS = ("id", "ids", "imageid", "imageindex", "dicomid", "sopinstanceuid")
 #: Key in a schema's metadata: names of the user's own columns to their types, as our export writes.
 OWN = b"cxr.own_columns"
 #: Of what `datasets` saved to disk: what it says beside the files of a split.
@@ -69,9 +68,8 @@ def records(
         image_column: of shards, the column of pictures; told when ``None``.
         file_column: of an image folder's metadata, the column of file names; ``file_name``, or the
             one that ends so, when ``None``.
-        id_column: ids of rows. When ``None``: of shards a column called as ids are, where every row
-            has one of its own, else the data set, the shard and the row; of an image folder the
-            data set and the path.
+        id_column: ids of rows. When ``None``: a column called as ids are, where every row has one
+            of its own, else the data set with shard and row, or with the path.
         label_column: findings, in one column or one for each; told when empty.
         label_names: what to call the values of the one label column.
         columns: what else to keep: a column, or ``NAME=COLUMN``. Patient, study, age, sex, view and
@@ -319,7 +317,11 @@ def _table(shard: Shard, picture: str, options: _Options) -> pa.Table:
     asked |= {part.strip() for entry in options.label_column for part in entry.split(",")}
     asked |= {*options.label_column, options.id_column or ""} | _own_told(shard.schema).keys()
     bare = shard.schema.empty_table()
-    usual = {*metadata_headings(bare).values(), *label_headings(bare), column_headed(bare, _IDS)}
+    usual = {
+        *metadata_headings(bare).values(),
+        *label_headings(bare),
+        column_headed(bare, FILM_IDS),
+    }
     wanted = [
         field.name
         for field in shard.schema
@@ -343,7 +345,7 @@ def _ids(
     """Ids of the rows, and the column that they are from; made of data set, shard and row else."""
     if asked is not None and asked not in table.column_names:
         raise BadSource(f"no shard has a column {asked!r} (--id-column)")
-    heading = asked or column_headed(table, _IDS)
+    heading = asked or column_headed(table, FILM_IDS)
     if heading is not None:
         kind = table.schema.field(heading).type
         if is_name(kind):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from datetime import date
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -16,6 +17,7 @@ from ingest.images.file_tree import Tree, read_plain, shown
 from ingest.record import Reader, Rejection
 from ingest.sources.file_listing import Described, file_source
 from ingest.sources.folder import notes_of, sheet_source
+from ingest.sources.hub.columns import FILM_IDS
 from ingest.sources.hub.labels import plain
 from ingest.sources.hub.names import natural
 from ingest.sources.hub.shards import open_shard
@@ -80,6 +82,7 @@ def source(
     found = FolderLabels()
     kept = [*columns, *_usual(sheet, columns, label_column)]
     names = () if label_from_folder else label_names
+    id_column = id_column or _ids(sheet, notes)
     plan = make_plan(sheet, index, _FILE, id_column, label_column, kept, names, unlabelled=True)
     if label_from_folder:
         if plan.labels:
@@ -97,6 +100,7 @@ def source(
     if plan.labels:
         plan = replace(plan, uncertain=sheet.find(["uncertain"]), absent=sheet.find(["absent"]))
     splits = folder_splits(tree) if "split" not in plan.known else {}
+    sets = _datasets(sheet, tree)
 
     def known(relative: str) -> Mapping[str, Any]:
         said: dict[str, Any] = {}
@@ -104,6 +108,8 @@ def source(
             said["split"] = splits.get(relative)
         if relative in found.of:
             said["labels"] = (found.of[relative],)
+        if sets.get(relative):
+            said["dataset"] = sets[relative]
         return said
 
     masks_index = FileIndex(tree.masks, tree.root)
@@ -249,7 +255,7 @@ def _text(value: Any) -> str:
         return str(value).lower()
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
-    if isinstance(value, int | float):
+    if isinstance(value, int | float | date):
         return str(value)
     return json.dumps(value, ensure_ascii=False, default=str)
 
@@ -270,6 +276,27 @@ def _file_column(place: str, headings: Sequence[str], asked: str | None) -> str:
     raise BadSource(
         f"{place} has {what}; name the one of the films: --file-column. It has: {listed(headings)}"
     )
+
+
+def _ids(sheet: Sheet, notes: list[str]) -> str | None:
+    """The column of ids, called so and with one of its own in every row; None without it."""
+    heading = next((one for name in FILM_IDS for one in sheet.headings if plain(one) == name), None)
+    if heading is None:
+        return None
+    cells = sheet.cells(heading)
+    if all(cells) and len({*cells}) == len(cells):
+        return heading
+    notes.append(f"column {heading!r} has blanks or repeats, so it is not taken for ids")
+    return None
+
+
+def _datasets(sheet: Sheet, tree: Tree) -> dict[str, str]:
+    """Relative path to the data set that a film is of, where a column tells."""
+    heading = sheet.find(["dataset"])
+    if heading is None:
+        return {}
+    paths = (one.removeprefix(f"{tree.root}/") for one in sheet.cells(_FILE))
+    return dict(zip(paths, map(shown, sheet.cells(heading)), strict=True))
 
 
 def _usual(sheet: Sheet, asked: Sequence[str], labels: Sequence[str]) -> list[str]:

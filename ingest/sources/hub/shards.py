@@ -152,6 +152,14 @@ def read_picture(path: Path, column: str, row: int) -> bytes:
     return bytes(found)
 
 
+def shard_row(source: str) -> tuple[Path, int] | None:
+    """Shard and row that a film's source names; None where it names a file of its own."""
+    path, mark, row = source.rpartition("#")
+    if not mark or not row.isdecimal() or not path.lower().endswith(ENDINGS):
+        return None
+    return Path(path), int(row)
+
+
 def _holds_pictures(schema: pa.Schema, field: pa.Field) -> bool:
     kind = field.type
     if pa.types.is_struct(kind):
