@@ -36,6 +36,8 @@ from ingest.sources.tables.matching import FileIndex
 from ingest.sources.tables.rows_per_film import FilmRow, merge_rows, reader_column
 from store import UsageError, expanded
 
+#: Files of metadata of an image folder of the hub, see ``ingest.sources.hub.image_folder``.
+HUB_METADATA = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
 _OWN_ROW = "differs in its ending alone, and has a row of its own"
 
 
@@ -112,6 +114,7 @@ def records(
         masks_index = FileIndex(tree.masks, tree.root, prefix=file_prefix)
         return sheet_source(name, tree, (index, masks_index), plan, uncertain, unlabelled, read)
     found = FolderLabels()
+    hub = _hub_note(tree)
     if by_folder and tree.files:
         found = folder_labels(tree, label_level, parse_names(label_names))
 
@@ -131,11 +134,22 @@ def records(
         name,
         tree,
         describe,
-        notes=[*notes_of(tree, masks), *found.notes],
+        notes=[*notes_of(tree, masks), *hub, *found.notes],
         labelling={**({"masks": masks} if masks else {}), **found.chosen},
         read=read,
         prefix=f"{name}/",
     )
+
+
+def _hub_note(tree: Tree) -> list[str]:
+    """A note where a folder is an image folder of the hub, whose metadata is not read here."""
+    tops = {one.partition("/")[0] for one in tree.files if "/" in one}
+    places = (tree.root / top / name for top in ("", *sorted(tops)) for name in HUB_METADATA)
+    found = next((one for one in places if one.is_file()), None)
+    if found is None:
+        return []
+    inside = shown(str(found.relative_to(tree.root)))
+    return [f"{inside} is not read here; it is by: cxr ingest hf {shown(str(tree.root))}"]
 
 
 def notes_of(tree: Tree, masks: int = 0) -> list[str]:

@@ -378,6 +378,14 @@ def test_metadata_that_cannot_be_read(tmp_path):
         open_source("hf", place)
 
 
+def test_a_folder_says_who_reads_its_metadata(tmp_path):
+    place = films(tmp_path / "set", {"train/a.png": 1})
+    (place / "train" / "metadata.csv").write_text("file_name,label\na.png,edema\n")
+    assert f"cxr ingest hf {place}" in (open_source("folder", place).note or "")
+    (place / "train" / "metadata.csv").unlink()
+    assert open_source("folder", place).note is None
+
+
 def test_the_shared_cases():
     if not CASES.is_dir():
         pytest.skip(f"no {CASES}")

@@ -1,7 +1,8 @@
 """Image folders of the hub: films with ``metadata.csv``, ``.jsonl`` or ``.parquet``, class folders.
 
-A file of metadata is about the films in its folder and below, each named relative to it by
-``file_name``, or by the one column that ends so. Folders named after a split are the split.
+A file of metadata, the first of these in its folder, is about the films there and below, each named
+relative to it by ``file_name``, or by the one column that ends so. Folders named after a split are
+the split.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Any
 from ingest.images.file_tree import Tree, read_plain, shown
 from ingest.record import Reader, Rejection
 from ingest.sources.file_listing import Described, file_source
-from ingest.sources.folder import notes_of, sheet_source
+from ingest.sources.folder import HUB_METADATA, notes_of, sheet_source
 from ingest.sources.hub.columns import FILM_IDS
 from ingest.sources.hub.labels import plain
 from ingest.sources.hub.names import natural
@@ -34,8 +35,6 @@ from ingest.sources.tables.label_values import parse_names
 from ingest.sources.tables.matching import FileIndex
 from store import BadImage, BadSource, UsageError
 
-#: Files of metadata; of several in one folder the first is read.
-_METADATA = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
 _FILE = "file_name"
 #: Columns of ``*_file_name`` that name the film where there are several, by what stands before.
 _FILMS = ("image", "img", "film", "xray", "cxr", "radiograph")
@@ -43,7 +42,7 @@ _FILMS = ("image", "img", "film", "xray", "cxr", "radiograph")
 
 def is_metadata(relative: str) -> bool:
     """Whether a file is metadata of an image folder."""
-    return relative.rpartition("/")[2] in _METADATA
+    return relative.rpartition("/")[2] in HUB_METADATA
 
 
 def source(
@@ -74,7 +73,7 @@ def source(
         if file_column or id_column or label_column or columns:
             raise UsageError(
                 f"columns were named, but {shown(str(tree.root))} has none of "
-                f"{', '.join(_METADATA)}"
+                f"{', '.join(HUB_METADATA)}"
             )
         return _by_folders(tree, name, label_from_folder, label_names, masks, read)
     sheet = _sheet(tree, places, file_column)
@@ -142,7 +141,7 @@ def _by_folders(
     except BadSource as error:
         if asked or label_names:
             raise
-        notes.append(f"films have no labels: no {' or '.join(_METADATA[:2])}, and {error}")
+        notes.append(f"films have no labels: no {' or '.join(HUB_METADATA[:2])}, and {error}")
 
     def describe(relative: str) -> Described:
         said: dict[str, Any] = {}
@@ -178,7 +177,7 @@ def _places(tree: Tree) -> tuple[list[str], list[str]]:
     for folder in sorted(folders, key=natural):
         here = [
             one
-            for one in (f"{folder}/{name}".lstrip("/") for name in _METADATA)
+            for one in (f"{folder}/{name}".lstrip("/") for name in HUB_METADATA)
             if (tree.root / one).is_file() and not (tree.root / one).is_symlink()
         ]
         found += here[:1]

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -514,6 +515,19 @@ def export(
         output.say(f"{len(written.files)} files in {written.folder}")
 
 
+def _by_tenths() -> Callable[[int, int], None]:
+    """Progress as a line for each tenth; none of what is done at once."""
+    told = 0
+
+    def tell(done: int, total: int) -> None:
+        nonlocal told
+        if done < total and 10 * done // total > told:
+            told = 10 * done // total
+            output.say(f"{done:,} of {total:,} films")
+
+    return tell
+
+
 def _export_films(
     gallery: Gallery,
     folder: Path,
@@ -537,6 +551,7 @@ def _export_films(
         ids=ids,
         pictures=pictures,
         with_reports=with_reports,
+        progress=None if quiet else _by_tenths(),
     )
     for reason, count in Counter(one.reason for one in done.left_out).items():
         example = next(one for one in done.left_out if one.reason == reason)
