@@ -198,14 +198,14 @@ def test_files_are_what_the_page_shows(page, made, tmp_path):
     shown = ids(page)
     page.get_by_text("Take it with you").click()
     found = {}
-    for name in ("CSV", "ZIP with thumbnails", "Contact sheet (PDF)"):
+    for name in ("CSV", "ZIP with pictures", "Contact sheet (PDF)"):
         with page.expect_download() as download:
             page.get_by_role("button", name=name).click()
         found[name] = tmp_path / download.value.suggested_filename
         download.value.save_as(found[name])
     lines = found["CSV"].read_text().splitlines()
     assert [line.split(",")[1] for line in lines[1:]] == shown
-    with zipfile.ZipFile(found["ZIP with thumbnails"]) as whole:
+    with zipfile.ZipFile(found["ZIP with pictures"]) as whole:
         assert whole.namelist()[:2] == ["query.json", "hits.csv"]
     assert found["Contact sheet (PDF)"].read_bytes().startswith(b"%PDF-")
     expect(page.get_by_text(f"cxr search --id {ASK} --where split=train -k 4")).to_be_visible()
