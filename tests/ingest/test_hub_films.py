@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from ingest import ImageFile, Rejection, ingest, open_source
-from store import BadSource, Gallery, UsageError
+from store import BadImage, BadSource, Gallery, UsageError
 from tests.ingest.fakes import FakeEncoder
 from tests.ingest.hub_sets import PICTURE, cell, classes, films, png, shard
 
@@ -395,3 +395,40 @@ def test_the_shared_cases():
     found, _, _ = read(CASES / "train-00000-of-00001.parquet", label_names=["0=b,1=a"])
     assert list(found) == [f"{CASES.name}/train/{row}" for row in range(4)]
     assert {one.metadata["labels"] for one in found.values()} == {("a",), ("b",)}
+
+
+def test_what_datasets_itself_writes(tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    datasets = pytest.importorskip("datasets")
+    datasets.disable_progress_bars()
+    classes_ = datasets.Sequence(datasets.ClassLabel(names=["edema", "mass"]))
+    features = datasets.Features(
+        {"image": datasets.Image(), "labels": classes_, "patient_id": datasets.Value("string")}
+    )
+    rows = {
+        "image": [{"bytes": png(seed), "path": None} for seed in range(3)],
+        "labels": [[0, 1], [], ["mass"]],
+        "patient_id": ["007", "8", None],
+    }
+    made = datasets.Dataset.from_dict(rows, features=features)
+    (tmp_path / "parquet").mkdir()
+    made.to_parquet(tmp_path / "parquet" / "test-00000-of-00001.parquet")
+    datasets.DatasetDict({"test": made}).save_to_disk(tmp_path / "saved")
+    for place in (tmp_path / "parquet", tmp_path / "saved"):
+        found, refused, _ = read(place)
+        assert not refused
+        assert told(found, "labels") == [("edema", "mass"), (), ("mass",)]
+        assert told(found, "labelled") == [True] * 3 and told(found, "split") == ["test"] * 3
+        assert told(found, "patient") == ["007", "8", None]
+        assert [one.extract() for one in found.values()] == [png(0), png(1), png(2)]
+    films(tmp_path / "files", {"a.png": 1})
+    paths = datasets.Dataset.from_dict({"image": [str(tmp_path / "files" / "a.png")]})
+    paths = paths.cast_column("image", datasets.Image())
+    (tmp_path / "paths").mkdir()
+    paths.to_parquet(tmp_path / "paths" / "train.parquet")
+    found, _, _ = read(tmp_path / "paths")
+    (one,) = found.values()
+    try:
+        assert one.extract() == png(1)  # where a version of `datasets` puts the bytes in
+    except BadImage as error:
+        assert error.reason == "no_bytes"
