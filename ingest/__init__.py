@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     )
     from ingest.originals.relocate import Relocated, relocate
     from ingest.record import ImageFile, ImageRecord, Pixels, Rejection, RemoteImage
+    from ingest.reports.personal import Reports, UncheckedReports
     from ingest.sources import SOURCES, Source, SourceUnavailable, open_source, synthetic
     from ingest.sources.dicomweb.address import study_link
     from ingest.sources.hub.films import OWN
@@ -102,6 +103,7 @@ _HOMES = {
     ),
     "ingest.originals.relocate": "Relocated relocate",
     "ingest.record": "ImageFile ImageRecord Pixels Rejection RemoteImage",
+    "ingest.reports.personal": "Reports UncheckedReports",
     "ingest.sources": "SOURCES Source SourceUnavailable open_source synthetic",
     "ingest.sources.dicomweb.address": "study_link",
     "ingest.sources.hub.films": "OWN",

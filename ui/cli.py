@@ -12,7 +12,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from store import CxrError, EncoderMismatch, StoreDamaged, UsageError
-from ui.commands import batches, gallery, ingest, search
+from ui.commands import batches, gallery, ingest, reports, search
 from ui.commands.evaluation import analysis, classify, evaluate, trust
 from ui.commands.learning import adapt, encoders
 from ui.commands.options import Command, OnRay
@@ -34,6 +34,7 @@ _command()(demo.demo)
 app.command(cls=OnRay)(ingest.ingest)
 _command()(batches.batches)
 app.command(cls=OnRay)(search.search)
+app.command(cls=OnRay)(reports.reports)
 app.command(cls=OnRay)(evaluate.evaluate)
 _command()(trust.trust)
 _command()(classify.classify)

@@ -28,6 +28,8 @@ LABELS = "labels.npy"
 INDEX = "faiss_index.bin"
 IDS = "ids.txt"
 META = "meta.json"
+#: Column of reports in ``meta.json["columns"]``, written and read only when asked for.
+REPORT = "report"
 #: Key of the user's own columns in meta.json: name to ``{"type": ..., "values": [...]}``.
 OWN = "own_columns"
 

@@ -5,8 +5,8 @@ those that an export folder has: ``uncertain``, ``absent`` (names, or lists of n
 ``dataset``, ``split``, ``patient``, ``study`` (these two as ``patient_id`` and the like as well),
 ``view``, ``sex``, ``age``; others are named in a note. The schema's metadata may name the encoder
 as galleries do, ``cxr.encoder`` and ``cxr.fingerprint``, and what the numbers of a column mean as
-the hub's ``datasets`` does. Without a column of ids, rows are called by the path of their picture,
-else by file and row number.
+the hub's ``datasets`` does. Reports are read of the columns named for them. Without a column of
+ids, rows are called by the path of their picture, else by file and row number.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ingest.artefacts.containers import VECTORS, Part, parts_of
-from ingest.artefacts.files import is_text, unit_rows
+from ingest.artefacts.files import REPORT, is_text, unit_rows
 from ingest.artefacts.folder import Artefacts, external_stamp
 from ingest.sources.hub.columns import (
     IDS,
@@ -32,6 +32,8 @@ from ingest.sources.hub.columns import (
     metadata_columns,
     metadata_headings,
     paths_in,
+    report_headings,
+    report_texts,
 )
 from ingest.sources.hub.labels import (
     as_columns,
@@ -52,6 +54,7 @@ def read_table(
     normalise: bool = False,
     label_column: Sequence[str] = (),
     label_names: Sequence[str] = (),
+    report_column: Sequence[str] = (),
 ) -> Artefacts:
     """Read and check a table of embeddings; the arguments are those of ``read_parts``.
 
@@ -66,6 +69,7 @@ def read_table(
         normalise=normalise,
         label_column=label_column,
         label_names=label_names,
+        report_column=report_column,
     )
 
 
@@ -78,6 +82,7 @@ def read_parts(
     normalise: bool = False,
     label_column: Sequence[str] = (),
     label_names: Sequence[str] = (),
+    report_column: Sequence[str] = (),
 ) -> Artefacts:
     """Read and check tables of embeddings as one.
 
@@ -89,6 +94,7 @@ def read_parts(
         normalise: scale vectors to unit length instead of refusing others.
         label_column: of labels, one or one for each finding; found by its usual names when empty.
         label_names: what numbers in it are called; see ingest.sources.hub.labels.
+        report_column: the columns of the report's parts; see read_vectors.
 
     Raises:
         BadArtefacts: a file lacks a column, files disagree, or vectors are no unit rows.
@@ -104,9 +110,14 @@ def read_parts(
     raw = _stacked(parts, vectors)
     embeddings = unit_rows(place, raw, normalise, notes)[1]
     table = join([part.path for part in parts], others)
+    headings = report_headings(table, place, report_column)
+    reports = report_texts(table, place, headings) if headings else None
+    table = table.drop_columns(headings)
     ids, id_name = _ids(table, place, parts, id_column, notes)
     labels = read_labels(table, place, ids, columns=label_column, names=label_names, notes=notes)
     columns = {**as_columns(labels or ()), **metadata_columns(table, place, notes)}
+    if reports is not None:
+        columns[REPORT] = reports
     _split_by_name(columns, parts, notes)
     taken = {id_name, *label_headings(table, label_column), *metadata_headings(table).values()}
     unread = [name for name in table.column_names if name not in taken]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from ingest.artefacts.files import EMBEDDINGS, IDS, INDEX, LABELS
+from ingest.artefacts.files import EMBEDDINGS, IDS, INDEX, LABELS, REPORT
 from ingest.sources.hub.columns import META_COLUMNS
 from ingest.sources.hub.names import natural
 from ingest.sources.source import SPLITS
@@ -89,12 +89,17 @@ def label_numbers(rows: Mapping[str, Row], names: Sequence[str]) -> npt.NDArray[
     )
 
 
-def columns(rows: Mapping[str, Row]) -> dict[str, list[Any]]:
+def columns(rows: Mapping[str, Row], *, reports: bool = False) -> dict[str, list[Any]]:
     """Metadata by column, one value per row; columns without any value are left out.
 
     So is ``labelled`` where every row has findings, which say it themselves.
+
+    Args:
+        rows: in the order to write.
+        reports: whether the reports come along.
     """
-    found = {name: [_plain(getattr(row, name)) for row in rows.values()] for name in META_COLUMNS}
+    names = (*META_COLUMNS, REPORT) if reports else META_COLUMNS
+    found = {name: [_plain(getattr(row, name)) for row in rows.values()] for name in names}
     if all(row.has_findings for row in rows.values()):
         del found["labelled"]
     return {name: values for name, values in found.items() if any(v is not None for v in values)}

@@ -67,5 +67,8 @@ class Target(Protocol):
     def update_metadata(self, rows: Sequence[Row]) -> int:
         """Correct metadata of stored rows; how many changed."""
 
+    def settle(self) -> None:
+        """Tidy after the last of many writes."""
+
     def undo(self, batch: str, *, dry_run: bool = False) -> Undone:
         """Take back an ingestion's rows, or count what that would do."""

@@ -113,6 +113,8 @@ class IngestReport:
         columns: the user's own columns that came along, name to type.
         labelling: where labels came from, see ``ingest.Source``.
         outcomes: images taken by what their findings come to; see OUTCOME_KEYS.
+        reports: films with a report, different reports, and what in them looks personal, by kind
+            and masked; empty where the source brings none.
         notes: what was found in files that were read all the same, a sentence a kind, and in how
             many of them.
     """
@@ -140,6 +142,7 @@ class IngestReport:
     outcomes: dict[str, int] = field(
         default_factory=lambda: dict.fromkeys(OUTCOME_KEYS.values(), 0)
     )
+    reports: dict[str, Any] = field(default_factory=dict)
     notes: Counter[str] = field(default_factory=Counter)
 
     @property
@@ -167,6 +170,7 @@ class IngestReport:
             "pruned": self.pruned,
             "columns": self.columns,
             "labelling": self.labelling,
+            "reports": self.reports,
             "outcomes": self.outcomes,
             "notes": dict(self.notes.most_common()),
             "stopped": self.stopped,

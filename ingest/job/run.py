@@ -223,6 +223,7 @@ def ingest(
     stage: Stage | None = None,
     clear: Sequence[str] = (),
     take_over: bool = False,
+    reports_checked: bool = False,
 ) -> IngestReport:
     """Bring a gallery up to date with a source.
 
@@ -249,9 +250,12 @@ def ingest(
             ingest.sources.tables.blank_columns.
         take_over: let films take the place of stored ones that came from another folder under the
             same ids and have other bytes; see ingest.job.moved_files.
+        reports_checked: somebody looked at the reports and knows that they may be stored, whatever
+            looks personal in them; see ingest.reports.personal.
 
     Raises:
         EncoderMismatch: the gallery belongs to another encoder. Nothing is written then.
+        UncheckedReports: something in the reports looks personal. Nothing is written.
         UsageError: a batch size below 1; a prune that would remove all or has no root; a column to
             clear that is not there; films from another folder under stored ids. Nothing is written.
         BadRows: a column of the user's own has another type in the gallery. Nothing is written.
@@ -267,6 +271,8 @@ def ingest(
     if source.remote and stage is not None:
         raise UsageError(f"source {source.name!r} is fetched by this machine alone; no --ray")
     check_encoder(f"the gallery at {gallery.uri}", gallery.stamp, encoder.stamp)
+    if not reports_checked:
+        source.reports.refuse_unchecked()
     if clear:
         source = with_blank_columns(source, clear, {**gallery.columns(), **source.columns})
     wrong = None if keep_going else suspicion(source.refused, source.total, source.total)
@@ -284,6 +290,8 @@ def ingest(
     report = IngestReport(batch or f"{now:%Y-%m-%dT%H:%M:%SZ}-{source.name}")
     report.columns, report.hashed = dict(source.columns), hashed
     report.labelling = dict(source.labelling)
+    if source.reports.films:
+        report.reports = source.reports.as_dict()
     journal = Journal(gallery.uri, source, report, now)
     planner = Planner(
         gallery,
@@ -302,6 +310,8 @@ def ingest(
             prune_gone(gallery, source, planner.present, report, delete=prune == "delete")
         if report.encoded and isinstance(encoder, FromFiles):
             report.encoder_changed = encoder.changed()
+        if report.inserted or report.updated:
+            gallery.settle()
         # Writes nothing; asks for the version without loading a single vector.
         report.table_version = gallery.upsert(()).table_version
     except BaseException as error:

@@ -48,6 +48,8 @@ SOURCES = {
     "nih": Kind("published.nih", "PATH", "NIH ChestX-ray14 as published"),
     "chexpert": Kind("published.chexpert", "PATH", "CheXpert as published"),
     "mimic-cxr-jpg": Kind("published.mimic", "PATH", "MIMIC-CXR-JPG as published"),
+    "iu-xray": Kind("published.iu_xray", "PATH", "IU X-ray with its reports, as published"),
+    "padchest": Kind("published.padchest", "PATH", "PadChest with its reports, as published"),
     "vindr": Kind("published.vindr", "PATH", "VinDr-CXR as published"),
     "rsna": Kind("published.rsna", "PATH", "RSNA Pneumonia Detection Challenge as published"),
     "kermany": Kind(

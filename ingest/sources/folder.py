@@ -16,6 +16,7 @@ from typing import Any
 from ingest.images.dicom.body_parts import check_choice
 from ingest.images.file_tree import Tree, confined, scan, shown
 from ingest.record import Reader, Rejection
+from ingest.reports.texts import of_studies, study_of
 from ingest.sources.file_listing import (
     Described,
     contested,
@@ -58,6 +59,7 @@ def records(
     unlabelled: bool = False,
     body_part: str = "chest",
     within: str | Path | None = None,
+    report_column: Sequence[str] = (),
 ) -> Source:
     """All images below a folder.
 
@@ -88,6 +90,9 @@ def records(
             without labels.
         body_part: ``any`` takes DICOM films whatever part of the body their headers name.
         within: a folder that neither the place nor the CSV may leave, through a link either.
+        report_column: headings of the parts of the report, each entry one or several with commas
+            between; several are joined under their headings. No report is read when empty. Where
+            the study is kept, too, the report of a study goes to all its films.
 
     Raises:
         UsageError: options that contradict each other.
@@ -97,7 +102,8 @@ def records(
     if labels is not None and by_folder:
         which = "--label-from-folder" if label_from_folder else "--label-level"
         raise UsageError(f"--labels and {which} both say where labels are; choose one")
-    if labels is None and (file_column or id_column or label_column or columns or file_prefix):
+    of_table = (file_column, id_column, label_column, columns, file_prefix, report_column)
+    if labels is None and any(of_table):
         raise UsageError("columns were named without a CSV to look in; pass --labels FILE.csv")
     if labels is None and label_names and not by_folder:
         raise UsageError("--label-names goes with --labels FILE.csv or --label-from-folder")
@@ -110,7 +116,9 @@ def records(
             labels = confined(expanded(labels), within)
         sheet = read_sheet(labels, links=within is None)
         index = FileIndex(tree.files, tree.root, prefix=file_prefix)
-        plan = make_plan(sheet, index, file_column, id_column, label_column, columns, label_names)
+        plan = make_plan(
+            sheet, index, file_column, id_column, label_column, columns, label_names, report_column
+        )
         masks_index = FileIndex(tree.masks, tree.root, prefix=file_prefix)
         return sheet_source(name, tree, (index, masks_index), plan, uncertain, unlabelled, read)
     found = FolderLabels()
@@ -221,6 +229,7 @@ def sheet_source(
         bad_ages += plan.odd_age(row)
         rows.setdefault(found, []).append(one)
     described = {film: merge_rows(own, plan, tree, film, uncertain) for film, own in rows.items()}
+    shared = _share_reports(described) if plan.report else 0
     for film, both in matching.contested.items():
         described[film] = contested(tree, film, both, table)
 
@@ -244,6 +253,7 @@ def sheet_source(
         *([] if matching.claimed else _elsewhere(index, sheet.cells(plan.file))),
         *_joined_notes(many, sum(map(len, rows.values())), table, reader),
         *odd_ages(bad_ages),
+        *([f"{shared:,} films got the report of their study"] if shared else []),
     ]
     columns = {name: column.kind for name, column in plan.own.items()}
     labelling = {**plan.chosen(), **({"masks": masks} if masks else {})}
@@ -259,6 +269,22 @@ def sheet_source(
         read=read,
         prefix=prefix,
     )
+
+
+def _share_reports(described: dict[str, Described | Rejection]) -> int:
+    """Give films without a report that of their study; how many got one."""
+    films = {film: one.metadata for film, one in described.items() if isinstance(one, Described)}
+    reports = of_studies(films.values())
+    shared = {
+        film: reports[study_of(said)]
+        for film, said in films.items()
+        if not said.get("report") and study_of(said) in reports
+    }
+    for film, report in shared.items():
+        one = described[film]
+        assert isinstance(one, Described)
+        described[film] = Described(one.id, {**one.metadata, "report": report})
+    return len(shared)
 
 
 def _no_file(

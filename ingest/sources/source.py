@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ingest.record import Item, Rejection
+from ingest.reports.personal import Reports
 from store import BadSource, UsageError
 
 
@@ -34,6 +35,7 @@ class Source:
             ``folders``; ``masks`` counts the files left out as masks.
         batch: images per commit where they are dear to get; the job's own number when ``None``.
         remote: whether images are fetched from a server, by this process alone.
+        reports: all the reports that ``records`` bring, known before any file is opened.
     """
 
     name: str
@@ -48,6 +50,7 @@ class Source:
     labelling: Mapping[str, Any] = field(default_factory=dict)
     batch: int | None = None
     remote: bool = False
+    reports: Reports = field(default_factory=Reports)
 
 
 #: The splits of most data sets.

@@ -119,6 +119,27 @@ def test_columns_by_their_names(tmp_path):
     assert source.labelling["not_kept_columns"] == ["text"]
 
 
+def test_reports_only_when_asked_for(tmp_path):
+    columns = {
+        "image": [cell(1), cell(2)],
+        "report": ["Clear lungs.", None],
+        "findings": ["Clear.", ""],
+        "impression": ["Normal.", "Mass."],
+    }
+    place = shard(tmp_path / "one.parquet", columns)
+    found, _, _ = read(place)
+    assert [("report" in one.metadata) for one in found.values()] == [False, False]
+    found, _, _ = read(place, report_column=["report"])
+    assert told(found, "report") == ["Clear lungs.", None]
+    found, _, _ = read(place, report_column=["findings,impression"])
+    assert "Clear." in told(found, "report")[0] and "Mass." in told(found, "report")[1]
+    assert open_source("hf", place, report_column=["report"]).reports.films == 1
+    with pytest.raises(UsageError, match="--report-column"):
+        open_source("hf", place, columns=["report"])
+    with pytest.raises(Exception, match="no column 'nothing'"):
+        open_source("hf", place, report_column=["nothing"])
+
+
 def test_lists_of_flags_are_findings(tmp_path):
     place = shard(
         tmp_path / "one.parquet", {"image": [cell(1), cell(2)], "labels": [[0, 1], [1, 1]]}

@@ -252,7 +252,7 @@ class BrokenGallery:
     def __init__(self, gallery: Gallery, write: int, after: bool, error: BaseException) -> None:
         self.gallery, self.left, self.after, self.error = gallery, write, after, error
         self.stamp, self.rows, self.uri = gallery.stamp, gallery.rows, gallery.uri
-        self.set_readers = gallery.set_readers
+        self.set_readers, self.settle = gallery.set_readers, gallery.settle
 
     def upsert(self, rows: Sequence[Row]) -> UpsertReport:
         self._break(not self.after)

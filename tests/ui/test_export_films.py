@@ -207,6 +207,13 @@ def test_reports_only_when_asked_for(tmp_path):
     ]
     assert "report" not in read[0].column_names
     assert read[1]["report"].to_pylist() == ["No effusion."]
+    export_films(gallery, tmp_path / "c", "csv", with_reports=True)
+    for name in ("b", "c"):
+        (one,) = open_source("hf", tmp_path / name).records
+        assert "report" not in one.metadata
+        found = open_source("hf", tmp_path / name, report_column=["report"])
+        (one,) = found.records
+        assert one.metadata["report"] == "No effusion." and found.reports.films == 1
 
 
 # -- originals -------------------------------------------------------------------------------------

@@ -41,11 +41,19 @@ _run = partial(typer.Option, rich_help_panel=THE_RUN)
 #: Options of vectors made elsewhere, as ``ingest.read_vectors`` calls them.
 _TABLE = (
     *("id_column", "vector_column", "label_column", "label_names"),
-    *("normalise", "encoder_name"),
+    *("normalise", "encoder_name", "report_column"),
 )
 _NAME_HELP = (
     "What to call the encoder of vectors that name none. Vectors under one name share a gallery, "
     "also when they are imported one after the other."
+)
+_REPORT_HELP = (
+    "Also keep reports: the columns (of MIMIC-CXR the sections) of their parts, e.g. "
+    "findings,impression."
+)
+_CHECKED_HELP = (
+    "Store reports although parts of them look like names, dates or numbers of persons: you have "
+    "looked, and may."
 )
 EncoderOf = Annotated[str | None, typer.Option(help=_NAME_HELP, metavar="NAME")]
 
@@ -56,7 +64,8 @@ def ingest(
         str,
         typer.Argument(
             help="What to read: medmnist:NAME, synthetic, or with a PATH: folder, hf, dicom, nih, "
-            "chexpert, mimic-cxr-jpg, vindr, rsna, kermany, embeddings; dicomweb with a URL.",
+            "chexpert, mimic-cxr-jpg, iu-xray, padchest, vindr, rsna, kermany, embeddings; "
+            "dicomweb with a URL.",
             metavar="SOURCE",
         ),
     ],
@@ -104,6 +113,9 @@ def ingest(
             help="Also keep age,sex,view,patient,split and others, e.g. ward; or NAME=HEADING."
         ),
     ] = None,
+    report_column: Annotated[
+        list[str] | None, _labels(help=_REPORT_HELP, metavar="HEADING,...")
+    ] = None,
     label_from_folder: Annotated[
         bool | None,
         _labels(
@@ -145,6 +157,14 @@ def ingest(
     download: Annotated[
         bool | None, _published(help="MedMNIST: whether a missing set may be fetched.")
     ] = None,
+    reports: Annotated[
+        Path | None,
+        _published(help="MIMIC-CXR: also keep reports; the folder, or the zip, of their files."),
+    ] = None,
+    no_reports: Annotated[
+        bool | None,
+        _published("--no-reports", help="IU X-ray, PadChest: leave the reports out."),
+    ] = None,
     vector_column: Annotated[
         str | None, _published(help="Embeddings: the column of vectors.")
     ] = None,
@@ -184,6 +204,7 @@ def ingest(
         bool,
         _run("--replace", help="Let films take the place of others that came from another folder."),
     ] = False,
+    reports_checked: Annotated[bool, _run("--reports-checked", help=_CHECKED_HELP)] = False,
     keep_going: Annotated[
         bool, _run("--keep-going", help="Go on though more than half is refused.")
     ] = False,
@@ -218,7 +239,7 @@ def ingest(
             raise UsageError("source 'embeddings' has no option --clear")
         if ray is not None:
             raise UsageError("source 'embeddings' has no option --ray: its vectors are made")
-        _embeddings(source, path, store, options, encoder, json)
+        _embeddings(source, path, store, options, encoder, json, reports_checked)
         return
     # Opened first: a source that is not there must not leave an empty gallery behind.
     images = open_source(source, path, **options)
@@ -226,6 +247,7 @@ def ingest(
         output.warn(images.note)
     for line in output.labelling(images.labelling):
         output.say(line)
+    output.reports(images.reports)
     if path is not None and images.total == 0 and not (prune or images.remote):
         raise BadSource(
             f"nothing to ingest in {path}: it holds no files that {source!r} reads; "
@@ -250,6 +272,7 @@ def ingest(
                     keep_going=keep_going,
                     stage=stage,
                     take_over=replace,
+                    reports_checked=reports_checked,
                     clear=[name for entry in clear or () for name in entry.split(",")],
                 )
     except KeyboardInterrupt:
@@ -282,6 +305,7 @@ def _embeddings(
     options: dict[str, Any],
     encoder: str | None,
     json: bool,
+    reports_checked: bool,
 ) -> None:
     """Read vectors made elsewhere, as ``cxr import`` does."""
     place = Path(path or source.partition(":")[2])
@@ -291,7 +315,7 @@ def _embeddings(
     if wrong or encoder is not None:
         option = (wrong or ["encoder"])[0].replace("_", "-")
         raise UsageError(f"source 'embeddings' has no option --{option}: its vectors are made")
-    _import([place], store, json, {name: options[name] for name in _TABLE})
+    _import([place], store, json, {name: options[name] for name in _TABLE}, reports_checked)
 
 
 def import_(
@@ -321,6 +345,10 @@ def import_(
     normalise: Annotated[
         bool, typer.Option("--normalise", help="Bring vectors to unit length first.")
     ] = False,
+    report_column: Annotated[
+        list[str] | None, typer.Option(help=_REPORT_HELP, metavar="HEADING,...")
+    ] = None,
+    reports_checked: Annotated[bool, typer.Option("--reports-checked", help=_CHECKED_HELP)] = False,
     json: Json = False,
 ) -> None:
     """Read vectors made elsewhere into a gallery, to be searched and evaluated as ours.
@@ -329,22 +357,25 @@ def import_(
     them (train, val, test).
     """
     given = locals()
-    _import(places, store, json, {name: given[name] for name in _TABLE})
+    _import(places, store, json, {name: given[name] for name in _TABLE}, reports_checked)
 
 
-def _import(places: list[Path], store: str, json: bool, options: dict[str, Any]) -> None:
+def _import(
+    places: list[Path], store: str, json: bool, options: dict[str, Any], reports_checked: bool
+) -> None:
     from ingest import read_vectors
 
     given = {name: value for name, value in options.items() if value is not None}
-    _store(read_vectors(places, **given), store, json)
+    _store(read_vectors(places, **given), store, json, reports_checked)
 
 
-def _store(artefacts: Artefacts, store: str, json: bool) -> None:
+def _store(artefacts: Artefacts, store: str, json: bool, reports_checked: bool) -> None:
     from ingest import store_artefacts
 
     for note in artefacts.notes:
         output.warn(note)
-    gallery, report = store_artefacts(artefacts, store)
+    output.reports(artefacts.reports)
+    gallery, report = store_artefacts(artefacts, store, reports_checked=reports_checked)
     if json:
         output.as_json(
             {
@@ -352,6 +383,7 @@ def _store(artefacts: Artefacts, store: str, json: bool) -> None:
                 "updated": report.updated,
                 "unchanged": report.unchanged,
                 "changed": dict(report.changed),
+                "reports": artefacts.reports.as_dict() if artefacts.reports.films else {},
                 "table_version": report.table_version,
                 "store": gallery.describe(),
             }

@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from ingest import metadata
 from ingest.metadata import OLDEST, parse_age
+from ingest.reports.texts import joined
 from ingest.sources.hub.labels import class_names, column_headed, feature_names, plain
 from store import COLUMNS, FINDINGS, BadArtefacts
 
@@ -29,12 +30,12 @@ FILES = (
 #: themselves, and the source of a row is the table.
 META_COLUMNS = tuple(
     sorted(
-        (name for name in COLUMNS if name not in ("labels", "source")),
+        (name for name in COLUMNS if name not in ("labels", "source", "report")),
         key=lambda name: (name in FINDINGS, name != "dataset"),
     )
 )
-#: Not read unless asked for, or never: texts on a patient, words of a user of another gallery.
-_UNASKED = ("report", "tags", "remark")
+#: Columns that users of a gallery fill; an export has them, other tables mean something else.
+_USERS = ("tags", "remark")
 #: Of columns of a row, beside their own names.
 _OTHERS = {
     "sex": ("gender", "patientsex", "patientgender"),
@@ -70,7 +71,7 @@ def metadata_headings(table: pa.Table) -> dict[str, str]:
     """Column of a row to its heading in the table, where there is one."""
     found: dict[str, str] = {}
     for name in META_COLUMNS:
-        if name in _UNASKED:
+        if name in _USERS:
             continue
         heading = column_headed(table, [plain(name)])
         if heading is None:
@@ -154,6 +155,47 @@ def _names(table: pa.Table, path: Path, name: str) -> list[tuple[str, ...]]:
             raise BadArtefacts(f"{path}: column {name!r} must hold strings or lists of strings")
         found.append(tuple(str(cell) for cell in cells))
     return found
+
+
+def report_headings(table: pa.Table, path: Path, entries: Sequence[str]) -> list[str]:
+    """The columns that ``--report-column`` names, each entry one or several with commas between.
+
+    Raises:
+        BadArtefacts: one is not there.
+    """
+    found = []
+    for entry in entries:
+        names = [entry] if entry in table.column_names else entry.split(",")
+        for name in (one.strip() for one in names if one.strip()):
+            heading = name if name in table.column_names else column_headed(table, [plain(name)])
+            if heading is None:
+                raise BadArtefacts(
+                    f"{path} has no column {name!r} (--report-column); it has: "
+                    f"{', '.join(table.column_names)}"
+                )
+            found.append(heading)
+    return [*dict.fromkeys(found)]
+
+
+def report_texts(table: pa.Table, path: Path, headings: Sequence[str]) -> list[str | None]:
+    """The report of every row, of columns of texts, or of lists of sentences.
+
+    Raises:
+        BadArtefacts: a column of other values.
+    """
+    columns: list[list[str]] = []
+    for heading in headings:
+        cells = [
+            " ".join(map(str, cell)) if isinstance(cell, list) else cell
+            for cell in table[heading].to_pylist()
+        ]
+        if bad := next((c for c in cells if not (c is None or isinstance(c, str))), None):
+            raise BadArtefacts(
+                f"{path}: column {heading!r} (--report-column) holds {type(bad).__name__} values; "
+                "expected texts"
+            )
+        columns.append(["" if cell is None else cell for cell in cells])
+    return [joined(zip(headings, row, strict=True)) for row in zip(*columns, strict=True)]
 
 
 def is_bytes(kind: pa.DataType) -> bool:

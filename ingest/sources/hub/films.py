@@ -21,6 +21,7 @@ import pyarrow as pa
 from ingest.images.dicom.body_parts import check_choice
 from ingest.images.file_tree import Tree, confined, scan, shown
 from ingest.record import ImageFile, Reader, Rejection
+from ingest.reports.personal import Reports
 from ingest.sources.file_listing import read_image_file
 from ingest.sources.hub import image_folder
 from ingest.sources.hub.columns import (
@@ -29,6 +30,8 @@ from ingest.sources.hub.columns import (
     join,
     metadata_columns,
     metadata_headings,
+    report_headings,
+    report_texts,
 )
 from ingest.sources.hub.labels import column_headed, label_headings, read_labels
 from ingest.sources.hub.names import made_ids, natural, split_in
@@ -54,6 +57,7 @@ def records(
     label_column: Sequence[str] = (),
     label_names: Sequence[str] = (),
     columns: Sequence[str] = (),
+    report_column: Sequence[str] = (),
     label_from_folder: bool = False,
     dataset: str | None = None,
     uncertain: str = "apart",
@@ -74,6 +78,8 @@ def records(
         label_names: what to call the values of the one label column.
         columns: what else to keep: a column, or ``NAME=COLUMN``. Patient, study, age, sex, view and
             split are kept where they are called so.
+        report_column: the columns of the report's parts, each entry one or several with commas
+            between; no report is read when empty.
         label_from_folder: of an image folder with metadata that has no labels, the names of folders
             are labels; without metadata they are anyway.
         dataset: name of the data set; that of the folder, but for ``data``, when ``None``.
@@ -110,7 +116,9 @@ def records(
         ):
             if value:
                 raise UsageError(f"{option} is for image folders; {shown(str(asked))} has shards")
-        options = _Options(image_column, id_column, label_column, label_names, columns, uncertain)
+        options = _Options(
+            image_column, id_column, label_column, label_names, columns, report_column, uncertain
+        )
         folder = root if tree is not None else root.parent
         folder = folder.parent if folder.name == _DATA.rstrip("/") else folder
         name = shown(dataset or folder.name) or "films"
@@ -128,6 +136,7 @@ def records(
         label_column=label_column,
         label_names=label_names,
         columns=columns,
+        report_column=report_column,
         label_from_folder=label_from_folder,
         uncertain=uncertain,
         unlabelled=unlabelled,
@@ -145,6 +154,7 @@ class _Options:
     label_column: Sequence[str]
     label_names: Sequence[str]
     columns: Sequence[str]
+    report_column: Sequence[str]
     uncertain: str
 
 
@@ -217,6 +227,9 @@ def _of_shards(
         [shard.path for shard in shards],
         [_table(shard, one, options) for shard, one in zip(shards, pictures, strict=True)],
     )
+    headings = report_headings(whole, root, options.report_column)
+    texts = report_texts(whole, root, headings) if headings else []
+    whole = whole.drop_columns(headings)
     called = [(_called(root, shard.path), shard.rows) for shard in shards]
     places = [
         f"{shown(called[at][0])}#{row}" for at, s in enumerate(shards) for row in range(s.rows)
@@ -245,7 +258,7 @@ def _of_shards(
     extra = {column: _cells(whole[heading], kind) for column, (heading, kind) in own.items()}
     labels = label_headings(whole, options.label_column)
     kept = {**metadata_headings(whole), **{column: heading for column, (heading, _) in own.items()}}
-    taken = {id_heading, *labels, *kept.values(), *pictures}
+    taken = {id_heading, *labels, *kept.values(), *pictures, *headings}
     unread = [one for shard in shards for one in shard.schema.names if one not in taken]
     if findings is None:
         notes.append("no column of labels was found; name one with --label-column")
@@ -266,6 +279,8 @@ def _of_shards(
                 if findings is not None:
                     said |= findings[place].metadata(options.uncertain)
                 said |= {key: values[place] for key, values in known.items()}
+                if texts:
+                    said["report"] = texts[place]
                 if extra:
                     said["extra"] = {key: values[place] for key, values in extra.items()}
                 said["dataset"] = said["dataset"] or name
@@ -285,11 +300,13 @@ def _of_shards(
         root=root,
         columns={column: kind for column, (_, kind) in own.items()},
         refused=tuple(refused),
+        reports=Reports.of(zip(texts, places, strict=False)),
         labelling={
             "table": f"{len(shards)} shards" if len(shards) > 1 else shown(shards[0].path.name),
             "file_column": pictures[0],
             "id_column": id_heading,
             "label_columns": labels,
+            **({"report_columns": headings} if headings else {}),
             "kept_columns": kept,
             "not_kept_columns": list(dict.fromkeys(unread)),
         },
@@ -312,11 +329,13 @@ def _around(root: Path, path: Path) -> list[str]:
 
 def _table(shard: Shard, picture: str, options: _Options) -> pa.Table:
     """The columns of a shard that may be read: small ones, without pictures and vectors."""
+    bare = shard.schema.empty_table()
     asked = {part.strip() for entry in options.columns for part in entry.split(",")}
     asked |= {part.partition("=")[2].strip() for part in asked}
     asked |= {part.strip() for entry in options.label_column for part in entry.split(",")}
     asked |= {*options.label_column, options.id_column or ""} | _own_told(shard.schema).keys()
-    bare = shard.schema.empty_table()
+    if options.report_column:
+        asked |= {*report_headings(bare, shard.path, options.report_column)}
     usual = {
         *metadata_headings(bare).values(),
         *label_headings(bare),
@@ -385,6 +404,8 @@ def _own(table: pa.Table, asked: Sequence[str]) -> dict[str, tuple[str, str]]:
             continue
         if heading not in table.column_names:
             raise BadSource(f"no shard has a column {heading!r} (--columns)")
+        if name == "report":  # or what looks personal in it would not be shown
+            raise UsageError(f"--columns report: reports are kept by --report-column {heading}")
         try:
             found[name_of(name)] = (heading, _kind(table.schema.field(heading).type, heading))
         except BadRows as error:

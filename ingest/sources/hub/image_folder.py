@@ -54,6 +54,7 @@ def source(
     label_column: Sequence[str],
     label_names: Sequence[str],
     columns: Sequence[str],
+    report_column: Sequence[str],
     label_from_folder: bool,
     uncertain: str,
     unlabelled: bool,
@@ -70,7 +71,7 @@ def source(
     masks = leave_out_masks(tree)
     places, notes = _places(tree)
     if not places:
-        if file_column or id_column or label_column or columns:
+        if file_column or id_column or label_column or columns or report_column:
             raise UsageError(
                 f"columns were named, but {shown(str(tree.root))} has none of "
                 f"{', '.join(HUB_METADATA)}"
@@ -82,7 +83,9 @@ def source(
     kept = [*columns, *_usual(sheet, columns, label_column)]
     names = () if label_from_folder else label_names
     id_column = id_column or _ids(sheet, notes)
-    plan = make_plan(sheet, index, _FILE, id_column, label_column, kept, names, unlabelled=True)
+    plan = make_plan(
+        sheet, index, _FILE, id_column, label_column, kept, names, report_column, unlabelled=True
+    )
     if label_from_folder:
         if plan.labels:
             raise UsageError(

@@ -135,11 +135,16 @@ class Sheet:
             f"{self.path} has no column {name!r} ({option}); it has: {listed(self.headings)}"
         )
 
-    def find(self, names: Sequence[str]) -> str | None:
-        """The first of some headings that is there, without regard to case and spaces."""
+    def find(self, names: Sequence[str], without: Sequence[str] = ()) -> str | None:
+        """The first of some headings that is there, without regard to case and spaces.
+
+        Args:
+            names: as they may be written.
+            without: headings that mean something else.
+        """
         for name in names:
             for heading in self.headings:
-                if _plain(heading) == _plain(name):
+                if heading not in without and _plain(heading) == _plain(name):
                     return heading
         return None
 

@@ -1,4 +1,4 @@
-"""``cxr evaluate`` and ``cxr export``: Precision@k of films or sentences, and the artefacts."""
+"""``cxr evaluate`` and ``cxr export``: Precision@k of films, sentences or reports; artefacts."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ import typer
 from store import EncoderMismatch, EncoderUnavailable, UsageError, expanded
 from ui import notices, paper, tables
 from ui.commands import output
+from ui.commands.evaluation.reports import measure_reports, print_reports, text_encoder
 from ui.commands.evaluation.trust import print_pack, print_prevalence
 from ui.commands.options import (
     Depths,
@@ -64,6 +65,19 @@ def evaluate(
             "sentences (those that chose the bundled text tower; over split val)."
         ),
     ] = None,
+    queries: Annotated[
+        str,
+        typer.Option(
+            help="films, or reports: search by the reports of films, in words, by vectors and by "
+            "both, and by films for their own report. Leave-one-out."
+        ),
+    ] = "films",
+    most: Annotated[
+        int, typer.Option(help="Reports that search, at most; drawn evenly by a fixed seed.")
+    ] = 1000,
+    fusion: Annotated[
+        str, typer.Option(help="Of words and vectors: rrf, or the weight of the words, 0 to 1.")
+    ] = "rrf",
     no_map: Annotated[
         bool,
         typer.Option(
@@ -108,11 +122,17 @@ def evaluate(
     or study where only that is known, are not in its ranking, and intervals resample patients.
 
     With both protocols, --json prints the leave-one-out document, and the split one under
-    "split". With --prompts: P@10 and average precision of each sentence. With --index lance there
+    "split". With --prompts: P@10 and average precision of each sentence. With --queries reports:
+    words, vectors and both over the same queries, and their differences. With --index lance there
     is no mAP and no raw-pixel floor, which take the whole gallery in memory.
     """
     if protocol not in ("both", "leave-one-out", "split"):
         raise UsageError(f"--protocol {protocol!r}: expected leave-one-out, split or both")
+    if queries not in ("films", "reports"):
+        raise UsageError(f"--queries {queries!r}: expected films or reports")
+    if queries == "reports" and (protocol == "split" or prompts is not None):
+        other = "--prompts" if prompts is not None else "--protocol split"
+        raise UsageError(f"--queries reports is leave-one-out and goes without {other}")
     counted = same_patient_films(same_patient)
     if form is not None:
         check_format(form)
@@ -143,6 +163,16 @@ def evaluate(
             output.as_json(scored)
         else:
             _print_prompts(scored)
+        return
+    if queries == "reports":
+        model = text_encoder(gallery, encoder, device)
+        by_reports = measure_reports(
+            gallery, model, split, dataset, depths(k), relevance, counted, most, fusion
+        )
+        if json:
+            output.as_json(by_reports.as_dict())
+        else:
+            print_reports(by_reports)
         return
     found = measure(
         gallery,
@@ -481,7 +511,10 @@ def export(
         ),
     ] = "thumbnails",
     with_reports: Annotated[
-        bool, _films("--with-reports", help="Write the texts of reports, too.")
+        bool,
+        typer.Option(
+            "--with-reports", help="Also write the reports of films, to meta.json or the data set."
+        ),
     ] = False,
     json: Json = False,
     quiet: Quiet = False,
@@ -490,8 +523,8 @@ def export(
     from ingest.encoders import encoder_for
     from store import Gallery
 
-    if films is None and (where or id_ or tag or with_reports or pictures != "thumbnails"):
-        raise UsageError("--where, --id, --tag, --pictures and --with-reports go with --films")
+    if films is None and (where or id_ or tag or pictures != "thumbnails"):
+        raise UsageError("--where, --id, --tag and --pictures go with --films")
     gallery = Gallery.open(store)
     output.warn_if_synthetic(gallery)
     if films is not None:
@@ -508,7 +541,7 @@ def export(
     from ui.report.export import export as run
 
     progress = None if quiet else output.say
-    written = run(gallery, folder, model, k=depths(k), progress=progress)
+    written = run(gallery, folder, model, k=depths(k), progress=progress, with_reports=with_reports)
     if json:
         output.as_json({**written.as_dict(), "store": gallery.describe()})
     else:
