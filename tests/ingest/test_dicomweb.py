@@ -20,6 +20,7 @@ import pytest
 
 from ingest import Rejection, RemoteImage, ingest, open_source, study_link
 from ingest.images.pseudonym import pseudonym
+from ingest.sources.dicomweb import films as dicomweb_films
 from ingest.sources.dicomweb import server as service
 from store import BadSource, Gallery, UsageError
 from tests.ingest.fakes import FakeEncoder
@@ -106,6 +107,31 @@ def test_a_server_that_is_killed_and_comes_back(orthanc, tmp_path, monkeypatch):
     source = type(source)(**{**_fields(source), "records": iter(films)})
     with pytest.raises(BadSource, match="the same command goes on"):
         ingest(source, gallery, encoder)
+
+
+def test_a_job_that_broke_off_goes_on_where_it_was(orthanc, tmp_path, monkeypatch):
+    orthanc.add(instance(number) for number in range(12))
+    monkeypatch.setattr(dicomweb_films, "BATCH", 4)
+    fetched: list[str] = []
+    retrieve = service.Server.fetch
+
+    def noting(self: service.Server, hit: service.Hit) -> bytes:
+        fetched.append(hit.instance)
+        return retrieve(self, hit)
+
+    monkeypatch.setattr(service.Server, "fetch", noting)
+    gallery = Gallery.create(tmp_path / "gallery", FakeEncoder().stamp)
+    source = open_source("dicomweb", orthanc.address, query=QUERY)
+    with pytest.raises(RuntimeError, match="broke"):
+        ingest(source, gallery, FakeEncoder(fail_at=10))
+    gallery.refresh()
+    there = gallery.ids()
+    assert len(there) == 8
+    fetched.clear()
+    gallery, report = store(tmp_path, orthanc.address)
+    assert len(fetched) == 4 and not {*fetched} & {*there}
+    assert (report.inserted, report.unchanged) == (4, 8)
+    assert sorted(gallery.ids()) == sorted(uid(number) for number in range(12))
 
 
 def _fields(source: Any) -> dict[str, Any]:
