@@ -14,7 +14,7 @@ from ui.dataset.columns import columns_of, name_of_split
 from ui.dataset.image_folder import write_folder
 from ui.dataset.parquet import write_shards
 from ui.dataset.pictures import LeftOut, Picture, Pictures, pictures_of
-from ui.report.swap import move, staging
+from ui.report.swap import staging, swap
 
 if TYPE_CHECKING:
     from store import Gallery, Row
@@ -86,8 +86,8 @@ def export_films(
 ) -> Exported:
     """Write films of a gallery as a data set.
 
-    Rows are in the order of data set, split and id; those of a split are a split of the data set,
-    the others are ``films``. Nothing is written unless all is.
+    Rows are in the order of split, source and id; those of a split are a split of the data set, the
+    others are ``films``. Nothing is written unless all is.
 
     Args:
         gallery: brought up to date first.
@@ -119,7 +119,9 @@ def export_films(
     target = expanded(out_dir)
     if target.is_dir() and any(target.iterdir()):
         raise UsageError(f"{target} is not empty; name a new folder, or empty it")
-    rows = _chosen(gallery, where, ids)
+    gallery.refresh()
+    reader = gallery.pinned()  # one version, whatever is written meanwhile
+    rows = _chosen(reader, where, ids)
     columns = columns_of(list(rows.values()), gallery.columns(), with_reports=with_reports)
     left_out: list[LeftOut] = []
     counts: Counter[str] = Counter()
@@ -130,7 +132,7 @@ def export_films(
         nonlocal converted
         every, done = list(rows.values()), 0
         for start in range(0, len(every), _PIECE):
-            for row, found in pictures_of(gallery, every[start : start + _PIECE], kind):
+            for row, found in pictures_of(reader, every[start : start + _PIECE], kind):
                 done += 1
                 if isinstance(found, LeftOut):
                     left_out.append(found)
@@ -163,9 +165,7 @@ def export_films(
             left_out=len(left_out),
         )
         (aside / CARD).write_bytes(text.encode("utf-8", "backslashreplace"))
-        moves: list[tuple[Path, Path]] = []
-        for file in (*files, CARD):  # the card last: with it the data set is whole
-            move(aside / file, target / file, moves)
+        swap(aside, target, [CARD, *files], ())  # the card last: with it the data set is whole
     return Exported(
         folder=target,
         form=form_,
@@ -178,20 +178,18 @@ def export_films(
     )
 
 
-def _chosen(gallery: Gallery, where: Where | None, ids: Sequence[str] | None) -> dict[str, Row]:
-    """Rows of one version of the gallery, in the order to write them."""
+def _chosen(reader: Gallery, where: Where | None, ids: Sequence[str] | None) -> dict[str, Row]:
+    """Rows in the order to write them."""
     from ingest import natural
 
-    gallery.refresh()
-    reader = gallery.pinned()
     chosen = reader.ids(where)
     if ids is not None:
         for id_ in ids:
-            gallery.row(id_)  # says which is not there
+            reader.row(id_)  # says which is not there
         wanted = set(ids)
         chosen = [id_ for id_ in chosen if id_ in wanted]
     if not chosen:
-        raise BadQuery(f"no film of {gallery.uri} is chosen; look with: cxr stats")
+        raise BadQuery(f"no film of {reader.uri} is chosen; look with: cxr stats")
     found = reader.rows(chosen)
 
     def place(row: Row) -> tuple[Any, ...]:

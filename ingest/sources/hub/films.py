@@ -101,7 +101,7 @@ def records(
         shards, refused = _shards(tree, notes)
         root = tree.root
     elif asked.suffix.lower() in ENDINGS:
-        root = confined(asked, within) if within is not None else asked.absolute()
+        root = asked.parent.resolve() / asked.name if within is None else confined(asked, within)
         shards, refused, tree = [open_shard(root)], [], None
     else:
         raise BadSource(
