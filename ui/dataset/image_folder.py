@@ -72,8 +72,8 @@ def _write_metadata(
 def _csv(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> bytes:
     from ingest import csv_bytes
 
-    # As it is: a program reads it, and an id with something put before it is another id.
-    return csv_bytes(head, ([_cell(value) for value in row] for row in rows), guarded=False)
+    # Cells that a spreadsheet would run get a ' in front, which `cxr ingest hf` takes off again.
+    return csv_bytes(head, ([_cell(value) for value in row] for row in rows))
 
 
 def _alike(tables: Sequence[bytes]) -> bool:

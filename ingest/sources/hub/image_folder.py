@@ -33,6 +33,7 @@ from ingest.sources.tables.folder_labels import (
 )
 from ingest.sources.tables.label_values import parse_names
 from ingest.sources.tables.matching import FileIndex
+from ingest.sources.tables.safe_csv import unguarded
 from store import BadImage, BadSource, UsageError
 
 _FILE = "file_name"
@@ -214,7 +215,7 @@ def _cells(path: Path) -> Iterator[dict[str, str]]:
     """Rows of a file of metadata, as text."""
     if path.suffix == ".csv":
         for _, row in read_sheet(path, links=False).rows():
-            yield row
+            yield {key: unguarded(cell) for key, cell in row.items()}
         return
     rows: Iterator[tuple[int, Any]]
     if path.suffix == ".jsonl":
