@@ -422,6 +422,8 @@ def as_dict(
         page: its number.
         more: further keys of each hit.
     """
+    from ingest import study_link
+
     turned = {"page": page} if page > 1 else {}
     return {
         "query": {**query, "k": k, **turned, "where": str(where) if where else ""},
@@ -433,6 +435,7 @@ def as_dict(
                 **plain(shown(hit.row, "json")),
                 "outcome": hit.row.outcome,
                 "extra": plain(hit.row.extra),
+                "study_link": study_link(hit.row.source),
                 **others,
             }
             for hit, others in zip(hits, more or [{}] * len(hits), strict=True)

@@ -54,7 +54,6 @@ from ingest.artefacts.files import (
     INDEX,
     LABELS,
     META,
-    META_COLUMNS,
     OWN,
     REPORT,
     check_index,
@@ -67,6 +66,7 @@ from ingest.artefacts.files import (
 from ingest.job.journal import note
 from ingest.reports.personal import Reports
 from ingest.reports.texts import joined
+from ingest.sources.hub.columns import META_COLUMNS
 from ingest.sources.source import SPLITS
 from store import (
     COLUMNS,

@@ -237,7 +237,7 @@ def ingest(
         gallery: where to; made by the same encoder.
         encoder: from images to vectors.
         batch: name of this ingestion in the rows it writes; time and source when ``None``.
-        batch_size: images per commit.
+        batch_size: images per commit; fewer where the source says so.
         progress: called before the first and after every batch, and about once a second.
         stop: once set, the batch in hand is finished and no other begun.
         prune: ``list`` the ids of rows whose file is gone from this source, or ``delete`` them.
@@ -261,12 +261,15 @@ def ingest(
         BadRows: a column of the user's own has another type in the gallery. Nothing is written.
         BadSource: the source broke on the way. Batches before that are in the gallery.
     """
+    batch_size = min(batch_size, source.batch or batch_size)
     if batch_size < 1:
         raise UsageError(f"batch_size must be 1 or more, got {batch_size}")
     if batch is not None and not storable(batch):
         raise UsageError(f"batch {batch!r} is no text that can be stored; choose another name")
     if prune is not None and source.root is None:
         raise UsageError(f"source {source.name!r} is not a folder: there is nothing to prune")
+    if source.remote and stage is not None:
+        raise UsageError(f"source {source.name!r} is fetched by this machine alone; no --ray")
     check_encoder(f"the gallery at {gallery.uri}", gallery.stamp, encoder.stamp)
     if not reports_checked:
         source.reports.refuse_unchecked()
