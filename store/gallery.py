@@ -47,6 +47,7 @@ from store.table.filters import Where
 from store.table.undo import Undone
 
 if TYPE_CHECKING:
+    from store.curation.curation import Curation
     from store.evaluation.labelled import SamePatient
     from store.evaluation.metrics import Evaluation
     from store.evaluation.per_query import ByQuery
@@ -180,20 +181,40 @@ class Gallery(Follower):
         Raises:
             BadQuery: no condition at all.
             UnknownId: one of ``ids`` is not stored. Nothing is deleted then.
+
+        They may come in again with their source; what is to stay out: see Curation.delete. A data
+        set or a batch that is deleted whole takes its films set aside with it.
         """
-        return write.delete(self.uri, self._live, where, ids, batch, dry_run)
+        gone = write.delete(self.uri, self._live, where, ids, batch, dry_run)
+        whole = None if ids is not None else whole_of(where, batch)
+        if whole is not None and not dry_run:
+            self.curation().forget(where=whole)
+        return gone
 
     def undo(self, batch: str, *, dry_run: bool = False) -> Undone:
         """Take back what an ingestion did: remove the rows it brought, restore those it changed.
 
-        Rows that were changed again or deleted since stay as they are and are named. Galleries on
-        object stores keep no former rows: there, rows that it replaced are removed.
+        Rows that were changed again or deleted since stay as they are and are named; films that it
+        brought and that are set aside are forgotten. Galleries on object stores keep no former
+        rows: there, rows that it replaced are removed.
 
         Args:
             batch: name of the ingestion.
             dry_run: count only.
         """
-        return write.undo_batch(self.uri, self._live, batch, self.stamp.dimension, dry_run)
+        undone = write.undo_batch(self.uri, self._live, batch, self.stamp.dimension, dry_run)
+        mine = Where(batch=(batch,))
+        return replace(undone, forgotten=self.curation().forget(where=mine, dry_run=dry_run))
+
+    def curation(self, who: str | None = None) -> Curation:
+        """Tags, notes, corrected labels, films set aside, each with undo and history.
+
+        Args:
+            who: the name under which changes are noted; None: the system's name of the user.
+        """
+        from store.curation.curation import Curation
+
+        return Curation(self.uri, self._live, who)
 
     def optimize(self, keep: timedelta | None = None) -> None:
         """Merge small fragments and forget old versions. Writing does this by itself now and then.
@@ -203,6 +224,7 @@ class Gallery(Follower):
                 to the newest. None forgets only what no reader on this machine uses.
         """
         maintenance.run(self.uri, self._live, keep)
+        self.curation().optimize()
 
     def mapped_copy(
         self,
@@ -614,10 +636,14 @@ class Gallery(Follower):
             return problems(self.table) or [str(error)]
         now = self.searcher
         mirror = now if isinstance(now, Snapshot) else None
-        return problems(now.handle, mirror)
+        return [*problems(now.handle, mirror), *self.curation().problems()]
 
     def repair(self) -> Repaired:
-        """Of each id that occurs more than once keep the newest row."""
+        """Of each id that occurs more than once keep the newest row.
+
+        Changes of curation that were cut off are finished.
+        """
+        self.curation().settle()
         return repair(self.uri, self._live)
 
     def stats(self) -> dict[str, Any]:
@@ -647,6 +673,15 @@ class Gallery(Follower):
             "dimension": self.stamp.dimension,
             "search": self.searcher.index_facts,
         }
+
+
+def whole_of(where: Where | None, batch: str | None) -> Where | None:
+    """The filter of a data set or a batch that is meant whole; None where less is."""
+    found = where or Where()
+    if batch is not None:
+        return Where(batch=(batch,)) if not found else None
+    alone = found in (Where(dataset=found.dataset), Where(batch=found.batch))
+    return found if alone else None
 
 
 def _pixel_readers(table: Any) -> dict[str, int]:

@@ -148,6 +148,8 @@ COLUMNS: Mapping[str, Column] = {
     for one in fields(Metadata)
     if one.metadata
 }
+#: Names of the columns that people of the gallery fill: no source clears them.
+CURATED_COLUMNS = ("tags", "remark")
 #: Names of the columns of findings: present, uncertain, absent.
 FINDINGS = ("labels", "uncertain", "absent")
 
