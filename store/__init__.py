@@ -27,6 +27,12 @@ if TYPE_CHECKING:
     from store.analysis.matched_by import ColumnMatch, Matches, ValueMatch, matched_by
     from store.analysis.zero_shot import LabelFigures, Similarities, similarities
     from store.cluster import connection
+    from store.curation.curation import Curation, person
+    from store.curation.edits import Correction
+    from store.curation.kept import Kept
+    from store.curation.log import Entry, FilmChange, Operation
+    from store.curation.operations import Result
+    from store.curation.selections import Selection
     from store.errors import (
         BadArtefacts,
         BadFilter,
@@ -120,6 +126,12 @@ _HOMES = {
     "store.analysis.matched_by": "ColumnMatch Matches ValueMatch matched_by",
     "store.analysis.zero_shot": "LabelFigures Similarities similarities",
     "store.cluster": "connection",
+    "store.curation.curation": "Curation person",
+    "store.curation.edits": "Correction",
+    "store.curation.kept": "Kept",
+    "store.curation.log": "Entry FilmChange Operation",
+    "store.curation.operations": "Result",
+    "store.curation.selections": "Selection",
     "store.errors": (
         "BadArtefacts BadFilter BadImage BadQuery BadRows BadSource ClusterUnavailable CxrError "
         "EncoderChanged EncoderMismatch EncoderUnavailable NothingToMeasure PatchesUnsupported "

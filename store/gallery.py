@@ -235,8 +235,8 @@ class Gallery(Follower):
     ) -> Gallery:
         """Make another gallery of the same rows with other vectors; this one stays as it is.
 
-        Ids, metadata and thumbnails are kept. The copy appears whole or not at all; memory is that
-        of a few thousand rows.
+        Ids, metadata, thumbnails and curation are kept. The copy appears whole or not at all;
+        memory is that of a few thousand rows.
 
         Args:
             uri: its place; nothing may be there.
@@ -249,7 +249,7 @@ class Gallery(Follower):
             BadRows: ``change`` gave vectors that are not of unit length and the stamp's dimension.
         """
         source = lance.pin(self.uri, int(self.table.version))
-        copy_mapped(source, location(uri), stamp, change, progress)
+        copy_mapped(source, location(uri), stamp, change, progress, self.curation().copier(change))
         return Gallery.open(uri, stamp)
 
     def build_index(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import getpass
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from store.curation import edits, log, operations, places, selections, tables
@@ -15,6 +15,7 @@ from store.curation.places import DELETED, EXCLUDED, GALLERY, GONE
 from store.curation.selections import Selection
 from store.curation.tables import Desk, read
 from store.errors import BadQuery, UnknownId, UsageError
+from store.schema import Vectors
 from store.table import write
 from store.table.filters import Where, parse_where
 
@@ -302,13 +303,19 @@ class Curation:
         with write.writing(self._desk.uri):
             return places.forget(self._desk, mine)
 
+    def copier(self, change: Callable[[Vectors], Vectors]) -> Callable[[str], None]:
+        """What copies the tables of curation beside a copied gallery; see Gallery.mapped_copy."""
+        from store.curation.upkeep import copy
+
+        return lambda uri: copy(self._desk, uri, change)
+
     def optimize(self) -> None:
         """Merge the small files of the tables of curation."""
         tables.tidy(self._desk, always=True)
 
     def problems(self) -> list[str]:
         """One sentence for each thing that is wrong with the tables of curation."""
-        from store.curation.checks import problems
+        from store.curation.upkeep import problems
 
         return problems(self._desk)
 

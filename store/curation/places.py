@@ -69,8 +69,8 @@ def put_aside(desk: Desk, whys: Mapping[str, str], operation: str, who: str, at:
     """
     aside = desk.made(SET_ASIDE)
     about = {"set_aside_by": who, "set_aside_at": at, "set_aside_in": operation}
-    for part in _blocks(desk.gallery, list(whys)):
-        made = _fitted(
+    for part in whole_rows(desk.gallery, list(whys)):
+        made = fitted(
             part, aside.schema, {**about, "set_aside_as": [whys[one] for one in _ids(part)]}
         )
         _put(desk, aside, made)
@@ -91,11 +91,11 @@ def bring_back(desk: Desk, ids: Sequence[str]) -> None:
     aside = desk.table(SET_ASIDE)
     if aside is None:
         return
-    for part in _blocks(aside, ids):
+    for part in whole_rows(aside, ids):
         here = {*read(desk.gallery, ["id"], _ids(part))["id"].to_pylist()}
         absent = part.filter(pa.array([one not in here for one in _ids(part)], pa.bool_()))
         if len(absent):
-            made = _fitted(absent, desk.gallery.schema, {})
+            made = fitted(absent, desk.gallery.schema, {})
             write.step(desk.uri, desk.gallery, partial(_insert, desk, made))
         _drop(desk, aside, _ids(part))
 
@@ -125,7 +125,7 @@ def in_both(desk: Desk) -> list[str]:
     return sorted(read(desk.gallery, ["id"], ids)["id"].to_pylist())
 
 
-def _blocks(handle: Any, ids: Sequence[str]) -> Iterator[pa.Table]:
+def whole_rows(handle: Any, ids: Sequence[str]) -> Iterator[pa.Table]:
     """Whole rows with some ids, some at a time, with their pictures and row ids."""
     names = [name for name in handle.schema.names if name != "thumbnail"]
     for start in range(0, len(ids), _BLOCK):
@@ -140,7 +140,7 @@ def _ids(part: pa.Table) -> list[str]:
     return found
 
 
-def _fitted(part: pa.Table, schema: pa.Schema, more: Mapping[str, Any]) -> pa.Table:
+def fitted(part: pa.Table, schema: pa.Schema, more: Mapping[str, Any]) -> pa.Table:
     """Rows in the columns of another table; what they lack is null."""
     cells = []
     for one in (whole := wire(schema)):
@@ -196,10 +196,10 @@ def _remove(desk: Desk, aside: Any, part: pa.Table, made: pa.Table) -> None:
     stale = [one["id"] for one in newest if seen.get(one["_rowid"]) != one[lance.CHANGED_AT]]
     whys = dict(zip(_ids(made), made["set_aside_as"].to_pylist(), strict=True))
     first = made.slice(0, 1).to_pylist()[0]
-    for again in _blocks(then, stale):
+    for again in whole_rows(then, stale):
         more = {name: first[name] for name in _OURS[1:]}
         more["set_aside_as"] = [whys[one] for one in _ids(again)]
-        _put(desk, aside, _fitted(again, aside.schema, more))
+        _put(desk, aside, fitted(again, aside.schema, more))
 
 
 def _insert(desk: Desk, made: pa.Table) -> None:
