@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         Vote,
     )
     from store.analysis.compare import Comparison, Films, compare
+    from store.analysis.effect import MANY, Effect, effect, effect_of, effect_sentence
     from store.analysis.film_table import WHOSE, Film, Whose
     from store.analysis.maps import Map
     from store.analysis.matched_by import ColumnMatch, Matches, ValueMatch, matched_by
@@ -121,6 +122,7 @@ _HOMES = {
     "store.analysis": "audit maps projection",
     "store.analysis.audit": ("Doubt Doubtful FindingDoubt Glance Group Leak Near NearPair Vote"),
     "store.analysis.compare": "Comparison Films compare",
+    "store.analysis.effect": "MANY Effect effect effect_of effect_sentence",
     "store.analysis.film_table": "WHOSE Film Whose",
     "store.analysis.maps": "Map",
     "store.analysis.matched_by": "ColumnMatch Matches ValueMatch matched_by",

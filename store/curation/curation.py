@@ -6,6 +6,8 @@ import getpass
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+import pyarrow as pa
+
 from store.curation import edits, log, operations, places, selections, tables
 from store.curation.edits import Correction
 from store.curation.kept import Kept
@@ -15,6 +17,7 @@ from store.curation.places import DELETED, EXCLUDED, GALLERY, GONE
 from store.curation.selections import Selection
 from store.curation.tables import Desk, read
 from store.errors import BadQuery, UnknownId, UsageError
+from store.files import SET_ASIDE
 from store.schema import Vectors
 from store.table import write
 from store.table.filters import Where, parse_where
@@ -215,6 +218,13 @@ class Curation:
         ``as`` is ``excluded`` or ``deleted``, ``in`` the operation.
         """
         return places.set_aside(self._desk)
+
+    def films_aside(self, ids: Sequence[str]) -> pa.Table | None:
+        """Rows of some films set aside, without pictures; None where nothing ever was."""
+        aside = self._desk.table(SET_ASIDE)
+        if aside is None:
+            return None
+        return read(aside, [name for name in aside.schema.names if name != "thumbnail"], ids)
 
     def stated(self) -> dict[str, dict[str, Any]]:
         """The findings that people last gave films, or confirmed, by film."""
