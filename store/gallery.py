@@ -48,6 +48,7 @@ from store.table.undo import Undone
 
 if TYPE_CHECKING:
     from store.curation.curation import Curation
+    from store.curation.kept import Kept
     from store.evaluation.labelled import SamePatient
     from store.evaluation.metrics import Evaluation
     from store.evaluation.per_query import ByQuery
@@ -215,6 +216,10 @@ class Gallery(Follower):
         from store.curation.curation import Curation
 
         return Curation(self.uri, self._live, who)
+
+    def kept(self) -> Kept:
+        """What people decided of films, which the next run of a source does not take back."""
+        return self.curation().kept()
 
     def optimize(self, keep: timedelta | None = None) -> None:
         """Merge small fragments and forget old versions. Writing does this by itself now and then.

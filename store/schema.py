@@ -236,6 +236,7 @@ class UpsertReport:
     Attributes:
         table_version: after it.
         changed: of the rows updated, how many in which column; see store.table.rows.changes.
+        labels_kept, set_aside: of rows of a source, see store.curation.kept.Respected.
     """
 
     inserted: int
@@ -243,3 +244,5 @@ class UpsertReport:
     unchanged: int
     table_version: int
     changed: Mapping[str, int] = field(default_factory=dict)
+    labels_kept: int = 0
+    set_aside: Mapping[str, int] = field(default_factory=dict)

@@ -319,7 +319,7 @@ def _import(places: list[Path], store: str, json: bool, options: dict[str, Any])
 
 
 def _store(artefacts: Artefacts, store: str, json: bool) -> None:
-    from ingest import store_artefacts
+    from ingest import kept_sentence, store_artefacts
 
     for note in artefacts.notes:
         output.warn(note)
@@ -331,6 +331,8 @@ def _store(artefacts: Artefacts, store: str, json: bool) -> None:
                 "updated": report.updated,
                 "unchanged": report.unchanged,
                 "changed": dict(report.changed),
+                "labels_kept": report.labels_kept,
+                "set_aside": dict(report.set_aside),
                 "table_version": report.table_version,
                 "store": gallery.describe(),
             }
@@ -340,3 +342,5 @@ def _store(artefacts: Artefacts, store: str, json: bool) -> None:
         f"{report.inserted:,} inserted, {output.updated(report.updated, report.changed)}, "
         f"{report.unchanged:,} unchanged in {gallery.uri}; encoder {gallery.stamp}"
     )
+    if said := kept_sentence(report.labels_kept, report.set_aside):
+        output.say(said)
