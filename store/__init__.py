@@ -74,7 +74,7 @@ if TYPE_CHECKING:
     from store.evaluation.protocols import LEAVE_ONE_OUT, SPLIT
     from store.evaluation.ranking import by_vectors
     from store.files import expanded, location
-    from store.gallery import Gallery, refined_search
+    from store.gallery import Gallery, refined_search, whole_of
     from store.mapped_copy import check_free
     from store.memory import give_back
     from store.outcomes import (
@@ -149,7 +149,7 @@ _HOMES = {
     "store.evaluation.protocols": "LEAVE_ONE_OUT SPLIT",
     "store.evaluation.ranking": "by_vectors",
     "store.files": "expanded location",
-    "store.gallery": "Gallery refined_search",
+    "store.gallery": "Gallery refined_search whole_of",
     "store.mapped_copy": "check_free",
     "store.memory": "give_back",
     "store.outcomes": (

@@ -192,6 +192,15 @@ class Gallery(Follower):
             self.curation().forget(where=whole)
         return gone
 
+    def matching(
+        self, where: Where | None = None, ids: Sequence[str] | None = None, batch: str | None = None
+    ) -> list[str]:
+        """The ids that ``delete`` would remove under these conditions, ascending."""
+        condition = where or Where()
+        if batch is not None:
+            condition = replace(condition, batch=(batch,))
+        return write.matching(self.table, condition, ids)
+
     def undo(self, batch: str, *, dry_run: bool = False) -> Undone:
         """Take back what an ingestion did: remove the rows it brought, restore those it changed.
 

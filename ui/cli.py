@@ -26,6 +26,7 @@ from ui.commands import (
     search,
     serve,
 )
+from ui.commands.curation import films, history
 from ui.commands.options import Command, OnRay
 
 app = typer.Typer(
@@ -56,6 +57,13 @@ _command()(gallery.stats)
 _command()(gallery.check)
 _command()(gallery.optimize)
 _command()(gallery.delete)
+_command()(films.exclude)
+_command()(films.include)
+_command()(films.tag)
+_command()(films.note)
+_command()(films.label)
+_command()(history.select)
+_command()(history.changes)
 app.add_typer(gallery.index, name="index")
 _command()(encoders.encoders)
 _command()(encoders.train)

@@ -597,6 +597,14 @@ def shown(row: Row, output: Output) -> dict[str, Any]:
     }
 
 
+def remarks(told: Mapping[str, Mapping[str, Any]]) -> Sheet:
+    """Tags and notes of films: a line a film, tags apart by a semicolon."""
+    rows: list[list[object]] = [
+        [film, "; ".join(one["tags"]), one["remark"]] for film, one in told.items()
+    ]
+    return ["id", "tags", "note"], rows
+
+
 def in_words(row: Row) -> str:
     """The findings of a film, or what came of looking at it: ``edema, mass``, ``No finding``."""
     return ", ".join(row.named_findings) or row.outcome
