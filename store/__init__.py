@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from store.analysis.film_table import WHOSE, Film, Whose
     from store.analysis.maps import Map
     from store.analysis.matched_by import ColumnMatch, Matches, ValueMatch, matched_by
+    from store.analysis.packs import Pack, PackResult, measure_pack, pack_names
+    from store.analysis.prevalence import AtPrevalence, at_prevalence, parse_prevalence
+    from store.analysis.selective import Abstention, Curve, Selective, risk_coverage, selective
     from store.analysis.zero_shot import LabelFigures, Similarities, similarities
     from store.cluster import connection
     from store.curation.curation import Curation, person
@@ -126,6 +129,9 @@ _HOMES = {
     "store.analysis.film_table": "WHOSE Film Whose",
     "store.analysis.maps": "Map",
     "store.analysis.matched_by": "ColumnMatch Matches ValueMatch matched_by",
+    "store.analysis.packs": "Pack PackResult measure_pack pack_names",
+    "store.analysis.prevalence": "AtPrevalence at_prevalence parse_prevalence",
+    "store.analysis.selective": "Abstention Curve Selective risk_coverage selective",
     "store.analysis.zero_shot": "LabelFigures Similarities similarities",
     "store.cluster": "connection",
     "store.curation.curation": "Curation person",

@@ -12,22 +12,12 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from store import CxrError, EncoderMismatch, StoreDamaged, UsageError
-from ui.commands import (
-    adapt,
-    analysis,
-    api,
-    batches,
-    classify,
-    demo,
-    encoders,
-    evaluate,
-    gallery,
-    ingest,
-    search,
-    serve,
-)
+from ui.commands import batches, gallery, ingest, search
 from ui.commands.curation import films, history
+from ui.commands.evaluation import analysis, classify, evaluate, trust
+from ui.commands.learning import adapt, encoders
 from ui.commands.options import Command, OnRay
+from ui.commands.serving import api, demo, serve
 
 app = typer.Typer(
     name="cxr",
@@ -46,6 +36,7 @@ app.command(cls=OnRay)(ingest.ingest)
 _command()(batches.batches)
 app.command(cls=OnRay)(search.search)
 app.command(cls=OnRay)(evaluate.evaluate)
+_command()(trust.trust)
 _command()(classify.classify)
 _command()(analysis.compare)
 _command()(analysis.audit)
@@ -64,6 +55,7 @@ _command()(films.note)
 _command()(films.label)
 _command()(history.select)
 _command()(history.changes)
+_command()(gallery.relocate)
 app.add_typer(gallery.index, name="index")
 _command()(encoders.encoders)
 _command()(encoders.train)

@@ -1,7 +1,8 @@
-"""``cxr stats``, ``check``, ``optimize``, ``delete`` and ``index``: upkeep of a gallery."""
+"""``cxr stats``, ``check``, ``optimize``, ``delete``, ``relocate`` and ``index``: upkeep."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -208,6 +209,39 @@ def _deleted(gallery: Gallery, count: int, json: bool, *, dry_run: bool = False)
         output.as_json({"uri": gallery.uri, "deleted": 0 if dry_run else count, "matched": count})
     else:
         typer.echo(f"{count:,} rows {'would be deleted' if dry_run else 'deleted'}")
+
+
+def relocate(
+    store: Store,
+    root: Annotated[Path, typer.Argument(help="The folder to look in.", show_default=False)],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Count, change nothing.")] = False,
+    quiet: Quiet = False,
+    json: Json = False,
+) -> None:
+    """Find the films' own files again after they were moved, by their digests.
+
+    Every file below the folder is read. A row whose file is no longer in its place gets the place
+    of the file with the same bytes; nothing else of it changes, and nothing is encoded.
+    """
+    from dataclasses import asdict
+
+    from ingest import relocate as find
+    from store import Gallery
+
+    def tell(done: int, total: int) -> None:
+        output.say(f"{done:,} of {total:,} files read")
+
+    gallery = Gallery.open(store)
+    done = find(gallery, root, dry_run=dry_run, progress=None if quiet else tell)
+    if json:
+        output.as_json({"uri": gallery.uri, "done": not dry_run, **asdict(done)})
+        return
+    typer.echo(
+        f"{done.moved:,} rows {'would get' if dry_run else 'got'} a new place below {done.root}; "
+        f"{done.in_place:,} are in their place, {done.missing:,} were not found"
+    )
+    if done.others or done.refused:
+        output.say(f"{done.others:,} files are of no row, {done.refused:,} could not be read")
 
 
 index = typer.Typer(

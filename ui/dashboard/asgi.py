@@ -10,11 +10,12 @@ from pathlib import Path
 import streamlit as st
 from starlette.middleware import Middleware
 
-from ui.dashboard import visitor_limit
+from ui.dashboard import originals, visitor_limit
 
 visitor_limit.quiet_logs()
 app = st.App(
     Path(__file__).with_name("app.py"),
+    routes=[originals.route()],
     middleware=[
         Middleware(
             visitor_limit.VisitorLimit,
