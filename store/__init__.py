@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from store.analysis.compare import Comparison, Films, compare
     from store.analysis.effect import MANY, Effect, effect, effect_of, effect_sentence
     from store.analysis.film_table import WHOSE, Film, Whose
+    from store.analysis.listing.doubt import doubt_of_labels
+    from store.analysis.listing.label_places import given_places, label_places
+    from store.analysis.listing.order import FilmOrder, film_order, ordered_columns, sort_films
     from store.analysis.maps import Map
     from store.analysis.matched_by import ColumnMatch, Matches, ValueMatch, matched_by
     from store.analysis.packs import Pack, PackResult, measure_pack, pack_names
@@ -59,6 +62,7 @@ if TYPE_CHECKING:
         TextUnsupported,
         UnknownId,
         UsageError,
+        counted,
     )
     from store.evaluation import per_query
     from store.evaluation.intervals import bootstrap
@@ -127,6 +131,9 @@ _HOMES = {
     "store.analysis.compare": "Comparison Films compare",
     "store.analysis.effect": "MANY Effect effect effect_of effect_sentence",
     "store.analysis.film_table": "WHOSE Film Whose",
+    "store.analysis.listing.doubt": "doubt_of_labels",
+    "store.analysis.listing.label_places": "given_places label_places",
+    "store.analysis.listing.order": "FilmOrder film_order ordered_columns sort_films",
     "store.analysis.maps": "Map",
     "store.analysis.matched_by": "ColumnMatch Matches ValueMatch matched_by",
     "store.analysis.packs": "Pack PackResult measure_pack pack_names",
@@ -144,7 +151,7 @@ _HOMES = {
         "BadArtefacts BadFilter BadImage BadQuery BadRows BadSource ClusterUnavailable CxrError "
         "EncoderChanged EncoderMismatch EncoderUnavailable NothingToMeasure PatchesUnsupported "
         "StoreDamaged StoreNotFound StoreUnreachable StoreUnsafe StoreUnwritable "
-        "TextUnsupported UnknownId UsageError"
+        "TextUnsupported UnknownId UsageError counted"
     ),
     "store.evaluation": "per_query",
     "store.evaluation.intervals": "bootstrap",

@@ -592,6 +592,19 @@ class Gallery(Follower):
         """The ids that pass a filter, sorted."""
         return self._answer(lambda now: now.ids_of(where))
 
+    def read_columns(self, names: Sequence[str], where: Where | None = None) -> pa.Table:
+        """Columns of the table, for rows that pass a filter, in any order.
+
+        Of a table that lacks a column, the others.
+        """
+
+        def ask(now: Searcher) -> pa.Table:
+            schema = now.handle.schema
+            condition = where.to_filter(schema) if where else None
+            return lance.scan(now.handle, [one for one in names if one in schema.names], condition)
+
+        return self._answer(ask)
+
     def count(self, where: Where) -> int:
         """Number of rows that pass a filter, counted by LanceDB: no metadata is read for it."""
 

@@ -69,8 +69,17 @@ def of_image(found: Nearness) -> str | None:
     )
 
 
+def match(found: Nearness) -> str:
+    """How good a match the nearest film is, in words: beside what is usual in the gallery."""
+    share = found.percentile
+    kind = "a close match" if share >= 50 else "a usual match" if share >= 10 else "a far match"
+    return f"{kind}: {share:.0f} of 100 films here are less like the film nearest to them"
+
+
 def how_near(found: Nearness) -> str:
-    """Note on the nearness of any query image, with its percentiles."""
+    """Figures of the nearness of any query image, with its percentiles."""
+    from store import counted
+
     parts = [f"nearest cosine {found.cosine:.4f} (percentile {found.percentile:.0f})"]
     if found.picture_cosine is not None and found.picture_percentile is not None:
         parts.append(
@@ -84,7 +93,7 @@ def how_near(found: Nearness) -> str:
     )
     return (
         f"{'; '.join(parts)}; percentiles are among the nearest of the gallery's own "
-        f"{found.rows:,} films, each without itself{unsure}"
+        f"{counted(found.rows, 'film')}, each without itself{unsure}"
     )
 
 

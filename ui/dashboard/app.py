@@ -10,6 +10,7 @@ import streamlit as st
 from store import CxrError
 from ui.dashboard import layout, server, sign_in
 from ui.dashboard.components import html
+from ui.dashboard.film import tray
 from ui.dashboard.search import session
 
 st.set_page_config(
@@ -41,7 +42,9 @@ page = st.navigation(
         )
         for title, icon, words in _PAGES
         if title != "Batches" or sign_in.may_write()
-    ],
+    ]
+    # One film: pictures everywhere lead to it.
+    + [st.Page("views/film.py", title="Film", visibility="hidden")],
     position="top",
 )
 gallery = layout.opened()
@@ -56,6 +59,9 @@ if gallery is not None:
         layout.problem(error)
 elif page.title == "Batches" and not layout.broken():
     page.run()  # the first films may come in through it
+if gallery is not None:
+    with st.bottom:
+        tray.bar(gallery)
 layout.status(gallery)
 layout.follow()
 server.drawn.set()

@@ -5,7 +5,8 @@ from __future__ import annotations
 import streamlit as st
 
 from store import Row
-from ui.dashboard.components import html
+from ui.dashboard.components import html, lists
+from ui.dashboard.components.film_list import film_link
 from ui.dashboard.components.html import Labels, Scale, cut, films, plain
 from ui.dashboard.search import session
 from ui.dashboard.search.answer import Answer, badges
@@ -20,26 +21,35 @@ def hits(search: Search, found: Answer, labels: Labels, learnt: frozenset[tuple[
     """The hits of one page."""
     scale, kind = kind_of(search)
     first, last = found.hits[0].rank, found.hits[-1].rank
-    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+    with st.container(
+        horizontal=True, vertical_alignment="center", gap="small", key="hits-heading"
+    ):
         title = f"{last} most similar" if first == 1 else f"Hits {first} to {last}"
-        st.subheader(title, width="content")
+        if last == 1:
+            title = "The most similar"
+        passing = " that pass the filters" if search.filters else ""
+        st.subheader(
+            title,
+            width="content",
+            help=f"Out of {films(found.candidates)}{passing}. Number and bar: cosine, {kind}, bar "
+            f"from {scale.low:g} to {scale.high:g}. A cosine is not a probability, and cosines of "
+            "images, of sentences and of both combined are not comparable.",
+        )
+        st.caption(f"of {films(found.candidates)}{passing} · cosine, {kind}", width="content")
         chips(search)
-    passing = " that pass the filters" if search.filters else ""
-    st.caption(
-        f"Out of {films(found.candidates)}{passing}. Number and bar: cosine, {kind}, bar from "
-        f"{scale.low:g} to {scale.high:g}. A cosine is not a probability, and cosines of images, "
-        "of sentences and of both combined are not comparable."
-    )
     digests: tuple[bytes, ...] = ()
     if search.upload is not None:
         digests = search.upload.digests
     elif found.query is not None:
         digests = (found.query.sha256,)
     said = badges(found.hits, found.asked, digests, learnt, alone=not search.marks)
+    lists.remember("hits", [hit.row.id for hit in found.hits])
     grid = st.grid("auto", min_column_width=FILM_WIDTH, border=True, key="hits")
     for hit, marks in zip(found.hits, said, strict=True):
         with grid.cell():
-            st.html(html.hit(hit, found.thumbnails[hit.row.id], labels, scale, marks))
+            film_link(hit.row.id, f"hit-{hit.row.id}", "hits")
+            picture = found.thumbnails[hit.row.id]
+            st.html(html.hit(hit, picture, labels, scale, marks, room=any(said)))
             _actions(hit.row)
     _pages(search, found)
 
@@ -72,36 +82,21 @@ def chips(search: Search) -> None:
 
 def more(row: Row) -> None:
     """A button that searches with this film."""
-    st.button(
-        "More like this",
-        key=f"more-{row.id}",
-        on_click=session.ask_this_id,
-        args=(row.id,),
-        width="stretch",
-    )
+    st.button("More like this", key=f"more-{row.id}", on_click=session.ask_this_id, args=(row.id,))
 
 
 def _actions(row: Row) -> None:
-    more(row)
-    id_ = plain(row.id)
-    with st.container(horizontal=True, gap="xsmall", key=f"do-{row.id}"):
-        for sign, icon, word in (("+", "add", "like"), ("-", "remove", "unlike")):
+    # No help on these: Streamlit draws a button with help twice.
+    with st.container(horizontal=True, gap="xxsmall", key=f"do-{row.id}"):
+        more(row)
+        st.button("Compare", key=f"pair-{row.id}", on_click=session.look_at, args=(row.id,))
+        for sign, word in (("+", "Like +"), ("-", "Unlike −")):
             st.button(
-                f"Should be {word} {id_}",
-                key=f"mark-{word}-{row.id}",
-                icon=f":material/{icon}:",
+                word,
+                key=f"mark-{'like' if sign == '+' else 'unlike'}-{row.id}",
                 on_click=session.mark,
                 args=(row.id, sign),
-                help=f"Mark {sign}: hits should be {word} this film",
             )
-        st.button(
-            f"Why {id_}",
-            key=f"pair-{row.id}",
-            icon=":material/compare:",
-            on_click=session.look_at,
-            args=(row.id,),
-            help="Why these two: beside the query, with a map of where they agree",
-        )
 
 
 def _pages(search: Search, found: Answer) -> None:

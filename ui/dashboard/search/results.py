@@ -12,7 +12,8 @@ from ingest.encoders import Encoder
 from store import WEIGHT_MAX, BadQuery, CxrError, Gallery, UnknownId, Weights
 from ui import notices
 from ui.dashboard import layout, shared
-from ui.dashboard.components import html
+from ui.dashboard.components import html, lists
+from ui.dashboard.components.film_list import film_link
 from ui.dashboard.components.html import Labels, cut, films, plain
 from ui.dashboard.search import download, hits, link, pair, session
 from ui.dashboard.search.answer import (
@@ -32,32 +33,41 @@ _LONG_TEXT = {
     "mean": "mean of its sentences",
     "best": "best: each film by its nearest sentence",
 }
-#: Narrowest a marked film is drawn, in CSS pixels.
-_MARK_WIDTH = 220
 
 
-def card(search: Search, found: Answer, labels: Labels) -> None:
-    """The query, always in sight above the hits."""
-    with st.container(horizontal=True):
-        st.html(_described(search, found, labels))
-        st.button("Clear", icon=":material/close:", on_click=session.clear, key="clear")
-    if search.marks:
-        _marks(search, found, labels)
-        _weights(search)
+def band(
+    gallery: Gallery,
+    encoder: Encoder | CxrError | None,
+    search: Search,
+    found: Answer,
+    labels: Labels,
+) -> None:
+    """One slim band above the hits: the query, what to be careful about, what the hits carry."""
+    with st.container(border=True, key="band", gap="xsmall"):
+        with st.container(horizontal=True, key="band-top", gap="medium"):
+            with st.container(key="query", width="stretch"):
+                if found.query is not None:
+                    film_link(found.query.id, "query")
+                st.html(_described(search, found, labels))
+            if found.hits:
+                with st.container(key="neighbours", width="stretch"):
+                    neighbours(gallery, search, found, labels)
+            st.button("Clear", icon=":material/close:", on_click=session.clear, key="clear")
+        cautions(gallery, encoder, search)
+        if found.own is not None:
+            st.caption(layout.sentence(notices.of_own_films(found.own)))
+        if search.marks:
+            _marks(search, found, labels)
 
 
 def _described(search: Search, found: Answer, labels: Labels) -> str:
     if found.query is not None:
         row = found.query
         picture = html.film(found.thumbnails[row.id], f"query film {row.id}")
-        parts = (row.view, row.sex, _size(row.width, row.height))
-        detail = " · ".join(part for part in parts if part)
+        size = _size(row.width, row.height)
+        detail = " · ".join([*html.in_short(row), *([size] if size else [])])
         return html.query_card(
-            "Query: a film of the gallery",
-            row.id,
-            detail,
-            picture,
-            labels.chips(row) + html.particulars(row),
+            "Query: a film of the gallery", row.id, detail, picture, labels.found(row, 2)
         )
     if search.upload is not None:
         film = search.upload
@@ -73,22 +83,30 @@ def _described(search: Search, found: Answer, labels: Labels) -> str:
 
 
 def _marks(search: Search, found: Answer, labels: Labels) -> None:
-    grid = st.grid("auto", min_column_width=_MARK_WIDTH, key="marks")
+    """The marked films in one line, which scrolls sideways, and their weights behind a button."""
     signed = [(id_, "+") for id_ in search.like] + [(id_, "−") for id_ in search.unlike]
-    for id_, sign in signed:
-        with (
-            grid.cell(),
-            st.container(horizontal=True, vertical_alignment="center", key=f"marked-{id_}"),
-        ):
-            st.html(html.mark_card(found.marked[id_], found.thumbnails[id_], labels, sign))
-            st.button(
-                f"Take the mark off {plain(id_)}",
-                key=f"mark-off-{id_}",
-                icon=":material/close:",
-                on_click=session.mark,
-                args=(id_, None),
-                type="tertiary",
-            )
+    with st.container(horizontal=True, vertical_alignment="center", gap="small", key="marks"):
+        _weights(search)
+        for id_, sign in signed:
+            with st.container(
+                horizontal=True,
+                vertical_alignment="center",
+                gap="xxsmall",
+                key=f"marked-{id_}",
+                width="content",
+            ):
+                st.html(
+                    html.mark_card(found.marked[id_], found.thumbnails[id_], labels, sign),
+                    width="content",
+                )
+                st.button(
+                    f"Take the mark off {plain(id_)}",
+                    key=f"mark-off-{id_}",
+                    icon=":material/close:",
+                    on_click=session.mark,
+                    args=(id_, None),
+                    type="tertiary",
+                )
 
 
 def _weights(search: Search) -> None:
@@ -97,7 +115,7 @@ def _weights(search: Search) -> None:
         "like": not search.like,
         "unlike": not search.unlike,
     }
-    with st.container(horizontal=True, vertical_alignment="bottom", key="weights"):
+    with st.popover("Weights", icon=":material/tune:", key="weights", width="content"):
         for part, name in zip(fields(Weights), session.WEIGHT_BOXES, strict=True):
             st.number_input(
                 _NAMES[part.name],
@@ -108,10 +126,9 @@ def _weights(search: Search) -> None:
                 key=name,
                 on_change=session.weigh,
                 disabled=absent[part.name],
-                width=128,
             )
-        st.button("Take all marks off", key="unmark", on_click=session.unmark)
-    st.caption(plain(formula(search)))
+        st.caption(plain(formula(search)))
+    st.button("Take all marks off", key="unmark", on_click=session.unmark, width="content")
 
 
 def formula(search: Search) -> str:
@@ -199,10 +216,12 @@ def starters(gallery: Gallery, search: Search, labels: Labels) -> None:
     which = " that pass the filters" if search.filters else ""
     st.caption(f"{len(chosen)} of {passing:,} films{which}, evenly spread over the ids.")
     pictures = gallery.thumbnails(chosen)
+    lists.remember("starters", chosen)
     cells = st.grid("auto", min_column_width=hits.FILM_WIDTH, border=True)
     for id_ in chosen:
         row = gallery.row(id_)
         with cells.cell():
+            film_link(id_, f"start-{id_}", "starters")
             st.html(html.film_card(row, pictures[id_], labels))
             hits.more(row)
 
@@ -226,17 +245,10 @@ def show(
         if isinstance(error, BadQuery):
             st.button("Take all marks off", key="unmark", on_click=session.unmark)
         return
-    cautions(gallery, encoder, search)
-    left, right = st.columns([3, 2])
-    with left, st.container(border=True, height="stretch", key="query"):
-        card(search, found, labels)
+    band(gallery, encoder, search, found, labels)
     if not found.hits:
         nothing(gallery, search)
         return
-    with right, st.container(border=True, height="stretch", key="neighbours"):
-        neighbours(gallery, search, found, labels)
-    if found.own is not None:
-        st.caption(layout.sentence(notices.of_own_films(found.own)))
     hits.hits(search, found, labels, shared.seen_in_training(encoder))
     if st.button("Show on the map", icon=":material/scatter_plot:", key="to-map"):
         st.switch_page("views/map.py", query_params=link.to_link(search))
@@ -287,7 +299,9 @@ def cautions(gallery: Gallery, encoder: Encoder | CxrError | None, search: Searc
         near = shared.nearness(gallery, search.upload)
         if (warning := notices.of_image(near)) is not None:
             st.warning(layout.sentence(warning), icon=":material/image_not_supported:")
-        st.caption(f"{notices.how_near(near)}.")
+        st.caption(
+            layout.sentence(notices.match(near)), help=layout.sentence(notices.how_near(near))
+        )
     elif search.text is not None and isinstance(encoder, Encoder):
         asked = shared.text_query(encoder, search.text, search.long_text)
         if (note := notices.of_reading(asked, "the choice of")) is not None:
@@ -328,10 +342,12 @@ def neighbours(gallery: Gallery, search: Search, found: Answer, labels: Labels) 
     st.html(
         html.neighbours(
             lines,
-            f"Labels of the {len(found.hits)} neighbours shown",
+            "Labels of the hit shown"
+            if len(found.hits) == 1
+            else f"Labels of the {len(found.hits)} hits shown",
             f"Upright line and last number: the label's share of all films{among}, which is what "
-            f"chance alone would show. Thin line and range: 95 % interval of the neighbours' "
-            f"share (Wilson).{chosen}",
+            f"chance alone would show. Thin line: 95 % interval of the share among such hits "
+            f"(Wilson).{chosen}",
             labels,
         )
     )

@@ -308,8 +308,8 @@ def _cards(
     for at, one in enumerate(shown):
         here = [rows[film.id] for film in films(one) if film.id in rows]
         with grid.cell():
-            together = [(row, pictures[row.id]) for row in here]
-            st.html(html.side_by_side(together, labels, facts(one)))
+            film_list.beside(here, pictures, labels, f"{key}-{at}")
+            st.html(html.badges(facts(one)))
             with st.container(horizontal=True):
                 for row in here:
                     name = f"Neighbours of {plain(row.id.rpartition('/')[2])}"

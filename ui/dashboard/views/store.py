@@ -25,7 +25,7 @@ def main() -> None:
         st.metric("Vector length", str(gallery.stamp.dimension), border=True)
         st.metric("Labels", str(len(findings([*counts["label"]]))), border=True)
     facts(gallery)
-    films(gallery, Labels(counts["label"]))
+    films(gallery, shared.labels(gallery))
     commands(gallery)
     about()
 
