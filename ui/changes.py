@@ -99,6 +99,17 @@ def effects(found: Sequence[Effect], k: int = 5) -> list[str]:
     return lines
 
 
+def short_effect(found: Sequence[Effect], k: int = 5) -> str:
+    """Effects in a few words, e.g. ``P@5 +.011 [.004, .018], split +.002 [-.001, .004]``."""
+    from store import effect_sentence
+
+    if not found:
+        return "no effect on P@k"
+    first = effect_sentence(found[0], k)
+    others = [f"{one.protocol} {effect_sentence(one, k).partition(' ')[2]}" for one in found[1:]]
+    return ", ".join([first, *others])
+
+
 def effect_now(
     gallery: Gallery, operations: Sequence[str], wanted: bool | None = None
 ) -> list[Effect] | None:

@@ -597,6 +597,14 @@ def shown(row: Row, output: Output) -> dict[str, Any]:
     }
 
 
+def changed(films: Sequence[FilmChange]) -> Sheet:
+    """Films of a change of curation, with what they were and are."""
+    from ui.changes import cells
+
+    rows: list[list[object]] = [[one.film, cells(one.before), cells(one.after)] for one in films]
+    return ["film", "before", "after"], rows
+
+
 def remarks(told: Mapping[str, Mapping[str, Any]]) -> Sheet:
     """Tags and notes of films: a line a film, tags apart by a semicolon."""
     rows: list[list[object]] = [

@@ -18,9 +18,10 @@ from store import (
     audit,
 )
 from ui import tables
-from ui.dashboard import background, layout, shared
+from ui.dashboard import background, layout, shared, sign_in
 from ui.dashboard.components import film_list, html
 from ui.dashboard.components.html import Labels, plain
+from ui.dashboard.curation import work_list, work_page
 
 T = TypeVar("T")
 D = TypeVar("D", Group, NearPair)
@@ -173,6 +174,9 @@ def doubtful(gallery: Gallery, labels: Labels) -> None:
         "does not. Listed above one half (Wilson 1972) or with such a finding, the nearest "
         "neighbours first among equals. A doubt, not a verdict: the encoder may be wrong too."
     )
+    if sign_in.may_curate() and (work := work_list.current(gallery)):
+        work_page.page(gallery, work, labels)
+        return
     k = st.segmented_control("k", [5, 10, 20], default=10, required=True, key="audit-k")
     key = ("doubtful", k)
     if not wanted(gallery, key):
@@ -201,7 +205,8 @@ def doubtful(gallery: Gallery, labels: Labels) -> None:
     film_list.download_list(
         "doubtful-labels", lambda: tables.doubts(films.films, films.k), "csv-doubts"
     )
-    said = {one.film.id: tables.doubt(one) for one in films.films}
+    left = work_page.entry(gallery, films)
+    said = {one.film.id: tables.doubt(one) for one in left}
     film_list.films(gallery, list(said), labels, "doubts", said=said.__getitem__)
 
 
