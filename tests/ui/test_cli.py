@@ -253,7 +253,8 @@ def test_vectors_of_an_unknown_encoder(cxr: Cxr, tmp_path: Path) -> None:
 def test_stats_check_optimize_encoders(cxr: Cxr, store: Path) -> None:
     stats = cxr("stats", "--store", store, "--json").document
     assert set(stats) == {
-        "uri", "rows", "labels", "uncertain", "absent", "outcome", "columns", "splits", "datasets", "tags",
+        "uri", "rows", "labels", "uncertain", "absent", "outcome", "columns", "splits", "datasets",
+        "tags",
         "table_version", "mirror_version",
         "fragments", "bytes", "encoder", "fingerprint", "dimension",
         "pixel_readers", "older_reader", "search",
