@@ -16,6 +16,7 @@ if TYPE_CHECKING:
         Comparison,
         Doubt,
         Film,
+        FilmChange,
         FindingDoubt,
         Glance,
         Group,

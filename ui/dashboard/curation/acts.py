@@ -139,9 +139,8 @@ def bar(gallery: Gallery) -> None:
     failed = st.session_state.get(_FAILED)
     if failed is not None:
         with st.container(horizontal=True, vertical_alignment="center", key="curation-failed-bar"):
-            st.error(
-                plain(str(failed)[:1].upper() + str(failed)[1:]) + ".", icon=":material/error:"
-            )
+            said = str(failed)
+            st.error(f"{plain(said[:1].upper() + said[1:])}.", icon=":material/error:")
             st.button("Put away", key="curation-failed-away", on_click=put_away)
     done = st.session_state.get(_DONE)
     if not isinstance(done, Done):

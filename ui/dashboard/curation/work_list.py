@@ -135,9 +135,7 @@ def offers(one: Doubt, row: Row, names: Sequence[str]) -> list[tuple[str, Correc
     """
     found: list[tuple[str, Correction]] = []
     if len(row.labels) <= 1 and not one.unsupported[1:]:
-        for name in names:
-            if (name,) != row.labels:
-                found.append((name, Correction.of([name])))
+        found += [(name, Correction.of([name])) for name in names if (name,) != row.labels]
         if row.labels:
             found.append(("no finding", Correction.of([])))
         said = [one.said, *(vote.finding for vote in one.missing)]

@@ -93,13 +93,14 @@ def _film(gallery: Gallery, work: work_list.Work, labels: Labels) -> None:
                 [pane(gallery, row, png, f"chest film {id_}")],
                 "work-viewer",
                 ahead=sources(gallery, after),
+                focus=False,  # the digits are labels here
             )
     with right:
         st.html(html.film_title(row))
         st.html(f'<div class="cxr">{labels.chips(row)}</div>')
         st.caption(plain(tables.doubt(one)))
-        if said := work.decided.get(id_):
-            st.success(f"Decided here: {said}.", icon=":material/check:")
+        if (word := work.decided.get(id_)) is not None:
+            st.success(f"Decided here: {word}.", icon=":material/check:")
         _decide(gallery, one, row)
     _neighbours(gallery, one, labels)
 
@@ -135,7 +136,7 @@ def _decide(gallery: Gallery, one: Doubt, row: Row) -> None:
         st.multiselect(
             "Or these findings", names, default=list(row.labels), key=box, accept_new_options=True
         )
-        st.button("Change", shortcut="S", key="work-change", on_click=_change, args=(id_, box))
+        st.button("Change", shortcut="E", key="work-change", on_click=_change, args=(id_, box))
 
 
 def _change(id_: str, box: str) -> None:

@@ -166,6 +166,9 @@ def near(gallery: Gallery, labels: Labels) -> None:
 
 def doubtful(gallery: Gallery, labels: Labels) -> None:
     """Films whose neighbours carry other labels."""
+    if sign_in.may_curate() and (work := work_list.current(gallery)):
+        work_page.page(gallery, work, labels)
+        return
     st.caption(
         "Disagreement: the mean Jaccard distance between a film's findings and those of its k "
         "nearest labelled films of other patients, 1 − |both| / |either|. With one label a film it "
@@ -174,9 +177,6 @@ def doubtful(gallery: Gallery, labels: Labels) -> None:
         "does not. Listed above one half (Wilson 1972) or with such a finding, the nearest "
         "neighbours first among equals. A doubt, not a verdict: the encoder may be wrong too."
     )
-    if sign_in.may_curate() and (work := work_list.current(gallery)):
-        work_page.page(gallery, work, labels)
-        return
     k = st.segmented_control("k", [5, 10, 20], default=10, required=True, key="audit-k")
     key = ("doubtful", k)
     if not wanted(gallery, key):
