@@ -400,8 +400,8 @@ class Gallery(Follower):
         rows = len(self)
         if rows == 0:
             raise BadQuery(
-                f"the gallery at {self.uri} is empty; fill it with: cxr ingest "
-                f"medmnist:pneumoniamnist --store {self.uri}"
+                f"the gallery at {self.uri} is empty; fill it with: cxr ingest folder "
+                f"PATH-TO-YOUR-FILMS --store {self.uri}"
             )
         if not 1 <= k <= rows:
             raise BadQuery(f"k = {k}: expected 1 to {rows}, the number of rows in {self.uri}")

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from store import counted
+
 if TYPE_CHECKING:
     from store import Effect, Entry, Gallery, Operation, Result
 
@@ -21,30 +23,24 @@ DONE: Mapping[str, str] = {
 }
 
 
-def films(count: int) -> str:
-    """A number of films, in words."""
-    return "1 film" if count == 1 else f"{count:,} films"
-
-
 def done(result: Result, *, dry_run: bool = False) -> str:
     """An operation in one line, e.g. ``12 films: labels changed, 3 were so already``."""
     count = len(result.changed)
-    would = " would be" if dry_run else ""
-    said = f"{films(count)}{would}: {DONE[result.kind]}"
+    said = f"{counted(count, 'film')}: {DONE[result.kind]}"
     if result.kind == "undo" and count == 1:
         said = said.replace("as they were", "as it was")
     if result.unchanged:
         said += f"; {result.unchanged:,} {'was' if result.unchanged == 1 else 'were'} so already"
     if result.left:
-        said += f"; {films(len(result.left))} left, changed later"
-    return said
+        said += f"; {counted(len(result.left), 'film')} left, changed later"
+    return f"would be {said}" if dry_run else said
 
 
 def line(one: Operation) -> str:
     """An operation of the log in a few words."""
     kind = f"undo of {one.of}" if one.of else DONE[one.kind]
     about = f": {one.about}" if one.about else ""
-    return f"{films(one.films)}, {kind}{about}"
+    return f"{counted(one.films, 'film')}, {kind}{about}"
 
 
 def state(one: Operation) -> str:

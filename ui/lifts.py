@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+from store import counted
 from ui.tables import Sheet, definitions
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def sentence(column: ColumnMatch) -> str:
         verdict = f"95 % interval {low:.3g} to {high:.3g}: no more than chance may do"
     else:
         verdict = f"95 % interval {low:.3g} to {high:.3g}"
-    few = f"; only {column.queries} queries" if column.few else ""
+    few = f"; only {counted(column.queries, 'query', 'queries')}" if column.few else ""
     return f"hits with the same finding are {times} ({verdict}{few})"
 
 
@@ -72,7 +73,7 @@ def table(found: Matches) -> tuple[list[str], list[list[str]]]:
     rows = []
     for one in found.columns:
         bounds = _bounds(one.ci95, 2)
-        notes = [f"{one.missing:,} films without"] * bool(one.missing)
+        notes = [f"{counted(one.missing, 'film')} without"] * bool(one.missing)
         notes += ["few queries"] * one.few
         notes += ["same-patient films counted"] * one.same_patient
         rows.append(
@@ -167,8 +168,10 @@ def _yes(value: bool) -> str:
 
 def note(found: Matches) -> str:
     """Definitions behind the lifts: relevance, exclusion, interval, films that took no part."""
-    sizes = f"{found.queries:,} queries, {found.gallery:,} films searched"
-    said = [f"{found.protocol.capitalize()}, the first {found.k} hits; {sizes}"]
+    sizes = (
+        f"{counted(found.queries, 'query', 'queries')}, {counted(found.gallery, 'film')} searched"
+    )
+    said = [f"{found.protocol.capitalize()}, the first {counted(found.k, 'hit')}; {sizes}"]
     return ". ".join([*said, *definitions(found.as_dict())]) + "."
 
 

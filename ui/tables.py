@@ -8,7 +8,7 @@ from datetime import date
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from store import NOTHING_FOUND
+from store import NOTHING_FOUND, counted
 from ui import encoder_facts
 
 if TYPE_CHECKING:
@@ -199,7 +199,7 @@ def _left_out_of_rankings(found: Mapping[str, Any]) -> str:
     if found.get("excluded", "film") == "film" and patients.get("known"):
         said += "; other films of its patient are, and count as any other"
     elif patients.get("unknown") and patients.get("known"):
-        said += f" ({patients['unknown']:,} films name none)"
+        said += f" ({counted(patients['unknown'], 'film names', 'films name')} none)"
     if both := patients.get("in_both_sides"):
         whose = (found.get("interval") or {}).get("over", "patients")
         said += f"; {both:,} {'studies' if whose == 'studies' else 'patients'} are on both sides"
@@ -364,7 +364,8 @@ def compared_films(found: Comparison) -> str:
     missing = ", ".join(f"{count:,}" for count in found.left_out)
     differ = ", ".join(f"{pair.labels_differ:,}" for pair in found.pairs)
     return (
-        f"{found.protocol}: {found.queries:,} queries and {found.gallery:,} films that {all_of} "
+        f"{found.protocol}: {counted(found.queries, 'query', 'queries')} and "
+        f"{counted(found.gallery, 'film')} that {all_of} "
         f"stores have; films that not all have, store by store: {missing}. Labels differ for "
         f"{differ}; those of the first store are used."
     )
@@ -504,7 +505,7 @@ def doubt(one: Doubt) -> str:
     """Line about a film whose neighbours disagree."""
     parts = [
         f"disagreement {one.disagreement:.2f}",
-        f"{one.votes} of {one.asked} neighbours say {one.said}",
+        f"{one.votes} of {counted(one.asked, 'neighbour')} say {one.said}",
         f"unsupported: {votes(one.unsupported)}" if one.unsupported else "",
         f"missing: {votes(one.missing)}" if one.missing else "",
         f"mean cosine {one.nearness:.3f}",

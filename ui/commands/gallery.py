@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from store import UnknownId
+from store import UnknownId, counted
 from ui import notices
 from ui.commands import output
 from ui.commands.curation.chosen import ShowEffect, Who, report
@@ -42,7 +42,8 @@ def stats(store: Store, json: Json = False) -> None:
         typer.echo(f"{'answers':<16} {note}")
     if older:
         output.say(
-            f"{older:,} films were read by an older reader; when their source is ingested again, "
+            f"{counted(older, 'film was', 'films were')} read by an older reader; when their "
+            "source is ingested again, "
             "those that are read otherwise by now are read again"
         )
 
@@ -80,7 +81,7 @@ def check(
     if json:
         output.as_json({**found, "problems": problems})
     elif not problems:
-        typer.echo(f"{len(gallery):,} rows are sound")
+        typer.echo(f"{counted(len(gallery), 'row is', 'rows are')} sound")
     for problem in problems:
         output.warn(problem)
     if problems:
@@ -100,7 +101,8 @@ def _say_repaired(done: Repaired) -> None:
         else "galleries on object stores have no undo store"
     )
     output.warn(
-        f"{done.removed:,} older rows of {len(done.ids):,} ids removed, the newest kept: "
+        f"{counted(done.removed, 'older row')} of {counted(len(done.ids), 'id')} removed, the "
+        "newest kept: "
         f"{output.some(done.ids)}; {place}"
     )
 
@@ -168,23 +170,17 @@ def delete(
         _deleted(gallery, count, json, dry_run=dry_run)
         return
     if not yes:
-        question = f"Delete {count:,} of {len(gallery):,} rows{' for good' if whole else ''}?"
-        typer.confirm(question, abort=True, err=True)
+        question = f"Delete {count:,} of {counted(len(gallery), 'row')}"
+        typer.confirm(f"{question}{' for good' if whole else ''}?", abort=True, err=True)
     if whole:
         _deleted(gallery, gallery.delete(condition, chosen, batch), json)
         return
     ids = gallery.matching(condition, chosen, batch)
     result = curation.delete(ids, why)
     deleted = len(result.changed)
-    if not json:
-        typer.echo(f"{deleted:,} rows deleted")
-    report(
-        gallery,
-        result,
-        json,
-        effect=effect,
-        more=lambda: {"deleted": deleted, "matched": count},
-    )
+    more = {"deleted": deleted, "matched": count}
+    said = f"{counted(deleted, 'row')} deleted"
+    report(gallery, result, json, effect=effect, more=more, said=said)
 
 
 def _for_good(gallery: Gallery, ids: list[str], *, dry_run: bool, yes: bool) -> int:
@@ -208,7 +204,7 @@ def _deleted(gallery: Gallery, count: int, json: bool, *, dry_run: bool = False)
     if json:
         output.as_json({"uri": gallery.uri, "deleted": 0 if dry_run else count, "matched": count})
     else:
-        typer.echo(f"{count:,} rows {'would be deleted' if dry_run else 'deleted'}")
+        typer.echo(f"{counted(count, 'row')} {'would be deleted' if dry_run else 'deleted'}")
 
 
 def relocate(

@@ -25,6 +25,7 @@ if not sign_in.admitted():
     st.stop()
 _PAGES = (
     ("Search", "image_search", "Find similar chest films by upload, by sentence or by id."),
+    ("Films", "grid_view", "All films page by page, sorted and filtered."),
     ("Evaluation", "monitoring", "Precision at k of both protocols, beside its floors."),
     ("Matched by", "join_inner", "Data set, view, sex, age: what hits share beside the finding."),
     ("Map", "scatter_plot", "The gallery in the plane; a line around films selects them."),
@@ -57,7 +58,7 @@ if gallery is not None:
         acts.bar(gallery)
     here, before = page.title, st.session_state.get("page")
     st.session_state["page"] = here
-    session.arrive(here == "Search", before == "Search")
+    session.arrive(here, before)
     try:
         page.run()
     except CxrError as error:

@@ -116,13 +116,13 @@ def test_why_these_two_moves_both_films_together(page, made):
     expect(films_).to_have_count(2)
     expect(films_.first).to_have_attribute("aria-label", f"Query: {ASK}")
     readout = dialog.locator(".readout")
-    expect(readout).to_contain_text("zoom 1.00 · window 256 · level 128")
+    expect(readout).to_contain_text("as stored · window 255 · level 128")
     first, second = films_.first, films_.last
     before = shot(first), shot(second)
     box = first.bounding_box()
     middle = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
     drag(page, middle, (40, -30), "left")
-    expect(readout).to_contain_text("window 296 · level 98")
+    expect(readout).to_contain_text("window 295 · level 98")
     drag(page, middle, (0, -60), "right")
     expect(readout).to_contain_text("zoom 1.65")
     page.mouse.move(*middle)
@@ -133,10 +133,10 @@ def test_why_these_two_moves_both_films_together(page, made):
     assert shot(second) != before[1]  # only the first one was touched
     expect(readout).to_contain_text(re.compile(r"patch -?\d\.\d\d and -?\d\.\d\d"))
     page.keyboard.press("i")
-    page.keyboard.press("f")
-    expect(readout).to_contain_text("inverted · flipped: left is right")
-    page.keyboard.press("r")
-    expect(readout).to_contain_text("zoom 1.00 · window 256 · level 128")
+    page.keyboard.press("h")
+    expect(readout).to_contain_text("inverted · mirrored: left is right")
+    page.keyboard.press(" ")
+    expect(readout).to_contain_text("window 255 · level 128")
     expect(readout).not_to_contain_text("inverted")
     map_ = dialog.get_by_role("button", name="Map")
     with_map = shot(second)
@@ -198,14 +198,14 @@ def test_files_are_what_the_page_shows(page, made, tmp_path):
     shown = ids(page)
     page.get_by_text("Take it with you").click()
     found = {}
-    for name in ("CSV", "ZIP with thumbnails", "Contact sheet (PDF)"):
+    for name in ("CSV", "ZIP with pictures", "Contact sheet (PDF)"):
         with page.expect_download() as download:
             page.get_by_role("button", name=name).click()
         found[name] = tmp_path / download.value.suggested_filename
         download.value.save_as(found[name])
     lines = found["CSV"].read_text().splitlines()
     assert [line.split(",")[1] for line in lines[1:]] == shown
-    with zipfile.ZipFile(found["ZIP with thumbnails"]) as whole:
+    with zipfile.ZipFile(found["ZIP with pictures"]) as whole:
         assert whole.namelist()[:2] == ["query.json", "hits.csv"]
     assert found["Contact sheet (PDF)"].read_bytes().startswith(b"%PDF-")
     expect(page.get_by_text(f"cxr search --id {ASK} --where split=train -k 4")).to_be_visible()

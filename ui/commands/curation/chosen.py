@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -107,9 +107,20 @@ def report(
     *,
     dry_run: bool = False,
     effect: bool | None = False,
-    more: Callable[[], dict[str, Any]] = dict,
+    more: Mapping[str, Any] | None = None,
+    said: str = "",
 ) -> None:
-    """Print the result of an operation, and what it did to Precision@k."""
+    """Print the result of an operation, and what it did to Precision@k.
+
+    Args:
+        gallery: that was changed.
+        result: of the operation.
+        json: as one document.
+        dry_run: whether nothing was written.
+        effect: whether to say what it did; see changes.effect_now.
+        more: keys of the document besides.
+        said: the first line, where it is not the usual one.
+    """
     from ui import changes
 
     found = None
@@ -123,11 +134,11 @@ def report(
                 "dry_run": dry_run,
                 **result.as_dict(),
                 "effect": None if found is None else [one.as_dict() for one in found],
-                **more(),
+                **(more or {}),
             }
         )
         return
-    typer.echo(changes.done(result, dry_run=dry_run))
+    typer.echo(said or changes.done(result, dry_run=dry_run))
     for film, reason in list(result.left.items())[:20]:
         output.warn(f"{film}: {reason}")
     if found is not None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from store import EncoderMismatch, EncoderUnavailable, UsageError, expanded
+from store import EncoderMismatch, EncoderUnavailable, UsageError, counted, expanded
 from ui import notices, paper, tables
 from ui.commands import output
 from ui.commands.evaluation.trust import print_pack, print_prevalence
@@ -423,7 +423,7 @@ def _print_prompts(found: dict[str, Any]) -> None:
     )
     output.table(
         [
-            f"over {found['gallery']:,} films of {found['split']}",
+            f"over {counted(found['gallery'], 'film')} of {found['split']}",
             "prompts",
             "understood",
             f"lowest {depth}",
@@ -480,4 +480,4 @@ def export(
     if json:
         output.as_json({**written.as_dict(), "store": gallery.describe()})
     else:
-        output.say(f"{len(written.files)} files in {written.folder}")
+        output.say(f"{counted(len(written.files), 'file')} in {written.folder}")

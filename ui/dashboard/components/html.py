@@ -79,8 +79,8 @@ class LabelShare(NamedTuple):
 
 #: Own columns among the facts of a film; more are folded.
 _OWN_SHOWN = 3
-#: Labels on a card; the rest is a number.
-_LABELS_SHOWN = 2
+#: Characters of labels in a line of a card, and what is around a label, in characters.
+_LABELS, _AROUND = 28, 5
 #: Characters of an id that are always seen at its end, where films of one folder differ.
 _ID_END = 12
 
@@ -127,20 +127,31 @@ class Labels:
 
         Args:
             row: the film.
-            most: chips drawn; how many more there are, and which, stands behind them.
+            most: characters there is room for; how many more there are, and which, stands behind.
         """
         named = row.named_findings
         if not named:
             return f'<span class="chip none">{row.outcome}</span>'
-        rest = () if most is None or len(named) <= most else named[most:]
+        first = list(named if most is None else _fitting(named, most))
+        rest = named[len(first) :]
         more = f'<span class="more" title="{escape(", ".join(rest))}">+{len(rest)}</span>'
-        drawn = "".join(map(self.chip, named if most is None else named[:most]))
-        return drawn + more * bool(rest)
+        return "".join(map(self.chip, first)) + more * bool(rest)
 
     def chips(self, row: Row) -> str:
         """A film's findings and its split as HTML."""
         split = _span("badge", row.split) if row.split else ""
         return f'<div class="chips">{self.found(row)}{split}</div>'
+
+
+def _fitting(named: Sequence[str], most: int) -> Sequence[str]:
+    """The first labels that fit into a line, with what is around each; one at least."""
+    widths = [len(name) + _AROUND for name in named]
+    if sum(widths) <= most:
+        return named
+    fit = 1
+    while sum(widths[: fit + 1]) + _AROUND <= most:  # and a number of those left out
+        fit += 1
+    return named[:fit]
 
 
 def _span(kind: str, text: str, hover: bool = False) -> str:
@@ -175,6 +186,11 @@ def cut(text: str, most: int = 60) -> str:
 def films(count: int) -> str:
     """A number of films, in words."""
     return counted(count, "film")
+
+
+def passing(count: int) -> str:
+    """What is said behind a number of films where there are filters."""
+    return " that passes the filters" if count == 1 else " that pass the filters"
 
 
 def film(png: bytes | None, alt: str) -> str:
@@ -224,9 +240,9 @@ def _card(
     """A card of one height: every line of it is one line, whose whole text shows on hover."""
     said = "".join(_span("badge signal", badge, hover=True) for badge in badges)
     parts = [
-        f'<div class="labels">{labels.found(row, _LABELS_SHOWN)}</div>',
+        f'<div class="labels">{labels.found(row, _LABELS)}</div>',
         f'<div class="labels">{said}</div>' if badges or room else "",
-        _line(in_short(row)),
+        _line(in_short(row), [f"no {one}" for one in row.absent]),
         _line(_own_in_short(row)) if row.extra else "",
     ]
     return f'<div class="cxr hit">{top}{"".join(parts)}{id_line(row.id)}</div>'
@@ -238,9 +254,10 @@ def in_short(row: Row) -> list[str]:
     return [part for part in (*said, *(f"{one}?" for one in row.uncertain)) if part]
 
 
-def _line(parts: Sequence[str]) -> str:
-    text = escape(" · ".join(parts))
-    return f'<div class="line soft" title="{text}">{text or "&nbsp;"}</div>'
+def _line(parts: Sequence[str], hover: Sequence[str] = ()) -> str:
+    """Parts in one line; on hover all of them, and some more."""
+    text, whole = (escape(" · ".join(some)) for some in (parts, [*parts, *hover]))
+    return f'<div class="line soft" title="{whole}">{text or "&nbsp;"}</div>'
 
 
 def _own_in_short(row: Row) -> list[str]:
@@ -279,9 +296,10 @@ def _facts(lines: Sequence[tuple[str, str]]) -> str:
 def mark_card(row: Row, png: bytes | None, labels: Labels, sign: str) -> str:
     """A marked film, small."""
     word = "like" if sign == "+" else "unlike"
+    found = _span("sign", f"{sign} {word}") + labels.found(row, _LABELS // 2)
     return (
         f'<div class="cxr mark">{film(png, f"{word}: {_spoken(row)}")}<span class="about">'
-        f'<span class="labels">{_span("sign", f"{sign} {word}")}{labels.found(row, 1)}</span>'
+        f'<span class="labels">{found}</span>'
         f"{id_line(row.id)}</span></div>"
     )
 
@@ -322,10 +340,10 @@ def _end(id_: str, most: int = 28) -> str:
 def query_card(kind: str, title: str, detail: str, picture: str = "", chips: str = "") -> str:
     """The query: what kind it is, its id, its file name or its sentence."""
     name = id_line(title) if picture else _span("prompt", title, hover=True)
-    below = f'<span class="labels">{chips}{_span("soft line", detail, hover=True)}</span>'
+    found = f'<span class="labels">{chips}</span>' if chips else ""
     return (
-        f'<div class="cxr query">{picture}<div class="about">{_span("kind", kind)}'
-        f"{name}{below if chips or detail else ''}</div></div>"
+        f'<div class="cxr query">{picture}<div class="about">{_span("kind", kind)}{name}{found}'
+        f"{_span('soft line', detail, hover=True) if detail else ''}</div></div>"
     )
 
 
@@ -433,6 +451,11 @@ def id_line(id_: str) -> str:
 
 def _spoken(row: Row) -> str:
     return f"chest film {row.id}, {in_words(row)}"
+
+
+def short_note(text: str) -> str:
+    """A soft line that is cut where it does not fit; the whole shows on hover."""
+    return f'<div class="cxr">{_line([text])}</div>'
 
 
 def note(text: str) -> str:

@@ -46,8 +46,13 @@ def curation() -> Curation:
     return shared.gallery().curation(sign_in.who())
 
 
-def do(act: Callable[[Curation], Result]) -> Result | None:
-    """Carry out an act for the bar to tell; None where it was refused, which the bar tells too."""
+def do(act: Callable[[Curation], Result], *, bar: bool = True) -> Result | None:
+    """Carry out an act; None where it was refused, which is told above the page.
+
+    Args:
+        act: what to do.
+        bar: whether what it did is told there, too, with its undo.
+    """
     if not sign_in.may_curate():
         return None
     st.session_state.pop(_FAILED, None)
@@ -61,7 +66,8 @@ def do(act: Callable[[Curation], Result]) -> Result | None:
         return result
     counts = result.kind not in ("tag", "note", "confirm")
     said = changes.done(result)
-    st.session_state[_DONE] = Done(result.operation.id, said, result.kind, counts)
+    if bar:
+        st.session_state[_DONE] = Done(result.operation.id, said, result.kind, counts)
     st.toast(f"{plain(said)}.", icon=":material/check:")
     return result
 

@@ -7,12 +7,12 @@ who closes the window and comes back goes on with those that are left.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import streamlit as st
 
-from store import Correction, Doubt, Gallery, Row
+from store import Correction, Curation, Doubt, Gallery, Result, Row
 from ui.dashboard.curation import acts
 
 _WORK = "work-list"
@@ -84,24 +84,30 @@ def step(by: int) -> None:
 
 def confirm(id_: str) -> None:
     """The labels are right."""
-    _decide(id_, "confirmed", acts.do(lambda found: found.confirm([id_])))
+    _decide(id_, "confirmed", lambda found: found.confirm([id_]))
 
 
 def change(id_: str, correction: Correction) -> None:
     """The labels are others."""
-    _decide(id_, "changed", acts.do(lambda found: found.label([id_], correction)))
+    _decide(id_, "changed", lambda found: found.label([id_], correction))
 
 
 def exclude(id_: str) -> None:
     """The film is of no use."""
-    _decide(id_, "excluded", acts.do(lambda found: found.exclude([id_])))
+    _decide(id_, "excluded", lambda found: found.exclude([id_]))
 
 
-def _decide(id_: str, word: str, result: object) -> None:
-    from store import Result
-
+def _decide(id_: str, word: str, act: Callable[[Curation], Result]) -> None:
+    """Decide of the film that is shown, and go to the next one."""
     work = st.session_state.get(_WORK)
-    if not isinstance(work, Work) or not isinstance(result, Result):
+    if not isinstance(work, Work):
+        return
+    shown = work.doubts[work.at].film.id if work.at < len(work.doubts) else None
+    if id_ != shown:  # a key that was pressed before the next film was drawn
+        st.toast("Too quick: the next film was not there yet. Nothing was done.")
+        return
+    result = acts.do(act, bar=False)
+    if result is None:
         return
     work.decided[id_] = word
     if result.operation is not None:
@@ -115,7 +121,7 @@ def taken_back() -> None:
     if not isinstance(work, Work) or not work.operations:
         return
     last = work.operations[-1]
-    result = acts.do(lambda found: found.undo(last))
+    result = acts.do(lambda found: found.undo(last), bar=False)
     if result is None or result.operation is None:
         return
     work.operations.append(result.operation.id)

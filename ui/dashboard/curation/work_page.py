@@ -44,12 +44,14 @@ def entry(gallery: Gallery, films: Doubtful) -> list[Doubt]:
 
 def page(gallery: Gallery, work: work_list.Work, labels: Labels) -> None:
     """One doubtful film, its neighbours, and what can be decided."""
-    _head(work)
-    place = st.empty()
+    # Drawn last: the number of a film stands there once its own buttons do.
+    head, place = st.empty(), st.empty()
     if work.at >= len(work.doubts):
         _finished(work)
     else:
         _film(gallery, work, labels)
+    with head.container():
+        _head(work)
     with place.container():
         _effect(gallery, work)
 

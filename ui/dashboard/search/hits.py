@@ -7,10 +7,9 @@ import streamlit as st
 from store import Row
 from ui.dashboard.components import html, lists
 from ui.dashboard.components.film_list import film_link
-from ui.dashboard.components.html import Labels, Scale, cut, films, plain
-from ui.dashboard.search import session
+from ui.dashboard.components.html import Labels, Scale, films
+from ui.dashboard.search import filters, session
 from ui.dashboard.search.answer import Answer, badges
-from ui.dashboard.search.ranges import column, in_words
 from ui.dashboard.search.state import Search, pages
 
 #: Narrowest a film is drawn with its frame, in CSS pixels; two fit side by side on a phone.
@@ -27,7 +26,7 @@ def hits(search: Search, found: Answer, labels: Labels, learnt: frozenset[tuple[
         title = f"{last} most similar" if first == 1 else f"Hits {first} to {last}"
         if last == 1:
             title = "The most similar"
-        passing = " that pass the filters" if search.filters else ""
+        passing = html.passing(found.candidates) if search.filters else ""
         st.subheader(
             title,
             width="content",
@@ -36,7 +35,7 @@ def hits(search: Search, found: Answer, labels: Labels, learnt: frozenset[tuple[
             "images, of sentences and of both combined are not comparable.",
         )
         st.caption(f"of {films(found.candidates)}{passing} · cosine, {kind}", width="content")
-        chips(search)
+        filters.chips(search)
     digests: tuple[bytes, ...] = ()
     if search.upload is not None:
         digests = search.upload.digests
@@ -63,21 +62,6 @@ def kind_of(search: Search) -> tuple[Scale, str]:
     if search.marks:
         return html.IMAGE_SCALE, "combined images to image"
     return html.IMAGE_SCALE, "image to image"
-
-
-def chips(search: Search) -> None:
-    """Buttons that take off one filter each."""
-    for facet, values in search.filters.items():
-        name = plain(cut(column(facet), 40))
-        for value in values:
-            st.button(
-                f"{name}: {plain(cut(in_words(facet, value)))}",
-                key=f"off-{facet}-{value}",
-                icon=":material/close:",
-                on_click=session.drop,
-                args=(facet, value),
-                help="Remove this filter",
-            )
 
 
 def more(row: Row) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from ingest.encoders import LONG_TEXT
-from store import BadQuery, Range, parse_weights
+from store import BadQuery, Range, counted, parse_weights
 from ui.dashboard.components.html import clean, cut
 from ui.dashboard.search import ranges
 from ui.dashboard.search.ranges import AGE, OWN, Choice, Known, column
@@ -137,7 +137,9 @@ def _with_marks(search: Search, params: Params, notes: list[str]) -> Search:
     for key, sign in (("unlike", "-"), ("like", "+")):
         asked = [id_.strip() for id_ in params.get(key, ()) if 0 < len(id_.strip()) <= ID_MAX]
         if len(asked) > MARKS_MAX:
-            notes.append(f"The link marks {len(asked)} films {sign}; {MARKS_MAX} are used.")
+            notes.append(
+                f"The link marks {counted(len(asked), 'film')} {sign}; {MARKS_MAX} are used."
+            )
         for id_ in dict.fromkeys(asked[:MARKS_MAX]):
             search = search.mark(id_, sign)
     if search.unlike and not search.asked:

@@ -9,13 +9,13 @@ import numpy.typing as npt
 import streamlit as st
 
 from ingest.encoders import Encoder
-from store import WEIGHT_MAX, BadQuery, CxrError, Gallery, UnknownId, Weights
+from store import WEIGHT_MAX, BadQuery, CxrError, Gallery, UnknownId, Weights, counted
 from ui import notices
 from ui.dashboard import layout, shared
 from ui.dashboard.components import html, lists
 from ui.dashboard.components.film_list import film_link
 from ui.dashboard.components.html import Labels, cut, films, plain
-from ui.dashboard.search import download, hits, link, pair, session
+from ui.dashboard.search import download, filters, hits, link, pair, session
 from ui.dashboard.search.answer import (
     Answer,
     answer,
@@ -27,6 +27,8 @@ from ui.dashboard.search.answer import (
 from ui.dashboard.search.ranges import column, in_words
 from ui.dashboard.search.state import Search, pages
 
+#: Labels offered in place of a sentence that is not understood.
+_LABELS_OFFERED = 3
 _NAMES = {"query": "Weight of query", "like": "of films +", "unlike": "of films −"}
 _LONG_TEXT = {
     "cut": "cut: its beginning",
@@ -67,7 +69,7 @@ def _described(search: Search, found: Answer, labels: Labels) -> str:
         size = _size(row.width, row.height)
         detail = " · ".join([*html.in_short(row), *([size] if size else [])])
         return html.query_card(
-            "Query: a film of the gallery", row.id, detail, picture, labels.found(row, 2)
+            "Query: a film of the gallery", row.id, detail, picture, labels.found(row, 34)
         )
     if search.upload is not None:
         film = search.upload
@@ -85,7 +87,7 @@ def _described(search: Search, found: Answer, labels: Labels) -> str:
 def _marks(search: Search, found: Answer, labels: Labels) -> None:
     """The marked films in one line, which scrolls sideways, and their weights behind a button."""
     signed = [(id_, "+") for id_ in search.like] + [(id_, "−") for id_ in search.unlike]
-    with st.container(horizontal=True, vertical_alignment="center", gap="small", key="marks"):
+    with st.container(horizontal=True, vertical_alignment="center", gap="xsmall", key="marks"):
         _weights(search)
         for id_, sign in signed:
             with st.container(
@@ -212,18 +214,24 @@ def starters(gallery: Gallery, search: Search, labels: Labels) -> None:
         return
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         st.subheader("Or start from one of these", width="content")
-        hits.chips(search)
-    which = " that pass the filters" if search.filters else ""
-    st.caption(f"{len(chosen)} of {passing:,} films{which}, evenly spread over the ids.")
+        filters.chips(search)
+    which = html.passing(passing) if search.filters else ""
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        some = f"{len(chosen)} of {films(passing)}{which}."
+        st.caption(
+            some if len(chosen) < passing else f"All {films(passing)}{which}.", width="content"
+        )
+        st.page_link("views/films.py", label="All films", icon=":material/grid_view:")
     pictures = gallery.thumbnails(chosen)
     lists.remember("starters", chosen)
-    cells = st.grid("auto", min_column_width=hits.FILM_WIDTH, border=True)
+    cells = st.grid("auto", min_column_width=hits.FILM_WIDTH, border=True, key="starters")
     for id_ in chosen:
         row = gallery.row(id_)
         with cells.cell():
             film_link(id_, f"start-{id_}", "starters")
             st.html(html.film_card(row, pictures[id_], labels))
-            hits.more(row)
+            with st.container(horizontal=True, gap="xxsmall", key=f"do-{id_}"):
+                hits.more(row)
 
 
 def show(
@@ -309,6 +317,20 @@ def cautions(gallery: Gallery, encoder: Encoder | CxrError | None, search: Searc
         warning = notices.of_text(encoder.understands(asked))
         if warning is not None:
             st.warning(layout.sentence(warning), icon=":material/help:")
+            labels_instead(gallery, search.text)
+
+
+def labels_instead(gallery: Gallery, text: str) -> None:
+    """The films with a label that a sentence names, where the encoder does not understand it."""
+    counts = shared.facets(gallery, {})["label"]
+    for label in notices.labels_meant(text, counts)[:_LABELS_OFFERED]:
+        if st.button(
+            f"See {films(counts[label])} labelled {plain(cut(label))}",
+            key=f"labelled-{label}",
+            type="primary",
+            icon=":material/label:",
+        ):
+            st.switch_page("views/films.py", query_params={"label": label})
 
 
 def long_text(note: str) -> None:
@@ -344,7 +366,7 @@ def neighbours(gallery: Gallery, search: Search, found: Answer, labels: Labels) 
             lines,
             "Labels of the hit shown"
             if len(found.hits) == 1
-            else f"Labels of the {len(found.hits)} hits shown",
+            else f"Labels of the {counted(len(found.hits), 'hit')} shown",
             f"Upright line and last number: the label's share of all films{among}, which is what "
             f"chance alone would show. Thin line: 95 % interval of the share among such hits "
             f"(Wilson).{chosen}",

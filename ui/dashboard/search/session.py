@@ -16,7 +16,7 @@ from store import Gallery, Range, Weights
 from ui.dashboard.components.html import clean, cut
 from ui.dashboard.search import link, ranges
 from ui.dashboard.search.ranges import Choice, Known, column, in_words
-from ui.dashboard.search.state import FACETS, Search, Upload
+from ui.dashboard.search.state import FACETS, Filters, Search, Upload
 
 _SEARCH, _NOTES, _LINK, _DRAWN, _ASKED, _ARRIVED, _HISTORY = (
     f"search-{name}" for name in ("now", "notes", "link", "drawn", "asked", "arrived", "history")
@@ -29,9 +29,14 @@ OTHERS_BOX = "box-other-patients"
 WEIGHT_BOXES = tuple(f"box-weight-{part.name}" for part in fields(Weights))
 
 
-def arrive(on_search: bool, was_on_search: bool) -> None:
-    """Note whether the visitor just came to the search page from another one."""
-    st.session_state[_ARRIVED] = on_search and not was_on_search
+def arrive(page: str, before: str | None) -> None:
+    """Note whether the visitor just came to a page from another one."""
+    st.session_state[_ARRIVED] = page != before
+
+
+def came_back() -> bool:
+    """Whether the visitor came back by the navigation, so that the page is as it was left."""
+    return bool(st.session_state.pop(_ARRIVED, False)) and not address()
 
 
 def now(known: Known) -> Search:
@@ -42,19 +47,34 @@ def now(known: Known) -> Search:
     """
     params = address()
     search: Search | None = st.session_state.get(_SEARCH)
-    came_back = bool(st.session_state.pop(_ARRIVED, False)) and not params
-    if search is None or (params != st.session_state.get(_LINK) and not came_back):
+    back = came_back()
+    if search is None or (params != st.session_state.get(_LINK) and not back):
         search, notes = link.from_link(params, known)
         _set(search, *notes)
+    search = with_filters(known)
+    _write_link(search)
+    return search
+
+
+def with_filters(known: Known) -> Search:
+    """The last search, its filters as the gallery has them now, and widgets that show them."""
+    search = last()
     for facet, values in search.filters.items():
         kept = [value for value in values if _there(facet, value, known.get(facet, ()))]
         if len(kept) < len(values):
             search = search.choose(facet, kept)
             gone = f"some {column(facet)} filters no longer exist and are off"
             _set(search, f"The gallery changed; {gone}.")
-    _write_link(search)
     _set_widgets(search, known)
     return search
+
+
+def filter_by(filters: Filters, *messages: str) -> None:
+    """Take over filters from another page's address; the query stays."""
+    search = last().unfiltered()
+    for facet, values in filters.items():
+        search = search.choose(facet, values)
+    _set(search, *messages)
 
 
 def last() -> Search:

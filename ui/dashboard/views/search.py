@@ -148,9 +148,7 @@ def _take(gallery: Gallery, name: str, data: bytes) -> None:
 def side(gallery: Gallery, search: Search, known: Known) -> None:
     """The side bar: filters with live counts, how many hits, and what was asked before."""
     with st.sidebar:
-        st.subheader("Filters")
-        st.caption("Only films that pass are searched.")
-        filters.draw(gallery, search, known)
+        filters.panel(gallery, search, known, "Only films that pass are searched.")
         st.slider("Hits on a page", K_MIN, K_MAX, key=session.K_BOX, on_change=session.choose_k)
         if search.other_patients or shared.knows_patients(gallery):
             st.toggle(
@@ -160,8 +158,6 @@ def side(gallery: Gallery, search: Search, known: Known) -> None:
                 help="Films of the query's own patient (of its study, where only that is known) "
                 "are not among the hits.",
             )
-        if search.filters:
-            st.button("Clear filters", icon=":material/filter_alt_off:", on_click=session.drop_all)
         past()
 
 
