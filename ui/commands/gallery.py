@@ -162,8 +162,12 @@ def delete(
         count = _for_good(gallery, chosen, dry_run=dry_run, yes=yes)
         _deleted(gallery, count, json, dry_run=dry_run)
         return
-    count = gallery.delete(condition, chosen, batch, dry_run=True)
+    only = chosen if not condition and batch is None else None
     whole = for_good or (chosen is None and whole_of(condition, batch) is not None)
+    if only and not whole:  # excluded films, too
+        count = len(curation.delete(only, dry_run=True).changed)
+    else:
+        count = gallery.delete(condition, chosen, batch, dry_run=True)
     if dry_run or not count:
         if whole and not dry_run and chosen is None:  # films set aside alone may be left of it
             gallery.delete(condition, chosen, batch)
@@ -175,11 +179,10 @@ def delete(
     if whole:
         _deleted(gallery, gallery.delete(condition, chosen, batch), json)
         return
-    ids = gallery.matching(condition, chosen, batch)
-    result = curation.delete(ids, why)
+    result = curation.delete(only or gallery.matching(condition, chosen, batch), why)
     deleted = len(result.changed)
     more = {"deleted": deleted, "matched": count}
-    said = f"{counted(deleted, 'row')} deleted"
+    said = f"{deleted:,} rows deleted"
     report(gallery, result, json, effect=effect, more=more, said=said)
 
 

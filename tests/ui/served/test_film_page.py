@@ -138,9 +138,7 @@ def test_windowing_reaches_what_the_thumbnail_cannot_show(page, board):
     assert small[at[0]] == small[at[1]]
     page.get_by_text("More", exact=True).click()
     page.get_by_role("slider", name="Width").fill("-9")  # 4096 / 2 ** 9: 8 values
-    page.get_by_role("slider", name="Level").fill(
-        "-0.01"
-    )  # about what 2008 means
+    page.get_by_role("slider", name="Level").fill("-0.01")  # about what 2008 means
     expect(page.locator(".readout")).to_contain_text("window 8 · level 983")
     assert 0 < grey(canvas, *one)[0] < 255
     assert grey(canvas, *one) != grey(canvas, *other)

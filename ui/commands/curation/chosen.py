@@ -119,7 +119,7 @@ def report(
         dry_run: whether nothing was written.
         effect: whether to say what it did; see changes.effect_now.
         more: keys of the document besides.
-        said: the first line, where it is not the usual one.
+        said: all of stdout, where it is not the usual lines.
     """
     from ui import changes
 
@@ -141,8 +141,7 @@ def report(
     typer.echo(said or changes.done(result, dry_run=dry_run))
     for film, reason in list(result.left.items())[:20]:
         output.warn(f"{film}: {reason}")
-    if found is not None:
-        for line in changes.effects(found):
-            typer.echo(line)
+    for line in changes.effects(found) if found is not None else ():
+        output.say(line) if said else typer.echo(line)
     if result.operation is not None:
         output.say(f"to take it back: cxr changes --undo {result.operation.id}")

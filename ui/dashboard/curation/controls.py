@@ -40,7 +40,9 @@ def many(gallery: Gallery, which: Which, count: int, key: str, what: str = "film
 
 
 def draw(gallery: Gallery, row: Row) -> None:
-    """Tags, note, labels and history of one film, and the ways out, on its page."""
+    """Tags and note of one film on its page; for curators its labels, history and ways out, too."""
+    if row.tags or row.remark:
+        st.html(html.remarks(row.tags, row.remark))
     if not sign_in.may_curate():
         return
     key = f"film-{row.id}"
