@@ -42,7 +42,7 @@ def sentence(column: ColumnMatch) -> str:
     if not low <= high:  # nan
         verdict = "too few films for an interval"
     elif low <= 1 <= high:
-        verdict = f"95 % interval {low:.3g} to {high:.3g}: no more than chance may do"
+        verdict = f"95 % interval {low:.3g} to {high:.3g}: may be chance"
     else:
         verdict = f"95 % interval {low:.3g} to {high:.3g}"
     few = f"; only {counted(column.queries, 'query', 'queries')}" if column.few else ""
@@ -56,7 +56,7 @@ def summary(found: Matches) -> list[str]:
     others = [one for one, sure in zip(found.columns, surely, strict=True) if not sure]
     if others:
         names = ", ".join(f"{one.name} ({one.lift:.3g})" for one in others)
-        lines.append(f"no more than chance may do: {names}")
+        lines.append(f"may be chance: {names}")
     return lines
 
 

@@ -198,7 +198,7 @@ def nothing(gallery: Gallery, search: Search) -> None:
             args=(facet,),
         )
     if not out:
-        st.write("No single filter does it: every pair of them lets nothing through.")
+        st.write("Taking off one filter alone is not enough; remove several, or all.")
         st.button("Remove all filters", key="out-all", on_click=session.drop_all)
 
 

@@ -234,7 +234,7 @@ def ask_id() -> None:
     if id_:
         ask_this_id(id_)
     else:
-        _set(last(), "Write an id first, or let the dice choose a film.")
+        _set(last(), "Write an id first, or press Random film.")
 
 
 def ask_this_id(id_: str) -> None:

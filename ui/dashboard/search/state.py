@@ -26,7 +26,7 @@ MARKS_MAX = 20
 #: Filters on values, the outcome beside the labels: key in an address -> name for people. After
 #: them come AGE and, under a prefix, own columns; see ranges.
 _COUNTED = {column.key: column.title for column in COLUMNS.values() if column.counted}
-FACETS = {"label": _COUNTED["label"], "outcome": "Outcome", **_COUNTED}
+FACETS = {"label": _COUNTED["label"], "outcome": "Findings", **_COUNTED}
 
 Filters = Mapping[str, tuple[str, ...]]
 

@@ -76,8 +76,8 @@ def wanted(gallery: Gallery, key: Sequence[Hashable]) -> bool:
 def exact(gallery: Gallery, labels: Labels) -> None:
     """Films that are one and the same."""
     st.caption(
-        "Same source: one SHA-256, so the same file or the same pixels. Same vector: another "
-        "source that the encoder cannot tell apart."
+        "Same source: the same file, or the same pixels, told by SHA-256. Same vector: another "
+        "source that is the same to the encoder."
     )
     groups = found(gallery, ("exact",), "Comparing digests", lambda _: audit.exact(gallery))
     across = [group for group in groups if group.across]

@@ -50,7 +50,7 @@ def main() -> None:
         gallery,
         "leave-one-out",
         f"Leave-one-out: {plain(queries)}",
-        "Every film asks the others of this set; itself is left out by id.",
+        "Every film of this set is searched with among all the others.",
         split,
         "",
         relevance,
