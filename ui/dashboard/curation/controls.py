@@ -14,6 +14,7 @@ from ui.dashboard.components import html
 from ui.dashboard.components.html import plain
 from ui.dashboard.curation import acts
 from ui.dashboard.curation.acts import Which
+from ui.dashboard.search.state import Search, where
 
 _REPLACE, _ADD, _REMOVE = "Replace", "Add", "Remove"
 
@@ -30,13 +31,32 @@ def many(gallery: Gallery, which: Which, count: int, key: str, what: str = "film
     """
     if not count or not sign_in.may_curate():
         return
-    noun = html.films(count) if what == "films" else f"{count:,} {what}"
-    with st.popover(f"Curate {noun}", icon=":material/edit:", key=f"curate-{key}"):
+    noun = html.films(count) if what == "films" else f"the {count:,} {what}"
+    # Filled when it is opened: a page is painted sooner without it.
+    box = st.popover(
+        f"Curate {noun}", icon=":material/edit:", key=f"curate-{key}", on_change="rerun"
+    )
+    if not box.open:
+        return
+    with box:
         _tags(gallery, which, key)
         _note(which, key)
         _labels(gallery, which, key)
         _out(which, key)
         _save(which, key)
+
+
+def for_search(gallery: Gallery, search: Search, hits: Sequence[str]) -> None:
+    """The same for the hits of a search, its marked films, and all films that pass its filters."""
+    if not sign_in.may_curate():
+        return
+    with st.container(horizontal=True, key="curate-search"):
+        many(gallery, hits, len(hits), "hits", "hits")
+        marked = [*search.like, *search.unlike]
+        many(gallery, marked, len(marked), "marked", "marked films")
+        if (passing := where(search.filters)) is not None:
+            count = shared.films(gallery, search.filters)
+            many(gallery, passing, count, "passing", "films that pass")
 
 
 def draw(gallery: Gallery, row: Row) -> None:
