@@ -118,7 +118,7 @@ class Metadata:
     report: str | None = _column(
         "string", since=6, filtered=False, absent_from=("json", "csv", "stats", "card")
     )
-    tags: tuple[str, ...] = _column("strings", (), since=6, key="tag", absent_from=("csv", "card"))
+    tags: tuple[str, ...] = _column("strings", (), since=6, key="tag", absent_from=("card",))
     remark: str | None = _column(
         "string", since=6, filtered=False, absent_from=("json", "csv", "stats", "card")
     )

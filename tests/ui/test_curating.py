@@ -106,10 +106,10 @@ def test_films_go_and_come_back(cxr, gallery: Gallery) -> None:
     assert cxr("changes", "--undo", gone["operation"]).code == 0
     assert len(Gallery.open(gallery.uri)) == 20  # one is excluded again, as it was before
     assert cxr("include", "--all").code == 0
-    assert cxr("delete", "--id", "set/test/1", "--for-good", "-y").out == "1 rows deleted\n"
+    assert cxr("delete", "--id", "set/test/1", "--for-good", "-y").out == "1 row deleted\n"
     assert cxr("changes", "--set-aside", "--json").document["set_aside"] == []
     cxr("exclude", "--id", "set/test/2")
-    assert cxr("delete", "--for-good", "--id", "set/test/2", "-y").out == "1 rows deleted\n"
+    assert cxr("delete", "--for-good", "--id", "set/test/2", "-y").out == "1 row deleted\n"
     assert cxr("include", "--id", "set/test/2").code == 1
     cxr("exclude", "--id", "set/test/4")
     assert cxr("delete", "--where", "dataset=set", "-y").code == 0

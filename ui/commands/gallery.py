@@ -182,7 +182,7 @@ def delete(
     result = curation.delete(only or gallery.matching(condition, chosen, batch), why)
     deleted = len(result.changed)
     more = {"deleted": deleted, "matched": count}
-    said = f"{deleted:,} rows deleted"
+    said = f"{counted(deleted, 'row')} deleted"
     report(gallery, result, json, effect=effect, more=more, said=said)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import streamlit as st
 
-from store import Correction, Gallery, Row, UsageError, Where
+from store import NO_FINDING, Correction, Gallery, Row, UsageError, Where
 from ui import changes
 from ui.dashboard import shared, sign_in
 from ui.dashboard.components import html
@@ -146,7 +146,7 @@ def _write_note(which: Which, box: str) -> None:
 def _labels(gallery: Gallery, which: Which, key: str, now: Sequence[str] = ()) -> None:
     box, way = f"{key}-labels", f"{key}-labels-way"
     known = shared.facets(gallery, {})
-    names = sorted({*known["label"], *known["uncertain"], *known["absent"], *now})
+    names = sorted({*known["label"], *known["uncertain"], *known["absent"], *now} - {NO_FINDING})
     with st.container(horizontal=True, vertical_alignment="bottom"):
         st.segmented_control(
             "Labels",
@@ -157,17 +157,22 @@ def _labels(gallery: Gallery, which: Which, key: str, now: Sequence[str] = ()) -
         )
         st.multiselect(
             "Findings",
-            names,
+            [*names, NO_FINDING],
             default=list(now) or None,
             key=box,
             accept_new_options=True,
-            placeholder="None: nothing was found",
+            placeholder="Choose, or write a new one",
         )
         st.button("Change labels", key=f"{box}-go", on_click=_label, args=(which, box, way))
 
 
 def _label(which: Which, box: str, way: str) -> None:
     chosen, how = list(_value(box) or ()), _value(way)
+    if not chosen:
+        st.toast(f"Choose findings, or {NO_FINDING}.", icon=":material/info:")
+        return
+    if how == _REPLACE and chosen == [NO_FINDING]:
+        chosen = []
     try:
         correction = Correction.of(
             chosen if how == _REPLACE else None,
