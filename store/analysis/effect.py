@@ -46,7 +46,7 @@ _KEPT = 4
 #: What groups films, and what protocols choose them by.
 _COLUMNS = ("dataset", "patient", "study", "split")
 #: Films from which an effect is asked for: ranking them takes longer than one waits unasked.
-MANY = 30_000
+MANY = 20_000
 
 
 @dataclass(frozen=True, slots=True)

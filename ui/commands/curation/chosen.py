@@ -55,7 +55,7 @@ ShowEffect = Annotated[
     bool | None,
     typer.Option(
         "--effect/--no-effect",
-        help="What it does to Precision@k. Default: in galleries of at most 30,000 films.",
+        help="What it does to Precision@k. Default: in galleries of at most 20,000 films.",
         show_default=False,
     ),
 ]
