@@ -41,7 +41,7 @@ if TYPE_CHECKING:
         write_rejections,
     )
     from ingest.job.pipeline import opened
-    from ingest.job.report import IngestReport, Progress
+    from ingest.job.report import IngestReport, Progress, kept_sentence
     from ingest.job.run import clear_away, ingest
     from ingest.originals.decode import decode_original
     from ingest.originals.film import Original, OriginalUnavailable, Preset
@@ -93,7 +93,7 @@ _HOMES = {
         "state_folder write_json write_rejections"
     ),
     "ingest.job.pipeline": "opened",
-    "ingest.job.report": "IngestReport Progress",
+    "ingest.job.report": "IngestReport Progress kept_sentence",
     "ingest.job.run": "clear_away ingest",
     "ingest.originals.decode": "decode_original",
     "ingest.originals.film": "Original OriginalUnavailable Preset",

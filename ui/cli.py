@@ -13,6 +13,7 @@ import typer
 
 from store import CxrError, EncoderMismatch, StoreDamaged, UsageError
 from ui.commands import batches, gallery, ingest, reports, search
+from ui.commands.curation import films, history
 from ui.commands.evaluation import analysis, classify, evaluate, trust
 from ui.commands.learning import adapt, encoders
 from ui.commands.options import Command, OnRay
@@ -48,6 +49,13 @@ _command()(gallery.stats)
 _command()(gallery.check)
 _command()(gallery.optimize)
 _command()(gallery.delete)
+_command()(films.exclude)
+_command()(films.include)
+_command()(films.tag)
+_command()(films.note)
+_command()(films.label)
+_command()(history.select)
+_command()(history.changes)
 _command()(gallery.relocate)
 app.add_typer(gallery.index, name="index")
 _command()(encoders.encoders)

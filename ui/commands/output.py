@@ -293,6 +293,8 @@ def conclude(
         outcomes = {key.replace("_", " "): n for key, n in report.outcomes.items() if n}
         if outcomes.keys() - {"found"}:
             say("outcomes: " + ", ".join(f"{name} {n:,}" for name, n in outcomes.items()))
+        if report.kept_sentence:
+            say(report.kept_sentence)
         if report.reread:
             films = "film was" if report.reread == 1 else "films were"
             say(f"{report.reread:,} {films} read by an older reader; read again")
