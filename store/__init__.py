@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from store.analysis.maps import Map
     from store.analysis.matched_by import ColumnMatch, Matches, ValueMatch, matched_by
     from store.analysis.zero_shot import LabelFigures, Similarities, similarities
+    from store.backup.back_up import BackedUp, back_up
+    from store.backup.restore import Restored, look_into, restore
     from store.cluster import connection
     from store.errors import (
         BadArtefacts,
@@ -119,6 +121,8 @@ _HOMES = {
     "store.analysis.maps": "Map",
     "store.analysis.matched_by": "ColumnMatch Matches ValueMatch matched_by",
     "store.analysis.zero_shot": "LabelFigures Similarities similarities",
+    "store.backup.back_up": "BackedUp back_up",
+    "store.backup.restore": "Restored look_into restore",
     "store.cluster": "connection",
     "store.errors": (
         "BadArtefacts BadFilter BadImage BadQuery BadRows BadSource ClusterUnavailable CxrError "

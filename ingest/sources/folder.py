@@ -160,7 +160,7 @@ def _from_sheet(
     extra: list[Rejection] = []
     rows: dict[str, list[FilmRow]] = {}
     alike: dict[str, Findings] = {}
-    bad_ages = 0
+    bad_ages: list[str] = []
     at = sheet.headings.index(plan.file)
     named = set(matching.films.values())
     for line, cells in sheet.lines():
@@ -187,7 +187,8 @@ def _from_sheet(
         if line in sheet.wide:
             one.wrong = f"{place}: {sheet.wide[line]}"
         one.reader = row[reader] or "consensus" if reader else None
-        bad_ages += plan.odd_age(row)
+        if odd := plan.odd_age(row):
+            bad_ages.append(odd)
         rows.setdefault(found, []).append(one)
     described = {film: merge_rows(said, plan, tree, film, uncertain) for film, said in rows.items()}
     for film, both in matching.contested.items():
