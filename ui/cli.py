@@ -25,7 +25,7 @@ from ui.commands import (
     search,
     serve,
 )
-from ui.commands.options import Command, OnRay
+from ui.commands.options import Command, Group, OnRay
 
 app = typer.Typer(
     name="cxr",
@@ -34,7 +34,7 @@ app = typer.Typer(
     epilog="Exit codes: 0 done, 1 failed, 2 usage, 3 done with rejections, 4 wrong encoder or "
     "damaged store.",
     no_args_is_help=True,
-    add_completion=False,
+    cls=Group,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )

@@ -158,6 +158,20 @@ def by_digest(table: Any, digests: Iterable[bytes]) -> Iterator[tuple[bytes, str
         yield from zip(found["sha256"].to_pylist(), found["id"].to_pylist(), strict=True)
 
 
+def ids_at(table: Any, end: str) -> list[str]:
+    """Ids that a text means, sorted: the one that it is, else those that end with it.
+
+    Those in which a word begins there come first; where there are some, the others are left out.
+    """
+    if not rows.storable(end):
+        return []
+    if int(table.count_rows(filters.equal("id", [end]))):
+        return [end]
+    ids = scan(table, ["id"], filters.ends_with("id", end))["id"].to_pylist() if end else []
+    words = [id_ for id_ in ids if not (id_[-len(end) - 1] + end[0]).isalnum()]
+    return sorted(words or ids)
+
+
 def rows_by_id(table: Any, ids: Iterable[str]) -> dict[str, Row]:
     """The rows with these ids, without vector and picture; unknown ids are left out.
 

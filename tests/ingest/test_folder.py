@@ -231,9 +231,7 @@ def test_rows_without_files_and_files_without_rows(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("cells", "said"), [(["44 J"], "1 age is"), (["44 J", "?"], "2 ages are")])
-def test_an_age_in_other_words_is_not_a_number(
-    tmp_path: Path, cells: list[str], said: str
-) -> None:
+def test_an_age_in_other_words_is_not_a_number(tmp_path: Path, cells: list[str], said: str) -> None:
     names = [f"{number}.png" for number in range(len(cells))]
     rows = [f"{name},x,{cell}" for name, cell in zip(names, cells, strict=True)]
     table = write(tmp_path, "t.csv", "\n".join(["file,label,age", *rows]) + "\n")
@@ -269,7 +267,9 @@ def test_columns_ids_and_paths(tmp_path: Path) -> None:
         *(None, "Unknown", "LATERAL"),
         *(None, "train"),
     )
-    assert "1 age is not a number of years from 0 to 120, such as '999'; left out" in str(source.note)
+    assert "1 age is not a number of years from 0 to 120, such as '999'; left out" in str(
+        source.note
+    )
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import typer
 from store import UsageError
 from ui import notices
 from ui.commands import output
-from ui.commands.options import Json, Quiet, Store
+from ui.commands.options import Command, Group, Json, Quiet, Store
 from ui.opening import open_gallery
 
 if TYPE_CHECKING:
@@ -287,10 +287,11 @@ def restore(
 index = typer.Typer(
     help="An index on disk, for galleries beyond memory; used with --index lance.",
     no_args_is_help=True,
+    cls=Group,
 )
 
 
-@index.command()
+@index.command(cls=Command)
 def build(
     store: Store,
     partitions: Annotated[
@@ -321,7 +322,7 @@ def build(
         )
 
 
-@index.command()
+@index.command(cls=Command)
 def show(store: Store, json: Json = False) -> None:
     """The index and the measurements at its building."""
     gallery = open_gallery(store, "lance")
@@ -332,7 +333,7 @@ def show(store: Store, json: Json = False) -> None:
         typer.echo(notices.of_results(found))
 
 
-@index.command()
+@index.command(cls=Command)
 def drop(store: Store) -> None:
     """Remove the index. Exact search does not need it."""
     from store import Gallery

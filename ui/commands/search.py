@@ -22,13 +22,19 @@ if TYPE_CHECKING:
     from ingest import Choice, Pixels
     from store import Gallery, Hit, OwnFilms, Vectors, Weights, Where
 
+#: Hits where nobody says how many.
+_HITS = 10
+
 
 def search(
     store: Store,
     image: Annotated[
         Path | None, typer.Option(help="A PNG, JPEG, TIFF, WebP or DICOM file.")
     ] = None,
-    id: Annotated[str | None, typer.Option(help="The id of a stored film.")] = None,  # noqa: A002
+    id: Annotated[  # noqa: A002
+        str | None,
+        typer.Option(help="The id of a stored film, or its end where no other id ends so."),
+    ] = None,
     text: Annotated[str | None, typer.Option(help='A sentence: "clear lungs".')] = None,
     like: Annotated[
         list[str] | None, typer.Option(help="The id of a stored film to be like as well. Repeat.")
@@ -43,7 +49,10 @@ def search(
             "(Rocchio). Default: 1,0.75,0.15."
         ),
     ] = None,
-    k: Annotated[int, typer.Option("-k", help="How many hits.")] = 10,
+    k: Annotated[
+        int | None,
+        typer.Option("-k", help="How many hits.", show_default="10, or all of a smaller gallery"),
+    ] = None,
     page: Annotated[int, typer.Option(help="Page 2 is the next k hits, and so on.")] = 1,
     where: Annotated[
         list[str] | None,
@@ -102,13 +111,16 @@ def search(
     gallery = open_gallery(store, index, shards, ray, on_lost)
     condition = parse_where(where or [], gallery.columns() if where else ())
     output.warn_if_synthetic(gallery)
+    asked_for, k = k, min(_HITS, max(1, len(gallery))) if k is None else k
     gallery.check_k(k)
+    id = None if id is None else gallery.whole_id(id)  # noqa: A001
+    like, unlike = ([gallery.whole_id(one) for one in ids or []] for ids in (like, unlike))
     query, pixels, vector = _asked(gallery, image, id, text, encoder, device, json, part, long_text)
     if like or unlike:
-        query |= _marks(like or [], unlike or [], using)
+        query |= _marks(like, unlike, using)
     exclude: tuple[str, ...] = ()
     if other_patients:
-        own = _own_films(gallery, [*([] if id is None else [id]), *(like or [])], image, pixels)
+        own = _own_films(gallery, [*([] if id is None else [id]), *like], image, pixels)
         exclude = own.ids
         query["other_patients"] = {"excluded": own.kind, "films": len(own.ids)}
         output.say(notices.of_own_films(own))
@@ -117,16 +129,17 @@ def search(
         gallery,
         id if vector is None else vector,
         depth,
-        like=like or [],
-        unlike=unlike or [],
+        like=like,
+        unlike=unlike,
         weights=using,
         where=condition,
         exclude=exclude,
     )
     hits = found[k * (page - 1) :]
-    if len(hits) < k:
+    if len(hits) < k and (asked_for is not None or condition or other_patients):
         without = " and is of another patient" if other_patients else ""
-        output.say(f"{len(hits)} of the {k} asked for: no other row passes [{condition}]{without}")
+        wanted = f"of the {k} asked for" if asked_for is not None else "hits"
+        output.say(f"{len(hits)} {wanted}: no other row passes [{condition}]{without}")
     output.say_if_inexact(gallery)
     if json:
         from ui.tables import as_dict

@@ -200,9 +200,7 @@ class Listing:
             self._missing += 1
         return False
 
-    def add(
-        self, cell: str, metadata: dict[str, Any], odd_age: str = "", place: str = ""
-    ) -> None:
+    def add(self, cell: str, metadata: dict[str, Any], odd_age: str = "", place: str = "") -> None:
         """Describe an image that is here.
 
         Args:

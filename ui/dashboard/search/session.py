@@ -12,7 +12,7 @@ from typing import Any
 
 import streamlit as st
 
-from store import Gallery, Range, Weights
+from store import CxrError, Gallery, Range, UnknownId, Weights
 from ui.dashboard.components.html import clean, cut
 from ui.dashboard.search import link, ranges
 from ui.dashboard.search.ranges import Choice, Known, column, in_words
@@ -208,10 +208,17 @@ def ask_this_text(text: str) -> None:
     _set(last().ask(text=text))
 
 
-def ask_id() -> None:
-    """Search the id in the box."""
+def ask_id(gallery: Gallery) -> None:
+    """Search the id in the box, or the one that ends with what is there."""
     id_ = (st.session_state.get(ID_BOX) or "").strip()[: link.ID_MAX]
     if id_:
+        try:
+            id_ = gallery.whole_id(id_)
+        except UnknownId:  # which the page says where hits would stand
+            pass
+        except CxrError as error:
+            _set(last(), str(error))
+            return
         ask_this_id(id_)
     else:
         _set(last(), "Write an id first, or let the dice choose a film.")

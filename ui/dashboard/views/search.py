@@ -106,7 +106,7 @@ def ways_in(gallery: Gallery, encoder: Encoder | CxrError | None) -> None:
                 label_visibility="collapsed",
                 max_chars=link.ID_MAX,
             )
-            st.form_submit_button("Find", type="primary", on_click=session.ask_id)
+            st.form_submit_button("Find", type="primary", on_click=session.ask_id, args=(gallery,))
         st.button(
             "Random film",
             icon=":material/casino:",
