@@ -15,6 +15,7 @@ from store import CxrError, EncoderMismatch, StoreDamaged, UsageError
 from ui.commands import (
     adapt,
     analysis,
+    api,
     batches,
     classify,
     demo,
@@ -62,6 +63,7 @@ _command()(encoders.encoders)
 _command()(encoders.train)
 _command()(adapt.adapt)
 app.command(cls=OnRay)(serve.serve)
+app.command(cls=OnRay)(api.api)
 #: The error of a command line that does not parse, wherever this typer keeps click's.
 _Misused: type[Exception] = typer.BadParameter.__mro__[1]
 

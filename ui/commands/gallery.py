@@ -1,4 +1,4 @@
-"""Upkeep: ``cxr stats``, ``check``, ``optimize``, ``delete``, ``backup``, ``restore``, ``index``."""
+"""Upkeep of a gallery: ``cxr stats``, ``check``, ``optimize``, ``delete``, ``backup`` ..."""
 
 from __future__ import annotations
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from store import UsageError
-from ui import notices
+from ui import notices, queries
 from ui.commands import output
 from ui.commands.options import Device, EncoderName, Index, Json, OnLost, Shards, ShardsRay, Store
 from ui.opening import open_gallery
@@ -20,7 +18,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from ingest import Choice, Pixels
-    from store import Gallery, Hit, OwnFilms, Vectors, Weights, Where
+    from store import Gallery, Hit, Where
 
 #: Hits where nobody says how many.
 _HITS = 10
@@ -92,14 +90,11 @@ def search(
     json: Json = False,
 ) -> None:
     """Show the most similar films, with labels and exact cosine scores."""
-    from ingest import check_choice
+    from ingest import check_choice, read_bytes
     from store import parse_weights, parse_where, refined_search
 
     part = check_choice(body_part)
-    if long_text not in ("cut", "mean", "best"):
-        raise UsageError(f"--long-text {long_text!r}: expected cut, mean or best")
-    if long_text == "best" and (like or unlike):
-        raise UsageError("--long-text best goes without --like and --unlike; use mean")
+    queries.check_long_text(long_text, bool(like or unlike))
     given = 3 - [image, id, text].count(None)
     if given > 1 or not (given or like):
         raise UsageError("give exactly one of --image, --id and --text, or films with --like")
@@ -117,10 +112,11 @@ def search(
     like, unlike = ([gallery.whole_id(one) for one in ids or []] for ids in (like, unlike))
     query, pixels, vector = _asked(gallery, image, id, text, encoder, device, json, part, long_text)
     if like or unlike:
-        query |= _marks(like, unlike, using)
+        query |= queries.of_marks(like, unlike, using)
     exclude: tuple[str, ...] = ()
     if other_patients:
-        own = _own_films(gallery, [*([] if id is None else [id]), *like], image, pixels)
+        film = None if image is None or pixels is None else (read_bytes(image), pixels)
+        own = queries.own_films(gallery, [*([] if id is None else [id]), *like], film)
         exclude = own.ids
         query["other_patients"] = {"excluded": own.kind, "films": len(own.ids)}
         output.say(notices.of_own_films(own))
@@ -169,71 +165,21 @@ def _asked(
         return {}, None, None
     from ingest.encoders import encoder_for
 
+    pixels = None
     if image is not None:
         from ingest import read_image
 
         pixels = read_image(image, body_part)
-        vectors = encoder_for(gallery, encoder, device=device).encode_images([pixels])
-        near = _say_how_near(gallery, vectors, pixels, json)
-        return {"image": str(image), "nearness": near}, pixels, vectors[0]
-    from ingest.encoders import text_query
-
-    text = text or ""
-    loaded = encoder_for(gallery, encoder, device=device)
-    asked = text_query(loaded, text, long_text)
-    if (note := notices.of_reading(asked, "--long-text")) is not None:
-        output.warn(note)
-    found = loaded.understands(asked)
-    if (warning := notices.of_text(found)) is not None:
+        using = encoder_for(gallery, encoder, device=device)
+        asked = queries.of_image(gallery, using, pixels, str(image))
+    else:
+        using = encoder_for(gallery, encoder, device=device)
+        asked = queries.of_text(using, text or "", long_text)
+    for warning in asked.warnings:
         output.warn(warning)
-    query = {
-        "text": text,
-        "understood": found.understood,
-        "reason": found.reason,
-        "read": asked.read,
-        "cut": asked.cut or None,
-        "long_text": asked.how,
-        "sentences": list(asked.sentences),
-        "tokens": {"text": asked.tokens, "longest": asked.longest},
-    }
-    return query, None, asked.vectors if asked.how == "best" else asked.vectors[0]
-
-
-def _own_films(
-    gallery: Gallery, ids: list[str], image: Path | None, pixels: Pixels | None
-) -> OwnFilms:
-    """Films of the patients of stored films, and of an image that is stored or says whose it is."""
-    from ingest import patient_of, pixels_digest, read_bytes
-    from store import OwnFilms, Where
-
-    if image is not None and pixels is not None:
-        data = read_bytes(image)
-        held = gallery.holding([hashlib.sha256(data).digest(), pixels_digest(pixels)])
-        stored = [id_ for same in held.values() for id_ in same]
-        own = gallery.own_films([*ids, *stored])
-        if gallery.own_films(stored).kind is None and (patient := patient_of(data)) is not None:
-            named = gallery.ids(Where(patient=(patient,)))
-            if named:
-                return OwnFilms("patient", tuple(sorted({*own.ids, *named})))
-        return own
-    return gallery.own_films(ids)
-
-
-def _marks(like: list[str], unlike: list[str], weights: Weights | None) -> dict[str, Any]:
-    from store import Weights
-
-    return {"like": like, "unlike": unlike, "weights": asdict(weights or Weights())}
-
-
-def _say_how_near(gallery: Gallery, vectors: Vectors, pixels: Pixels, json: bool) -> dict[str, Any]:
-    from ingest import thumbnail
-
-    found = notices.nearness_of(gallery, vectors, thumbnail(pixels))
-    if (warning := notices.of_image(found)) is not None:
-        output.warn(warning)
-    if not json:
-        output.say(notices.how_near(found))
-    return found.as_dict()
+    if asked.nearness is not None and not json:
+        output.say(notices.how_near(asked.nearness))
+    return asked.told, pixels, asked.vector
 
 
 def _draw(

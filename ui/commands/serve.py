@@ -138,16 +138,16 @@ def _public(url: str | None) -> list[str]:
     return options
 
 
-def check_port(port: int) -> None:
+def check_port(port: int, host: str = HOST) -> None:
     """Refuse a port that something else listens on, before any work is done."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind((HOST, port))
+            probe.bind((host, port))
         except OSError as error:
             raise CxrError(
-                f"port {port} on {HOST} is taken, perhaps by another cxr: look at "
-                f"http://{HOST}:{port}, stop that one, or pass --port ({error.strerror})"
+                f"port {port} on {host} is taken, perhaps by another cxr: look at "
+                f"http://{host}:{port}, stop that one, or pass --port ({error.strerror})"
             ) from None
 
 
