@@ -134,8 +134,7 @@ def search(
     hits = found[k * (page - 1) :]
     if len(hits) < k and (asked_for is not None or condition or other_patients):
         without = " and is of another patient" if other_patients else ""
-        wanted = f"of the {k} asked for" if asked_for is not None else "hits"
-        output.say(f"{len(hits)} {wanted}: no other row passes [{condition}]{without}")
+        output.say(f"{len(hits)} of the {k} asked for: no other row passes [{condition}]{without}")
     output.say_if_inexact(gallery)
     if json:
         from ui.tables import as_dict
