@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from store.errors import StoreDamaged, UsageError
 from store.files import TABLE
+from store.library import lancedb
 from store.schema import Row, Vectors
 from store.table import filters, local, object_storage, rows
 
@@ -60,9 +61,7 @@ def panics_as_errors() -> Iterator[None]:
 
 def session(index_bytes: int = _CACHE_BYTES) -> Any:
     """Small caches for LanceDB; at most ``index_bytes`` for parts of indexes."""
-    import lancedb
-
-    return lancedb.Session(index_bytes, _CACHE_BYTES)
+    return lancedb().Session(index_bytes, _CACHE_BYTES)
 
 
 def connect(uri: str, caches: Any = None) -> Any:
@@ -71,8 +70,6 @@ def connect(uri: str, caches: Any = None) -> Any:
     Raises:
         UsageError: a location that is no text, such as an undecodable path.
     """
-    import lancedb
-
     try:
         uri.encode()
     except UnicodeEncodeError:
@@ -82,8 +79,8 @@ def connect(uri: str, caches: Any = None) -> Any:
         ) from None
     caches = caches or session()
     if is_local(uri):
-        return lancedb.connect(uri, session=caches)
-    return lancedb.connect(uri, session=caches, storage_options=object_storage.options(uri))
+        return lancedb().connect(uri, session=caches)
+    return lancedb().connect(uri, session=caches, storage_options=object_storage.options(uri))
 
 
 def uuid_of(table: Any) -> str:
