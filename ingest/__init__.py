@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from ingest.images.dicom.body_parts import Choice, check_choice
     from ingest.images.dicom.file import is_dicom
     from ingest.images.dicom.read import patient_of
-    from ingest.images.pixels import pixels_digest, thumbnail
+    from ingest.images.pixels import THUMBNAIL_SIDE, pixels_digest, thumbnail
     from ingest.images.pseudonym import check_salt, keep_salt, salt_file
     from ingest.images.reader_version import READER
     from ingest.job.journal import (
@@ -44,6 +44,10 @@ if TYPE_CHECKING:
     from ingest.job.pipeline import opened
     from ingest.job.report import IngestReport, Progress
     from ingest.job.run import clear_away, ingest
+    from ingest.originals.film import Original, OriginalUnavailable, Preset
+    from ingest.originals.picture import picture, pictures
+    from ingest.originals.reading import original_is_there, read_original, read_original_of
+    from ingest.originals.relocate import Relocated, relocate
     from ingest.record import ImageFile, ImageRecord, Pixels, Rejection
     from ingest.sources import SOURCES, Source, SourceUnavailable, open_source, synthetic
     from ingest.sources.published import medmnist
@@ -73,7 +77,7 @@ _HOMES = {
     "ingest.images.dicom.body_parts": "Choice check_choice",
     "ingest.images.dicom.file": "is_dicom",
     "ingest.images.dicom.read": "patient_of",
-    "ingest.images.pixels": "pixels_digest thumbnail",
+    "ingest.images.pixels": "THUMBNAIL_SIDE pixels_digest thumbnail",
     "ingest.images.pseudonym": "check_salt keep_salt salt_file",
     "ingest.images.reader_version": "READER",
     "ingest.job.journal": (
@@ -83,6 +87,10 @@ _HOMES = {
     "ingest.job.pipeline": "opened",
     "ingest.job.report": "IngestReport Progress",
     "ingest.job.run": "clear_away ingest",
+    "ingest.originals.film": "Original OriginalUnavailable Preset",
+    "ingest.originals.picture": "picture pictures",
+    "ingest.originals.reading": "original_is_there read_original read_original_of",
+    "ingest.originals.relocate": "Relocated relocate",
     "ingest.record": "ImageFile ImageRecord Pixels Rejection",
     "ingest.sources": "SOURCES Source SourceUnavailable open_source synthetic",
     "ingest.sources.published": "medmnist",

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from store.analysis.film_table import WHOSE, Film, Whose
     from store.analysis.maps import Map
     from store.analysis.matched_by import ColumnMatch, Matches, ValueMatch, matched_by
+    from store.analysis.packs import Pack, PackResult, measure_pack, pack_names
+    from store.analysis.prevalence import AtPrevalence, at_prevalence, parse_prevalence
+    from store.analysis.selective import Abstention, Curve, Selective, risk_coverage, selective
     from store.analysis.zero_shot import LabelFigures, Similarities, similarities
     from store.backup.back_up import BackedUp, back_up
     from store.backup.restore import Restored, look_into, restore
@@ -120,6 +123,9 @@ _HOMES = {
     "store.analysis.film_table": "WHOSE Film Whose",
     "store.analysis.maps": "Map",
     "store.analysis.matched_by": "ColumnMatch Matches ValueMatch matched_by",
+    "store.analysis.packs": "Pack PackResult measure_pack pack_names",
+    "store.analysis.prevalence": "AtPrevalence at_prevalence parse_prevalence",
+    "store.analysis.selective": "Abstention Curve Selective risk_coverage selective",
     "store.analysis.zero_shot": "LabelFigures Similarities similarities",
     "store.backup.back_up": "BackedUp back_up",
     "store.backup.restore": "Restored look_into restore",

@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from store import notebook
 from store.errors import BadQuery, StoreDamaged, UnknownId, UsageError
 from store.files import location
 from store.mapped_copy import copy_mapped
 from store.mirror.snapshot import Snapshot
+from store.notebook import Hits
 from store.outcomes import OUTCOMES
 from store.schema import (
     COLUMNS,
@@ -47,6 +49,10 @@ from store.table.filters import Where
 from store.table.undo import Undone
 
 if TYPE_CHECKING:
+    import pandas
+    import polars
+    import pyarrow as pa
+
     from store.evaluation.labelled import SamePatient
     from store.evaluation.metrics import Evaluation
     from store.evaluation.per_query import ByQuery
@@ -56,6 +62,8 @@ if TYPE_CHECKING:
 _STATS = {"split": "splits", "dataset": "datasets"}
 #: Ids that are named where a text could mean several.
 _SOME = 5
+#: Films that a notebook shows of a gallery.
+_PICTURES = 8
 T = TypeVar("T")
 
 
@@ -278,7 +286,7 @@ class Gallery(Follower):
         k: int = 10,
         where: Where | None = None,
         exclude: Sequence[str] = (),
-    ) -> list[list[Hit]]:
+    ) -> list[Hits]:
         """The k most similar rows to each vector, by exact cosine, ties by id.
 
         Args:
@@ -298,7 +306,8 @@ class Gallery(Follower):
         if isinstance(exclude, str | bytes):
             raise BadQuery(f"exclude {exclude!r}: expected a list of ids, not one")
         left_out = [id_ for id_ in exclude if isinstance(id_, str)]  # no row has another kind of id
-        return self._answer(lambda now: now.search(queries, int(k), where, left_out))
+        found = self._answer(lambda now: now.search(queries, int(k), where, left_out))
+        return [Hits(hits, self.thumbnails) for hits in found]
 
     def search_by_id(
         self,
@@ -307,7 +316,7 @@ class Gallery(Follower):
         where: Where | None = None,
         *,
         other_patients: bool = False,
-    ) -> list[Hit]:
+    ) -> Hits:
         """The k rows most similar to a stored one, which is never among them.
 
         Args:
@@ -328,7 +337,7 @@ class Gallery(Follower):
             own = own_films(now, [id_]).ids if other_patients else ()
             return now.search(now.vectors_of([id_]), int(k), where, [id_, *own])
 
-        return self._answer(ask)[0]
+        return Hits(self._answer(ask)[0], self.thumbnails)
 
     def own_films(self, ids: Sequence[str]) -> OwnFilms:
         """Films of the same patients as some stored ones, or of their studies; for ``exclude``.
@@ -503,13 +512,13 @@ class Gallery(Follower):
         wanted = list(ids)
         return self._look_up(lambda table: lance.rows_by_id(table, wanted))
 
-    def elsewhere(self, place: str, prefix: str | None) -> Iterator[tuple[str, str, bytes]]:
+    def elsewhere(self, place: str | None, prefix: str | None) -> Iterator[tuple[str, str, bytes]]:
         """Id, source and sha256 of rows whose file is not where a folder would have it.
 
         Read as a stream, from the table as it is now.
 
         Args:
-            place: the folder.
+            place: the folder; ``None`` for all rows that had pixels.
             prefix: what stands before the path below it in ids; ``None`` where ids are not made of
                 paths.
         """
@@ -606,6 +615,41 @@ class Gallery(Follower):
         value, the column is left out.
         """
         return self._answer(lambda now: now.ranges(where))
+
+    def to_arrow(self, where: Where | None = None, *, vectors: bool = False) -> pa.Table:
+        """Arrow table of the rows that pass, by id: all metadata, without thumbnails.
+
+        Args:
+            where: only rows that pass.
+            vectors: also the embeddings, as lists of d float32.
+        """
+
+        def ask(table: Any) -> pa.Table:
+            left_out = {"thumbnail", "embedding_crc32", *(() if vectors else ("embedding",))}
+            columns = [name for name in table.schema.names if name not in left_out]
+            condition = where.to_filter(table.schema) if where else None
+            found = lance.scan(table, columns, condition)
+            outcomes = rows.findings_of(found.select(rows.findings_columns(found.schema)))
+            return found.append_column("outcome", outcomes["outcome"]).sort_by("id")
+
+        return self._look_up(ask)
+
+    def to_pandas(self, where: Where | None = None, *, vectors: bool = False) -> pandas.DataFrame:
+        """The same as a pandas data frame."""
+        return notebook.pandas_of(self.to_arrow(where, vectors=vectors))
+
+    def to_polars(self, where: Where | None = None, *, vectors: bool = False) -> polars.DataFrame:
+        """The same as a polars data frame."""
+        return notebook.polars_of(self.to_arrow(where, vectors=vectors))
+
+    def _repr_html_(self) -> str:
+        here = self.pinned()
+        ids = here.ids()
+        some = ids[:: max(1, len(ids) // _PICTURES)][:_PICTURES]
+        labels = here.facets()["labels"]
+        counted = ", ".join(f"{name} {count:,}" for name, count in labels.items())
+        head = f"Gallery of {len(ids):,} films, encoder {self.stamp}. {counted}"
+        return notebook.films_html(head, list(here.rows(some).values()), here.thumbnails(some))
 
     def describe(self, now: Searcher | None = None) -> dict[str, Any]:
         """Identity of the store behind an answer: uri, rows, table version, encoder, fingerprint.
@@ -742,7 +786,7 @@ def refined_search(
     where: Where | None = None,
     other_patients: bool = False,
     exclude: Sequence[str] = (),
-) -> list[Hit]:
+) -> Hits:
     """The k films most similar to a query and to some stored films, and unlike others.
 
     The films that are part of the query are never among its hits.
@@ -773,7 +817,8 @@ def refined_search(
         if len(vectors) > 1 and (like or unlike):
             raise BadQuery("films to be like or unlike go with one query vector, not with several")
         if len(vectors) > 1:
-            return _by_best(gallery.search(vectors, k, where, exclude), k)
+            best = _by_best(gallery.search(vectors, k, where, exclude), k)
+            return Hits(best, gallery.thumbnails)
         query = vectors[0]
     if not like and not unlike:
         if query is None:

@@ -12,21 +12,11 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from store import CxrError, EncoderMismatch, StoreDamaged, UsageError
-from ui.commands import (
-    adapt,
-    analysis,
-    api,
-    batches,
-    classify,
-    demo,
-    encoders,
-    evaluate,
-    gallery,
-    ingest,
-    search,
-    serve,
-)
+from ui.commands import backup, batches, gallery, ingest, search
+from ui.commands.evaluation import analysis, classify, evaluate, trust
+from ui.commands.learning import adapt, encoders
 from ui.commands.options import Command, Group, OnRay
+from ui.commands.serving import api, demo, serve
 
 app = typer.Typer(
     name="cxr",
@@ -45,6 +35,7 @@ app.command(cls=OnRay)(ingest.ingest)
 _command()(batches.batches)
 app.command(cls=OnRay)(search.search)
 app.command(cls=OnRay)(evaluate.evaluate)
+_command()(trust.trust)
 _command()(classify.classify)
 _command()(analysis.compare)
 _command()(analysis.audit)
@@ -56,8 +47,9 @@ _command()(gallery.stats)
 _command()(gallery.check)
 _command()(gallery.optimize)
 _command()(gallery.delete)
-_command()(gallery.backup)
-_command()(gallery.restore)
+_command()(backup.backup)
+_command()(backup.restore)
+_command()(gallery.relocate)
 app.add_typer(gallery.index, name="index")
 _command()(encoders.encoders)
 _command()(encoders.train)

@@ -6,9 +6,14 @@ What a file is, its content says; its name is not asked.
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from ingest.images import formats
@@ -105,19 +110,73 @@ def decode(data: bytes, name: str, body_part: Choice = "chest") -> Pixels:
         from ingest.images.dicom import read
 
         return read.decode(data, name, body_part)
-    try:
+    with _complaints(data, name):
         found = formats.find(data, name)
         if found is not None:
             return _found(found, name)
-        with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
-            check_size(image.width, image.height, name)
-            frames = getattr(image, "n_frames", 1)
-            if frames > 1 and image.format != "MPO":  # a phone's JPEG with a second, smaller view
-                raise BadImage("multi_frame", f"{name} holds {frames} images; pass a file with one")
-            with large_alone(image.width * image.height):
-                image.load()
-                ImageOps.exif_transpose(image, in_place=True)
-                return _to_pixels(image, name)
+        with _loaded(data, name) as image:
+            return _to_pixels(image, name)
+
+
+@dataclass(frozen=True, slots=True)
+class Deep:
+    """The values of an image file at their full size and depth, turned as EXIF asks.
+
+    Attributes:
+        values: (height, width) grey or (height, width, 3) RGB, of any type; as the file has them.
+        bits: of a sample in the file.
+        inverted: whether low is bright.
+    """
+
+    values: npt.NDArray[Any]
+    bits: int
+    inverted: bool = False
+
+
+def decode_deep(data: bytes, name: str) -> Deep:
+    """Decode a file that is no DICOM, neither scaled nor made smaller; BadImage as read_image."""
+    with _complaints(data, name):
+        found = formats.find(data, name)
+        if found is not None:
+            _check(found, name)
+            with large_alone(found.width * found.height):
+                values = (found.as_stored or found.values)()
+                if found.orientation != 1:
+                    values = formats.turned(values, found.orientation)
+                return Deep(values, found.bits, found.as_stored is not None)
+        with _loaded(data, name) as image:
+            if _is_deep(image):
+                return Deep(np.asarray(image), 16 if image.mode.startswith("I;16") else 32)
+            pixels = _eight_bits(image)
+            # Pillow turns the grey of a TIFF whose low is white.
+            inverted = pixels.ndim == 2 and image.mode == "L" and _is_low_white(image)
+            return Deep(~pixels if inverted else pixels, 8, inverted)
+
+
+def _is_low_white(image: Image.Image) -> bool:
+    tags = getattr(image, "tag_v2", None)
+    return image.format == "TIFF" and tags is not None and tags.get(262) == 0
+
+
+@contextmanager
+def _loaded(data: bytes, name: str) -> Iterator[Image.Image]:
+    """An image that Pillow reads, turned as EXIF asks; a large one alone."""
+    with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
+        check_size(image.width, image.height, name)
+        frames = getattr(image, "n_frames", 1)
+        if frames > 1 and image.format != "MPO":  # a phone's JPEG with a second, smaller view
+            raise BadImage("multi_frame", f"{name} holds {frames} images; pass a file with one")
+        with large_alone(image.width * image.height):
+            image.load()
+            ImageOps.exif_transpose(image, in_place=True)
+            yield image
+
+
+@contextmanager
+def _complaints(data: bytes, name: str) -> Iterator[None]:
+    """What decoders raise, as BadImage."""
+    try:
+        yield
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise BadImage("too_large", too_large(name, str(error))) from error
     except UnidentifiedImageError as error:
@@ -134,15 +193,24 @@ def decode(data: bytes, name: str, body_part: Choice = "chest") -> Pixels:
         ) from error
 
 
+def _is_deep(image: Image.Image) -> bool:
+    """Whether Pillow's own conversion to 8 bits would clip instead of scaling."""
+    return image.mode == "F" or image.mode.startswith("I")
+
+
 def _to_pixels(image: Image.Image, name: str) -> Pixels:
-    if image.mode == "F" or image.mode.startswith("I"):
-        # Pillow's own conversion of these to 8 bits clips instead of scaling.
+    if _is_deep(image):
         return halved(to_8_bit(np.asarray(image), name))
+    return _eight_bits(image, halving(image.width * image.height))
+
+
+def _eight_bits(image: Image.Image, factor: int = 1) -> Pixels:
+    """Pixels of an image of 8 bits, its sides divided by a whole number."""
     if image.has_transparency_data:
         image = image.convert("RGBA")
         black = Image.new("RGBA", image.size, (0, 0, 0, 255))
         image = Image.alpha_composite(black, image)
-    if (factor := halving(image.width * image.height)) > 1:
+    if factor > 1:
         if image.mode not in ("L", "RGB"):
             image = image.convert("L" if image.mode in ("1", "LA") else "RGB")
         image = image.reduce(factor)
@@ -157,12 +225,16 @@ def _to_pixels(image: Image.Image, name: str) -> Pixels:
 
 def _found(found: formats.Found, name: str) -> Pixels:
     """Pixels of one of our own decoders, scaled to 8 bits and turned as EXIF asks."""
-    check_size(found.width, found.height, name)
-    if found.frames > 1:
-        raise BadImage("multi_frame", f"{name} holds {found.frames} images; pass a file with one")
+    _check(found, name)
     with large_alone(found.width * found.height):
         pixels = halved(to_8_bit(found.values(), name))
         return pixels if found.orientation == 1 else formats.turned(pixels, found.orientation)
+
+
+def _check(found: formats.Found, name: str) -> None:
+    check_size(found.width, found.height, name)
+    if found.frames > 1:
+        raise BadImage("multi_frame", f"{name} holds {found.frames} images; pass a file with one")
 
 
 def unidentified(data: bytes, name: str) -> BadImage:

@@ -45,6 +45,8 @@ class Found:
         frames: how many images the file holds.
         orientation: of EXIF, 1 to 8.
         values: decodes; raises whatever the decoder stumbles over, or BadImage.
+        bits: of a sample, as the file has them.
+        as_stored: decodes to the file's own samples, where ``values`` has low for high.
     """
 
     width: int
@@ -52,6 +54,8 @@ class Found:
     values: Callable[[], Values]
     frames: int = 1
     orientation: int = 1
+    bits: int = 16
+    as_stored: Callable[[], Values] | None = None
 
 
 def find(data: bytes, name: str) -> Found | None:
@@ -163,11 +167,16 @@ def _tiff(data: bytes, name: str) -> Found | None:
     turned = page.tags.get(274)
     orientation = turned.value if turned is not None and turned.value in range(1, 9) else 1
     values = partial(_tiff_values, page, data)
-    return Found(page.imagewidth, page.imagelength, values, frames, orientation)
+    as_stored = (
+        partial(_tiff_values, page, data, as_stored=True) if tiff.is_inverted(page) else None
+    )
+    size = page.imagewidth, page.imagelength
+    return Found(*size, values, frames, orientation, tiff.bits_of(page), as_stored)
 
 
-def _tiff_values(page: Any, data: bytes) -> Values:
-    return _over_black(tiff.samples_of(page, data), multiply=tiff.has_straight_alpha(page))
+def _tiff_values(page: Any, data: bytes, *, as_stored: bool = False) -> Values:
+    samples = tiff.samples_of(page, data, as_stored=as_stored)
+    return _over_black(samples, multiply=tiff.has_straight_alpha(page))
 
 
 # -- the other JPEGs -------------------------------------------------------------------------------
@@ -191,7 +200,7 @@ def _jpeg(data: bytes, name: str) -> Found | None:
             "expected 1 or 3, convert it to PNG",
         )
     values = partial(_jpeg_values, data, frame.marker == jpeg.JPEG_LS)
-    return Found(frame.width, frame.height, values)
+    return Found(frame.width, frame.height, values, bits=frame.bits)
 
 
 def _jpeg_values(data: bytes, is_ls: bool) -> Values:
@@ -205,10 +214,11 @@ def _jpeg_values(data: bytes, is_ls: bool) -> Values:
 
 def _jpeg_2000(data: bytes) -> Found | None:
     """A JPEG 2000 codestream, alone or in its usual box."""
-    size = jpeg.jpeg_2000_size(data, data.find(jpeg.JPEG_2000, 0, 1 << 16))
+    start = data.find(jpeg.JPEG_2000, 0, 1 << 16)
+    size = jpeg.jpeg_2000_size(data, start)
     if size is None or min(size) < 1:
         return None
-    return Found(*size, partial(_jpeg_2000_values, data))
+    return Found(*size, partial(_jpeg_2000_values, data), bits=jpeg.jpeg_2000_bits(data, start))
 
 
 def _jpeg_2000_values(data: bytes) -> Values:

@@ -59,3 +59,8 @@ def jpeg_2000_size(data: bytes, at: int = 0) -> tuple[int, int] | None:
     places = (at + 8, at + 12, at + 16, at + 20)
     right, bottom, left, top = (int.from_bytes(data[one : one + 4], "big") for one in places)
     return right - left, bottom - top
+
+
+def jpeg_2000_bits(data: bytes, at: int = 0) -> int:
+    """Bits of a sample of the JPEG 2000 codestream that begins at a place; its first component."""
+    return (data[at + 40] & 0x7F) + 1 if len(data) > at + 40 else 8

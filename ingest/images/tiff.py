@@ -78,8 +78,18 @@ def unread(page: Any) -> str | None:
     return None
 
 
-def samples_of(page: Any, data: bytes) -> Samples:
+def is_inverted(page: Any) -> bool:
+    """Whether low is white in the file itself."""
+    return int(page.photometric) == MIN_IS_WHITE
+
+
+def samples_of(page: Any, data: bytes, *, as_stored: bool = False) -> Samples:
     """The samples of a supported image; low is white in none of them.
+
+    Args:
+        page: the image's directory.
+        data: the file.
+        as_stored: the file's own samples, also where low is white.
 
     Returns:
         (height, width), or (height, width, samples) where a pixel has several.
@@ -99,7 +109,7 @@ def samples_of(page: Any, data: bytes) -> Samples:
     parts = [slice(number * each, (number + 1) * each) for number in range(planes)]
     found = [_plane(page, data, places[part], counts[part], planar) for part in parts]
     samples = np.stack(found, axis=-1) if planar else found[0]
-    if page.photometric == MIN_IS_WHITE:
+    if is_inverted(page) and not as_stored:
         samples = _inverted(samples, bits_of(page))
     return samples
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
+from store import notebook
 from store.errors import BadQuery, NothingToMeasure
 from store.evaluation.intervals import bootstraps, interval
 from store.evaluation.labelled import GroupKind, Labelled, SamePatient, Sides
@@ -20,6 +21,11 @@ from store.evaluation.relevance import Relevance, Rule, certain
 from store.evaluation.whole_ranking import Whole, whole_ranking
 from store.outcomes import findings
 from store.schema import Floats, Progress
+
+if TYPE_CHECKING:
+    import pandas
+    import polars
+    import pyarrow as pa
 
 _RESAMPLES = 2000
 _CERTAIN = (
@@ -118,6 +124,25 @@ class Evaluation:
         """The same as plain JSON types, with k as strings."""
         found: dict[str, Any] = plain({name: getattr(self, name) for name in self.__slots__})
         return found
+
+    def to_arrow(self) -> pa.Table:
+        """Arrow table of every figure: one line a measure, of whom, and depth."""
+        from store.evaluation.figures_table import lines
+
+        return notebook.table_of(lines(self.as_dict()))
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """The same as a pandas data frame."""
+        return notebook.pandas_of(self.to_arrow())
+
+    def to_polars(self) -> polars.DataFrame:
+        """The same as a polars data frame."""
+        return notebook.polars_of(self.to_arrow())
+
+    def _repr_html_(self) -> str:
+        from store.evaluation.figures_table import html
+
+        return html(self.as_dict())
 
 
 def plain(value: Any) -> Any:

@@ -67,8 +67,8 @@ def evaluate_version(
     )
     measured = {}
     for name, represent in baselines.items():
-        floor = _represented(now, queries, represent)
-        other = floor if queries is gallery else _represented(now, gallery, represent)
+        floor = represented(now, queries, represent)
+        other = floor if queries is gallery else represented(now, gallery, represent)
         if floor is not None and other is not None:
             measured[name] = evaluate(
                 protocol,
@@ -226,7 +226,7 @@ def _taking_part(films: pa.Table, places: Integers, rule: Rule) -> _Part:
     return _Part(places[kept] if kept else places[:0], found, dict(left_out))
 
 
-def _represented(snapshot: Snapshot, films: Labelled, represent: Baseline) -> Labelled | None:
+def represented(snapshot: Snapshot, films: Labelled, represent: Baseline) -> Labelled | None:
     """The same films under a baseline; None where films have no pictures (imported vectors)."""
     row_ids = snapshot.row_ids_of(films.ids)
     pictures = [found for found in lance.thumbnails(snapshot.handle, row_ids) if found]

@@ -120,14 +120,16 @@ def _literal(value: str | float | date) -> str:
     return f"date '{value.isoformat()}'" if isinstance(value, date) else repr(float(value))
 
 
-def elsewhere(place: str, prefix: str | None) -> str:
+def elsewhere(place: str | None, prefix: str | None) -> str:
     """Rows with pixels whose file is not where a folder would have it, in the table's language.
 
     Args:
-        place: the folder.
+        place: the folder; ``None`` for all rows with pixels.
         prefix: what stands before the path below it in ids, for rows whose id begins so; ``None``
             where ids are not made of paths: then rows of files anywhere else.
     """
+    if place is None:
+        return "width > 0"
     below = quoted(place.rstrip("/") + "/")
     if prefix is None:
         return f"width > 0 AND NOT starts_with(source, {below})"

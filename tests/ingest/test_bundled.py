@@ -190,7 +190,7 @@ def test_sentences_of_other_writers_are_read(encoder, films, kind):
 def test_held_out_prompts_find_their_films(encoder, films):
     """Each has a word that no training text held; ``cxr evaluate --prompts bundled`` prints it."""
     from store.evaluation.prompts import score_prompts
-    from ui.commands.evaluate import read_prompts
+    from ui.commands.evaluation.evaluate import read_prompts
 
     prompts = [one for one in read_prompts("bundled") if one.held_out]
     gallery = labelled(films, "test")

@@ -22,7 +22,7 @@ from tests.store.rows import STAMP, make_rows, random_vectors, unit
 from tests.ui import films
 from tests.ui.running import Cxr
 from ui import notices
-from ui.commands.evaluate import Prompt, evaluate_prompts, read_prompts
+from ui.commands.evaluation.evaluate import Prompt, evaluate_prompts, read_prompts
 
 APP = str(Path(ui.__file__).parent / "dashboard" / "app.py")
 

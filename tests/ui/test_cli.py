@@ -135,7 +135,7 @@ def test_search_three_ways(cxr: Cxr, store: Path, encoder: Path, tmp_path: Path)
     assert [hit["rank"] for hit in document["hits"]] == [1, 2, 3, 4, 5]
     assert set(document["hits"][0]) == {
         "rank", "id", "score", "labels", "uncertain", "absent", "labelled", "split", "dataset",
-        "source", "outcome", "extra",
+        "source", "tags", "outcome", "extra",
     }  # fmt: skip
     assert "pneumoniamnist/test/0" not in [hit["id"] for hit in document["hits"]]
     assert document["store"]["rows"] == 60
@@ -255,6 +255,7 @@ def test_stats_check_optimize_encoders(cxr: Cxr, store: Path) -> None:
     stats = cxr("stats", "--store", store, "--json").document
     assert set(stats) == {
         "uri", "rows", "labels", "uncertain", "absent", "outcome", "columns", "splits", "datasets",
+        "tags",
         "table_version", "mirror_version",
         "fragments", "bytes", "encoder", "fingerprint", "dimension",
         "pixel_readers", "older_reader", "search",

@@ -37,7 +37,7 @@ from ui.api.serving import Served
 from ui.tables import as_dict, plain, shown
 
 if TYPE_CHECKING:
-    from store import Row, Where
+    from store import Hit, Row, Where
 
 T = TypeVar("T")
 WhereQuery = Annotated[
@@ -338,7 +338,7 @@ def _answer(
         told["other_patients"] = {"excluded": own.kind, "films": len(exclude)}
     where = _condition(gallery, asked.where)
     depth = min(asked.k * asked.page, len(gallery))
-    hits = []
+    hits: list[Hit] = []
     if depth:
         hits = refined_search(
             gallery,

@@ -11,9 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from store import UsageError
 from ui import notices
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from ingest import IngestReport, Progress
     from store import Evaluation, Gallery, Hit
     from ui.tables import PrecisionRow
@@ -61,6 +64,30 @@ def table(headings: Sequence[str], rows: Sequence[Sequence[str]], numbers: int =
     for row in rows:
         found.add_row(*(Text(cell) for cell in row))  # Text: a bracket in an id is no markup
     console.print(found)
+
+
+def check_figure(path: Path) -> None:
+    """Refuse a figure that could not be written, before any work is done."""
+    if path.suffix.lower() not in (".png", ".pdf", ".svg"):
+        raise UsageError(f"--figure {str(path)!r}: expected a name ending in .png, .pdf or .svg")
+    if not path.parent.is_dir() or path.is_dir():
+        raise UsageError(
+            f"cannot write the figure {path}: it is a folder, or in none that exists; pass a path "
+            "in a folder that exists"
+        )
+
+
+def write_figure(path: Path, figure: Figure) -> None:
+    """Write a figure as its name's ending says; see check_figure."""
+    from ui.report.sheet import FORMATS
+
+    try:
+        path.write_bytes(FORMATS[path.suffix.lower()](figure))
+    except OSError as error:
+        raise UsageError(
+            f"cannot write the figure {path}: {error.strerror}; pass a path in a folder that exists"
+        ) from error
+    say(f"figure: {path}")
 
 
 def hits(found: Sequence[Hit]) -> None:

@@ -80,7 +80,10 @@ def search(
             "study where only that is known.",
         ),
     ] = False,
-    figure: Annotated[Path | None, typer.Option(help="Write a picture of the result here.")] = None,
+    figure: Annotated[
+        Path | None,
+        typer.Option(help="Write a picture of the result here: a .png, .pdf or .svg file."),
+    ] = None,
     encoder: EncoderName = None,
     device: Device = None,
     index: Index = None,
@@ -94,6 +97,8 @@ def search(
     from store import parse_weights, parse_where, refined_search
 
     part = check_choice(body_part)
+    if figure is not None:
+        output.check_figure(figure)
     queries.check_long_text(long_text, bool(like or unlike))
     given = 3 - [image, id, text].count(None)
     if given > 1 or not (given or like):
@@ -189,14 +194,15 @@ def _draw(
     where: Where,
     hits: list[Hit],
 ) -> None:
-    from ui.report.figures import Query, retrieval_figure
-    from ui.report.sheet import png_bytes, provenance_of
+    from ui.report.figures import LONGEST, Query, retrieval_figure
+    from ui.report.film_pictures import film_pictures
+    from ui.report.sheet import provenance_of
 
-    ids = [hit.row.id for hit in hits]
-    if "id" in query:
-        row = gallery.row(query["id"])
-        picture = gallery.thumbnails([row.id])[row.id]
-        asked = Query.of(row, picture)
+    rows = [hit.row for hit in hits]
+    row = gallery.row(query["id"]) if "id" in query else None
+    printed = film_pictures(gallery, rows if row is None else [row, *rows], LONGEST)
+    if row is not None:
+        asked = Query.of(row, printed.by_id[row.id])
     elif pixels is not None:
         asked = Query(image=pixels, name=Path(query["image"]).name)
     elif "text" in query:
@@ -204,13 +210,8 @@ def _draw(
     else:
         asked = Query(text=f"like {', '.join(query['like'])}")
     searched = f"searched: {where}" if where else "searched: all rows"
-    figure = retrieval_figure(
-        asked, hits, gallery.thumbnails(ids), provenance_of(gallery, searched)
-    )
-    try:
-        path.write_bytes(png_bytes(figure))
-    except OSError as error:
-        raise UsageError(
-            f"cannot write the figure {path}: {error.strerror}; pass a path in a folder that exists"
-        ) from error
-    output.say(f"figure: {path}")
+    origin = provenance_of(gallery, searched, printed.note)
+    figure = retrieval_figure(asked, hits, printed.by_id, origin)
+    if printed.instead:
+        output.warn(f"{printed.note}. {next(iter(printed.instead.values()))}")
+    output.write_figure(path, figure)

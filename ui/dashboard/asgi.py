@@ -13,7 +13,7 @@ from typing import Any
 import streamlit as st
 from starlette.middleware import Middleware
 
-from ui.dashboard import server, visitor_limit
+from ui.dashboard import originals, server, visitor_limit
 
 
 @asynccontextmanager
@@ -27,6 +27,7 @@ visitor_limit.quiet_logs()
 app = st.App(
     Path(__file__).with_name("app.py"),
     lifespan=_serving,
+    routes=[originals.route()],
     middleware=[
         Middleware(
             visitor_limit.VisitorLimit,

@@ -15,8 +15,8 @@ import numpy as np
 from matplotlib.patches import FancyBboxPatch, Rectangle
 from PIL import Image
 
-from ingest import Pixels
 from store import NOT_LABELLED, Outcome, Row
+from ui.report.film_pictures import Picture, film_pictures
 from ui.report.findings import slugs
 from ui.report.sheet import (
     DPI,
@@ -55,6 +55,8 @@ MARKS: dict[Judgement, tuple[str, str, Any]] = {
 LEGEND = "✓ solid frame: shares a label with the query · ✗ dashed frame: does not"
 _TILE, _QUERY, _GAP, _CAPTION = 1.42, 1.9, 0.17, 0.62  # inches
 _HITS_AT = MARGIN + _QUERY + 0.4
+#: Longest side of a film in a figure, in pixels: twice the size on paper.
+LONGEST = round(2 * DPI * _QUERY)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -70,14 +72,14 @@ class Query:
         outcome: of looking at the image.
     """
 
-    image: bytes | Pixels | None = None
+    image: Picture = None
     text: str | None = None
     labels: tuple[str, ...] = ()
     name: str = ""
     outcome: Outcome = NOT_LABELLED
 
     @classmethod
-    def of(cls, row: Row, image: bytes | None, name: str = "") -> Query:
+    def of(cls, row: Row, image: Picture, name: str = "") -> Query:
         """A stored film as a query; called by its id unless named."""
         return cls(image, None, row.named_findings, name or row.id, row.outcome)
 
@@ -103,17 +105,16 @@ def pictures(
         Key (``precision``, ``right:LABEL``, ``wrong:LABEL``, ``hardest:LABEL``, ``text:SENTENCE``)
         to relative path and PNG bytes.
     """
-    origin = provenance_of(gallery, setting.name)
     shown = [
         one
         for label in found
         for one in (label.right_example, label.wrong_example, *label.hardest)
         if one is not None
     ]
-    ids = {one.query.id for one in shown}
     results = [one.hits for one in shown] + [one.hits for one in prompts]
-    ids |= {hit.row.id for hits in results for hit in hits}
-    thumbnails = gallery.thumbnails(sorted(ids))
+    films = [one.query for one in shown] + [hit.row for hits in results for hit in hits]
+    printed = film_pictures(gallery, films, LONGEST)
+    origin = provenance_of(gallery, setting.name, printed.note)
     drawn: dict[str, tuple[str, bytes]] = {}
 
     def add(key: str, name: str, figure: Figure, about: str) -> None:
@@ -121,7 +122,7 @@ def pictures(
         drawn[key] = (f"{FOLDER}/{name}.png", png)
 
     def query(one: Found) -> Query:
-        return Query.of(one.query, thumbnails[one.query.id])
+        return Query.of(one.query, printed.by_id[one.query.id])
 
     if evaluations:
         measured = provenance_of(gallery, " and ".join(e.protocol for e in evaluations))
@@ -132,20 +133,20 @@ def pictures(
         name = names[label.label]
         for kind, one in (("right", label.right_example), ("wrong", label.wrong_example)):
             if one is not None:
-                figure = retrieval_figure(query(one), one.hits, thumbnails, origin)
+                figure = retrieval_figure(query(one), one.hits, printed.by_id, origin)
                 add(
                     f"{kind}:{label.label}", f"image_{name}_{kind}", figure, f"Query {one.query.id}"
                 )
         if label.hardest:
             title = f"Hardest queries labelled {label.label}"
             cases = [Case(query(one), one.hits) for one in label.hardest]
-            figure = cases_figure(title, cases, thumbnails, origin)
+            figure = cases_figure(title, cases, printed.by_id, origin)
             add(f"hardest:{label.label}", f"hardest_{name}", figure, title)
     names = slugs([one.text for one in prompts])
-    searched = provenance_of(gallery, f"{setting.split or 'all'} images searched")
+    searched = provenance_of(gallery, f"{setting.split or 'all'} images searched", printed.note)
     for asked in prompts:
         sentence = Query(text=asked.text, labels=asked.wanted)
-        figure = retrieval_figure(sentence, asked.hits, thumbnails, searched)
+        figure = retrieval_figure(sentence, asked.hits, printed.by_id, searched)
         add(f"text:{asked.text}", f"text_{names[asked.text]}", figure, f"Sentence: {asked.text}")
     return drawn
 
@@ -153,7 +154,7 @@ def pictures(
 def retrieval_figure(
     query: Query,
     hits: Sequence[Hit],
-    thumbnails: Mapping[str, bytes | None],
+    pictures: Mapping[str, Picture],
     provenance: Provenance,
 ) -> Figure:
     """Figure of one query at the left and its hits in rank order beside it.
@@ -161,26 +162,26 @@ def retrieval_figure(
     Args:
         query: the image or prompt, with its labels.
         hits: best first, any number; more than five wrap into rows.
-        thumbnails: PNG by id; a missing one is drawn as an empty tile.
+        pictures: of films by id; a missing one is drawn as an empty tile.
         provenance: for footer and banner.
     """
     what = f"“{query.text}”" if query.text is not None else query.name or "the query image"
     columns = len(hits) if len(hits) <= 5 else 5 if len(hits) <= 20 else 10
     case = [Case(query, hits)]
-    return _draw(f"Nearest to {what}", _summary(query, hits), case, columns, thumbnails, provenance)
+    return _draw(f"Nearest to {what}", _summary(query, hits), case, columns, pictures, provenance)
 
 
 def cases_figure(
     title: str,
     cases: Sequence[Case],
-    thumbnails: Mapping[str, bytes | None],
+    pictures: Mapping[str, Picture],
     provenance: Provenance,
     *,
     columns: int = 5,
 ) -> Figure:
     """Figure of several queries below each other, each with its first ``columns`` hits."""
     rows = [Case(case.query, case.hits[:columns]) for case in cases]
-    return _draw(title, LEGEND, rows, columns, thumbnails, provenance)
+    return _draw(title, LEGEND, rows, columns, pictures, provenance)
 
 
 def judge(wanted: Collection[str], labels: Collection[str]) -> Judgement | None:
@@ -210,7 +211,7 @@ def _draw(
     subtitle: str,
     cases: Sequence[Case],
     columns: int,
-    thumbnails: Mapping[str, bytes | None],
+    pictures: Mapping[str, Picture],
     provenance: Provenance,
 ) -> Figure:
     columns = max(1, columns)
@@ -226,7 +227,7 @@ def _draw(
         for place, hit in enumerate(case.hits):
             row, column = divmod(place, columns)
             corner = (_HITS_AT + column * (_TILE + _GAP), top + row * (_TILE + _CAPTION))
-            _draw_hit(axes, hit, thumbnails.get(hit.row.id), case.query.labels, *corner)
+            _draw_hit(axes, hit, pictures.get(hit.row.id), case.query.labels, *corner)
         top += height
     return figure
 
@@ -265,13 +266,13 @@ def _draw_prompt(axes: Axes, text: str, x: float, y: float) -> None:
 
 
 def _draw_hit(
-    axes: Axes, hit: Hit, thumbnail: bytes | None, wanted: Collection[str], x: float, y: float
+    axes: Axes, hit: Hit, picture: Picture, wanted: Collection[str], x: float, y: float
 ) -> None:
     found = hit.row.named_findings
     verdict = judge(wanted, found)
     glyph, colour, style = MARKS[verdict] if verdict else ("", LINE, "solid")
     name = f"{verdict}:{hit.row.id}"
-    _draw_image(axes, thumbnail, x, y, _TILE)
+    _draw_image(axes, picture, x, y, _TILE)
     _frame(axes, x, y, _TILE, colour, style, 2.6 if verdict else 1.0, f"frame:{name}")
     line = y + _TILE + 0.2
     write(axes, x, line, f"{hit.rank}", 9, bold=True, va="baseline")
@@ -296,7 +297,7 @@ def _frame(
     axes.add_patch(Rectangle((x, y), side, side, fill=False, gid=gid, zorder=3, **look))
 
 
-def _draw_image(axes: Axes, image: bytes | Pixels | None, x: float, y: float, side: float) -> None:
+def _draw_image(axes: Axes, image: Picture, x: float, y: float, side: float) -> None:
     ground = PAPER if image is None else "#101010"
     axes.add_patch(Rectangle((x, y), side, side, facecolor=ground, edgecolor="none"))
     if image is None:

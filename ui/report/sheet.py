@@ -9,7 +9,7 @@ Widths are inches, sizes are points; the font is the DejaVu Sans that comes with
 from __future__ import annotations
 
 import io
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -106,6 +106,7 @@ class Provenance:
         protocol: what was searched, e.g. ``test queries, train gallery``.
         table_version: of the gallery when it was searched.
         notice: a warning set as a banner across the figure, e.g. for synthetic images.
+        pictures: what the pictures of films are, in a few words; empty where that is plain.
     """
 
     encoder: str
@@ -113,13 +114,15 @@ class Provenance:
     protocol: str
     table_version: int
     notice: str | None = None
+    pictures: str = ""
 
     @property
     def footer(self) -> str:
         """One sentence of origin, ending in what the figure is not for."""
+        pictures = f"{self.pictures} · " if self.pictures else ""
         return (
             f"encoder {self.encoder} · {self.dataset} · {self.protocol} · "
-            f"table version {self.table_version} · {NOT_FOR_DIAGNOSIS}"
+            f"table version {self.table_version} · {pictures}{NOT_FOR_DIAGNOSIS}"
         )
 
 
@@ -221,8 +224,33 @@ def pdf_bytes(figure: Figure) -> bytes:
     return buffer.getvalue()
 
 
-def provenance_of(gallery: Gallery, protocol: str) -> Provenance:
-    """Provenance of figures of a gallery, with the notice that its data calls for."""
+def svg_bytes(figure: Figure) -> bytes:
+    """SVG of a figure, its text as outlines; the same figure gives the same bytes."""
+    import matplotlib
+
+    buffer = io.BytesIO()
+    FigureCanvasAgg(figure)
+    with matplotlib.rc_context({"svg.hashsalt": "cxr-retrieval"}):
+        figure.savefig(buffer, format="svg", metadata={"Creator": "cxr-retrieval", "Date": None})
+    return buffer.getvalue()
+
+
+#: What a figure's file holds, by its name's ending.
+FORMATS: dict[str, Callable[[Figure], bytes]] = {
+    ".png": png_bytes,
+    ".pdf": pdf_bytes,
+    ".svg": svg_bytes,
+}
+
+
+def provenance_of(gallery: Gallery, protocol: str, pictures: str = "") -> Provenance:
+    """Provenance of figures of a gallery, with the notice that its data calls for.
+
+    Args:
+        gallery: which.
+        protocol: what was searched.
+        pictures: what the pictures of films are.
+    """
     datasets = gallery.facets()["dataset"]
     names = [*datasets][:3] + (["and more"] if len(datasets) > 3 else [])
     return Provenance(
@@ -231,6 +259,7 @@ def provenance_of(gallery: Gallery, protocol: str) -> Provenance:
         protocol=protocol,
         table_version=gallery.table_version,
         notice=notice_of(datasets),
+        pictures=pictures,
     )
 
 

@@ -8,8 +8,11 @@ pixels (PS3.5, 8.1.1).
 from __future__ import annotations
 
 import io
+import os
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -38,6 +41,10 @@ _WITH_SIGN = (
     *("1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.4.91"),
     *("1.2.840.10008.1.2.4.201", "1.2.840.10008.1.2.4.202", "1.2.840.10008.1.2.4.203"),
 )
+#: Transfer syntaxes without loss for which there is a faster decoder.
+_LOSSLESS_JPEG = ("1.2.840.10008.1.2.4.57", "1.2.840.10008.1.2.4.70")
+_LOSSLESS_JPEG_2000 = "1.2.840.10008.1.2.4.90"
+_THREADS = min(4, os.cpu_count() or 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +79,9 @@ class Cells:
         return 0, (1 << self.said) - 1
 
 
-def grey_cells(film: Any, data: bytes, start: int, name: str, notes: Notes) -> Cells:
+def grey_cells(
+    film: Any, data: bytes, start: int, name: str, notes: Notes, *, sound: bool = False
+) -> Cells:
     """The cells of a film with one value a pixel.
 
     Args:
@@ -81,6 +90,8 @@ def grey_cells(film: Any, data: bytes, start: int, name: str, notes: Notes) -> C
         start: where the element of the pixels is.
         name: for messages.
         notes: what is wrong with the header.
+        sound: whether it is known that the file decodes without complaint: then by the fastest
+            decoder, which may make grey of damage.
 
     Raises:
         BadImage: ``no_pixels``, ``truncated``, ``multi_frame``, ``damaged``,
@@ -93,7 +104,7 @@ def grey_cells(film: Any, data: bytes, start: int, name: str, notes: Notes) -> C
         patterns = _native(film, data, start, allocated // 8, name)
         if patterns is not None:
             return Cells(patterns, stored, shift, signed, stored)
-    array, with_sign = _decoded(film, data, start, name, grey=True)
+    array, with_sign = _decoded(film, data, start, name, grey=True, sound=sound)
     if film.file_meta.TransferSyntaxUID == JPEG_LS and not shift:
         with_sign = False  # it knows no signs, and without loss gives the cells that it was given
     size = array.dtype.itemsize
@@ -176,7 +187,7 @@ def _native(film: Any, data: bytes, start: int, size: int, name: str) -> npt.NDA
 
 
 def _decoded(
-    film: Any, data: bytes, start: int, name: str, *, grey: bool
+    film: Any, data: bytes, start: int, name: str, *, grey: bool, sound: bool = False
 ) -> tuple[npt.NDArray[Any], bool]:
     """Pixels by pydicom's decoders, and whether their sign is in order."""
     whole_file = library().dcmread(io.BytesIO(data), force=True)
@@ -198,6 +209,8 @@ def _decoded(
         array = whole_file.pixel_array
     elif is_jpeg_of_12_bits(whole_file):
         array = jpeg_of_12_bits(whole_file, name)
+    elif sound and (fast := _fast(whole_file)) is not None:
+        array = fast
     else:
         from pydicom.pixels.decoders.base import get_decoder
 
@@ -206,3 +219,27 @@ def _decoded(
     if array.ndim != (2 if grey else 3) or (not grey and array.shape[-1] != 3):
         raise BadImage("multi_frame", f"{name} holds several frames; pass a film with one")
     return array, syntax in _WITH_SIGN
+
+
+def _fast(film: Any) -> npt.NDArray[Any] | None:
+    """Unsigned pixels without loss, two to six times as fast as by pydicom's decoders.
+
+    None of any other kind, and where the two might differ.
+    """
+    import imagecodecs
+    from pydicom.encaps import generate_frames
+
+    decoders: dict[str, Callable[[bytes], Any]] = {
+        **dict.fromkeys(_LOSSLESS_JPEG, imagecodecs.jpeg8_decode),
+        JPEG_LS: imagecodecs.jpegls_decode,
+        _LOSSLESS_JPEG_2000: partial(imagecodecs.jpeg2k_decode, numthreads=_THREADS),
+    }
+    decode = decoders.get(film.file_meta.TransferSyntaxUID)
+    if decode is None or film.PixelRepresentation != 0 or film.HighBit != film.BitsStored - 1:
+        return None
+    frames = list(generate_frames(film.PixelData, number_of_frames=1))
+    if len(frames) != 1:
+        return None
+    array = np.asarray(decode(frames[0]))
+    whole = array.shape == (film.Rows, film.Columns) and array.dtype.kind == "u"
+    return array if whole and array.itemsize * 8 == film.BitsAllocated else None

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -23,7 +23,7 @@ from ingest.images.dicom.body_parts import Choice
 from ingest.images.dicom.file import is_dicom, read_header
 from ingest.images.dicom.header import COLOUR, GREY, KEPT, PALETTE, check_header, meaning, metadata
 from ingest.images.dicom.pixels import JPEG_LS, Cells, colour_pixels, grey_cells, no_cells
-from ingest.images.dicom.tones import palette_pixels, read_tones, shown
+from ingest.images.dicom.tones import Tones, palette_pixels, read_tones, shown
 from ingest.images.dicom.values import Notes, text
 from ingest.images.file_tree import open_plain
 from ingest.images.pixels import halved, large_alone
@@ -33,6 +33,7 @@ from store import BadImage
 #: Values of one pixel's three colours that differ by no more than this, of 255, are a grey that a
 #: lossy compression has been at.
 _GREY = 8
+_Made = TypeVar("_Made")
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +146,55 @@ def _not_dicom(name: str) -> BadImage:
 
 
 def _decode(data: bytes, name: str, body_part: Choice, notes: Notes) -> tuple[Pixels, Any]:
+    def pixels(header: Any, start: int) -> tuple[Pixels, Any]:
+        return halved(_pixels(header, data, start, name, notes)), header
+
+    return _of_film(data, name, body_part, notes, pixels)
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A DICOM film as its file has it.
+
+    Attributes:
+        cells: its pixels; of a film that was saved in colours, the grey film that it was.
+        header: the data set before the pixels.
+        tones: display settings of the header; ``None`` where none apply, as to colours.
+    """
+
+    cells: Cells
+    header: Any
+    tones: Tones | None
+
+
+def read_stored(data: bytes, name: str) -> Stored:
+    """Read a DICOM film without scaling its values; BadImage as decode, and ``not_dicom``.
+
+    Args:
+        data: the bytes of a file that was decoded before: damage may go unnoticed.
+        name: for messages.
+    """
+    notes = Notes()
+
+    def stored(header: Any, start: int) -> Stored:
+        if meaning(header) in COLOUR:
+            grey = _grey_of(colour_pixels(header, data, start, name, notes), name)
+            bits = grey.dtype.itemsize * 8
+            cells = Cells(grey, bits, 0, False, bits)
+            return Stored(cells, header, read_tones(header, cells, notes) if bits > 8 else None)
+        cells = grey_cells(header, data, start, name, notes, sound=True)
+        if meaning(header) == PALETTE:
+            grey = _grey_of(palette_pixels(header, cells, name), name)
+            return Stored(Cells(grey, 8, 0, False, 8), header, None)
+        return Stored(cells, header, read_tones(header, cells, notes))
+
+    return _of_film(data, name, "any", notes, stored)
+
+
+def _of_film(
+    data: bytes, name: str, body_part: Choice, notes: Notes, make: Callable[[Any, int], _Made]
+) -> _Made:
+    """What is made of a film's header and the place of its pixels, once it may be decoded."""
     try:
         file = io.BytesIO(data)
         # The header alone first: nothing is decoded before it is known to be a film of sane size.
@@ -153,7 +203,7 @@ def _decode(data: bytes, name: str, body_part: Choice, notes: Notes) -> tuple[Pi
             raise _not_dicom(name)
         check_header(header, name, body_part, notes)
         with large_alone(int(header.Rows) * int(header.Columns), len(data)):
-            return halved(_pixels(header, data, file.tell(), name, notes)), header
+            return make(header, file.tell())
     except BadImage:
         raise
     except MemoryError as error:

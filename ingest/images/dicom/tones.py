@@ -14,6 +14,7 @@ standard: what pydicom 3.0.2 computes for a negative slope and for several kinds
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Any
@@ -126,18 +127,31 @@ def read_tones(film: Any, cells: Cells, notes: Notes) -> Tones:
         slope = None
     rescaled = modality is None and not (slope is None and intercept is None)
     slope, intercept = 1.0 if slope is None else slope, intercept or 0.0
-    inputs: tuple[float, float] = possible
-    if modality is not None:
-        inputs = (0.0, float(modality.entries.max()))
-    elif rescaled:
-        ends = sorted(end * slope + intercept for end in possible)
-        inputs = (ends[0], ends[1])
+    inputs = _inputs(cells, modality, slope, intercept)
     # The first value mapped is signed where the input may be negative: PS3.3, C.11.2.1.1.
     voi: LookUp | Window | None
-    voi = _table(film, "VOILUTSequence", inputs, inputs[0] < 0, notes) or _window(film, notes)
+    voi = _table(film, "VOILUTSequence", inputs, inputs[0] < 0, notes)
+    voi = voi or next(_windows(film, notes), None)
     padding = _padding(film, cells, notes)
     inverted = (text(film, "PhotometricInterpretation") or "").upper() == "MONOCHROME1"
     return Tones(modality, slope, intercept, rescaled, voi, padding, inverted)
+
+
+def every_view(film: Any, cells: Cells, tones: Tones) -> list[LookUp | Window]:
+    """All VOI tables of a header that are of use, then all its windows."""
+    inputs, notes = _inputs(cells, tones.modality, tones.slope, tones.intercept), Notes()
+    tables = _tables(film, "VOILUTSequence", inputs, inputs[0] < 0)
+    return [*tables, *_windows(film, notes)]
+
+
+def _inputs(
+    cells: Cells, modality: LookUp | None, slope: float, intercept: float
+) -> tuple[float, float]:
+    """The smallest and largest value that may come out of the modality step."""
+    if modality is not None:
+        return 0.0, float(modality.entries.max())
+    first, last = sorted(end * slope + intercept for end in cells.possible())
+    return first, last
 
 
 def _table(
@@ -146,23 +160,35 @@ def _table(
     """The first table of a sequence that is of use."""
     if film.get_item(keyword) is None:
         return None
-    try:
-        items = list(film[keyword].value)
-    except Exception:
-        items = []
-    for item in items:
+    found = next(_tables(film, keyword, inputs, signed), None)
+    if found is None:
+        empty = not _items(film, keyword)
+        notes.add(f"{keyword} is {'empty' if empty else 'of no use'}; ignored")
+    return found
+
+
+def _tables(film: Any, keyword: str, inputs: tuple[float, float], signed: bool) -> Iterator[LookUp]:
+    for item in _items(film, keyword):
         if (found := look_up(item, inputs, signed)) is not None:
-            return found
-    notes.add(f"{keyword} is {'of no use' if items else 'empty'}; ignored")
-    return None
+            yield found
 
 
-def _window(film: Any, notes: Notes) -> Window | None:
-    """The first window that is of use."""
+def _items(film: Any, keyword: str) -> list[Any]:
+    """The items of a sequence; none where there is none, or it cannot be read."""
+    if film.get_item(keyword) is None:
+        return []
+    try:
+        return list(film[keyword].value)
+    except Exception:
+        return []
+
+
+def _windows(film: Any, notes: Notes) -> Iterator[Window]:
+    """The windows that are of use."""
     given = text(film, "VOILUTFunction")
     pairs = zip_longest(texts(film, "WindowCenter"), texts(film, "WindowWidth"))
     windows = (_usable(centre, width, given, notes) for centre, width in pairs)
-    return next((window for window in windows if window is not None), None)
+    return (window for window in windows if window is not None)
 
 
 def _usable(

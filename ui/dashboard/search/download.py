@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields, is_dataclass
 from decimal import Decimal
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
@@ -25,6 +25,11 @@ from ui.dashboard.search.ranges import column
 from ui.dashboard.search.state import NAMES, Search
 from ui.tables import as_dict, shown
 
+if TYPE_CHECKING:
+    from ui.report.film_pictures import FilmPictures
+
+#: Longest side of a picture in a ZIP, in pixels: fills a slide.
+ZIP_LONGEST = 1024
 #: Stands for an uploaded film, which this process has no path of.
 PLACEHOLDER = "PATH-OF-YOUR-FILM"
 
@@ -162,41 +167,54 @@ def document(
     return {**found, "store": dict(store)}
 
 
-def archive(search: Search, found: Answer, store: Mapping[str, Any]) -> bytes:
-    """A ZIP of query.json, hits.csv and the hits' thumbnails, named by rank and not by id."""
+def archive(gallery: Gallery, search: Search, found: Answer) -> bytes:
+    """A ZIP of query.json, hits.csv and pictures of the hits, named by rank and not by id."""
+    printed = _printed(gallery, found, ZIP_LONGEST)
+    about = document(search, found.hits, gallery.describe(), found.own)
+    about["pictures"] = {
+        "longest_side": ZIP_LONGEST,
+        "originals": printed.originals,
+        "thumbnails": dict(printed.instead),
+    }
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as whole:
-        whole.writestr(
-            "query.json", json.dumps(document(search, found.hits, store, found.own), indent=2)
-        )
+        whole.writestr("query.json", json.dumps(about, indent=2))
         whole.writestr("hits.csv", hits_csv(found.hits))
-        for name, png in _pictures(search, found):
+        for name, png in _pictures(search, found, printed):
             whole.writestr(name, png)
     return file.getvalue()
 
 
-def _pictures(search: Search, found: Answer) -> list[tuple[str, bytes]]:
-    named = [(f"thumbnails/{hit.rank:04}.png", found.thumbnails[hit.row.id]) for hit in found.hits]
+def _printed(gallery: Gallery, found: Answer, longest: int) -> FilmPictures:
+    from ui.report.film_pictures import film_pictures
+
+    rows = [hit.row for hit in found.hits]
+    return film_pictures(gallery, rows if found.query is None else [found.query, *rows], longest)
+
+
+def _pictures(search: Search, found: Answer, printed: FilmPictures) -> list[tuple[str, bytes]]:
+    named = [(f"films/{hit.rank:04}.png", printed.png(hit.row.id)) for hit in found.hits]
     if search.upload is not None:
-        named.append(("query.png", search.upload.thumbnail))
+        named.append(("query.png", search.upload.picture or search.upload.thumbnail))
     elif found.query is not None:
-        named.append(("query.png", found.thumbnails[found.query.id]))
+        named.append(("query.png", printed.png(found.query.id)))
     return [(name, png) for name, png in named if png is not None]
 
 
 def contact_sheet(gallery: Gallery, search: Search, found: Answer) -> bytes:
     """A PDF of one page: the query and its hits, with ranks, cosines and labels."""
-    from ui.report.figures import retrieval_figure
+    from ui.report.figures import LONGEST, retrieval_figure
     from ui.report.sheet import pdf_bytes, provenance_of
 
+    printed = _printed(gallery, found, LONGEST)
     searched = f"searched: {search.where}" if search.filters else "searched: all rows"
-    figure = retrieval_figure(
-        _asked(search, found), found.hits, found.thumbnails, provenance_of(gallery, searched)
+    origin = provenance_of(gallery, searched, printed.note)
+    return pdf_bytes(
+        retrieval_figure(_asked(search, found, printed), found.hits, printed.by_id, origin)
     )
-    return pdf_bytes(figure)
 
 
-def _asked(search: Search, found: Answer) -> Any:
+def _asked(search: Search, found: Answer, printed: FilmPictures) -> Any:
     from ui.report.figures import Query
 
     marks = "".join(
@@ -206,9 +224,10 @@ def _asked(search: Search, found: Answer) -> Any:
     )
     if found.query is not None:
         row = found.query
-        return Query.of(row, found.thumbnails[row.id], row.id + marks)
+        return Query.of(row, printed.by_id[row.id], row.id + marks)
     if search.upload is not None:
-        return Query(search.upload.thumbnail, name=search.upload.name + marks)
+        picture = search.upload.picture or search.upload.thumbnail
+        return Query(picture, name=search.upload.name + marks)
     return Query(text=(search.text or "marked films") + marks)
 
 
@@ -239,13 +258,15 @@ def takeaway(gallery: Gallery, search: Search, found: Answer) -> None:
 
 
 def _files(gallery: Gallery, search: Search, found: Answer) -> None:
-    zipped = partial(archive, search, found, gallery.describe())
+    zipped = partial(archive, gallery, search, found)
     sheet = partial(contact_sheet, gallery, search, found)
     with st.container(horizontal=True):
         offer = film_list.download
         offer("CSV", "hits.csv", partial(hits_csv, found.hits), "take-csv", "table")
-        offer("ZIP with thumbnails", "hits.zip", zipped, "take-zip", "folder_zip")
+        offer("ZIP with pictures", "hits.zip", zipped, "take-zip", "folder_zip")
         offer("Contact sheet (PDF)", "hits.pdf", sheet, "take-pdf", "picture_as_pdf")
     st.caption(
-        "Thumbnails are copies of the films: what their licence allows with those is allowed here."
+        "Pictures are from the films' own files where those can be read, else thumbnails, and the "
+        "files say which. They are copies: what the films' licence allows with those is allowed "
+        "here."
     )

@@ -9,8 +9,8 @@ import typer
 
 from store import CxrError, UsageError
 from ui.commands import output
-from ui.commands.analysis import bar
-from ui.commands.evaluate import read_prompts
+from ui.commands.evaluation.analysis import bar
+from ui.commands.evaluation.evaluate import read_prompts
 from ui.commands.options import Depths, Device, EncoderName, Json, Quiet, Store, depths
 
 if TYPE_CHECKING:

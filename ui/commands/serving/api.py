@@ -11,7 +11,7 @@ import typer
 from store import UsageError
 from ui.commands import output
 from ui.commands.options import Device, EncoderName, Index, OnLost, Shards, ShardsRay, Store
-from ui.commands.serve import check_port
+from ui.commands.serving.serve import check_port
 from ui.opening import HOST, open_gallery
 
 #: Variable with the token; a flag would show in the list of processes.

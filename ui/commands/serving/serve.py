@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 from collections.abc import Mapping, Sequence
+from enum import StrEnum
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -24,6 +25,13 @@ Port = Annotated[int, typer.Option(min=1, max=65535, help="Port on 127.0.0.1.")]
 _visitors = partial(typer.Option, rich_help_panel="Visitors")
 #: Signals that end the server in an orderly way; the end of this process ends it, too.
 _ENDS = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+
+
+class Originals(StrEnum):
+    """Whether the films' own files may be shown."""
+
+    ON = "on"
+    OFF = "off"
 
 
 def serve(
@@ -68,6 +76,13 @@ def serve(
             "of open files is low.",
         ),
     ] = None,
+    originals: Annotated[
+        Originals | None,
+        _visitors(
+            help="off: visitors see the thumbnails kept in the gallery and nothing of the films' "
+            "own files. Default: $CXR_ORIGINALS, else on."
+        ),
+    ] = None,
     public_url: Annotated[
         str | None,
         _visitors(help="The address behind a proxy, e.g. https://films.example.org/cxr."),
@@ -93,6 +108,7 @@ def serve(
         "CXR_SIGN_IN": "1" if sign_in else "",
         "CXR_PUBLIC_URL": public_url or "",
         "CXR_VISITORS": str(visitors or ""),
+        **({} if originals is None else {"CXR_ORIGINALS": originals.value}),
     }
     run(store, encoder, device, port, options, variables)
 
@@ -176,7 +192,7 @@ def run(
         **{name: value for name, value in chosen.items() if value},
         **(variables or {}),
     }
-    app = Path(__file__).parents[1] / "dashboard" / "asgi.py"
+    app = Path(__file__).parents[2] / "dashboard" / "asgi.py"
     arguments = ["run", str(app), "--server.address", HOST, "--server.port", str(port)]
     output.say(f"dashboard on http://{HOST}:{port}, Ctrl-C ends it")
     child = child_process.start(

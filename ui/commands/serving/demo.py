@@ -10,9 +10,9 @@ import typer
 
 from store import NothingToMeasure
 from ui.commands import output
-from ui.commands.evaluate import measure
+from ui.commands.evaluation.evaluate import measure
 from ui.commands.options import Device, MedmnistRoot, Quiet
-from ui.commands.serve import Port, check_port, run
+from ui.commands.serving.serve import Port, check_port, run
 from ui.opening import PORT, default_store
 
 if TYPE_CHECKING:

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from store import EncoderMismatch, EncoderUnavailable, UsageError, expanded
-from ui import notices, tables
+from ui import notices, paper, tables
 from ui.commands import output
+from ui.commands.evaluation.trust import print_pack, print_prevalence
 from ui.commands.options import (
     Depths,
     Device,
@@ -34,6 +35,8 @@ from ui.commands.options import (
     same_patient_films,
 )
 from ui.opening import open_gallery
+from ui.paper import check_format
+from ui.tables import definitions
 
 if TYPE_CHECKING:
     from ingest.encoders import Encoder
@@ -72,6 +75,21 @@ def evaluate(
         ),
     ] = "any",
     same_patient: SamePatientFilms = "exclude",
+    pack: Annotated[
+        str | None,
+        typer.Option(help="Measure by the protocol of a paper, beside its figures: mahbod."),
+    ] = None,
+    prevalence: Annotated[
+        str | None,
+        typer.Option(
+            help="FINDING=SHARE, e.g. pneumonia=.02: draw films searched until so many have it, "
+            "20 times; mean and spread."
+        ),
+    ] = None,
+    form: Annotated[
+        str | None,
+        typer.Option("--format", help="Print the table as md, csv or latex, for a paper."),
+    ] = None,
     encoder: EncoderName = None,
     device: Device = None,
     index: Index = None,
@@ -93,9 +111,22 @@ def evaluate(
     if protocol not in ("both", "leave-one-out", "split"):
         raise UsageError(f"--protocol {protocol!r}: expected leave-one-out, split or both")
     counted = same_patient_films(same_patient)
+    if form is not None:
+        check_format(form)
+        if json or pack or prevalence or prompts:
+            raise UsageError("--format goes without --json, --pack, --prevalence and --prompts")
+    if sum(one is not None for one in (pack, prevalence, prompts)) > 1:
+        raise UsageError("give one of --pack, --prevalence and --prompts")
     gallery = open_gallery(store, index, shards, ray, on_lost)
     output.warn_if_synthetic(gallery)
     output.say_if_inexact(gallery)
+    if pack is not None:
+        _evaluate_pack(gallery, pack, dataset, json)
+        return
+    if prevalence is not None:
+        given = protocol, split, gallery_split, dataset, depths(k), relevance, counted
+        _evaluate_prevalence(gallery, prevalence, *given, json=json)
+        return
     if prompts is not None:
         from ingest.encoders import encoder_for
 
@@ -125,11 +156,81 @@ def evaluate(
         for notice in (notices.of_patients, notices.of_raw_pixels):
             if (warning := notice(one.as_dict())) is not None:
                 output.warn(warning)
-    if json:
+    if form is not None:
+        _print_formatted(form, [one.as_dict() for one in found])
+    elif json:
         first, *rest = (one.as_dict() for one in found)
         output.as_json({**first, **{one["protocol"]: one for one in rest}})
     else:
         output.evaluations(found)
+
+
+def _print_formatted(form: str, found: list[dict[str, Any]]) -> None:
+    if form == "csv":
+        from ingest import csv_bytes
+
+        typer.echo(csv_bytes(*paper.evaluation_sheet(found)).decode(), nl=False)
+        return
+    head, rows = paper.evaluation_table(found)
+    said = [line for line in definitions(found[0]) if line]
+    if form == "latex":
+        typer.echo(paper.latex(head, rows, said))
+        return
+    typer.echo(paper.markdown(head, rows))
+    typer.echo("\n" + "\n".join(f"{line}." for line in said))
+
+
+def _evaluate_pack(gallery: Gallery, name: str, dataset: str | None, json: bool) -> None:
+    from ingest import card_of
+    from store import measure_pack
+    from ui.encoder_facts import found_encoder
+
+    found = measure_pack(gallery, name, dataset)
+    card = card_of(gallery.stamp.name, found_encoder(gallery))
+    learnt = card.saw(found.dataset, found.pack.gallery_split)
+    if json:
+        output.as_json({**found.as_dict(), "learnt_from_these": learnt})
+    else:
+        print_pack(found, learnt)
+
+
+def _evaluate_prevalence(
+    gallery: Gallery,
+    asked: str,
+    protocol: str,
+    split: str | None,
+    gallery_split: str,
+    dataset: str | None,
+    k: list[int],
+    relevance: str,
+    same_patient: SamePatient,
+    *,
+    json: bool,
+) -> None:
+    from store import LEAVE_ONE_OUT, SPLIT, at_prevalence, parse_prevalence
+
+    finding, share = parse_prevalence(asked)
+    splits = gallery.facets()["split"]
+    queries = split or ("test" if "test" in splits else "all")
+    if protocol == "both":  # the films searched are drawn: best of a split that does not ask
+        protocol = SPLIT if queries != "all" and gallery_split in splits else LEAVE_ONE_OUT
+        output.say(f"protocol {protocol}: --protocol says otherwise")
+    found = at_prevalence(
+        gallery,
+        finding,
+        share,
+        protocol,
+        k,
+        split=None if queries == "all" else queries,
+        gallery_split=gallery_split,
+        dataset=dataset,
+        relevance=relevance,
+        same_patient=same_patient,
+    )
+    if json:
+        output.as_json({"protocol": protocol, **found.as_dict()})
+    else:
+        print_prevalence(found)
 
 
 def measure(

@@ -1,0 +1,1 @@
+"""Commands that measure: evaluate, trust, audit, compare, map, classify."""

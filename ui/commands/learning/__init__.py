@@ -1,0 +1,1 @@
+"""Commands of encoders: the list of them, training, adaptation."""

@@ -1,0 +1,1 @@
+"""Commands that serve: the dashboard, the HTTP service, the demonstration."""
