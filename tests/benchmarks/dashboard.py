@@ -25,10 +25,13 @@ from typing import Any
 import numpy as np
 
 from store import EncoderStamp, Gallery, Row
+from tests.ingest.films import film
 from tests.ui import browser, films
 
 FIRST_PAGE_S = 3.0
 _K = 10
+_DROP = "a DICOM film of 3000 x 3000, 12 bits"
+UPLOAD_S = 2.0
 _WORDS = ("opacity", "consolidation", "normal", "effusion", "clear", "pneumonia", "lower", "left")
 
 #: Watches the page by itself, so that the test's own round trips are not measured.
@@ -134,13 +137,29 @@ class Searcher:
         self._page.goto(board.url)
         self._page.locator(".cxr.hit").first.wait_for(timeout=60_000)
         self._page.wait_for_timeout(8_000)  # the encoder is warmed up after the first page
-        self.times: dict[str, list[float]] = {"a sentence": [], "more like this": []}
+        self.times: dict[str, list[float]] = {"a sentence": [], "more like this": [], _DROP: []}
+
+    def drop(self, path: Path) -> None:
+        """An upload, until its hits are painted."""
+        from ingest import read_image
+
+        vectors = self._encoder.encode_images([read_image(path)])
+        hits = self._gallery.search(vectors, _K)[0]
+        self._page.get_by_role("tab", name="Upload").click()
+        box = self._page.locator("input[type=file]").first
+
+        def act() -> None:
+            self._page.evaluate("window.asked = performance.now()")
+            box.set_input_files(path)
+
+        self.times[_DROP].append(_timed(self._page, hits, path.name, act))
 
     def search(self, number: int) -> None:
         """One search by a sentence and one by "More like this"."""
         text = " ".join(_WORDS[(number * step + 1) % len(_WORDS)] for step in (1, 3, 5))
         text = f"{text} {number}"
         hits = self._gallery.search(self._encoder.encode_texts([text]), _K)[0]
+        self._page.get_by_role("tab", name="Describe").click()
         box = self._page.get_by_role("searchbox", name="Describe what the film shows")
         box.fill(text)
         took = _timed(self._page, hits, text, partial(box.press, "Enter"))
@@ -161,11 +180,33 @@ def searches(
             Searcher(chromium, stack.enter_context(served(one, store, home / str(place))), gallery)
             for place, one in enumerate(builds)
         ]
+        for number in range(2 + max(1, count // 5)):
+            # Former builds ask for an ending.
+            (folder := home / f"film{number}").mkdir(parents=True)
+            dropped = dicom_film(folder / "IM0001.dcm", number)
+            for page in pages if number % 2 else pages[::-1]:
+                page.drop(dropped)
         for number in range(count + 2):
             for page in pages if number % 2 else pages[::-1]:
                 page.search(number)
-    # The first two warm up.
-    return [{name: times[2:] for name, times in page.times.items()} for page in pages]
+    # The first two warm up; the first upload into a gallery is told by itself.
+    return [
+        {
+            "the first upload": page.times[_DROP][:1],
+            **{name: times[2:] for name, times in page.times.items()},
+        }
+        for page in pages
+    ]
+
+
+def dicom_film(path: Path, seed: int, side: int = 3000) -> Path:
+    """A DICOM film of so many pixels a side, 12 bits each, as a detector sends it."""
+    lungs = np.kron(films.draw(seed, seed % 2 == 1), np.ones((side // 28 + 1,) * 2, np.uint16))
+    noise = np.random.default_rng(seed).integers(0, 60, (side, side), dtype=np.uint16)
+    values = lungs[:side, :side].astype(np.uint16) * 15 + noise
+    shown = {"WindowCenter": 2000, "WindowWidth": 3900, "BodyPartExamined": "CHEST"}
+    path.write_bytes(film(values, BitsStored=12, HighBit=11, **shown))
+    return path
 
 
 def _timed(page: Any, hits: Sequence[Any], key: str, act: Any) -> float:
@@ -209,7 +250,8 @@ def main() -> None:
             _tell(what, times, None if at else FIRST_PAGE_S)
         found = searches(chromium, store, home / "searches", asked.searches, builds)
         for name in found[0]:
-            _tell(f"search to painted results: {name}", [one[name] for one in found], bar)
+            wanted = UPLOAD_S if name == _DROP else None if "first" in name else bar
+            _tell(f"to painted results: {name}", [one[name] for one in found], wanted)
 
 
 def _tell(work: str, times: Sequence[Sequence[float]], bar: float | None) -> None:

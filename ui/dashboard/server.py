@@ -20,6 +20,7 @@ from store import CxrError
 
 if TYPE_CHECKING:
     from ingest.encoders import Encoder
+    from store import Gallery
 
 
 #: Set once a page was drawn. Until then the model does not compete with it for the processor.
@@ -72,6 +73,8 @@ def _load() -> None:
             time.sleep(_PAINTING_S)
         if shared.encoder_is_near(gallery.stamp):
             _once(shared.encoder(gallery.stamp))
+        if len(gallery):
+            _prepare_uploads(gallery, first)
 
 
 def _not_ours(record: logging.LogRecord) -> bool:
@@ -86,6 +89,15 @@ def _once(encoder: Encoder) -> None:
     if encoder.supports_text:
         encoder.understands("chest film")
         encoder.encode_texts(["chest film"])
+
+
+def _prepare_uploads(gallery: Gallery, stored: str) -> None:
+    """Work out what an upload's nearness is held against: seconds for the first of a version."""
+    from ui import notices
+
+    picture = gallery.thumbnails([stored])[stored]
+    if picture is not None:
+        notices.nearness_of(gallery, gallery.vectors([stored]), picture)
 
 
 def main() -> None:

@@ -86,7 +86,6 @@ def ways_in(gallery: Gallery, encoder: Encoder | CxrError | None) -> None:
         file = st.file_uploader(
             "A chest film: PNG, JPEG, TIFF, WebP, BMP or DICOM. Drop it here, choose it, or paste "
             "an image anywhere on this page. It stays in this visit's memory; nothing is saved.",
-            type=list(shared.TYPES),
             max_upload_size=shared.FILE_MB,
             key=uploads.box(),
             disabled=unusable,
