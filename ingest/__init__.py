@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from ingest.images.dicom.file import is_dicom
     from ingest.images.dicom.read import patient_of
     from ingest.images.pixels import THUMBNAIL_SIDE, pixels_digest, thumbnail
+    from ingest.images.pseudonym import check_salt, keep_salt, salt_file
     from ingest.images.reader_version import READER
     from ingest.job.journal import (
         REJECTION,
@@ -87,6 +88,7 @@ _HOMES = {
     "ingest.images.dicom.file": "is_dicom",
     "ingest.images.dicom.read": "patient_of",
     "ingest.images.pixels": "THUMBNAIL_SIDE pixels_digest thumbnail",
+    "ingest.images.pseudonym": "check_salt keep_salt salt_file",
     "ingest.images.reader_version": "READER",
     "ingest.job.journal": (
         "REJECTION entries file_name mark_undone read_json read_status rejections_file "

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from store.analysis.reports.queries import ReportEvaluation, evaluate_reports
     from store.analysis.selective import Abstention, Curve, Selective, risk_coverage, selective
     from store.analysis.zero_shot import LabelFigures, Similarities, similarities
+    from store.backup.back_up import BackedUp, back_up
+    from store.backup.restore import Restored, look_into, restore
     from store.cluster import connection
     from store.curation.curation import Curation, person
     from store.curation.edits import Correction
@@ -148,6 +150,8 @@ _HOMES = {
     "store.analysis.reports.nearest": "NearReport nearest_reports",
     "store.analysis.reports.queries": "ReportEvaluation evaluate_reports",
     "store.analysis.zero_shot": "LabelFigures Similarities similarities",
+    "store.backup.back_up": "BackedUp back_up",
+    "store.backup.restore": "Restored look_into restore",
     "store.cluster": "connection",
     "store.curation.curation": "Curation person",
     "store.curation.edits": "Correction",

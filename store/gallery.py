@@ -64,6 +64,8 @@ if TYPE_CHECKING:
 
 #: Columns whose counts have another name in the statistics.
 _STATS = {"split": "splits", "dataset": "datasets"}
+#: Ids that are named where a text could mean several.
+_SOME = 5
 #: Films that a notebook shows of a gallery.
 _PICTURES = 8
 T = TypeVar("T")
@@ -642,6 +644,27 @@ class Gallery(Follower):
         for digest, id_ in self._look_up(lambda table: list(lance.by_digest(table, wanted))):
             found.setdefault(digest, []).append(id_)
         return {digest: sorted(ids) for digest, ids in found.items()}
+
+    def whole_id(self, end: str) -> str:
+        """The stored id that is this text, or else the only one that ends with it.
+
+        ``17`` means ``set/test/17`` rather than ``set/test/117``.
+
+        Raises:
+            UnknownId: no stored id ends so.
+            BadQuery: several do, of which some are named.
+        """
+        _check_ids([end])
+        found = self._look_up(lambda table: lance.ids_at(table, end))
+        if not found:
+            self.vectors([end])  # which says so, and how ids look here
+            return end
+        if len(found) > 1:
+            more = f" and {len(found) - _SOME:,} more" if len(found) > _SOME else ""
+            raise BadQuery(
+                f"{end!r} could be {', '.join(found[:_SOME])}{more}; give more of the id"
+            )
+        return found[0]
 
     def row(self, id_: str) -> Row:
         """Metadata of one row. UnknownId when there is none."""

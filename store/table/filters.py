@@ -66,6 +66,11 @@ def has_no_text(column: str) -> str:
     return f"{named(column)} IS NULL OR {named(column)} = ''"
 
 
+def ends_with(column: str, end: str) -> str:
+    """Rows whose column of text ends with this."""
+    return f"ends_with({named(column)}, {quoted(end)})"
+
+
 def holds(column: str, values: Iterable[str]) -> str:
     """Rows whose column of lists has one of these texts in it."""
     return either(f"array_has({named(column)}, {quoted(value)})" for value in values)

@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from store.errors import BadRows
+from store.library import lancedb
 from store.outcomes import (
     FOUND,
     NOT_LABELLED,
@@ -75,13 +76,11 @@ METADATA = tuple(field.name for field in _JOINED)
 
 def table_schema(stamp: EncoderStamp) -> Any:
     """The Arrow schema of a new gallery, with the encoder's stamp in its metadata."""
-    import lancedb
-
     picture = METADATA.index("batch")
     return pa.schema(
         [
             *_JOINED[:picture],
-            lancedb.blob("thumbnail"),
+            lancedb().blob("thumbnail"),
             *_JOINED[picture:],
             pa.field("embedding", pa.list_(pa.float32(), stamp.dimension), nullable=False),
             pa.field(CHECKSUM, pa.uint32(), nullable=False),
