@@ -17,8 +17,8 @@ from ui import notices
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from ingest import IngestReport, Progress
-    from store import Evaluation, Gallery, Hit
+    from ingest import IngestReport, Progress, Reports
+    from store import Evaluation, Gallery, Hit, WordHit
     from ui.tables import PrecisionRow
 
 
@@ -107,6 +107,41 @@ def hits(found: Sequence[Hit]) -> None:
         ],
         numbers=1,
     )
+
+
+def reports_of(found: Sequence[Hit]) -> None:
+    """Reports of search results, each under the rank and id of its film."""
+    for hit in found:
+        typer.echo(f"{hit.rank}. {hit.row.id}")
+        typer.echo(indented(hit.row.report or "(no report)") + "\n")
+
+
+def indented(text: str) -> str:
+    """Lines of a text with space before, without blank ones."""
+    return "\n".join(f"   {line}" for line in text.splitlines() if line.strip())
+
+
+def word_hits(found: Sequence[WordHit], beside: str | None) -> None:
+    """Results of a search in words as a table, with the sentence that words found.
+
+    Args:
+        found: the hits.
+        beside: what was asked beside the words; None for words alone.
+    """
+    from ui.word_hits import found_by
+
+    scores = ["BM25"] if beside is None else ["found by", "fused", "BM25", "cosine"]
+    rows = []
+    for hit in found:
+        bm25 = "" if hit.bm25 is None else f"{hit.bm25:.2f}"
+        cells = [bm25]
+        if beside is not None:
+            cosine = "" if hit.cosine is None else f"{hit.cosine:.4f}"
+            cells = [found_by(hit, beside), f"{hit.score:.4f}", bm25, cosine]
+        sentence = "" if hit.passage is None else hit.passage.marked()
+        labels = ", ".join(hit.row.named_findings) or f"({hit.row.outcome})"
+        rows.append([str(hit.rank), hit.row.id, labels, sentence, *cells])
+    table(["rank", "id", "labels", "report", *scores], rows, numbers=min(len(scores), 3))
 
 
 def evaluations(found: Sequence[Evaluation]) -> None:
@@ -258,6 +293,8 @@ def conclude(
         outcomes = {key.replace("_", " "): n for key, n in report.outcomes.items() if n}
         if outcomes.keys() - {"found"}:
             say("outcomes: " + ", ".join(f"{name} {n:,}" for name, n in outcomes.items()))
+        if report.kept_sentence:
+            say(report.kept_sentence)
         if report.reread:
             films = "film was" if report.reread == 1 else "films were"
             say(f"{report.reread:,} {films} read by an older reader; read again")
@@ -294,8 +331,11 @@ def labelling(found: Mapping[str, Any]) -> list[str]:
     lines = []
     if "label_columns" in found:
         taken, left = ([*map(repr, found[key])] for key in ("label_columns", "not_kept_columns"))
+        parts = [*map(repr, found.get("report_columns", ()))]
         lines.append(
-            f"labels of {found['table']}: {some(taken)}; files: {found['file_column']!r}"
+            (f"labels of {found['table']}: {some(taken)}" if taken else f"table {found['table']}")
+            + f"; files: {found['file_column']!r}"
+            + (f"; report: {some(parts)}" if parts else "")
             + (f"; seen and not kept: {some(left)}" if left else "")
         )
     if "folders" in found:
@@ -306,6 +346,17 @@ def labelling(found: Mapping[str, Any]) -> list[str]:
         counts = [f"{name} ({count:,})" for name, count in found["folders"].items()]
         lines.append(f"labels are the folders of {which}: {some(counts)}")
     return lines
+
+
+def reports(found: Reports) -> None:
+    """What in reports that are about to be stored looks personal, on stderr; nothing without any.
+
+    Lines of a warning where something does, one line where nothing does.
+    """
+    if not found.films:
+        return
+    for line in found.said():
+        (warn if found.personal else say)(line)
 
 
 def interrupted() -> typer.Exit:

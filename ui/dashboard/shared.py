@@ -193,6 +193,12 @@ def knows_patients(of: Gallery) -> bool:
     return of.knows_patients()
 
 
+@st.cache_data(max_entries=8, show_spinner=False, hash_funcs=HASHES)
+def has_reports(of: Gallery) -> bool:
+    """Whether any film has a report, so that words can be searched."""
+    return of.has_reports()
+
+
 @st.cache_resource(max_entries=8, show_spinner=False, hash_funcs=HASHES)
 def labels(of: Gallery) -> Labels:
     """Marks of the gallery's labels."""
