@@ -29,6 +29,7 @@ log = logging.getLogger("store")
 _REPEATING = (
     *(name for name, column in COLUMNS.items() if column.counted and column.kind == "string"),
     "batch",
+    "report",  # films of a study have the same
 )
 #: Filters whose rows a snapshot remembers.
 _REMEMBERED = 16

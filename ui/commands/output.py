@@ -17,7 +17,7 @@ from ui import notices
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from ingest import IngestReport, Progress
+    from ingest import IngestReport, Progress, Reports
     from store import Evaluation, Gallery, Hit, WordHit
     from ui.tables import PrecisionRow
 
@@ -107,6 +107,18 @@ def hits(found: Sequence[Hit]) -> None:
         ],
         numbers=1,
     )
+
+
+def reports_of(found: Sequence[Hit]) -> None:
+    """Reports of search results, each under the rank and id of its film."""
+    for hit in found:
+        typer.echo(f"{hit.rank}. {hit.row.id}")
+        typer.echo(indented(hit.row.report or "(no report)") + "\n")
+
+
+def indented(text: str) -> str:
+    """Lines of a text with space before, without blank ones."""
+    return "\n".join(f"   {line}" for line in text.splitlines() if line.strip())
 
 
 def word_hits(found: Sequence[WordHit], beside: str | None) -> None:
@@ -253,6 +265,46 @@ def _lines() -> Callable[[Progress], None]:
     return show
 
 
+#: Bytes from which on a copy says how far it is.
+_LARGE = 256 << 20
+
+
+@contextmanager
+def byte_progress(what: str, quiet: bool = False) -> Iterator[Callable[[int, int], None] | None]:
+    """Progress of a copy in bytes: a bar on a terminal, elsewhere a line per tenth of a large one.
+
+    Yields:
+        Takes bytes done and in all; None when nothing is to be said.
+    """
+    if quiet:
+        yield None
+        return
+    if not sys.stderr.isatty():
+        yield _byte_lines(what)
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
+
+    columns = (TextColumn(what), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(what, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def _byte_lines(what: str) -> Callable[[int, int], None]:
+    shown = 0
+
+    def show(done: int, total: int) -> None:
+        nonlocal shown
+        tenth = 10 * done // total if total >= _LARGE else 0
+        if tenth > shown:
+            shown = tenth
+            say(f"{what}: {done >> 20:,} of {total >> 20:,} MB")
+
+    return show
+
+
 def say_if_inexact(gallery: Gallery) -> None:
     """Note on stderr that results are partial or approximate."""
     if (note := notices.of_results(gallery.describe())) is not None:
@@ -281,6 +333,8 @@ def conclude(
         outcomes = {key.replace("_", " "): n for key, n in report.outcomes.items() if n}
         if outcomes.keys() - {"found"}:
             say("outcomes: " + ", ".join(f"{name} {n:,}" for name, n in outcomes.items()))
+        if report.kept_sentence:
+            say(report.kept_sentence)
         if report.reread:
             films = "film was" if report.reread == 1 else "films were"
             say(f"{report.reread:,} {films} read by an older reader; read again")
@@ -317,8 +371,11 @@ def labelling(found: Mapping[str, Any]) -> list[str]:
     lines = []
     if "label_columns" in found:
         taken, left = ([*map(repr, found[key])] for key in ("label_columns", "not_kept_columns"))
+        parts = [*map(repr, found.get("report_columns", ()))]
         lines.append(
-            f"labels of {found['table']}: {some(taken)}; files: {found['file_column']!r}"
+            (f"labels of {found['table']}: {some(taken)}" if taken else f"table {found['table']}")
+            + f"; files: {found['file_column']!r}"
+            + (f"; report: {some(parts)}" if parts else "")
             + (f"; seen and not kept: {some(left)}" if left else "")
         )
     if "folders" in found:
@@ -329,6 +386,17 @@ def labelling(found: Mapping[str, Any]) -> list[str]:
         counts = [f"{name} ({count:,})" for name, count in found["folders"].items()]
         lines.append(f"labels are the folders of {which}: {some(counts)}")
     return lines
+
+
+def reports(found: Reports) -> None:
+    """What in reports that are about to be stored looks personal, on stderr; nothing without any.
+
+    Lines of a warning where something does, one line where nothing does.
+    """
+    if not found.films:
+        return
+    for line in found.said():
+        (warn if found.personal else say)(line)
 
 
 def interrupted() -> typer.Exit:

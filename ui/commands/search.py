@@ -26,13 +26,19 @@ if TYPE_CHECKING:
 
 IN_REPORTS = "Words in reports"
 
+#: Hits where nobody says how many.
+_HITS = 10
+
 
 def search(
     store: Store,
     image: Annotated[
         Path | None, typer.Option(help="A PNG, JPEG, TIFF, WebP or DICOM file.")
     ] = None,
-    id: Annotated[str | None, typer.Option(help="The id of a stored film.")] = None,  # noqa: A002
+    id: Annotated[  # noqa: A002
+        str | None,
+        typer.Option(help="The id of a stored film, or its end where no other id ends so."),
+    ] = None,
     text: Annotated[str | None, typer.Option(help='A sentence: "clear lungs".')] = None,
     words: Annotated[
         str | None,
@@ -63,7 +69,7 @@ def search(
         bool,
         typer.Option(
             "--with-reports",
-            help="With --json and --words: the report of each hit, and the sentence found.",
+            help="Also print the report of each hit; with --json and --words the sentence found.",
             rich_help_panel=IN_REPORTS,
         ),
     ] = False,
@@ -80,7 +86,10 @@ def search(
             "(Rocchio). Default: 1,0.75,0.15."
         ),
     ] = None,
-    k: Annotated[int, typer.Option("-k", help="How many hits.")] = 10,
+    k: Annotated[
+        int | None,
+        typer.Option("-k", help="How many hits.", show_default="10, or all of a smaller gallery"),
+    ] = None,
     page: Annotated[int, typer.Option(help="Page 2 is the next k hits, and so on.")] = 1,
     where: Annotated[
         list[str] | None,
@@ -135,7 +144,7 @@ def search(
         raise UsageError(
             "give exactly one of --image, --id and --text, films with --like, or --words"
         )
-    for option, set_ in (("negated", negated), ("fusion", fusion), ("with-reports", with_reports)):
+    for option, set_ in (("negated", negated), ("fusion", fusion)):
         if set_ and words is None:
             raise UsageError(f"--{option} plays no part without --words")
     if fusion is not None and not (given or like):
@@ -149,20 +158,25 @@ def search(
     gallery = open_gallery(store, index, shards, ray, on_lost)
     condition = parse_where(where or [], gallery.columns() if where else ())
     output.warn_if_synthetic(gallery)
+    asked_for, k = k, min(_HITS, max(1, len(gallery))) if k is None else k
     gallery.check_k(k)
-    query, pixels, vector = _asked(gallery, image, id, text, encoder, device, json, part, long_text)
+    id = None if id is None else gallery.whole_id(id)  # noqa: A001
+    like, unlike = ([gallery.whole_id(one) for one in ids or []] for ids in (like, unlike))
+    query, pixels, vector = asked_of(
+        gallery, image, id, text, encoder, device, json, part, long_text
+    )
     if like or unlike:
-        query |= queries.of_marks(like or [], unlike or [], using)
+        query |= queries.of_marks(like, unlike, using)
     exclude: tuple[str, ...] = ()
     if other_patients:
         film = None if image is None or pixels is None else (read_bytes(image), pixels)
-        own = queries.own_films(gallery, [*([] if id is None else [id]), *(like or [])], film)
+        own = queries.own_films(gallery, [*([] if id is None else [id]), *like], film)
         exclude = own.ids
         query["other_patients"] = {"excluded": own.kind, "films": len(own.ids)}
         output.say(notices.of_own_films(own))
     depth = k if page == 1 else min(k * page, len(gallery))
     seen = id if vector is None else vector
-    marks: dict[str, Any] = {"like": like or [], "unlike": unlike or [], "weights": using}
+    marks: dict[str, Any] = {"like": like, "unlike": unlike, "weights": using}
     asked = (("picture", image), ("film", id), ("text", text), ("films", like))
     beside = next((name for name, one in asked if one), None)
     found: Sequence[Hit]
@@ -181,7 +195,7 @@ def search(
             negated=negated,
         )
     hits = found[k * (page - 1) :]
-    if len(hits) < k:
+    if len(hits) < k and (asked_for is not None or condition or other_patients or words):
         missing = [f"passes [{condition}]"] if words is None or condition else []
         if words is not None:
             missing.append(f"says “{words}”{' or is among the 1,000 nearest' if beside else ''}")
@@ -194,8 +208,10 @@ def search(
 
         more = [
             word_hits.as_dict(hit, beside, with_reports)
-            for hit in hits
             if word_hits.is_word_hit(hit)
+            else {"report": hit.row.report}
+            for hit in hits
+            if with_reports or word_hits.is_word_hit(hit)
         ]
         document = as_dict(query, k, condition, hits, page, more)
         output.as_json({**document, "store": gallery.describe()})
@@ -203,11 +219,13 @@ def search(
         output.word_hits(cast("Sequence[WordHit]", hits), beside)
     else:
         output.hits(hits)
+    if with_reports and not json:
+        output.reports_of(hits)
     if figure is not None:
         _draw(figure, gallery, query, pixels, condition, hits)
 
 
-def _asked(
+def asked_of(
     gallery: Gallery,
     image: Path | None,
     id_: str | None,

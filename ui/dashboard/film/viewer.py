@@ -59,6 +59,7 @@ class Pane:
         key: of the film.
         original: where its samples are; None where they are not to be had.
         said: which of the two is shown, and why, below it.
+        whole: whether the thumbnail is the film itself.
         size: width and height of the original in pixels; None: those of the thumbnail.
         map: where it agrees with the other side, if that is known.
     """
@@ -68,6 +69,7 @@ class Pane:
     key: str
     original: Source | None = None
     said: str = ""
+    whole: bool = False
     size: tuple[int, int] | None = None
     map: Agreement | None = None
 
@@ -81,6 +83,7 @@ def viewer(
     step: Callable[[int], None] | None = None,
     before: bool = False,
     after: bool = False,
+    focus: bool = True,
 ) -> None:
     """Draw one or two films; window, zoom, pan, turn and inversion go for both while linked.
 
@@ -92,6 +95,7 @@ def viewer(
         step: called with -1 or 1 when the visitor asks for the film before or the next one.
         before: whether there is a film before.
         after: whether there is a next one.
+        focus: whether its keys work at once; else the page's own do until it is clicked.
     """
 
     def stepped() -> None:
@@ -108,6 +112,7 @@ def viewer(
             "ahead": [{"key": one.key, "url": one.url} for one in ahead],
             "before": before,
             "after": after,
+            "focus": focus,
         },
         on_step_change=stepped,
     )
@@ -131,6 +136,7 @@ def _data(pane: Pane) -> dict[str, Any]:
         "url": None if pane.original is None else pane.original.url,
         "said": pane.said,
         "instead": INSTEAD,
+        "whole": pane.whole,
         "size": None if pane.size is None else list(pane.size),
     }
     if pane.map is not None:

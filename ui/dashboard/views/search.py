@@ -40,6 +40,8 @@ def main() -> None:
         results.show(gallery, encoder, search, labels)
     else:
         results.starters(gallery, search, labels)
+    if not isinstance(encoder, CxrError):
+        uploads.listen()  # down here, where its empty place is in nobody's way
 
 
 def _encoder(gallery: Gallery, search: Search) -> Encoder | CxrError | None:
@@ -128,16 +130,14 @@ def ask_by_words(search: Search) -> None:
 def ask_by_film(gallery: Gallery, unusable: bool) -> None:
     """Ask with a film of one's own; ``unusable``: there is no encoder for it."""
     file = st.file_uploader(
-        "A chest film: PNG, JPEG, TIFF, WebP, BMP or DICOM. Drop it here, choose it, or paste an "
-        "image anywhere on this page. It stays in this visit's memory; nothing is saved.",
-        type=list(shared.TYPES),
+        "A chest film: PNG, JPEG, TIFF, WebP, BMP or DICOM. Or paste an image anywhere here.",
+        help="It stays in this visit's memory; nothing is saved.",
         max_upload_size=shared.FILE_MB,
         key=uploads.box(),
         disabled=unusable,
     )
     if unusable:
         return
-    uploads.listen()
     if file is not None:
         _take(gallery, file.name, file.getvalue())
     elif (found := uploads.pasted()) is not None:
@@ -154,7 +154,7 @@ def ask_by_id(gallery: Gallery) -> None:
             label_visibility="collapsed",
             max_chars=link.ID_MAX,
         )
-        st.form_submit_button("Find", type="primary", on_click=session.ask_id)
+        st.form_submit_button("Find", type="primary", on_click=session.ask_id, args=(gallery,))
         st.form_submit_button(
             "Random film",
             icon=":material/casino:",

@@ -53,9 +53,9 @@ export default function (component) {
   }
 
   async function load(one) {
-    const { key, url, png, size, said } = one;
+    const { key, url, png, size, said, whole } = one;
     if (url && atHand(key)) return show(one, await original(key, url));
-    if (png) show(one, await thumbnail(png, size));
+    if (png) show(one, await thumbnail(png, size, whole));
     if (!url) return;
     said.textContent = "Reading the original …";
     try {
@@ -335,7 +335,7 @@ export default function (component) {
   });
   const resized = new ResizeObserver(() => draw());
   for (const one of panes) resized.observe(one.canvas);
-  if (!root.contains(root.getRootNode().activeElement)) root.focus({ preventScroll: true });
+  if (data.focus && !root.contains(root.getRootNode().activeElement)) root.focus({ preventScroll: true });
   return () => {
     stop.abort();
     resized.disconnect();
