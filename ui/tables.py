@@ -16,6 +16,7 @@ if TYPE_CHECKING:
         Comparison,
         Doubt,
         Film,
+        FilmChange,
         FindingDoubt,
         Glance,
         Group,
@@ -422,6 +423,8 @@ def as_dict(
         page: its number.
         more: further keys of each hit.
     """
+    from ingest import study_link
+
     turned = {"page": page} if page > 1 else {}
     return {
         "query": {**query, "k": k, **turned, "where": str(where) if where else ""},
@@ -433,6 +436,7 @@ def as_dict(
                 **plain(shown(hit.row, "json")),
                 "outcome": hit.row.outcome,
                 "extra": plain(hit.row.extra),
+                "study_link": study_link(hit.row.source),
                 **others,
             }
             for hit, others in zip(hits, more or [{}] * len(hits), strict=True)
@@ -611,6 +615,22 @@ def shown(row: Row, output: Output) -> dict[str, Any]:
         for name, column in COLUMNS.items()
         if output not in column.absent_from
     }
+
+
+def changed(films: Sequence[FilmChange]) -> Sheet:
+    """Films of a change of curation, with what they were and are."""
+    from ui.changes import cells
+
+    rows: list[list[object]] = [[one.film, cells(one.before), cells(one.after)] for one in films]
+    return ["film", "before", "after"], rows
+
+
+def remarks(told: Mapping[str, Mapping[str, Any]]) -> Sheet:
+    """Tags and notes of films: a line a film, tags apart by a semicolon."""
+    rows: list[list[object]] = [
+        [film, "; ".join(one["tags"]), one["remark"]] for film, one in told.items()
+    ]
+    return ["id", "tags", "note"], rows
 
 
 def in_words(row: Row) -> str:

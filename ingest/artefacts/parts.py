@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ingest.artefacts.containers import Part, export_folders, is_container, parts_of, split_in
+from ingest.artefacts.containers import Part, export_folders, is_container, parts_of
 from ingest.artefacts.files import META, is_text
 from ingest.artefacts.folder import (
     UNKNOWN,
@@ -22,7 +22,7 @@ from ingest.artefacts.folder import (
     read_artefacts,
 )
 from ingest.artefacts.table import read_parts
-from ingest.artefacts.write import natural
+from ingest.sources.hub.names import natural, split_in
 from store import COLUMNS, BadArtefacts, UsageError, expanded
 
 

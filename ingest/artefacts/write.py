@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import math
-import re
 from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import TYPE_CHECKING, Any
@@ -13,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from ingest.artefacts.files import EMBEDDINGS, IDS, INDEX, LABELS, META_COLUMNS, REPORT
+from ingest.artefacts.files import EMBEDDINGS, IDS, INDEX, LABELS, REPORT
+from ingest.sources.hub.columns import META_COLUMNS
+from ingest.sources.hub.names import natural
 from ingest.sources.source import SPLITS
 from store import BadQuery, CxrError
 
@@ -42,16 +43,6 @@ def _place(row: Row) -> tuple[Any, ...]:
     split = row.split or ""
     rank = SPLITS.index(split) if split in SPLITS else len(SPLITS)
     return row.dataset is None, row.dataset or "", rank, not split, split, natural(row.id)
-
-
-def natural(text: str) -> list[tuple[int, str]]:
-    """Sort key by which 2 comes before 10; compares digits as text, so of any length."""
-    parts = re.split(r"(\d+)", text)
-    keys = [(0, part) for part in parts]
-    for place in range(1, len(parts), 2):
-        digits = parts[place].lstrip("0")
-        keys[place] = (len(digits), digits)
-    return [*keys, (0, text)]
 
 
 def label_names(rows: Mapping[str, Row]) -> tuple[str, ...]:

@@ -7,7 +7,8 @@ of each.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,8 @@ from ingest.sources.tables.matching import FileIndex
 from ingest.sources.tables.rows_per_film import FilmRow, merge_rows, reader_column
 from store import UsageError, counted, expanded
 
+#: Files of metadata of an image folder of the hub, see ``ingest.sources.hub.image_folder``.
+HUB_METADATA = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
 _OWN_ROW = "differs in its ending alone, and has a row of its own"
 
 
@@ -117,8 +120,9 @@ def records(
             sheet, index, file_column, id_column, label_column, columns, label_names, report_column
         )
         masks_index = FileIndex(tree.masks, tree.root, prefix=file_prefix)
-        return _from_sheet(name, tree, index, masks_index, plan, uncertain, unlabelled, read)
+        return sheet_source(name, tree, (index, masks_index), plan, uncertain, unlabelled, read)
     found = FolderLabels()
+    hub = _hub_note(tree)
     if by_folder and tree.files:
         found = folder_labels(tree, label_level, parse_names(label_names))
 
@@ -138,11 +142,22 @@ def records(
         name,
         tree,
         describe,
-        notes=[*notes_of(tree, masks), *found.notes],
+        notes=[*notes_of(tree, masks), *hub, *found.notes],
         labelling={**({"masks": masks} if masks else {}), **found.chosen},
         read=read,
         prefix=f"{name}/",
     )
+
+
+def _hub_note(tree: Tree) -> list[str]:
+    """A note where a folder is an image folder of the hub, whose metadata is not read here."""
+    tops = {one.partition("/")[0] for one in tree.files if "/" in one}
+    places = (tree.root / top / name for top in ("", *sorted(tops)) for name in HUB_METADATA)
+    found = next((one for one in places if one.is_file()), None)
+    if found is None:
+        return []
+    inside = shown(str(found.relative_to(tree.root)))
+    return [f"{inside} is not read here; it is by: cxr ingest hf {shown(str(tree.root))}"]
 
 
 def notes_of(tree: Tree, masks: int = 0) -> list[str]:
@@ -151,24 +166,40 @@ def notes_of(tree: Tree, masks: int = 0) -> list[str]:
     return notes if tree.files else [*notes, f"{tree.root} holds no files to read"]
 
 
-def _from_sheet(
+def sheet_source(
     name: str,
     tree: Tree,
-    index: FileIndex,
-    masks_index: FileIndex,
+    indices: tuple[FileIndex, FileIndex],
     plan: Plan,
     uncertain: str,
     unlabelled: bool,
     read: Reader,
+    *,
+    beside: Callable[[str], Mapping[str, Any]] = lambda _: {},
+    notes: Sequence[str] = (),
 ) -> Source:
+    """Films below a folder, each by the rows of a sheet that mean it.
+
+    Args:
+        name: the data set.
+        tree: what lies there, without masks.
+        indices: of the films and of the masks.
+        plan: what the sheet's columns are.
+        uncertain: what becomes of uncertain findings.
+        unlabelled: take files without a row too.
+        read: bytes to pixels.
+        beside: relative path to what else is known of a film; what its row says comes first.
+        notes: sentences for a person, before the sheet's own.
+    """
     check_policy(uncertain)
+    index, masks_index = indices
     sheet, table, masks = plan.sheet, plan.sheet.path.name, len(tree.masks)
     matching = index.match(sheet.cells(plan.file))
     reader = reader_column(plan)
     extra: list[Rejection] = []
     rows: dict[str, list[FilmRow]] = {}
-    alike: dict[str, Findings] = {}
-    bad_ages = 0
+    alike: dict[tuple[str, ...], Findings] = {}
+    bad_ages: list[str] = []
     at = sheet.headings.index(plan.file)
     named = set(matching.films.values())
     for line, cells in sheet.lines():
@@ -183,7 +214,7 @@ def _from_sheet(
             continue  # else the file is contested, and refused for both rows
         row = dict(zip(sheet.headings, cells, strict=True))
         one = FilmRow(line, metadata=plan.metadata(row), id=row[plan.id] if plan.id else None)
-        labels = row[plan.joined] if plan.joined else ""
+        labels = tuple(row[at] for at in (plan.joined, plan.uncertain, plan.absent) if at)
         same = alike.get(labels)
         try:
             one.findings = plan.findings(row) if same is None else same
@@ -195,21 +226,27 @@ def _from_sheet(
         if line in sheet.wide:
             one.wrong = f"{place}: {sheet.wide[line]}"
         one.reader = row[reader] or "consensus" if reader else None
-        bad_ages += plan.odd_age(row)
+        if odd := plan.odd_age(row):
+            bad_ages.append(odd)
         rows.setdefault(found, []).append(one)
-    described = {film: merge_rows(said, plan, tree, film, uncertain) for film, said in rows.items()}
+    described = {film: merge_rows(own, plan, tree, film, uncertain) for film, own in rows.items()}
     shared = _share_reports(described) if plan.report else 0
     for film, both in matching.contested.items():
         described[film] = contested(tree, film, both, table)
 
     def describe(relative: str) -> Described | Rejection:
         found = described.get(relative)
-        if found is not None:
+        if found is None:
+            if not unlabelled:
+                return unnamed(tree, relative, table, matching)
+            found = Described()
+        if isinstance(found, Rejection) or not (more := beside(relative)):
             return found
-        return Described() if unlabelled else unnamed(tree, relative, table, matching)
+        return replace(found, metadata={**more, **found.metadata})
 
-    many = sum(len(said) > 1 for said in rows.values())
-    notes = [
+    many = sum(len(own) > 1 for own in rows.values())
+    said = [
+        *notes,
         *sheet.notes,
         *plan.notes,
         *notes_of(tree, masks),
@@ -227,7 +264,7 @@ def _from_sheet(
         tree,
         describe,
         extra=extra,
-        notes=notes,
+        notes=said,
         columns=columns,
         labelling=labelling,
         read=read,

@@ -31,10 +31,12 @@ if TYPE_CHECKING:
     from store import Gallery
 
 
-#: Options of the source are those under these two headings.
+#: Options of the source are those under these headings.
 _LABELS, _PUBLISHED = "Labels of a folder", "Data sets"
+_SERVICE = "A DICOMweb service (pip install 'cxr-retrieval[dicomweb]'; see docs/dicomweb.md)"
 _labels = partial(typer.Option, rich_help_panel=_LABELS)
 _published = partial(typer.Option, rich_help_panel=_PUBLISHED)
+_service = partial(typer.Option, rich_help_panel=_SERVICE)
 _run = partial(typer.Option, rich_help_panel=THE_RUN)
 #: Options of vectors made elsewhere, as ``ingest.read_vectors`` calls them.
 _TABLE = (
@@ -61,14 +63,19 @@ def ingest(
     source: Annotated[
         str,
         typer.Argument(
-            help="What to read: medmnist:NAME, synthetic, or with a PATH: folder, dicom, nih, "
-            "chexpert, mimic-cxr-jpg, iu-xray, padchest, vindr, rsna, kermany, embeddings.",
+            help="What to read: medmnist:NAME, synthetic, or with a PATH: folder, hf, dicom, nih, "
+            "chexpert, mimic-cxr-jpg, iu-xray, padchest, vindr, rsna, kermany, embeddings; "
+            "dicomweb with a URL.",
             metavar="SOURCE",
         ),
     ],
     store: Store,
     path: Annotated[
-        Path | None, typer.Argument(help="The folder, or the file of embeddings.", metavar="PATH")
+        str | None,
+        typer.Argument(
+            help="The folder, the file of embeddings, or the address of the service.",
+            metavar="PATH",
+        ),
     ] = None,
     encoder: EncoderName = None,
     device: Device = None,
@@ -79,6 +86,9 @@ def ingest(
     file_prefix: Annotated[
         str | None,
         _labels(help="What its paths begin with where they are of another machine; cut off."),
+    ] = None,
+    image_column: Annotated[
+        str | None, _labels(help="hf: the column of pictures in shards. Default: told.")
     ] = None,
     id_column: Annotated[
         str | None,
@@ -165,6 +175,18 @@ def ingest(
     encoder_name: Annotated[
         str | None, _published(help=f"Embeddings: {_NAME_HELP}", metavar="NAME")
     ] = None,
+    query: Annotated[
+        str | None,
+        _service(help="Which films: 'Modality=CR&StudyDate=20240101-'; DICOM keywords."),
+    ] = None,
+    rate: Annotated[float | None, _service(help="Requests a second, at most. Default: 20.")] = None,
+    connections: Annotated[
+        int | None, _service(help="Requests at a time, at most. Default: 4.")
+    ] = None,
+    insecure_http: Annotated[
+        bool | None,
+        _service("--insecure-http", help="Plain http to another machine, readable on the way."),
+    ] = None,
     within: Annotated[
         Path | None,
         _labels(help="A folder that PATH and --labels may not leave, through a link either."),
@@ -208,7 +230,7 @@ def ingest(
     options = {
         str(one.name): given[str(one.name)]
         for one in ctx.command.params
-        if getattr(one, "rich_help_panel", None) in (_LABELS, _PUBLISHED)
+        if getattr(one, "rich_help_panel", None) in (_LABELS, _PUBLISHED, _SERVICE)
     }
     if yes and not prune:
         raise UsageError("--yes goes with --prune")
@@ -226,7 +248,7 @@ def ingest(
     for line in output.labelling(images.labelling):
         output.say(line)
     output.reports(images.reports)
-    if path is not None and images.total == 0 and not prune:
+    if path is not None and images.total == 0 and not (prune or images.remote):
         raise BadSource(
             f"nothing to ingest in {path}: it holds no files that {source!r} reads; "
             "check the path, or see docs/sources.md"
@@ -278,7 +300,7 @@ def _target(store: str, name: str | None, device: str | None) -> tuple[Encoder, 
 
 def _embeddings(
     source: str,
-    path: Path | None,
+    path: str | None,
     store: str,
     options: dict[str, Any],
     encoder: str | None,
@@ -286,7 +308,7 @@ def _embeddings(
     reports_checked: bool,
 ) -> None:
     """Read vectors made elsewhere, as ``cxr import`` does."""
-    place = path or Path(source.partition(":")[2])
+    place = Path(path or source.partition(":")[2])
     if str(place) == ".":
         raise UsageError("source 'embeddings' needs a folder or a file: embeddings PATH")
     wrong = [name for name, value in options.items() if value is not None and name not in _TABLE]
@@ -348,7 +370,7 @@ def _import(
 
 
 def _store(artefacts: Artefacts, store: str, json: bool, reports_checked: bool) -> None:
-    from ingest import store_artefacts
+    from ingest import kept_sentence, store_artefacts
 
     for note in artefacts.notes:
         output.warn(note)
@@ -362,6 +384,8 @@ def _store(artefacts: Artefacts, store: str, json: bool, reports_checked: bool) 
                 "unchanged": report.unchanged,
                 "changed": dict(report.changed),
                 "reports": artefacts.reports.as_dict() if artefacts.reports.films else {},
+                "labels_kept": report.labels_kept,
+                "set_aside": dict(report.set_aside),
                 "table_version": report.table_version,
                 "store": gallery.describe(),
             }
@@ -371,3 +395,5 @@ def _store(artefacts: Artefacts, store: str, json: bool, reports_checked: bool) 
         f"{report.inserted:,} inserted, {output.updated(report.updated, report.changed)}, "
         f"{report.unchanged:,} unchanged in {gallery.uri}; encoder {gallery.stamp}"
     )
+    if said := kept_sentence(report.labels_kept, report.set_aside):
+        output.say(said)

@@ -171,6 +171,7 @@ class Plan:
             it means.
         names: of ``joined``, what the user calls its values.
         places: of ``joined``, the names of places where its cells are lists of 0 and 1.
+        uncertain, absent: headings of findings of these kinds, joined or as lists in text.
         report: headings of the parts of the report; none where it was not asked for.
     """
 
@@ -186,6 +187,8 @@ class Plan:
     classes: Mapping[str, Findings] = field(default_factory=dict)
     names: Mapping[str, str] = field(default_factory=dict)
     places: tuple[str, ...] = ()
+    uncertain: str | None = None
+    absent: str | None = None
     report: tuple[str, ...] = ()
 
     @property
@@ -196,7 +199,8 @@ class Plan:
     def chosen(self) -> dict[str, Any]:
         """Columns by role, and columns that were not kept, as JSON has it."""
         kept = {**self.known, **{name: column.heading for name, column in self.own.items()}}
-        taken = {self.file, self.id, *self.labels, *kept.values(), *self.report}
+        taken = {self.file, self.id, self.uncertain, self.absent, *self.labels, *kept.values()}
+        taken |= {*self.report}
         return {
             "table": self.sheet.path.name,
             "file_column": self.file,
@@ -209,6 +213,18 @@ class Plan:
 
     def findings(self, row: Mapping[str, str]) -> Findings:
         """Findings of a row; ValueError for a cell that cannot be read."""
+        found = self._present(row)
+        if self.uncertain is None and self.absent is None:
+            return found
+        unsure, absent = (
+            findings.from_cell(row[at], None, {}).present if at is not None else ()
+            for at in (self.uncertain, self.absent)
+        )
+        return replace(
+            found, uncertain=(*found.uncertain, *unsure), absent=(*found.absent, *absent)
+        )
+
+    def _present(self, row: Mapping[str, str]) -> Findings:
         if self.joined is None:
             return findings.from_columns(row, {heading: heading for heading in self.flags})
         cell = row[self.joined]
@@ -232,10 +248,10 @@ class Plan:
             }
         return found
 
-    def odd_age(self, row: Mapping[str, str]) -> bool:
-        """Whether a row's age is none that a person has."""
+    def odd_age(self, row: Mapping[str, str]) -> str:
+        """A row's cell of the age where it is none that a person has; empty of another row."""
         cell = row[self.known["age"]] if "age" in self.known else ""
-        return bool(cell) and parse_age(cell) is None
+        return cell if parse_age(cell) is None else ""
 
 
 def make_plan(
@@ -247,6 +263,8 @@ def make_plan(
     columns: Sequence[str] = (),
     label_names: Sequence[str] = (),
     report_column: Sequence[str] = (),
+    *,
+    unlabelled: bool = False,
 ) -> Plan:
     """Choose the role of each column.
 
@@ -260,6 +278,7 @@ def make_plan(
         label_names: what to call the values of the one label column, each as ``VALUE=NAME``.
         report_column: headings of the parts of the report; none is read when empty. A table with
             reports need have no labels.
+        unlabelled: whether a sheet may be without labels.
 
     Raises:
         UsageError: a column asked for twice, or under a name that means something else; names that
@@ -304,11 +323,11 @@ def make_plan(
         try:
             labels = likely or _flag_columns(sheet, rest, cells)
         except BadSource:
-            if not report:
+            if (not report and not unlabelled) or label_names:
                 raise
             labels = []
             none = "no column is clearly labels: films keep those that they have"
-            plan = replace(plan, notes=(*plan.notes, none))
+            plan = replace(plan, notes=(*plan.notes, *([none] if report else [])))
     if len(labels) == 1:
         return _with_labels(plan, labels[0], cells[labels[0]] or (), label_names)
     if label_names:

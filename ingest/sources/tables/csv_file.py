@@ -158,6 +158,19 @@ class Sheet:
             )
 
 
+def sheet_of(
+    path: Path, headings: Sequence[str], lines: Sequence[tuple[int, tuple[str, ...]]]
+) -> Sheet:
+    """A sheet of cells that are there already, of a table in another format.
+
+    Args:
+        path: what messages call the table.
+        headings: unique.
+        lines: number of each, and its cells, as many as headings.
+    """
+    return Sheet(path, tuple(headings), (), "", ",", len(headings), list(lines))
+
+
 def tidy(text: str) -> str:
     """A cell as it is compared: stripped, Unicode in its composed form."""
     stripped = text.strip()

@@ -196,15 +196,20 @@ def folder_labels(tree: Tree, level: int | None, names: Mapping[str, str]) -> Fo
             f"labels are folder names of several levels ({', '.join(per_level)}); --label-level N "
             "takes one"
         )
-    siblings = _sibling_splits(folders.values())
-    splits = {
-        path: split for path, found in folders.items() if (split := _split_of(found, siblings))
-    }
+    splits = folder_splits(tree)
     chosen = {
         "folder_level": levels[0] if len(levels) == 1 else levels,
         "folders": dict(sorted(Counter(of.values()).items())),
     }
     return FolderLabels(of, splits, chosen, notes)
+
+
+def folder_splits(tree: Tree) -> dict[str, str]:
+    """Relative path to split, of the files below a folder that is named after one."""
+    folders = {path: path.split("/")[:-1] for path in tree.files}
+    siblings = _sibling_splits(folders.values())
+    found = {path: _split_of(names, siblings) for path, names in folders.items()}
+    return {path: split for path, split in found.items() if split}
 
 
 def _one_spelling(of: dict[str, str]) -> tuple[dict[str, str], list[str]]:

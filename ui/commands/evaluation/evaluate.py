@@ -6,7 +6,9 @@ import csv
 import io
 import json
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -43,6 +45,7 @@ if TYPE_CHECKING:
     from ingest.encoders import Encoder
     from store import Evaluation, Gallery, SamePatient
 
+_films = partial(typer.Option, rich_help_panel="Films as a data set")
 CHOOSING = "sentences"
 #: Files of the package: the prompt set, and the sentences that chose the bundled text tower.
 BUNDLED = {"bundled": "prompts.csv", CHOOSING: "sentences.csv"}
@@ -487,18 +490,47 @@ def export(
     encoder: EncoderName = None,
     device: Device = None,
     k: Depths = "1,3,5,10",
+    films: Annotated[
+        str | None,
+        _films(
+            help="Write films instead, into a new folder: hf (Parquet with the pictures in it) or "
+            "csv (an image folder); both for datasets.load_dataset, and for cxr ingest hf.",
+            metavar="hf|csv",
+        ),
+    ] = None,
+    where: Annotated[
+        list[str] | None, _films(help="Only films with KEY=VALUE, as in cxr search. Repeat.")
+    ] = None,
+    id_: Annotated[list[str] | None, _films("--id", help="Only these films. Repeat.")] = None,
+    tag: Annotated[list[str] | None, _films(help="Only films with this tag. Repeat.")] = None,
+    pictures: Annotated[
+        str,
+        _films(
+            help="thumbnails, or originals: the bytes of each film's own file; of DICOM the "
+            "pixels alone, as PNG."
+        ),
+    ] = "thumbnails",
     with_reports: Annotated[
-        bool, typer.Option("--with-reports", help="Also write the reports of films, to meta.json.")
+        bool,
+        typer.Option(
+            "--with-reports", help="Also write the reports of films, to meta.json or the data set."
+        ),
     ] = False,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Write embeddings, labels, ids, the FAISS index, figures and the report."""
+    """Write embeddings, labels, ids, the FAISS index, figures and the report; or films."""
     from ingest.encoders import encoder_for
     from store import Gallery
 
+    if films is None and (where or id_ or tag or pictures != "thumbnails"):
+        raise UsageError("--where, --id, --tag and --pictures go with --films")
     gallery = Gallery.open(store)
     output.warn_if_synthetic(gallery)
+    if films is not None:
+        conditions = [*(where or []), *(f"tag={one}" for one in tag or [])]
+        _export_films(gallery, folder, films, conditions, id_, pictures, with_reports, json, quiet)
+        return
     model = None
     try:
         model = encoder_for(gallery, encoder, device=device)
@@ -514,3 +546,53 @@ def export(
         output.as_json({**written.as_dict(), "store": gallery.describe()})
     else:
         output.say(f"{counted(len(written.files), 'file')} in {written.folder}")
+
+
+def _by_tenths() -> Callable[[int, int], None]:
+    """Progress as a line for each tenth; none of what is done at once."""
+    told = 0
+
+    def tell(done: int, total: int) -> None:
+        nonlocal told
+        if done < total and 10 * done // total > told:
+            told = 10 * done // total
+            output.say(f"{done:,} of {total:,} films")
+
+    return tell
+
+
+def _export_films(
+    gallery: Gallery,
+    folder: Path,
+    form: str,
+    conditions: list[str],
+    ids: list[str] | None,
+    pictures: str,
+    with_reports: bool,
+    json: bool,
+    quiet: bool,
+) -> None:
+    from store import parse_where
+    from ui.dataset.export import export_films
+
+    where = parse_where(conditions, gallery.columns() if conditions else ())
+    done = export_films(
+        gallery,
+        folder,
+        form,
+        where=where,
+        ids=ids,
+        pictures=pictures,
+        with_reports=with_reports,
+        progress=None if quiet else _by_tenths(),
+    )
+    for reason, count in Counter(one.reason for one in done.left_out).items():
+        example = next(one for one in done.left_out if one.reason == reason)
+        output.warn(f"{count:,} films left out ({reason}), such as {example.id}: {example.detail}")
+    if json:
+        output.as_json({**done.as_dict(), "store": gallery.describe()})
+    elif not quiet:
+        splits = ", ".join(f"{name} {count:,}" for name, count in done.splits.items())
+        output.say(f"{done.films:,} films ({splits}) in {done.folder}; its card: README.md")
+    if done.left_out:
+        raise typer.Exit(3)

@@ -132,7 +132,6 @@ def ask_by_film(gallery: Gallery, unusable: bool) -> None:
     file = st.file_uploader(
         "A chest film: PNG, JPEG, TIFF, WebP, BMP or DICOM. Or paste an image anywhere here.",
         help="It stays in this visit's memory; nothing is saved.",
-        type=list(shared.TYPES),
         max_upload_size=shared.FILE_MB,
         key=uploads.box(),
         disabled=unusable,
@@ -155,7 +154,7 @@ def ask_by_id(gallery: Gallery) -> None:
             label_visibility="collapsed",
             max_chars=link.ID_MAX,
         )
-        st.form_submit_button("Find", type="primary", on_click=session.ask_id)
+        st.form_submit_button("Find", type="primary", on_click=session.ask_id, args=(gallery,))
         st.form_submit_button(
             "Random film",
             icon=":material/casino:",
