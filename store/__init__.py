@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     )
     from store.analysis.compare import Comparison, Films, compare
     from store.analysis.film_table import WHOSE, Film, Whose
+    from store.analysis.listing.doubt import doubt_of_labels
+    from store.analysis.listing.label_places import given_places, label_places
+    from store.analysis.listing.order import FilmOrder, film_order, ordered_columns, sort_films
     from store.analysis.maps import Map
     from store.analysis.matched_by import ColumnMatch, Matches, ValueMatch, matched_by
     from store.analysis.packs import Pack, PackResult, measure_pack, pack_names
@@ -54,6 +57,7 @@ if TYPE_CHECKING:
         TextUnsupported,
         UnknownId,
         UsageError,
+        counted,
     )
     from store.evaluation import per_query
     from store.evaluation.intervals import bootstrap
@@ -125,6 +129,9 @@ _HOMES = {
     "store.analysis.audit": ("Doubt Doubtful FindingDoubt Glance Group Leak Near NearPair Vote"),
     "store.analysis.compare": "Comparison Films compare",
     "store.analysis.film_table": "WHOSE Film Whose",
+    "store.analysis.listing.doubt": "doubt_of_labels",
+    "store.analysis.listing.label_places": "given_places label_places",
+    "store.analysis.listing.order": "FilmOrder film_order ordered_columns sort_films",
     "store.analysis.maps": "Map",
     "store.analysis.matched_by": "ColumnMatch Matches ValueMatch matched_by",
     "store.analysis.packs": "Pack PackResult measure_pack pack_names",
@@ -138,7 +145,7 @@ _HOMES = {
         "BadArtefacts BadFilter BadImage BadQuery BadRows BadSource ClusterUnavailable CxrError "
         "EncoderChanged EncoderMismatch EncoderUnavailable NothingToMeasure PatchesUnsupported "
         "StoreDamaged StoreNotFound StoreUnreachable StoreUnsafe StoreUnwritable "
-        "TextUnsupported UnknownId UsageError"
+        "TextUnsupported UnknownId UsageError counted"
     ),
     "store.evaluation": "per_query",
     "store.evaluation.intervals": "bootstrap",

@@ -356,6 +356,22 @@ class Gallery(Follower):
             lambda now: search(now, self.uri, query, int(k), where, left_out, beside, how)
         )
 
+    def count_words(
+        self,
+        words: str,
+        where: Where | None = None,
+        exclude: Sequence[str] = (),
+        *,
+        negated: bool = False,
+        most: int = 1000,
+    ) -> int:
+        """How many films ``search_words`` finds by words alone; ``most`` where there are more."""
+        from store.search.words import count
+        from store.words.query import parse
+
+        query, left_out = parse(words, negated), _ids_left_out(exclude)
+        return self._answer(lambda now: count(now, self.uri, query, most, where, left_out))
+
     def has_reports(self) -> bool:
         """Whether any film has a report, so that words can be searched."""
         from store.search.words import has_reports
@@ -419,8 +435,8 @@ class Gallery(Follower):
         rows = len(self)
         if rows == 0:
             raise BadQuery(
-                f"the gallery at {self.uri} is empty; fill it with: cxr ingest "
-                f"medmnist:pneumoniamnist --store {self.uri}"
+                f"the gallery at {self.uri} is empty; fill it with: cxr ingest folder "
+                f"PATH-TO-YOUR-FILMS --store {self.uri}"
             )
         if not 1 <= k <= rows:
             raise BadQuery(f"k = {k}: expected 1 to {rows}, the number of rows in {self.uri}")
@@ -610,6 +626,19 @@ class Gallery(Follower):
     def ids(self, where: Where | None = None) -> list[str]:
         """The ids that pass a filter, sorted."""
         return self._answer(lambda now: now.ids_of(where))
+
+    def read_columns(self, names: Sequence[str], where: Where | None = None) -> pa.Table:
+        """Columns of the table, for rows that pass a filter, in any order.
+
+        Of a table that lacks a column, the others.
+        """
+
+        def ask(now: Searcher) -> pa.Table:
+            schema = now.handle.schema
+            condition = where.to_filter(schema) if where else None
+            return lance.scan(now.handle, [one for one in names if one in schema.names], condition)
+
+        return self._answer(ask)
 
     def count(self, where: Where) -> int:
         """Number of rows that pass a filter, counted by LanceDB: no metadata is read for it."""

@@ -8,7 +8,7 @@ from datetime import date
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from store import NOTHING_FOUND
+from store import NOTHING_FOUND, counted
 from ui import encoder_facts
 
 if TYPE_CHECKING:
@@ -154,7 +154,7 @@ def finding_table(found: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]
 
 
 #: What is left out of a query's ranking, by the key ``excluded`` of an evaluation.
-EXCLUDED = {
+NOT_RANKED = {
     "patient": "films of the query's own patient are not in its ranking",
     "study": "films of the query's own study are not in its ranking",
     "film": "the query itself is not in its ranking",
@@ -194,11 +194,11 @@ def definitions(found: Mapping[str, Any]) -> list[str]:
 
 def _left_out_of_rankings(found: Mapping[str, Any]) -> str:
     patients = found.get("patients") or {}
-    said = EXCLUDED[found.get("excluded", "film")]
+    said = NOT_RANKED[found.get("excluded", "film")]
     if found.get("excluded", "film") == "film" and patients.get("known"):
         said += "; other films of its patient are, and count as any other"
     elif patients.get("unknown") and patients.get("known"):
-        said += f" ({patients['unknown']:,} films name none)"
+        said += f" ({counted(patients['unknown'], 'film names', 'films name')} none)"
     if both := patients.get("in_both_sides"):
         whose = (found.get("interval") or {}).get("over", "patients")
         said += f"; {both:,} {'studies' if whose == 'studies' else 'patients'} are on both sides"
@@ -363,7 +363,8 @@ def compared_films(found: Comparison) -> str:
     missing = ", ".join(f"{count:,}" for count in found.left_out)
     differ = ", ".join(f"{pair.labels_differ:,}" for pair in found.pairs)
     return (
-        f"{found.protocol}: {found.queries:,} queries and {found.gallery:,} films that {all_of} "
+        f"{found.protocol}: {counted(found.queries, 'query', 'queries')} and "
+        f"{counted(found.gallery, 'film')} that {all_of} "
         f"stores have; films that not all have, store by store: {missing}. Labels differ for "
         f"{differ}; those of the first store are used."
     )
@@ -521,7 +522,7 @@ def doubt(one: Doubt) -> str:
     """Line about a film whose neighbours disagree."""
     parts = [
         f"disagreement {one.disagreement:.2f}",
-        f"{one.votes} of {one.asked} neighbours say {one.said}",
+        f"{one.votes} of {counted(one.asked, 'neighbour')} say {one.said}",
         f"unsupported: {votes(one.unsupported)}" if one.unsupported else "",
         f"missing: {votes(one.missing)}" if one.missing else "",
         f"mean cosine {one.nearness:.3f}",

@@ -30,13 +30,15 @@ def found_by(hit: WordHit, beside: str) -> str:
     return ", ".join(f"{name} {ordinal(rank)}" for name, rank in ranks.items() if rank is not None)
 
 
+def cosine_of(hit: Hit) -> float | None:
+    """The cosine of a hit; None where words alone were asked."""
+    return hit.cosine if is_word_hit(hit) else hit.score
+
+
 def score_text(hit: Hit) -> str:
     """The score of a hit with its name: ``cos 0.913``; of words alone ``BM25 4.20``."""
-    if not is_word_hit(hit):
-        return f"cos {hit.score:z.3f}"
-    if hit.cosine is not None:
-        return f"cos {hit.cosine:z.3f}"
-    return f"BM25 {hit.score:.2f}"
+    cosine = cosine_of(hit)
+    return f"BM25 {hit.score:.2f}" if cosine is None else f"cos {cosine:z.3f}"
 
 
 def as_dict(hit: WordHit, beside: str | None, with_reports: bool) -> dict[str, Any]:

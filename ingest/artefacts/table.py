@@ -43,7 +43,7 @@ from ingest.sources.hub.labels import (
     read_labels,
 )
 from ingest.sources.hub.names import made_ids
-from store import BadArtefacts, EncoderStamp, expanded
+from store import BadArtefacts, EncoderStamp, counted, expanded
 
 
 def read_table(
@@ -231,7 +231,8 @@ def _matrix(column: pa.ChunkedArray, path: Path, name: str) -> npt.NDArray[Any]:
             "save one vector for each film, such as the mean over its patches"
         )
     if column.null_count or not len(column):
-        raise BadArtefacts(f"{path}: column {name!r} has {column.null_count} rows without a vector")
+        missing = counted(column.null_count, "row")
+        raise BadArtefacts(f"{path}: column {name!r} has {missing} without a vector")
     lengths = pc.unique(_lengths(column))
     if len(lengths) != 1:
         raise BadArtefacts(f"{path}: column {name!r} has vectors of {len(lengths)} lengths")

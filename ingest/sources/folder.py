@@ -35,7 +35,7 @@ from ingest.sources.tables.folder_labels import FolderLabels, folder_labels, lea
 from ingest.sources.tables.label_values import parse_names
 from ingest.sources.tables.matching import FileIndex
 from ingest.sources.tables.rows_per_film import FilmRow, merge_rows, reader_column
-from store import UsageError, expanded
+from store import UsageError, counted, expanded
 
 #: Files of metadata of an image folder of the hub, see ``ingest.sources.hub.image_folder``.
 HUB_METADATA = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
@@ -334,4 +334,5 @@ def _joined_notes(films: int, rows: int, table: str, reader: str | None) -> list
         if reader
         else "all their findings were taken"
     )
-    return [f"{films:,} files have several of the {rows:,} rows used of {table}: {how}"]
+    several = counted(films, "file has", "files have")
+    return [f"{several} several of the {rows:,} rows used of {table}: {how}"]

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from store import memory
-from store.errors import StoreDamaged, UnknownId
+from store.errors import StoreDamaged, UnknownId, counted
 from store.schema import COLUMNS, Integers, Row, Vectors
 from store.table import column_stats, custom_columns, lance, rows
 from store.table.column_stats import Range
@@ -296,7 +296,7 @@ class Snapshot:
             position = self._position(id_)
             if position is None:
                 example = f"; ids look like {min(self.ids)!r}" if self.count else ""
-                raise UnknownId(f"no row {id_!r} among {self.count} rows{example}")
+                raise UnknownId(f"no row {id_!r} among {counted(self.count, 'row')}{example}")
             positions.append(position)
         return np.asarray(positions, np.int64)
 

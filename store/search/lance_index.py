@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from store.errors import UsageError
+from store.errors import UsageError, counted
 from store.schema import Vectors
 from store.search.base import Ranked, Remake, Searcher
 from store.search.table_reader import TableReader, matrix, rescored
@@ -253,7 +253,8 @@ def build(
     rows = handle.count_rows()
     if rows < FEWEST:
         raise UsageError(
-            f"{rows} rows are too few for an index, it takes {FEWEST}; they are searched exactly "
+            f"{counted(rows, 'row is', 'rows are')} too few for an index, it takes {FEWEST}; they "
+            "are searched exactly "
             "and at once without one"
         )
     if partitions is not None and not 1 <= partitions <= rows:

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from store.errors import UnknownId
+from store.errors import UnknownId, counted
 from store.schema import Hit, Row, Vectors
 from store.search.base import Ranked, Sample
 from store.table import column_stats, custom_columns, lance, rows
@@ -135,7 +135,7 @@ class TableReader:
     def _in_order(self, ids: Sequence[str], found: dict[str, Any]) -> list[Any]:
         for id_ in ids:
             if id_ not in found:
-                raise UnknownId(f"no row {id_!r} among {self.count} rows")
+                raise UnknownId(f"no row {id_!r} among {counted(self.count, 'row')}")
         return [found[id_] for id_ in ids]
 
 

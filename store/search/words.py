@@ -66,6 +66,21 @@ def has_reports(now: Searcher) -> bool:
     return bool(now.handle.count_rows(f"{index.COLUMN} IS NOT NULL"))
 
 
+def count(
+    now: Searcher,
+    uri: str,
+    query: WordQuery,
+    most: int,
+    where: Where | None,
+    exclude: Sequence[str],
+) -> int:
+    """How many films have the words; ``most`` where there are more."""
+    _check_searchable(now, uri)
+    condition = where.to_filter(now.handle.schema) if where else None
+    found = _ask(now, query, most + len(exclude), condition)["id"].to_pylist()
+    return min(len(set(found).difference(exclude)), most)
+
+
 def search(
     now: Searcher,
     uri: str,
@@ -150,7 +165,7 @@ def _check_searchable(now: Searcher, uri: str) -> None:
 def _no_reports(uri: str) -> BadQuery:
     return BadQuery(
         f"no film of {uri} has a report, so there are no words to search; reports come with an "
-        "ingestion, e.g. cxr ingest folder PATH --labels FILE --report-column findings,impression"
+        "ingestion that is asked for them, e.g. with --report-column findings,impression"
     )
 
 

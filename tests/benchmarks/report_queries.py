@@ -15,13 +15,12 @@ from dataclasses import replace
 from pathlib import Path
 from random import Random
 
-from ui.commands.evaluate import measure_reports, print_reports
-
 from ingest import ingest, open_source
 from ingest.encoders import Encoder, load_encoder
 from ingest.training.captions import caption
 from store import Gallery
 from tests.benchmarks.timing import heading
+from ui.commands.evaluation.reports import measure_reports, print_reports
 
 #: Sentences of a report, and what the grammar calls sentences of reports of each label.
 SENTENCES = 3

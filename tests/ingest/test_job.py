@@ -108,6 +108,7 @@ def test_report_as_json(gallery: Gallery) -> None:
         "pruned": 0,
         "columns": {},
         "labelling": {},
+        "reports": {},
         "outcomes": {"found": 1, "nothing_found": 0, "uncertain_only": 0, "not_labelled": 0},
         "encoder_changed": None,
         "encoder_note": None,

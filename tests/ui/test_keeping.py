@@ -41,7 +41,7 @@ def test_delete_counts_asks_and_deletes(cxr, gallery: Gallery) -> None:
     assert (code, out.strip()) == (1, "")
     assert "Delete 5 of 17 rows?" in err
     assert len(Gallery.open(gallery.uri)) == 17
-    assert cxr("delete", "--id", "late/test/0", "--yes")[1] == "1 rows deleted\n"
+    assert cxr("delete", "--id", "late/test/0", "--yes")[1] == "1 row deleted\n"
     found = json.loads(
         cxr("delete", "--batch", "o'clock", "--where", "label=normal", "-y", "--json")[1]
     )

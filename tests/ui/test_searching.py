@@ -208,7 +208,7 @@ def test_history_keeps_one_entry_a_search():
 
 def test_seen_in_training_is_said_of_training_films_only(app):
     test = app({"id": ASK, "split": ["train"]})
-    assert page(test).count("seen in training") == 10
+    assert page(test).count(">seen in training<") == 10
     test = app({"id": ASK, "split": ["test"]})
     assert "seen in training" not in page(test)
 

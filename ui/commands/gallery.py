@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from store import counted
 from ui import notices
 from ui.commands import output
 from ui.commands.options import Json, Quiet, Store
@@ -40,7 +41,8 @@ def stats(store: Store, json: Json = False) -> None:
         typer.echo(f"{'answers':<16} {note}")
     if older:
         output.say(
-            f"{older:,} films were read by an older reader; when their source is ingested again, "
+            f"{counted(older, 'film was', 'films were')} read by an older reader; when their "
+            "source is ingested again, "
             "those that are read otherwise by now are read again"
         )
 
@@ -78,7 +80,7 @@ def check(
     if json:
         output.as_json({**found, "problems": problems})
     elif not problems:
-        typer.echo(f"{len(gallery):,} rows are sound")
+        typer.echo(f"{counted(len(gallery), 'row is', 'rows are')} sound")
     for problem in problems:
         output.warn(problem)
     if problems:
@@ -98,7 +100,8 @@ def _say_repaired(done: Repaired) -> None:
         else "galleries on object stores have no undo store"
     )
     output.warn(
-        f"{done.removed:,} older rows of {len(done.ids):,} ids removed, the newest kept: "
+        f"{counted(done.removed, 'older row')} of {counted(len(done.ids), 'id')} removed, the "
+        "newest kept: "
         f"{output.some(done.ids)}; {place}"
     )
 
@@ -140,12 +143,14 @@ def delete(
     count = gallery.delete(condition, chosen, batch, dry_run=True)
     if not dry_run and count:
         if not yes:
-            typer.confirm(f"Delete {count:,} of {len(gallery):,} rows?", abort=True, err=True)
+            typer.confirm(
+                f"Delete {count:,} of {counted(len(gallery), 'row')}?", abort=True, err=True
+            )
         count = gallery.delete(condition, chosen, batch)
     if json:
         output.as_json({"uri": gallery.uri, "deleted": 0 if dry_run else count, "matched": count})
     else:
-        typer.echo(f"{count:,} rows {'would be deleted' if dry_run else 'deleted'}")
+        typer.echo(f"{counted(count, 'row')} {'would be deleted' if dry_run else 'deleted'}")
 
 
 def relocate(

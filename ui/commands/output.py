@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from store import UsageError
+from store import UsageError, counted
 from ui import notices
 
 if TYPE_CHECKING:
@@ -162,7 +162,7 @@ def evaluations(found: Sequence[Evaluation]) -> None:
                 continue
             rows.append([protocol, *_figures(row, depths)])
             protocol = ""
-        sizes = f"{one.queries:,} queries, {one.gallery:,} in the gallery"
+        sizes = f"{counted(one.queries, 'query', 'queries')}, {one.gallery:,} in the gallery"
         rows.append(["", sizes, *([""] * len(depths)), ""])
         for at, row in enumerate(tables.measure_rows(document)):
             others.append(["" if at else one.protocol, *_figures(row, depths)])
@@ -365,12 +365,12 @@ def interrupted() -> typer.Exit:
 
 def _pruned(report: IngestReport) -> None:
     if report.pruned:
-        say(f"{report.pruned:,} rows whose file is gone were removed")
+        say(f"{counted(report.pruned, 'row was', 'rows were')} removed, whose file is gone")
         return
     for id_ in report.gone[:_MOST]:
         say(f"gone: {id_}")
     more = "; to remove them: --prune --yes" if report.gone else ""
-    say(f"{len(report.gone):,} rows have lost their file{more}")
+    say(f"{counted(len(report.gone), 'row has', 'rows have')} lost their file{more}")
 
 
 def summary(report: IngestReport) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
@@ -242,9 +243,30 @@ def asked_of(
         asked = queries.of_text(using, text or "", long_text)
     for warning in asked.warnings:
         output.warn(warning)
+    if text is not None:
+        unknown = asked.told["understood"] is False
+        asked.told["labels"] = _labels_instead(gallery, text) if unknown else []
     if asked.nearness is not None and not json:
+        output.say(notices.match(asked.nearness))
         output.say(notices.how_near(asked.nearness))
     return asked.told, pixels, asked.vector
+
+
+def _labels_instead(gallery: Gallery, text: str) -> list[str]:
+    """Labels of the gallery that a text names which is not understood; says how to look there."""
+    from store import Where, counted
+
+    counts = gallery.facets()["labels"]
+    meant = notices.labels_meant(text, counts)
+    for label in meant[:3]:
+        first = gallery.ids(Where(label=(label,)))[0]
+        again = ["cxr", "search", "--id", first, "--where", f"label={label}"]
+        again += ["--store", gallery.uri]
+        output.warn(
+            f"{label!r} is a label here, of {counted(counts[label], 'film')}; to see films that "
+            f"carry it: {shlex.join(again)}"
+        )
+    return meant
 
 
 def _draw(

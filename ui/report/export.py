@@ -23,6 +23,7 @@ from store import (
     CxrError,
     NothingToMeasure,
     check_encoder,
+    counted,
     expanded,
     matched_by,
 )
@@ -240,7 +241,7 @@ def _evaluations(
     for protocol, most in setting.protocols.items():
         possible = [depth for depth in depths if depth <= most]
         left_out += [
-            f"{protocol}, k = {depth}: only {most} rows can be found."
+            f"{protocol}, k = {depth}: only {counted(most, 'row')} can be found."
             for depth in depths[len(possible) :]
         ]
         if possible:

@@ -15,7 +15,7 @@ import numpy as np
 from matplotlib.patches import FancyBboxPatch, Rectangle
 from PIL import Image
 
-from store import NOT_LABELLED, Outcome, Row
+from store import NOT_LABELLED, Outcome, Row, counted
 from ui.report.film_pictures import Picture, film_pictures
 from ui.report.findings import slugs
 from ui.report.sheet import (
@@ -364,7 +364,7 @@ def precision_figure(
             (box[0] / width, box[1] / height, box[2] / width, box[3] / height),
             gid=f"panel:{evaluation.protocol}",
         )
-        heading = f"{evaluation.protocol}: {evaluation.queries:,} queries, "
+        heading = f"{evaluation.protocol}: {counted(evaluation.queries, 'query', 'queries')}, "
         heading += f"gallery of {evaluation.gallery:,}"
         write(page, left, top, heading, 9, bold=True)
         _draw_panel(axes, rows, name, floor)

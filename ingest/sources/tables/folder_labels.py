@@ -17,7 +17,7 @@ from ingest.sources.tables import metadata_headings
 from ingest.sources.tables.csv_file import listed
 from ingest.sources.tables.findings import canonical
 from ingest.sources.tables.label_values import check_names
-from store import BadSource, UsageError
+from store import BadSource, UsageError, counted
 
 _MASKS = {
     *("mask", "masks", "segmentation", "segmentations", "seg", "segs", "segment", "segments"),
@@ -189,7 +189,7 @@ def folder_labels(tree: Tree, level: int | None, names: Mapping[str, str]) -> Fo
     levels = sorted({at + 1 for at in place.values()})
     if len(levels) > 1:
         per_level = [
-            f"{sum(at + 1 == one for at in place.values()):,} films at level {one}"
+            f"{counted(sum(at + 1 == one for at in place.values()), 'film')} at level {one}"
             for one in levels
         ]
         notes.append(

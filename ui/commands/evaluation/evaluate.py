@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from store import EncoderMismatch, EncoderUnavailable, UsageError, expanded
+from store import EncoderMismatch, EncoderUnavailable, UsageError, counted, expanded
 from ui import notices, paper, tables
 from ui.commands import output
 from ui.commands.evaluation.reports import measure_reports, print_reports, text_encoder
@@ -456,7 +456,7 @@ def _print_prompts(found: dict[str, Any]) -> None:
     )
     output.table(
         [
-            f"over {found['gallery']:,} films of {found['split']}",
+            f"over {counted(found['gallery'], 'film')} of {found['split']}",
             "prompts",
             "understood",
             f"lowest {depth}",
@@ -545,7 +545,7 @@ def export(
     if json:
         output.as_json({**written.as_dict(), "store": gallery.describe()})
     else:
-        output.say(f"{len(written.files)} files in {written.folder}")
+        output.say(f"{counted(len(written.files), 'file')} in {written.folder}")
 
 
 def _by_tenths() -> Callable[[int, int], None]:
@@ -588,11 +588,13 @@ def _export_films(
     )
     for reason, count in Counter(one.reason for one in done.left_out).items():
         example = next(one for one in done.left_out if one.reason == reason)
-        output.warn(f"{count:,} films left out ({reason}), such as {example.id}: {example.detail}")
+        films = counted(count, "film")
+        output.warn(f"{films} left out ({reason}), such as {example.id}: {example.detail}")
     if json:
         output.as_json({**done.as_dict(), "store": gallery.describe()})
     elif not quiet:
         splits = ", ".join(f"{name} {count:,}" for name, count in done.splits.items())
-        output.say(f"{done.films:,} films ({splits}) in {done.folder}; its card: README.md")
+        films = counted(done.films, "film")
+        output.say(f"{films} ({splits}) in {done.folder}; its card: README.md")
     if done.left_out:
         raise typer.Exit(3)

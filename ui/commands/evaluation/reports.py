@@ -10,7 +10,7 @@ import typer
 
 from store import EncoderMismatch, EncoderUnavailable
 from ui.commands import output
-from ui.tables import EXCLUDED
+from ui.tables import NOT_RANKED
 
 if TYPE_CHECKING:
     from ingest.encoders import Encoder
@@ -69,7 +69,7 @@ def report_definitions(found: Mapping[str, Any]) -> list[str]:
         f"{found['queries']:,} reports asked{drawn}; {found['gallery']:,} labelled films with a "
         "report were searched",
         f"Relevance {relevance['name']}: {relevance['definition']}",
-        f"{EXCLUDED[found['excluded']][0].upper()}{EXCLUDED[found['excluded']][1:]}",
+        f"{NOT_RANKED[found['excluded']][0].upper()}{NOT_RANKED[found['excluded']][1:]}",
         f"95 % intervals, of differences paired: {over['method']}, over {over['units']:,} "
         f"{over['over']}",
     ]

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ingest import REJECTION, csv_bytes, entries, mark_undone, rejections_file, rows_of
-from store import Gallery, Undone
+from store import Gallery, Undone, counted
 from ui.dashboard.batches.inbox import is_inside, without_place
 
 #: How many batches and refusals a page shows.
@@ -94,7 +94,7 @@ def undo(uri: str, batch: str) -> Undone:
 def undo_sentence(found: Undone, *, done: bool) -> str:
     """Effect of undoing a batch, in one sentence."""
     verb = "were" if done else "would be"
-    parts = [f"{found.removed:,} films {verb} removed"]
+    parts = [f"{counted(found.removed, 'film')} {verb} removed"]
     if found.restored:
         parts.append(f"{found.restored:,} that it replaced {verb} restored")
     if found.corrected:

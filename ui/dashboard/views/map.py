@@ -127,7 +127,10 @@ def explore(
             outline=start,
             on_outline=lambda: st.session_state.update({"map-selected-page": 1}),
             on_peek=_nothing,
+            on_open=_nothing,
         )
+        if (film := _film(of, shown.get("open"))) is not None:
+            film_list.open_film(film)
         sent = shown.get("outline")
         outline = start if sent is None else sent
         st.session_state[f"{key}-kept"] = outline
@@ -183,8 +186,8 @@ def legend(by: str, colours: Colouring) -> None:
 
 def peek(gallery: Gallery, of: Drawn, at: object, labels: Labels) -> None:
     """The film that the pointer rested on last."""
-    if isinstance(at, int) and 0 <= at < len(of.on_map):
-        st.session_state["map-peek"] = of.ids[at]
+    if (pointed := _film(of, at)) is not None:
+        st.session_state["map-peek"] = pointed
     id_ = st.session_state.get("map-peek")
     rows = gallery.rows([id_]) if id_ else {}
     with st.container(border=True, key="map-peek-card"):
@@ -193,6 +196,11 @@ def peek(gallery: Gallery, of: Drawn, at: object, labels: Labels) -> None:
             return
         [row] = rows.values()
         film_list.card(row, gallery.thumbnails([row.id])[row.id], labels, f"peek-{row.id}")
+
+
+def _film(of: Drawn, at: object) -> str | None:
+    """The id of a film that the browser points at; None of what is no film."""
+    return of.ids[at] if isinstance(at, int) and 0 <= at < len(of.on_map) else None
 
 
 def selection(gallery: Gallery, of: Drawn, places: Places, labels: Labels) -> None:
