@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from ingest.images.dicom.file import is_dicom
     from ingest.images.dicom.read import patient_of
     from ingest.images.pixels import THUMBNAIL_SIDE, pixels_digest, thumbnail
+    from ingest.images.pseudonym import check_salt, keep_salt, salt_file
     from ingest.images.reader_version import READER
     from ingest.job.journal import (
         REJECTION,
@@ -43,12 +44,22 @@ if TYPE_CHECKING:
     from ingest.job.pipeline import opened
     from ingest.job.report import IngestReport, Progress, kept_sentence
     from ingest.job.run import clear_away, ingest
+    from ingest.originals.decode import decode_original
     from ingest.originals.film import Original, OriginalUnavailable, Preset
     from ingest.originals.picture import picture, pictures
-    from ingest.originals.reading import original_is_there, read_original, read_original_of
+    from ingest.originals.reading import (
+        original_is_there,
+        read_original,
+        read_original_bytes,
+        read_original_of,
+    )
     from ingest.originals.relocate import Relocated, relocate
-    from ingest.record import ImageFile, ImageRecord, Pixels, Rejection
+    from ingest.record import ImageFile, ImageRecord, Pixels, Rejection, RemoteImage
+    from ingest.reports.personal import Reports, UncheckedReports
     from ingest.sources import SOURCES, Source, SourceUnavailable, open_source, synthetic
+    from ingest.sources.dicomweb.address import study_link
+    from ingest.sources.hub.films import OWN
+    from ingest.sources.hub.names import natural
     from ingest.sources.published import medmnist
     from ingest.sources.synthetic import DATASET, SYNTHETIC_NOTICE
     from ingest.sources.tables.safe_csv import csv_bytes, rows_of
@@ -77,6 +88,7 @@ _HOMES = {
     "ingest.images.dicom.file": "is_dicom",
     "ingest.images.dicom.read": "patient_of",
     "ingest.images.pixels": "THUMBNAIL_SIDE pixels_digest thumbnail",
+    "ingest.images.pseudonym": "check_salt keep_salt salt_file",
     "ingest.images.reader_version": "READER",
     "ingest.job.journal": (
         "REJECTION entries file_name mark_undone read_json read_status rejections_file "
@@ -85,12 +97,19 @@ _HOMES = {
     "ingest.job.pipeline": "opened",
     "ingest.job.report": "IngestReport Progress kept_sentence",
     "ingest.job.run": "clear_away ingest",
+    "ingest.originals.decode": "decode_original",
     "ingest.originals.film": "Original OriginalUnavailable Preset",
     "ingest.originals.picture": "picture pictures",
-    "ingest.originals.reading": "original_is_there read_original read_original_of",
+    "ingest.originals.reading": (
+        "original_is_there read_original read_original_bytes read_original_of"
+    ),
     "ingest.originals.relocate": "Relocated relocate",
-    "ingest.record": "ImageFile ImageRecord Pixels Rejection",
+    "ingest.record": "ImageFile ImageRecord Pixels Rejection RemoteImage",
+    "ingest.reports.personal": "Reports UncheckedReports",
     "ingest.sources": "SOURCES Source SourceUnavailable open_source synthetic",
+    "ingest.sources.dicomweb.address": "study_link",
+    "ingest.sources.hub.films": "OWN",
+    "ingest.sources.hub.names": "natural",
     "ingest.sources.published": "medmnist",
     "ingest.sources.synthetic": "DATASET SYNTHETIC_NOTICE",
     "ingest.sources.tables.safe_csv": "csv_bytes rows_of",

@@ -31,8 +31,12 @@ if TYPE_CHECKING:
     from store.analysis.matched_by import ColumnMatch, Matches, ValueMatch, matched_by
     from store.analysis.packs import Pack, PackResult, measure_pack, pack_names
     from store.analysis.prevalence import AtPrevalence, at_prevalence, parse_prevalence
+    from store.analysis.reports.nearest import NearReport, nearest_reports
+    from store.analysis.reports.queries import ReportEvaluation, evaluate_reports
     from store.analysis.selective import Abstention, Curve, Selective, risk_coverage, selective
     from store.analysis.zero_shot import LabelFigures, Similarities, similarities
+    from store.backup.back_up import BackedUp, back_up
+    from store.backup.restore import Restored, look_into, restore
     from store.cluster import connection
     from store.curation.curation import Curation, person
     from store.curation.edits import Correction
@@ -81,9 +85,10 @@ if TYPE_CHECKING:
     from store.evaluation.protocols import LEAVE_ONE_OUT, SPLIT
     from store.evaluation.ranking import by_vectors
     from store.files import expanded, location
-    from store.gallery import Gallery, refined_search, whole_of
+    from store.gallery import Gallery, combined_query, refined_search, whole_of
     from store.mapped_copy import check_free
     from store.memory import give_back
+    from store.negation import affirmed, is_english, state_of, states
     from store.outcomes import (
         FOUND,
         LEFT_OUT,
@@ -113,9 +118,11 @@ if TYPE_CHECKING:
         Value,
         Vectors,
     )
+    from store.search.fusion import RRF, Fusion, parse_fusion
     from store.search.out_of_distribution import Nearness
     from store.search.relevance_feedback import WEIGHT_MAX, Weights, parse_weights, rocchio
     from store.search.same_patient import OwnFilms
+    from store.search.words import WordHit
     from store.table.column_stats import Range
     from store.table.custom_columns import KINDS, LARGEST_INT, kind_of, name_of
     from store.table.duplicate_ids import Repaired
@@ -123,6 +130,7 @@ if TYPE_CHECKING:
     from store.table.opening import check_encoder
     from store.table.rows import changes, findings_of, storable
     from store.table.undo import REPAIR, Undone
+    from store.words.passage import Mark, Passage
 
 # Loaded on first use: numpy and pyarrow would slow `cxr --help`.
 _HOMES = {
@@ -139,7 +147,11 @@ _HOMES = {
     "store.analysis.packs": "Pack PackResult measure_pack pack_names",
     "store.analysis.prevalence": "AtPrevalence at_prevalence parse_prevalence",
     "store.analysis.selective": "Abstention Curve Selective risk_coverage selective",
+    "store.analysis.reports.nearest": "NearReport nearest_reports",
+    "store.analysis.reports.queries": "ReportEvaluation evaluate_reports",
     "store.analysis.zero_shot": "LabelFigures Similarities similarities",
+    "store.backup.back_up": "BackedUp back_up",
+    "store.backup.restore": "Restored look_into restore",
     "store.cluster": "connection",
     "store.curation.curation": "Curation person",
     "store.curation.edits": "Correction",
@@ -162,9 +174,10 @@ _HOMES = {
     "store.evaluation.protocols": "LEAVE_ONE_OUT SPLIT",
     "store.evaluation.ranking": "by_vectors",
     "store.files": "expanded location",
-    "store.gallery": "Gallery refined_search whole_of",
+    "store.gallery": "Gallery combined_query refined_search whole_of",
     "store.mapped_copy": "check_free",
     "store.memory": "give_back",
+    "store.negation": "affirmed is_english state_of states",
     "store.outcomes": (
         "FOUND LEFT_OUT NO_FINDING NOTHING_FOUND NOT_LABELLED OUTCOMES UNCERTAIN Outcome findings "
         "named_findings names_nothing outcome"
@@ -173,9 +186,11 @@ _HOMES = {
         "COLUMNS FINDINGS EncoderStamp Floats Hit Integers Metadata Output Progress Row "
         "UpsertReport Value Vectors"
     ),
+    "store.search.fusion": "Fusion RRF parse_fusion",
     "store.search.out_of_distribution": "Nearness",
     "store.search.relevance_feedback": "WEIGHT_MAX Weights parse_weights rocchio",
     "store.search.same_patient": "OwnFilms",
+    "store.search.words": "WordHit",
     "store.table.column_stats": "Range",
     "store.table.custom_columns": "KINDS LARGEST_INT kind_of name_of",
     "store.table.duplicate_ids": "Repaired",
@@ -183,6 +198,7 @@ _HOMES = {
     "store.table.opening": "check_encoder",
     "store.table.rows": "changes findings_of storable",
     "store.table.undo": "REPAIR Undone",
+    "store.words.passage": "Mark Passage",
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names.split()}
 

@@ -32,6 +32,7 @@ from store.schema import (
 from store.search import exact
 from store.search.base import EXACT, INDEXES, LANCE, Backend, Searcher, Sharding
 from store.search.follow import Follower
+from store.search.fusion import RRF, Fusion, check_fusion
 from store.search.relevance_feedback import Weights, rocchio
 from store.search.same_patient import OwnFilms, own_films
 from store.table import (
@@ -59,9 +60,12 @@ if TYPE_CHECKING:
     from store.evaluation.metrics import Evaluation
     from store.evaluation.per_query import ByQuery
     from store.search.out_of_distribution import Nearness
+    from store.search.words import WordHit
 
 #: Columns whose counts have another name in the statistics.
 _STATS = {"split": "splits", "dataset": "datasets"}
+#: Ids that are named where a text could mean several.
+_SOME = 5
 #: Films that a notebook shows of a gallery.
 _PICTURES = 8
 T = TypeVar("T")
@@ -248,6 +252,10 @@ class Gallery(Follower):
         maintenance.run(self.uri, self._live, keep)
         self.curation().optimize()
 
+    def settle(self) -> None:
+        """Tidy after the last of many writes, where it is due: the index of words sooner."""
+        maintenance.when_due(self.uri, self._live, ended=True)
+
     def mapped_copy(
         self,
         uri: str | Path,
@@ -337,11 +345,76 @@ class Gallery(Follower):
         """
         queries = exact.check_queries(vectors, self.stamp)
         self.check_k(k)
-        if isinstance(exclude, str | bytes):
-            raise BadQuery(f"exclude {exclude!r}: expected a list of ids, not one")
-        left_out = [id_ for id_ in exclude if isinstance(id_, str)]  # no row has another kind of id
+        left_out = _ids_left_out(exclude)
         found = self._answer(lambda now: now.search(queries, int(k), where, left_out))
         return [Hits(hits, self.thumbnails) for hits in found]
+
+    def search_words(
+        self,
+        words: str,
+        k: int = 10,
+        where: Where | None = None,
+        exclude: Sequence[str] = (),
+        *,
+        vectors: npt.ArrayLike | None = None,
+        fusion: Fusion = RRF,
+        negated: bool = False,
+    ) -> list[WordHit]:
+        """The k films whose reports match words best, by BM25; or words and vectors together.
+
+        A word that a report says is absent is not found: "no effusion" is no hit for ``effusion``.
+        It is one for ``no effusion``, a query that is itself negated.
+
+        Args:
+            words: any of them is enough, more are better; words between quotes must stand so.
+            k: how many, from 1 to the number of rows.
+            where: only rows that pass take part.
+            exclude: ids that must not be found.
+            vectors: of a picture or a sentence, as ``search`` takes them; of several, a film
+                counts by the one nearest to it. Films without a report are found by these alone.
+            fusion: ``rrf``, reciprocal rank fusion of the first 1,000 films of either half, or the
+                weight of the words from 0 to 1.
+            negated: find words in reports that say they are absent, too.
+
+        Returns:
+            Hits, best first, equal scores by id; fewer than k when fewer match.
+
+        Raises:
+            BadQuery: k out of range, no word, a weight that is none, vectors that ``search``
+                refuses, or no film has a report.
+        """
+        from store.search.words import search
+        from store.words.query import parse
+
+        query, how = parse(words, negated), check_fusion(fusion)
+        beside = None if vectors is None else exact.check_queries(vectors, self.stamp)
+        self.check_k(k)
+        left_out = _ids_left_out(exclude)
+        return self._answer(
+            lambda now: search(now, self.uri, query, int(k), where, left_out, beside, how)
+        )
+
+    def count_words(
+        self,
+        words: str,
+        where: Where | None = None,
+        exclude: Sequence[str] = (),
+        *,
+        negated: bool = False,
+        most: int = 1000,
+    ) -> int:
+        """How many films ``search_words`` finds by words alone; ``most`` where there are more."""
+        from store.search.words import count
+        from store.words.query import parse
+
+        query, left_out = parse(words, negated), _ids_left_out(exclude)
+        return self._answer(lambda now: count(now, self.uri, query, most, where, left_out))
+
+    def has_reports(self) -> bool:
+        """Whether any film has a report, so that words can be searched."""
+        from store.search.words import has_reports
+
+        return self._answer(has_reports)
 
     def search_by_id(
         self,
@@ -572,6 +645,27 @@ class Gallery(Follower):
             found.setdefault(digest, []).append(id_)
         return {digest: sorted(ids) for digest, ids in found.items()}
 
+    def whole_id(self, end: str) -> str:
+        """The stored id that is this text, or else the only one that ends with it.
+
+        ``17`` means ``set/test/17`` rather than ``set/test/117``.
+
+        Raises:
+            UnknownId: no stored id ends so.
+            BadQuery: several do, of which some are named.
+        """
+        _check_ids([end])
+        found = self._look_up(lambda table: lance.ids_at(table, end))
+        if not found:
+            self.vectors([end])  # which says so, and how ids look here
+            return end
+        if len(found) > 1:
+            more = f" and {len(found) - _SOME:,} more" if len(found) > _SOME else ""
+            raise BadQuery(
+                f"{end!r} could be {', '.join(found[:_SOME])}{more}; give more of the id"
+            )
+        return found[0]
+
     def row(self, id_: str) -> Row:
         """Metadata of one row. UnknownId when there is none."""
         _check_ids([id_])
@@ -765,6 +859,12 @@ def _pixel_readers(table: Any) -> dict[str, int]:
     return {str(version): count for version, count in counts.items() if version}
 
 
+def _ids_left_out(exclude: Sequence[str]) -> list[str]:
+    if isinstance(exclude, str | bytes):
+        raise BadQuery(f"exclude {exclude!r}: expected a list of ids, not one")
+    return [id_ for id_ in exclude if isinstance(id_, str)]  # no row has another kind of id
+
+
 def _check_ids(ids: Sequence[str]) -> None:
     if isinstance(ids, str | bytes):
         raise BadQuery(f"ids {ids!r}: expected a list of ids, not one")
@@ -851,30 +951,51 @@ def refined_search(
         BadQuery: k out of range, nothing to be like, parts that cancel each other out, or films to
             be like or unlike beside several vectors.
     """
+    if not like and not unlike and isinstance(query, str) and not exclude:
+        return gallery.search_by_id(query, k, where, other_patients=other_patients)
+    vectors, left_out = combined_query(
+        gallery, query, like=like, unlike=unlike, weights=weights, other_patients=other_patients
+    )
+    found = gallery.search(vectors, k, where, [*left_out, *_ids_left_out(exclude)])
+    return found[0] if len(found) == 1 else Hits(_by_best(found, k), gallery.thumbnails)
+
+
+def combined_query(
+    gallery: Gallery,
+    query: npt.ArrayLike | str | None,
+    *,
+    like: Sequence[str] = (),
+    unlike: Sequence[str] = (),
+    weights: Weights | None = None,
+    other_patients: bool = False,
+) -> tuple[npt.NDArray[Any], list[str]]:
+    """The vector of a query and of films to be like and unlike; see refined_search.
+
+    Returns:
+        Float (d,), or (n, d) as they were given; and the ids of stored films that are part of the
+        query, and of their patients where others are wanted: these must not be found.
+    """
     if query is not None and not isinstance(query, str) and np.ndim(query) > 1:
         vectors = np.asarray(query)
-        if len(vectors) > 1 and (like or unlike):
-            raise BadQuery("films to be like or unlike go with one query vector, not with several")
         if len(vectors) > 1:
-            best = _by_best(gallery.search(vectors, k, where, exclude), k)
-            return Hits(best, gallery.thumbnails)
+            if like or unlike:
+                raise BadQuery(
+                    "films to be like or unlike go with one query vector, not with several"
+                )
+            return vectors, []
         query = vectors[0]
-    if not like and not unlike:
-        if query is None:
-            raise BadQuery("nothing to search for: give a query, or a film to be like")
-        if isinstance(query, str) and not exclude:
-            return gallery.search_by_id(query, k, where, other_patients=other_patients)
-        if not isinstance(query, str):
-            return gallery.search(query, k, where, exclude)[0]
+    if not like and not unlike and query is None:
+        raise BadQuery("nothing to search for: give a query, or a film to be like")
+    if not like and not unlike and not isinstance(query, str):
+        return np.asarray(query), []
     own = [query] if isinstance(query, str) else []
     vector = gallery.vectors(own)[0] if isinstance(query, str) else query
     towards, away = list(dict.fromkeys(like)), list(dict.fromkeys(unlike))
     apart = gallery.own_films([*own, *towards]).ids if other_patients else ()
-    left_out = [*own, *towards, *away, *apart, *exclude]
+    left_out = [*own, *towards, *away, *apart]
     if not towards and not away and vector is not None:
-        return gallery.search(vector, k, where, left_out)[0]
-    combined = rocchio(vector, gallery.vectors(towards), gallery.vectors(away), weights)
-    return gallery.search(combined, k, where, left_out)[0]
+        return np.asarray(vector), left_out
+    return rocchio(vector, gallery.vectors(towards), gallery.vectors(away), weights), left_out
 
 
 def _by_best(lists: Sequence[Sequence[Hit]], k: int) -> list[Hit]:

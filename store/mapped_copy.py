@@ -16,6 +16,7 @@ from store.errors import BadRows, StoreDamaged, UsageError
 from store.files import location
 from store.schema import EncoderStamp, Progress, Vectors
 from store.table import lance, local, object_storage, opening, rows
+from store.words import index
 
 #: Rows at once: bounds memory by their pictures, of some ten kilobytes each.
 _BLOCK = 2048
@@ -130,6 +131,8 @@ def _fill(
             raise
 
     try:
+        if index.is_built(source):
+            index.build(table)
         if total:
             table.add(pa.RecordBatchReader.from_batches(wire, batches()))
     except Exception:
@@ -138,6 +141,8 @@ def _fill(
         raise
     if int(table.count_rows()) != total:
         raise StoreDamaged(f"{uri} has {table.count_rows()} rows of {total}; copy it again")
+    if index.is_built(table):
+        table.optimize()
     if lance.is_local(uri):
         local.acknowledge(lance.folder(uri), int(table.version))
     return total

@@ -12,11 +12,11 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from store import CxrError, EncoderMismatch, StoreDamaged, UsageError
-from ui.commands import batches, gallery, ingest, search
+from ui.commands import backup, batches, gallery, ingest, reports, search
 from ui.commands.curation import films, history
 from ui.commands.evaluation import analysis, classify, evaluate, trust
 from ui.commands.learning import adapt, encoders
-from ui.commands.options import Command, OnRay
+from ui.commands.options import Command, Group, OnRay
 from ui.commands.serving import api, demo, serve
 
 app = typer.Typer(
@@ -26,7 +26,7 @@ app = typer.Typer(
     epilog="Exit codes: 0 done, 1 failed, 2 usage, 3 done with rejections, 4 wrong encoder or "
     "damaged store.",
     no_args_is_help=True,
-    add_completion=False,
+    cls=Group,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -35,6 +35,7 @@ _command()(demo.demo)
 app.command(cls=OnRay)(ingest.ingest)
 _command()(batches.batches)
 app.command(cls=OnRay)(search.search)
+app.command(cls=OnRay)(reports.reports)
 app.command(cls=OnRay)(evaluate.evaluate)
 _command()(trust.trust)
 _command()(classify.classify)
@@ -55,6 +56,8 @@ _command()(films.note)
 _command()(films.label)
 _command()(history.select)
 _command()(history.changes)
+_command()(backup.backup)
+_command()(backup.restore)
 _command()(gallery.relocate)
 app.add_typer(gallery.index, name="index")
 _command()(encoders.encoders)

@@ -95,12 +95,11 @@ def of_image(found: Nearness) -> str | None:
 
 def match(found: Nearness) -> str:
     """How good a match the nearest film is, in words: beside what is usual in the gallery."""
+    if found.not_judged is not None:
+        return f"whether any film here is a good match is not judged: {found.not_judged}"
     share = found.percentile
     kind = "a close match" if share >= 50 else "a usual match" if share >= 10 else "a far match"
-    said = f"{kind}: {share:.0f} of 100 films here are less like the film nearest to them"
-    if found.not_judged is None:
-        return said
-    return f"{said}. Whether any film here is a good match is not judged: {found.not_judged}"
+    return f"{kind}: {share:.0f} of 100 films here are less like the film nearest to them"
 
 
 def how_near(found: Nearness) -> str:

@@ -155,7 +155,7 @@ def finding_table(found: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]
 
 
 #: What is left out of a query's ranking, by the key ``excluded`` of an evaluation.
-_EXCLUDED = {
+NOT_RANKED = {
     "patient": "films of the query's own patient are not in its ranking",
     "study": "films of the query's own study are not in its ranking",
     "film": "the query itself is not in its ranking",
@@ -195,7 +195,7 @@ def definitions(found: Mapping[str, Any]) -> list[str]:
 
 def _left_out_of_rankings(found: Mapping[str, Any]) -> str:
     patients = found.get("patients") or {}
-    said = _EXCLUDED[found.get("excluded", "film")]
+    said = NOT_RANKED[found.get("excluded", "film")]
     if found.get("excluded", "film") == "film" and patients.get("known"):
         said += "; other films of its patient are, and count as any other"
     elif patients.get("unknown") and patients.get("known"):
@@ -406,9 +406,25 @@ def fitting(depths: Sequence[int], films: int) -> tuple[int, ...]:
 
 
 def as_dict(
-    query: dict[str, Any], k: int, where: Where | None, hits: list[Hit], page: int = 1
+    query: dict[str, Any],
+    k: int,
+    where: Where | None,
+    hits: Sequence[Hit],
+    page: int = 1,
+    more: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, Any]:
-    """Document of a query and its hits, as ``cxr search --json`` prints it."""
+    """Document of a query and its hits, as ``cxr search --json`` prints it.
+
+    Args:
+        query: as it was asked.
+        k: how many hits a page has.
+        where: the filter.
+        hits: of the page.
+        page: its number.
+        more: further keys of each hit.
+    """
+    from ingest import study_link
+
     turned = {"page": page} if page > 1 else {}
     return {
         "query": {**query, "k": k, **turned, "where": str(where) if where else ""},
@@ -420,8 +436,10 @@ def as_dict(
                 **plain(shown(hit.row, "json")),
                 "outcome": hit.row.outcome,
                 "extra": plain(hit.row.extra),
+                "study_link": study_link(hit.row.source),
+                **others,
             }
-            for hit in hits
+            for hit, others in zip(hits, more or [{}] * len(hits), strict=True)
         ],
     }
 

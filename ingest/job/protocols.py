@@ -67,6 +67,9 @@ class Target(Protocol):
     def update_metadata(self, rows: Sequence[Row]) -> int:
         """Correct metadata of stored rows; how many changed."""
 
+    def settle(self) -> None:
+        """Tidy after the last of many writes."""
+
     def kept(self) -> Kept:
         """What people decided of films, which a source does not take back."""
 

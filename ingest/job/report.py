@@ -113,6 +113,8 @@ class IngestReport:
         columns: the user's own columns that came along, name to type.
         labelling: where labels came from, see ``ingest.Source``.
         outcomes: images taken by what their findings come to; see OUTCOME_KEYS.
+        reports: films with a report, different reports, and what in them looks personal, by kind
+            and masked; empty where the source brings none.
         labels_kept: films whose labels were corrected or confirmed here, of which the source says
             something else; what is stored stays.
         set_aside: images of films that were ``excluded`` or ``deleted`` here, which stay out.
@@ -143,6 +145,7 @@ class IngestReport:
     outcomes: dict[str, int] = field(
         default_factory=lambda: dict.fromkeys(OUTCOME_KEYS.values(), 0)
     )
+    reports: dict[str, Any] = field(default_factory=dict)
     labels_kept: int = 0
     set_aside: dict[str, int] = field(default_factory=dict)
     notes: Counter[str] = field(default_factory=Counter)
@@ -177,6 +180,7 @@ class IngestReport:
             "pruned": self.pruned,
             "columns": self.columns,
             "labelling": self.labelling,
+            "reports": self.reports,
             "outcomes": self.outcomes,
             "labels_kept": self.labels_kept,
             "set_aside": self.set_aside,

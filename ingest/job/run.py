@@ -247,6 +247,7 @@ def ingest(
     stage: Stage | None = None,
     clear: Sequence[str] = (),
     take_over: bool = False,
+    reports_checked: bool = False,
 ) -> IngestReport:
     """Bring a gallery up to date with a source.
 
@@ -260,7 +261,7 @@ def ingest(
         gallery: where to; made by the same encoder.
         encoder: from images to vectors.
         batch: name of this ingestion in the rows it writes; time and source when ``None``.
-        batch_size: images per commit.
+        batch_size: images per commit; fewer where the source says so.
         progress: called before the first and after every batch, and about once a second.
         stop: once set, the batch in hand is finished and no other begun.
         prune: ``list`` the ids of rows whose file is gone from this source, or ``delete`` them.
@@ -273,21 +274,29 @@ def ingest(
             ingest.sources.tables.blank_columns.
         take_over: let films take the place of stored ones that came from another folder under the
             same ids and have other bytes; see ingest.job.moved_files.
+        reports_checked: somebody looked at the reports and knows that they may be stored, whatever
+            looks personal in them; see ingest.reports.personal.
 
     Raises:
         EncoderMismatch: the gallery belongs to another encoder. Nothing is written then.
+        UncheckedReports: something in the reports looks personal. Nothing is written.
         UsageError: a batch size below 1; a prune that would remove all or has no root; a column to
             clear that is not there; films from another folder under stored ids. Nothing is written.
         BadRows: a column of the user's own has another type in the gallery. Nothing is written.
         BadSource: the source broke on the way. Batches before that are in the gallery.
     """
+    batch_size = min(batch_size, source.batch or batch_size)
     if batch_size < 1:
         raise UsageError(f"batch_size must be 1 or more, got {batch_size}")
     if batch is not None and not storable(batch):
         raise UsageError(f"batch {batch!r} is no text that can be stored; choose another name")
     if prune is not None and source.root is None:
         raise UsageError(f"source {source.name!r} is not a folder: there is nothing to prune")
+    if source.remote and stage is not None:
+        raise UsageError(f"source {source.name!r} is fetched by this machine alone; no --ray")
     check_encoder(f"the gallery at {gallery.uri}", gallery.stamp, encoder.stamp)
+    if not reports_checked:
+        source.reports.refuse_unchecked()
     if clear:
         source = with_blank_columns(source, clear, {**gallery.columns(), **source.columns})
     wrong = None if keep_going else suspicion(source.refused, source.total, source.total)
@@ -305,6 +314,8 @@ def ingest(
     report = IngestReport(batch or f"{now:%Y-%m-%dT%H:%M:%SZ}-{source.name}")
     report.columns, report.hashed = dict(source.columns), hashed
     report.labelling = dict(source.labelling)
+    if source.reports.films:
+        report.reports = source.reports.as_dict()
     journal = Journal(gallery.uri, source, report, now)
     planner = Planner(
         gallery,
@@ -324,6 +335,8 @@ def ingest(
             prune_gone(gallery, source, planner.present, report, delete=prune == "delete")
         if report.encoded and isinstance(encoder, FromFiles):
             report.encoder_changed = encoder.changed()
+        if report.inserted or report.updated:
+            gallery.settle()
         # Writes nothing; asks for the version without loading a single vector.
         report.table_version = gallery.upsert(()).table_version
     except BaseException as error:

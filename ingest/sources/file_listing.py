@@ -12,6 +12,7 @@ from ingest.images.dicom.body_parts import Choice
 from ingest.images.dicom.file import is_dicom
 from ingest.images.file_tree import Tree, shown
 from ingest.record import Identifier, ImageFile, Pixels, Reader, Rejection
+from ingest.reports.personal import Reports
 from ingest.sources.source import Source
 from ingest.sources.tables.matching import Matching
 
@@ -93,6 +94,11 @@ def file_source(
         prefix=prefix,
         refused=(*tree.refused, *extra, *refused),
         labelling=labelling or {},
+        reports=Reports.of(
+            (one.metadata.get("report"), relative)
+            for relative, one in said.items()
+            if isinstance(one, Described)
+        ),
     )
 
 
@@ -172,6 +178,9 @@ def absent_rows(missing: int, rows: int, table: str) -> list[str]:
     return [f"{missing:,} of {rows:,} images in {table} have no file here: a part of the data set"]
 
 
-def odd_ages(count: int) -> list[str]:
-    """A note about ages that nobody has."""
-    return [f"{count:,} ages are not between 0 and 120 years; left out"] if count else []
+def odd_ages(cells: Sequence[str]) -> list[str]:
+    """A note about cells with an age that nobody has, or that cannot be read."""
+    if not cells:
+        return []
+    what = "1 age is" if len(cells) == 1 else f"{len(cells):,} ages are"
+    return [f"{what} not a number of years from 0 to 120, such as {cells[0]!r}; left out"]

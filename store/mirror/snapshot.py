@@ -21,6 +21,7 @@ from store.schema import COLUMNS, Integers, Row, Vectors
 from store.table import column_stats, custom_columns, lance, rows
 from store.table.column_stats import Range
 from store.table.filters import Where
+from store.words import index
 
 log = logging.getLogger("store")
 
@@ -28,6 +29,7 @@ log = logging.getLogger("store")
 _REPEATING = (
     *(name for name, column in COLUMNS.items() if column.counted and column.kind == "string"),
     "batch",
+    "report",  # films of a study have the same
 )
 #: Filters whose rows a snapshot remembers.
 _REMEMBERED = 16
@@ -42,7 +44,10 @@ _ROWS_KEPT, _ROWS_MADE = 20_000, 500
 
 
 #: Columns that are no metadata: the key, the vector, the picture and their digests.
-_NOT_METADATA = ("id", "embedding", "thumbnail", "sha256", rows.CHECKSUM, rows.READER.name)
+_NOT_METADATA = (
+    *("id", "embedding", "thumbnail", "sha256", rows.CHECKSUM, rows.READER.name),
+    index.COLUMN,
+)
 
 
 @dataclass(frozen=True, eq=False)

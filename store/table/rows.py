@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from store.errors import BadRows
+from store.library import lancedb
 from store.outcomes import (
     FOUND,
     NOT_LABELLED,
@@ -34,6 +35,7 @@ from store.schema import (
     Vectors,
 )
 from store.table import custom_columns
+from store.words import index
 
 #: Schema version of new galleries; pixel_reader came with 4.
 SCHEMA_VERSION = str(max(4, *(column.since for column in COLUMNS.values())))
@@ -74,16 +76,15 @@ METADATA = tuple(field.name for field in _JOINED)
 
 def table_schema(stamp: EncoderStamp) -> Any:
     """The Arrow schema of a new gallery, with the encoder's stamp in its metadata."""
-    import lancedb
-
     picture = METADATA.index("batch")
     return pa.schema(
         [
             *_JOINED[:picture],
-            lancedb.blob("thumbnail"),
+            lancedb().blob("thumbnail"),
             *_JOINED[picture:],
             pa.field("embedding", pa.list_(pa.float32(), stamp.dimension), nullable=False),
             pa.field(CHECKSUM, pa.uint32(), nullable=False),
+            index.field(),
         ]
     ).with_metadata(_identity(stamp))
 
@@ -112,7 +113,9 @@ def restamped(schema: pa.Schema, stamp: EncoderStamp) -> pa.Schema:
 
 def missing_fields(schema: pa.Schema) -> list[pa.Field]:
     """The columns that a table of an older schema version does not have yet."""
-    return [field for field in _JOINED if field.name not in schema.names]
+    ours = [field for field in _JOINED if field.name not in schema.names]
+    terms = index.missing_field(schema)
+    return ours if terms is None else [*ours, terms]
 
 
 def joined_columns(schema: pa.Schema) -> list[str]:
@@ -365,6 +368,8 @@ def to_arrow(rows: Sequence[Row], dimension: int, schema: pa.Schema) -> pa.Table
 
 def _table(rows: Sequence[Row], wire: pa.Schema, made: dict[str, pa.Array]) -> pa.Table:
     own = custom_columns.kinds(wire)
+    if index.has_column(wire):
+        made = {**made, index.COLUMN: index.terms_of(report_of(row) for row in rows)}
     cells = []
     for field in wire:
         cell = made.get(field.name)
@@ -400,12 +405,20 @@ def metadata_to_arrow(rows: Sequence[Row], schema: pa.Schema) -> pa.Table:
         schema: the gallery's own.
     """
     names = {"id", *EDITABLE, *custom_columns.kinds(schema)}
+    if index.has_column(schema):
+        names.add(index.COLUMN)
     return _table(rows, pa.schema([field for field in wire(schema) if field.name in names]), {})
 
 
 def _cell(row: Row, column: str, own: bool) -> Any:
     value = row.extra.get(column) if own else getattr(row, column)
     return list(value) if isinstance(value, tuple) else value
+
+
+def report_of(row: Row) -> str | None:
+    """Report of a row: in galleries from before, perhaps in a column of the user's own."""
+    own = row.extra.get(index.REPORT)
+    return own if isinstance(own, str) else row.report
 
 
 def from_arrow(table: pa.Table) -> list[Row]:

@@ -36,9 +36,11 @@ from store.table.rows import (
     missing_fields,
     normalised,
     readers_to_arrow,
+    report_of,
     storable,
     to_arrow,
 )
+from store.words import index as words_index
 
 #: Looks at stored rows that another writer changes before they are written over.
 _ATTEMPTS = 6
@@ -165,6 +167,8 @@ def _write(
                 break
             undo.keep_former(uri, handle, old, vectors=insert)
             _make_room(handle, wanted)
+            if any(report_of(row) is not None for row in changed):
+                words_index.build(handle)
             made = make(changed)
             if insert and lance.is_local(uri) and not stored:
                 # Nobody else writes now, so no merge need look through the table for these ids.

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from ingest import ImageRecord, import_artefacts, write
+from ingest import ImageRecord, read_artefacts, store_artefacts, write
 from ingest.record import METADATA
 from ingest.sources.tables.blank_columns import CLEARABLE
 from store import COLUMNS, FINDINGS, Gallery, Metadata, Row, parse_where
@@ -151,10 +151,13 @@ def test_an_export_brings_every_column_back(whole: Gallery, tmp_path: Path) -> N
     rows = write.rows_in_order(whole)
     names = write.label_names(rows)
     files = write.data_files(rows, whole.vectors(list(rows)), names)
-    meta = {"format": 1, "label_names": list(names), "columns": write.columns(rows)}
+    assert "report" not in write.columns(rows)  # only when asked for
+    columns = write.columns(rows, reports=True)
+    meta = {"format": 1, "label_names": list(names), "columns": columns}
     for name, data in {**files, "meta.json": write.json_lines(meta)}.items():
         (tmp_path / name).write_bytes(data)
-    again, _ = import_artefacts(tmp_path, tmp_path / "again")
+    found = read_artefacts(tmp_path, report_column=["report"])
+    again, _ = store_artefacts(found, tmp_path / "again")
     before, after = (one.rows(one.ids()) for one in (whole, again))
     for id_, row in before.items():
         for name in COLUMNS:

@@ -177,7 +177,7 @@ def test_the_page_shows_lifts_and_precision_across(monkeypatch, seen, tmp_path):
     test.selectbox(key="matched-rule").set_value("finding=mass").run()
     assert "Relevance finding=mass" in shown(test)
     test.button_group(key="matched-k").set_value(1).run()
-    assert "the first 1 hits" in shown(test)
+    assert "the first 1 hit" in shown(test)
 
 
 def test_the_page_without_columns_is_one_line(monkeypatch, tmp_path):

@@ -11,7 +11,7 @@ from store import UnknownId, counted
 from ui import notices
 from ui.commands import output
 from ui.commands.curation.chosen import ShowEffect, Who, report
-from ui.commands.options import Json, Quiet, Store
+from ui.commands.options import Command, Group, Json, Quiet, Store
 from ui.opening import open_gallery
 
 if TYPE_CHECKING:
@@ -246,10 +246,11 @@ def relocate(
 index = typer.Typer(
     help="An index on disk, for galleries beyond memory; used with --index lance.",
     no_args_is_help=True,
+    cls=Group,
 )
 
 
-@index.command()
+@index.command(cls=Command)
 def build(
     store: Store,
     partitions: Annotated[
@@ -280,7 +281,7 @@ def build(
         )
 
 
-@index.command()
+@index.command(cls=Command)
 def show(store: Store, json: Json = False) -> None:
     """The index and the measurements at its building."""
     gallery = open_gallery(store, "lance")
@@ -291,7 +292,7 @@ def show(store: Store, json: Json = False) -> None:
         typer.echo(notices.of_results(found))
 
 
-@index.command()
+@index.command(cls=Command)
 def drop(store: Store) -> None:
     """Remove the index. Exact search does not need it."""
     from store import Gallery

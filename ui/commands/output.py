@@ -17,8 +17,8 @@ from ui import notices
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from ingest import IngestReport, Progress
-    from store import Evaluation, Gallery, Hit
+    from ingest import IngestReport, Progress, Reports
+    from store import Evaluation, Gallery, Hit, WordHit
     from ui.tables import PrecisionRow
 
 
@@ -107,6 +107,41 @@ def hits(found: Sequence[Hit]) -> None:
         ],
         numbers=1,
     )
+
+
+def reports_of(found: Sequence[Hit]) -> None:
+    """Reports of search results, each under the rank and id of its film."""
+    for hit in found:
+        typer.echo(f"{hit.rank}. {hit.row.id}")
+        typer.echo(indented(hit.row.report or "(no report)") + "\n")
+
+
+def indented(text: str) -> str:
+    """Lines of a text with space before, without blank ones."""
+    return "\n".join(f"   {line}" for line in text.splitlines() if line.strip())
+
+
+def word_hits(found: Sequence[WordHit], beside: str | None) -> None:
+    """Results of a search in words as a table, with the sentence that words found.
+
+    Args:
+        found: the hits.
+        beside: what was asked beside the words; None for words alone.
+    """
+    from ui.word_hits import found_by
+
+    scores = ["BM25"] if beside is None else ["found by", "fused", "BM25", "cosine"]
+    rows = []
+    for hit in found:
+        bm25 = "" if hit.bm25 is None else f"{hit.bm25:.2f}"
+        cells = [bm25]
+        if beside is not None:
+            cosine = "" if hit.cosine is None else f"{hit.cosine:.4f}"
+            cells = [found_by(hit, beside), f"{hit.score:.4f}", bm25, cosine]
+        sentence = "" if hit.passage is None else hit.passage.marked()
+        labels = ", ".join(hit.row.named_findings) or f"({hit.row.outcome})"
+        rows.append([str(hit.rank), hit.row.id, labels, sentence, *cells])
+    table(["rank", "id", "labels", "report", *scores], rows, numbers=min(len(scores), 3))
 
 
 def evaluations(found: Sequence[Evaluation]) -> None:
@@ -230,6 +265,46 @@ def _lines() -> Callable[[Progress], None]:
     return show
 
 
+#: Bytes from which on a copy says how far it is.
+_LARGE = 256 << 20
+
+
+@contextmanager
+def byte_progress(what: str, quiet: bool = False) -> Iterator[Callable[[int, int], None] | None]:
+    """Progress of a copy in bytes: a bar on a terminal, elsewhere a line per tenth of a large one.
+
+    Yields:
+        Takes bytes done and in all; None when nothing is to be said.
+    """
+    if quiet:
+        yield None
+        return
+    if not sys.stderr.isatty():
+        yield _byte_lines(what)
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
+
+    columns = (TextColumn(what), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(what, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def _byte_lines(what: str) -> Callable[[int, int], None]:
+    shown = 0
+
+    def show(done: int, total: int) -> None:
+        nonlocal shown
+        tenth = 10 * done // total if total >= _LARGE else 0
+        if tenth > shown:
+            shown = tenth
+            say(f"{what}: {done >> 20:,} of {total >> 20:,} MB")
+
+    return show
+
+
 def say_if_inexact(gallery: Gallery) -> None:
     """Note on stderr that results are partial or approximate."""
     if (note := notices.of_results(gallery.describe())) is not None:
@@ -296,8 +371,11 @@ def labelling(found: Mapping[str, Any]) -> list[str]:
     lines = []
     if "label_columns" in found:
         taken, left = ([*map(repr, found[key])] for key in ("label_columns", "not_kept_columns"))
+        parts = [*map(repr, found.get("report_columns", ()))]
         lines.append(
-            f"labels of {found['table']}: {some(taken)}; files: {found['file_column']!r}"
+            (f"labels of {found['table']}: {some(taken)}" if taken else f"table {found['table']}")
+            + f"; files: {found['file_column']!r}"
+            + (f"; report: {some(parts)}" if parts else "")
             + (f"; seen and not kept: {some(left)}" if left else "")
         )
     if "folders" in found:
@@ -308,6 +386,17 @@ def labelling(found: Mapping[str, Any]) -> list[str]:
         counts = [f"{name} ({count:,})" for name, count in found["folders"].items()]
         lines.append(f"labels are the folders of {which}: {some(counts)}")
     return lines
+
+
+def reports(found: Reports) -> None:
+    """What in reports that are about to be stored looks personal, on stderr; nothing without any.
+
+    Lines of a warning where something does, one line where nothing does.
+    """
+    if not found.films:
+        return
+    for line in found.said():
+        (warn if found.personal else say)(line)
 
 
 def interrupted() -> typer.Exit:

@@ -88,6 +88,7 @@ def export(
     prompts: Mapping[str, str | None] = PROMPTS,
     command: str | None = None,
     progress: Callable[[str], None] | None = None,
+    with_reports: bool = False,
 ) -> Exported:
     """Write a gallery's embeddings, labels, ids, index, figures and report to a folder.
 
@@ -103,6 +104,7 @@ def export(
         prompts: sentence to the label that it should find, or None.
         command: for the report; the plain ``cxr export`` when None.
         progress: called with what is being done, in a few words.
+        with_reports: also write the reports of films, into ``meta.json``.
 
     Raises:
         BadQuery: an empty gallery, or a bad k.
@@ -172,6 +174,8 @@ def export(
             contents[CURATION] = csv_bytes(*sheet)
         made = _meta(gallery, rows, names, setting, depths, measured, contents)
         made["text_tower"] = text_tower
+        if with_reports:
+            made["columns"] = write.columns(rows, reports=True)
         if not isinstance(matches, str):
             made["matched_by"] = {k: v for k, v in matches.as_dict().items() if k != "store"}
         contents[artefacts.META] = write.json_lines(made)

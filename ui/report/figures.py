@@ -35,6 +35,7 @@ from ui.report.sheet import (
     write,
 )
 from ui.tables import PrecisionRow, definition_in_short, precision_rows
+from ui.word_hits import score_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -276,7 +277,7 @@ def _draw_hit(
     _frame(axes, x, y, _TILE, colour, style, 2.6 if verdict else 1.0, f"frame:{name}")
     line = y + _TILE + 0.2
     write(axes, x, line, f"{hit.rank}", 9, bold=True, va="baseline")
-    score = f"cos {hit.score:z.3f}"
+    score = score_text(hit)
     write(axes, x + _TILE, line, score, 9, ha="right", gid=f"score:{hit.row.id}", va="baseline")
     indent = 0.18 if glyph else 0.0
     if glyph:

@@ -85,7 +85,9 @@ def shown(page, name: str, shows: str = "original") -> Any:
     """The canvas, once it shows the film."""
     canvas = page.locator(f"canvas[aria-label$='ward/{name}'][data-shows={shows}]")
     canvas.wait_for()
-    expect(page.locator(".readout")).to_contain_text("zoom 1.00")
+    # the page before may still be there, going
+    drawn = page.locator(".viewer", has=canvas).locator(".readout")
+    expect(drawn).to_contain_text("zoom 1.00")
     page.wait_for_timeout(100)  # drawn in the next frame
     return canvas
 

@@ -14,8 +14,19 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from store import NO_FINDING, Hit, Row, counted, findings, given_places, names_nothing
+from store import (
+    NO_FINDING,
+    Hit,
+    Passage,
+    Row,
+    WordHit,
+    counted,
+    findings,
+    given_places,
+    names_nothing,
+)
 from ui.tables import in_words, shown
+from ui.word_hits import cosine_of, found_by, is_word_hit
 
 #: Style sheet of all pages.
 STYLE = Path(__file__).with_name("style.css")
@@ -215,18 +226,48 @@ def hit(
     scale: Scale,
     badges: Sequence[str] = (),
     room: bool = False,
+    beside: str | None = None,
 ) -> str:
     """One hit: rank, cosine, labels, and what makes it less of a finding than it looks.
 
-    ``room``: keep the line of the badges where it has none, so that cards are of one height.
+    Args:
+        found: the hit; of a search in words, with what found it and its sentence.
+        png: its picture.
+        labels: for shape and colour.
+        scale: of the cosine's bar.
+        badges: what makes it less of a finding.
+        room: keep the line of the badges where it has none, so that cards are of one height.
+        beside: what was asked beside words of reports, in one word.
     """
+    cosine = cosine_of(found)
+    score = ("cosine", f"{cosine:.3f}") if cosine is not None else ("BM25", f"{found.score:.2f}")
     head = (
         f'<div class="head"><span class="rank num">#{found.rank}</span>'
-        f'<span class="score num" title="cosine">{found.score:.3f}</span></div>'
+        f'<span class="score num" title="{score[0]}">{score[1]}</span></div>'
     )
     alt = f"Rank {found.rank}: {_spoken(found.row)}"
-    top = film(png, alt) + head + bar(found.score, scale)
+    top = film(png, alt) + head + ("" if cosine is None else bar(cosine, scale))
+    if is_word_hit(found):
+        top += said_by(found, beside) + sentence(found.passage)
     return _card(found.row, top, labels, badges, room)
+
+
+def said_by(hit: WordHit, beside: str | None) -> str:
+    """What found a hit, where words were not alone."""
+    return "" if beside is None else _line([found_by(hit, beside)])
+
+
+def sentence(shown: Passage | None) -> str:
+    """The sentence of a report that words found, with the words marked; of one height."""
+    if shown is None:
+        return '<div class="sentence none">no report</div>'
+    parts = "".join(
+        escape(text)
+        if mark is None
+        else f'<mark class="{mark.state}" title="{mark.state}">{escape(text)}</mark>'
+        for text, mark in shown.parts()
+    )
+    return f'<div class="sentence" title="{escape(shown.text)}">{parts}</div>'
 
 
 def film_card(row: Row, png: bytes | None, labels: Labels) -> str:

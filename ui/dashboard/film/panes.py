@@ -12,7 +12,7 @@ from ui.dashboard.film.viewer import INSTEAD, Pane, Source
 if TYPE_CHECKING:
     from ingest import Agreement
 
-#: Longest side of a thumbnail, in pixels: a film that is no larger is its own.
+#: Longest side of a thumbnail, in pixels: an array that is no larger is its own.
 _WHOLE = 256
 
 
@@ -28,12 +28,16 @@ def pane(
         title: above it.
         map_: where it agrees with the other side.
     """
-    found = source(gallery, row)
-    said = "" if found is not None else originals.state(gallery, row)
-    if found is None and max(row.width, row.height) > _WHOLE:
-        said = f"{said} {INSTEAD}"
+    from ingest import OriginalUnavailable, original_is_there
+
+    found, said, whole = source(gallery, row), "", False
+    try:
+        original_is_there(gallery.uri, row)
+    except OriginalUnavailable as error:
+        whole = error.reason == "array" and max(row.width, row.height) <= _WHOLE
+        said = str(error) if whole or png is None else f"{error} {INSTEAD}"
     size = (row.width, row.height) if row.width and row.height else None
-    return Pane(title, png, _key(row), found, said, size, map_)
+    return Pane(title, png, _key(row), found, said, whole, size, map_)
 
 
 def source(gallery: Gallery, row: Row) -> Source | None:

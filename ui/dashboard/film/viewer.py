@@ -59,6 +59,7 @@ class Pane:
         key: of the film.
         original: where its samples are; None where they are not to be had.
         said: which of the two is shown, and why, below it.
+        whole: whether the thumbnail is the film itself.
         size: width and height of the original in pixels; None: those of the thumbnail.
         map: where it agrees with the other side, if that is known.
     """
@@ -68,6 +69,7 @@ class Pane:
     key: str
     original: Source | None = None
     said: str = ""
+    whole: bool = False
     size: tuple[int, int] | None = None
     map: Agreement | None = None
 
@@ -134,6 +136,7 @@ def _data(pane: Pane) -> dict[str, Any]:
         "url": None if pane.original is None else pane.original.url,
         "said": pane.said,
         "instead": INSTEAD,
+        "whole": pane.whole,
         "size": None if pane.size is None else list(pane.size),
     }
     if pane.map is not None:

@@ -59,6 +59,8 @@ def band(
         cautions(gallery, encoder, search)
         if found.own is not None:
             st.caption(layout.sentence(notices.of_own_films(found.own)))
+        if search.words is not None:
+            _words(search)
         if search.marks:
             _marks(search, found, labels)
 
@@ -82,6 +84,8 @@ def _described(search: Search, found: Answer, labels: Labels) -> str:
         )
     if search.text is not None:
         return html.query_card("Query: a sentence", f"“{search.text}”", "")
+    if not search.has_vector:
+        return html.query_card("Query: words in reports", search.words or "", "")
     return html.query_card("Query: the marked films", f"{films(len(search.like))} to be like", "")
 
 
@@ -110,6 +114,37 @@ def _marks(search: Search, found: Answer, labels: Labels) -> None:
                     args=(id_, None),
                     type="tertiary",
                 )
+
+
+def _words(search: Search) -> None:
+    """The words that are asked, and how they count."""
+    with st.container(horizontal=True, vertical_alignment="center", gap="small", key="words"):
+        if search.has_vector:
+            st.button(
+                f"Words in reports: {plain(cut(search.words or ''))}",
+                key="words-off",
+                icon=":material/close:",
+                on_click=session.drop_words,
+                help="Search without these words",
+            )
+            ways = [session.RANKS, "0.3", "0.5", "0.7"]
+            now = st.session_state.get(session.FUSION_BOX, session.RANKS)
+            st.selectbox(
+                "Words and the rest together",
+                ways if now in ways else [*ways, now],
+                key=session.FUSION_BOX,
+                format_func=lambda way: way if way == session.RANKS else f"words count {way}",
+                on_change=session.choose_fusion,
+                label_visibility="collapsed",
+                width=190,
+                help="By ranks: reciprocal rank fusion. A number: the weight of the words.",
+            )
+        st.toggle(
+            "Absent words too",
+            key=session.NEGATED_BOX,
+            on_change=session.choose_negated,
+            help="Find words also where a report says that they are absent.",
+        )
 
 
 def _weights(search: Search) -> None:
@@ -166,6 +201,18 @@ def unknown(gallery: Gallery, search: Search) -> None:
     with st.container(horizontal=True):
         for id_ in close or shared.starters(gallery, {})[1][:3]:
             st.button(plain(id_), key=f"meant-{id_}", on_click=session.ask_this_id, args=(id_,))
+
+
+def no_report(search: Search) -> None:
+    """No report has the words: what else could be tried."""
+    among = " among the films that pass the filters" if search.filters else ""
+    st.warning(
+        f"No report{among} says {plain(cut(search.words or ''))}.", icon=":material/search_off:"
+    )
+    if not search.negated:
+        st.write("Words that a report says are absent are found when asked for: Absent words too.")
+    if search.filters:
+        st.button("Remove all filters", key="out-all", on_click=session.drop_all)
 
 
 def nothing(gallery: Gallery, search: Search) -> None:
@@ -243,6 +290,13 @@ def show(
         st.info("The gallery now has another encoder; upload the film again.")
         return
     search = _without_missing(gallery, search)
+    if search.words is not None and not shared.has_reports(gallery):
+        st.info("No film of this gallery has a report: the words are left out.")
+        search = search.ask_words(None)
+        session.correct(search)
+        if not search.asked:
+            starters(gallery, search, labels)
+            return
     try:
         vector = _vector(search, encoder)
         search, found = _answered(gallery, search, vector)
@@ -256,7 +310,10 @@ def show(
         return
     band(gallery, encoder, search, found, labels)
     if not found.hits:
-        nothing(gallery, search)
+        if search.words is not None and not search.has_vector:
+            no_report(search)
+        else:
+            nothing(gallery, search)
         return
     hits.hits(search, found, labels, shared.seen_in_training(encoder))
     if st.button("Show on the map", icon=":material/scatter_plot:", key="to-map"):
@@ -264,7 +321,7 @@ def show(
     download.takeaway(gallery, search, found)
     controls.for_search(gallery, search, [hit.row.id for hit in found.hits])
     session.scroll_to_query()
-    if search.pair is not None:
+    if search.pair is not None and search.has_vector:
         pair.look(gallery, search, found, vector, labels)
 
 

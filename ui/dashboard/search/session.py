@@ -12,7 +12,7 @@ from typing import Any
 
 import streamlit as st
 
-from store import Gallery, Range, Weights
+from store import RRF, CxrError, Gallery, Range, UnknownId, Weights, parse_fusion
 from ui.dashboard.components.html import clean, cut
 from ui.dashboard.search import link, ranges
 from ui.dashboard.search.ranges import Choice, Known, column, in_words
@@ -25,6 +25,9 @@ _SEARCH, _NOTES, _LINK, _DRAWN, _ASKED, _ARRIVED, _HISTORY = (
 _HISTORY_MAX = 30
 TEXT_BOX, ID_BOX, K_BOX, LONG_BOX = "box-text", "box-id", "box-k", "box-long-text"
 OTHERS_BOX = "box-other-patients"
+WORDS_BOX, NEGATED_BOX, FUSION_BOX = "box-words", "box-negated", "box-fusion"
+#: The choice of fusion by ranks; the others are weights of the words.
+RANKS = "by ranks"
 #: Keys of the weights' widgets, in the order of ``Weights``.
 WEIGHT_BOXES = tuple(f"box-weight-{part.name}" for part in fields(Weights))
 
@@ -152,12 +155,15 @@ def _set_widgets(search: Search, known: Known) -> None:
     _put(K_BOX, search.k)
     _put(LONG_BOX, search.long_text)
     _put(OTHERS_BOX, search.other_patients)
+    _put(NEGATED_BOX, search.negated)
+    _put(FUSION_BOX, RANKS if search.fusion == RRF else f"{float(search.fusion):g}")
     for name, part in zip(WEIGHT_BOXES, fields(Weights), strict=True):
         _put(name, float(getattr(search.weights, part.name)))
-    query = search.id, search.text, search.upload, search.marks, search.page
+    query = search.id, search.text, search.upload, search.words, search.marks, search.page
     changed = st.session_state.get(_DRAWN) != query
     if changed or TEXT_BOX not in st.session_state:
         _put(TEXT_BOX, search.text or "")
+        _put(WORDS_BOX, search.words or "")
         _put(ID_BOX, search.id or "")
     if changed:
         st.session_state[_ASKED] = st.session_state.get(_ASKED, 0) + 1
@@ -197,11 +203,13 @@ def restore(search: Search) -> None:
 
 def title(search: Search) -> str:
     """A search in a few words."""
-    parts = []
+    parts, film = [], replace(search, words=None)
     if search.has_query:
         parts.append(
-            cut(search.subject if search.upload is None else f"your film {search.subject}", 42)
+            cut(film.subject if search.upload is None else f"your film {film.subject}", 42)
         )
+    if search.words is not None:
+        parts.append(f"words “{cut(search.words, 30)}”")
     parts += [f"+{len(search.like)}"] if search.like else []
     parts += [f"−{len(search.unlike)}"] if search.unlike else []
     for facet, values in search.filters.items():
@@ -228,10 +236,43 @@ def ask_this_text(text: str) -> None:
     _set(last().ask(text=text))
 
 
-def ask_id() -> None:
-    """Search the id in the box."""
+def ask_words() -> None:
+    """Search the words in the box, beside what is asked already."""
+    words = clean(st.session_state.get(WORDS_BOX) or "")[: link.TEXT_MAX]
+    if words:
+        _set(last().ask_words(words))
+    else:
+        _set(last(), "Write a few words of a report first, e.g. pleural effusion.")
+
+
+def drop_words() -> None:
+    """Search without words of reports."""
+    _set(last().ask_words(None))
+
+
+def choose_negated() -> None:
+    """Take over from its switch whether absent words are found."""
+    _set(replace(last(), negated=bool(st.session_state[NEGATED_BOX]), page=1, pair=None))
+
+
+def choose_fusion() -> None:
+    """Take over from its widget how words and the rest make one list."""
+    chosen = st.session_state[FUSION_BOX]
+    fusion = RRF if chosen == RANKS else parse_fusion(chosen)
+    _set(replace(last(), fusion=fusion, page=1, pair=None))
+
+
+def ask_id(gallery: Gallery) -> None:
+    """Search the id in the box, or the one that ends with what is there."""
     id_ = (st.session_state.get(ID_BOX) or "").strip()[: link.ID_MAX]
     if id_:
+        try:
+            id_ = gallery.whole_id(id_)
+        except UnknownId:  # which the page says where hits would stand
+            pass
+        except CxrError as error:
+            _set(last(), str(error))
+            return
         ask_this_id(id_)
     else:
         _set(last(), "Write an id first, or press Random film.")

@@ -49,7 +49,8 @@ def main() -> None:
     films = shared.films(gallery, {"split": (split,)} if split else {})
     if films**2 > studies.AT_ONCE and not background.known(asked):
         st.write(
-            f"{html.films(films)} are compared with each other once for every column: this takes minutes."
+            f"{html.films(films)} are compared with each other once for every column: this takes "
+            "minutes."
         )
         if not st.button("Measure", type="primary", key="measure-matched-by"):
             return

@@ -40,6 +40,8 @@ def main() -> None:
         results.show(gallery, encoder, search, labels)
     else:
         results.starters(gallery, search, labels)
+    if not isinstance(encoder, CxrError):
+        uploads.listen()  # down here, where its empty place is in nobody's way
 
 
 def _encoder(gallery: Gallery, search: Search) -> Encoder | CxrError | None:
@@ -57,9 +59,16 @@ def bar(gallery: Gallery, encoder: Encoder | CxrError | None, search: Search) ->
     unusable = isinstance(encoder, CxrError)
     wordless = unusable or (isinstance(encoder, Encoder) and not encoder.supports_text)
     with st.container(border=True, key="ways-in"):
-        describe, upload, by_id = st.tabs(
-            [":material/notes: Describe", ":material/upload: Upload", ":material/tag: Id"]
-        )
+        names = [":material/notes: Describe", ":material/upload: Upload", ":material/tag: Id"]
+        in_reports = ":material/article: Words in reports"
+        if shared.has_reports(gallery):
+            names.insert(1, in_reports)
+        alone = search.words is not None and not search.has_vector
+        tabs = dict(zip(names, st.tabs(names, default=in_reports if alone else None), strict=True))
+        describe, upload, by_id = (tab for name, tab in tabs.items() if name != in_reports)
+    if in_reports in tabs:
+        with tabs[in_reports]:
+            ask_by_words(search)
     with describe:
         ask_by_sentence(wordless, examples=not search.asked)
     with upload:
@@ -96,19 +105,38 @@ def ask_by_sentence(wordless: bool, examples: bool) -> None:
             )
 
 
+def ask_by_words(search: Search) -> None:
+    """Ask with words of reports; they join what is asked already."""
+    with st.form("ask-words", border=False), st.container(horizontal=True):
+        st.text_input(
+            "Words in reports",
+            key=session.WORDS_BOX,
+            type="search",
+            placeholder='pleural effusion, "left base", no pneumothorax',
+            label_visibility="collapsed",
+            max_chars=link.TEXT_MAX,
+        )
+        st.form_submit_button("Search", type="primary", on_click=session.ask_words)
+    join = ""
+    if search.has_vector:
+        join = f" They join the {search.beside} that is asked."
+    st.caption(
+        "Any of the words is enough, more are better; words between quotes stand in a row. What a "
+        f"report says is absent is no hit, unless the words say so: no effusion.{join}"
+    )
+
+
 def ask_by_film(gallery: Gallery, unusable: bool) -> None:
     """Ask with a film of one's own; ``unusable``: there is no encoder for it."""
     file = st.file_uploader(
-        "A chest film: PNG, JPEG, TIFF, WebP, BMP or DICOM. Drop it here, choose it, or paste an "
-        "image anywhere on this page. It stays in this visit's memory; nothing is saved.",
-        type=list(shared.TYPES),
+        "A chest film: PNG, JPEG, TIFF, WebP, BMP or DICOM. Or paste an image anywhere here.",
+        help="It stays in this visit's memory; nothing is saved.",
         max_upload_size=shared.FILE_MB,
         key=uploads.box(),
         disabled=unusable,
     )
     if unusable:
         return
-    uploads.listen()
     if file is not None:
         _take(gallery, file.name, file.getvalue())
     elif (found := uploads.pasted()) is not None:
@@ -125,7 +153,7 @@ def ask_by_id(gallery: Gallery) -> None:
             label_visibility="collapsed",
             max_chars=link.ID_MAX,
         )
-        st.form_submit_button("Find", type="primary", on_click=session.ask_id)
+        st.form_submit_button("Find", type="primary", on_click=session.ask_id, args=(gallery,))
         st.form_submit_button(
             "Random film",
             icon=":material/casino:",

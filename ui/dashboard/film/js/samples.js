@@ -66,7 +66,7 @@ function octets(table) {
 }
 
 // A thumbnail as if it were a film of its original's size.
-async function thumbnail(png, size) {
+async function thumbnail(png, size, whole) {
   const image = new Image();
   image.src = `data:image/png;base64,${png}`;
   await image.decode();
@@ -82,7 +82,7 @@ async function thumbnail(png, size) {
   const [width, height] = size ?? [wide, high];
   return {
     width, height, channels: 1, dtype: "uint8", bits: 8, inverted: false, slope: 1, intercept: 0, unit: "",
-    spacing: null, spacing_plane: null, own: false,
+    spacing: null, spacing_plane: null, own: false, whole,
     presets: [{ name: "as stored", centre: 127.5, width: 255 }, between("1-99 %", ends(counts, data.length))],
     levels: [{ width: wide, height: high, data, across: width / wide, down: height / high }],
   };

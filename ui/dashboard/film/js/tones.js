@@ -72,7 +72,7 @@ function valueAt(film, x, y) {
   const column = Math.min(width - 1, Math.floor(x / across)), row = Math.min(height - 1, Math.floor(y / down));
   const from = (row * width + column) * film.channels;
   const where = `x ${Math.floor(x)}, y ${Math.floor(y)}`;
-  if (!film.own) return `${where}: thumbnail ${data[from]}`;
+  if (!film.own && !film.whole) return `${where}: thumbnail ${data[from]}`;
   if (film.channels === 3) return `${where}: R ${data[from]} G ${data[from + 1]} B ${data[from + 2]}`;
   const { slope, intercept, unit } = film;
   if (slope === 1 && intercept === 0 && !unit) return `${where}: ${data[from]}`;

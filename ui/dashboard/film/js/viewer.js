@@ -53,9 +53,9 @@ export default function (component) {
   }
 
   async function load(one) {
-    const { key, url, png, size, said } = one;
+    const { key, url, png, size, said, whole } = one;
     if (url && atHand(key)) return show(one, await original(key, url));
-    if (png) show(one, await thumbnail(png, size));
+    if (png) show(one, await thumbnail(png, size, whole));
     if (!url) return;
     said.textContent = "Reading the original …";
     try {
