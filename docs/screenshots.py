@@ -33,9 +33,15 @@ COLOURS = 256
 
 
 def picture(
-    browser: Browser, url: str, until: str, size: tuple[int, int], scheme: str, out: Path
+    browser: Browser,
+    url: str,
+    until: str,
+    size: tuple[int, int],
+    scheme: str,
+    out: Path,
+    colours: int | None = None,
 ) -> None:
-    """Open a page, wait until a CSS selector is there, save what is seen."""
+    """Open a page, wait until a CSS selector is there, save what is seen, in some colours."""
     width, height = size
     context = browser.new_context(
         viewport={"width": width, "height": height},
@@ -49,8 +55,8 @@ def picture(
     data = page.screenshot()
     context.close()
     image = Image.open(io.BytesIO(data)).convert("RGB")
-    few = image.quantize(COLOURS, dither=Image.Dither.NONE)
-    (image if "canvas" in until else few).save(out, optimize=True)
+    few = image.quantize(colours or COLOURS, dither=Image.Dither.NONE)
+    (image if "canvas" in until and not colours else few).save(out, optimize=True)
     print(f"{out} {out.stat().st_size >> 10} KiB")
 
 
@@ -74,6 +80,57 @@ def _drop(home: str, ids: list[str], gallery: Gallery, encoder: str | None) -> N
         time.sleep(0.2)
     if jobs.all_of(uri)[0].state != "finished":
         raise SystemExit(jobs.all_of(uri)[0].message)
+
+
+def _enlarged(root: Path, gallery: Gallery, ids: list[str]) -> None:
+    """DICOM films of 12 bits in a folder with a table: films of the gallery, enlarged."""
+    import numpy as np
+
+    from tests.ingest.films import film
+
+    root.mkdir()
+    lines = ["file,label,patient,study_date"]
+    for at, (id_, png) in enumerate(gallery.thumbnails(ids).items()):
+        with Image.open(io.BytesIO(png or b"")) as small:
+            large = small.convert("L").resize((1400, 1400), Image.Resampling.BICUBIC)
+        values = 200 + np.asarray(large, np.float64) * 14
+        values += np.random.default_rng(at).normal(0, 12, values.shape)
+        tags = {"WindowCenter": 1985, "WindowWidth": 3570, "ImagerPixelSpacing": [0.2, 0.2]}
+        deep = values.clip(0, 4095).astype(np.uint16)
+        data = film(deep, SOPInstanceUID=f"1.2.3.{at + 1}", BitsStored=12, HighBit=11, **tags)
+        (root / f"{at:02}.dcm").write_bytes(data)
+        label = "|".join(gallery.row(id_).labels)
+        lines.append(f"{at:02}.dcm,{label},p{at // 4},{2020 + at % 4}-0{1 + at % 9}-11")
+    (root / "labels.csv").write_text("\n".join(lines) + "\n")
+
+
+def film_pages(browser: Browser, folder: Path, encoder: str | None, out: Path) -> None:
+    """The page of a film, and two compared, of films in a folder with a ``labels.csv``."""
+    from store import Gallery
+    from tests.ui.running import invoked
+
+    with tempfile.TemporaryDirectory() as home:
+        store = Path(home) / "gallery"
+        told = ["--labels", folder / "labels.csv", "--columns", "patient,study_date"]
+        chosen = ["--encoder", encoder] if encoder else []
+        code, _, said = invoked(
+            "ingest", "folder", folder, "--store", store, "--dataset", "ward", *told, *chosen
+        )
+        if code:
+            raise SystemExit(said)
+        one, *others = Gallery.open(store).ids()
+        alone = "/film?" + urlencode({"id": one})
+        two = "/film?" + urlencode({"id": one, "with": others[0]})
+        shown = "canvas[data-shows=original]"
+        with serving("gallery", encoder, Path(home)) as board:
+            for name, link, size, scheme in (
+                ("dashboard-film", alone, WIDE, "light"),
+                ("dashboard-film-dark", alone, WIDE, "dark"),
+                ("dashboard-film-phone", alone, PHONE, "light"),
+                ("dashboard-compare", two, WIDE, "dark"),
+                ("dashboard-compare-phone", two, PHONE, "light"),
+            ):
+                picture(browser, board.url + link, shown, size, scheme, out / f"{name}.png", 128)
 
 
 def retrieval(gallery: Gallery, out: Path) -> None:
@@ -104,6 +161,12 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("docs/images"), help="folder")
     parser.add_argument("--encoder", help="default: the one that made the gallery")
     parser.add_argument("--id", help="the film to ask with; default: one of the test split")
+    parser.add_argument(
+        "--films",
+        type=Path,
+        help="folder of films of full size with a labels.csv (file, label, patient, study_date), "
+        "for the page of a film; default: films of the gallery, enlarged",
+    )
     parser.add_argument("--text", default="pneumonia opacity in lungs")
     arguments = parser.parse_args()
     gallery = Gallery.open(arguments.store)
@@ -141,6 +204,10 @@ def main() -> None:
             ("dashboard-audit", "/audit", ".cxr.beside", WIDE, "light"),
         ):
             picture(browser, board.url + link, until, size, scheme, arguments.out / f"{name}.png")
+        folder = arguments.films or Path(home) / "enlarged"
+        if arguments.films is None:
+            _enlarged(folder, gallery, [asked, *nearest][:12])
+        film_pages(browser, folder, arguments.encoder, arguments.out)
         _drop(home, ids[:24], gallery, arguments.encoder)
         undo = ".st-key-undo button"
         for name, size, scheme in (

@@ -42,14 +42,24 @@ if TYPE_CHECKING:
         write_rejections,
     )
     from ingest.job.pipeline import opened
-    from ingest.job.report import IngestReport, Progress
+    from ingest.job.report import IngestReport, Progress, kept_sentence
     from ingest.job.run import clear_away, ingest
+    from ingest.originals.decode import decode_original
     from ingest.originals.film import Original, OriginalUnavailable, Preset
     from ingest.originals.picture import picture, pictures
-    from ingest.originals.reading import original_is_there, read_original, read_original_of
+    from ingest.originals.reading import (
+        original_is_there,
+        read_original,
+        read_original_bytes,
+        read_original_of,
+    )
     from ingest.originals.relocate import Relocated, relocate
-    from ingest.record import ImageFile, ImageRecord, Pixels, Rejection
+    from ingest.record import ImageFile, ImageRecord, Pixels, Rejection, RemoteImage
+    from ingest.reports.personal import Reports, UncheckedReports
     from ingest.sources import SOURCES, Source, SourceUnavailable, open_source, synthetic
+    from ingest.sources.dicomweb.address import study_link
+    from ingest.sources.hub.films import OWN
+    from ingest.sources.hub.names import natural
     from ingest.sources.published import medmnist
     from ingest.sources.synthetic import DATASET, SYNTHETIC_NOTICE
     from ingest.sources.tables.safe_csv import csv_bytes, rows_of
@@ -85,14 +95,21 @@ _HOMES = {
         "state_folder write_json write_rejections"
     ),
     "ingest.job.pipeline": "opened",
-    "ingest.job.report": "IngestReport Progress",
+    "ingest.job.report": "IngestReport Progress kept_sentence",
     "ingest.job.run": "clear_away ingest",
+    "ingest.originals.decode": "decode_original",
     "ingest.originals.film": "Original OriginalUnavailable Preset",
     "ingest.originals.picture": "picture pictures",
-    "ingest.originals.reading": "original_is_there read_original read_original_of",
+    "ingest.originals.reading": (
+        "original_is_there read_original read_original_bytes read_original_of"
+    ),
     "ingest.originals.relocate": "Relocated relocate",
-    "ingest.record": "ImageFile ImageRecord Pixels Rejection",
+    "ingest.record": "ImageFile ImageRecord Pixels Rejection RemoteImage",
+    "ingest.reports.personal": "Reports UncheckedReports",
     "ingest.sources": "SOURCES Source SourceUnavailable open_source synthetic",
+    "ingest.sources.dicomweb.address": "study_link",
+    "ingest.sources.hub.films": "OWN",
+    "ingest.sources.hub.names": "natural",
     "ingest.sources.published": "medmnist",
     "ingest.sources.synthetic": "DATASET SYNTHETIC_NOTICE",
     "ingest.sources.tables.safe_csv": "csv_bytes rows_of",

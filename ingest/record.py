@@ -80,6 +80,8 @@ class ImageFile:
         identify: reader of its id, where that is not known.
         tells: names of metadata that come from the file itself, wherever ``metadata`` has none.
         otherwise: the id where the file has none.
+        extract: reader of the image's own bytes where ``path`` holds many, as a shard of Parquet
+            does; ``None`` where the whole file is the image. Travels to other processes.
     """
 
     path: Path
@@ -89,10 +91,38 @@ class ImageFile:
     identify: Identifier | None = None
     tells: tuple[str, ...] = field(default=())
     otherwise: str = ""
+    extract: Callable[[], bytes] | None = None
 
     @property
     def source(self) -> str:
         """Name of the source of the pixels, as rows and rejections have it."""
+        return str(self.metadata["source"])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RemoteImage:
+    """One image that is fetched from a server under an id that names its bytes for good.
+
+    What the gallery has under that id is not fetched again.
+
+    Attributes:
+        id: unique in the gallery, e.g. a SOPInstanceUID.
+        metadata: values known without it, as of an ImageFile.
+        fetch: its bytes from the server; BadImage where this image cannot be had, any other
+            CxrError where the server cannot.
+        read: reader of its bytes: pixels and further metadata.
+        tells: names of metadata that come from the image itself, wherever ``metadata`` has none.
+    """
+
+    id: str
+    metadata: Mapping[str, Any]
+    fetch: Callable[[], bytes]
+    read: Reader
+    tells: tuple[str, ...] = ()
+
+    @property
+    def source(self) -> str:
+        """Address of the image, as rows and rejections have it."""
         return str(self.metadata["source"])
 
 
@@ -109,3 +139,7 @@ class Rejection:
     source: str
     reason: str
     detail: str
+
+
+#: An image on its way in, or why it is refused.
+Item = ImageRecord | ImageFile | RemoteImage | Rejection

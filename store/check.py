@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from store.errors import counted
 from store.table import duplicate_ids, lance
 from store.table.repair import not_found_by_id, pictures
 from store.table.rows import CHECKSUM, NORM_TOLERANCE, checksums
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 #: Ids named per problem; the rest are counted.
 _NAMED = 5
 _NEWER = "; keep the newer row of each with: cxr check --repair"
-_AGAIN = "; remove them with: cxr delete --id ID, then ingest them again"
+_AGAIN = "; remove them with: cxr delete --for-good --id ID, then ingest them again"
 
 
 def problems(handle: Any, snapshot: Snapshot | None = None) -> list[str]:
@@ -60,9 +61,9 @@ def problems(handle: Any, snapshot: Snapshot | None = None) -> list[str]:
         return [f"version {handle.version} cannot be read: {str(error)[:300]}"]
     found = []
     if read != len(ids):
-        found.append(f"{len(ids)} ids but {read} vectors")
+        found.append(f"{counted(len(ids), 'id')} but {read} vectors")
     if snapshot is not None and snapshot.count != len(ids) - len(older):
-        found.append(f"{len(ids)} rows in the table but {snapshot.count} in the mirror")
+        found.append(f"{counted(len(ids), 'row')} in the table but {snapshot.count} in the mirror")
     repeated = [id_ for id_, count in Counter(ids).items() if count > 1]
     for what, which, remedy in (
         ("ids occur more than once", repeated, _NEWER),

@@ -6,6 +6,11 @@ Every message says what went wrong, with which value, what was expected, and wha
 from __future__ import annotations
 
 
+def counted(count: int, one: str, many: str = "") -> str:
+    """A number of things in words: ``1 film``, ``2,000 films``; ``many``: a plural without -s."""
+    return f"{count:,} {one if count == 1 else many or f'{one}s'}"
+
+
 class CxrError(Exception):
     """Anything the project refuses on purpose. Catch this to catch them all."""
 

@@ -32,6 +32,7 @@ from store.schema import (
 from store.search import exact
 from store.search.base import EXACT, INDEXES, LANCE, Backend, Searcher, Sharding
 from store.search.follow import Follower
+from store.search.fusion import RRF, Fusion, check_fusion
 from store.search.relevance_feedback import Weights, rocchio
 from store.search.same_patient import OwnFilms, own_films
 from store.table import (
@@ -53,10 +54,13 @@ if TYPE_CHECKING:
     import polars
     import pyarrow as pa
 
+    from store.curation.curation import Curation
+    from store.curation.kept import Kept
     from store.evaluation.labelled import SamePatient
     from store.evaluation.metrics import Evaluation
     from store.evaluation.per_query import ByQuery
     from store.search.out_of_distribution import Nearness
+    from store.search.words import WordHit
 
 #: Columns whose counts have another name in the statistics.
 _STATS = {"split": "splits", "dataset": "datasets"}
@@ -190,20 +194,53 @@ class Gallery(Follower):
         Raises:
             BadQuery: no condition at all.
             UnknownId: one of ``ids`` is not stored. Nothing is deleted then.
+
+        They may come in again with their source; what is to stay out: see Curation.delete. A data
+        set or a batch that is deleted whole takes its films set aside with it.
         """
-        return write.delete(self.uri, self._live, where, ids, batch, dry_run)
+        gone = write.delete(self.uri, self._live, where, ids, batch, dry_run)
+        whole = None if ids is not None else whole_of(where, batch)
+        if whole is not None and not dry_run:
+            self.curation().forget(where=whole)
+        return gone
+
+    def matching(
+        self, where: Where | None = None, ids: Sequence[str] | None = None, batch: str | None = None
+    ) -> list[str]:
+        """The ids that ``delete`` would remove under these conditions, ascending."""
+        condition = where or Where()
+        if batch is not None:
+            condition = replace(condition, batch=(batch,))
+        return write.matching(self.table, condition, ids)
 
     def undo(self, batch: str, *, dry_run: bool = False) -> Undone:
         """Take back what an ingestion did: remove the rows it brought, restore those it changed.
 
-        Rows that were changed again or deleted since stay as they are and are named. Galleries on
-        object stores keep no former rows: there, rows that it replaced are removed.
+        Rows that were changed again or deleted since stay as they are and are named; films that it
+        brought and that are set aside are forgotten. Galleries on object stores keep no former
+        rows: there, rows that it replaced are removed.
 
         Args:
             batch: name of the ingestion.
             dry_run: count only.
         """
-        return write.undo_batch(self.uri, self._live, batch, self.stamp.dimension, dry_run)
+        undone = write.undo_batch(self.uri, self._live, batch, self.stamp.dimension, dry_run)
+        mine = Where(batch=(batch,))
+        return replace(undone, forgotten=self.curation().forget(where=mine, dry_run=dry_run))
+
+    def curation(self, who: str | None = None) -> Curation:
+        """Tags, notes, corrected labels, films set aside, each with undo and history.
+
+        Args:
+            who: the name under which changes are noted; None: the system's name of the user.
+        """
+        from store.curation.curation import Curation
+
+        return Curation(self.uri, self._live, who)
+
+    def kept(self) -> Kept:
+        """What people decided of films, which the next run of a source does not take back."""
+        return self.curation().kept()
 
     def optimize(self, keep: timedelta | None = None) -> None:
         """Merge small fragments and forget old versions. Writing does this by itself now and then.
@@ -213,6 +250,11 @@ class Gallery(Follower):
                 to the newest. None forgets only what no reader on this machine uses.
         """
         maintenance.run(self.uri, self._live, keep)
+        self.curation().optimize()
+
+    def settle(self) -> None:
+        """Tidy after the last of many writes, where it is due: the index of words sooner."""
+        maintenance.when_due(self.uri, self._live, ended=True)
 
     def mapped_copy(
         self,
@@ -223,8 +265,8 @@ class Gallery(Follower):
     ) -> Gallery:
         """Make another gallery of the same rows with other vectors; this one stays as it is.
 
-        Ids, metadata and thumbnails are kept. The copy appears whole or not at all; memory is that
-        of a few thousand rows.
+        Ids, metadata, thumbnails and curation are kept. The copy appears whole or not at all;
+        memory is that of a few thousand rows.
 
         Args:
             uri: its place; nothing may be there.
@@ -237,7 +279,7 @@ class Gallery(Follower):
             BadRows: ``change`` gave vectors that are not of unit length and the stamp's dimension.
         """
         source = lance.pin(self.uri, int(self.table.version))
-        copy_mapped(source, location(uri), stamp, change, progress)
+        copy_mapped(source, location(uri), stamp, change, progress, self.curation().copier(change))
         return Gallery.open(uri, stamp)
 
     def build_index(
@@ -303,11 +345,76 @@ class Gallery(Follower):
         """
         queries = exact.check_queries(vectors, self.stamp)
         self.check_k(k)
-        if isinstance(exclude, str | bytes):
-            raise BadQuery(f"exclude {exclude!r}: expected a list of ids, not one")
-        left_out = [id_ for id_ in exclude if isinstance(id_, str)]  # no row has another kind of id
+        left_out = _ids_left_out(exclude)
         found = self._answer(lambda now: now.search(queries, int(k), where, left_out))
         return [Hits(hits, self.thumbnails) for hits in found]
+
+    def search_words(
+        self,
+        words: str,
+        k: int = 10,
+        where: Where | None = None,
+        exclude: Sequence[str] = (),
+        *,
+        vectors: npt.ArrayLike | None = None,
+        fusion: Fusion = RRF,
+        negated: bool = False,
+    ) -> list[WordHit]:
+        """The k films whose reports match words best, by BM25; or words and vectors together.
+
+        A word that a report says is absent is not found: "no effusion" is no hit for ``effusion``.
+        It is one for ``no effusion``, a query that is itself negated.
+
+        Args:
+            words: any of them is enough, more are better; words between quotes must stand so.
+            k: how many, from 1 to the number of rows.
+            where: only rows that pass take part.
+            exclude: ids that must not be found.
+            vectors: of a picture or a sentence, as ``search`` takes them; of several, a film
+                counts by the one nearest to it. Films without a report are found by these alone.
+            fusion: ``rrf``, reciprocal rank fusion of the first 1,000 films of either half, or the
+                weight of the words from 0 to 1.
+            negated: find words in reports that say they are absent, too.
+
+        Returns:
+            Hits, best first, equal scores by id; fewer than k when fewer match.
+
+        Raises:
+            BadQuery: k out of range, no word, a weight that is none, vectors that ``search``
+                refuses, or no film has a report.
+        """
+        from store.search.words import search
+        from store.words.query import parse
+
+        query, how = parse(words, negated), check_fusion(fusion)
+        beside = None if vectors is None else exact.check_queries(vectors, self.stamp)
+        self.check_k(k)
+        left_out = _ids_left_out(exclude)
+        return self._answer(
+            lambda now: search(now, self.uri, query, int(k), where, left_out, beside, how)
+        )
+
+    def count_words(
+        self,
+        words: str,
+        where: Where | None = None,
+        exclude: Sequence[str] = (),
+        *,
+        negated: bool = False,
+        most: int = 1000,
+    ) -> int:
+        """How many films ``search_words`` finds by words alone; ``most`` where there are more."""
+        from store.search.words import count
+        from store.words.query import parse
+
+        query, left_out = parse(words, negated), _ids_left_out(exclude)
+        return self._answer(lambda now: count(now, self.uri, query, most, where, left_out))
+
+    def has_reports(self) -> bool:
+        """Whether any film has a report, so that words can be searched."""
+        from store.search.words import has_reports
+
+        return self._answer(has_reports)
 
     def search_by_id(
         self,
@@ -366,8 +473,8 @@ class Gallery(Follower):
         rows = len(self)
         if rows == 0:
             raise BadQuery(
-                f"the gallery at {self.uri} is empty; fill it with: cxr ingest "
-                f"medmnist:pneumoniamnist --store {self.uri}"
+                f"the gallery at {self.uri} is empty; fill it with: cxr ingest folder "
+                f"PATH-TO-YOUR-FILMS --store {self.uri}"
             )
         if not 1 <= k <= rows:
             raise BadQuery(f"k = {k}: expected 1 to {rows}, the number of rows in {self.uri}")
@@ -579,6 +686,19 @@ class Gallery(Follower):
         """The ids that pass a filter, sorted."""
         return self._answer(lambda now: now.ids_of(where))
 
+    def read_columns(self, names: Sequence[str], where: Where | None = None) -> pa.Table:
+        """Columns of the table, for rows that pass a filter, in any order.
+
+        Of a table that lacks a column, the others.
+        """
+
+        def ask(now: Searcher) -> pa.Table:
+            schema = now.handle.schema
+            condition = where.to_filter(schema) if where else None
+            return lance.scan(now.handle, [one for one in names if one in schema.names], condition)
+
+        return self._answer(ask)
+
     def count(self, where: Where) -> int:
         """Number of rows that pass a filter, counted by LanceDB: no metadata is read for it."""
 
@@ -681,10 +801,14 @@ class Gallery(Follower):
             return problems(self.table) or [str(error)]
         now = self.searcher
         mirror = now if isinstance(now, Snapshot) else None
-        return problems(now.handle, mirror)
+        return [*problems(now.handle, mirror), *self.curation().problems()]
 
     def repair(self) -> Repaired:
-        """Of each id that occurs more than once keep the newest row."""
+        """Of each id that occurs more than once keep the newest row.
+
+        Changes of curation that were cut off are finished.
+        """
+        self.curation().settle()
         return repair(self.uri, self._live)
 
     def stats(self) -> dict[str, Any]:
@@ -716,6 +840,15 @@ class Gallery(Follower):
         }
 
 
+def whole_of(where: Where | None, batch: str | None) -> Where | None:
+    """The filter of a data set or a batch that is meant whole; None where less is."""
+    found = where or Where()
+    if batch is not None:
+        return Where(batch=(batch,)) if not found else None
+    alone = found in (Where(dataset=found.dataset), Where(batch=found.batch))
+    return found if alone else None
+
+
 def _pixel_readers(table: Any) -> dict[str, int]:
     """Rows by the version of the pixel reader; rows without pixels are left out."""
     name = rows.READER.name
@@ -724,6 +857,12 @@ def _pixel_readers(table: Any) -> dict[str, int]:
         return {"1": first} if first else {}
     counts = rows.reader_counts(lance.scan(table, [name])[name])
     return {str(version): count for version, count in counts.items() if version}
+
+
+def _ids_left_out(exclude: Sequence[str]) -> list[str]:
+    if isinstance(exclude, str | bytes):
+        raise BadQuery(f"exclude {exclude!r}: expected a list of ids, not one")
+    return [id_ for id_ in exclude if isinstance(id_, str)]  # no row has another kind of id
 
 
 def _check_ids(ids: Sequence[str]) -> None:
@@ -812,30 +951,51 @@ def refined_search(
         BadQuery: k out of range, nothing to be like, parts that cancel each other out, or films to
             be like or unlike beside several vectors.
     """
+    if not like and not unlike and isinstance(query, str) and not exclude:
+        return gallery.search_by_id(query, k, where, other_patients=other_patients)
+    vectors, left_out = combined_query(
+        gallery, query, like=like, unlike=unlike, weights=weights, other_patients=other_patients
+    )
+    found = gallery.search(vectors, k, where, [*left_out, *_ids_left_out(exclude)])
+    return found[0] if len(found) == 1 else Hits(_by_best(found, k), gallery.thumbnails)
+
+
+def combined_query(
+    gallery: Gallery,
+    query: npt.ArrayLike | str | None,
+    *,
+    like: Sequence[str] = (),
+    unlike: Sequence[str] = (),
+    weights: Weights | None = None,
+    other_patients: bool = False,
+) -> tuple[npt.NDArray[Any], list[str]]:
+    """The vector of a query and of films to be like and unlike; see refined_search.
+
+    Returns:
+        Float (d,), or (n, d) as they were given; and the ids of stored films that are part of the
+        query, and of their patients where others are wanted: these must not be found.
+    """
     if query is not None and not isinstance(query, str) and np.ndim(query) > 1:
         vectors = np.asarray(query)
-        if len(vectors) > 1 and (like or unlike):
-            raise BadQuery("films to be like or unlike go with one query vector, not with several")
         if len(vectors) > 1:
-            best = _by_best(gallery.search(vectors, k, where, exclude), k)
-            return Hits(best, gallery.thumbnails)
+            if like or unlike:
+                raise BadQuery(
+                    "films to be like or unlike go with one query vector, not with several"
+                )
+            return vectors, []
         query = vectors[0]
-    if not like and not unlike:
-        if query is None:
-            raise BadQuery("nothing to search for: give a query, or a film to be like")
-        if isinstance(query, str) and not exclude:
-            return gallery.search_by_id(query, k, where, other_patients=other_patients)
-        if not isinstance(query, str):
-            return gallery.search(query, k, where, exclude)[0]
+    if not like and not unlike and query is None:
+        raise BadQuery("nothing to search for: give a query, or a film to be like")
+    if not like and not unlike and not isinstance(query, str):
+        return np.asarray(query), []
     own = [query] if isinstance(query, str) else []
     vector = gallery.vectors(own)[0] if isinstance(query, str) else query
     towards, away = list(dict.fromkeys(like)), list(dict.fromkeys(unlike))
     apart = gallery.own_films([*own, *towards]).ids if other_patients else ()
-    left_out = [*own, *towards, *away, *apart, *exclude]
+    left_out = [*own, *towards, *away, *apart]
     if not towards and not away and vector is not None:
-        return gallery.search(vector, k, where, left_out)[0]
-    combined = rocchio(vector, gallery.vectors(towards), gallery.vectors(away), weights)
-    return gallery.search(combined, k, where, left_out)[0]
+        return np.asarray(vector), left_out
+    return rocchio(vector, gallery.vectors(towards), gallery.vectors(away), weights), left_out
 
 
 def _by_best(lists: Sequence[Sequence[Hit]], k: int) -> list[Hit]:

@@ -12,7 +12,8 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from store import CxrError, EncoderMismatch, StoreDamaged, UsageError
-from ui.commands import backup, batches, gallery, ingest, search
+from ui.commands import backup, batches, gallery, ingest, reports, search
+from ui.commands.curation import films, history
 from ui.commands.evaluation import analysis, classify, evaluate, trust
 from ui.commands.learning import adapt, encoders
 from ui.commands.options import Command, Group, OnRay
@@ -34,6 +35,7 @@ _command()(demo.demo)
 app.command(cls=OnRay)(ingest.ingest)
 _command()(batches.batches)
 app.command(cls=OnRay)(search.search)
+app.command(cls=OnRay)(reports.reports)
 app.command(cls=OnRay)(evaluate.evaluate)
 _command()(trust.trust)
 _command()(classify.classify)
@@ -47,6 +49,13 @@ _command()(gallery.stats)
 _command()(gallery.check)
 _command()(gallery.optimize)
 _command()(gallery.delete)
+_command()(films.exclude)
+_command()(films.include)
+_command()(films.tag)
+_command()(films.note)
+_command()(films.label)
+_command()(history.select)
+_command()(history.changes)
 _command()(backup.backup)
 _command()(backup.restore)
 _command()(gallery.relocate)

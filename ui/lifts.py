@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+from store import counted
 from ui.tables import Sheet, definitions
 
 if TYPE_CHECKING:
@@ -41,10 +42,10 @@ def sentence(column: ColumnMatch) -> str:
     if not low <= high:  # nan
         verdict = "too few films for an interval"
     elif low <= 1 <= high:
-        verdict = f"95 % interval {low:.3g} to {high:.3g}: no more than chance may do"
+        verdict = f"95 % interval {low:.3g} to {high:.3g}: may be chance"
     else:
         verdict = f"95 % interval {low:.3g} to {high:.3g}"
-    few = f"; only {column.queries} queries" if column.few else ""
+    few = f"; only {counted(column.queries, 'query', 'queries')}" if column.few else ""
     return f"hits with the same finding are {times} ({verdict}{few})"
 
 
@@ -55,7 +56,7 @@ def summary(found: Matches) -> list[str]:
     others = [one for one, sure in zip(found.columns, surely, strict=True) if not sure]
     if others:
         names = ", ".join(f"{one.name} ({one.lift:.3g})" for one in others)
-        lines.append(f"no more than chance may do: {names}")
+        lines.append(f"may be chance: {names}")
     return lines
 
 
@@ -72,7 +73,7 @@ def table(found: Matches) -> tuple[list[str], list[list[str]]]:
     rows = []
     for one in found.columns:
         bounds = _bounds(one.ci95, 2)
-        notes = [f"{one.missing:,} films without"] * bool(one.missing)
+        notes = [f"{counted(one.missing, 'film')} without"] * bool(one.missing)
         notes += ["few queries"] * one.few
         notes += ["same-patient films counted"] * one.same_patient
         rows.append(
@@ -167,8 +168,10 @@ def _yes(value: bool) -> str:
 
 def note(found: Matches) -> str:
     """Definitions behind the lifts: relevance, exclusion, interval, films that took no part."""
-    sizes = f"{found.queries:,} queries, {found.gallery:,} films searched"
-    said = [f"{found.protocol.capitalize()}, the first {found.k} hits; {sizes}"]
+    sizes = (
+        f"{counted(found.queries, 'query', 'queries')}, {counted(found.gallery, 'film')} searched"
+    )
+    said = [f"{found.protocol.capitalize()}, the first {counted(found.k, 'hit')}; {sizes}"]
     return ". ".join([*said, *definitions(found.as_dict())]) + "."
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
+
+from store import counted
 
 if TYPE_CHECKING:
     from ingest import Understanding
@@ -16,6 +19,27 @@ def nearness_of(gallery: Gallery, vectors: Vectors, thumbnail: bytes) -> Nearnes
     from ingest import pixel_vectors
 
     return gallery.nearness(vectors, [thumbnail], pixel_vectors)[0]
+
+
+def labels_meant(text: str, labels: Iterable[str]) -> list[str]:
+    """Labels of a gallery that a sentence names, whatever their case and signs between words.
+
+    Of labels that lie within each other the longer one, in the order of the sentence.
+    """
+    said = f" {_words(text)} "
+    found: list[tuple[int, str]] = []
+    taken = [False] * len(said)
+    for label in sorted(labels, key=lambda one: (-len(one), one)):
+        word = _words(label)
+        at = said.find(f" {word} ") if word else -1
+        if at >= 0 and not any(taken[at + 1 : at + 1 + len(word)]):
+            taken[at + 1 : at + 1 + len(word)] = [True] * len(word)
+            found.append((at, label))
+    return [label for _, label in sorted(found)]
+
+
+def _words(text: str) -> str:
+    return " ".join(re.findall(r"[^\W_]+", text.casefold()))
 
 
 def of_text(found: Understanding) -> str | None:
@@ -34,7 +58,7 @@ def of_reading(asked: TextQuery, choice: str) -> str | None:
     """
     if asked.how == "whole":
         return None
-    much = f"the text has {asked.tokens} tokens, this encoder reads {asked.longest}"
+    much = f"the text has {counted(asked.tokens, 'token')}, this encoder reads {asked.longest}"
     if not asked.sentences:
         return (
             f"{much}: searched was the beginning, up to “{_end(asked.read)}”, and nothing of "
@@ -69,22 +93,26 @@ def of_image(found: Nearness) -> str | None:
     )
 
 
+def match(found: Nearness) -> str:
+    """How good a match the nearest film is, in words: beside what is usual in the gallery."""
+    if found.not_judged is not None:
+        return f"whether any film here is a good match is not judged: {found.not_judged}"
+    share = found.percentile
+    kind = "a close match" if share >= 50 else "a usual match" if share >= 10 else "a far match"
+    return f"{kind}: {share:.0f} of 100 films here are less like the film nearest to them"
+
+
 def how_near(found: Nearness) -> str:
-    """Note on the nearness of any query image, with its percentiles."""
+    """Figures of the nearness of any query image, with its percentiles."""
     parts = [f"nearest cosine {found.cosine:.4f} (percentile {found.percentile:.0f})"]
     if found.picture_cosine is not None and found.picture_percentile is not None:
         parts.append(
             f"nearest picture {found.picture_cosine:.3f} (percentile "
             f"{found.picture_percentile:.0f})"
         )
-    unsure = (
-        ""
-        if found.not_judged is None
-        else (f". Whether any film here is a good match is not judged: {found.not_judged}")
-    )
     return (
         f"{'; '.join(parts)}; percentiles are among the nearest of the gallery's own "
-        f"{found.rows:,} films, each without itself{unsure}"
+        f"{counted(found.rows, 'film')}, each without itself"
     )
 
 
@@ -97,8 +125,9 @@ def of_results(store: Mapping[str, Any]) -> str | None:
     if "partial" in store:
         lost = store["partial"]
         return (
-            f"partial: {len(lost['missing'])} of {lost['shards']} shards lost and being rebuilt; "
-            f"{lost['searched']:,} of {lost['rows']:,} rows were searched"
+            f"partial: {len(lost['missing'])} of {counted(lost['shards'], 'shard')} lost and "
+            "being rebuilt; "
+            f"{lost['searched']:,} of {counted(lost['rows'], 'row')} searched"
         )
     return of_index(store["approximate"]) if "approximate" in store else None
 
@@ -117,7 +146,8 @@ def of_patients(found: Mapping[str, Any]) -> str | None:
     if found["excluded"] == "film" and patients.get("known") and pairs:
         said.append(
             "films of the query's own patient count as any other "
-            f"({patients['known']:,} films name theirs): such figures say how well people are "
+            f"({counted(patients['known'], 'film names', 'films name')} theirs): such figures say "
+            "how well people are "
             "recognised; leave out --same-patient count for those of findings"
         )
     if over.get("rough"):
@@ -131,7 +161,7 @@ def of_own_films(found: OwnFilms) -> str:
     """Note on the films that a search for other patients left out."""
     if found.kind is None:
         return "the query's patient is not known here: no film was left out"
-    films = f"{len(found.ids):,} film{'' if len(found.ids) == 1 else 's'}"
+    films = counted(len(found.ids), "film")
     return f"other patients: {films} of the query's own {found.kind} not searched"
 
 
@@ -147,7 +177,7 @@ def of_index(found: Mapping[str, Any]) -> str:
     return (
         f"approximate: {found['kind']} index, recall@10 {found['recall_at_10']:.3f} against exact "
         f"search on {found['sample']} stored films, measured {found['built_at'][:10]} over "
-        f"{found['rows']:,} rows; the scores shown are exact{newer}"
+        f"{counted(found['rows'], 'row')}; the scores shown are exact{newer}"
     )
 
 

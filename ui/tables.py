@@ -8,7 +8,7 @@ from datetime import date
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from store import NOTHING_FOUND
+from store import NOTHING_FOUND, counted
 from ui import encoder_facts
 
 if TYPE_CHECKING:
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
         Comparison,
         Doubt,
         Film,
+        FilmChange,
         FindingDoubt,
         Glance,
         Group,
@@ -154,7 +155,7 @@ def finding_table(found: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]
 
 
 #: What is left out of a query's ranking, by the key ``excluded`` of an evaluation.
-_EXCLUDED = {
+NOT_RANKED = {
     "patient": "films of the query's own patient are not in its ranking",
     "study": "films of the query's own study are not in its ranking",
     "film": "the query itself is not in its ranking",
@@ -194,11 +195,11 @@ def definitions(found: Mapping[str, Any]) -> list[str]:
 
 def _left_out_of_rankings(found: Mapping[str, Any]) -> str:
     patients = found.get("patients") or {}
-    said = _EXCLUDED[found.get("excluded", "film")]
+    said = NOT_RANKED[found.get("excluded", "film")]
     if found.get("excluded", "film") == "film" and patients.get("known"):
         said += "; other films of its patient are, and count as any other"
     elif patients.get("unknown") and patients.get("known"):
-        said += f" ({patients['unknown']:,} films name none)"
+        said += f" ({counted(patients['unknown'], 'film names', 'films name')} none)"
     if both := patients.get("in_both_sides"):
         whose = (found.get("interval") or {}).get("over", "patients")
         said += f"; {both:,} {'studies' if whose == 'studies' else 'patients'} are on both sides"
@@ -363,7 +364,8 @@ def compared_films(found: Comparison) -> str:
     missing = ", ".join(f"{count:,}" for count in found.left_out)
     differ = ", ".join(f"{pair.labels_differ:,}" for pair in found.pairs)
     return (
-        f"{found.protocol}: {found.queries:,} queries and {found.gallery:,} films that {all_of} "
+        f"{found.protocol}: {counted(found.queries, 'query', 'queries')} and "
+        f"{counted(found.gallery, 'film')} that {all_of} "
         f"stores have; films that not all have, store by store: {missing}. Labels differ for "
         f"{differ}; those of the first store are used."
     )
@@ -404,9 +406,25 @@ def fitting(depths: Sequence[int], films: int) -> tuple[int, ...]:
 
 
 def as_dict(
-    query: dict[str, Any], k: int, where: Where | None, hits: list[Hit], page: int = 1
+    query: dict[str, Any],
+    k: int,
+    where: Where | None,
+    hits: Sequence[Hit],
+    page: int = 1,
+    more: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, Any]:
-    """Document of a query and its hits, as ``cxr search --json`` prints it."""
+    """Document of a query and its hits, as ``cxr search --json`` prints it.
+
+    Args:
+        query: as it was asked.
+        k: how many hits a page has.
+        where: the filter.
+        hits: of the page.
+        page: its number.
+        more: further keys of each hit.
+    """
+    from ingest import study_link
+
     turned = {"page": page} if page > 1 else {}
     return {
         "query": {**query, "k": k, **turned, "where": str(where) if where else ""},
@@ -418,8 +436,10 @@ def as_dict(
                 **plain(shown(hit.row, "json")),
                 "outcome": hit.row.outcome,
                 "extra": plain(hit.row.extra),
+                "study_link": study_link(hit.row.source),
+                **others,
             }
-            for hit in hits
+            for hit, others in zip(hits, more or [{}] * len(hits), strict=True)
         ],
     }
 
@@ -503,7 +523,7 @@ def doubt(one: Doubt) -> str:
     """Line about a film whose neighbours disagree."""
     parts = [
         f"disagreement {one.disagreement:.2f}",
-        f"{one.votes} of {one.asked} neighbours say {one.said}",
+        f"{one.votes} of {counted(one.asked, 'neighbour')} say {one.said}",
         f"unsupported: {votes(one.unsupported)}" if one.unsupported else "",
         f"missing: {votes(one.missing)}" if one.missing else "",
         f"mean cosine {one.nearness:.3f}",
@@ -595,6 +615,22 @@ def shown(row: Row, output: Output) -> dict[str, Any]:
         for name, column in COLUMNS.items()
         if output not in column.absent_from
     }
+
+
+def changed(films: Sequence[FilmChange]) -> Sheet:
+    """Films of a change of curation, with what they were and are."""
+    from ui.changes import cells
+
+    rows: list[list[object]] = [[one.film, cells(one.before), cells(one.after)] for one in films]
+    return ["film", "before", "after"], rows
+
+
+def remarks(told: Mapping[str, Mapping[str, Any]]) -> Sheet:
+    """Tags and notes of films: a line a film, tags apart by a semicolon."""
+    rows: list[list[object]] = [
+        [film, "; ".join(one["tags"]), one["remark"]] for film, one in told.items()
+    ]
+    return ["id", "tags", "note"], rows
 
 
 def in_words(row: Row) -> str:

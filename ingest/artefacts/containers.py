@@ -10,10 +10,8 @@ from __future__ import annotations
 
 import io
 import json
-import re
 import shlex
 import zipfile
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,10 +23,9 @@ import pyarrow as pa
 
 from ingest import npy
 from ingest.artefacts.files import EMBEDDINGS, LABELS, META
-from ingest.artefacts.labels import CLASS_NAMES, LABELLED, plain
-from ingest.artefacts.write import natural
-from ingest.metadata import split
-from ingest.sources.source import SPLITS
+from ingest.sources.hub.columns import IDS, is_bytes
+from ingest.sources.hub.labels import CLASS_NAMES, LABELLED, plain
+from ingest.sources.hub.names import natural, split_in
 from store import BadArtefacts, expanded
 
 #: Headings of columns and names of arrays, as ``plain`` writes them.
@@ -38,21 +35,12 @@ VECTORS = (
     *("imageembedding", "imageembeddings", "imageembeds", "imgemb", "imagefeatures"),
     *("pooleroutput", "imagevector"),
 )
-#: Of ids. A column that has one of these must hold an id in every row, and no two the same.
-IDS = ("id", "ids", "imageid", "image", "name", "imageindex")
-#: Of files and keys: ids where every row has one of its own.
-FILES = (
-    *("imagepath", "path", "paths", "filepath", "filename", "file", "files", "filenames"),
-    *("key", "keys", "imagename", "uid", "dicomid", "sopinstanceuid", "url"),
-)
 _TABLES = (".parquet", ".arrow", ".feather", ".arrows")
 _ENDINGS = (*_TABLES, ".npz")
 #: Of clip-retrieval: vectors of images and of captions, and a table for each file of vectors.
 _IMAGES, _TEXTS, _ABOUT = "img_emb", "text_emb", "metadata"
 #: Of `datasets`: one set of several splits; the files of one split; what its columns mean.
 _SPLITS, _STATE, _INFO = "dataset_dict.json", "state.json", "dataset_info.json"
-#: Of one file of several, as `datasets` and the hub name them: ``train-00000-of-00002``.
-_SHARD = re.compile(r"(.+)-(\d+)-of-(\d+)")
 #: How NumPy packs the members of an npz file. Others may inflate a block without bound.
 _PACKED = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
@@ -126,37 +114,6 @@ def export_folders(place: Path) -> list[Path]:
     """Export folders right below a folder, such as ``train`` and ``test``, in natural order."""
     found = [path.parent for path in place.glob(f"*/{EMBEDDINGS}")]
     return sorted(found, key=lambda path: natural(path.name))
-
-
-def split_in(*names: str) -> str | None:
-    """The split that names tell, the first that tells one: ``train-00000-of-00002`` and so on."""
-    for name in names:
-        words = {split(word) for word in re.split(r"[^a-z]+", name.casefold())} & {*SPLITS}
-        if len(words) == 1:
-            return words.pop()
-    return None
-
-
-def made_ids(parts: Sequence[Part]) -> list[str]:
-    """Ids of rows without one: ``<name of the file>/<row>``.
-
-    Files of a whole series (``train-00000-of-00002`` and its like) are one, ``train``, whose rows
-    are counted through: ids stay when a file is added, which changes the names of all.
-    """
-    shards = [_SHARD.fullmatch(part.name) for part in parts]
-    series: dict[tuple[str, int], list[int]] = {}
-    for found in filter(None, shards):
-        series.setdefault((found[1], int(found[3])), []).append(int(found[2]))
-    rows: Counter[str] = Counter()
-    ids = []
-    for part, shard in zip(parts, shards, strict=True):
-        name, first = part.name, 0
-        if shard and sorted(series[shard[1], int(shard[3])]) == [*range(int(shard[3]))]:
-            name = shard[1]
-            first = rows[name]
-            rows[name] += len(part.table)
-        ids += [f"{name}/{first + row}" for row in range(len(part.table))]
-    return ids
 
 
 # -- folders ---------------------------------------------------------------------------------------
@@ -315,14 +272,14 @@ def _arrow(path: Path, start: bytes) -> tuple[pa.Table, tuple[str, ...]]:
             opened = (pa.ipc.open_file if start == b"ARROW1" else pa.ipc.open_stream)(source)
             table = opened.read_all()
         schema = table.schema
-        table = table.select([field.name for field in schema if not _is_bytes(field.type)])
+        table = table.select([field.name for field in schema if not is_bytes(field.type)])
     left = [name for name in schema.names if name not in table.column_names]
     left += [
         f"{field.name}.{part.name}"
         for field in schema
         if pa.types.is_struct(field.type)
         for part in field.type
-        if _is_bytes(part.type)
+        if is_bytes(part.type)
     ]
     return table, tuple(left)
 
@@ -330,12 +287,8 @@ def _arrow(path: Path, start: bytes) -> tuple[pa.Table, tuple[str, ...]]:
 def _without_bytes(field: pa.Field) -> list[str]:
     """What to read of a Parquet column: of a picture, its path alone."""
     if pa.types.is_struct(field.type):
-        return [f"{field.name}.{part.name}" for part in field.type if not _is_bytes(part.type)]
-    return [] if _is_bytes(field.type) else [field.name]
-
-
-def _is_bytes(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
+        return [f"{field.name}.{part.name}" for part in field.type if not is_bytes(part.type)]
+    return [] if is_bytes(field.type) else [field.name]
 
 
 def _npz(path: Path, asked: str | None) -> tuple[pa.Table, tuple[str, ...], tuple[str, ...]]:

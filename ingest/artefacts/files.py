@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ingest import npy
-from store import COLUMNS, FINDINGS, BadArtefacts, Vectors
+from store import BadArtefacts, Vectors
 
 #: Version of the layout, ``meta.json["format"]``.
 FORMAT = 1
@@ -28,14 +28,8 @@ LABELS = "labels.npy"
 INDEX = "faiss_index.bin"
 IDS = "ids.txt"
 META = "meta.json"
-#: Columns of Metadata in ``meta.json["columns"]``, in the order of its keys. Labels have a file of
-#: their own, and the source of an imported row is the import.
-META_COLUMNS = tuple(
-    sorted(
-        (name for name in COLUMNS if name not in ("labels", "source")),
-        key=lambda name: (name in FINDINGS, name != "dataset"),
-    )
-)
+#: Column of reports in ``meta.json["columns"]``, written and read only when asked for.
+REPORT = "report"
 #: Key of the user's own columns in meta.json: name to ``{"type": ..., "values": [...]}``.
 OWN = "own_columns"
 

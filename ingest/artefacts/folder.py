@@ -29,10 +29,11 @@ A folder with
                                                          # string, date ("2024-05-01")
          "protocol": ..., "precision": ...}
 
-    A column that is null in every row is left out. ``labelled`` tells films in which nothing was
-    found from those that nobody looked at; without it, rows with findings are labelled, and those
-    of an (n, c) ``labels.npy`` that this project did not write. Without a ``dataset`` and ``split``
-    column, ids of the form ``dataset/split/index`` tell them.
+    A column that is null in every row is left out. ``report`` is a column too, written by
+    ``cxr export --with-reports`` and read with ``--report-column report``. ``labelled`` tells
+    films in which nothing was found from those that nobody looked at; without it, rows with
+    findings are labelled, and those of an (n, c) ``labels.npy`` that this project did not write.
+    Without a ``dataset`` and ``split`` column, ids of the form ``dataset/split/index`` tell them.
 """
 
 from __future__ import annotations
@@ -40,9 +41,9 @@ from __future__ import annotations
 import hashlib
 import shlex
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -53,8 +54,8 @@ from ingest.artefacts.files import (
     INDEX,
     LABELS,
     META,
-    META_COLUMNS,
     OWN,
+    REPORT,
     check_index,
     is_text,
     read_embeddings,
@@ -63,6 +64,9 @@ from ingest.artefacts.files import (
     read_meta,
 )
 from ingest.job.journal import note
+from ingest.reports.personal import Reports
+from ingest.reports.texts import joined
+from ingest.sources.hub.columns import META_COLUMNS
 from ingest.sources.source import SPLITS
 from store import (
     COLUMNS,
@@ -104,7 +108,7 @@ UNKNOWN = "so they can be searched by id and evaluated, but not compared with an
 _EXTERNAL = "external:"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Artefacts:
     """Embeddings with ids, labels and metadata, from a folder or a table, checked together.
 
@@ -137,13 +141,22 @@ class Artefacts:
     tells_labels: bool = True
     looked: list[bool] | None = None
 
+    @cached_property
+    def reports(self) -> Reports:
+        """The reports that come along; none where they were not asked for."""
+        return Reports.of(zip(self.columns.get(REPORT, ()), self.ids, strict=False))
 
-def read_artefacts(folder: str | Path, *, normalise: bool = False) -> Artefacts:
+
+def read_artefacts(
+    folder: str | Path, *, normalise: bool = False, report_column: Sequence[str] = ()
+) -> Artefacts:
     """Read and check a folder of artefacts.
 
     Args:
         folder: in the layout above.
         normalise: scale rows to unit length instead of refusing others.
+        report_column: columns of ``meta.json``, ``report`` or the user's own, that make up the
+            report, each entry one or several with commas between; no report is read when empty.
 
     Raises:
         BadArtefacts: a file is missing or damaged, or two disagree; the message has both sides.
@@ -166,7 +179,12 @@ def read_artefacts(folder: str | Path, *, normalise: bool = False) -> Artefacts:
     ids = read_ids(place, rows)
     check_index(place / INDEX, raw, embeddings, notes)
     columns = _columns(place / META, meta, ids)
-    unread = sorted({*(meta.get("columns") or ())} - {*META_COLUMNS})
+    parts = [part.strip() for entry in report_column for part in entry.split(",") if part.strip()]
+    if parts:
+        columns[REPORT] = _reports(place / META, meta, parts, len(ids))
+    unread = sorted({*(meta.get("columns") or ())} - {*META_COLUMNS, *parts})
+    if REPORT in (meta.get(OWN) or ()) and REPORT not in parts:
+        unread.append(REPORT)
     if unread:
         notes.append(f"columns of {META} that are not read: {', '.join(map(repr, unread))}")
     return Artefacts(
@@ -195,7 +213,11 @@ def import_artefacts(
 
 
 def store_artefacts(
-    artefacts: Artefacts, uri: str | Path, *, batch: str | None = None
+    artefacts: Artefacts,
+    uri: str | Path,
+    *,
+    batch: str | None = None,
+    reports_checked: bool = False,
 ) -> tuple[Gallery, UpsertReport]:
     """Write embeddings into a gallery in one commit; doing it again changes nothing.
 
@@ -205,11 +227,15 @@ def store_artefacts(
         artefacts: from read_artefacts or read_table.
         uri: a new gallery, or one made by the same encoder.
         batch: name of this ingestion in the rows; time and folder when ``None``.
+        reports_checked: see ``ingest.ingest``.
 
     Raises:
+        UncheckedReports: something in the reports looks personal. Nothing is written.
         EncoderMismatch: the gallery was made by another encoder.
         UsageError: the gallery holds some of the ids with their pictures, which would be lost.
     """
+    if not reports_checked:
+        artefacts.reports.refuse_unchecked()
     now = datetime.now(UTC)
     name = batch or f"{now:%Y-%m-%dT%H:%M:%SZ}-{artefacts.folder.resolve().name}"
     gallery = _gallery(artefacts.stamp, uri)
@@ -219,7 +245,10 @@ def store_artefacts(
             f"{uri} already holds {len(with_pictures)} of these ids with their pictures, first "
             f"{with_pictures[0]!r}; importing would lose those, so pass another --store"
         )
-    report = gallery.upsert(_rows(artefacts, name, now))
+    kept = gallery.kept().applied(_rows(artefacts, name, now), gallery.rows(artefacts.ids))
+    report = replace(
+        gallery.upsert(kept.rows), labels_kept=kept.labels_kept, set_aside=kept.set_aside
+    )
     note(gallery.uri, name, artefacts.folder.resolve(), now, report)
     return gallery, report
 
@@ -287,6 +316,19 @@ def _columns(path: Path, meta: dict[str, Any], ids: Sequence[str]) -> dict[str, 
     return columns
 
 
+def _reports(path: Path, meta: dict[str, Any], parts: Sequence[str], rows: int) -> list[str | None]:
+    """The report of every row, of columns of meta.json."""
+    found = {}
+    for part in parts:
+        values = (meta.get("columns") or {}).get(part)
+        if values is None:
+            values = ((meta.get(OWN) or {}).get(part) or {}).get("values")
+        if values is None:
+            raise BadArtefacts(f"{path} has no column {part!r} (--report-column)")
+        found[part] = _cells(path, f"columns.{part}", values, rows, "string") or []
+    return [joined((part, found[part][row] or "") for part in parts) for row in range(rows)]
+
+
 def _cells(path: Path, name: str, values: Any, rows: int, kind: str) -> list[Any] | None:
     """The values of one column, None for blanks; None where there is no column."""
     if values is None:
@@ -310,6 +352,8 @@ def _own(path: Path, meta: dict[str, Any], rows: int) -> dict[str, list[Any]]:
         raise BadArtefacts(f"{path}: {OWN} must be an object")
     found = {}
     for name, one in given.items():
+        if name == REPORT:  # of a gallery from before that column; read when it is asked for
+            continue
         kind, values = (one.get("type"), one.get("values")) if isinstance(one, dict) else (None, ())
         try:
             wrong = name_of(name) != name

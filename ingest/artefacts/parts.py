@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ingest.artefacts.containers import Part, export_folders, is_container, parts_of, split_in
+from ingest.artefacts.containers import Part, export_folders, is_container, parts_of
 from ingest.artefacts.files import META, is_text
 from ingest.artefacts.folder import (
     UNKNOWN,
@@ -22,7 +22,7 @@ from ingest.artefacts.folder import (
     read_artefacts,
 )
 from ingest.artefacts.table import read_parts
-from ingest.artefacts.write import natural
+from ingest.sources.hub.names import natural, split_in
 from store import COLUMNS, BadArtefacts, UsageError, expanded
 
 
@@ -35,6 +35,7 @@ def read_vectors(
     vector_column: str | None = None,
     label_column: Sequence[str] = (),
     label_names: Sequence[str] = (),
+    report_column: Sequence[str] = (),
 ) -> Artefacts:
     """Read and check vectors made elsewhere.
 
@@ -52,6 +53,8 @@ def read_vectors(
         vector_column: of tables.
         label_column: of tables.
         label_names: of tables.
+        report_column: the columns of the report's parts, each entry one or several with commas
+            between; several are joined under their headings. No report is read when empty.
 
     Raises:
         BadArtefacts: nothing that can be read, or parts that disagree.
@@ -84,9 +87,13 @@ def read_vectors(
     if options and not tables:
         option = next(iter(options)).replace("_", "-")
         raise UsageError(f"--{option} is for a Parquet or Arrow file, or an npz")
-    found = [_with_split(read_artefacts(folder, normalise=normalise)) for folder in folders]
+    found = [
+        _with_split(read_artefacts(folder, normalise=normalise, report_column=report_column))
+        for folder in folders
+    ]
     if tables:
         whole = _common(paths)
+        options["report_column"] = report_column
         found.append(read_parts(tables, place=whole, normalise=normalise, **options))
     joined = found[0] if len(found) == 1 else _joined(found, _common(paths))
     return _named(replace(joined, notes=(*notes, *joined.notes)), encoder_name)

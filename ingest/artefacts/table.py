@@ -1,21 +1,19 @@
 """Reader of tables of vectors made elsewhere: ids, vectors, labels and metadata by column.
 
-Columns named as a row's are kept: ``labels`` or ``label`` (see ``ingest.artefacts.labels``), and
+Columns named as a row's are kept: ``labels`` or ``label`` (see ``ingest.sources.hub.labels``), and
 those that an export folder has: ``uncertain``, ``absent`` (names, or lists of names), ``labelled``,
 ``dataset``, ``split``, ``patient``, ``study`` (these two as ``patient_id`` and the like as well),
 ``view``, ``sex``, ``age``; others are named in a note. The schema's metadata may name the encoder
 as galleries do, ``cxr.encoder`` and ``cxr.fingerprint``, and what the numbers of a column mean as
-the hub's ``datasets`` does. Without a column of ids, rows are called by the path of their picture,
-else by file and row number.
+the hub's ``datasets`` does. Reports are read of the columns named for them. Without a column of
+ids, rows are called by the path of their picture, else by file and row number.
 """
 
 from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from datetime import date
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,29 +22,28 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ingest.artefacts.containers import FILES, IDS, VECTORS, Part, made_ids, parts_of
-from ingest.artefacts.files import META_COLUMNS, is_text, unit_rows
+from ingest.artefacts.containers import VECTORS, Part, parts_of
+from ingest.artefacts.files import REPORT, is_text, unit_rows
 from ingest.artefacts.folder import Artefacts, external_stamp
-from ingest.artefacts.labels import (
+from ingest.sources.hub.columns import (
+    IDS,
+    is_name,
+    join,
+    metadata_columns,
+    metadata_headings,
+    paths_in,
+    report_headings,
+    report_texts,
+)
+from ingest.sources.hub.labels import (
     as_columns,
-    class_names,
     column_headed,
-    feature_names,
     is_list,
     label_headings,
-    plain,
     read_labels,
 )
-from ingest.metadata import OLDEST, parse_age, split
-from store import COLUMNS, BadArtefacts, EncoderStamp, expanded
-
-#: Of a column that keeps the number of rows while tables are joined.
-_ROWS = "\0rows"
-#: Of columns of a row, beside their own names.
-_OTHERS = {
-    "patient": ("patientid", "subjectid", "subject"),
-    "study": ("studyid", "studyinstanceuid", "studyuid", "accession", "accessionnumber"),
-}
+from ingest.sources.hub.names import made_ids
+from store import BadArtefacts, EncoderStamp, counted, expanded
 
 
 def read_table(
@@ -57,6 +54,7 @@ def read_table(
     normalise: bool = False,
     label_column: Sequence[str] = (),
     label_names: Sequence[str] = (),
+    report_column: Sequence[str] = (),
 ) -> Artefacts:
     """Read and check a table of embeddings; the arguments are those of ``read_parts``.
 
@@ -71,6 +69,7 @@ def read_table(
         normalise=normalise,
         label_column=label_column,
         label_names=label_names,
+        report_column=report_column,
     )
 
 
@@ -83,6 +82,7 @@ def read_parts(
     normalise: bool = False,
     label_column: Sequence[str] = (),
     label_names: Sequence[str] = (),
+    report_column: Sequence[str] = (),
 ) -> Artefacts:
     """Read and check tables of embeddings as one.
 
@@ -93,7 +93,8 @@ def read_parts(
         vector_column: the vectors, lists of floats of one length; found likewise.
         normalise: scale vectors to unit length instead of refusing others.
         label_column: of labels, one or one for each finding; found by its usual names when empty.
-        label_names: what numbers in it are called; see ingest.artefacts.labels.
+        label_names: what numbers in it are called; see ingest.sources.hub.labels.
+        report_column: the columns of the report's parts; see read_vectors.
 
     Raises:
         BadArtefacts: a file lacks a column, files disagree, or vectors are no unit rows.
@@ -108,12 +109,17 @@ def read_parts(
         others.append(part.table.drop_columns([name]))
     raw = _stacked(parts, vectors)
     embeddings = unit_rows(place, raw, normalise, notes)[1]
-    table = _joined(parts, others)
+    table = join([part.path for part in parts], others)
+    headings = report_headings(table, place, report_column)
+    reports = report_texts(table, place, headings) if headings else None
+    table = table.drop_columns(headings)
     ids, id_name = _ids(table, place, parts, id_column, notes)
     labels = read_labels(table, place, ids, columns=label_column, names=label_names, notes=notes)
-    columns = {**as_columns(labels or ()), **_columns(table, place, notes)}
+    columns = {**as_columns(labels or ()), **metadata_columns(table, place, notes)}
+    if reports is not None:
+        columns[REPORT] = reports
     _split_by_name(columns, parts, notes)
-    taken = {id_name, *label_headings(table, label_column), *_headings(table).values()}
+    taken = {id_name, *label_headings(table, label_column), *metadata_headings(table).values()}
     unread = [name for name in table.column_names if name not in taken]
     unread += [name for part in parts for name in part.left if name not in taken]
     if unread:
@@ -145,56 +151,6 @@ def _stacked(parts: Sequence[Part], vectors: Sequence[npt.NDArray[Any]]) -> npt.
                 f"{vectors[0].shape[1]}; vectors of one encoder have one dimension"
             )
     return vectors[0] if len(vectors) == 1 else np.concatenate(vectors)
-
-
-def _joined(parts: Sequence[Part], tables: Sequence[pa.Table]) -> pa.Table:
-    """One table of all parts; a column that a part lacks is blank there."""
-    # A table without columns has no rows: of parts that hold vectors alone, one is kept for them.
-    counted = [
-        table.append_column(_ROWS, pa.nulls(len(part.table)))
-        for part, table in zip(parts, tables, strict=True)
-    ]
-    metadata: dict[bytes, bytes] = {}
-    for table in reversed(tables):
-        metadata |= table.schema.metadata or {}
-    try:
-        whole = pa.concat_tables(
-            [table.replace_schema_metadata(None) for table in counted],
-            promote_options="permissive",
-        ).drop_columns([_ROWS])
-        whole = whole.replace_schema_metadata(metadata)
-    except pa.ArrowException as error:
-        raise BadArtefacts(
-            f"{len(parts)} files disagree in a column: "
-            f"{_types(parts, tables) or str(error).splitlines()[0]}; write it with one type in all"
-        ) from error
-    for part, table in zip(parts, tables, strict=True):
-        for name in table.column_names:
-            here = class_names(table.schema, name, part.path)
-            known = class_names(whole.schema, name, part.path)
-            if here and here != known:
-                raise BadArtefacts(
-                    f"{part.path} calls the classes of {name!r} {here}, another file {known}; "
-                    "write both with the same names"
-                )
-    return whole
-
-
-def _types(parts: Sequence[Part], tables: Sequence[pa.Table]) -> str:
-    """The first column of two types that cannot be one, with these; empty without any."""
-    seen: dict[str, tuple[Path, pa.Field]] = {}
-    for part, table in zip(parts, tables, strict=True):
-        for field in table.schema:
-            path, first = seen.setdefault(field.name, (part.path, field))
-            try:
-                pa.unify_schemas(
-                    [pa.schema([first]), pa.schema([field])], promote_options="permissive"
-                )
-            except pa.ArrowException:
-                return (
-                    f"column {field.name!r} is in {path} {first.type}, in {part.path} {field.type}"
-                )
-    return ""
 
 
 def _stamp(
@@ -275,7 +231,8 @@ def _matrix(column: pa.ChunkedArray, path: Path, name: str) -> npt.NDArray[Any]:
             "save one vector for each film, such as the mean over its patches"
         )
     if column.null_count or not len(column):
-        raise BadArtefacts(f"{path}: column {name!r} has {column.null_count} rows without a vector")
+        missing = counted(column.null_count, "row")
+        raise BadArtefacts(f"{path}: column {name!r} has {missing} without a vector")
     lengths = pc.unique(_lengths(column))
     if len(lengths) != 1:
         raise BadArtefacts(f"{path}: column {name!r} has vectors of {len(lengths)} lengths")
@@ -301,16 +258,17 @@ def _ids(
     name = asked or column_headed(table, [one for one in IDS if one != "image"])
     if name is None:
         name = next((one for one in ("image", "Image") if one in table.column_names), None)
-        if name is not None and not _is_name(table.schema.field(name).type):
+        if name is not None and not is_name(table.schema.field(name).type):
             name = None
     if name is not None:
         return _checked_ids(table, path, parts, name), name
     for heading in table.column_names:
-        cells = _paths(table, heading)
+        cells = paths_in(table, heading)
         if cells and all(cells) and len({*cells}) == len(cells):
             notes.append(f"ids are the values of column {heading!r}")
             return cells, heading
-    made = made_ids(parts)
+    files = [(part.name, len(part.table)) for part in parts]
+    made = [id_ for one in made_ids(files) for id_ in one]
     notes.append(
         f"no column of ids: rows are called by file and row number, {made[0]!r} to {made[-1]!r}, "
         "so keep files and order when you import again; or name a column: --id-column"
@@ -345,93 +303,3 @@ def _check_unique(ids: Sequence[str], path: Path, what: str) -> None:
             f"{path}: {what} {problem}; ids must be unique; "
             "mend them, or name another column: --id-column"
         )
-
-
-def _is_name(kind: pa.DataType) -> bool:
-    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
-    texts = ("string", "large_string", "string_view", "integer")
-    return any(getattr(pa.types, f"is_{name}")(kind) for name in texts)
-
-
-def _paths(table: pa.Table, heading: str) -> list[str]:
-    """Paths or keys in a column, or those of the pictures in it; empty for other columns."""
-    kind = table.schema.field(heading).type
-    if pa.types.is_struct(kind) and kind.get_field_index("path") >= 0:
-        return [str((cell or {}).get("path") or "") for cell in table[heading].to_pylist()]
-    if plain(heading) in FILES and _is_name(kind):
-        return ["" if cell is None else str(cell) for cell in table[heading].to_pylist()]
-    return []
-
-
-def _headings(table: pa.Table) -> dict[str, str]:
-    """Column of a row to its heading in the table, where there is one."""
-    found: dict[str, str] = {}
-    for name in META_COLUMNS:
-        heading = column_headed(table, [plain(name)])
-        if heading is None:
-            heading = column_headed(table, _OTHERS.get(name, ()))
-            if heading is not None and not _is_name(table.schema.field(heading).type):
-                continue
-        # Of that name somebody may have another column.
-        boolean = heading is not None and pa.types.is_boolean(table.schema.field(heading).type)
-        if heading is not None and (boolean or name != "labelled"):
-            found[name] = heading
-    return found
-
-
-def _columns(table: pa.Table, path: Path, notes: list[str]) -> dict[str, list[Any]]:
-    found: dict[str, list[Any]] = {}
-    for name, heading in _headings(table).items():
-        if COLUMNS[name].kind == "strings":
-            found[name] = _names(table, path, heading)
-            continue
-        called = dict(enumerate(feature_names(table.schema, heading)))
-        read = partial(_cell, name, called)
-        bad: list[Any] = []
-        cells = []
-        for value in table[heading].to_pylist():
-            blank = value is None or (isinstance(value, float) and math.isnan(value))
-            cell = None if blank else read(value)
-            if cell is None and not blank and str(value).strip():
-                bad.append(value)
-            cells.append(COLUMNS[name].default if cell is None else cell)
-        if bad and name != "age":
-            raise BadArtefacts(f"{path}: column {heading!r} holds {table[heading].type} values")
-        if bad:
-            rows = "1 row says" if len(bad) == 1 else f"{len(bad):,} rows say"
-            notes.append(f"column {heading!r}: {rows} no age, first {bad[0]!r}; left blank")
-        found[name] = cells
-    return found
-
-
-def _cell(name: str, called: Mapping[int, str], value: Any) -> Any:
-    """A cell as a row keeps it; None where it is of another kind."""
-    kind = COLUMNS[name].kind
-    if kind == "bool" or isinstance(value, bool):
-        return value if kind == "bool" and isinstance(value, bool) else None
-    if kind == "date":
-        return value if isinstance(value, date) else None
-    if kind == "string":
-        if isinstance(value, float) and value.is_integer():  # numbers beside blanks, by pandas
-            value = int(value)
-        if not isinstance(value, str | int):
-            return None
-        text = called.get(value, str(value)) if isinstance(value, int) else value
-        return split(text) if name == "split" else text or None
-    if isinstance(value, str):
-        value = parse_age(value)
-    good = isinstance(value, int | float) and math.isfinite(value)
-    if name == "age":
-        good = good and 0 <= value <= OLDEST
-    return (int(value) if kind == "int" else float(value)) if good else None
-
-
-def _names(table: pa.Table, path: Path, name: str) -> list[tuple[str, ...]]:
-    """Names of findings in each row."""
-    found: list[tuple[str, ...]] = []
-    for value in table[name].to_pylist():
-        cells = value if isinstance(value, list) else [] if value in (None, "") else [value]
-        if not all(isinstance(cell, str | int) for cell in cells):
-            raise BadArtefacts(f"{path}: column {name!r} must hold strings or lists of strings")
-        found.append(tuple(str(cell) for cell in cells))
-    return found

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import math
-import re
 from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import TYPE_CHECKING, Any
@@ -13,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from ingest.artefacts.files import EMBEDDINGS, IDS, INDEX, LABELS, META_COLUMNS
+from ingest.artefacts.files import EMBEDDINGS, IDS, INDEX, LABELS, REPORT
+from ingest.sources.hub.columns import META_COLUMNS
+from ingest.sources.hub.names import natural
 from ingest.sources.source import SPLITS
 from store import BadQuery, CxrError
 
@@ -42,16 +43,6 @@ def _place(row: Row) -> tuple[Any, ...]:
     split = row.split or ""
     rank = SPLITS.index(split) if split in SPLITS else len(SPLITS)
     return row.dataset is None, row.dataset or "", rank, not split, split, natural(row.id)
-
-
-def natural(text: str) -> list[tuple[int, str]]:
-    """Sort key by which 2 comes before 10; compares digits as text, so of any length."""
-    parts = re.split(r"(\d+)", text)
-    keys = [(0, part) for part in parts]
-    for place in range(1, len(parts), 2):
-        digits = parts[place].lstrip("0")
-        keys[place] = (len(digits), digits)
-    return [*keys, (0, text)]
 
 
 def label_names(rows: Mapping[str, Row]) -> tuple[str, ...]:
@@ -98,12 +89,17 @@ def label_numbers(rows: Mapping[str, Row], names: Sequence[str]) -> npt.NDArray[
     )
 
 
-def columns(rows: Mapping[str, Row]) -> dict[str, list[Any]]:
+def columns(rows: Mapping[str, Row], *, reports: bool = False) -> dict[str, list[Any]]:
     """Metadata by column, one value per row; columns without any value are left out.
 
     So is ``labelled`` where every row has findings, which say it themselves.
+
+    Args:
+        rows: in the order to write.
+        reports: whether the reports come along.
     """
-    found = {name: [_plain(getattr(row, name)) for row in rows.values()] for name in META_COLUMNS}
+    names = (*META_COLUMNS, REPORT) if reports else META_COLUMNS
+    found = {name: [_plain(getattr(row, name)) for row in rows.values()] for name in names}
     if all(row.has_findings for row in rows.values()):
         del found["labelled"]
     return {name: values for name, values in found.items() if any(v is not None for v in values)}

@@ -2,7 +2,14 @@
 
 from ingest.encoders.encoder import Encoder, encoder_for, load_encoder
 from ingest.encoders.locate import DEFAULT_ENCODER
-from ingest.encoders.long_text import LONG_TEXT, LongText, Reading, TextQuery, text_query
+from ingest.encoders.long_text import (
+    LONG_TEXT,
+    LongText,
+    Reading,
+    TextQuery,
+    text_query,
+    text_vectors,
+)
 
 __all__ = [
     "DEFAULT_ENCODER",
@@ -14,4 +21,5 @@ __all__ = [
     "encoder_for",
     "load_encoder",
     "text_query",
+    "text_vectors",
 ]

@@ -73,7 +73,7 @@ def brings_lexicon(folder: Path) -> bool:
 def _judge(known: _Lexicon, text: str) -> Understanding:
     words = _words(text)
     if not words:
-        return Understanding(False, "there are no words in it that the encoder can read")
+        return Understanding(False, "the sentence has no words that the encoder can read")
     found: dict[str, list[str]] = {}
     exact = 0
     for word in dict.fromkeys(words):
@@ -88,23 +88,31 @@ def _judge(known: _Lexicon, text: str) -> Understanding:
     unknown = found.get("unknown", [])
     says = "findings" in found or "states" in found or ("hints" in found and "parts" in found)
     if len(unknown) * _CARRY > (exact if says else 0):
-        return Understanding(False, f"it does not know {_named(unknown)}; {_learned(known)}")
+        return Understanding(
+            False, f"the encoder does not know {_named(unknown)}; {_learned(known)}"
+        )
     if "turning" in found:
         what = _named(found["turning"])
         return Understanding(
             False,
-            f"it never learned that {what} denies a finding, and may take it for its opposite",
+            f"the encoder never learned that {what} denies a finding, and may take the sentence "
+            "for "
+            "its opposite",
         )
     elsewhere = "others" in found and not {"findings", "parts"} & found.keys()
     if says and not (elsewhere and len(words) <= _BRIEF):
         return Understanding(True)
     if "others" in found:
-        return Understanding(False, f"it cannot tell {_named(found['others'])}; {_learned(known)}")
-    return Understanding(False, f"it names nothing that a film shows or lacks; {_learned(known)}")
+        return Understanding(
+            False, f"the encoder cannot tell {_named(found['others'])} on a film; {_learned(known)}"
+        )
+    return Understanding(
+        False, f"the sentence names nothing that a film shows or lacks; {_learned(known)}"
+    )
 
 
 def _learned(known: _Lexicon) -> str:
-    return f"this encoder learned about {known.about} only"
+    return f"it learned about {known.about} only"
 
 
 def _named(words: list[str]) -> str:

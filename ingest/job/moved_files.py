@@ -7,16 +7,16 @@ place of another, so that the run is refused before it has written anything.
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ingest.images.file_tree import read_plain, shown
+from ingest.images.file_tree import shown
 from ingest.images.pixels import large_alone
-from ingest.job.file_memory import FileMemory, Seen, seen_now
+from ingest.job.file_memory import FileMemory, Seen
+from ingest.job.pipeline import read_file
 from ingest.job.protocols import Target
 from ingest.record import ImageFile
 from ingest.sources.source import Source
@@ -118,7 +118,7 @@ def _names_itself(film: ImageFile) -> bool:
 
 def _is_there(place: str) -> bool:
     try:
-        return Path(place).exists()
+        return Path(place).exists() or Path(place.rpartition("#")[0] or place).exists()
     except (OSError, ValueError):
         return False  # not for this user: as good as gone
 
@@ -133,15 +133,14 @@ def _is_one_file(pair: _Pair) -> bool:
 
 def _digest(pair: _Pair) -> tuple[bytes | None, Seen | None]:
     """The sha256 of a film's file; None for one that cannot be read, which the job refuses."""
-    path = pair.film.path
+    film = pair.film
     try:
-        stat = os.lstat(path)
-        with large_alone(0, stat.st_size):
-            data = read_plain(path)
+        stat = os.lstat(film.path)
+        with large_alone(0, stat.st_size if film.extract is None else 0):
+            _, sha256, seen = read_file(film, pair.id, stat)
     except (BadImage, OSError):
         return None, None
-    sha256 = hashlib.sha256(data).digest()
-    return sha256, seen_now(stat, sha256, pair.id) if len(data) == stat.st_size else None
+    return sha256, seen
 
 
 def _message(source: Source, pairs: list[_Pair], others: list[_Pair]) -> str:

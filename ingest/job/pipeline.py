@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -18,7 +18,16 @@ from ingest.images.file_tree import open_plain, read_plain
 from ingest.images.pixels import check_contrast, large_alone, reduced, thumbnail
 from ingest.images.reader_version import is_older, is_read_anew
 from ingest.job.file_memory import Seen, seen_now
-from ingest.record import METADATA, ImageFile, ImageRecord, Pixels, Rejection, told
+from ingest.record import (
+    METADATA,
+    ImageFile,
+    ImageRecord,
+    Item,
+    Pixels,
+    Rejection,
+    RemoteImage,
+    told,
+)
 from store import BadImage, Row, Vectors
 
 #: Decoded pixels that wait for the encoder, at most about this many bytes.
@@ -72,7 +81,22 @@ class Same:
     seen: Seen | None = None
 
 
-Outcome = Opened | Same | Rejection
+@dataclass(frozen=True, slots=True)
+class Aside:
+    """An image of a film that somebody excluded or deleted: it stays out.
+
+    Attributes:
+        id: of the film.
+        source: where the image is.
+        why: ``excluded`` or ``deleted``.
+    """
+
+    id: str
+    source: str
+    why: str
+
+
+Outcome = Opened | Same | Rejection | Aside
 #: Opens an image; whatever else travels among tasks is handed through in its place.
 Task = Callable[[], Outcome]
 #: Tasks in order to what came of them, in the same order: in_order, or a cluster.
@@ -149,35 +173,92 @@ def open_file(
         unchanged: whether its stat says that its bytes are those of the row, so that only the
             header is looked at.
     """
-    again = False
     try:
         if unchanged and row is not None:
-            with open_plain(file.path) as opened_file:
+            with _opened(file) as opened_file:
                 if not is_read_anew(row, side, opened_file):
                     return same_file(file, row)
         stat = os.lstat(file.path)
-        with large_alone(0, stat.st_size):
-            data = read_plain(file.path)
-            sha256 = hashlib.sha256(data).digest()
-            # A stat from before the read: a change during it shows at the next run.
-            seen = seen_now(stat, sha256, id_) if len(data) == stat.st_size else None
+        with large_alone(0, stat.st_size if file.extract is None else 0):
+            data, sha256, seen = read_file(file, id_, stat)
+            again = False
             if row is not None and sha256 == row.sha256:
                 again = is_older(row) and is_read_anew(row, side, io.BytesIO(data))
                 if not again:
                     return same_file(file, row, hashed=True, seen=seen)
-            pixels, header = file.read(data, file.source)
-            del data
-            problem = _bad_pixels(pixels)
-            if problem:
-                return Rejection(file.source, "bad_pixels", problem)
-            check_contrast(pixels, file.source)
-            height, width = pixels.shape[:2]
-            pixels = reduced(pixels, side)
-            picture = thumbnail(pixels)
+            return _decoded(file, id_, data, sha256, row if again else None, side, seen)
     except (BadImage, OSError) as error:
         return _refused(file, error)
-    said = told({**file.metadata, **_from_header(file, header, row if again else None)})
+
+
+def open_remote(image: RemoteImage, row: Row | None, *, side: int = 0) -> Outcome:
+    """Fetch an image and decode it.
+
+    Args:
+        image: which.
+        row: the row that the gallery has, read by an older version of the pixel reader.
+        side: of what the encoder sees; see ``ingest.images.pixels.reduction``.
+
+    Raises:
+        CxrError: other than BadImage: the server cannot be had, so that the job breaks off.
+    """
+    try:
+        data = image.fetch()
+        with large_alone(0, len(data)):
+            sha256 = hashlib.sha256(data).digest()
+            again = row if row is not None and row.sha256 == sha256 else None
+            return _decoded(image, image.id, data, sha256, again, side)
+    except (BadImage, OSError) as error:
+        return _refused(image, error)
+
+
+def read_file(file: ImageFile, id_: str, stat: os.stat_result) -> tuple[bytes, bytes, Seen | None]:
+    """The bytes of a file's image, their sha256, and what to remember of the file.
+
+    Args:
+        file: which.
+        id_: of its row.
+        stat: of the file, from before: a change during the reading shows at the next run.
+
+    Raises:
+        BadImage: it cannot be read, or its shard has no bytes of it.
+    """
+    if file.extract is None:
+        data = read_plain(file.path)
+        whole = len(data) == stat.st_size
+    else:
+        data = file.extract()
+        whole = os.lstat(file.path).st_mtime_ns == stat.st_mtime_ns
+    sha256 = hashlib.sha256(data).digest()
+    return data, sha256, seen_now(stat, sha256, id_) if whole else None
+
+
+def _opened(file: ImageFile) -> BinaryIO:
+    return open_plain(file.path) if file.extract is None else io.BytesIO(file.extract())
+
+
+def _decoded(
+    image: ImageFile | RemoteImage,
+    id_: str,
+    data: bytes,
+    sha256: bytes,
+    row: Row | None,
+    side: int,
+    seen: Seen | None = None,
+) -> Outcome:
+    """An image to be encoded, by its bytes; ``row`` is that of the same bytes, read before."""
+    pixels, header = image.read(data, image.source)
+    del data
+    problem = _bad_pixels(pixels)
+    if problem:
+        return Rejection(image.source, "bad_pixels", problem)
+    check_contrast(pixels, image.source)
+    height, width = pixels.shape[:2]
+    pixels = reduced(pixels, side)
+    picture = thumbnail(pixels)
+    said = told({**image.metadata, **_from_header(image, header, row)})
     size, notes = (width, height), tuple(header.get("notes", ()))
+    again = row is not None
     return Opened(id_, pixels, sha256, said, picture, seen, size, notes=notes, again=again)
 
 
@@ -190,14 +271,16 @@ def identify(file: ImageFile) -> Mapping[str, Any] | Rejection:
         return _refused(file, error)
 
 
-def _refused(file: ImageFile, error: BadImage | OSError) -> Rejection:
+def _refused(file: ImageFile | RemoteImage, error: BadImage | OSError) -> Rejection:
     if isinstance(error, BadImage):
         return Rejection(file.source, error.reason, str(error))
     detail = f"{file.source} cannot be read ({error.strerror})"
     return Rejection(file.source, "unreadable", detail)
 
 
-def _from_header(file: ImageFile, header: Mapping[str, Any], row: Row | None) -> dict[str, Any]:
+def _from_header(
+    file: ImageFile | RemoteImage, header: Mapping[str, Any], row: Row | None
+) -> dict[str, Any]:
     """Metadata from the file's header: where its table has no column, or a blank cell.
 
     Of a row whose bytes are the same it told that before; then it only fills what is blank there.
@@ -211,21 +294,24 @@ def _from_header(file: ImageFile, header: Mapping[str, Any], row: Row | None) ->
 
 
 def opened(
-    items: Iterable[ImageRecord | ImageFile | Rejection],
+    items: Iterable[Item],
 ) -> Iterator[ImageRecord | Rejection]:
     """Records of a source with every file decoded, for training and others that need all pixels."""
     for item in items:
-        if not isinstance(item, ImageFile):
+        if isinstance(item, ImageRecord | Rejection):
             yield item
             continue
         id_ = item.id
-        if id_ is None and item.identify is not None:
+        if id_ is None and isinstance(item, ImageFile) and item.identify is not None:
             header = identify(item)
             if isinstance(header, Rejection):
                 yield header
                 continue
             id_ = str(header.get("id") or item.otherwise)
-        found = open_file(item, id_ or "", None)
+        if isinstance(item, RemoteImage):
+            found = open_remote(item, None)
+        else:
+            found = open_file(item, id_ or "", None)
         if isinstance(found, Opened):
             yield ImageRecord(found.id, found.pixels, found.sha256, **found.metadata)
         elif isinstance(found, Rejection):

@@ -15,6 +15,7 @@ from ingest.images.file_tree import shown
 from ingest.images.reader_version import is_older, is_read_anew
 from ingest.job.file_memory import FileMemory, Seen
 from ingest.job.pipeline import (
+    Aside,
     Outcome,
     Same,
     identify,
@@ -22,15 +23,14 @@ from ingest.job.pipeline import (
     lacks_study,
     open_file,
     open_record,
+    open_remote,
     same_file,
 )
 from ingest.job.protocols import Target
 from ingest.job.report import IngestReport
-from ingest.record import ImageFile, ImageRecord, Rejection
+from ingest.record import ImageFile, ImageRecord, Item, Rejection, RemoteImage, told
 from ingest.sources.source import Source
-from store import UsageError, Where
-
-Item = ImageRecord | ImageFile | Rejection
+from store import Kept, UsageError, Where
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +49,11 @@ class Planner:
         note_present: whether ``present`` is wanted.
         side: of what the encoder sees; see ``ingest.images.pixels.reduction``.
         tells: of the source.
+        kept: films that people took out stay out.
 
     Attributes:
         present: sources of all that was seen, read or refused.
+        kept: see above.
     """
 
     def __init__(
@@ -62,8 +64,10 @@ class Planner:
         note_present: bool,
         side: int = 0,
         tells: Collection[str] = (),
+        kept: Kept,
     ) -> None:
         self.present: set[str] = set()
+        self.kept = kept
         self._tells = tuple(tells)
         self._gallery, self._memory, self._note_present = gallery, memory, note_present
         self._side = side
@@ -78,6 +82,7 @@ class Planner:
             pool: reads headers where only the file can tell its id.
         """
         while chunk := list(islice(records, size)):
+            self.kept.refresh()
             if self._note_present:
                 self.present.update(item.source for item in chunk)
             yield from self._plan(chunk, pool)
@@ -94,13 +99,13 @@ class Planner:
             if (seen := remembered.get(file.source)) and _matches(file.path, seen)
         }
         to_ask = [f for f in files if f.id is None and f.source not in unchanged]
-        told = dict(zip((f.source for f in to_ask), pool.map(identify, to_ask), strict=True))
-        named: list[tuple[str, ImageRecord | ImageFile]] = []
+        asked = dict(zip((f.source for f in to_ask), pool.map(identify, to_ask), strict=True))
+        named: list[tuple[str, ImageRecord | ImageFile | RemoteImage]] = []
         for item in chunk:
-            found = _name(item, unchanged, told)
+            found = _name(item, unchanged, asked)
             if isinstance(found, Rejection):
                 yield found
-            elif isinstance(item, ImageRecord | ImageFile):
+            elif not isinstance(item, Rejection):
                 refusal = self._refuse(found, item)
                 if refusal is not None:
                     yield refusal
@@ -109,12 +114,21 @@ class Planner:
         stored = self._gallery.rows([id_ for id_, _ in named])
         for id_, item in named:
             row = stored.get(id_)
+            if row is None and (why := self.kept.aside.get(id_)):
+                yield Aside(id_, item.source, why)
+                continue
             if isinstance(item, ImageRecord):
                 same = row is not None and item.sha256 == row.sha256
                 if row is not None and same and not is_read_anew(row, self._side):
                     yield Same(row, known_of(item, self._tells))
                 else:
                     yield partial(open_record, item, self._side, self._tells, again=same)
+                continue
+            if isinstance(item, RemoteImage):
+                if row is not None and not is_older(row):
+                    yield Same(row, told(item.metadata))
+                else:
+                    yield partial(open_remote, item, row, side=self._side)
                 continue
             seen = unchanged.get(item.source)
             known = bool(seen and row and (seen.id, seen.sha256) == (id_, row.sha256))
@@ -124,7 +138,7 @@ class Planner:
             else:
                 yield partial(open_file, item, id_, row, side=self._side, unchanged=known)
 
-    def _refuse(self, id_: str, item: ImageRecord | ImageFile) -> Rejection | None:
+    def _refuse(self, id_: str, item: ImageRecord | ImageFile | RemoteImage) -> Rejection | None:
         source = item.source
         if not id_:
             return Rejection(source, "no_id", "the record has an empty id; every row needs one")
@@ -148,16 +162,16 @@ def _matches(path: Path, seen: Seen) -> bool:
 def _name(
     item: Item,
     unchanged: dict[str, Seen],
-    told: dict[str, Mapping[str, Any] | Rejection],
+    asked: dict[str, Mapping[str, Any] | Rejection],
 ) -> str | Rejection:
     """An item's id, or why it is refused."""
     if isinstance(item, Rejection):
         return item
-    if item.id is not None:
-        return item.id
+    if not isinstance(item, ImageFile) or item.id is not None:
+        return item.id or ""
     if item.source in unchanged:
         return unchanged[item.source].id
-    answer = told[item.source]
+    answer = asked[item.source]
     return answer if isinstance(answer, Rejection) else str(answer.get("id") or item.otherwise)
 
 
@@ -178,7 +192,7 @@ def gone_ids(gallery: Any, dataset: str, root: Path, present: Collection[str]) -
     """
     gallery.refresh()
     ids = gallery.ids(Where(dataset=(dataset,)))
-    below = shown(str(root)).rstrip("/") + "/"
+    below = shown(str(root)).rstrip("/") + ("#" if root.is_file() else "/")
     mine, gone = 0, []
     for start in range(0, len(ids), _PIECE):
         for row in gallery.rows(ids[start : start + _PIECE]).values():
@@ -197,7 +211,9 @@ def gone_ids(gallery: Any, dataset: str, root: Path, present: Collection[str]) -
 
 
 def _below_refused(source: str, below: str, present: Collection[str]) -> bool:
-    """Whether a folder above it is there but could not be looked into."""
+    """Whether a folder above it, or its shard, is there but could not be looked into."""
+    if source.rpartition("#")[0] in present:
+        return True
     place = source.rfind("/")
     while place >= len(below):
         if source[:place] in present:

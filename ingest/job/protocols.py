@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ingest.record import Pixels
-from store import EncoderStamp, Row, Undone, UpsertReport
+from store import EncoderStamp, Kept, Row, Undone, UpsertReport
 
 
 class ImageEncoder(Protocol):
@@ -66,6 +66,12 @@ class Target(Protocol):
 
     def update_metadata(self, rows: Sequence[Row]) -> int:
         """Correct metadata of stored rows; how many changed."""
+
+    def settle(self) -> None:
+        """Tidy after the last of many writes."""
+
+    def kept(self) -> Kept:
+        """What people decided of films, which a source does not take back."""
 
     def undo(self, batch: str, *, dry_run: bool = False) -> Undone:
         """Take back an ingestion's rows, or count what that would do."""

@@ -13,7 +13,7 @@ from ingest.images.decode import decode_deep
 from ingest.images.dicom.file import is_dicom
 from ingest.images.dicom.pixels import Cells
 from ingest.images.dicom.read import Stored, read_stored
-from ingest.images.dicom.tones import Tones, Window, every_view
+from ingest.images.dicom.tones import Tones, Window, every_view, seen_range
 from ingest.images.dicom.values import LookUp, Notes, number, text, texts
 from ingest.images.pixels import counted
 from ingest.images.tones import stretch, value_range
@@ -67,6 +67,8 @@ def _of_dicom(film: Stored, name: str) -> Original:
     slope, intercept = (1.0, 0.0) if plain or tones is None else (tones.slope, tones.intercept)
     views = [] if tones is None else every_view(header, film.cells, tones)
     presets = [_preset(view, tones, film.cells, seen) for view in views if tones is not None]
+    if not presets and tones is not None and tones.modality is not None:
+        presets = [_preset(None, tones, film.cells, seen)]
     if not presets:
         presets = [_own_range(seen, tones is None and values.dtype == np.uint8, slope, intercept)]
     spacing, plane = _spacing(header)
@@ -204,17 +206,20 @@ def _named(presets: list[Preset]) -> list[Preset]:
     return [first, *(replace(one, name=f"{one.name} {number}") for number, one in numbered)]
 
 
-def _preset(view: LookUp | Window, tones: Tones, cells: Cells, seen: _Counts) -> Preset:
-    """A preset of a VOI table or window; a table of stored values wherever a table plays a part."""
-    name = "as stored"
+def _preset(view: LookUp | Window | None, tones: Tones, cells: Cells, seen: _Counts) -> Preset:
+    """A preset of a VOI table or window; a table of stored values wherever a table plays a part.
+
+    Without either, a modality table alone, over the range in which ingestion sees it.
+    """
+    name = "automatic" if view is None else "as stored"
     if isinstance(view, Window) and tones.modality is None:
         return Preset(name, view.centre, view.width, view.function)  # type: ignore[arg-type]
     first, last = int(seen.values[0]), int(seen.values[-1])
     stored = np.arange(first, last + 1)
     seen_through = replace(tones, voi=view).of(stored, cells.possible())
     film = seen_through[seen.values[seen.film] - first]
-    table = stretch(seen_through, float(film.min()), float(film.max()))
-    return Preset(name, first=first, table=table)
+    low, high = seen_range(film, seen.counts[seen.film], voi=view is not None)
+    return Preset(name, first=first, table=stretch(seen_through, low, high))
 
 
 # -- millimetres -----------------------------------------------------------------------------------

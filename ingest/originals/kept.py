@@ -64,6 +64,7 @@ class Kept:
                 return found
             with self._slots:
                 film = decode()
+            film.values.flags.writeable = False  # shared by all who ask
             self._keep(key, now, film)
             return film
 

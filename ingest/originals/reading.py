@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Protocol
 
@@ -17,7 +18,8 @@ from ingest.originals.decode import decode_original
 from ingest.originals.film import Original, OriginalUnavailable, Reason
 from ingest.originals.kept import KEPT, Identity
 from ingest.originals.roots import roots
-from store import BadImage, Row
+from ingest.sources.hub.shards import open_shard, read_picture, shard_row
+from store import BadImage, BadSource, Row
 
 #: Environment variable that turns originals off: ``off``.
 VARIABLE = "CXR_ORIGINALS"
@@ -64,6 +66,15 @@ def read_original_of(uri: str, row: Row) -> Original:
     return KEPT.get((str(path), row.sha256), lambda: identity(path), lambda: _decoded(path, row))
 
 
+def read_original_bytes(uri: str, row: Row) -> bytes:
+    """The bytes of a row's own file, or of its row in a shard, which are those that were ingested.
+
+    Raises:
+        OriginalUnavailable: they are not to be had; see its ``reason``.
+    """
+    return _bytes(place_of(uri, row), row)
+
+
 def place_of(uri: str, row: Row) -> Path:
     """The path of a row's own file, below a folder that the gallery ingested; nothing is opened.
 
@@ -76,10 +87,12 @@ def place_of(uri: str, row: Row) -> Path:
         raise unavailable("remote")
     if not (row.width and row.height):
         raise unavailable("vectors_only")
-    path = Path(row.source)
+    shard = shard_row(row.source)
+    path = Path(row.source) if shard is None else shard[0]
     if not path.is_absolute():
         raise _array(row)
-    if ".." in path.parts or not any(_is_below(path, root) for root in roots(uri)):
+    below = [_is_below(path, root) or (path == root and shard is not None) for root in roots(uri)]
+    if ".." in path.parts or not any(below):
         raise unavailable("outside")
     return path
 
@@ -128,13 +141,26 @@ def _is_below(path: Path, root: Path) -> bool:
     return path != root and path.is_relative_to(root)
 
 
-def _decoded(path: Path, row: Row) -> Original:
+def _bytes(path: Path, row: Row) -> bytes:
+    shard = shard_row(row.source)
     try:
-        data = read_plain(path)
+        if shard is None:
+            found: Iterable[bytes] = [read_plain(path)]
+        else:  # whichever column of pictures the film came from
+            columns = open_shard(path).pictures()
+            found = (read_picture(path, column, shard[1]) for column in columns)
+        for data in found:
+            if hashlib.sha256(data).digest() == row.sha256:
+                return data
     except BadImage as error:
         raise unavailable(_REASONS.get(error.reason, "unreadable")) from error
-    if hashlib.sha256(data).digest() != row.sha256:
-        raise unavailable("changed")
+    except BadSource as error:
+        raise unavailable("unreadable") from error
+    raise unavailable("changed")
+
+
+def _decoded(path: Path, row: Row) -> Original:
+    data = _bytes(path, row)
     try:
         return decode_original(data, _NAME)
     except BadImage as error:

@@ -14,6 +14,7 @@ from typing import Protocol
 from ingest.images.file_tree import Tree, open_plain, read_plain, scan, shown
 from ingest.images.pixels import large_alone
 from ingest.originals.roots import add_root
+from ingest.sources.hub.shards import shard_row
 from store import BadImage, Row
 
 #: Rows written in one commit, and files hashed between two reports of progress.
@@ -142,8 +143,9 @@ def _digests(
 
 
 def _is_there(source: str) -> bool:
+    shard = shard_row(source)
     try:
-        with open_plain(Path(source)):
+        with open_plain(Path(source) if shard is None else shard[0]):
             return True
     except (BadImage, OSError, ValueError):
         return False

@@ -25,7 +25,8 @@ class Kind:
 
     Attributes:
         module: where its ``records`` is, below this package.
-        takes: what stands behind the colon, or as a second word: ``PATH``, ``NAME`` or nothing.
+        takes: what stands behind the colon, or as a second word: ``PATH``, ``NAME``, ``URL`` or
+            nothing.
         about: half a sentence.
     """
 
@@ -41,10 +42,14 @@ SOURCES = {
     ),
     "synthetic": Kind("synthetic", "", "the bundled cohort of invented images"),
     "folder": Kind("folder", "PATH", "image files, labels from a CSV or from folder names"),
+    "hf": Kind("hub.films", "PATH", "shards of Parquet or an image folder, as the hub has them"),
     "dicom": Kind("dicom", "PATH", "DICOM films, with extensions or without"),
+    "dicomweb": Kind("dicomweb.films", "URL", "the films of a DICOMweb service, by a query"),
     "nih": Kind("published.nih", "PATH", "NIH ChestX-ray14 as published"),
     "chexpert": Kind("published.chexpert", "PATH", "CheXpert as published"),
     "mimic-cxr-jpg": Kind("published.mimic", "PATH", "MIMIC-CXR-JPG as published"),
+    "iu-xray": Kind("published.iu_xray", "PATH", "IU X-ray with its reports, as published"),
+    "padchest": Kind("published.padchest", "PATH", "PadChest with its reports, as published"),
     "vindr": Kind("published.vindr", "PATH", "VinDr-CXR as published"),
     "rsna": Kind("published.rsna", "PATH", "RSNA Pneumonia Detection Challenge as published"),
     "kermany": Kind(
@@ -82,8 +87,8 @@ def open_source(spec: str, place: str | Path | None = None, **options: Any) -> S
         raise UsageError(f"both {spec!r} and {str(place)!r} say what to read; give one of them")
     what = str(place) if place is not None else rest
     if about.takes and not what:
-        example = "medmnist:pneumoniamnist" if kind == "medmnist" else f"{kind} PATH"
-        needs = "a data set" if about.takes == "NAME" else "a folder"
+        example = "medmnist:pneumoniamnist" if kind == "medmnist" else f"{kind} {about.takes}"
+        needs = {"NAME": "a data set", "URL": "an address"}.get(about.takes, "a folder")
         raise UsageError(f"source {kind!r} needs {needs}: {example}")
     if not about.takes and what:
         raise UsageError(f"source {kind!r} takes no name, got {what!r}; write: {kind}")

@@ -51,14 +51,19 @@ def records(
         tree,
         lambda _: Described(),
         notes=[] if tree.files else [f"{tree.root} holds no files to read"],
-        read=partial(_read, body_part=part),
+        read=partial(read_dicom, body_part=part),
         identify=partial(read.identify, body_part=part),
         tells=TELLS,
         prefix=f"{name}/",  # of films without an id of their own
     )
 
 
-def _read(data: bytes, name: str, body_part: Choice) -> tuple[Pixels, Mapping[str, Any]]:
+def read_dicom(data: bytes, name: str, body_part: Choice) -> tuple[Pixels, Mapping[str, Any]]:
+    """The pixels of a film, what its header tells, and ``notes``.
+
+    Raises:
+        BadImage: see ``ingest.images.dicom.read``.
+    """
     film = read.read_film(data, name, body_part)
     unnamed = () if film.uid else ("there is no valid SOPInstanceUID; the path is the id",)
     return film.pixels, {**film.told, "notes": (*film.notes, *unnamed)}

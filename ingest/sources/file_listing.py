@@ -12,6 +12,7 @@ from ingest.images.dicom.body_parts import Choice
 from ingest.images.dicom.file import is_dicom
 from ingest.images.file_tree import Tree, shown
 from ingest.record import Identifier, ImageFile, Pixels, Reader, Rejection
+from ingest.reports.personal import Reports
 from ingest.sources.source import Source
 from ingest.sources.tables.matching import Matching
 
@@ -93,6 +94,11 @@ def file_source(
         prefix=prefix,
         refused=(*tree.refused, *extra, *refused),
         labelling=labelling or {},
+        reports=Reports.of(
+            (one.metadata.get("report"), relative)
+            for relative, one in said.items()
+            if isinstance(one, Described)
+        ),
     )
 
 

@@ -7,7 +7,8 @@ of each.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from typing import Any
 from ingest.images.dicom.body_parts import check_choice
 from ingest.images.file_tree import Tree, confined, scan, shown
 from ingest.record import Reader, Rejection
+from ingest.reports.texts import of_studies, study_of
 from ingest.sources.file_listing import (
     Described,
     contested,
@@ -33,8 +35,10 @@ from ingest.sources.tables.folder_labels import FolderLabels, folder_labels, lea
 from ingest.sources.tables.label_values import parse_names
 from ingest.sources.tables.matching import FileIndex
 from ingest.sources.tables.rows_per_film import FilmRow, merge_rows, reader_column
-from store import UsageError, expanded
+from store import UsageError, counted, expanded
 
+#: Files of metadata of an image folder of the hub, see ``ingest.sources.hub.image_folder``.
+HUB_METADATA = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
 _OWN_ROW = "differs in its ending alone, and has a row of its own"
 
 
@@ -55,6 +59,7 @@ def records(
     unlabelled: bool = False,
     body_part: str = "chest",
     within: str | Path | None = None,
+    report_column: Sequence[str] = (),
 ) -> Source:
     """All images below a folder.
 
@@ -85,6 +90,9 @@ def records(
             without labels.
         body_part: ``any`` takes DICOM films whatever part of the body their headers name.
         within: a folder that neither the place nor the CSV may leave, through a link either.
+        report_column: headings of the parts of the report, each entry one or several with commas
+            between; several are joined under their headings. No report is read when empty. Where
+            the study is kept, too, the report of a study goes to all its films.
 
     Raises:
         UsageError: options that contradict each other.
@@ -94,7 +102,8 @@ def records(
     if labels is not None and by_folder:
         which = "--label-from-folder" if label_from_folder else "--label-level"
         raise UsageError(f"--labels and {which} both say where labels are; choose one")
-    if labels is None and (file_column or id_column or label_column or columns or file_prefix):
+    of_table = (file_column, id_column, label_column, columns, file_prefix, report_column)
+    if labels is None and any(of_table):
         raise UsageError("columns were named without a CSV to look in; pass --labels FILE.csv")
     if labels is None and label_names and not by_folder:
         raise UsageError("--label-names goes with --labels FILE.csv or --label-from-folder")
@@ -107,10 +116,13 @@ def records(
             labels = confined(expanded(labels), within)
         sheet = read_sheet(labels, links=within is None)
         index = FileIndex(tree.files, tree.root, prefix=file_prefix)
-        plan = make_plan(sheet, index, file_column, id_column, label_column, columns, label_names)
+        plan = make_plan(
+            sheet, index, file_column, id_column, label_column, columns, label_names, report_column
+        )
         masks_index = FileIndex(tree.masks, tree.root, prefix=file_prefix)
-        return _from_sheet(name, tree, index, masks_index, plan, uncertain, unlabelled, read)
+        return sheet_source(name, tree, (index, masks_index), plan, uncertain, unlabelled, read)
     found = FolderLabels()
+    hub = _hub_note(tree)
     if by_folder and tree.files:
         found = folder_labels(tree, label_level, parse_names(label_names))
 
@@ -130,11 +142,22 @@ def records(
         name,
         tree,
         describe,
-        notes=[*notes_of(tree, masks), *found.notes],
+        notes=[*notes_of(tree, masks), *hub, *found.notes],
         labelling={**({"masks": masks} if masks else {}), **found.chosen},
         read=read,
         prefix=f"{name}/",
     )
+
+
+def _hub_note(tree: Tree) -> list[str]:
+    """A note where a folder is an image folder of the hub, whose metadata is not read here."""
+    tops = {one.partition("/")[0] for one in tree.files if "/" in one}
+    places = (tree.root / top / name for top in ("", *sorted(tops)) for name in HUB_METADATA)
+    found = next((one for one in places if one.is_file()), None)
+    if found is None:
+        return []
+    inside = shown(str(found.relative_to(tree.root)))
+    return [f"{inside} is not read here; it is by: cxr ingest hf {shown(str(tree.root))}"]
 
 
 def notes_of(tree: Tree, masks: int = 0) -> list[str]:
@@ -143,23 +166,39 @@ def notes_of(tree: Tree, masks: int = 0) -> list[str]:
     return notes if tree.files else [*notes, f"{tree.root} holds no files to read"]
 
 
-def _from_sheet(
+def sheet_source(
     name: str,
     tree: Tree,
-    index: FileIndex,
-    masks_index: FileIndex,
+    indices: tuple[FileIndex, FileIndex],
     plan: Plan,
     uncertain: str,
     unlabelled: bool,
     read: Reader,
+    *,
+    beside: Callable[[str], Mapping[str, Any]] = lambda _: {},
+    notes: Sequence[str] = (),
 ) -> Source:
+    """Films below a folder, each by the rows of a sheet that mean it.
+
+    Args:
+        name: the data set.
+        tree: what lies there, without masks.
+        indices: of the films and of the masks.
+        plan: what the sheet's columns are.
+        uncertain: what becomes of uncertain findings.
+        unlabelled: take files without a row too.
+        read: bytes to pixels.
+        beside: relative path to what else is known of a film; what its row says comes first.
+        notes: sentences for a person, before the sheet's own.
+    """
     check_policy(uncertain)
+    index, masks_index = indices
     sheet, table, masks = plan.sheet, plan.sheet.path.name, len(tree.masks)
     matching = index.match(sheet.cells(plan.file))
     reader = reader_column(plan)
     extra: list[Rejection] = []
     rows: dict[str, list[FilmRow]] = {}
-    alike: dict[str, Findings] = {}
+    alike: dict[tuple[str, ...], Findings] = {}
     bad_ages: list[str] = []
     at = sheet.headings.index(plan.file)
     named = set(matching.films.values())
@@ -175,7 +214,7 @@ def _from_sheet(
             continue  # else the file is contested, and refused for both rows
         row = dict(zip(sheet.headings, cells, strict=True))
         one = FilmRow(line, metadata=plan.metadata(row), id=row[plan.id] if plan.id else None)
-        labels = row[plan.joined] if plan.joined else ""
+        labels = tuple(row[at] for at in (plan.joined, plan.uncertain, plan.absent) if at)
         same = alike.get(labels)
         try:
             one.findings = plan.findings(row) if same is None else same
@@ -190,18 +229,24 @@ def _from_sheet(
         if odd := plan.odd_age(row):
             bad_ages.append(odd)
         rows.setdefault(found, []).append(one)
-    described = {film: merge_rows(said, plan, tree, film, uncertain) for film, said in rows.items()}
+    described = {film: merge_rows(own, plan, tree, film, uncertain) for film, own in rows.items()}
+    shared = _share_reports(described) if plan.report else 0
     for film, both in matching.contested.items():
         described[film] = contested(tree, film, both, table)
 
     def describe(relative: str) -> Described | Rejection:
         found = described.get(relative)
-        if found is not None:
+        if found is None:
+            if not unlabelled:
+                return unnamed(tree, relative, table, matching)
+            found = Described()
+        if isinstance(found, Rejection) or not (more := beside(relative)):
             return found
-        return Described() if unlabelled else unnamed(tree, relative, table, matching)
+        return replace(found, metadata={**more, **found.metadata})
 
-    many = sum(len(said) > 1 for said in rows.values())
-    notes = [
+    many = sum(len(own) > 1 for own in rows.values())
+    said = [
+        *notes,
         *sheet.notes,
         *plan.notes,
         *notes_of(tree, masks),
@@ -209,6 +254,7 @@ def _from_sheet(
         *([] if matching.claimed else _elsewhere(index, sheet.cells(plan.file))),
         *_joined_notes(many, sum(map(len, rows.values())), table, reader),
         *odd_ages(bad_ages),
+        *([f"{shared:,} films got the report of their study"] if shared else []),
     ]
     columns = {name: column.kind for name, column in plan.own.items()}
     labelling = {**plan.chosen(), **({"masks": masks} if masks else {})}
@@ -218,12 +264,28 @@ def _from_sheet(
         tree,
         describe,
         extra=extra,
-        notes=notes,
+        notes=said,
         columns=columns,
         labelling=labelling,
         read=read,
         prefix=prefix,
     )
+
+
+def _share_reports(described: dict[str, Described | Rejection]) -> int:
+    """Give films without a report that of their study; how many got one."""
+    films = {film: one.metadata for film, one in described.items() if isinstance(one, Described)}
+    reports = of_studies(films.values())
+    shared = {
+        film: reports[study_of(said)]
+        for film, said in films.items()
+        if not said.get("report") and study_of(said) in reports
+    }
+    for film, report in shared.items():
+        one = described[film]
+        assert isinstance(one, Described)
+        described[film] = Described(one.id, {**one.metadata, "report": report})
+    return len(shared)
 
 
 def _no_file(
@@ -273,4 +335,5 @@ def _joined_notes(films: int, rows: int, table: str, reader: str | None) -> list
         if reader
         else "all their findings were taken"
     )
-    return [f"{films:,} files have several of the {rows:,} rows used of {table}: {how}"]
+    several = counted(films, "file has", "files have")
+    return [f"{several} several of the {rows:,} rows used of {table}: {how}"]

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ingest.record import ImageFile, ImageRecord, Rejection
+from ingest.record import Item, Rejection
+from ingest.reports.personal import Reports
 from store import BadSource, UsageError
 
 
@@ -32,11 +33,14 @@ class Source:
         labelling: where labels come from, as JSON has it: of a table ``label_columns``,
             ``kept_columns``, ``not_kept_columns`` and so on, of folder names ``folder_level`` and
             ``folders``; ``masks`` counts the files left out as masks.
+        batch: images per commit where they are dear to get; the job's own number when ``None``.
+        remote: whether images are fetched from a server, by this process alone.
+        reports: all the reports that ``records`` bring, known before any file is opened.
     """
 
     name: str
     total: int
-    records: Iterator[ImageRecord | ImageFile | Rejection]
+    records: Iterator[Item]
     note: str | None = None
     root: Path | None = None
     columns: Mapping[str, str] = field(default_factory=dict)
@@ -44,6 +48,9 @@ class Source:
     prefix: str | None = None
     refused: Sequence[Rejection] = ()
     labelling: Mapping[str, Any] = field(default_factory=dict)
+    batch: int | None = None
+    remote: bool = False
+    reports: Reports = field(default_factory=Reports)
 
 
 #: The splits of most data sets.

@@ -14,7 +14,7 @@ import torch
 
 from ingest.encoders.locate import KEY, as_entries
 from ingest.encoders.runtimes.base import pick_device, quietly
-from ingest.record import ImageFile, ImageRecord, Rejection
+from ingest.record import ImageFile, ImageRecord, Item, Rejection, RemoteImage
 from ingest.training.augment import Augmentation, augment
 from ingest.training.captions import SUBJECTS
 from ingest.training.checkpoint import Snapshot, save_checkpoint, save_curve
@@ -98,7 +98,7 @@ class TextReport:
 
 
 def train(
-    records: Iterable[ImageRecord | ImageFile | Rejection],
+    records: Iterable[Item],
     out: str | Path,
     *,
     seed: int = 0,
@@ -157,7 +157,7 @@ def train(
 
 def train_texts(
     checkpoint: str | Path,
-    records: Iterable[ImageRecord | ImageFile | Rejection],
+    records: Iterable[Item],
     out: str | Path,
     *,
     seed: int = 0,
@@ -345,13 +345,11 @@ def check_source(spec: str) -> None:
         raise refused(f"--source {spec}")
 
 
-def labelled_films(
-    records: Iterable[ImageRecord | ImageFile | Rejection], where: torch.device
-) -> tuple[Films, Films]:
+def labelled_films(records: Iterable[Item], where: torch.device) -> tuple[Films, Films]:
     """Films to train on and to validate with; those also trained on are left out of the second."""
     splits: dict[str, dict[bytes, list[ImageRecord]]] = {"train": {}, "val": {}}
     for record in records:
-        if isinstance(record, ImageFile):
+        if isinstance(record, ImageFile | RemoteImage):
             raise refused(f"{record.source} is a file")
         if isinstance(record, Rejection) or record.split not in splits:
             continue

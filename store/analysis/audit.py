@@ -18,14 +18,14 @@ from store.analysis.film_table import (
     across,
     differ,
     films_at,
-    groups_of,
     pairs_by_patient,
     read,
     splits_of,
     whose,
     with_findings,
 )
-from store.analysis.label_noise import Doubts, doubts
+from store.analysis.label_noise import Doubts
+from store.analysis.listing.doubt import compared
 from store.errors import BadQuery
 from store.evaluation.labelled import GroupKind
 from store.mirror.snapshot import Snapshot
@@ -316,39 +316,25 @@ def doubtful(
 
     def ask(now: Snapshot) -> Doubtful:
         films = read(now)
-        outcomes = films["outcome"].to_pylist()
-        chosen = np.asarray([at for at, one in enumerate(outcomes) if one in KNOWN], np.int64)
-        if len(chosen) < 2:
-            raise BadQuery(f"{len(chosen)} labelled films: labels can be compared from two on")
-        compared = films.take(pa.array(chosen))
-        carried = [findings(row) for row in compared["labels"].to_pylist()]
-        unsure = [tuple(row) for row in compared["uncertain"].to_pylist()]
-        groups, excluded = groups_of(compared)
-        depth = min(k, len(chosen) - 1)
-        found = doubts(
-            now.vectors[now.by_id[chosen]],
-            carried,
-            depth,
-            progress,
-            uncertain=unsure,
-            groups=groups,
-        )
+        of = compared(films)
+        depth = min(k, len(of.chosen) - 1)
+        found = of.doubts(now, depth, progress)
         many = found.disagreement > 0.5
         doubted = many.copy()
         doubted[found.findings.row] = True
         ranked = found.order[doubted[found.order]][:most]
-        named = films_at(films, chosen[ranked].tolist())
-        listed = [(named[int(chosen[place])], int(place)) for place in ranked]
-        left_out = Counter(LEFT_OUT[one] for one in outcomes if one not in KNOWN)
+        named = films_at(films, of.chosen[ranked].tolist())
+        listed = [(named[int(of.chosen[place])], int(place)) for place in ranked]
+        left_out = Counter(LEFT_OUT[one] for one in of.outcomes if one not in KNOWN)
         return Doubtful(
             depth,
             tuple(_doubt(film, place, found) for film, place in listed),
             int(many.sum()),
             int(doubted.sum()),
-            len(chosen),
+            len(of.chosen),
             dict(sorted(left_out.items())),
-            _by_finding(found, carried),
-            excluded,
+            _by_finding(found, of.carried),
+            of.excluded,
         )
 
     return gallery.read_mirror("the audit", ask)

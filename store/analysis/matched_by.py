@@ -331,6 +331,10 @@ class _Films:
         return cls(both.queries, both.gallery, patients, kinds, np.stack(gain), positions)
 
 
+#: Texts about a film; their values are for no table.
+_WRITTEN = ("report", "remark")
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class _Column:
     """Values of a column: of queries and gallery int64, numbers of ``names``; -1 for none."""
@@ -349,9 +353,10 @@ class _Column:
 
 
 def _names(now: Snapshot) -> list[str]:
-    """The columns that are looked at: ours and the user's own."""
-    own = custom_columns.kinds(now.metadata.schema)
-    return [*(name for name in COLUMNS if name in now.metadata.schema.names), *own]
+    """The columns that are looked at: ours, without what is written of a film, and the user's."""
+    schema = now.metadata.schema
+    own = custom_columns.kinds(schema)
+    return [*(name for name in COLUMNS if name in schema.names and name not in _WRITTEN), *own]
 
 
 def _columns(now: Snapshot, films: _Films) -> tuple[list[_Column], dict[str, str]]:

@@ -16,8 +16,8 @@ import numpy as np
 from store.cluster import connection
 from store.cluster.shard import Identity, Neighbours, Shard
 from store.errors import ClusterUnavailable, CxrError, StoreDamaged, UsageError
-from store.schema import Hit, Vectors
-from store.search.base import Remake, Searcher, Sharding
+from store.schema import Vectors
+from store.search.base import Ranked, Remake, Searcher, Sharding
 from store.search.table_reader import TableReader
 from store.table import lance
 from store.table.filters import Where
@@ -220,14 +220,14 @@ class ShardedSearcher(TableReader):
         dimension = self.handle.schema.field("embedding").type.list_size
         return {"index": "IndexFlatIP", "bytes": 4 * self.count * dimension, "second": None}
 
-    def search(
+    def ranked(
         self, queries: Vectors, k: int, where: Where | None, exclude: Sequence[str]
-    ) -> list[list[Hit]]:
-        """Hits per query: exact over the shards that answered, which ``caveats`` names."""
+    ) -> list[Ranked]:
+        """Exact over the shards that answered, which ``caveats`` names; without metadata."""
         found = self._shards.ask(self.identity, queries, k, where, exclude)
         self._last.missing = sorted(set(range(len(self._shards))) - set(found))
         answers = [found[number] for number in sorted(found)]
-        return self.hits([merge([one[q] for one in answers], k) for q in range(len(queries))])
+        return [merge([one[q] for one in answers], k) for q in range(len(queries))]
 
     @property
     def caveats(self) -> dict[str, Any]:
@@ -247,15 +247,15 @@ class ShardedSearcher(TableReader):
         return found
 
 
-def merge(found: Sequence[Neighbours], k: int) -> tuple[list[int], list[float]]:
-    """Row ids and scores of the k best of several shards' best, equal scores by id."""
+def merge(found: Sequence[Neighbours], k: int) -> Ranked:
+    """The k best of several shards' best, equal scores by id."""
     if not found:
-        return [], []
+        return Ranked([], [], [])
     scores = np.concatenate([one[1] for one in found])
     row_ids = np.concatenate([one[0] for one in found])
     ids = [id_ for one in found for id_ in one[2]]
     order = sorted(range(len(ids)), key=lambda place: (-scores[place], ids[place]))[:k]
-    return row_ids[order].tolist(), scores[order].tolist()
+    return Ranked(row_ids[order].tolist(), [ids[at] for at in order], scores[order].tolist())
 
 
 class ShardedBackend:

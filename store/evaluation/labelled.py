@@ -9,7 +9,7 @@ from typing import Literal
 
 import numpy as np
 
-from store.errors import BadQuery, NothingToMeasure
+from store.errors import BadQuery, NothingToMeasure, counted
 from store.schema import Integers, Vectors
 from store.search import base
 
@@ -187,7 +187,8 @@ class Sides:
         most = int(self.candidates.max(initial=0))
         if not most and self.excluded != "film":
             raise NothingToMeasure(
-                f"all {len(self.gallery.ids):,} films are of one {self.excluded}, and films of the "
+                f"all {counted(len(self.gallery.ids), 'film')} are of one {self.excluded}, and "
+                "films of the "
                 f"query's own {self.excluded} are not in its ranking: there is nothing to find. "
                 "Add films of others, or count them: --same-patient count"
             )

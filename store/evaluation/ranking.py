@@ -63,7 +63,7 @@ def by_vectors(sides: Sides, depth: int) -> Iterator[Ranked]:
         found = exact.nearest(searched, asked, depth, allowed, apart=apart)
         lengths = np.asarray([len(positions) for positions, _ in found])
         places = np.concatenate([positions for positions, _ in found])
-        yield _padded(
+        yield padded(
             block,
             depth,
             lengths,
@@ -72,7 +72,7 @@ def by_vectors(sides: Sides, depth: int) -> Iterator[Ranked]:
         )
 
 
-def _padded(block: slice, depth: int, lengths: Integers, rows: Integers, scores: Vectors) -> Ranked:
+def padded(block: slice, depth: int, lengths: Integers, rows: Integers, scores: Vectors) -> Ranked:
     """Rankings of several lengths, one after the other, as rows of equal length."""
     filled = np.arange(depth) < lengths[:, None]
     found = Ranked(
@@ -120,7 +120,7 @@ def by_searches(now: Searcher, where: Where) -> Ranker:
                             )
                         found[place] = answer
             flat = [one for answer in found for one in answer]
-            yield _padded(
+            yield padded(
                 block,
                 depth,
                 np.asarray([len(answer) for answer in found]),

@@ -16,11 +16,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from store import memory
-from store.errors import StoreDamaged, UnknownId
+from store.errors import StoreDamaged, UnknownId, counted
 from store.schema import COLUMNS, Integers, Row, Vectors
 from store.table import column_stats, custom_columns, lance, rows
 from store.table.column_stats import Range
 from store.table.filters import Where
+from store.words import index
 
 log = logging.getLogger("store")
 
@@ -28,6 +29,7 @@ log = logging.getLogger("store")
 _REPEATING = (
     *(name for name, column in COLUMNS.items() if column.counted and column.kind == "string"),
     "batch",
+    "report",  # films of a study have the same
 )
 #: Filters whose rows a snapshot remembers.
 _REMEMBERED = 16
@@ -42,7 +44,10 @@ _ROWS_KEPT, _ROWS_MADE = 20_000, 500
 
 
 #: Columns that are no metadata: the key, the vector, the picture and their digests.
-_NOT_METADATA = ("id", "embedding", "thumbnail", "sha256", rows.CHECKSUM, rows.READER.name)
+_NOT_METADATA = (
+    *("id", "embedding", "thumbnail", "sha256", rows.CHECKSUM, rows.READER.name),
+    index.COLUMN,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -291,7 +296,7 @@ class Snapshot:
             position = self._position(id_)
             if position is None:
                 example = f"; ids look like {min(self.ids)!r}" if self.count else ""
-                raise UnknownId(f"no row {id_!r} among {self.count} rows{example}")
+                raise UnknownId(f"no row {id_!r} among {counted(self.count, 'row')}{example}")
             positions.append(position)
         return np.asarray(positions, np.int64)
 

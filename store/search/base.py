@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 from store.schema import Hit, Integers, Row, Vectors
 from store.table.column_stats import Range
@@ -31,6 +31,20 @@ class Sample:
     changed_at: Integers
     vectors: Vectors
     searched: FlatVectors | None = None
+
+
+class Ranked(NamedTuple):
+    """Rows and their scores, best first, equal scores by id; without metadata.
+
+    Attributes:
+        row_ids: the table's row ids.
+        ids: of the same rows.
+        scores: of the same rows.
+    """
+
+    row_ids: Sequence[int]
+    ids: Sequence[str]
+    scores: Sequence[float]
 
 
 class Searcher(Protocol):
@@ -81,6 +95,17 @@ class Searcher(Protocol):
             where: only rows that pass are found.
             exclude: ids that are not found; unknown ones are ignored.
         """
+
+    def ranked(
+        self, queries: Vectors, k: int, where: Where | None, exclude: Sequence[str]
+    ) -> list[Ranked]:
+        """What ``search`` finds, without the metadata of the rows."""
+
+    def rows_at(self, row_ids: Sequence[int]) -> list[Row]:
+        """Metadata of rows that are stored, by the table's row ids, in the order asked."""
+
+    def vectors_at(self, row_ids: Sequence[int]) -> Vectors:
+        """Vectors of rows that are stored, float32 (n, d), in the order asked."""
 
     def vectors_of(self, ids: Sequence[str]) -> Vectors:
         """float32 (n, d), in the order asked. UnknownId when one is missing."""

@@ -11,13 +11,14 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from store.errors import BadQuery
 from store.mirror import build, disk_cache, faiss_index, second_index
 from store.mirror.faiss_index import Bits
 from store.mirror.snapshot import Snapshot
-from store.schema import EncoderStamp, Hit, Integers, Progress, Vectors
-from store.search.base import FlatVectors, Remake, Sample, Searcher
+from store.schema import EncoderStamp, Hit, Integers, Progress, Row, Vectors
+from store.search.base import FlatVectors, Ranked, Remake, Sample, Searcher
 from store.table import rows
 from store.table.filters import Where
 
@@ -370,6 +371,29 @@ class ExactSearcher(Snapshot):
             [Hit(rank, float(score), next(joined)) for rank, score in enumerate(scores, start=1)]
             for _, scores in found
         ]
+
+    def ranked(
+        self, queries: Vectors, k: int, where: Where | None, exclude: Sequence[str]
+    ) -> list[Ranked]:
+        """What ``search`` finds, without the metadata of the rows."""
+        excluded = self.known_positions(exclude)
+        return [
+            Ranked(
+                self.row_ids[places].tolist(),
+                self.keys.take(pa.array(places)).to_pylist(),
+                scores.tolist(),
+            )
+            for places, scores in nearest(self, queries, k, self.positions_of(where), excluded)
+        ]
+
+    def rows_at(self, row_ids: Sequence[int]) -> list[Row]:
+        """Metadata of rows that are stored, by the table's row ids, in the order asked."""
+        return self.rows(self.places(np.asarray(row_ids, np.int64)))
+
+    def vectors_at(self, row_ids: Sequence[int]) -> Vectors:
+        """Vectors of rows that are stored, float32 (n, d), in the order asked."""
+        found: Vectors = self.vectors[self.places(np.asarray(row_ids, np.int64))]
+        return found
 
     def sample(self, most: int) -> Sample:
         """At most this many rows, evenly spread over the row ids."""

@@ -17,9 +17,9 @@ from typing import Any
 
 import numpy as np
 
-from store.errors import UsageError
-from store.schema import Hit, Vectors
-from store.search.base import Remake, Searcher
+from store.errors import UsageError, counted
+from store.schema import Vectors
+from store.search.base import Ranked, Remake, Searcher
 from store.search.table_reader import TableReader, matrix, rescored
 from store.table import lance, maintenance, object_storage, write
 from store.table.filters import Where
@@ -115,13 +115,13 @@ class LanceSearcher(TableReader):
         """LanceDB's index, on disk or in a bucket."""
         return {"index": self.note.kind, "bytes": 0, "second": None}
 
-    def search(
+    def ranked(
         self, queries: Vectors, k: int, where: Where | None, exclude: Sequence[str]
-    ) -> list[list[Hit]]:
-        """Hits per query, best first, equal scores by id."""
+    ) -> list[Ranked]:
+        """What ``search`` finds, without the metadata of the rows."""
         condition = self._condition(where)
         exact = condition is not None and self._passing(condition) <= FEW
-        return self.hits([self._nearest(one, k, condition, exclude, exact) for one in queries])
+        return [self._nearest(one, k, condition, exclude, exact) for one in queries]
 
     def _passing(self, condition: str) -> int:
         if condition not in self._counted:
@@ -137,7 +137,7 @@ class LanceSearcher(TableReader):
         condition: str | None,
         exclude: Sequence[str],
         exact: bool,
-    ) -> tuple[list[int], list[float]]:
+    ) -> Ranked:
         banned = set(exclude)
         count = k * self.note.candidates + len(banned)
         while True:
@@ -152,7 +152,9 @@ class LanceSearcher(TableReader):
                 break
             count = min(4 * count, FEW)
         row_ids = found["_rowid"].to_pylist()
-        return [row_ids[place] for place in places], scores.tolist()
+        return Ranked(
+            [row_ids[place] for place in places], [ids[place] for place in places], scores.tolist()
+        )
 
 
 def _cut_among_equals(found: Any, places: Sequence[int], scores: Vectors) -> bool:
@@ -251,7 +253,8 @@ def build(
     rows = handle.count_rows()
     if rows < FEWEST:
         raise UsageError(
-            f"{rows} rows are too few for an index, it takes {FEWEST}; they are searched exactly "
+            f"{counted(rows, 'row is', 'rows are')} too few for an index, it takes {FEWEST}; they "
+            "are searched exactly "
             "and at once without one"
         )
     if partitions is not None and not 1 <= partitions <= rows:

@@ -13,9 +13,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from store.errors import UnknownId
+from store.errors import UnknownId, counted
 from store.schema import Hit, Row, Vectors
-from store.search.base import Sample
+from store.search.base import Ranked, Sample
 from store.table import column_stats, custom_columns, lance, rows
 from store.table.column_stats import Range
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class TableReader:
-    """Reader of one table version; see Searcher. Subclasses add ``search`` and ``caveats``."""
+    """Reader of one table version; see Searcher. Subclasses add ``ranked`` and ``caveats``."""
 
     def __init__(self, handle: Any, token: str) -> None:
         self.handle = handle
@@ -92,16 +92,42 @@ class TableReader:
         row_ids, changed_at = (found[name].to_numpy().astype(np.int64)[order] for name in names[:2])
         return Sample(row_ids, changed_at, matrix(found["embedding"])[order])
 
-    def hits(self, ranked: Sequence[tuple[Sequence[int], Sequence[float]]]) -> list[list[Hit]]:
-        """Hits of row ids and scores per query, best first, with metadata read in one take."""
-        rows = lance.take(self.handle, sorted({one for ids, _ in ranked for one in ids}))
+    def rows_at(self, row_ids: Sequence[int]) -> list[Row]:
+        """Metadata of rows that are stored, by the table's row ids, in the order asked."""
+        found = lance.take(self.handle, sorted(set(row_ids)))
+        return [found[row_id] for row_id in row_ids]
+
+    def vectors_at(self, row_ids: Sequence[int]) -> Vectors:
+        """Vectors of rows that are stored, float32 (n, d), in the order asked."""
+        if not row_ids:
+            return np.empty((0, 0), np.float32)
+        with lance.panics_as_errors():
+            asked = self.handle.take_row_ids(list(row_ids)).select(["_rowid", "embedding"])
+            found = asked.to_arrow()
+        place = {row_id: at for at, row_id in enumerate(found["_rowid"].to_pylist())}
+        return matrix(found["embedding"])[[place[row_id] for row_id in row_ids]]
+
+    def search(
+        self, queries: Vectors, k: int, where: Where | None, exclude: Sequence[str]
+    ) -> list[list[Hit]]:
+        """Hits per query, best first, equal scores by id, with metadata read in one take."""
+        ranked = self.ranked(queries, k, where, exclude)
+        rows = lance.take(self.handle, sorted({one for found in ranked for one in found.row_ids}))
         return [
             [
                 Hit(rank, float(score), rows[row_id])
-                for rank, (row_id, score) in enumerate(zip(ids, scores, strict=True), start=1)
+                for rank, (row_id, score) in enumerate(
+                    zip(found.row_ids, found.scores, strict=True), start=1
+                )
             ]
-            for ids, scores in ranked
+            for found in ranked
         ]
+
+    def ranked(
+        self, queries: Vectors, k: int, where: Where | None, exclude: Sequence[str]
+    ) -> list[Ranked]:
+        """What ``search`` finds, without the metadata of the rows."""
+        raise NotImplementedError
 
     def _condition(self, where: Where | None) -> str | None:
         return where.to_filter(self.handle.schema) if where else None
@@ -109,7 +135,7 @@ class TableReader:
     def _in_order(self, ids: Sequence[str], found: dict[str, Any]) -> list[Any]:
         for id_ in ids:
             if id_ not in found:
-                raise UnknownId(f"no row {id_!r} among {self.count} rows")
+                raise UnknownId(f"no row {id_!r} among {counted(self.count, 'row')}")
         return [found[id_] for id_ in ids]
 
 

@@ -38,7 +38,7 @@ RESERVED = frozenset(
     {
         *(one.name for one in fields(Row)),
         *(column.key for column in COLUMNS.values()),
-        *("embedding_crc32", "distance"),
+        *("embedding_crc32", "distance", "report_words"),
     }
 ) - {"told"}
 #: Of these, names of columns that are younger than the user's own: a gallery from before may have

@@ -142,6 +142,7 @@ _FILTERED: dict[str, tuple[str, str]] = {
     **{one.key: (name, one.kind) for name, one in COLUMNS.items() if one.filtered},
     "batch": ("batch", "string"),
     "outcome": ("outcome", "outcome"),  # of findings together; see store.outcomes
+    "has_report": ("report", "presence"),
 }
 #: Between labels that are looked at as one text.
 _BETWEEN = "\x1f"
@@ -164,7 +165,7 @@ class Where:
         age_min, age_max: years, inclusive; rows without an age never pass.
         uncertain, absent: rows where one of these findings is uncertain, or was not found.
         extra: (name, text) of the user's own columns, and of ours that have no field here, such as
-            ``outcome`` (see store.outcomes), ``labelled`` and ``study``. Text is
+            ``outcome`` (see store.outcomes), ``labelled``, ``study`` and ``has_report``. Text is
             a value, or for numbers and dates a range such as ``2..7``, ``2..`` or ``..7``; rows
             without a value never pass.
     """
@@ -207,13 +208,17 @@ class Where:
         return any(getattr(self, field.name) not in ((), None) for field in fields(self))
 
     def __str__(self) -> str:
+        return " ".join(self.conditions())
+
+    def conditions(self) -> list[str]:
+        """The conditions as ``parse_where`` reads them."""
         parts = [f"{name}={value}" for name in _NAMED for value in getattr(self, name)]
         if self.age_min is not None or self.age_max is not None:
             low, high = (
                 "" if bound is None else written(bound) for bound in (self.age_min, self.age_max)
             )
             parts.append(f"age={low}..{high}")
-        return " ".join([*parts, *(f"{name}={text}" for name, text in self.extra)])
+        return [*parts, *(f"{name}={text}" for name, text in self.extra)]
 
     def texts(self) -> dict[str, list[str]]:
         """The texts that each key but ``age`` is filtered by: any of them."""
@@ -236,8 +241,8 @@ class Where:
         for key, texts in self.texts().items():
             check_key(key, own)
             name, kind = (key, own[key]) if key in own else _FILTERED[key]
-            if key in _BY_FINDINGS and key not in own:
-                parts.append(either(_BY_FINDINGS[key](text, schema) for text in texts))
+            if key in _SPECIAL and key not in own:
+                parts.append(either(_SPECIAL[key](text, schema) for text in texts))
                 continue
             # A table of an older version lacks some of our columns.
             parts.append(_condition(name, kind, texts) if name in schema.names else NOTHING)
@@ -327,10 +332,18 @@ def _labelled(wanted: bool, schema: pa.Schema) -> str:
     return f"NOT ({unlabelled})" if wanted else unlabelled
 
 
-#: Our filters that take several columns: a text and the schema to a condition.
-_BY_FINDINGS: dict[str, Callable[[str, pa.Schema], str]] = {
+def _reported(wanted: bool, schema: pa.Schema) -> str:
+    """Rows that have a report, or none."""
+    if "report" not in schema.names:  # a table of an older version
+        return NOTHING if wanted else f"NOT ({NOTHING})"
+    return has_text("report") if wanted else has_no_text("report")
+
+
+#: Our filters that have conditions of their own: a text and the schema to a condition.
+_SPECIAL: dict[str, Callable[[str, pa.Schema], str]] = {
     "outcome": lambda text, schema: _outcome(outcome_named(text), schema),
     "labelled": lambda text, schema: _labelled(truth("labelled", text), schema),
+    "has_report": lambda text, schema: _reported(truth("has_report", text), schema),
 }
 
 
@@ -459,10 +472,12 @@ def passes(row: Row, where: Where | None) -> bool:
 
 def _has_one(row: Row, key: str, texts: list[str]) -> bool:
     ours = key in _FILTERED and key not in row.extra
-    if ours and key in _BY_FINDINGS:  # or a column of the user's own, without a value here
+    if ours and key in _SPECIAL:  # or a column of the user's own, without a value here
         named = {text.casefold() for text in texts}
         if key == "outcome":
             return row.outcome in named
+        if key == "has_report":
+            return any(_TRUTH.get(text) == bool(row.report) for text in named)
         return any(_TRUTH.get(text) == (row.outcome != NOT_LABELLED) for text in named)
     value = getattr(row, _FILTERED[key][0]) if ours else row.extra.get(key)
     if value is None:

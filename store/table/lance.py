@@ -32,15 +32,15 @@ def is_local(uri: str) -> bool:
     return not object_storage.scheme(uri)
 
 
-def folder(uri: str) -> Path:
-    """The folder of a local gallery's table."""
-    return Path(uri) / f"{TABLE}.lance"
+def folder(uri: str, name: str = TABLE) -> Path:
+    """The folder of a local gallery's table, or of another table beside it."""
+    return Path(uri) / f"{name}.lance"
 
 
-def open_version(uri: str, version: int | None = None) -> Any:
+def open_version(uri: str, version: int | None = None, name: str = TABLE) -> Any:
     """The LanceDB table at a version, or at its newest; LanceDB's own errors come through."""
     with panics_as_errors():
-        table = connect(uri).open_table(TABLE)
+        table = connect(uri).open_table(name)
         if version is not None:
             table.checkout(version)
     if not len(table.schema):  # Lance takes a manifest of zeros for a table without columns
@@ -118,9 +118,9 @@ def _digest(manifest: Path) -> str | None:
         return None
 
 
-def pin(uri: str, version: int, caches: Any = None) -> Any:
+def pin(uri: str, version: int, caches: Any = None, name: str = TABLE) -> Any:
     """A read-only handle that stays at one version; see connect."""
-    return connect(uri, caches).open_table(TABLE, version=version)
+    return connect(uri, caches).open_table(name, version=version)
 
 
 class Stored(NamedTuple):

@@ -19,6 +19,7 @@ from typing import Any
 from store.errors import UsageError
 from store.files import FOLDER
 from store.table import filters, lance, local, object_storage, repair
+from store.words import index as words_index
 
 try:
     import fcntl
@@ -47,6 +48,8 @@ _FULL_ROWS = 1_000_000
 MARGIN_READ, _MARGIN = timedelta(milliseconds=500), timedelta(milliseconds=1)
 #: On object stores, where a reader that is a week behind may still take only what changed.
 _KEPT = timedelta(days=7)
+#: Of the tables beside a gallery's own: longer than anybody reads one version.
+_BESIDE = timedelta(hours=1)
 _READERS = "readers"
 #: Written while a reader does not know its version yet: everything is kept.
 _ANY = 0
@@ -115,21 +118,30 @@ def oldest(uri: str) -> int | None:
     return min(claimed, default=None)
 
 
-def due(handle: Any) -> bool:
-    """Whether merging is worth it, so that each row is rewritten a handful of times in all."""
+def due(handle: Any, *, ended: bool = False) -> bool:
+    """Whether merging is worth it, so that each row is rewritten a handful of times in all.
+
+    Args:
+        handle: the table.
+        ended: whether no more rows are about to come.
+    """
     found = handle.stats()
     rows, fragments = found["num_rows"], found["fragment_stats"]["num_fragments"]
     others = rows - found["fragment_stats"]["lengths"]["max"]
-    if _left_the_index(handle, rows):
+    if _left_the_index(handle, rows) or words_index.is_due(handle, rows, ended=ended):
         return True
     if rows >= _FULL_ROWS:  # full fragments are never merged again; what is left is the tail
-        return bool(found["num_indices"] == 0 or fragments - rows // _FULL_ROWS >= _TOO_MANY)
-    if rows >= _INDEXED_ROWS and (found["num_indices"] == 0 or 5 * others >= rows):
+        return not _ids_indexed(handle) or fragments - rows // _FULL_ROWS >= _TOO_MANY
+    if rows >= _INDEXED_ROWS and (5 * others >= rows or not _ids_indexed(handle)):
         return True  # a writer searches all that the index does not cover
     if fragments < _FRAGMENTS:
         return False
     small = found["total_bytes"] < _SMALL_BYTES
     return bool(small or fragments >= _TOO_MANY)
+
+
+def _ids_indexed(handle: Any) -> bool:
+    return any("id" in found.columns for found in handle.list_indices())
 
 
 def _left_the_index(handle: Any, rows: int) -> bool:
@@ -144,10 +156,10 @@ def _left_the_index(handle: Any, rows: int) -> bool:
     return False
 
 
-def when_due(uri: str, handle: Any) -> None:
+def when_due(uri: str, handle: Any, *, ended: bool = False) -> None:
     """Run maintenance after a commit if it is due. A failure is logged, and tried again later."""
     try:
-        if due(handle):
+        if due(handle, ended=ended):
             run(uri, handle)
     except Exception as error:  # whatever it is: the commit is acknowledged and stays so
         log.warning("tidying the gallery at %s failed and is tried again later: %s", uri, error)
@@ -197,13 +209,33 @@ def run(uri: str, handle: Any, keep: timedelta | None = None) -> None:
             _forget(handle, lambda: age_of(made) + margin)
 
 
+def run_beside(uri: str, handle: Any, name: str) -> None:
+    """The same for another table of a gallery, of which nobody keeps a version for long.
+
+    Args:
+        uri: of the gallery.
+        handle: the table.
+        name: of it.
+    """
+    if not lance.is_local(uri):
+        with object_storage.named_faults(uri):
+            _forget(handle, lambda: _KEPT)
+        return
+    with local.named_faults(uri), local.writer(uri):
+        handle.checkout_latest()
+        handle.optimize(cleanup_older_than=timedelta(days=36500))
+        local.acknowledge(lance.folder(uri, name), int(handle.version))
+        _forget(handle, lambda: _BESIDE)
+        local.acknowledge(lance.folder(uri, name), int(handle.version))
+
+
 def _merge(handle: Any) -> None:
     from lancedb.index import BTree
 
     def work() -> None:
-        indexed = {column for found in handle.list_indices() for column in found.columns}
-        if "id" not in indexed and handle.count_rows() >= _INDEXED_ROWS:
+        if not _ids_indexed(handle) and handle.count_rows() >= _INDEXED_ROWS:
             handle.create_index("id", config=BTree())
+        words_index.rewrite(handle)
         handle.optimize(cleanup_older_than=timedelta(days=36500))
 
     object_storage.retry_conflicts(handle, work)

@@ -24,8 +24,18 @@ from store.outcomes import (
     UNCERTAIN,
     names_nothing,
 )
-from store.schema import COLUMNS, FINDINGS, EncoderStamp, Floats, Integers, Row, Vectors
+from store.schema import (
+    COLUMNS,
+    CURATED_COLUMNS,
+    FINDINGS,
+    EncoderStamp,
+    Floats,
+    Integers,
+    Row,
+    Vectors,
+)
 from store.table import custom_columns
+from store.words import index
 
 #: Schema version of new galleries; pixel_reader came with 4.
 SCHEMA_VERSION = str(max(4, *(column.since for column in COLUMNS.values())))
@@ -74,6 +84,7 @@ def table_schema(stamp: EncoderStamp) -> Any:
             *_JOINED[picture:],
             pa.field("embedding", pa.list_(pa.float32(), stamp.dimension), nullable=False),
             pa.field(CHECKSUM, pa.uint32(), nullable=False),
+            index.field(),
         ]
     ).with_metadata(_identity(stamp))
 
@@ -102,7 +113,9 @@ def restamped(schema: pa.Schema, stamp: EncoderStamp) -> pa.Schema:
 
 def missing_fields(schema: pa.Schema) -> list[pa.Field]:
     """The columns that a table of an older schema version does not have yet."""
-    return [field for field in _JOINED if field.name not in schema.names]
+    ours = [field for field in _JOINED if field.name not in schema.names]
+    terms = index.missing_field(schema)
+    return ours if terms is None else [*ours, terms]
 
 
 def joined_columns(schema: pa.Schema) -> list[str]:
@@ -355,6 +368,8 @@ def to_arrow(rows: Sequence[Row], dimension: int, schema: pa.Schema) -> pa.Table
 
 def _table(rows: Sequence[Row], wire: pa.Schema, made: dict[str, pa.Array]) -> pa.Table:
     own = custom_columns.kinds(wire)
+    if index.has_column(wire):
+        made = {**made, index.COLUMN: index.terms_of(report_of(row) for row in rows)}
     cells = []
     for field in wire:
         cell = made.get(field.name)
@@ -390,12 +405,20 @@ def metadata_to_arrow(rows: Sequence[Row], schema: pa.Schema) -> pa.Table:
         schema: the gallery's own.
     """
     names = {"id", *EDITABLE, *custom_columns.kinds(schema)}
+    if index.has_column(schema):
+        names.add(index.COLUMN)
     return _table(rows, pa.schema([field for field in wire(schema) if field.name in names]), {})
 
 
 def _cell(row: Row, column: str, own: bool) -> Any:
     value = row.extra.get(column) if own else getattr(row, column)
     return list(value) if isinstance(value, tuple) else value
+
+
+def report_of(row: Row) -> str | None:
+    """Report of a row: in galleries from before, perhaps in a column of the user's own."""
+    own = row.extra.get(index.REPORT)
+    return own if isinstance(own, str) else row.report
 
 
 def from_arrow(table: pa.Table) -> list[Row]:
@@ -495,14 +518,19 @@ def _whole(column: pa.ChunkedArray | pa.Array) -> pa.Array:
 def merged(row: Row, stored: Row | None) -> Row:
     """A row as it is to be written over a stored one, whose values it keeps where it has none.
 
-    See Row.told.
+    See Row.told. Tags and the note of a stored row are never blanked.
     """
-    if row.told is None:
-        return row
     if stored is None:
-        return replace(row, told=None)
+        return row if row.told is None else replace(row, told=None)
+    stay = {
+        name: getattr(stored, name)
+        for name in CURATED_COLUMNS
+        if getattr(row, name) == COLUMNS[name].default != getattr(stored, name)
+    }
+    if row.told is None:
+        return replace(row, **stay) if stay else row
     told = row.told | {"labelled"} if row.told.intersection(FINDINGS) else row.told
-    kept = {name: getattr(stored, name) for name in EDITABLE if name not in told}
+    kept = {name: getattr(stored, name) for name in EDITABLE if name not in told} | stay
     extra = custom_columns.known({**stored.extra, **row.extra})
     return _looked(replace(row, **kept, extra=extra, told=None))
 

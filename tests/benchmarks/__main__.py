@@ -14,7 +14,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.benchmarks import growth, keeping, searching
+from tests.benchmarks import growth, keeping, searching, words
 from tests.benchmarks.encoding import encoding as encode
 from tests.benchmarks.ingestion import ingestion, slow_encoder
 from tests.benchmarks.readers import ingest_batches, readers
@@ -62,6 +62,7 @@ def chain(npz_folder: Path | None) -> None:
 
 SECTIONS = (
     "search",
+    "words",
     "following",
     "growth",
     "opening",
@@ -103,6 +104,7 @@ def main() -> None:
             "search": lambda: searching.run(
                 given.rows, given.dimension, given.most, given.quick, given.medmnist
             ),
+            "words": lambda: words.run(given.rows),
             "following": lambda: keeping.following(given.rows, given.dimension),
             "growth": lambda: growth.run(large, given.most),
             "opening": opening,

@@ -90,7 +90,7 @@ def replaced(**columns: Any) -> pa.Table:
         (replaced(id=["a", None, "b", "c"]), "must hold a string or a number"),
         (replaced(embedding=[1.0, 2.0, 3.0, 4.0]), "is double, expected lists of floats"),
         (replaced(embedding=[[1.0], [1.0], [1.0], [1.0, 0.0]]), "vectors of 2 lengths"),
-        (replaced(embedding=[[1.0], None, [1.0], [1.0]]), "1 rows without a vector"),
+        (replaced(embedding=[[1.0], None, [1.0], [1.0]]), "1 row without a vector"),
         (replaced(embedding=[[1.0], [None], [1.0], [1.0]]), "vectors with null"),
         (replaced(embedding=[[2.0], [1.0], [1.0], [1.0]]), "lengths from 1 to 2, expected 1"),
         (replaced(embedding=[[float("nan")], [1.0], [1.0], [1.0]]), "NaN or infinity"),

@@ -108,6 +108,7 @@ def test_report_as_json(gallery: Gallery) -> None:
         "pruned": 0,
         "columns": {},
         "labelling": {},
+        "reports": {},
         "outcomes": {"found": 1, "nothing_found": 0, "uncertain_only": 0, "not_labelled": 0},
         "encoder_changed": None,
         "encoder_note": None,
@@ -252,7 +253,8 @@ class BrokenGallery:
     def __init__(self, gallery: Gallery, write: int, after: bool, error: BaseException) -> None:
         self.gallery, self.left, self.after, self.error = gallery, write, after, error
         self.stamp, self.rows, self.uri = gallery.stamp, gallery.rows, gallery.uri
-        self.set_readers = gallery.set_readers
+        self.set_readers, self.settle = gallery.set_readers, gallery.settle
+        self.kept = gallery.kept
 
     def upsert(self, rows: Sequence[Row]) -> UpsertReport:
         self._break(not self.after)

@@ -723,7 +723,7 @@ def test_a_level_is_asked_for(tmp_path: Path) -> None:
 def test_files_at_different_depths(tmp_path: Path) -> None:
     names = "train/NORMAL/a.png", "train/PNEUMONIA/b.png", "extra/c.png", "d.png"
     source = by_folder(films(tmp_path / "s", *names))
-    assert "labels are folder names of several levels (1 films at level 1, 2 films at level 2)" in (
+    assert "labels are folder names of several levels (1 film at level 1, 2 films at level 2)" in (
         str(source.note)
     )
     assert source.labelling["folder_level"] == [1, 2]

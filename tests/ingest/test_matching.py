@@ -265,7 +265,7 @@ def test_endings_in_capitals_other_formats_and_none(tmp_path: Path) -> None:
     }  # fmt: skip
     assert refused == {"t.csv:7": "file_missing"}
     note = str(open_source("folder", root, labels=tmp_path / "t.csv").note)
-    assert "1 files were matched with a row of t.csv although the capitals" in note
+    assert "1 file was matched with a row of t.csv although the capitals" in note
     assert "2 files were matched with a row of t.csv although its ending differs" in note
     assert "('x/b.dicom' there, 'x/b.png' here)" in note
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -53,7 +54,8 @@ def three(
     one = Gallery.create(folder, STAMP)
     vectors = random_vectors(ROWS, 1)
     vectors[5::9] = vectors[2]
-    one.upsert(make_rows(vectors))
+    rows = make_rows(vectors)
+    one.upsert([replace(r, report=f"Effusion{' . Nodule' * (n % 2)}.") for n, r in enumerate(rows)])
     one.refresh()
     shards, backend = in_shards(one)
     yield one, shards, backend
@@ -90,6 +92,21 @@ def test_answers_are_those_of_one_machine(two: tuple[Gallery, Gallery]) -> None:
         [one.search_by_id("set/test/14", 20)]
     )
     assert shards.describe() == one.describe() | {"shards": 2}
+
+
+def test_words_are_found_as_on_one_machine(two: tuple[Gallery, Gallery]) -> None:
+    one, shards = two
+    vector = random_vectors(1, 4)[0]
+    for choices in ({}, {"vectors": vector}, {"vectors": vector, "fusion": 0.4}):
+        asked = {
+            "k": 30,
+            "where": Where(label=("pneumonia",)),
+            "exclude": ["set/test/3"],
+            **choices,
+        }
+        assert told([shards.search_words("nodule effusion", **asked)]) == told(  # type: ignore[arg-type]
+            [one.search_words("nodule effusion", **asked)]  # type: ignore[arg-type]
+        )
 
 
 def test_patients_are_left_out_of_rankings_as_on_one_machine(two) -> None:
@@ -268,7 +285,7 @@ def test_merging_ranks_equal_scores_by_id() -> None:
     a = (np.asarray([1, 2]), np.asarray([0.5, 0.5], np.float32), ["b", "d"])
     b = (np.asarray([3, 4]), np.asarray([0.9, 0.5], np.float32), ["z", "a"])
     assert merge([a, b], 3)[0] == [3, 4, 1]
-    assert merge([], 3) == ([], [])
+    assert merge([], 3) == ([], [], [])
 
 
 def test_without_ray_it_says_what_to_install(

@@ -110,7 +110,8 @@ def test_the_dashboard_says_both(made, monkeypatch, stranger):
     assert not test.exception
     [warning] = [box.value for box in test.warning]
     assert "No good match" in warning
-    assert any("percentile" in box.value for box in test.caption)
+    [said] = [box for box in test.caption if "of 100 films here are less like" in box.value]
+    assert "percentile" not in said.value and "percentile" in said.help
 
 
 def test_an_encoder_without_a_lexicon_claims_nothing():

@@ -135,7 +135,7 @@ def test_search_three_ways(cxr: Cxr, store: Path, encoder: Path, tmp_path: Path)
     assert [hit["rank"] for hit in document["hits"]] == [1, 2, 3, 4, 5]
     assert set(document["hits"][0]) == {
         "rank", "id", "score", "labels", "uncertain", "absent", "labelled", "split", "dataset",
-        "source", "tags", "outcome", "extra",
+        "source", "tags", "outcome", "extra", "study_link",
     }  # fmt: skip
     assert "pneumoniamnist/test/0" not in [hit["id"] for hit in document["hits"]]
     assert document["store"]["rows"] == 60

@@ -54,7 +54,7 @@ def test_a_folder_again_and_again(run: Any, tmp_path: Path) -> None:
     code, out, err = run("ingest", "folder", root, "--prune", "-q")
     assert code == 0 and "gone: films/5.png" in err and "--prune --yes" in err
     code, _, err = run("ingest", "folder", root, "--prune", "--yes", "-q")
-    assert code == 0 and "1 rows whose file is gone were removed" in err
+    assert code == 0 and "1 row was removed, whose file is gone" in err
 
     code, out, _ = run("batches", "--json")
     batches = {one["batch"]: one for one in json.loads(out)["batches"]}
@@ -170,8 +170,8 @@ def test_undo_restores_what_was_replaced(run: Any, tmp_path: Path) -> None:
     assert run("ingest", *options, "--batch", "three")[0] == 0
     code, out, err = run("batches", "--undo", "two")
     assert code == 0
-    assert "two: 1 rows would be removed, 1 restored, 1 corrected back; to do it: --yes" in out
-    assert "1 rows changed again or deleted since, left as they are: films/2.png" in err
+    assert "two: 1 row would be removed, 1 restored, 1 corrected back; to do it: --yes" in out
+    assert "1 row changed again or deleted since, left as they are: films/2.png" in err
     _, out, _ = run("batches", "--undo", "two", "--yes", "--json")
     assert json.loads(out) == {
         "batch": "two", "done": True, "removed": 1, "restored": 1, "corrected": 1,

@@ -43,7 +43,7 @@ def test_delete_counts_asks_and_deletes(cxr, gallery: Gallery) -> None:
     assert (code, out.strip()) == (1, "")
     assert "Delete 5 of 17 rows?" in err
     assert len(Gallery.open(gallery.uri)) == 17
-    assert cxr("delete", "--id", "late/test/0", "--yes")[1] == "1 rows deleted\n"
+    assert cxr("delete", "--id", "late/test/0", "--yes")[1] == "1 row deleted\n"
     found = json.loads(
         cxr("delete", "--batch", "o'clock", "--where", "label=normal", "-y", "--json")[1]
     )
@@ -57,7 +57,7 @@ def test_delete_counts_asks_and_deletes(cxr, gallery: Gallery) -> None:
     ("arguments", "code", "message"),
     [
         ([], 2, "delete needs a filter"),
-        (["--id", "nobody"], 1, "no row 'nobody'"),
+        (["--id", "nobody"], 1, "no film 'nobody'"),
         (["--where", "colour=red"], 2, "unknown key 'colour'"),
     ],
 )
@@ -73,7 +73,7 @@ def test_check_names_a_vector_that_went_bad(cxr, gallery: Gallery) -> None:
     code, _, err = cxr("check")
     assert code == 4
     assert "vectors are not the ones that were written: set/test/7; remove them with: cxr d" in err
-    assert cxr("delete", "--id", "set/test/7", "--yes")[0] == 0
+    assert cxr("delete", "--for-good", "--id", "set/test/7", "--yes")[0] == 0
     gallery.upsert(make_rows(random_vectors(12), batch="first", thumbnail=PNG))
     gallery.delete(batch="o'clock")
     assert cxr("check")[:2] == (0, "12 rows are sound\n")

@@ -145,7 +145,7 @@ def test_search_stats_and_files_say_which(gallery: Gallery) -> None:
 
 
 def test_the_dashboards_filter_is_that_of_the_store(gallery: Gallery) -> None:
-    assert FACETS["outcome"] == "Outcome"
+    assert FACETS["outcome"] == "Findings"
     where = Search().choose("outcome", ["not labelled", "uncertain only"]).where
     assert isinstance(where, Where)
     assert gallery.ids(where) == ["s/uncertain/0", "s/unseen/0"]

@@ -208,7 +208,7 @@ def test_history_keeps_one_entry_a_search():
 
 def test_seen_in_training_is_said_of_training_films_only(app):
     test = app({"id": ASK, "split": ["train"]})
-    assert page(test).count("seen in training") == 10
+    assert page(test).count(">seen in training<") == 10
     test = app({"id": ASK, "split": ["test"]})
     assert "seen in training" not in page(test)
 
@@ -390,16 +390,16 @@ def test_csv_is_no_spreadsheet_formula_and_reads_back():
     assert rows[1][:6] == ["1", '\'=HYPERLINK("x")', "0.250000", "'+a; b", "'@x", ""]
 
 
-def test_zip_holds_query_table_and_thumbnails(gallery):
+def test_zip_holds_query_table_and_pictures(gallery):
     search = Search(id=ASK, k=3, like=(LIKE,))
     found = answer.answer(gallery, search, None, 60)
-    with zipfile.ZipFile(io.BytesIO(download.archive(search, found, gallery.describe()))) as whole:
+    with zipfile.ZipFile(io.BytesIO(download.archive(gallery, search, found))) as whole:
         assert whole.testzip() is None
-        pictures = [f"thumbnails/000{rank}.png" for rank in (1, 2, 3)]
+        pictures = [f"films/000{rank}.png" for rank in (1, 2, 3)]
         assert whole.namelist() == ["query.json", "hits.csv", *pictures, "query.png"]
         query = json.loads(whole.read("query.json"))
         first = gallery.thumbnails([found.hits[0].row.id])[found.hits[0].row.id]
-        assert whole.read("thumbnails/0001.png") == first
+        assert whole.read("films/0001.png") == first
     assert query["query"]["like"] == [LIKE]
     assert query["query"]["weights"] == {"query": 1.0, "like": 0.75, "unlike": 0.15}
     assert query["store"]["fingerprint"] == gallery.stamp.fingerprint

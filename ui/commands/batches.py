@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from store import UsageError
+from store import UsageError, counted
 from ui.commands import output
 from ui.commands.options import Json, Store
 
@@ -63,7 +63,7 @@ def batches(
         numbers=4,
     )
     if others:
-        typer.echo(f"{others:,} rows are of batches that left no notes here")
+        typer.echo(f"{counted(others, 'row is', 'rows are')} of batches that left no notes here")
 
 
 def _listed(gallery: Gallery) -> tuple[list[dict[str, Any]], int]:
@@ -93,7 +93,7 @@ def _undo(gallery: Gallery, batch: str, yes: bool, json: bool) -> None:
         output.as_json({"batch": batch, "done": yes, **asdict(found)})
         return
     typer.echo(
-        f"{batch}: {found.removed:,} rows {'removed' if yes else 'would be removed'}, "
+        f"{batch}: {counted(found.removed, 'row')} {'removed' if yes else 'would be removed'}, "
         f"{found.restored:,} restored, {found.corrected:,} corrected back"
         + ("" if yes else "; to do it: --yes")
     )
@@ -102,4 +102,4 @@ def _undo(gallery: Gallery, batch: str, yes: bool, json: bool) -> None:
         (found.lost, "replaced, but what they were is not kept any more, left as they are"),
     ):
         if ids:
-            output.warn(f"{len(ids):,} rows {what}: {output.some(ids)}")
+            output.warn(f"{counted(len(ids), 'row')} {what}: {output.some(ids)}")

@@ -31,19 +31,29 @@ if TYPE_CHECKING:
     from store import Gallery
 
 
-#: Options of the source are those under these two headings.
+#: Options of the source are those under these headings.
 _LABELS, _PUBLISHED = "Labels of a folder", "Data sets"
+_SERVICE = "A DICOMweb service (pip install 'cxr-retrieval[dicomweb]'; see docs/dicomweb.md)"
 _labels = partial(typer.Option, rich_help_panel=_LABELS)
 _published = partial(typer.Option, rich_help_panel=_PUBLISHED)
+_service = partial(typer.Option, rich_help_panel=_SERVICE)
 _run = partial(typer.Option, rich_help_panel=THE_RUN)
 #: Options of vectors made elsewhere, as ``ingest.read_vectors`` calls them.
 _TABLE = (
     *("id_column", "vector_column", "label_column", "label_names"),
-    *("normalise", "encoder_name"),
+    *("normalise", "encoder_name", "report_column"),
 )
 _NAME_HELP = (
     "What to call the encoder of vectors that name none. Vectors under one name share a gallery, "
     "also when they are imported one after the other."
+)
+_REPORT_HELP = (
+    "Also keep reports: the columns (of MIMIC-CXR the sections) of their parts, e.g. "
+    "findings,impression."
+)
+_CHECKED_HELP = (
+    "Store reports although parts of them look like names, dates or numbers of persons: you have "
+    "looked, and may."
 )
 EncoderOf = Annotated[str | None, typer.Option(help=_NAME_HELP, metavar="NAME")]
 
@@ -53,14 +63,19 @@ def ingest(
     source: Annotated[
         str,
         typer.Argument(
-            help="What to read: medmnist:NAME, synthetic, or with a PATH: folder, dicom, nih, "
-            "chexpert, mimic-cxr-jpg, vindr, rsna, kermany, embeddings.",
+            help="What to read: medmnist:NAME, synthetic, or with a PATH: folder, hf, dicom, nih, "
+            "chexpert, mimic-cxr-jpg, iu-xray, padchest, vindr, rsna, kermany, embeddings; "
+            "dicomweb with a URL.",
             metavar="SOURCE",
         ),
     ],
     store: Store,
     path: Annotated[
-        Path | None, typer.Argument(help="The folder, or the file of embeddings.", metavar="PATH")
+        str | None,
+        typer.Argument(
+            help="The folder, the file of embeddings, or the address of the service.",
+            metavar="PATH",
+        ),
     ] = None,
     encoder: EncoderName = None,
     device: Device = None,
@@ -71,6 +86,9 @@ def ingest(
     file_prefix: Annotated[
         str | None,
         _labels(help="What its paths begin with where they are of another machine; cut off."),
+    ] = None,
+    image_column: Annotated[
+        str | None, _labels(help="hf: the column of pictures in shards. Default: told.")
     ] = None,
     id_column: Annotated[
         str | None,
@@ -94,6 +112,9 @@ def ingest(
         _labels(
             help="Also keep age,sex,view,patient,split and others, e.g. ward; or NAME=HEADING."
         ),
+    ] = None,
+    report_column: Annotated[
+        list[str] | None, _labels(help=_REPORT_HELP, metavar="HEADING,...")
     ] = None,
     label_from_folder: Annotated[
         bool | None,
@@ -136,6 +157,14 @@ def ingest(
     download: Annotated[
         bool | None, _published(help="MedMNIST: whether a missing set may be fetched.")
     ] = None,
+    reports: Annotated[
+        Path | None,
+        _published(help="MIMIC-CXR: also keep reports; the folder, or the zip, of their files."),
+    ] = None,
+    no_reports: Annotated[
+        bool | None,
+        _published("--no-reports", help="IU X-ray, PadChest: leave the reports out."),
+    ] = None,
     vector_column: Annotated[
         str | None, _published(help="Embeddings: the column of vectors.")
     ] = None,
@@ -145,6 +174,18 @@ def ingest(
     ] = None,
     encoder_name: Annotated[
         str | None, _published(help=f"Embeddings: {_NAME_HELP}", metavar="NAME")
+    ] = None,
+    query: Annotated[
+        str | None,
+        _service(help="Which films: 'Modality=CR&StudyDate=20240101-'; DICOM keywords."),
+    ] = None,
+    rate: Annotated[float | None, _service(help="Requests a second, at most. Default: 20.")] = None,
+    connections: Annotated[
+        int | None, _service(help="Requests at a time, at most. Default: 4.")
+    ] = None,
+    insecure_http: Annotated[
+        bool | None,
+        _service("--insecure-http", help="Plain http to another machine, readable on the way."),
     ] = None,
     within: Annotated[
         Path | None,
@@ -163,6 +204,7 @@ def ingest(
         bool,
         _run("--replace", help="Let films take the place of others that came from another folder."),
     ] = False,
+    reports_checked: Annotated[bool, _run("--reports-checked", help=_CHECKED_HELP)] = False,
     keep_going: Annotated[
         bool, _run("--keep-going", help="Go on though more than half is refused.")
     ] = False,
@@ -188,7 +230,7 @@ def ingest(
     options = {
         str(one.name): given[str(one.name)]
         for one in ctx.command.params
-        if getattr(one, "rich_help_panel", None) in (_LABELS, _PUBLISHED)
+        if getattr(one, "rich_help_panel", None) in (_LABELS, _PUBLISHED, _SERVICE)
     }
     if yes and not prune:
         raise UsageError("--yes goes with --prune")
@@ -197,7 +239,7 @@ def ingest(
             raise UsageError("source 'embeddings' has no option --clear")
         if ray is not None:
             raise UsageError("source 'embeddings' has no option --ray: its vectors are made")
-        _embeddings(source, path, store, options, encoder, json)
+        _embeddings(source, path, store, options, encoder, json, reports_checked)
         return
     # Opened first: a source that is not there must not leave an empty gallery behind.
     images = open_source(source, path, **options)
@@ -205,7 +247,8 @@ def ingest(
         output.warn(images.note)
     for line in output.labelling(images.labelling):
         output.say(line)
-    if path is not None and images.total == 0 and not prune:
+    output.reports(images.reports)
+    if path is not None and images.total == 0 and not (prune or images.remote):
         raise BadSource(
             f"nothing to ingest in {path}: it holds no files that {source!r} reads; "
             "check the path, or see docs/sources.md"
@@ -229,6 +272,7 @@ def ingest(
                     keep_going=keep_going,
                     stage=stage,
                     take_over=replace,
+                    reports_checked=reports_checked,
                     clear=[name for entry in clear or () for name in entry.split(",")],
                 )
     except KeyboardInterrupt:
@@ -256,21 +300,22 @@ def _target(store: str, name: str | None, device: str | None) -> tuple[Encoder, 
 
 def _embeddings(
     source: str,
-    path: Path | None,
+    path: str | None,
     store: str,
     options: dict[str, Any],
     encoder: str | None,
     json: bool,
+    reports_checked: bool,
 ) -> None:
     """Read vectors made elsewhere, as ``cxr import`` does."""
-    place = path or Path(source.partition(":")[2])
+    place = Path(path or source.partition(":")[2])
     if str(place) == ".":
         raise UsageError("source 'embeddings' needs a folder or a file: embeddings PATH")
     wrong = [name for name, value in options.items() if value is not None and name not in _TABLE]
     if wrong or encoder is not None:
         option = (wrong or ["encoder"])[0].replace("_", "-")
         raise UsageError(f"source 'embeddings' has no option --{option}: its vectors are made")
-    _import([place], store, json, {name: options[name] for name in _TABLE})
+    _import([place], store, json, {name: options[name] for name in _TABLE}, reports_checked)
 
 
 def import_(
@@ -300,6 +345,10 @@ def import_(
     normalise: Annotated[
         bool, typer.Option("--normalise", help="Bring vectors to unit length first.")
     ] = False,
+    report_column: Annotated[
+        list[str] | None, typer.Option(help=_REPORT_HELP, metavar="HEADING,...")
+    ] = None,
+    reports_checked: Annotated[bool, typer.Option("--reports-checked", help=_CHECKED_HELP)] = False,
     json: Json = False,
 ) -> None:
     """Read vectors made elsewhere into a gallery, to be searched and evaluated as ours.
@@ -308,22 +357,25 @@ def import_(
     them (train, val, test).
     """
     given = locals()
-    _import(places, store, json, {name: given[name] for name in _TABLE})
+    _import(places, store, json, {name: given[name] for name in _TABLE}, reports_checked)
 
 
-def _import(places: list[Path], store: str, json: bool, options: dict[str, Any]) -> None:
+def _import(
+    places: list[Path], store: str, json: bool, options: dict[str, Any], reports_checked: bool
+) -> None:
     from ingest import read_vectors
 
     given = {name: value for name, value in options.items() if value is not None}
-    _store(read_vectors(places, **given), store, json)
+    _store(read_vectors(places, **given), store, json, reports_checked)
 
 
-def _store(artefacts: Artefacts, store: str, json: bool) -> None:
-    from ingest import store_artefacts
+def _store(artefacts: Artefacts, store: str, json: bool, reports_checked: bool) -> None:
+    from ingest import kept_sentence, store_artefacts
 
     for note in artefacts.notes:
         output.warn(note)
-    gallery, report = store_artefacts(artefacts, store)
+    output.reports(artefacts.reports)
+    gallery, report = store_artefacts(artefacts, store, reports_checked=reports_checked)
     if json:
         output.as_json(
             {
@@ -331,6 +383,9 @@ def _store(artefacts: Artefacts, store: str, json: bool) -> None:
                 "updated": report.updated,
                 "unchanged": report.unchanged,
                 "changed": dict(report.changed),
+                "reports": artefacts.reports.as_dict() if artefacts.reports.films else {},
+                "labels_kept": report.labels_kept,
+                "set_aside": dict(report.set_aside),
                 "table_version": report.table_version,
                 "store": gallery.describe(),
             }
@@ -340,3 +395,5 @@ def _store(artefacts: Artefacts, store: str, json: bool) -> None:
         f"{report.inserted:,} inserted, {output.updated(report.updated, report.changed)}, "
         f"{report.unchanged:,} unchanged in {gallery.uri}; encoder {gallery.stamp}"
     )
+    if said := kept_sentence(report.labels_kept, report.set_aside):
+        output.say(said)

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from store import UsageError
+from store import UsageError, counted
 from ui import notices
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from ingest import IngestReport, Progress
-    from store import Evaluation, Gallery, Hit
+    from ingest import IngestReport, Progress, Reports
+    from store import Evaluation, Gallery, Hit, WordHit
     from ui.tables import PrecisionRow
 
 
@@ -109,6 +109,41 @@ def hits(found: Sequence[Hit]) -> None:
     )
 
 
+def reports_of(found: Sequence[Hit]) -> None:
+    """Reports of search results, each under the rank and id of its film."""
+    for hit in found:
+        typer.echo(f"{hit.rank}. {hit.row.id}")
+        typer.echo(indented(hit.row.report or "(no report)") + "\n")
+
+
+def indented(text: str) -> str:
+    """Lines of a text with space before, without blank ones."""
+    return "\n".join(f"   {line}" for line in text.splitlines() if line.strip())
+
+
+def word_hits(found: Sequence[WordHit], beside: str | None) -> None:
+    """Results of a search in words as a table, with the sentence that words found.
+
+    Args:
+        found: the hits.
+        beside: what was asked beside the words; None for words alone.
+    """
+    from ui.word_hits import found_by
+
+    scores = ["BM25"] if beside is None else ["found by", "fused", "BM25", "cosine"]
+    rows = []
+    for hit in found:
+        bm25 = "" if hit.bm25 is None else f"{hit.bm25:.2f}"
+        cells = [bm25]
+        if beside is not None:
+            cosine = "" if hit.cosine is None else f"{hit.cosine:.4f}"
+            cells = [found_by(hit, beside), f"{hit.score:.4f}", bm25, cosine]
+        sentence = "" if hit.passage is None else hit.passage.marked()
+        labels = ", ".join(hit.row.named_findings) or f"({hit.row.outcome})"
+        rows.append([str(hit.rank), hit.row.id, labels, sentence, *cells])
+    table(["rank", "id", "labels", "report", *scores], rows, numbers=min(len(scores), 3))
+
+
 def evaluations(found: Sequence[Evaluation]) -> None:
     """Tables of each protocol's figures, and the definitions of what they measure.
 
@@ -127,7 +162,7 @@ def evaluations(found: Sequence[Evaluation]) -> None:
                 continue
             rows.append([protocol, *_figures(row, depths)])
             protocol = ""
-        sizes = f"{one.queries:,} queries, {one.gallery:,} in the gallery"
+        sizes = f"{counted(one.queries, 'query', 'queries')}, {one.gallery:,} in the gallery"
         rows.append(["", sizes, *([""] * len(depths)), ""])
         for at, row in enumerate(tables.measure_rows(document)):
             others.append(["" if at else one.protocol, *_figures(row, depths)])
@@ -298,6 +333,8 @@ def conclude(
         outcomes = {key.replace("_", " "): n for key, n in report.outcomes.items() if n}
         if outcomes.keys() - {"found"}:
             say("outcomes: " + ", ".join(f"{name} {n:,}" for name, n in outcomes.items()))
+        if report.kept_sentence:
+            say(report.kept_sentence)
         if report.reread:
             films = "film was" if report.reread == 1 else "films were"
             say(f"{report.reread:,} {films} read by an older reader; read again")
@@ -334,8 +371,11 @@ def labelling(found: Mapping[str, Any]) -> list[str]:
     lines = []
     if "label_columns" in found:
         taken, left = ([*map(repr, found[key])] for key in ("label_columns", "not_kept_columns"))
+        parts = [*map(repr, found.get("report_columns", ()))]
         lines.append(
-            f"labels of {found['table']}: {some(taken)}; files: {found['file_column']!r}"
+            (f"labels of {found['table']}: {some(taken)}" if taken else f"table {found['table']}")
+            + f"; files: {found['file_column']!r}"
+            + (f"; report: {some(parts)}" if parts else "")
             + (f"; seen and not kept: {some(left)}" if left else "")
         )
     if "folders" in found:
@@ -348,6 +388,17 @@ def labelling(found: Mapping[str, Any]) -> list[str]:
     return lines
 
 
+def reports(found: Reports) -> None:
+    """What in reports that are about to be stored looks personal, on stderr; nothing without any.
+
+    Lines of a warning where something does, one line where nothing does.
+    """
+    if not found.films:
+        return
+    for line in found.said():
+        (warn if found.personal else say)(line)
+
+
 def interrupted() -> typer.Exit:
     """Exit of a job that Ctrl-C ended, with its warning."""
     warn("stopped; what was written stays, the same command goes on from there")
@@ -356,12 +407,12 @@ def interrupted() -> typer.Exit:
 
 def _pruned(report: IngestReport) -> None:
     if report.pruned:
-        say(f"{report.pruned:,} rows whose file is gone were removed")
+        say(f"{counted(report.pruned, 'row was', 'rows were')} removed, whose file is gone")
         return
     for id_ in report.gone[:_MOST]:
         say(f"gone: {id_}")
     more = "; to remove them: --prune --yes" if report.gone else ""
-    say(f"{len(report.gone):,} rows have lost their file{more}")
+    say(f"{counted(len(report.gone), 'row has', 'rows have')} lost their file{more}")
 
 
 def summary(report: IngestReport) -> str:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -14,11 +15,16 @@ from ui.commands.options import Device, EncoderName, Index, Json, OnLost, Shards
 from ui.opening import open_gallery
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import numpy as np
     import numpy.typing as npt
 
     from ingest import Choice, Pixels
-    from store import Gallery, Hit, Where
+    from store import Gallery, Hit, Where, WordHit
+
+
+IN_REPORTS = "Words in reports"
 
 #: Hits where nobody says how many.
 _HITS = 10
@@ -34,6 +40,39 @@ def search(
         typer.Option(help="The id of a stored film, or its end where no other id ends so."),
     ] = None,
     text: Annotated[str | None, typer.Option(help='A sentence: "clear lungs".')] = None,
+    words: Annotated[
+        str | None,
+        typer.Option(
+            help='Words of reports: pleural effusion, "no effusion". Alone, or beside a picture, a '
+            "film or a sentence.",
+            rich_help_panel=IN_REPORTS,
+        ),
+    ] = None,
+    negated: Annotated[
+        bool,
+        typer.Option(
+            "--negated",
+            help="Find words in reports that say they are absent, too.",
+            rich_help_panel=IN_REPORTS,
+        ),
+    ] = False,
+    fusion: Annotated[
+        str | None,
+        typer.Option(
+            metavar="rrf|WEIGHT",
+            help="How words and vectors make one list: rrf (the default), by their ranks, or the "
+            "weight of the words from 0 to 1, e.g. 0.7.",
+            rich_help_panel=IN_REPORTS,
+        ),
+    ] = None,
+    with_reports: Annotated[
+        bool,
+        typer.Option(
+            "--with-reports",
+            help="Also print the report of each hit; with --json and --words the sentence found.",
+            rich_help_panel=IN_REPORTS,
+        ),
+    ] = False,
     like: Annotated[
         list[str] | None, typer.Option(help="The id of a stored film to be like as well. Repeat.")
     ] = None,
@@ -94,15 +133,23 @@ def search(
 ) -> None:
     """Show the most similar films, with labels and exact cosine scores."""
     from ingest import check_choice, read_bytes
-    from store import parse_weights, parse_where, refined_search
+    from store import RRF, combined_query, parse_fusion, parse_weights, parse_where, refined_search
 
     part = check_choice(body_part)
     if figure is not None:
         output.check_figure(figure)
     queries.check_long_text(long_text, bool(like or unlike))
     given = 3 - [image, id, text].count(None)
-    if given > 1 or not (given or like):
-        raise UsageError("give exactly one of --image, --id and --text, or films with --like")
+    if given > 1 or not (given or like or words is not None):
+        raise UsageError(
+            "give exactly one of --image, --id and --text, films with --like, or --words"
+        )
+    for option, set_ in (("negated", negated), ("fusion", fusion)):
+        if set_ and words is None:
+            raise UsageError(f"--{option} plays no part without --words")
+    if fusion is not None and not (given or like):
+        raise UsageError("--fusion plays no part without --image, --id, --text or --like")
+    how = parse_fusion(fusion or RRF)
     if page < 1:
         raise UsageError(f"--page {page}: expected 1 or more")
     if weights and not (like or unlike):
@@ -115,7 +162,9 @@ def search(
     gallery.check_k(k)
     id = None if id is None else gallery.whole_id(id)  # noqa: A001
     like, unlike = ([gallery.whole_id(one) for one in ids or []] for ids in (like, unlike))
-    query, pixels, vector = _asked(gallery, image, id, text, encoder, device, json, part, long_text)
+    query, pixels, vector = asked_of(
+        gallery, image, id, text, encoder, device, json, part, long_text
+    )
     if like or unlike:
         query |= queries.of_marks(like, unlike, using)
     exclude: tuple[str, ...] = ()
@@ -126,32 +175,57 @@ def search(
         query["other_patients"] = {"excluded": own.kind, "films": len(own.ids)}
         output.say(notices.of_own_films(own))
     depth = k if page == 1 else min(k * page, len(gallery))
-    found = refined_search(
-        gallery,
-        id if vector is None else vector,
-        depth,
-        like=like,
-        unlike=unlike,
-        weights=using,
-        where=condition,
-        exclude=exclude,
-    )
+    seen = id if vector is None else vector
+    marks: dict[str, Any] = {"like": like, "unlike": unlike, "weights": using}
+    asked = (("picture", image), ("film", id), ("text", text), ("films", like))
+    beside = next((name for name, one in asked if one), None)
+    found: Sequence[Hit]
+    if words is None:
+        found = refined_search(gallery, seen, depth, **marks, where=condition, exclude=exclude)
+    else:
+        query |= {"words": words, "negated": negated, **({"fusion": how} if beside else {})}
+        vectors, part_of = combined_query(gallery, seen, **marks) if beside else (None, [])
+        found = gallery.search_words(
+            words,
+            depth,
+            condition,
+            [*exclude, *part_of],
+            vectors=vectors,
+            fusion=how,
+            negated=negated,
+        )
     hits = found[k * (page - 1) :]
-    if len(hits) < k and (asked_for is not None or condition or other_patients):
-        without = " and is of another patient" if other_patients else ""
-        output.say(f"{len(hits)} of the {k} asked for: no other row passes [{condition}]{without}")
+    if len(hits) < k and (asked_for is not None or condition or other_patients or words):
+        missing = [f"passes [{condition}]"] if words is None or condition else []
+        if words is not None:
+            missing.append(f"says “{words}”{' or is among the 1,000 nearest' if beside else ''}")
+        missing += ["is of another patient"] if other_patients else []
+        output.say(f"{len(hits)} of the {k} asked for: no other row {' and '.join(missing)}")
     output.say_if_inexact(gallery)
     if json:
+        from ui import word_hits
         from ui.tables import as_dict
 
-        output.as_json({**as_dict(query, k, condition, hits, page), "store": gallery.describe()})
+        more = [
+            word_hits.as_dict(hit, beside, with_reports)
+            if word_hits.is_word_hit(hit)
+            else {"report": hit.row.report}
+            for hit in hits
+            if with_reports or word_hits.is_word_hit(hit)
+        ]
+        document = as_dict(query, k, condition, hits, page, more)
+        output.as_json({**document, "store": gallery.describe()})
+    elif words is not None:
+        output.word_hits(cast("Sequence[WordHit]", hits), beside)
     else:
         output.hits(hits)
+    if with_reports and not json:
+        output.reports_of(hits)
     if figure is not None:
         _draw(figure, gallery, query, pixels, condition, hits)
 
 
-def _asked(
+def asked_of(
     gallery: Gallery,
     image: Path | None,
     id_: str | None,
@@ -181,9 +255,30 @@ def _asked(
         asked = queries.of_text(using, text or "", long_text)
     for warning in asked.warnings:
         output.warn(warning)
+    if text is not None:
+        unknown = asked.told["understood"] is False
+        asked.told["labels"] = _labels_instead(gallery, text) if unknown else []
     if asked.nearness is not None and not json:
+        output.say(notices.match(asked.nearness))
         output.say(notices.how_near(asked.nearness))
     return asked.told, pixels, asked.vector
+
+
+def _labels_instead(gallery: Gallery, text: str) -> list[str]:
+    """Labels of the gallery that a text names which is not understood; says how to look there."""
+    from store import Where, counted
+
+    counts = gallery.facets()["labels"]
+    meant = notices.labels_meant(text, counts)
+    for label in meant[:3]:
+        first = gallery.ids(Where(label=(label,)))[0]
+        again = ["cxr", "search", "--id", first, "--where", f"label={label}"]
+        again += ["--store", gallery.uri]
+        output.warn(
+            f"{label!r} is a label here, of {counted(counts[label], 'film')}; to see films that "
+            f"carry it: {shlex.join(again)}"
+        )
+    return meant
 
 
 def _draw(
@@ -192,7 +287,7 @@ def _draw(
     query: dict[str, Any],
     pixels: Pixels | None,
     where: Where,
-    hits: list[Hit],
+    hits: Sequence[Hit],
 ) -> None:
     from ui.report.figures import LONGEST, Query, retrieval_figure
     from ui.report.film_pictures import film_pictures
@@ -207,8 +302,10 @@ def _draw(
         asked = Query(image=pixels, name=Path(query["image"]).name)
     elif "text" in query:
         asked = Query(text=query["text"])
-    else:
+    elif "like" in query:
         asked = Query(text=f"like {', '.join(query['like'])}")
+    else:
+        asked = Query(text=query["words"])
     searched = f"searched: {where}" if where else "searched: all rows"
     origin = provenance_of(gallery, searched, printed.note)
     figure = retrieval_figure(asked, hits, printed.by_id, origin)

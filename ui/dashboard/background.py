@@ -13,11 +13,14 @@ from typing import Any, TypeVar
 import streamlit as st
 
 from store import Progress
+from ui.dashboard.components.html import films
 
 T = TypeVar("T")
 
 #: Results kept, the least recently asked for are dropped.
 _KEPT = 48
+#: Largest gallery whose films are compared with each other unasked.
+_AT_ONCE = 30_000
 #: How often the bar moves, and how long a computation may take without one.
 _PERIOD_S, _PATIENCE_S = 0.1, 0.3
 
@@ -62,6 +65,19 @@ def result(key: Hashable, title: str, work: Callable[[Progress], T]) -> T:
             bar.empty()
     found: T = job.future.result()
     return found
+
+
+def wanted(key: Hashable, count: int) -> bool:
+    """Whether so many films are to be compared with each other: of many, only when asked for.
+
+    Args:
+        key: of the result.
+        count: films.
+    """
+    if known(key) or count <= _AT_ONCE:
+        return True
+    st.write(f"This compares all {films(count)} with each other.")
+    return st.button("Compare them", type="primary", key="compare-all")
 
 
 def known(key: Hashable) -> bool:

@@ -16,6 +16,7 @@ from store import (
     StoreDamaged,
     StoreNotFound,
     TextUnsupported,
+    counted,
 )
 from ui import notices
 from ui.dashboard import shared
@@ -77,7 +78,7 @@ def status(gallery: Gallery | None) -> None:
         names = ", ".join(shared.facets(gallery, {})["dataset"]) or "gallery"
         stamp = gallery.stamp
         parts += [
-            f"{names}: {len(gallery):,} films",
+            f"{names}: {counted(len(gallery), 'film')}",
             f"encoder {stamp.name} ({stamp.fingerprint[:12]})",
             f"table version {gallery.table_version}",
             gallery.uri,
@@ -99,7 +100,11 @@ def follow() -> None:
 def _say_what_came(gallery: Gallery, rows: int) -> None:
     before = st.session_state.get("shown-rows")
     if before is not None and rows != before:
-        change = f"{rows - before:+,} films" if rows > before else f"{before - rows:,} films fewer"
+        change = (
+            f"+{counted(rows - before, 'film')}"
+            if rows > before
+            else f"{counted(before - rows, 'film')} fewer"
+        )
         st.toast(f"The gallery changed: {change}, now {rows:,}.", icon=":material/sync:")
     st.session_state["shown-rows"] = rows
     st.session_state[_SHOWN] = shared.key(gallery)
@@ -108,12 +113,25 @@ def _say_what_came(gallery: Gallery, rows: int) -> None:
 def empty(gallery: Gallery) -> None:
     """A gallery without films yet."""
     st.header("This gallery is empty")
-    st.write("Fill it from another terminal. This page follows by itself; no restart is needed.")
-    st.code(ingest_command(gallery.uri), language=None)
+    first_films(gallery.uri)
+
+
+def first_films(uri: str) -> None:
+    """How to fill a gallery: with one's own films, or with a public set to try things on."""
+    st.write("Add your own films from a terminal:")
+    st.code(own_films_command(uri), language=None)
+    st.write("Or a small public set to try things on, PneumoniaMNIST:")
+    st.code(ingest_command(uri), language=None)
+    st.caption("This page shows the films as soon as they are there; no restart is needed.")
+
+
+def own_films_command(uri: str) -> str:
+    """The command line that adds a folder of one's own films to a gallery."""
+    return f"cxr ingest folder PATH-TO-YOUR-FILMS --store {shlex.quote(uri)}"
 
 
 def ingest_command(uri: str) -> str:
-    """The command line that fills a gallery."""
+    """The command line that fills a gallery with the demonstration set."""
     return f"cxr ingest medmnist:pneumoniamnist --store {shlex.quote(uri)}"
 
 
@@ -127,8 +145,7 @@ def problem(error: CxrError) -> None:
     uri = default_store()
     if isinstance(error, StoreNotFound):
         st.header("No gallery here yet")
-        st.write("Make one from another terminal. This page follows by itself.")
-        st.code(ingest_command(uri), language=None)
+        first_films(uri)
         return
     damaged = isinstance(error, StoreDamaged)
     st.header("The gallery cannot be read" if damaged else "The gallery cannot be shown")

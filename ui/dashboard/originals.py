@@ -1,7 +1,8 @@
 """Originals for the viewer: addresses with a token, and the route that answers them.
 
 A page makes an address for a visitor whom it admitted; its token names the gallery and the film,
-expires, and is signed with a secret of this process. No path comes from the browser. The answer is
+expires, and is signed with a secret of this process; where visitors sign in, it is of the one who
+did. No path comes from the browser. The answer is
 one block: 4 bytes, little endian, the length of a JSON header; the header; padding to a multiple of
 8; the stored values, little endian, row by row. HEAD decodes the film ahead and sends none of it.
 """
@@ -14,10 +15,11 @@ import binascii
 import hashlib
 import hmac
 import json
+import logging
 import os
-import threading
+import re
 import time
-from collections.abc import Iterable
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +31,7 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from store import CxrError
+from ui.dashboard import sign_in
 
 if TYPE_CHECKING:
     from ingest import Original
@@ -39,11 +42,12 @@ LIFE_S = 3600
 #: Bytes of films that are being decoded for visitors or sent to them, at most; others wait.
 MOST_BYTES = 384 << 20
 #: Longest wait of a visitor for others, and of the server for one who does not read on.
-_PATIENCE_S = 30.0
+PATIENCE_S = 30.0
 _PIECE = 1 << 20
 _MAC = 16
-_AHEAD = 8
 _secret = os.urandom(32)
+#: Streamlit's cookie of a visitor who signed in, whole or in parts; not that of its tokens.
+_SIGNED_IN = re.compile(r"_streamlit_user(_\d+)?")
 _HEADERS = {
     "Cache-Control": "private, no-store",
     "Content-Type": "application/octet-stream",
@@ -70,68 +74,73 @@ def address(gallery: Gallery, row: Row) -> str | None:
     if state(gallery, row) != "original":
         return None
     base = str(st.get_option("server.baseUrlPath") or "").strip("/")
-    return "/".join(["", *([base] if base else []), "originals", token(gallery.state[0], row.id)])
+    made = token(gallery.state[0], row.id, visitor=_visitor(st.context.cookies))
+    return "/".join(["", *([base] if base else []), "originals", made])
 
 
-def ahead(gallery: Gallery, rows: Iterable[Row]) -> None:
-    """Decode films that will be asked for next, one by one beside what is asked for now."""
-    from ingest import read_original_of
-
-    for row in rows:
-        if not _room_ahead.acquire(blocking=False):
-            return
-
-        def read(row: Row = row) -> None:
-            try:
-                read_original_of(gallery.uri, row)
-            except CxrError:
-                pass  # told when it is asked for
-            finally:
-                _room_ahead.release()
-
-        _pool.submit(read)
+def _visitor(cookies: Mapping[str, str]) -> bytes:
+    """Who signed in, by the cookies that say so; nobody where nobody has to."""
+    if not sign_in.needs_sign_in():
+        return b""
+    names = sorted(name for name in cookies if _SIGNED_IN.fullmatch(name))
+    return "\n".join(["signed in", *(f"{name}={cookies[name]}" for name in names)]).encode()
 
 
-_room_ahead = threading.BoundedSemaphore(_AHEAD)
-_pool = ThreadPoolExecutor(1, "originals-ahead")
+#: Look up rows. Streamlit's caches warn that these threads draw no page, which is so.
+_lookers = ThreadPoolExecutor(2, "originals-row")
 
 
-def token(uuid: str, id_: str, now: float | None = None) -> str:
-    """A token for one film of one gallery, good for LIFE_S to twice that."""
+def _not_ours(record: logging.LogRecord) -> bool:
+    return not str(record.threadName).startswith("originals")
+
+
+def token(uuid: str, id_: str, now: float | None = None, visitor: bytes = b"") -> str:
+    """A token for one film of one gallery, good for LIFE_S to twice that.
+
+    Args:
+        uuid: of the gallery's table.
+        id_: of the film.
+        now: seconds; the clock's when ``None``.
+        visitor: who may use it.
+    """
     until = (int(time.time() if now is None else now) // LIFE_S + 2) * LIFE_S
     said = until.to_bytes(8, "big") + id_.encode()
-    return base64.urlsafe_b64encode(_mac(uuid, said) + said).decode().rstrip("=")
+    return base64.urlsafe_b64encode(_mac(uuid, visitor, said) + said).decode().rstrip("=")
 
 
-def id_of(given: str, uuid: str, now: float | None = None) -> str | None:
-    """The film that a token is for; None of one that is not of this gallery, or has expired."""
+def id_of(given: str, uuid: str, now: float | None = None, visitor: bytes = b"") -> str | None:
+    """The film that a token is for; None of one of another gallery or visitor, or that expired."""
     try:
         raw = base64.urlsafe_b64decode(given + "=" * (-len(given) % 4))
     except (binascii.Error, ValueError):
         return None
     mac, said = raw[:_MAC], raw[_MAC:]
-    if len(said) < 8 or not hmac.compare_digest(mac, _mac(uuid, said)):
+    if len(said) < 8 or not hmac.compare_digest(mac, _mac(uuid, visitor, said)):
         return None
     if int.from_bytes(said[:8], "big") <= (time.time() if now is None else now):
         return None
     return said[8:].decode("utf-8", "replace")
 
 
-def _mac(uuid: str, said: bytes) -> bytes:
+def _mac(uuid: str, visitor: bytes, said: bytes) -> bytes:
     name = uuid.encode()
-    whole = hmac.digest(_secret, len(name).to_bytes(2, "big") + name + said, hashlib.sha256)
-    return whole[:_MAC]
+    sizes = len(name).to_bytes(8, "big") + len(visitor).to_bytes(8, "big")
+    return hmac.digest(_secret, sizes + name + visitor + said, hashlib.sha256)[:_MAC]
 
 
 def route() -> Route:
     """The route of originals, below the dashboard's base path."""
+    name = "streamlit.runtime.scriptrunner_utils.script_run_context"
+    logging.getLogger(name).addFilter(_not_ours)
     base = str(st.get_option("server.baseUrlPath") or "").strip("/")
     path = f"/{base}/originals/{{token}}" if base else "/originals/{token}"
     return Route(path, _answer, methods=["GET", "HEAD"])
 
 
 async def _answer(request: Request) -> Response:
-    found = await anyio.to_thread.run_sync(_row, request.path_params["token"])
+    loop = asyncio.get_running_loop()
+    given, visitor = request.path_params["token"], _visitor(request.cookies)
+    found = await loop.run_in_executor(_lookers, _row, given, visitor)
     if found is None:
         return _said("This address is of no film here, or too old; load the page again.")
     uri, row = found
@@ -156,12 +165,12 @@ def _said(sentence: str, status: int = 404) -> Response:
     return PlainTextResponse(sentence, status, {"Cache-Control": "no-store"})
 
 
-def _row(given: str) -> tuple[str, Row] | None:
+def _row(given: str, visitor: bytes) -> tuple[str, Row] | None:
     from ui.dashboard import shared
 
     try:
         gallery = shared.newest()
-        id_ = id_of(given, gallery.state[0])
+        id_ = id_of(given, gallery.state[0], visitor=visitor)
         return None if id_ is None else (gallery.uri, gallery.row(id_))
     except CxrError:
         return None
@@ -251,11 +260,11 @@ class _Film(Response):
             await _room.leave(self._reserved)
 
     async def _piece(self, send: Send, piece: bytes) -> None:
-        with anyio.fail_after(_PATIENCE_S):
+        with anyio.fail_after(PATIENCE_S):
             await send({"type": "http.response.body", "body": piece, "more_body": True})
 
 
-class _Room:
+class Room:
     """Budget of bytes for films under way; a film larger than all of it goes alone."""
 
     def __init__(self, most: int) -> None:
@@ -266,7 +275,7 @@ class _Room:
         """Wait for room; False where there is none in time."""
         async with self._changed:
             try:
-                async with asyncio.timeout(_PATIENCE_S):
+                async with asyncio.timeout(PATIENCE_S):
                     await self._changed.wait_for(
                         lambda: self._used == 0 or self._used + size <= self._most
                     )
@@ -276,9 +285,10 @@ class _Room:
             return True
 
     async def leave(self, size: int) -> None:
+        """Give room back."""
         async with self._changed:
             self._used -= size
             self._changed.notify_all()
 
 
-_room = _Room(MOST_BYTES)
+_room = Room(MOST_BYTES)

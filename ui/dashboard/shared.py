@@ -25,6 +25,7 @@ from store import (
     Range,
     expanded,
     findings,
+    label_places,
 )
 from ui import notices
 from ui.dashboard.components.html import Labels
@@ -191,9 +192,18 @@ def knows_patients(of: Gallery) -> bool:
     return of.knows_patients()
 
 
+@st.cache_data(max_entries=8, show_spinner=False, hash_funcs=HASHES)
+def has_reports(of: Gallery) -> bool:
+    """Whether any film has a report, so that words can be searched."""
+    return of.has_reports()
+
+
+@st.cache_resource(max_entries=8, show_spinner=False, hash_funcs=HASHES)
 def labels(of: Gallery) -> Labels:
     """Marks of the gallery's labels."""
-    return Labels(facets(of, {})["label"])
+    found = facets(of, {})
+    names = {*found["label"], *found.get("uncertain", ())}
+    return Labels(found["label"], label_places(of, findings(sorted(names))))
 
 
 def named_findings(of: Gallery, filters: Filters) -> dict[str, int]:

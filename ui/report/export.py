@@ -16,13 +16,14 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ingest import csv_bytes, write
 from ingest import folder as artefacts
-from ingest import write
 from store import (
     BadQuery,
     CxrError,
     NothingToMeasure,
     check_encoder,
+    counted,
     expanded,
     matched_by,
 )
@@ -41,12 +42,15 @@ from ui.report.matched_by_figure import matched_by_picture
 from ui.report.sheet import notice_of
 from ui.report.swap import staging, swap
 from ui.report.text import NAME, Facts, report, short_path
+from ui.tables import Sheet, remarks
 
 if TYPE_CHECKING:
     from ingest.encoders import Encoder
     from store import Evaluation, Gallery, Matches, Row
     from ui.report.findings import Setting
 
+#: Tags, notes and saved selections of the films; written where there are any.
+CURATION = "curation.csv"
 #: Sentences that an export asks, and the label each should find where the gallery has it.
 PROMPTS: Mapping[str, str | None] = {
     "pneumonia opacity in lungs": "pneumonia",
@@ -84,6 +88,7 @@ def export(
     prompts: Mapping[str, str | None] = PROMPTS,
     command: str | None = None,
     progress: Callable[[str], None] | None = None,
+    with_reports: bool = False,
 ) -> Exported:
     """Write a gallery's embeddings, labels, ids, index, figures and report to a folder.
 
@@ -99,6 +104,7 @@ def export(
         prompts: sentence to the label that it should find, or None.
         command: for the report; the plain ``cxr export`` when None.
         progress: called with what is being done, in a few words.
+        with_reports: also write the reports of films, into ``meta.json``.
 
     Raises:
         BadQuery: an empty gallery, or a bad k.
@@ -164,8 +170,12 @@ def export(
             **dict(figures.values()),
             NAME: text.encode("utf-8", "backslashreplace"),
         }
+        if (sheet := curated(gallery)) is not None:
+            contents[CURATION] = csv_bytes(*sheet)
         made = _meta(gallery, rows, names, setting, depths, measured, contents)
         made["text_tower"] = text_tower
+        if with_reports:
+            made["columns"] = write.columns(rows, reports=True)
         if not isinstance(matches, str):
             made["matched_by"] = {k: v for k, v in matches.as_dict().items() if k != "store"}
         contents[artefacts.META] = write.json_lines(made)
@@ -176,6 +186,25 @@ def export(
             path.write_bytes(content)
         swap(aside, target, [*contents], _written_before(target))
     return Exported(target, tuple(contents), tuple(measured))
+
+
+def curated(gallery: Gallery) -> Sheet | None:
+    """Films with their tags, note and saved selections, a line each; None where none has any."""
+    curation = gallery.curation()
+    told = curation.remarks()
+    chosen: dict[str, list[str]] = {}
+    for one in curation.selections():
+        films = curation.selected(one.name)
+        for film in films if isinstance(films, list) else gallery.ids(films):
+            chosen.setdefault(film, []).append(one.name)
+    if not told and not chosen:
+        return None
+    head, _ = remarks({})
+    rows: list[list[object]] = []
+    for film in sorted({*told, *chosen}):
+        _, [line] = remarks({film: told.get(film, {"tags": [], "remark": None})})
+        rows.append([*line, "; ".join(chosen.get(film, ()))])
+    return [*head, "selections"], rows
 
 
 def is_current(
@@ -236,7 +265,7 @@ def _evaluations(
     for protocol, most in setting.protocols.items():
         possible = [depth for depth in depths if depth <= most]
         left_out += [
-            f"{protocol}, k = {depth}: only {most} rows can be found."
+            f"{protocol}, k = {depth}: only {counted(most, 'row')} can be found."
             for depth in depths[len(possible) :]
         ]
         if possible:

@@ -15,7 +15,7 @@ import numpy as np
 from matplotlib.patches import FancyBboxPatch, Rectangle
 from PIL import Image
 
-from store import NOT_LABELLED, Outcome, Row
+from store import NOT_LABELLED, Outcome, Row, counted
 from ui.report.film_pictures import Picture, film_pictures
 from ui.report.findings import slugs
 from ui.report.sheet import (
@@ -35,6 +35,7 @@ from ui.report.sheet import (
     write,
 )
 from ui.tables import PrecisionRow, definition_in_short, precision_rows
+from ui.word_hits import score_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -276,7 +277,7 @@ def _draw_hit(
     _frame(axes, x, y, _TILE, colour, style, 2.6 if verdict else 1.0, f"frame:{name}")
     line = y + _TILE + 0.2
     write(axes, x, line, f"{hit.rank}", 9, bold=True, va="baseline")
-    score = f"cos {hit.score:z.3f}"
+    score = score_text(hit)
     write(axes, x + _TILE, line, score, 9, ha="right", gid=f"score:{hit.row.id}", va="baseline")
     indent = 0.18 if glyph else 0.0
     if glyph:
@@ -363,7 +364,7 @@ def precision_figure(
             (box[0] / width, box[1] / height, box[2] / width, box[3] / height),
             gid=f"panel:{evaluation.protocol}",
         )
-        heading = f"{evaluation.protocol}: {evaluation.queries:,} queries, "
+        heading = f"{evaluation.protocol}: {counted(evaluation.queries, 'query', 'queries')}, "
         heading += f"gallery of {evaluation.gallery:,}"
         write(page, left, top, heading, 9, bold=True)
         _draw_panel(axes, rows, name, floor)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
+from store import counted
 from ui.report.sheet import (
     INK,
     MARGIN,
@@ -35,7 +36,8 @@ _MOST = 20
 
 def matched_by_picture(gallery: Gallery, found: Matches) -> tuple[str, bytes]:
     """Relative path and PNG of the figure."""
-    sides = f"{found.protocol}, {found.queries:,} queries, first {found.k} hits"
+    asked = counted(found.queries, "query", "queries")
+    sides = f"{found.protocol}, {asked}, first {counted(found.k, 'hit')}"
     origin = provenance_of(gallery, f"{sides}, relevance {found.relevance['name']}")
     about = f"Lift over chance of each column. {origin.footer}"
     return "retrieval_figures/matched_by.png", png_bytes(matched_by_figure(found, origin), about)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from store import OUTCOMES
+from store import OUTCOMES, counted
 from ui import lifts
 from ui.report.findings import DEPTH, HARDEST, SEED
 from ui.tables import (
@@ -161,7 +161,7 @@ def _precision(facts: Facts) -> list[str]:
     ]
     for evaluation in facts.evaluations:
         parts.append(
-            f"### {evaluation.protocol}: {evaluation.queries:,} queries, "
+            f"### {evaluation.protocol}: {counted(evaluation.queries, 'query', 'queries')}, "
             f"gallery of {evaluation.gallery:,}"
         )
         parts.append(f"Protocol: {_MEANING.get(evaluation.protocol, evaluation.protocol)}.")
@@ -275,7 +275,7 @@ def _index(facts: Facts) -> str:
         "`faiss_index.bin` beside this report is that index over the rows of `embeddings.npy`, "
         "in the order of `ids.txt` (data set, split, index); `labels.npy` holds the label numbers, "
         f"and `meta.json` says what they mean. This is version {facts.store['table_version']} of "
-        f"the table, with {facts.store['rows']:,} rows."
+        f"the table, with {counted(facts.store['rows'], 'row')}."
     )
 
 
@@ -329,7 +329,7 @@ def _examples(facts: Facts) -> list[str]:
         for kind, example in (("right", found.right_example), ("wrong", found.wrong_example)):
             if example is not None:
                 about = f"Query {example.query.id}, {found.label}, nearest neighbour {kind}: "
-                about += f"{example.right} of {len(example.hits)} hits share a label"
+                about += f"{example.right} of {counted(len(example.hits), 'hit')} share a label"
                 parts.append(_picture(facts, f"{kind}:{found.label}", about))
     parts.append("### By sentence")
     if not facts.prompts:
@@ -362,7 +362,8 @@ def _failures(facts: Facts) -> list[str]:
         parts.append(f"### {plain(found.label)}")
         sampled = f", a sample of {found.of:,}" if found.of > found.queries else ""
         parts.append(
-            f"{found.wrong:,} of {found.queries:,} queries labelled {plain(found.label)}{sampled} "
+            f"{found.wrong:,} of {counted(found.queries, 'query', 'queries')} labelled "
+            f"{plain(found.label)}{sampled} "
             "have a wrong nearest neighbour."
         )
         if found.hardest:
@@ -440,7 +441,8 @@ def _limits(facts: Facts) -> list[str]:
         points.append(point)
     if facts.facets["labels"]:
         points.append(
-            f"{len(facts.facets['labels'])} labels: Precision@k measures whether neighbours belong "
+            f"{counted(len(facts.facets['labels']), 'label')}: Precision@k measures whether "
+            "neighbours belong "
             "to the same class. Two films of one class may differ in everything that matters "
             "clinically, so this is not clinical equivalence."
         )
@@ -449,7 +451,8 @@ def _limits(facts: Facts) -> list[str]:
     what = "image" if facts.sizes else "vector"
     if same.extra:
         points.append(
-            f"{same.extra:,} rows repeat the {what} of another row byte for byte; {same.across:,} "
+            f"{counted(same.extra, 'row repeats', 'rows repeat')} the {what} of another row byte "
+            f"for byte; {same.across:,} "
             f"groups of equal {what}s reach over several splits and {same.conflicting:,} carry "
             "different labels. They are kept, as the data set has them; a query never finds "
             "itself, but it may find its copy."

@@ -50,6 +50,11 @@ def storage_class(film: Any) -> str:
     return text(film, "SOPClassUID") or text(film.file_meta, "MediaStorageSOPClassUID") or ""
 
 
+def may_be_film(uid: str | None) -> bool:
+    """Whether a storage class is one of films, or none that rules them out."""
+    return not uid or uid in (*_CLASSES, _FOR_PROCESSING) or uid.startswith(_SECONDARY)
+
+
 def meaning(film: Any) -> str:
     """PhotometricInterpretation, in capitals."""
     return (text(film, "PhotometricInterpretation") or "").upper()

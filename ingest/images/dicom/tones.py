@@ -241,7 +241,7 @@ def shown(cells: Cells, tones: Tones, name: str, notes: Notes) -> Pixels:
     if not film.any():
         notes.add("PixelPaddingValue leaves no film; ignored")
         film[:] = True
-    low, high = _range(values[film], counts[film], voi=tones.voi is not None)
+    low, high = seen_range(values[film], counts[film], voi=tones.voi is not None)
     seen = stretch(low + high - values if tones.inverted else values, low, high)
     if index.dtype.itemsize > 2:
         return np.asarray(seen[index])
@@ -296,7 +296,14 @@ def palette_pixels(film: Any, cells: Cells, name: str) -> Pixels:
     return np.dstack(channels)
 
 
-def _range(values: _Values, counts: npt.NDArray[np.int64], *, voi: bool) -> tuple[float, float]:
+def seen_range(values: _Values, counts: npt.NDArray[np.int64], *, voi: bool) -> tuple[float, float]:
+    """What is black and what is white, of values after modality and VOI, each any number of times.
+
+    Args:
+        values: float64 (n,).
+        counts: how many pixels have each.
+        voi: whether they went through a table or window.
+    """
     if voi:  # a window cuts outliers off already
         return float(values.min()), float(values.max())
     distinct, place = np.unique(values, return_inverse=True)

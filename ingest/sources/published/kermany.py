@@ -16,7 +16,7 @@ from ingest.images.file_tree import scan, shown
 from ingest.record import Rejection
 from ingest.sources.file_listing import Described, file_source, source_of
 from ingest.sources.source import Source, check_splits
-from store import BadSource
+from store import BadSource, counted
 
 NAME = "kermany"
 _SPLITS = {"train": "train", "val": "val", "test": "test"}
@@ -49,7 +49,7 @@ def records(place: str | Path, *, splits: Sequence[str] | None = None) -> Source
     kept = {path: said for path, said in inside.items() if said[0] == top}
     left_out = {path for path, (_, split, _) in kept.items() if split not in wanted}
     tree.files = [path for path in tree.files if path not in left_out and path not in set(copies)]
-    notes = [f"{len(copies):,} files of a second copy were left out"] if copies else []
+    notes = [f"left out: {counted(len(copies), 'file')} of a second copy"] if copies else []
 
     def describe(relative: str) -> Described | Rejection:
         if relative not in kept:

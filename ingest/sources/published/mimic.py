@@ -13,6 +13,8 @@ from pathlib import Path
 
 from ingest import metadata
 from ingest.images.file_tree import scan
+from ingest.reports.sections import report_of
+from ingest.reports.study_files import StudyFiles
 from ingest.sources.published.chexpert import FINDINGS
 from ingest.sources.published.layout import (
     Description,
@@ -24,6 +26,7 @@ from ingest.sources.published.layout import (
 from ingest.sources.source import Source, check_splits
 from ingest.sources.tables import findings
 from ingest.sources.tables.findings import Findings
+from store import BadSource, UsageError
 
 NAME = "mimic-cxr-jpg"
 _LAYOUT = re.compile(r"files|p[0-9]{2}|p[0-9]{8}|s[0-9]{8}")
@@ -36,6 +39,8 @@ def records(
     splits: Sequence[str] | None = None,
     uncertain: str = "apart",
     labeller: str = "chexpert",
+    reports: str | Path | None = None,
+    report_column: Sequence[str] = (),
 ) -> Source:
     """The films of MIMIC-CXR-JPG that are in a folder.
 
@@ -44,10 +49,15 @@ def records(
         splits: some of ``train``, ``val``, ``test``; all when ``None``.
         uncertain: what becomes of uncertain findings: ``apart``, ``present`` or ``absent``.
         labeller: whose labels: ``chexpert`` or ``negbio``.
+        reports: the folder or the zip of MIMIC-CXR's reports; None takes none, stored ones stay.
+        report_column: their sections to keep; findings and impression when empty.
 
     Raises:
-        BadSource: a table is missing, or lacks the published columns.
+        BadSource: a table is missing, or lacks the published columns; no report is there.
+        UsageError: sections without reports.
     """
+    if report_column and reports is None:
+        raise UsageError("--report-column names sections of the reports; pass --reports PATH, too")
     findings.check_policy(uncertain)
     wanted = None if splits is None else check_splits(splits, ("train", "val", "test"))
     images, split, labels = (
@@ -75,6 +85,7 @@ def records(
                 "contradictory_rows",
                 f"{where}: study {study[1]} has other labels in a line before; correct one of them",
             )
+    texts = None if reports is None else _Reports(reports, report_column)
     listing = Listing(NAME, scan(place), [images, split, labels], wanted, _published)
     listing.notes.append(_TERMS)
     listing.expect(_path(row) for _, row in images.rows())
@@ -87,10 +98,57 @@ def records(
             "patient": f"mimic/p{row['subject_id']}",
             "study": f"mimic/s{row['study_id']}",
             "view": metadata.view(row["ViewPosition"]),
+            **(texts.metadata(*study) if texts else {}),
         }
 
     listing.read(images, _path, describe)
+    if texts:
+        listing.notes += texts.notes()
     return listing.source(read=read_film)
+
+
+class _Reports:
+    """Reports of the studies whose films are here, each read once."""
+
+    def __init__(self, place: str | Path, parts: Sequence[str]) -> None:
+        self._files = StudyFiles(place)
+        named = [name.strip() for part in parts for name in part.split(",") if name.strip()]
+        self._parts = named or ["findings", "impression"]
+        self._studies: dict[tuple[str, str], str | None] = {}
+        self._missing = self._whole = 0
+
+    def metadata(self, patient: str, study: str) -> dict[str, str | None]:
+        """The report of a study; nothing where it has no file, so that a stored one stays."""
+        if (patient, study) not in self._studies:
+            text = self._files.text(patient, study)
+            self._missing += text is None
+            report, found = (None, True) if text is None else report_of(text, self._parts)
+            self._whole += not found
+            self._studies[patient, study] = report
+        report = self._studies[patient, study]
+        return {} if report is None else {"report": report}
+
+    def notes(self) -> list[str]:
+        """Notes on studies without a report, or without the sections asked for.
+
+        Raises:
+            BadSource: no study has a report.
+        """
+        many = len(self._studies)
+        if many and self._missing == many:
+            raise BadSource(
+                f"{self._files.place} holds the report of none of the {many:,} studies here; "
+                "expected files/p10/p10000032/s50414267.txt below it, or in it as a zip"
+            )
+        found = []
+        if self._missing:
+            found.append(f"{self._missing:,} of {many:,} studies have no report there")
+        if self._whole:
+            found.append(
+                f"{self._whole:,} reports have no section {' or '.join(self._parts)}; all that "
+                "stands behind indication, technique and comparison was taken"
+            )
+        return found
 
 
 def _path(row: Row) -> str:

@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
-from ingest.record import METADATA, ImageFile, ImageRecord, Rejection
+from ingest.record import METADATA, ImageRecord, Item, Rejection
 from ingest.sources.source import Source
 from store import BadRows, UsageError, name_of
 
@@ -52,9 +52,7 @@ def _known(asked: str, own: Collection[str]) -> str:
     raise UsageError(f"--clear {name!r}: no column that can be cleared here; expected {there}")
 
 
-def _with_blanks(
-    item: ImageRecord | ImageFile | Rejection, known: dict[str, Any], own: dict[str, None]
-) -> ImageRecord | ImageFile | Rejection:
+def _with_blanks(item: Item, known: dict[str, Any], own: dict[str, None]) -> Item:
     if isinstance(item, ImageRecord):
         return replace(item, extra={**own, **item.extra}) if own else item
     if isinstance(item, Rejection):

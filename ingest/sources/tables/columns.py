@@ -11,6 +11,7 @@ from typing import Any
 
 from ingest import metadata
 from ingest.metadata import parse_age
+from ingest.reports.texts import joined
 from ingest.sources.tables import findings, label_values
 from ingest.sources.tables.csv_file import Sheet, listed
 from ingest.sources.tables.findings import BLANK, Findings
@@ -170,6 +171,8 @@ class Plan:
             it means.
         names: of ``joined``, what the user calls its values.
         places: of ``joined``, the names of places where its cells are lists of 0 and 1.
+        uncertain, absent: headings of findings of these kinds, joined or as lists in text.
+        report: headings of the parts of the report; none where it was not asked for.
     """
 
     sheet: Sheet
@@ -184,6 +187,9 @@ class Plan:
     classes: Mapping[str, Findings] = field(default_factory=dict)
     names: Mapping[str, str] = field(default_factory=dict)
     places: tuple[str, ...] = ()
+    uncertain: str | None = None
+    absent: str | None = None
+    report: tuple[str, ...] = ()
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -193,18 +199,32 @@ class Plan:
     def chosen(self) -> dict[str, Any]:
         """Columns by role, and columns that were not kept, as JSON has it."""
         kept = {**self.known, **{name: column.heading for name, column in self.own.items()}}
-        taken = {self.file, self.id, *self.labels, *kept.values()}
+        taken = {self.file, self.id, self.uncertain, self.absent, *self.labels, *kept.values()}
+        taken |= {*self.report}
         return {
             "table": self.sheet.path.name,
             "file_column": self.file,
             "id_column": self.id,
             "label_columns": list(self.labels),
+            **({"report_columns": list(self.report)} if self.report else {}),
             "kept_columns": kept,
             "not_kept_columns": [name for name in self.sheet.headings if name not in taken],
         }
 
     def findings(self, row: Mapping[str, str]) -> Findings:
         """Findings of a row; ValueError for a cell that cannot be read."""
+        found = self._present(row)
+        if self.uncertain is None and self.absent is None:
+            return found
+        unsure, absent = (
+            findings.from_cell(row[at], None, {}).present if at is not None else ()
+            for at in (self.uncertain, self.absent)
+        )
+        return replace(
+            found, uncertain=(*found.uncertain, *unsure), absent=(*found.absent, *absent)
+        )
+
+    def _present(self, row: Mapping[str, str]) -> Findings:
         if self.joined is None:
             return findings.from_columns(row, {heading: heading for heading in self.flags})
         cell = row[self.joined]
@@ -220,6 +240,8 @@ class Plan:
     def metadata(self, row: Mapping[str, str]) -> dict[str, Any]:
         """Metadata of a row, beside findings."""
         found: dict[str, Any] = {name: _READ[name](row[at]) for name, at in self.known.items()}
+        if self.report:
+            found["report"] = joined((heading, row[heading]) for heading in self.report)
         if self.own:
             found["extra"] = {
                 name: column.value(row[column.heading]) for name, column in self.own.items()
@@ -240,6 +262,9 @@ def make_plan(
     label_column: Sequence[str] = (),
     columns: Sequence[str] = (),
     label_names: Sequence[str] = (),
+    report_column: Sequence[str] = (),
+    *,
+    unlabelled: bool = False,
 ) -> Plan:
     """Choose the role of each column.
 
@@ -251,19 +276,27 @@ def make_plan(
         label_column: headings of findings; told when empty.
         columns: what else to keep, each as ``NAME``, ``HEADING`` or ``NAME=HEADING``.
         label_names: what to call the values of the one label column, each as ``VALUE=NAME``.
+        report_column: headings of the parts of the report; none is read when empty. A table with
+            reports need have no labels.
+        unlabelled: whether a sheet may be without labels.
 
     Raises:
         UsageError: a column asked for twice, or under a name that means something else; names that
             do not fit the values.
         BadSource: a column that is not there or cannot be told.
     """
-    named = [part for entry in label_column for part in _parts(sheet, entry)]
+    named = list(headings_in(sheet, label_column, "--label-column"))
+    report = headings_in(sheet, report_column, "--report-column")
+    if both := [heading for heading in report if heading in named]:
+        raise UsageError(
+            f"{both[0]!r} is named by --label-column and by --report-column; choose one"
+        )
     known, own = _wanted(sheet, columns)
     file = sheet.column(file_column, "--file-column") if file_column else _file_column(sheet, index)
     id_ = sheet.column(id_column, "--id-column") if id_column else None
-    taken = {file, id_, *known.values(), *own.values()}
+    taken = {file, id_, *known.values(), *own.values(), *report}
     rest = [heading for heading in sheet.headings if heading not in taken]
-    usual = sheet.find(_LABELS)
+    usual = sheet.find(_LABELS, without=report)
     likely = named or ([usual] if usual in rest else [])
     cells = _distinct(
         sheet, {*own.values(), *(likely if len(likely) == 1 else ())}, {*rest, *named}
@@ -277,6 +310,7 @@ def make_plan(
         known=known,
         own={name: kind for name, kind in kinds.items() if kind is not None},
         notes=tuple(blank),
+        report=report,
     )
     if likely and not named and {*(cells[likely[0]] or ())} <= {""}:
         try:
@@ -286,7 +320,14 @@ def make_plan(
         else:
             plan = replace(plan, notes=(*plan.notes, f"column {likely[0]!r} is blank"))
     else:
-        labels = likely or _flag_columns(sheet, rest, cells)
+        try:
+            labels = likely or _flag_columns(sheet, rest, cells)
+        except BadSource:
+            if (not report and not unlabelled) or label_names:
+                raise
+            labels = []
+            none = "no column is clearly labels: films keep those that they have"
+            plan = replace(plan, notes=(*plan.notes, *([none] if report else [])))
     if len(labels) == 1:
         return _with_labels(plan, labels[0], cells[labels[0]] or (), label_names)
     if label_names:
@@ -389,11 +430,18 @@ def _flag_columns(
     return numbers or named
 
 
-def _parts(sheet: Sheet, entry: str) -> list[str]:
-    """One heading, or several with commas between."""
-    if entry in sheet.headings or "," not in entry:
-        return [sheet.column(entry, "--label-column")]
-    return [sheet.column(part.strip(), "--label-column") for part in entry.split(",")]
+def headings_in(sheet: Sheet, entries: Sequence[str], option: str) -> tuple[str, ...]:
+    """Headings as they are spelled, each entry one heading or several with commas between.
+
+    Raises:
+        BadSource: one is not there.
+    """
+    asked = [
+        part.strip()
+        for entry in entries
+        for part in ([entry] if entry in sheet.headings else entry.split(","))
+    ]
+    return tuple(dict.fromkeys(sheet.column(part, option) for part in asked if part))
 
 
 def _wanted(sheet: Sheet, columns: Sequence[str]) -> tuple[dict[str, str], dict[str, str]]:
@@ -423,9 +471,15 @@ def _one(sheet: Sheet, asked: str) -> tuple[str, str]:
     if name.lower() not in COLUMNS:
         found = sheet.column(heading or name, "--columns")
         try:
-            return name_of(name), found
+            own = name_of(name)
         except BadRows as error:
             raise UsageError(f"--columns: {error}: --columns NAME={found}") from None
+        if own == "report":  # or what looks personal in it would not be shown
+            raise UsageError(
+                f"--columns report: reports are kept by --report-column {found}; to keep another "
+                f"column that is called so: --columns NAME={found}"
+            )
+        return own, found
     name = name.lower()
     if heading:
         return name, sheet.column(heading, "--columns")

@@ -135,11 +135,16 @@ class Sheet:
             f"{self.path} has no column {name!r} ({option}); it has: {listed(self.headings)}"
         )
 
-    def find(self, names: Sequence[str]) -> str | None:
-        """The first of some headings that is there, without regard to case and spaces."""
+    def find(self, names: Sequence[str], without: Sequence[str] = ()) -> str | None:
+        """The first of some headings that is there, without regard to case and spaces.
+
+        Args:
+            names: as they may be written.
+            without: headings that mean something else.
+        """
         for name in names:
             for heading in self.headings:
-                if _plain(heading) == _plain(name):
+                if heading not in without and _plain(heading) == _plain(name):
                     return heading
         return None
 
@@ -151,6 +156,19 @@ class Sheet:
                 f"{self.path} lacks the columns {listed(missing)}; it has {listed(self.headings)}. "
                 "Is it the published file?"
             )
+
+
+def sheet_of(
+    path: Path, headings: Sequence[str], lines: Sequence[tuple[int, tuple[str, ...]]]
+) -> Sheet:
+    """A sheet of cells that are there already, of a table in another format.
+
+    Args:
+        path: what messages call the table.
+        headings: unique.
+        lines: number of each, and its cells, as many as headings.
+    """
+    return Sheet(path, tuple(headings), (), "", ",", len(headings), list(lines))
 
 
 def tidy(text: str) -> str:

@@ -17,7 +17,7 @@ from ingest.sources.tables import metadata_headings
 from ingest.sources.tables.csv_file import listed
 from ingest.sources.tables.findings import canonical
 from ingest.sources.tables.label_values import check_names
-from store import BadSource, UsageError
+from store import BadSource, UsageError, counted
 
 _MASKS = {
     *("mask", "masks", "segmentation", "segmentations", "seg", "segs", "segment", "segments"),
@@ -189,22 +189,27 @@ def folder_labels(tree: Tree, level: int | None, names: Mapping[str, str]) -> Fo
     levels = sorted({at + 1 for at in place.values()})
     if len(levels) > 1:
         per_level = [
-            f"{sum(at + 1 == one for at in place.values()):,} films at level {one}"
+            f"{counted(sum(at + 1 == one for at in place.values()), 'film')} at level {one}"
             for one in levels
         ]
         notes.append(
             f"labels are folder names of several levels ({', '.join(per_level)}); --label-level N "
             "takes one"
         )
-    siblings = _sibling_splits(folders.values())
-    splits = {
-        path: split for path, found in folders.items() if (split := _split_of(found, siblings))
-    }
+    splits = folder_splits(tree)
     chosen = {
         "folder_level": levels[0] if len(levels) == 1 else levels,
         "folders": dict(sorted(Counter(of.values()).items())),
     }
     return FolderLabels(of, splits, chosen, notes)
+
+
+def folder_splits(tree: Tree) -> dict[str, str]:
+    """Relative path to split, of the files below a folder that is named after one."""
+    folders = {path: path.split("/")[:-1] for path in tree.files}
+    siblings = _sibling_splits(folders.values())
+    found = {path: _split_of(names, siblings) for path, names in folders.items()}
+    return {path: split for path, split in found.items() if split}
 
 
 def _one_spelling(of: dict[str, str]) -> tuple[dict[str, str], list[str]]:

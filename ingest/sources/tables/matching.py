@@ -19,6 +19,7 @@ from pathlib import Path
 
 from ingest.images.file_tree import shown
 from ingest.sources.tables.csv_file import tidy
+from store import counted
 
 #: How a cell came to mean a film, strongest first: the same path; the same below the folder in
 #: which the data set lies; the same but for capitals in the ending; but for the ending, which may
@@ -189,7 +190,8 @@ class Matching:
             "zeros": "by its number without leading zeros, as spreadsheets write it",
         }
         return [
-            f"{self.ways[way]:,} files were matched with a row of {table} {what} "
+            f"{counted(self.ways[way], 'file was', 'files were')} matched with a row of {table} "
+            f"{what} "
             f"({self.examples[way][0]!r} there, {shown(self.examples[way][1])!r} here)"
             for way, what in says.items()
             if self.ways[way]
@@ -207,8 +209,8 @@ class Matching:
             cell = self._pointed[film]
             count = self.several[cell][1]
             return (
-                f"{table} has no row for this file alone: {cell!r} could mean {count:,} files; "
-                "give paths with more folders"
+                f"{table} has no row for this file alone: {cell!r} could mean {count:,} "
+                "files; give paths with more folders"
             )
         if self._names is None:
             self._names = {}

@@ -78,7 +78,8 @@ def merge_rows(
         return _differ(tree, film, table, both[0].line, both[1].line, "their class")
     else:
         whole = _findings(said)
-    return Described(shown(id_) if id_ else None, {**whole.metadata(uncertain), **known})
+    told = whole.metadata(uncertain) if plan.labels else {}  # else it says nothing of labels
+    return Described(shown(id_) if id_ else None, {**told, **known})
 
 
 def _two_classes(said: Sequence[FilmRow], plan: Plan) -> tuple[FilmRow, FilmRow] | None:
@@ -118,6 +119,8 @@ def _contradiction(known: Mapping[str, Any], id_: str | None, one: FilmRow) -> s
     for name, value in _flat(one.metadata).items():
         there = _flat(known).get(name)
         if value is not None and there is not None and value != there:
+            if name == "report":  # whose text is for no log
+                return "their report"
             return f"{name} ({there}, {value})"
     return None
 

@@ -92,7 +92,7 @@ def test_nothing_of_a_patient_leaves_the_header_of_a_dropped_film(writable, page
     page.get_by_text("Query: your film").wait_for()
     page.get_by_text("Take it with you").click()
     taken = []
-    for name in ("CSV", "ZIP with thumbnails", "Contact sheet (PDF)"):
+    for name in ("CSV", "ZIP with pictures", "Contact sheet (PDF)"):
         with page.expect_download() as download:
             page.get_by_role("button", name=name).click()
         taken.append(tmp_path / download.value.suggested_filename)

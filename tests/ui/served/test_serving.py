@@ -24,7 +24,8 @@ from ui.dashboard import child_process
 
 #: The first two on every run, the others where there is time.
 PAGES = [
-    "/?id=drawn/test/103",
+    "/?id=drawn/test/103&like=drawn/train/7&unlike=drawn/train/8",
+    "/films?sort=added",
     "/evaluation",
     *(
         pytest.param(path, marks=pytest.mark.slow)

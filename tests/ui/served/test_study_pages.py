@@ -148,7 +148,7 @@ def test_coloured_by_a_column_of_text_or_of_numbers(page, url):
 
 def test_a_leak_is_found_and_both_films_are_a_click_away(page, url):
     go(page, url, "/audit")
-    expect(page.get_by_text("1 groups of 2 films")).to_be_visible()
+    expect(page.get_by_text("1 group of 2 films")).to_be_visible()
     expect(page.get_by_role("img", name="chest film drawn/test/100")).to_be_visible()
     with page.expect_download() as wait:
         page.get_by_role("button", name="CSV").click()
@@ -161,11 +161,11 @@ def test_a_leak_is_found_and_both_films_are_a_click_away(page, url):
 
 def test_near_duplicates_follow_the_threshold(page, url):
     go(page, url, "/audit?list=Near+duplicates")
-    expect(page.get_by_text("1 pairs among 60 films")).to_be_visible()
+    expect(page.get_by_text("1 pair among 60 films")).to_be_visible()
     page.get_by_role("radio", name="vectors").click()
     count = page.get_by_text(re.compile(r"^[\d,]+ pairs among 60 films"))
     # While the page is drawn anew, the former line stays beside the new one for a moment.
-    expect(page.get_by_text(re.compile("^1 pairs among 60 films"))).to_have_count(0)
+    expect(page.get_by_text(re.compile("^1 pair among 60 films"))).to_have_count(0)
     many = int(count.inner_text().split()[0].replace(",", ""))
     page.get_by_role("slider", name="Cosine from").focus()
     page.keyboard.press("End")

@@ -54,6 +54,7 @@ def test_search_by_sentence(page, url):
     expect(page.locator(".cxr.hit .score")).to_have_count(10)
     assert all(re.fullmatch(r"-?\d\.\d{3}", s) for s in page.locator(".score").all_inner_texts())
     assert asked(page) == {"text": ["clear lungs"]}
+    page.get_by_role("button", name="Clear", exact=True).click()
     page.get_by_role("button", name="normal chest radiograph").click()
     expect(query(page)).to_contain_text("“normal chest radiograph”")
     expect(box).to_have_value("normal chest radiograph")
@@ -79,7 +80,7 @@ def test_search_by_id_more_like_this_and_back(page, url):
     page.go_back()
     expect(query(page)).to_contain_text(ASK)
     expect(hits).to_have_text(found)  # the cards follow the query one by one
-    page.get_by_role("button", name="Clear").click()
+    page.get_by_role("button", name="Clear", exact=True).click()
     expect(query(page)).to_have_count(0)
 
 
@@ -158,12 +159,12 @@ def test_phone(page, url):
     page.set_viewport_size({"width": 420, "height": 900})
     go(page, url, f"/?id={ASK}")
     expect(page.locator(".cxr.hit .score")).to_have_count(10)
-    side_by_side = """() => {
+    one_below_the_other = """() => {
         const [one, other] = [...document.querySelectorAll('.cxr.hit')].slice(0, 2)
             .map(hit => hit.getBoundingClientRect());
-        return one.y === other.y && one.x < other.x;
+        return one.x === other.x && one.bottom < other.y;
     }"""
-    page.wait_for_function(side_by_side)
+    page.wait_for_function(one_below_the_other)
     wide = "document.documentElement.scrollWidth > document.documentElement.clientWidth"
     assert not page.evaluate(wide)
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from store import BadQuery, CxrError, UsageError
+from store import BadQuery, CxrError, UsageError, counted
 from ui.commands import output
 from ui.commands.options import (
     Depths,
@@ -95,16 +95,17 @@ def audit(
     across = sum(group.across for group in exact)
     differ = sum(group.labels_differ for group in exact)
     typer.echo(
-        f"exact duplicates: {len(exact):,} groups of {sum(len(group.films) for group in exact):,} "
-        f"films, {across:,} across splits, {differ:,} with differing labels; "
+        f"exact duplicates: {counted(len(exact), 'group')} of "
+        f"{counted(sum(len(group.films) for group in exact), 'film')}, "
+        f"{across:,} across splits, {differ:,} with differing labels; "
         f"{tables.whose(tables.whose_groups(exact))}"
     )
     for group in [group for group in exact if group.whose == tables.WRONG_IDS][:_SHOWN]:
         films = ", ".join(f"{film.id} (patient {film.patient or '?'})" for film in group.films)
         typer.echo(f"  one picture, several patients: {films}")
     typer.echo(
-        f"near duplicates: {near.total:,} pairs of {near.by} with cosine {near.threshold:g} or "
-        f"more, {near.across:,} across splits; {tables.whose(near.whose)}"
+        f"near duplicates: {counted(near.total, 'pair')} of {near.by} with cosine "
+        f"{near.threshold:g} or more, {near.across:,} across splits; {tables.whose(near.whose)}"
     )
     for pair in near.pairs[:_SHOWN]:
         marks = {
@@ -118,13 +119,17 @@ def audit(
     studies = sum(leak.patient is None for leak in glance.leaks)
     typer.echo(
         f"patients in several splits: {len(glance.leaks) - studies:,}"
-        + (f", and {studies:,} studies of patients that are not known" if studies else "")
+        + (
+            f", and {counted(studies, 'study', 'studies')} of patients that are not known"
+            if studies
+            else ""
+        )
     )
     if doubtful is not None:
         typer.echo(
             f"doubtful labels: {doubtful.total:,} of {doubtful.labelled:,} labelled films differ "
-            f"from most of their {doubtful.k} neighbours, {doubtful.doubted:,} in a finding or "
-            f"more; {tables.EXCLUDED[doubtful.excluded]}"
+            f"from most of their {counted(doubtful.k, 'neighbour')}, {doubtful.doubted:,} in a "
+            f"finding or more; {tables.EXCLUDED[doubtful.excluded]}"
         )
         if missed := tables.left_out(doubtful.left_out):
             typer.echo(f"  left out: {missed}")
@@ -135,13 +140,15 @@ def audit(
         )
         for name, doubts in worst[:_SHOWN]:
             typer.echo(
-                f"  {name}: {doubts.films:,} films, {doubts.unsupported:,} of them unsupported; "
-                f"missing in {doubts.missing:,}"
+                f"  {name}: {counted(doubts.films, 'film')}, {doubts.unsupported:,} of them "
+                f"unsupported; missing in {doubts.missing:,}"
             )
     for column in glance.columns:
         missing = sum(column.missing.values())
         if missing < len(gallery):
-            typer.echo(f"{column.name}: {column.distinct:,} values, {missing:,} films without")
+            typer.echo(
+                f"{column.name}: {column.distinct:,} values, {counted(missing, 'film')} without"
+            )
 
 
 def _write(
@@ -197,7 +204,8 @@ def map_(
         return
     share = f", {sum(found.explained):.1%} of the variance" if found.explained else ""
     typer.echo(
-        f"{method} map of {len(found.ids):,} films at table version {found.made_at}{share}; "
+        f"{method} map of {counted(len(found.ids), 'film')} at table version "
+        f"{found.made_at}{share}; "
         "see the dashboard's Map page"
     )
 

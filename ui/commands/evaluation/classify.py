@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from store import UsageError
+from store import UsageError, counted
 from ui import notices
 from ui.commands import output
 from ui.commands.options import Device, EncoderName, Json, Store
@@ -58,7 +58,7 @@ def classify(
     for name, one in asked.items():
         if one.cut:
             output.warn(
-                f"{name}: its sentence has {one.tokens} tokens and the encoder reads "
+                f"{name}: its sentence has {counted(one.tokens, 'token')} and the encoder reads "
                 f"{one.longest}: not read was {one.cut!r}"
             )
         if (warning := notices.of_text(understood[name])) is not None:
@@ -87,7 +87,8 @@ def classify(
         return
     output.table(*_table(document), numbers=3)
     output.say(
-        f"{len(result.rows):,} films, {result.judged:,} of which carry one of these labels; "
+        f"{counted(len(result.rows), 'film')}, {result.judged:,} of which carry one of these "
+        "labels; "
         "similarities are cosines"
     )
 

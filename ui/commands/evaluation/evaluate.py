@@ -1,4 +1,4 @@
-"""``cxr evaluate`` and ``cxr export``: Precision@k of films or sentences, and the artefacts."""
+"""``cxr evaluate`` and ``cxr export``: Precision@k of films, sentences or reports; artefacts."""
 
 from __future__ import annotations
 
@@ -6,15 +6,18 @@ import csv
 import io
 import json
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from store import EncoderMismatch, EncoderUnavailable, UsageError, expanded
+from store import EncoderMismatch, EncoderUnavailable, UsageError, counted, expanded
 from ui import notices, paper, tables
 from ui.commands import output
+from ui.commands.evaluation.reports import measure_reports, print_reports, text_encoder
 from ui.commands.evaluation.trust import print_pack, print_prevalence
 from ui.commands.options import (
     Depths,
@@ -42,6 +45,7 @@ if TYPE_CHECKING:
     from ingest.encoders import Encoder
     from store import Evaluation, Gallery, SamePatient
 
+_films = partial(typer.Option, rich_help_panel="Films as a data set")
 CHOOSING = "sentences"
 #: Files of the package: the prompt set, and the sentences that chose the bundled text tower.
 BUNDLED = {"bundled": "prompts.csv", CHOOSING: "sentences.csv"}
@@ -61,6 +65,19 @@ def evaluate(
             "sentences (those that chose the bundled text tower; over split val)."
         ),
     ] = None,
+    queries: Annotated[
+        str,
+        typer.Option(
+            help="films, or reports: search by the reports of films, in words, by vectors and by "
+            "both, and by films for their own report. Leave-one-out."
+        ),
+    ] = "films",
+    most: Annotated[
+        int, typer.Option(help="Reports that search, at most; drawn evenly by a fixed seed.")
+    ] = 1000,
+    fusion: Annotated[
+        str, typer.Option(help="Of words and vectors: rrf, or the weight of the words, 0 to 1.")
+    ] = "rrf",
     no_map: Annotated[
         bool,
         typer.Option(
@@ -105,11 +122,17 @@ def evaluate(
     or study where only that is known, are not in its ranking, and intervals resample patients.
 
     With both protocols, --json prints the leave-one-out document, and the split one under
-    "split". With --prompts: P@10 and average precision of each sentence. With --index lance there
+    "split". With --prompts: P@10 and average precision of each sentence. With --queries reports:
+    words, vectors and both over the same queries, and their differences. With --index lance there
     is no mAP and no raw-pixel floor, which take the whole gallery in memory.
     """
     if protocol not in ("both", "leave-one-out", "split"):
         raise UsageError(f"--protocol {protocol!r}: expected leave-one-out, split or both")
+    if queries not in ("films", "reports"):
+        raise UsageError(f"--queries {queries!r}: expected films or reports")
+    if queries == "reports" and (protocol == "split" or prompts is not None):
+        other = "--prompts" if prompts is not None else "--protocol split"
+        raise UsageError(f"--queries reports is leave-one-out and goes without {other}")
     counted = same_patient_films(same_patient)
     if form is not None:
         check_format(form)
@@ -140,6 +163,16 @@ def evaluate(
             output.as_json(scored)
         else:
             _print_prompts(scored)
+        return
+    if queries == "reports":
+        model = text_encoder(gallery, encoder, device)
+        by_reports = measure_reports(
+            gallery, model, split, dataset, depths(k), relevance, counted, most, fusion
+        )
+        if json:
+            output.as_json(by_reports.as_dict())
+        else:
+            print_reports(by_reports)
         return
     found = measure(
         gallery,
@@ -423,7 +456,7 @@ def _print_prompts(found: dict[str, Any]) -> None:
     )
     output.table(
         [
-            f"over {found['gallery']:,} films of {found['split']}",
+            f"over {counted(found['gallery'], 'film')} of {found['split']}",
             "prompts",
             "understood",
             f"lowest {depth}",
@@ -457,15 +490,47 @@ def export(
     encoder: EncoderName = None,
     device: Device = None,
     k: Depths = "1,3,5,10",
+    films: Annotated[
+        str | None,
+        _films(
+            help="Write films instead, into a new folder: hf (Parquet with the pictures in it) or "
+            "csv (an image folder); both for datasets.load_dataset, and for cxr ingest hf.",
+            metavar="hf|csv",
+        ),
+    ] = None,
+    where: Annotated[
+        list[str] | None, _films(help="Only films with KEY=VALUE, as in cxr search. Repeat.")
+    ] = None,
+    id_: Annotated[list[str] | None, _films("--id", help="Only these films. Repeat.")] = None,
+    tag: Annotated[list[str] | None, _films(help="Only films with this tag. Repeat.")] = None,
+    pictures: Annotated[
+        str,
+        _films(
+            help="thumbnails, or originals: the bytes of each film's own file; of DICOM the "
+            "pixels alone, as PNG."
+        ),
+    ] = "thumbnails",
+    with_reports: Annotated[
+        bool,
+        typer.Option(
+            "--with-reports", help="Also write the reports of films, to meta.json or the data set."
+        ),
+    ] = False,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Write embeddings, labels, ids, the FAISS index, figures and the report."""
+    """Write embeddings, labels, ids, the FAISS index, figures and the report; or films."""
     from ingest.encoders import encoder_for
     from store import Gallery
 
+    if films is None and (where or id_ or tag or pictures != "thumbnails"):
+        raise UsageError("--where, --id, --tag and --pictures go with --films")
     gallery = Gallery.open(store)
     output.warn_if_synthetic(gallery)
+    if films is not None:
+        conditions = [*(where or []), *(f"tag={one}" for one in tag or [])]
+        _export_films(gallery, folder, films, conditions, id_, pictures, with_reports, json, quiet)
+        return
     model = None
     try:
         model = encoder_for(gallery, encoder, device=device)
@@ -476,8 +541,58 @@ def export(
     from ui.report.export import export as run
 
     progress = None if quiet else output.say
-    written = run(gallery, folder, model, k=depths(k), progress=progress)
+    written = run(gallery, folder, model, k=depths(k), progress=progress, with_reports=with_reports)
     if json:
         output.as_json({**written.as_dict(), "store": gallery.describe()})
     else:
-        output.say(f"{len(written.files)} files in {written.folder}")
+        output.say(f"{counted(len(written.files), 'file')} in {written.folder}")
+
+
+def _by_tenths() -> Callable[[int, int], None]:
+    """Progress as a line for each tenth; none of what is done at once."""
+    told = 0
+
+    def tell(done: int, total: int) -> None:
+        nonlocal told
+        if done < total and 10 * done // total > told:
+            told = 10 * done // total
+            output.say(f"{done:,} of {total:,} films")
+
+    return tell
+
+
+def _export_films(
+    gallery: Gallery,
+    folder: Path,
+    form: str,
+    conditions: list[str],
+    ids: list[str] | None,
+    pictures: str,
+    with_reports: bool,
+    json: bool,
+    quiet: bool,
+) -> None:
+    from store import parse_where
+    from ui.dataset.export import export_films
+
+    where = parse_where(conditions, gallery.columns() if conditions else ())
+    done = export_films(
+        gallery,
+        folder,
+        form,
+        where=where,
+        ids=ids,
+        pictures=pictures,
+        with_reports=with_reports,
+        progress=None if quiet else _by_tenths(),
+    )
+    for reason, count in Counter(one.reason for one in done.left_out).items():
+        example = next(one for one in done.left_out if one.reason == reason)
+        output.warn(f"{count:,} films left out ({reason}), such as {example.id}: {example.detail}")
+    if json:
+        output.as_json({**done.as_dict(), "store": gallery.describe()})
+    elif not quiet:
+        splits = ", ".join(f"{name} {count:,}" for name, count in done.splits.items())
+        output.say(f"{done.films:,} films ({splits}) in {done.folder}; its card: README.md")
+    if done.left_out:
+        raise typer.Exit(3)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from store import CxrError, UsageError
+from store import CxrError, UsageError, counted
 from ui.commands import output
 from ui.commands.evaluation.analysis import bar
 from ui.commands.evaluation.evaluate import read_prompts
@@ -123,7 +123,7 @@ def adapt(
     if report is not None and not report.accepted:
         raise _Refused(report.verdict)
     if not json and mapped is not None:
-        output.say(f"{len(mapped):,} films in {mapped.uri}; encoder {mapped.stamp}")
+        output.say(f"{counted(len(mapped), 'film')} in {mapped.uri}; encoder {mapped.stamp}")
 
 
 class _Refused(CxrError):
@@ -162,7 +162,7 @@ def _base(gallery: Gallery, name: str | None, device: str | None) -> Encoder | N
 def _print(report: Adaptation) -> None:
     """Tables of what was learnt, judged and measured."""
     for reason, count in report.left_out.items():
-        output.say(f"{count:,} films left out: {reason}")
+        output.say(f"{counted(count, 'film')} left out: {reason}")
     output.table(
         ["candidate", "held-out score"],
         [[name, f"{score:.4f}"] for name, score in sorted(report.scores.items(), key=_last)],
@@ -190,7 +190,7 @@ def _print(report: Adaptation) -> None:
             ]
             for label, found in one.per_label.items()
         ]
-        head = f"{one.protocol}, {one.queries:,} films of {one.films}"
+        head = f"{one.protocol}, {counted(one.queries, 'film')} of {one.films}"
         output.table([head, "before", "after", "gain", "95 % interval"], rows, numbers=4)
     if report.sentences is not None:
         output.table(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from store import NothingToMeasure
+from store import NothingToMeasure, counted
 from ui.commands import output
 from ui.commands.evaluation.evaluate import measure
 from ui.commands.options import Device, MedmnistRoot, Quiet
@@ -74,7 +74,7 @@ def demo(
             evaluations=found or None,
             progress=None if quiet else output.say,
         )
-        output.say(f"{len(written.files)} files in {out}")
+        output.say(f"{counted(len(written.files), 'file')} in {out}")
     output.say(f"done in {time.perf_counter() - started:.0f} s")
     if notice:
         output.warn(notice)

@@ -5,8 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ingest import REJECTION, csv_bytes, entries, mark_undone, rejections_file, rows_of
-from store import Gallery, Undone
+from ingest import (
+    REJECTION,
+    csv_bytes,
+    entries,
+    kept_sentence,
+    mark_undone,
+    rejections_file,
+    rows_of,
+)
+from store import Gallery, Undone, counted
 from ui.dashboard.batches.inbox import is_inside, without_place
 
 #: How many batches and refusals a page shows.
@@ -56,6 +64,13 @@ def when(entry: Mapping[str, Any]) -> str:
     return str(entry.get("started_at", "")).replace("T", " ").replace("Z", " UTC")
 
 
+def kept(entry: Mapping[str, Any]) -> str:
+    """What stayed as people of the gallery have it, though the source of a batch says otherwise."""
+    labels = entry.get("labels_kept")
+    count = labels if isinstance(labels, int) else 0
+    return kept_sentence(count, _counts(entry.get("set_aside"))) or ""
+
+
 def changes(entry: Mapping[str, Any]) -> str:
     """Of the rows that a batch changed, how many in which column."""
     return ", ".join(f"{name} {count:,}" for name, count in _counts(entry.get("changed")).items())
@@ -94,7 +109,7 @@ def undo(uri: str, batch: str) -> Undone:
 def undo_sentence(found: Undone, *, done: bool) -> str:
     """Effect of undoing a batch, in one sentence."""
     verb = "were" if done else "would be"
-    parts = [f"{found.removed:,} films {verb} removed"]
+    parts = [f"{counted(found.removed, 'film')} {verb} removed"]
     if found.restored:
         parts.append(f"{found.restored:,} that it replaced {verb} restored")
     if found.corrected:

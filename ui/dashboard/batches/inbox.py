@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath
 from secrets import token_hex
 
 from ingest import csv_bytes, decode, is_dicom, pixels_digest, state_folder
-from store import BadImage, Gallery, UsageError
+from store import BadImage, Gallery, UsageError, counted
 
 #: Most films in one drop, and most bytes: they pass through the server's memory.
 FILES_MAX, BYTES_MAX = 500, 512 << 20
@@ -85,13 +85,14 @@ def kind_of(films: Sequence[tuple[str, bytes]]) -> str:
     total = sum(len(data) for _, data in films)
     if len(films) > FILES_MAX or total > BYTES_MAX:
         raise UsageError(
-            f"{len(films):,} films of {total >> 20:,} MB: a drop takes {FILES_MAX} films and "
+            f"{counted(len(films), 'film')} of {total >> 20:,} MB: a drop takes {FILES_MAX} films "
+            "and "
             f"{BYTES_MAX >> 20} MB; put more into a folder of the server, or run cxr ingest there"
         )
     dicom = sum(is_dicom(data) for _, data in films)
     if dicom not in (0, len(films)):
         raise UsageError(
-            f"{dicom:,} of these {len(films):,} files are DICOM and the others are not; "
+            f"{dicom:,} of these {counted(len(films), 'file')} are DICOM and the others are not; "
             "add them as two batches"
         )
     return "dicom" if dicom else "folder"

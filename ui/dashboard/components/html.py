@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from html import escape
 from pathlib import Path
 from typing import NamedTuple
@@ -13,8 +14,19 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from store import NO_FINDING, Hit, Row, findings, names_nothing
+from store import (
+    NO_FINDING,
+    Hit,
+    Passage,
+    Row,
+    WordHit,
+    counted,
+    findings,
+    given_places,
+    names_nothing,
+)
 from ui.tables import in_words, shown
+from ui.word_hits import cosine_of, found_by, is_word_hit
 
 #: Style sheet of all pages.
 STYLE = Path(__file__).with_name("style.css")
@@ -25,17 +37,18 @@ stroke-linecap="round"><path d="M16 5v9M16 14c-1 4-3 3-3 5M16 14c1 4 3 3 3 5"/>
 <path d="M12.5 9.5C8 11 6 19 6.500 25c3 1 6-.5 6.500-2.500z"/>
 <path d="M19.500 9.500C24 11 26 19 25.500 25c-3 1-6-.5-6.500-2.500z"/></g></svg>"""
 
-#: Okabe-Ito colours with a shape each: a label is told by text, by shape and by colour.
-_MARKS = (
-    ("●", "#0072B2"),
-    ("▲", "#D55E00"),
-    ("■", "#009E73"),
-    ("◆", "#CC79A7"),
-    ("★", "#E69F00"),
-    ("⬢", "#56B4E9"),
-    ("✚", "#8A6D00"),
-    ("▼", "#999999"),
+#: Okabe-Ito colours and shapes: a label is told by text, by shape and by colour.
+_COLOURS = (
+    "#0072B2",
+    "#D55E00",
+    "#009E73",
+    "#CC79A7",
+    "#E69F00",
+    "#56B4E9",
+    "#8A6D00",
+    "#999999",
 )
+_SHAPES = "●▲■◆★⬢✚▼"
 _OTHER = ("○", "#808080")
 #: Of films in which nothing was found.
 _NOTHING = ("∅", "#4f8f63")
@@ -75,8 +88,12 @@ class LabelShare(NamedTuple):
     high: float
 
 
-#: Own columns on a card; more are folded.
+#: Own columns among the facts of a film; more are folded.
 _OWN_SHOWN = 3
+#: Characters of labels in a line of a card, and what is around a label, in characters.
+_LABELS, _AROUND = 28, 5
+#: Characters of an id that are always seen at its end, where films of one folder differ.
+_ID_END = 12
 
 _ADDRESS = re.compile(r"https?:(?=//)|www(?=\.)|@(?=[\w-]+\.)", re.IGNORECASE)
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]()<>#+\-.!|~:$&])")
@@ -85,25 +102,51 @@ _MARKDOWN = re.compile(r"([\\`*_{}\[\]()<>#+\-.!|~:$&])")
 class Labels:
     """Shape and colour of every label of a gallery: the same on every page and every visit."""
 
-    def __init__(self, counts: Mapping[str, int]) -> None:
-        self.names = sorted(counts)
+    def __init__(self, names: Iterable[str], places: Mapping[str, int] | None = None) -> None:
+        """Make marks of labels.
+
+        Args:
+            names: of the labels.
+            places: of those that name a finding, as store.label_places has them; None gives places
+                by the names alone.
+        """
+        self.names = sorted(names)
         named = findings(self.names)
-        ranked = sorted(named, key=lambda name: (-counts[name], name))[: len(_MARKS)]
-        self._marks = dict(zip(sorted(ranked), _MARKS, strict=False))
+        self._places = given_places(named) if places is None else places
 
     def mark(self, label: str) -> tuple[str, str]:
-        """Glyph and colour; a grey ring beyond the eight most frequent findings."""
-        return _NOTHING if names_nothing(label) else self._marks.get(label, _OTHER)
+        """Glyph and colour; a grey ring where a label has no place."""
+        if names_nothing(label):
+            return _NOTHING
+        place = self._places.get(label)
+        if place is None:
+            return _OTHER
+        return _SHAPES[(place + place // len(_COLOURS)) % len(_SHAPES)], _COLOURS[
+            place % len(_COLOURS)
+        ]
 
     def chip(self, label: str) -> str:
         """One label as HTML; one that says that nothing was found has a look of its own."""
         kind, text = ("chip nothing", NO_FINDING) if names_nothing(label) else ("chip", label)
-        return f'<span class="{kind}">{_glyph(*self.mark(label))}{escape(text)}</span>'
+        name = f'<span class="name">{escape(text)}</span>'
+        return (
+            f'<span class="{kind}" title="{escape(text)}">{_glyph(*self.mark(label))}{name}</span>'
+        )
 
-    def found(self, row: Row) -> str:
-        """What came of looking at a film as HTML: its findings, or one chip that says why none."""
-        named = "".join(map(self.chip, row.named_findings))
-        return named or f'<span class="chip none">{row.outcome}</span>'
+    def found(self, row: Row, most: int | None = None) -> str:
+        """What came of looking at a film as HTML: its findings, or one chip that says why none.
+
+        Args:
+            row: the film.
+            most: characters there is room for; how many more there are, and which, stands behind.
+        """
+        named = row.named_findings
+        if not named:
+            return f'<span class="chip none">{row.outcome}</span>'
+        first = list(named if most is None else _fitting(named, most))
+        rest = named[len(first) :]
+        more = f'<span class="more" title="{escape(", ".join(rest))}">+{len(rest)}</span>'
+        return "".join(map(self.chip, first)) + more * bool(rest)
 
     def chips(self, row: Row) -> str:
         """A film's findings and its split as HTML."""
@@ -111,8 +154,20 @@ class Labels:
         return f'<div class="chips">{self.found(row)}{split}</div>'
 
 
-def _span(kind: str, text: str) -> str:
-    return f'<span class="{kind}">{escape(text)}</span>'
+def _fitting(named: Sequence[str], most: int) -> Sequence[str]:
+    """The first labels that fit into a line, with what is around each; one at least."""
+    widths = [len(name) + _AROUND for name in named]
+    if sum(widths) <= most:
+        return named
+    fit = 1
+    while sum(widths[: fit + 1]) + _AROUND <= most:  # and a number of those left out
+        fit += 1
+    return named[:fit]
+
+
+def _span(kind: str, text: str, hover: bool = False) -> str:
+    title = f' title="{escape(text)}"' if hover else ""
+    return f'<span class="{kind}"{title}>{escape(text)}</span>'
 
 
 def _glyph(glyph: str, colour: str) -> str:
@@ -141,7 +196,12 @@ def cut(text: str, most: int = 60) -> str:
 
 def films(count: int) -> str:
     """A number of films, in words."""
-    return "1 film" if count == 1 else f"{count:,} films"
+    return counted(count, "film")
+
+
+def passing(count: int) -> str:
+    """What is said behind a number of films where there are filters."""
+    return " that passes the filters" if count == 1 else " that pass the filters"
 
 
 def film(png: bytes | None, alt: str) -> str:
@@ -165,14 +225,49 @@ def hit(
     labels: Labels,
     scale: Scale,
     badges: Sequence[str] = (),
+    room: bool = False,
+    beside: str | None = None,
 ) -> str:
-    """One hit: rank, cosine, labels, and what makes it less of a finding than it looks."""
+    """One hit: rank, cosine, labels, and what makes it less of a finding than it looks.
+
+    Args:
+        found: the hit; of a search in words, with what found it and its sentence.
+        png: its picture.
+        labels: for shape and colour.
+        scale: of the cosine's bar.
+        badges: what makes it less of a finding.
+        room: keep the line of the badges where it has none, so that cards are of one height.
+        beside: what was asked beside words of reports, in one word.
+    """
+    cosine = cosine_of(found)
+    score = ("cosine", f"{cosine:.3f}") if cosine is not None else ("BM25", f"{found.score:.2f}")
     head = (
         f'<div class="head"><span class="rank num">#{found.rank}</span>'
-        f'<span class="score num" title="cosine">{found.score:.3f}</span></div>'
+        f'<span class="score num" title="{score[0]}">{score[1]}</span></div>'
     )
     alt = f"Rank {found.rank}: {_spoken(found.row)}"
-    return _card(found.row, film(png, alt) + head + bar(found.score, scale), labels, badges)
+    top = film(png, alt) + head + ("" if cosine is None else bar(cosine, scale))
+    if is_word_hit(found):
+        top += said_by(found, beside) + sentence(found.passage)
+    return _card(found.row, top, labels, badges, room)
+
+
+def said_by(hit: WordHit, beside: str | None) -> str:
+    """What found a hit, where words were not alone."""
+    return "" if beside is None else _line([found_by(hit, beside)])
+
+
+def sentence(shown: Passage | None) -> str:
+    """The sentence of a report that words found, with the words marked; of one height."""
+    if shown is None:
+        return '<div class="sentence none">no report</div>'
+    parts = "".join(
+        escape(text)
+        if mark is None
+        else f'<mark class="{mark.state}" title="{mark.state}">{escape(text)}</mark>'
+        for text, mark in shown.parts()
+    )
+    return f'<div class="sentence" title="{escape(shown.text)}">{parts}</div>'
 
 
 def film_card(row: Row, png: bytes | None, labels: Labels) -> str:
@@ -180,10 +275,40 @@ def film_card(row: Row, png: bytes | None, labels: Labels) -> str:
     return _card(row, film(png, _spoken(row)), labels)
 
 
-def _card(row: Row, top: str, labels: Labels, badges: Sequence[str] = ()) -> str:
-    drawn = "".join(_span("badge", badge) for badge in badges)
-    said = f'<div class="chips">{drawn}</div>' if badges else ""
-    return f'<div class="cxr hit">{top}{labels.chips(row)}{said}{particulars(row)}{_id(row)}</div>'
+def _card(
+    row: Row, top: str, labels: Labels, badges: Sequence[str] = (), room: bool = False
+) -> str:
+    """A card of one height: every line of it is one line, whose whole text shows on hover."""
+    said = "".join(_span("badge signal", badge, hover=True) for badge in badges)
+    parts = [
+        f'<div class="labels">{labels.found(row, _LABELS)}</div>',
+        f'<div class="labels">{said}</div>' if badges or room else "",
+        _line(in_short(row), [f"no {one}" for one in row.absent]),
+        _line(_own_in_short(row)) if row.extra else "",
+    ]
+    return f'<div class="cxr hit">{top}{"".join(parts)}{id_line(row.id)}</div>'
+
+
+def in_short(row: Row) -> list[str]:
+    """Split, view, sex, age, and findings that somebody was not sure of, in few words."""
+    said = [row.split, row.view, row.sex, None if row.age is None else f"{row.age:g} y"]
+    return [part for part in (*said, *(f"{one}?" for one in row.uncertain)) if part]
+
+
+def _line(parts: Sequence[str], hover: Sequence[str] = ()) -> str:
+    """Parts in one line; on hover all of them, and some more."""
+    text, whole = (escape(" · ".join(some)) for some in (parts, [*parts, *hover]))
+    return f'<div class="line soft" title="{whole}">{text or "&nbsp;"}</div>'
+
+
+def _own_in_short(row: Row) -> list[str]:
+    """Words and days as they are; what would be no more than a number, with its name."""
+    cells = ((name, value) for name, value in row.extra.items() if value is not None)
+    return [str(cell) if isinstance(cell, str | date) else f"{name} {cell}" for name, cell in cells]
+
+
+def _own(row: Row) -> list[tuple[str, str]]:
+    return [(name, str(value)) for name, value in row.extra.items() if value is not None]
 
 
 def particulars(row: Row) -> str:
@@ -193,7 +318,7 @@ def particulars(row: Row) -> str:
         for name, value in shown(row, "card").items()
         if value not in (None, "", ())
     ]
-    own = [(name, str(value)) for name, value in row.extra.items() if value is not None]
+    own = _own(row)
     if len(own) <= _OWN_SHOWN:
         return _facts(lines + own)
     return (
@@ -212,19 +337,61 @@ def _facts(lines: Sequence[tuple[str, str]]) -> str:
 def mark_card(row: Row, png: bytes | None, labels: Labels, sign: str) -> str:
     """A marked film, small."""
     word = "like" if sign == "+" else "unlike"
+    found = _span("sign", f"{sign} {word}") + labels.found(row, _LABELS // 2)
     return (
         f'<div class="cxr mark">{film(png, f"{word}: {_spoken(row)}")}<span class="about">'
-        f"{_span('sign', f'{sign} {word}')}{labels.found(row)}"
-        f"{_id(row)}</span></div>"
+        f'<span class="labels">{found}</span>'
+        f"{id_line(row.id)}</span></div>"
     )
+
+
+def tray_film(row: Row, png: bytes | None) -> str:
+    """A film in the tray: a small picture and the end of its id."""
+    picture = film(png, f"in the tray: {_spoken(row)}")
+    return f'<div class="cxr tray">{picture}<span class="mono">{escape(_end(row.id))}</span></div>'
+
+
+def remarks(tags: Sequence[str], note_: str | None) -> str:
+    """Tags and the note that people of the gallery put on a film."""
+    drawn = "".join(_span("badge", tag) for tag in tags)
+    said = f'<p class="note">{escape(note_)}</p>' if note_ else ""
+    return f'<div class="cxr"><div class="chips">{drawn}</div>{said}</div>'
+
+
+def film_title(row: Row) -> str:
+    """The id of a film as the heading of its page."""
+    return f'<h1 class="cxr title mono">{escape(row.id).replace("/", "/<wbr>")}</h1>'
+
+
+def compared(score: float) -> str:
+    """Heading of two films side by side."""
+    return (
+        f'<h1 class="cxr title">Two films compared <span class="soft">cosine <span class="num">'
+        f"{score:.3f}</span></span></h1>"
+    )
+
+
+def report(text: str) -> str:
+    """The text of a report."""
+    return f'<div class="cxr report">{_span("title", "Report")}<p>{escape(text)}</p></div>'
+
+
+def facts_table(lines: Sequence[tuple[str, str]]) -> str:
+    """Named values of one film, one below the other."""
+    return f'<div class="cxr all-facts">{_facts(lines)}</div>'
+
+
+def _end(id_: str, most: int = 28) -> str:
+    return id_ if len(id_) <= most else f"…{id_[1 - most :]}"
 
 
 def query_card(kind: str, title: str, detail: str, picture: str = "", chips: str = "") -> str:
     """The query: what kind it is, its id, its file name or its sentence."""
+    name = id_line(title) if picture else _span("prompt", title, hover=True)
+    found = f'<span class="labels">{chips}</span>' if chips else ""
     return (
-        f'<div class="cxr query">{picture}<div class="about">{_span("kind", kind)}'
-        f"{_span('mono' if picture else 'prompt', title)}{chips}"
-        f"{_span('soft', detail)}</div></div>"
+        f'<div class="cxr query">{picture}<div class="about">{_span("kind", kind)}{name}{found}'
+        f"{_span('soft line', detail, hover=True) if detail else ''}</div></div>"
     )
 
 
@@ -234,27 +401,32 @@ def neighbours(lines: Sequence[LabelShare], title: str, legend: str, labels: Lab
     Args:
         lines: one a label.
         title: one sentence above.
-        legend: one sentence below.
+        legend: what the lines and numbers are; folded, below.
         labels: for shape and colour.
     """
     drawn = []
     for line in lines:
         colour = labels.mark(line.name)[1]
+        low, high = 100 * line.low, 100 * line.high
         tick = base = ""
+        said = f"{line.name}: {line.found} of {line.total}, 95 % interval {low:.0f} to {high:.0f} %"
         if line.base is not None:
             tick = f'<u style="left:calc({100 * line.base:.1f}% - 1px)"></u>'
             base = f"{100 * line.base:.0f} %"
-        low, high = 100 * line.low, 100 * line.high
+            said += f"; of all films searched {base}"
         drawn.append(
-            f'<div class="line"><span>{labels.chip(line.name)}</span><span class="track" '
-            f'aria-hidden="true"><i style="width:{100 * line.found / line.total:.1f}%;'
-            f'background:{colour}"></i><s style="left:{low:.1f}%;width:{high - low:.1f}%"></s>'
-            f'{tick}</span><span class="num">{line.found} of {line.total}'
-            f'<span class="ci">{low:.0f}–{high:.0f} %</span></span>'
+            f'<div class="share" title="{escape(said)}">{labels.chip(line.name)}'
+            f'<span class="track" aria-hidden="true">'
+            f'<i style="width:{100 * line.found / line.total:.1f}%;background:{colour}"></i>'
+            f'<s style="left:{low:.1f}%;width:{high - low:.1f}%"></s>{tick}</span>'
+            f'<span class="num">{line.found} of {line.total}</span>'
             f'<span class="soft num">{base}</span></div>'
         )
     return (
-        f'<div class="cxr say">{_span("title", title)}{"".join(drawn)}{_span("soft", legend)}</div>'
+        f'<div class="cxr say"><details><summary>{_span("title", title)}</summary>'
+        f"{_span('soft', legend)}</details>"
+        f'<div class="shares" tabindex="0" role="group" aria-label="{escape(title)}">'
+        f"{''.join(drawn)}</div></div>"
     )
 
 
@@ -315,12 +487,23 @@ def _cell(text: str) -> str:
     return escape(first) + (_span("ci", small) if small else "")
 
 
-def _id(row: Row) -> str:
-    return f'<div class="soft mono">{escape(row.id).replace("/", "/<wbr>")}</div>'
+def id_line(id_: str) -> str:
+    """An id in one line: its middle gives way, the whole is there on hover and when copied."""
+    end = id_[-_ID_END:] if len(id_) > _ID_END else ""
+    start = id_[: len(id_) - len(end)]
+    return (
+        f'<div class="soft mono id" title="{escape(id_)}" style="--end:{len(end)}ch">'
+        f"{_span('start', start)}{_span('end', end)}</div>"
+    )
 
 
 def _spoken(row: Row) -> str:
     return f"chest film {row.id}, {in_words(row)}"
+
+
+def short_note(text: str) -> str:
+    """A soft line that is cut where it does not fit; the whole shows on hover."""
+    return f'<div class="cxr">{_line([text])}</div>'
 
 
 def note(text: str) -> str:
@@ -369,14 +552,15 @@ def confusion(names: Sequence[str], counts: npt.NDArray[np.int64]) -> str:
     return _table(f"{over}<tr><th></th>{head}<th></th></tr>", body, "confusion")
 
 
-def side_by_side(
-    films: Sequence[tuple[Row, bytes | None]], labels: Labels, facts: Sequence[str]
-) -> str:
-    """Films beside each other, with facts about them together."""
-    drawn = "".join(
-        f"<figure>{film(png, f'chest film {row.id}')}<figcaption>{labels.chips(row)}"
-        f"{_id(row)}</figcaption></figure>"
-        for row, png in films
+def beside(row: Row, png: bytes | None, labels: Labels) -> str:
+    """One of several films beside each other: its picture, its findings, its id."""
+    return (
+        f'<div class="cxr beside">{film(png, f"chest film {row.id}")}{labels.chips(row)}'
+        f"{id_line(row.id)}</div>"
     )
-    badges = "".join(_span("badge", fact) for fact in facts)
-    return f'<div class="cxr beside">{drawn}</div><div class="cxr chips">{badges}</div>'
+
+
+def badges(facts: Sequence[str]) -> str:
+    """Facts about several films together."""
+    drawn = "".join(_span("badge", fact) for fact in facts)
+    return f'<div class="cxr chips">{drawn}</div>'

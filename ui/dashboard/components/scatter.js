@@ -226,6 +226,12 @@ export default function (component) {
   };
   const release = (event) => {
     fingers.delete(event.pointerId);
+    // A click that moves nothing opens the film under it; a finger's shows it first, as before.
+    const [x, y] = place(event), began = kept.grabbed;
+    if (event.type === "pointerup" && event.pointerType === "mouse" && event.button === 0 && began && Math.hypot(x - began.x, y - began.y) < 4) {
+      const at = nearest(x, y);
+      if (at >= 0) setTriggerValue("open", at);
+    }
     kept.grabbed = null;
     if (!kept.drawing) return;
     const line = thinned(kept.drawing);

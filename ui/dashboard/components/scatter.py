@@ -104,6 +104,7 @@ def scatter(
     outline: Sequence[Sequence[float]] | None = None,
     on_outline: Callable[[], None],
     on_peek: Callable[[], None],
+    on_open: Callable[[], None],
 ) -> Any:
     """Draw the map.
 
@@ -119,9 +120,10 @@ def scatter(
         outline: the line that is drawn around a selection, in places of the map.
         on_outline: called when a line was drawn or taken away.
         on_peek: called when a pointer rests on a film.
+        on_open: called when a film is clicked.
 
     Returns:
-        The component's state: ``outline`` (a list of corners) and ``peek`` (a position).
+        The component's state: ``outline`` (a list of corners), ``peek`` and ``open`` (positions).
     """
     return _component(
         key=key,
@@ -137,4 +139,5 @@ def scatter(
         },
         on_outline_change=on_outline,
         on_peek_change=on_peek,
+        on_open_change=on_open,
     )

@@ -9,9 +9,19 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from store import Gallery, Hit, OwnFilms, Row, UnknownId, passes, refined_search
+from store import (
+    Gallery,
+    Hit,
+    OwnFilms,
+    Row,
+    UnknownId,
+    combined_query,
+    passes,
+    refined_search,
+)
 from ui.dashboard.components.html import LabelShare
 from ui.dashboard.search.state import Search, where
+from ui.word_hits import cosine_of
 
 #: Two vectors this close are one: what is left is float32 rounding.
 _SAME = 1 - 1e-6
@@ -31,7 +41,7 @@ class Answer:
         own: films of the query's own patient, where these were left out; None where not.
     """
 
-    hits: list[Hit]
+    hits: Sequence[Hit]
     thumbnails: dict[str, bytes | None]
     query: Row | None
     marked: dict[str, Row]
@@ -68,22 +78,48 @@ def answer(
     if search.other_patients:
         others = own_films(gallery, search, asked)
         left_out |= gallery.rows(set(others.ids) - own.keys())
-    hits = refined_search(
-        gallery,
-        search.id if vector is None else vector,
-        min(search.depth, len(gallery)),
-        **search.arguments,
-        exclude=() if others is None else others.ids,
-    )[search.k * (search.page - 1) :]
+    hits = _found(gallery, search, vector, () if others is None else others.ids)
+    candidates = films - sum(passes(row, condition) for row in left_out.values())
+    if search.words is not None and not search.has_vector:
+        candidates = gallery.count_words(search.words, condition, negated=search.negated)
     return Answer(
         hits=hits,
         thumbnails=gallery.thumbnails([*own, *(hit.row.id for hit in hits)]),
         query=query,
         marked=marked,
         asked=asked,
-        candidates=films - sum(passes(row, condition) for row in left_out.values()),
+        candidates=candidates,
         own=others,
     )
+
+
+def _found(
+    gallery: Gallery,
+    search: Search,
+    vector: npt.NDArray[np.float32] | None,
+    exclude: Sequence[str],
+) -> Sequence[Hit]:
+    """The hits of one page."""
+    depth, query = min(search.depth, len(gallery)), search.id if vector is None else vector
+    found: Sequence[Hit]
+    if search.words is None:
+        found = refined_search(gallery, query, depth, **search.arguments, exclude=exclude)
+    else:
+        arguments = {n: value for n, value in search.arguments.items() if n != "where"}
+        part_of: list[str] = []
+        vectors = None
+        if search.has_vector:
+            vectors, part_of = combined_query(gallery, query, **arguments)
+        found = gallery.search_words(
+            search.words,
+            depth,
+            search.where,
+            [*part_of, *exclude],
+            vectors=vectors,
+            fusion=search.fusion,
+            negated=search.negated,
+        )
+    return found[search.k * (search.page - 1) :]
 
 
 def own_films(gallery: Gallery, search: Search, asked: Sequence[Row]) -> OwnFilms:
@@ -130,7 +166,7 @@ def badges(
         said = []
         if hit.row.sha256 in known:
             said.append("exact duplicate of the query")
-        elif alone and digests and hit.score >= _SAME:
+        elif alone and digests and (cosine_of(hit) or 0) >= _SAME:
             said.append("same vector as the query")
         if hit.row.sha256 in first:
             said.append(f"exact duplicate of #{first[hit.row.sha256]}")

@@ -16,6 +16,7 @@ import streamlit as st
 
 from ingest import csv_bytes
 from store import COLUMNS, Gallery, Hit, OwnFilms
+from ui import word_hits
 from ui.dashboard import shared
 from ui.dashboard.components import film_list
 from ui.dashboard.components.html import films
@@ -24,6 +25,7 @@ from ui.dashboard.search.link import written
 from ui.dashboard.search.ranges import column
 from ui.dashboard.search.state import NAMES, Search
 from ui.tables import as_dict, shown
+from ui.word_hits import is_word_hit
 
 if TYPE_CHECKING:
     from ui.report.film_pictures import FilmPictures
@@ -73,7 +75,8 @@ def python(search: Search, uri: str, encoder: str) -> str:
     """
     arguments = search.arguments
     classes = [type(value).__name__ for value in arguments.values() if is_dataclass(value)]
-    lines = [f"from store import {', '.join(['Gallery', *classes, 'refined_search'])}"]
+    call = ["refined_search"] if search.words is None else ["combined_query"] * search.has_vector
+    lines = [f"from store import {', '.join(['Gallery', *classes, *call])}"]
     query = repr(search.id)
     steps = []
     if search.text is not None or search.upload is not None:
@@ -107,11 +110,30 @@ def python(search: Search, uri: str, encoder: str) -> str:
             f"gallery = Gallery.open({uri!r})",
             *steps,
             *stored,
-            f"hits = refined_search(gallery, {', '.join(called)}){page}",
+            *_called(search, called, page),
             "for hit in hits:",
             '    print(hit.rank, f"{hit.score:.6f}", hit.row.id, sep="\\t")',
         ]
     )
+
+
+def _called(search: Search, called: Sequence[str], page: str) -> list[str]:
+    """The call that finds the hits: of vectors, of words, or of both."""
+    if search.words is None:
+        return [f"hits = refined_search(gallery, {', '.join(called)}){page}"]
+    query, depth, *rest = called
+    asked = [repr(search.words), depth, *(one for one in rest if one.startswith("where="))]
+    left_out = [one.removeprefix("exclude=") for one in rest if one.startswith("exclude=")]
+    lines = []
+    if search.has_vector:
+        marks = [one for one in rest if not one.startswith(("where=", "exclude="))]
+        part = f"combined_query({', '.join(['gallery', query, *marks])})"
+        lines.append(f"vectors, left_out = {part}")
+        asked += [f"exclude=[*left_out, *{left_out[0]}]" if left_out else "exclude=left_out"]
+        asked += ["vectors=vectors", f"fusion={search.fusion!r}"]
+    if search.negated:
+        asked.append("negated=True")
+    return [*lines, f"hits = gallery.search_words({', '.join(asked)}){page}"]
 
 
 def _literal(value: Any) -> str:
@@ -124,22 +146,29 @@ def _literal(value: Any) -> str:
 
 
 def hits_csv(hits: Sequence[Hit]) -> bytes:
-    """One line a hit."""
+    """One line a hit; of a search in words with BM25 and what found it, and no text of reports."""
+    in_words = any(map(is_word_hit, hits))
     columns = [name for name, column in COLUMNS.items() if "csv" not in column.absent_from]
     rows = [
         [
             hit.rank,
             hit.row.id,
-            Decimal(f"{hit.score:.6f}"),
+            _number(word_hits.cosine_of(hit)),
             *(
                 "; ".join(value) if isinstance(value, tuple) else value
                 for value in shown(hit.row, "csv").values()
             ),
             hit.row.outcome,
+            *([_number(hit.bm25), hit.words_rank, hit.vector_rank] if is_word_hit(hit) else []),
         ]
         for hit in hits
     ]
-    return csv_bytes(["rank", "id", "cosine", *columns, "outcome"], rows)
+    words = ["bm25", "rank by words", "rank by vectors"] if in_words else []
+    return csv_bytes(["rank", "id", "cosine", *columns, "outcome", *words], rows)
+
+
+def _number(value: float | None) -> Decimal | None:
+    return None if value is None else Decimal(f"{value:.6f}")
 
 
 def document(
@@ -153,9 +182,8 @@ def document(
         store: which store answered, ``gallery.describe()``.
         own: films that were left out since they are of the query's own patient.
     """
-    query = {
-        name: value for name, value in search.given.items() if name in ("id", "text", "long_text")
-    }
+    names = ("id", "text", "long_text", "words", "negated", "fusion")
+    query = {name: value for name, value in search.given.items() if name in names}
     if search.upload is not None:
         query |= {"image": search.upload.name, "sha256": search.upload.digests[0].hex()}
     if search.marks:
@@ -163,7 +191,8 @@ def document(
         query["weights"] = asdict(search.weights)
     if own is not None:
         query["other_patients"] = {"excluded": own.kind, "films": len(own.ids)}
-    found = as_dict(query, search.k, search.where, [*hits], search.page)
+    more = [word_hits.as_dict(hit, search.beside, False) for hit in hits if is_word_hit(hit)]
+    found = as_dict(query, search.k, search.where, hits, search.page, more)
     return {**found, "store": dict(store)}
 
 
@@ -228,7 +257,8 @@ def _asked(search: Search, found: Answer, printed: FilmPictures) -> Any:
     if search.upload is not None:
         picture = search.upload.picture or search.upload.thumbnail
         return Query(picture, name=search.upload.name + marks)
-    return Query(text=(search.text or "marked films") + marks)
+    words = "" if search.like else search.words
+    return Query(text=(search.text or words or "marked films") + marks)
 
 
 def takeaway(gallery: Gallery, search: Search, found: Answer) -> None:

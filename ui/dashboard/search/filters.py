@@ -25,6 +25,15 @@ _UNFOLDED = "own-columns-unfolded"
 _NAME_MAX, _VALUE_MAX = 40, 60
 
 
+def panel(gallery: Gallery, search: Search, known: Known, said: str) -> None:
+    """The filters at the side of a page, under a line that says what they do there."""
+    st.subheader("Filters")
+    st.caption(said)
+    draw(gallery, search, known)
+    if search.filters:
+        st.button("Clear filters", icon=":material/filter_alt_off:", on_click=session.drop_all)
+
+
 def draw(gallery: Gallery, search: Search, known: Known) -> None:
     """The filters that tell films of this gallery apart."""
     used = {facet: one for facet, one in known.items() if _useful(gallery, facet, one)}
@@ -39,6 +48,21 @@ def draw(gallery: Gallery, search: Search, known: Known) -> None:
     with st.expander(f"Own columns ({len(own)})", expanded=_UNFOLDED in st.session_state):
         for facet, choice in own.items():
             _draw(gallery, search, facet, choice)
+
+
+def chips(search: Search) -> None:
+    """Buttons that take off one filter each."""
+    for facet, values in search.filters.items():
+        name = plain(cut(column(facet), _NAME_MAX))
+        for value in values:
+            st.button(
+                f"{name}: {plain(cut(ranges.in_words(facet, value)))}",
+                key=f"off-{facet}-{value}",
+                icon=":material/close:",
+                on_click=session.drop,
+                args=(facet, value),
+                help="Remove this filter",
+            )
 
 
 def _useful(gallery: Gallery, facet: str, choice: Choice) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from ingest.encoders import LONG_TEXT
-from store import BadQuery, Range, parse_weights
+from store import RRF, BadQuery, Fusion, Range, counted, parse_fusion, parse_weights
 from ui.dashboard.components.html import clean, cut
 from ui.dashboard.search import ranges
 from ui.dashboard.search.ranges import AGE, OWN, Choice, Known, column
@@ -23,6 +23,8 @@ from ui.dashboard.search.state import (
 
 #: The value of the key ``patients``, and the only one it has.
 OTHERS = "other"
+#: The value of the key ``negated``.
+YES = "yes"
 #: Longest sentence and longest id that are looked at, in characters.
 TEXT_MAX, ID_MAX = 2000, 512
 _VALUES_MAX = 50
@@ -41,6 +43,9 @@ def to_link(search: Search) -> dict[str, list[str]]:
         }
     link: dict[str, list[str]] = {}
     for name, value in given.items():
+        if name == "negated":
+            link[NAMES[name][0]] = [YES]
+            continue
         parts = value if name == "filters" else {NAMES[name][0]: value}
         link.update({key: written(part) for key, part in parts.items()})
     return link
@@ -74,10 +79,17 @@ def from_link(params: Params, known: Known) -> tuple[Search, list[str]]:
             f"The link's text has {len(text)} characters; the first {TEXT_MAX} are searched."
         )
         text = text[:TEXT_MAX].strip()
+    words = _one(params, "words")
+    if len(words) > TEXT_MAX:
+        notes.append(f"The link's words have {len(words)} characters; {TEXT_MAX} are searched.")
+        words = words[:TEXT_MAX].strip()
     k = _number(params, "k", (K_MIN, K_DEFAULT, K_MAX), "hits", notes)
     search = Search(
         id=id_,
         text=text or None,
+        words=words or None,
+        negated=_one(params, "negated") == YES,
+        fusion=_fusion(params, notes),
         k=k,
         long_text=_long_text(params, notes),
         other_patients=_others(params, notes),
@@ -99,6 +111,15 @@ def _long_text(params: Params, notes: list[str]) -> str:
         return asked
     notes.append(f"The link searches long texts by {cut(asked, 20)!r}, which is none of the ways.")
     return LONG_TEXT[0]
+
+
+def _fusion(params: Params, notes: list[str]) -> Fusion:
+    asked = _one(params, "fusion") or RRF
+    try:
+        return parse_fusion(asked)
+    except BadQuery:
+        notes.append(f"The link fuses by {cut(asked, 20)!r}, which is none of the ways.")
+        return RRF
 
 
 def _chosen(params: Params, facet: str, known: Choice, notes: list[str]) -> list[str]:
@@ -137,7 +158,9 @@ def _with_marks(search: Search, params: Params, notes: list[str]) -> Search:
     for key, sign in (("unlike", "-"), ("like", "+")):
         asked = [id_.strip() for id_ in params.get(key, ()) if 0 < len(id_.strip()) <= ID_MAX]
         if len(asked) > MARKS_MAX:
-            notes.append(f"The link marks {len(asked)} films {sign}; {MARKS_MAX} are used.")
+            notes.append(
+                f"The link marks {counted(len(asked), 'film')} {sign}; {MARKS_MAX} are used."
+            )
         for id_ in dict.fromkeys(asked[:MARKS_MAX]):
             search = search.mark(id_, sign)
     if search.unlike and not search.asked:

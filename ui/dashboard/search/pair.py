@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 import streamlit as st
 
-from store import CxrError, Gallery, PatchesUnsupported, Row, UnknownId, rocchio
-from ui.dashboard import shared
+from store import Gallery, Row, UnknownId, rocchio
 from ui.dashboard.components.html import Labels, cut, plain
-from ui.dashboard.components.viewer import Pane, viewer
+from ui.dashboard.film import agreement
+from ui.dashboard.film.panes import pane as film_pane
+from ui.dashboard.film.panes import sources
+from ui.dashboard.film.viewer import Pane, viewer
 from ui.dashboard.search import session
 from ui.dashboard.search.answer import Answer
 from ui.dashboard.search.state import Search
-
-if TYPE_CHECKING:
-    from ingest import Agreement
 
 Vector = npt.NDArray[np.float32]
 
@@ -34,6 +33,7 @@ class Pair:
         own: the film's vector.
         sought: the vector that was searched, with every mark in it.
         score: cosine of the two.
+        query: the query, where it is a stored film.
         picture: PNG of the query, where it is an image.
         asked: vector of that image.
     """
@@ -43,6 +43,7 @@ class Pair:
     own: Vector
     sought: Vector
     score: float
+    query: Row | None
     picture: bytes | None
     asked: Vector | None
 
@@ -57,7 +58,7 @@ def look(
     except UnknownId:
         st.info(plain(f"No film {cut(search.pair)!r} in this gallery to look at."))
         return
-    _dialog(gallery, search, pair, labels)
+    _dialog(gallery, search, pair, labels, [hit.row.id for hit in found.hits])
 
 
 def _pair(gallery: Gallery, search: Search, found: Answer, vector: Vector | None) -> Pair:
@@ -81,7 +82,8 @@ def _pair(gallery: Gallery, search: Search, found: Answer, vector: Vector | None
         thumbnail=gallery.thumbnails([search.pair])[search.pair],
         own=own,
         sought=sought,
-        score=float(np.clip(own.astype(np.float64) @ sought.astype(np.float64), -1, 1)),
+        score=agreement.cosine(own, sought),
+        query=found.query,
         picture=picture,
         asked=None if search.text is not None else asked,
     )
@@ -92,7 +94,11 @@ def _stop() -> None:
 
 
 @st.dialog("Why these two", width="large", on_dismiss=_stop)
-def _dialog(gallery: Gallery, search: Search, pair: Pair, labels: Labels) -> None:
+def _dialog(
+    gallery: Gallery, search: Search, pair: Pair, labels: Labels, found_hits: Sequence[str]
+) -> None:
+    if session.last().pair != pair.row.id:  # an arrow was pressed; only the dialog ran again
+        st.rerun()
     against = "the query" if not search.marks else "the combined query"
     st.html(
         f'<div class="cxr"><span class="score num">{pair.score:.3f}</span> cosine of '
@@ -101,59 +107,41 @@ def _dialog(gallery: Gallery, search: Search, pair: Pair, labels: Labels) -> Non
     if pair.thumbnail is None:
         st.info("This film has no picture in the gallery, only a vector.")
         return
-    left, right, said = _maps(gallery, search, pair)
-    panes = [Pane(f"Hit: {pair.row.id}", pair.thumbnail, right)]
-    if pair.picture is not None:
-        title = search.id if search.upload is None else search.upload.name
-        panes.insert(0, Pane(f"Query: {title}", pair.picture, left))
-    viewer(panes, key=f"viewer-{pair.row.id}")
-    st.markdown(said)
+    shown = pair.picture if pair.asked is not None and not search.marks else None
+    found = agreement.maps(
+        gallery,
+        pair.score,
+        (pair.thumbnail, pair.sought),
+        None if shown is None else (shown, pair.own),
+        combined=bool(search.marks),
+    )
+    panes = [film_pane(gallery, pair.row, pair.thumbnail, f"Hit: {pair.row.id}", found.right)]
+    if pair.query is not None and pair.picture is not None:
+        title = f"Query: {search.id}"
+        panes.insert(0, film_pane(gallery, pair.query, pair.picture, title, found.left))
+    elif pair.picture is not None and search.upload is not None:
+        key = search.upload.digests[0].hex()
+        title, said = f"Query: {search.upload.name}", "Your film, at most 256 pixels."
+        panes.insert(0, Pane(title, pair.picture, key, said=said, map=found.left))
+    before, after = _beside(found_hits, pair.row.id)
+    viewer(
+        panes,
+        key="viewer-pair",
+        step=lambda by: session.look_at(before if by < 0 else after),
+        before=before is not None,
+        after=after is not None,
+        ahead=sources(gallery, [after] if after else []),
+    )
+    st.markdown(found.said)
     st.caption(
         "Left drag: window and level. Middle drag: pan. Right drag or wheel: zoom. Two fingers: "
-        "zoom and pan. Double click or R: reset. Pictures of the gallery are its thumbnails, "
-        "256 pixels at most."
+        "zoom and pan. ← and →: the hit before and the next one. ?: all keys."
     )
 
 
-def _maps(
-    gallery: Gallery, search: Search, pair: Pair
-) -> tuple[Agreement | None, Agreement | None, str]:
-    """Maps of query and hit, where there are any, and what they mean, in Markdown."""
-    assert pair.thumbnail is not None
-    try:
-        using = shared.encoder(gallery.stamp)
-        right = shared.agreement(using, pair.thumbnail, pair.sought)
-        left = None
-        if pair.picture is not None and pair.asked is not None and not search.marks:
-            left = shared.agreement(using, pair.picture, pair.own)
-    except PatchesUnsupported as error:
-        return None, None, f"**No patch map.** {plain(str(error))}."
-    except CxrError as error:
-        return None, None, f"**No patch map**, because the encoder is not here: {plain(str(error))}"
-    return left, right, plain_words(pair.score, left, right, combined=bool(search.marks))
-
-
-def plain_words(
-    score: float, left: Agreement | None, right: Agreement, *, combined: bool = False
-) -> str:
-    """An explanation of the maps and of their relation to the score, in Markdown."""
-    shown = f"{right.score:.3f}" if left is None else f"{right.score:.3f} and {left.score:.3f}"
-    which = "The map's mean is" if left is None else "The means of the two maps are"
-    parts = [
-        "**Where they agree.** A patch's value is the cosine that there would be if every patch "
-        f"added what this one adds; orange is above the mean, blue below. {which} the cosine of "
-        f"the pictures shown: {shown} (the search, on the original films: {score:.3f}).",
-        f"Of {right.score:.3f}, the hit's patches add {right.placed:.3f} directly. The rest comes "
-        "through the encoder's other parts, has no place in the picture, and is spread evenly.",
-    ]
-    if combined:
-        parts.append("The map is of the hit with the combined query, all marks in it.")
-    elif left is not None:
-        parts.append("Each film's map is with the other film's vector as a whole.")
-    return plain_but_bold(" ".join(parts))
-
-
-def plain_but_bold(text: str) -> str:
-    """Our own sentences: only the bold beginning is Markdown."""
-    bold, _, rest = text.partition(".** ")
-    return f"{bold}.** {plain(rest)}"
+def _beside(ids: Sequence[str], id_: str) -> tuple[str | None, str | None]:
+    """The hits before and after one on this page."""
+    if id_ not in ids:
+        return None, None
+    at = ids.index(id_)
+    return (ids[at - 1] if at else None), (ids[at + 1] if at + 1 < len(ids) else None)

@@ -9,12 +9,14 @@ import numpy.typing as npt
 import streamlit as st
 
 from ingest.encoders import Encoder
-from store import WEIGHT_MAX, BadQuery, CxrError, Gallery, UnknownId, Weights
+from store import WEIGHT_MAX, BadQuery, CxrError, Gallery, UnknownId, Weights, counted
 from ui import notices
 from ui.dashboard import layout, shared
-from ui.dashboard.components import html
+from ui.dashboard.components import html, lists
+from ui.dashboard.components.film_list import film_link
 from ui.dashboard.components.html import Labels, cut, films, plain
-from ui.dashboard.search import download, hits, link, pair, session
+from ui.dashboard.curation import controls
+from ui.dashboard.search import download, filters, hits, link, pair, session
 from ui.dashboard.search.answer import (
     Answer,
     answer,
@@ -26,38 +28,51 @@ from ui.dashboard.search.answer import (
 from ui.dashboard.search.ranges import column, in_words
 from ui.dashboard.search.state import Search, pages
 
+#: Labels offered in place of a sentence that is not understood.
+_LABELS_OFFERED = 3
 _NAMES = {"query": "Weight of query", "like": "of films +", "unlike": "of films −"}
 _LONG_TEXT = {
     "cut": "cut: its beginning",
     "mean": "mean of its sentences",
     "best": "best: each film by its nearest sentence",
 }
-#: Narrowest a marked film is drawn, in CSS pixels.
-_MARK_WIDTH = 220
 
 
-def card(search: Search, found: Answer, labels: Labels) -> None:
-    """The query, always in sight above the hits."""
-    with st.container(horizontal=True):
-        st.html(_described(search, found, labels))
-        st.button("Clear", icon=":material/close:", on_click=session.clear, key="clear")
-    if search.marks:
-        _marks(search, found, labels)
-        _weights(search)
+def band(
+    gallery: Gallery,
+    encoder: Encoder | CxrError | None,
+    search: Search,
+    found: Answer,
+    labels: Labels,
+) -> None:
+    """One slim band above the hits: the query, what to be careful about, what the hits carry."""
+    with st.container(border=True, key="band", gap="xsmall"):
+        with st.container(horizontal=True, key="band-top", gap="medium"):
+            with st.container(key="query", width="stretch"):
+                if found.query is not None:
+                    film_link(found.query.id, "query")
+                st.html(_described(search, found, labels))
+            if found.hits:
+                with st.container(key="neighbours", width="stretch"):
+                    neighbours(gallery, search, found, labels)
+            st.button("Clear", icon=":material/close:", on_click=session.clear, key="clear")
+        cautions(gallery, encoder, search)
+        if found.own is not None:
+            st.caption(layout.sentence(notices.of_own_films(found.own)))
+        if search.words is not None:
+            _words(search)
+        if search.marks:
+            _marks(search, found, labels)
 
 
 def _described(search: Search, found: Answer, labels: Labels) -> str:
     if found.query is not None:
         row = found.query
         picture = html.film(found.thumbnails[row.id], f"query film {row.id}")
-        parts = (row.view, row.sex, _size(row.width, row.height))
-        detail = " · ".join(part for part in parts if part)
+        size = _size(row.width, row.height)
+        detail = " · ".join([*html.in_short(row), *([size] if size else [])])
         return html.query_card(
-            "Query: a film of the gallery",
-            row.id,
-            detail,
-            picture,
-            labels.chips(row) + html.particulars(row),
+            "Query: a film of the gallery", row.id, detail, picture, labels.found(row, 34)
         )
     if search.upload is not None:
         film = search.upload
@@ -69,26 +84,67 @@ def _described(search: Search, found: Answer, labels: Labels) -> str:
         )
     if search.text is not None:
         return html.query_card("Query: a sentence", f"“{search.text}”", "")
+    if not search.has_vector:
+        return html.query_card("Query: words in reports", search.words or "", "")
     return html.query_card("Query: the marked films", f"{films(len(search.like))} to be like", "")
 
 
 def _marks(search: Search, found: Answer, labels: Labels) -> None:
-    grid = st.grid("auto", min_column_width=_MARK_WIDTH, key="marks")
+    """The marked films in one line, which scrolls sideways, and their weights behind a button."""
     signed = [(id_, "+") for id_ in search.like] + [(id_, "−") for id_ in search.unlike]
-    for id_, sign in signed:
-        with (
-            grid.cell(),
-            st.container(horizontal=True, vertical_alignment="center", key=f"marked-{id_}"),
-        ):
-            st.html(html.mark_card(found.marked[id_], found.thumbnails[id_], labels, sign))
+    with st.container(horizontal=True, vertical_alignment="center", gap="xsmall", key="marks"):
+        _weights(search)
+        for id_, sign in signed:
+            with st.container(
+                horizontal=True,
+                vertical_alignment="center",
+                gap="xxsmall",
+                key=f"marked-{id_}",
+                width="content",
+            ):
+                st.html(
+                    html.mark_card(found.marked[id_], found.thumbnails[id_], labels, sign),
+                    width="content",
+                )
+                st.button(
+                    f"Take the mark off {plain(id_)}",
+                    key=f"mark-off-{id_}",
+                    icon=":material/close:",
+                    on_click=session.mark,
+                    args=(id_, None),
+                    type="tertiary",
+                )
+
+
+def _words(search: Search) -> None:
+    """The words that are asked, and how they count."""
+    with st.container(horizontal=True, vertical_alignment="center", gap="small", key="words"):
+        if search.has_vector:
             st.button(
-                f"Take the mark off {plain(id_)}",
-                key=f"mark-off-{id_}",
+                f"Words in reports: {plain(cut(search.words or ''))}",
+                key="words-off",
                 icon=":material/close:",
-                on_click=session.mark,
-                args=(id_, None),
-                type="tertiary",
+                on_click=session.drop_words,
+                help="Search without these words",
             )
+            ways = [session.RANKS, "0.3", "0.5", "0.7"]
+            now = st.session_state.get(session.FUSION_BOX, session.RANKS)
+            st.selectbox(
+                "Words and the rest together",
+                ways if now in ways else [*ways, now],
+                key=session.FUSION_BOX,
+                format_func=lambda way: way if way == session.RANKS else f"words count {way}",
+                on_change=session.choose_fusion,
+                label_visibility="collapsed",
+                width=190,
+                help="By ranks: reciprocal rank fusion. A number: the weight of the words.",
+            )
+        st.toggle(
+            "Absent words too",
+            key=session.NEGATED_BOX,
+            on_change=session.choose_negated,
+            help="Find words also where a report says that they are absent.",
+        )
 
 
 def _weights(search: Search) -> None:
@@ -97,7 +153,7 @@ def _weights(search: Search) -> None:
         "like": not search.like,
         "unlike": not search.unlike,
     }
-    with st.container(horizontal=True, vertical_alignment="bottom", key="weights"):
+    with st.popover("Weights", icon=":material/tune:", key="weights", width="content"):
         for part, name in zip(fields(Weights), session.WEIGHT_BOXES, strict=True):
             st.number_input(
                 _NAMES[part.name],
@@ -108,10 +164,9 @@ def _weights(search: Search) -> None:
                 key=name,
                 on_change=session.weigh,
                 disabled=absent[part.name],
-                width=128,
             )
-        st.button("Take all marks off", key="unmark", on_click=session.unmark)
-    st.caption(plain(formula(search)))
+        st.caption(plain(formula(search)))
+    st.button("Take all marks off", key="unmark", on_click=session.unmark, width="content")
 
 
 def formula(search: Search) -> str:
@@ -148,6 +203,18 @@ def unknown(gallery: Gallery, search: Search) -> None:
             st.button(plain(id_), key=f"meant-{id_}", on_click=session.ask_this_id, args=(id_,))
 
 
+def no_report(search: Search) -> None:
+    """No report has the words: what else could be tried."""
+    among = " among the films that pass the filters" if search.filters else ""
+    st.warning(
+        f"No report{among} says {plain(cut(search.words or ''))}.", icon=":material/search_off:"
+    )
+    if not search.negated:
+        st.write("Words that a report says are absent are found when asked for: Absent words too.")
+    if search.filters:
+        st.button("Remove all filters", key="out-all", on_click=session.drop_all)
+
+
 def nothing(gallery: Gallery, search: Search) -> None:
     """No film passes the filters: name those that, taken off, let films through."""
     chosen = " and ".join(
@@ -179,7 +246,7 @@ def nothing(gallery: Gallery, search: Search) -> None:
             args=(facet,),
         )
     if not out:
-        st.write("No single filter does it: every pair of them lets nothing through.")
+        st.write("Taking off one filter alone is not enough; remove several, or all.")
         st.button("Remove all filters", key="out-all", on_click=session.drop_all)
 
 
@@ -195,16 +262,24 @@ def starters(gallery: Gallery, search: Search, labels: Labels) -> None:
         return
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         st.subheader("Or start from one of these", width="content")
-        hits.chips(search)
-    which = " that pass the filters" if search.filters else ""
-    st.caption(f"{len(chosen)} of {passing:,} films{which}, evenly spread over the ids.")
+        filters.chips(search)
+    which = html.passing(passing) if search.filters else ""
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        some = f"{len(chosen)} of {films(passing)}{which}."
+        st.caption(
+            some if len(chosen) < passing else f"All {films(passing)}{which}.", width="content"
+        )
+        st.page_link("views/films.py", label="All films", icon=":material/grid_view:")
     pictures = gallery.thumbnails(chosen)
-    cells = st.grid("auto", min_column_width=hits.FILM_WIDTH, border=True)
+    lists.remember("starters", chosen)
+    cells = st.grid("auto", min_column_width=hits.FILM_WIDTH, border=True, key="starters")
     for id_ in chosen:
         row = gallery.row(id_)
         with cells.cell():
+            film_link(id_, f"start-{id_}", "starters")
             st.html(html.film_card(row, pictures[id_], labels))
-            hits.more(row)
+            with st.container(horizontal=True, gap="xxsmall", key=f"do-{id_}"):
+                hits.more(row)
 
 
 def show(
@@ -215,6 +290,13 @@ def show(
         st.info("The gallery now has another encoder; upload the film again.")
         return
     search = _without_missing(gallery, search)
+    if search.words is not None and not shared.has_reports(gallery):
+        st.info("No film of this gallery has a report: the words are left out.")
+        search = search.ask_words(None)
+        session.correct(search)
+        if not search.asked:
+            starters(gallery, search, labels)
+            return
     try:
         vector = _vector(search, encoder)
         search, found = _answered(gallery, search, vector)
@@ -226,23 +308,20 @@ def show(
         if isinstance(error, BadQuery):
             st.button("Take all marks off", key="unmark", on_click=session.unmark)
         return
-    cautions(gallery, encoder, search)
-    left, right = st.columns([3, 2])
-    with left, st.container(border=True, height="stretch", key="query"):
-        card(search, found, labels)
+    band(gallery, encoder, search, found, labels)
     if not found.hits:
-        nothing(gallery, search)
+        if search.words is not None and not search.has_vector:
+            no_report(search)
+        else:
+            nothing(gallery, search)
         return
-    with right, st.container(border=True, height="stretch", key="neighbours"):
-        neighbours(gallery, search, found, labels)
-    if found.own is not None:
-        st.caption(layout.sentence(notices.of_own_films(found.own)))
     hits.hits(search, found, labels, shared.seen_in_training(encoder))
     if st.button("Show on the map", icon=":material/scatter_plot:", key="to-map"):
         st.switch_page("views/map.py", query_params=link.to_link(search))
     download.takeaway(gallery, search, found)
+    controls.for_search(gallery, search, [hit.row.id for hit in found.hits])
     session.scroll_to_query()
-    if search.pair is not None:
+    if search.pair is not None and search.has_vector:
         pair.look(gallery, search, found, vector, labels)
 
 
@@ -287,7 +366,9 @@ def cautions(gallery: Gallery, encoder: Encoder | CxrError | None, search: Searc
         near = shared.nearness(gallery, search.upload)
         if (warning := notices.of_image(near)) is not None:
             st.warning(layout.sentence(warning), icon=":material/image_not_supported:")
-        st.caption(f"{notices.how_near(near)}.")
+        st.caption(
+            layout.sentence(notices.match(near)), help=layout.sentence(notices.how_near(near))
+        )
     elif search.text is not None and isinstance(encoder, Encoder):
         asked = shared.text_query(encoder, search.text, search.long_text)
         if (note := notices.of_reading(asked, "the choice of")) is not None:
@@ -295,6 +376,20 @@ def cautions(gallery: Gallery, encoder: Encoder | CxrError | None, search: Searc
         warning = notices.of_text(encoder.understands(asked))
         if warning is not None:
             st.warning(layout.sentence(warning), icon=":material/help:")
+            labels_instead(gallery, search.text)
+
+
+def labels_instead(gallery: Gallery, text: str) -> None:
+    """The films with a label that a sentence names, where the encoder does not understand it."""
+    counts = shared.facets(gallery, {})["label"]
+    for label in notices.labels_meant(text, counts)[:_LABELS_OFFERED]:
+        if st.button(
+            f"See {films(counts[label])} labelled {plain(cut(label))}",
+            key=f"labelled-{label}",
+            type="primary",
+            icon=":material/label:",
+        ):
+            st.switch_page("views/films.py", query_params={"label": label})
 
 
 def long_text(note: str) -> None:
@@ -328,10 +423,12 @@ def neighbours(gallery: Gallery, search: Search, found: Answer, labels: Labels) 
     st.html(
         html.neighbours(
             lines,
-            f"Labels of the {len(found.hits)} neighbours shown",
+            "Labels of the hit shown"
+            if len(found.hits) == 1
+            else f"Labels of the {counted(len(found.hits), 'hit')} shown",
             f"Upright line and last number: the label's share of all films{among}, which is what "
-            f"chance alone would show. Thin line and range: 95 % interval of the neighbours' "
-            f"share (Wilson).{chosen}",
+            f"chance alone would show. Thin line: 95 % interval of the share among such hits "
+            f"(Wilson).{chosen}",
             labels,
         )
     )

@@ -12,11 +12,11 @@ from typing import Any
 
 import streamlit as st
 
-from store import CxrError, Gallery, Range, UnknownId, Weights
+from store import RRF, CxrError, Gallery, Range, UnknownId, Weights, parse_fusion
 from ui.dashboard.components.html import clean, cut
 from ui.dashboard.search import link, ranges
 from ui.dashboard.search.ranges import Choice, Known, column, in_words
-from ui.dashboard.search.state import FACETS, Search, Upload
+from ui.dashboard.search.state import FACETS, Filters, Search, Upload
 
 _SEARCH, _NOTES, _LINK, _DRAWN, _ASKED, _ARRIVED, _HISTORY = (
     f"search-{name}" for name in ("now", "notes", "link", "drawn", "asked", "arrived", "history")
@@ -25,13 +25,21 @@ _SEARCH, _NOTES, _LINK, _DRAWN, _ASKED, _ARRIVED, _HISTORY = (
 _HISTORY_MAX = 30
 TEXT_BOX, ID_BOX, K_BOX, LONG_BOX = "box-text", "box-id", "box-k", "box-long-text"
 OTHERS_BOX = "box-other-patients"
+WORDS_BOX, NEGATED_BOX, FUSION_BOX = "box-words", "box-negated", "box-fusion"
+#: The choice of fusion by ranks; the others are weights of the words.
+RANKS = "by ranks"
 #: Keys of the weights' widgets, in the order of ``Weights``.
 WEIGHT_BOXES = tuple(f"box-weight-{part.name}" for part in fields(Weights))
 
 
-def arrive(on_search: bool, was_on_search: bool) -> None:
-    """Note whether the visitor just came to the search page from another one."""
-    st.session_state[_ARRIVED] = on_search and not was_on_search
+def arrive(page: str, before: str | None) -> None:
+    """Note whether the visitor just came to a page from another one."""
+    st.session_state[_ARRIVED] = page != before
+
+
+def came_back() -> bool:
+    """Whether the visitor came back by the navigation, so that the page is as it was left."""
+    return bool(st.session_state.pop(_ARRIVED, False)) and not address()
 
 
 def now(known: Known) -> Search:
@@ -42,19 +50,34 @@ def now(known: Known) -> Search:
     """
     params = address()
     search: Search | None = st.session_state.get(_SEARCH)
-    came_back = bool(st.session_state.pop(_ARRIVED, False)) and not params
-    if search is None or (params != st.session_state.get(_LINK) and not came_back):
+    back = came_back()
+    if search is None or (params != st.session_state.get(_LINK) and not back):
         search, notes = link.from_link(params, known)
         _set(search, *notes)
+    search = with_filters(known)
+    _write_link(search)
+    return search
+
+
+def with_filters(known: Known) -> Search:
+    """The last search, its filters as the gallery has them now, and widgets that show them."""
+    search = last()
     for facet, values in search.filters.items():
         kept = [value for value in values if _there(facet, value, known.get(facet, ()))]
         if len(kept) < len(values):
             search = search.choose(facet, kept)
             gone = f"some {column(facet)} filters no longer exist and are off"
             _set(search, f"The gallery changed; {gone}.")
-    _write_link(search)
     _set_widgets(search, known)
     return search
+
+
+def filter_by(filters: Filters, *messages: str) -> None:
+    """Take over filters from another page's address; the query stays."""
+    search = last().unfiltered()
+    for facet, values in filters.items():
+        search = search.choose(facet, values)
+    _set(search, *messages)
 
 
 def last() -> Search:
@@ -132,12 +155,15 @@ def _set_widgets(search: Search, known: Known) -> None:
     _put(K_BOX, search.k)
     _put(LONG_BOX, search.long_text)
     _put(OTHERS_BOX, search.other_patients)
+    _put(NEGATED_BOX, search.negated)
+    _put(FUSION_BOX, RANKS if search.fusion == RRF else f"{float(search.fusion):g}")
     for name, part in zip(WEIGHT_BOXES, fields(Weights), strict=True):
         _put(name, float(getattr(search.weights, part.name)))
-    query = search.id, search.text, search.upload, search.marks, search.page
+    query = search.id, search.text, search.upload, search.words, search.marks, search.page
     changed = st.session_state.get(_DRAWN) != query
     if changed or TEXT_BOX not in st.session_state:
         _put(TEXT_BOX, search.text or "")
+        _put(WORDS_BOX, search.words or "")
         _put(ID_BOX, search.id or "")
     if changed:
         st.session_state[_ASKED] = st.session_state.get(_ASKED, 0) + 1
@@ -177,11 +203,13 @@ def restore(search: Search) -> None:
 
 def title(search: Search) -> str:
     """A search in a few words."""
-    parts = []
+    parts, film = [], replace(search, words=None)
     if search.has_query:
         parts.append(
-            cut(search.subject if search.upload is None else f"your film {search.subject}", 42)
+            cut(film.subject if search.upload is None else f"your film {film.subject}", 42)
         )
+    if search.words is not None:
+        parts.append(f"words “{cut(search.words, 30)}”")
     parts += [f"+{len(search.like)}"] if search.like else []
     parts += [f"−{len(search.unlike)}"] if search.unlike else []
     for facet, values in search.filters.items():
@@ -208,6 +236,32 @@ def ask_this_text(text: str) -> None:
     _set(last().ask(text=text))
 
 
+def ask_words() -> None:
+    """Search the words in the box, beside what is asked already."""
+    words = clean(st.session_state.get(WORDS_BOX) or "")[: link.TEXT_MAX]
+    if words:
+        _set(last().ask_words(words))
+    else:
+        _set(last(), "Write a few words of a report first, e.g. pleural effusion.")
+
+
+def drop_words() -> None:
+    """Search without words of reports."""
+    _set(last().ask_words(None))
+
+
+def choose_negated() -> None:
+    """Take over from its switch whether absent words are found."""
+    _set(replace(last(), negated=bool(st.session_state[NEGATED_BOX]), page=1, pair=None))
+
+
+def choose_fusion() -> None:
+    """Take over from its widget how words and the rest make one list."""
+    chosen = st.session_state[FUSION_BOX]
+    fusion = RRF if chosen == RANKS else parse_fusion(chosen)
+    _set(replace(last(), fusion=fusion, page=1, pair=None))
+
+
 def ask_id(gallery: Gallery) -> None:
     """Search the id in the box, or the one that ends with what is there."""
     id_ = (st.session_state.get(ID_BOX) or "").strip()[: link.ID_MAX]
@@ -221,7 +275,7 @@ def ask_id(gallery: Gallery) -> None:
             return
         ask_this_id(id_)
     else:
-        _set(last(), "Write an id first, or let the dice choose a film.")
+        _set(last(), "Write an id first, or press Random film.")
 
 
 def ask_this_id(id_: str) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from store import COLUMNS, Weights, Where, own_range
+from store import COLUMNS, RRF, Fusion, Weights, Where, own_range
 from ui.dashboard.search.ranges import AGE, column
 
 #: How many hits a page has: least, most, and when nobody says.
@@ -26,7 +26,7 @@ MARKS_MAX = 20
 #: Filters on values, the outcome beside the labels: key in an address -> name for people. After
 #: them come AGE and, under a prefix, own columns; see ranges.
 _COUNTED = {column.key: column.title for column in COLUMNS.values() if column.counted}
-FACETS = {"label": _COUNTED["label"], "outcome": "Outcome", **_COUNTED}
+FACETS = {"label": _COUNTED["label"], "outcome": "Findings", **_COUNTED}
 
 Filters = Mapping[str, tuple[str, ...]]
 
@@ -38,6 +38,9 @@ NAMES = {
     "text": ("text", "--text"),
     "long_text": ("long", "--long-text"),
     "upload": ("", "--image"),
+    "words": ("words", "--words"),
+    "negated": ("negated", "--negated"),
+    "fusion": ("fusion", "--fusion"),
     "filters": ("", "--where"),
     "k": ("k", "-k"),
     "page": ("page", "--page"),
@@ -77,9 +80,12 @@ class Upload:
 class Search:
     """A search: everything that decides what the search page shows.
 
-    At most one of ``id``, ``text`` and ``upload`` is set.
+    At most one of ``id``, ``text`` and ``upload`` is set. ``words`` stand alone or beside it.
 
     Attributes:
+        words: words of reports.
+        negated: whether these are found where a report says they are absent, too.
+        fusion: how words and the rest make one list; see Gallery.search_words.
         long_text: how a text is searched that is longer than the encoder reads: ``cut``, ``mean``
             or ``best``.
         filters: facet -> chosen values, of age and of numbers and days one range; a facet without a
@@ -96,6 +102,9 @@ class Search:
     text: str | None = None
     long_text: str = "cut"
     upload: Upload | None = None
+    words: str | None = None
+    negated: bool = False
+    fusion: Fusion = RRF
     filters: Filters = field(default_factory=dict)
     k: int = K_DEFAULT
     page: int = 1
@@ -108,7 +117,21 @@ class Search:
     @property
     def asked(self) -> bool:
         """Whether there is anything to search for."""
+        return self.has_vector or self.words is not None
+
+    @property
+    def has_vector(self) -> bool:
+        """Whether vectors are searched: not by words of reports alone."""
         return self.has_query or bool(self.like)
+
+    @property
+    def beside(self) -> str | None:
+        """What is asked beside the words, in one word; None where nothing is."""
+        if self.text is not None:
+            return "text"
+        if self.upload is not None:
+            return "picture"
+        return "film" if self.id is not None else "films" if self.like else None
 
     @property
     def has_query(self) -> bool:
@@ -121,8 +144,14 @@ class Search:
 
         Weights only where films are marked, the way to search long texts only of a text.
         """
+        alone = self.words is None or not self.has_vector
         found = {name: getattr(self, name) for name in NAMES}
-        idle = {"weights": not self.marks, "long_text": self.text is None}
+        idle = {
+            "weights": not self.marks,
+            "long_text": self.text is None,
+            "negated": self.words is None,
+            "fusion": alone,
+        }
         return {
             name: value
             for name, value in found.items()
@@ -140,9 +169,12 @@ class Search:
     @property
     def subject(self) -> str:
         """The query in words, without marks and filters."""
+        said = [] if self.words is None else [f"reports with “{self.words}”"]
         if self.text is not None:
-            return f"“{self.text}”"
-        return self.id or ("the marked films" if self.upload is None else self.upload.name)
+            said.insert(0, f"“{self.text}”")
+        elif self.id or self.upload is not None or self.like:
+            said.insert(0, self.id or (self.upload.name if self.upload else "the marked films"))
+        return " and ".join(said)
 
     @property
     def marks(self) -> tuple[str, ...]:
@@ -166,9 +198,16 @@ class Search:
         text: str | None = None,
         upload: Upload | None = None,
     ) -> Search:
-        """The same filters with another query, or with none. A sentence joins the marked films."""
-        kept = self if text is not None else self.unmarked()
+        """The same filters with another query, or with none.
+
+        A sentence joins the marked films and the words; another film starts afresh.
+        """
+        kept = self if text is not None else replace(self.unmarked(), words=None)
         return replace(kept, id=id, text=text, upload=upload, page=1, pair=None)
+
+    def ask_words(self, words: str | None) -> Search:
+        """The same query with words of reports, which join what is asked; or without any."""
+        return replace(self, words=words, page=1, pair=None)
 
     def choose(self, facet: str, values: Sequence[str]) -> Search:
         """The same query with other values of one filter."""

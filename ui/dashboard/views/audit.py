@@ -16,11 +16,13 @@ from store import (
     NearPair,
     Progress,
     audit,
+    counted,
 )
 from ui import tables
-from ui.dashboard import background, layout, shared
+from ui.dashboard import background, layout, shared, sign_in
 from ui.dashboard.components import film_list, html
 from ui.dashboard.components.html import Labels, plain
+from ui.dashboard.curation import work_list, work_page
 
 T = TypeVar("T")
 D = TypeVar("D", Group, NearPair)
@@ -35,8 +37,6 @@ _EXACT, _NEAR, _LABELS, _METADATA = _LISTS = (
 _SIZE, _FILMS = 12, 6
 #: Most frequent values of a column that are named.
 _VALUES = 4
-#: Largest gallery whose films are compared with each other unasked.
-_AT_ONCE = 30_000
 _WIDE = 340
 
 
@@ -70,24 +70,21 @@ def found(
 
 def wanted(gallery: Gallery, key: Sequence[Hashable]) -> bool:
     """Whether all is to be compared with all: in a large gallery only once somebody asked."""
-    known = background.known(("audit", shared.key(gallery), *key))
-    if known or len(gallery) <= _AT_ONCE:
-        return True
-    st.write(f"This compares all {html.films(len(gallery))} with each other.")
-    return st.button("Compare them", type="primary", key="audit-go")
+    return background.wanted(("audit", shared.key(gallery), *key), len(gallery))
 
 
 def exact(gallery: Gallery, labels: Labels) -> None:
     """Films that are one and the same."""
     st.caption(
-        "Same source: one SHA-256, so the same file or the same pixels. Same vector: another "
-        "source that the encoder cannot tell apart."
+        "Same source: the same file, or the same pixels, told by SHA-256. Same vector: another "
+        "source that is the same to the encoder."
     )
     groups = found(gallery, ("exact",), "Comparing digests", lambda _: audit.exact(gallery))
     across = [group for group in groups if group.across]
     differ = sum(group.labels_differ for group in groups)
     st.write(
-        f"**{len(groups):,}** groups of **{sum(len(group.films) for group in groups):,}** films; "
+        f"**{counted(len(groups), 'group')}** of "
+        f"**{counted(sum(len(group.films) for group in groups), 'film')}**; "
         f"**{len(across):,}** in more than one split (leaks), **{differ:,}** with differing labels."
     )
     st.write(f"Groups: {tables.whose(tables.whose_groups(groups))}.")
@@ -143,7 +140,7 @@ def near(gallery: Gallery, labels: Labels) -> None:
     )
     many = pairs.whose[tables.WRONG_IDS]
     st.write(
-        f"**{pairs.total:,}** pairs among {html.films(pairs.compared)}; "
+        f"**{counted(pairs.total, 'pair')}** among {html.films(pairs.compared)}; "
         f"**{pairs.across:,}** across splits (leaks)."
         + (f" The {len(pairs.pairs):,} nearest are listed." * (pairs.total > len(pairs.pairs)))
     )
@@ -165,6 +162,9 @@ def near(gallery: Gallery, labels: Labels) -> None:
 
 def doubtful(gallery: Gallery, labels: Labels) -> None:
     """Films whose neighbours carry other labels."""
+    if sign_in.may_curate() and (work := work_list.current(gallery)):
+        work_page.page(gallery, work, labels)
+        return
     st.caption(
         "Disagreement: the mean Jaccard distance between a film's findings and those of its k "
         "nearest labelled films of other patients, 1 − |both| / |either|. With one label a film it "
@@ -184,8 +184,9 @@ def doubtful(gallery: Gallery, labels: Labels) -> None:
         lambda progress: audit.doubtful(gallery, int(k or 10), progress=progress),
     )
     st.write(
-        f"**{films.total:,}** of {films.labelled:,} labelled films differ from most of their "
-        f"{films.k} neighbours, **{films.doubted:,}** in a finding or more."
+        f"**{films.total:,}** of {counted(films.labelled, 'labelled film')} "
+        f"{'differs' if films.total == 1 else 'differ'} from most of their "
+        f"{counted(films.k, 'neighbour')}, **{films.doubted:,}** in a finding or more."
         + (f" The first {len(films.films):,} are listed." * (films.doubted > len(films.films)))
     )
     missed = tables.left_out(films.left_out)
@@ -201,7 +202,8 @@ def doubtful(gallery: Gallery, labels: Labels) -> None:
     film_list.download_list(
         "doubtful-labels", lambda: tables.doubts(films.films, films.k), "csv-doubts"
     )
-    said = {one.film.id: tables.doubt(one) for one in films.films}
+    left = work_page.entry(gallery, films)
+    said = {one.film.id: tables.doubt(one) for one in left}
     film_list.films(gallery, list(said), labels, "doubts", said=said.__getitem__)
 
 
@@ -247,8 +249,13 @@ def metadata(gallery: Gallery, labels: Labels) -> None:
     studies = sum(leak.patient is None for leak in glance.leaks)
     people = len(glance.leaks) - studies
     st.write(
-        f"**{people:,}** patients have films in more than one split (leaks)"
-        + (f", and **{studies:,}** studies of patients that are not known." if studies else ".")
+        f"**{counted(people, 'patient has', 'patients have')}** films in more than one split "
+        "(leaks)"
+        + (
+            f", and **{counted(studies, 'study', 'studies')}** of patients that are not known."
+            if studies
+            else "."
+        )
     )
     film_list.download_list(
         "patients-in-several-splits", lambda: tables.leaks(glance.leaks), "csv-leaks"
@@ -260,10 +267,9 @@ def metadata(gallery: Gallery, labels: Labels) -> None:
 
 
 def _wrong_ids(count: int, what: str) -> str:
-    several = "is one picture" if count == 1 else "are each one picture"
-    plural = "" if count == 1 else "s"
     return (
-        f"{count:,} {what}{plural} {several} of several patients of one data set: were ids or "
+        f"{counted(count, f'{what} is', f'{what}s are each')} one picture of several patients of "
+        "one data set: were ids or "
         "films mixed up?"
     )
 
@@ -308,8 +314,8 @@ def _cards(
     for at, one in enumerate(shown):
         here = [rows[film.id] for film in films(one) if film.id in rows]
         with grid.cell():
-            together = [(row, pictures[row.id]) for row in here]
-            st.html(html.side_by_side(together, labels, facts(one)))
+            film_list.beside(here, pictures, labels, f"{key}-{at}")
+            st.html(html.badges(facts(one)))
             with st.container(horizontal=True):
                 for row in here:
                     name = f"Neighbours of {plain(row.id.rpartition('/')[2])}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from ingest import read_status
-from store import CxrError, Gallery, StoreNotFound
+from store import CxrError, Gallery, StoreNotFound, counted
 from ui.dashboard import layout, shared, sign_in
 from ui.dashboard.batches import entries, form, jobs
 from ui.dashboard.components import film_list, html
@@ -84,7 +84,9 @@ def listing(gallery: Gallery) -> None:
     st.html(html.table(entries.HEAD, lines))
     others = len(gallery) - sum(_films(gallery, one["batch"]) for one in found)
     if others > 0:
-        st.caption(f"{others:,} films came before these batches, or with none that left notes.")
+        st.caption(
+            f"{counted(others, 'film')} came before these batches, or with none that left notes."
+        )
     # A choice of its own for every newest batch, so that what just came in is looked at.
     names = {one["batch"]: one for one in found}
     batch = st.selectbox(
@@ -93,6 +95,8 @@ def listing(gallery: Gallery) -> None:
     entry, films = names[batch], _films(gallery, batch)
     if changes := entries.changes(entry):
         st.write(f"Changed in films that were here: {plain(changes)}.")
+    if kept := entries.kept(entry):
+        st.write(f"Kept: {plain(kept)}.")
     if reasons := entries.reasons(entry):
         st.write(f"Refused: {plain(reasons)}.")
         rows, table = entries.refusals(gallery.uri, batch)

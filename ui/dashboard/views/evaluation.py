@@ -8,7 +8,7 @@ from typing import Any
 import altair as alt
 import streamlit as st
 
-from store import BadQuery, CxrError, Gallery, NothingToMeasure, findings, per_query
+from store import BadQuery, CxrError, Gallery, NothingToMeasure, counted, findings, per_query
 from ui import notices, tables
 from ui.dashboard import layout, shared, studies
 from ui.dashboard.components import film_list, html
@@ -50,7 +50,7 @@ def main() -> None:
         gallery,
         "leave-one-out",
         f"Leave-one-out: {plain(queries)}",
-        "Every film asks the others of this set; itself is left out by id.",
+        "Every film of this set is searched with among all the others.",
         split,
         "",
         relevance,
@@ -134,14 +134,20 @@ def protocol(
             raise BadQuery("too few films to leave one out")
         one_by_one = studies.by_search(gallery) and asking > _ONE_BY_ONE
         if (one_by_one or not asked.quick) and not studies.known(gallery, asked):
-            st.write(f"{asking:,} queries against {inside:,} films take minutes.")
+            st.write(
+                f"{counted(asking, 'query', 'queries')} against {counted(inside, 'film')} take "
+                "minutes."
+            )
             if not st.button("Measure", type="primary", key=f"measure-{name}"):
                 return
         found = studies.evaluation(gallery, asked)
     except (BadQuery, NothingToMeasure) as error:
         st.info(f"Nothing to measure: {plain(str(error))}.", icon=":material/info:")
         return
-    st.caption(f"{caption} {found['queries']:,} queries, {found['gallery']:,} films searched.")
+    st.caption(
+        f"{caption} {counted(found['queries'], 'query', 'queries')}, "
+        f"{counted(found['gallery'], 'film')} searched."
+    )
     if (warning := notices.of_patients(found)) is not None:
         st.warning(layout.sentence(warning), icon=":material/groups:")
     if (warning := notices.of_raw_pixels(found)) is not None:
@@ -179,7 +185,7 @@ def figures(gallery: Gallery, asked: studies.Question, found: dict[str, Any]) ->
         elif not asked.whole:
             st.caption(
                 "Neither mAP nor the raw-pixel floor: both need the whole ranking of every query, "
-                f"{asked.pairs:,} pairs."
+                f"{counted(asked.pairs, 'pair')}."
             )
         elif "raw_pixels" not in found["baselines"]:
             st.caption("No raw-pixel floor: not every film has a thumbnail.")
@@ -234,7 +240,7 @@ def vote(gallery: Gallery, asked: studies.Question) -> None:
     )
     names, counts = per_query.confusion(found, int(k or found.depths[-1]))
     if len(names) > _MATRIX:
-        st.info(f"{len(names)} labels are too many for a table.", icon=":material/info:")
+        st.info(f"{counted(len(names), 'label')} are too many for a table.", icon=":material/info:")
         return
     st.html(html.confusion(names, counts))
 
@@ -249,7 +255,8 @@ def hardest(gallery: Gallery, asked: studies.Question) -> None:
         return
     with st.container(horizontal=True, vertical_alignment="center"):
         st.caption(
-            f"The {len(hard)} queries with the lowest P@{k}; among equals, the nearest wrong "
+            f"The {counted(len(hard), 'query', 'queries')} with the lowest P@{k}; among equals, "
+            "the nearest wrong "
             "neighbour first."
         )
         film_list.download_list(

@@ -16,6 +16,7 @@ from ui.dashboard import layout, map_points, shared
 from ui.dashboard.components import film_list, html, scatter
 from ui.dashboard.components.colouring import Colouring
 from ui.dashboard.components.html import Labels, plain
+from ui.dashboard.curation import controls
 from ui.dashboard.map_points import Drawn, Places
 from ui.dashboard.search import link, session
 from ui.dashboard.search.state import Search
@@ -127,7 +128,10 @@ def explore(
             outline=start,
             on_outline=lambda: st.session_state.update({"map-selected-page": 1}),
             on_peek=_nothing,
+            on_open=_nothing,
         )
+        if (film := _film(of, shown.get("open"))) is not None:
+            film_list.open_film(film)
         sent = shown.get("outline")
         outline = start if sent is None else sent
         st.session_state[f"{key}-kept"] = outline
@@ -183,8 +187,8 @@ def legend(by: str, colours: Colouring) -> None:
 
 def peek(gallery: Gallery, of: Drawn, at: object, labels: Labels) -> None:
     """The film that the pointer rested on last."""
-    if isinstance(at, int) and 0 <= at < len(of.on_map):
-        st.session_state["map-peek"] = of.ids[at]
+    if (pointed := _film(of, at)) is not None:
+        st.session_state["map-peek"] = pointed
     id_ = st.session_state.get("map-peek")
     rows = gallery.rows([id_]) if id_ else {}
     with st.container(border=True, key="map-peek-card"):
@@ -193,6 +197,11 @@ def peek(gallery: Gallery, of: Drawn, at: object, labels: Labels) -> None:
             return
         [row] = rows.values()
         film_list.card(row, gallery.thumbnails([row.id])[row.id], labels, f"peek-{row.id}")
+
+
+def _film(of: Drawn, at: object) -> str | None:
+    """The id of a film that the browser points at; None of what is no film."""
+    return of.ids[at] if isinstance(at, int) and 0 <= at < len(of.on_map) else None
 
 
 def selection(gallery: Gallery, of: Drawn, places: Places, labels: Labels) -> None:
@@ -207,6 +216,7 @@ def selection(gallery: Gallery, of: Drawn, places: Places, labels: Labels) -> No
     with st.container(horizontal=True, vertical_alignment="center"):
         st.subheader(f"{html.films(len(places))} selected", width="content")
         film_list.download_list("selection", lambda: sheet(chosen), "map-csv")
+        controls.many(gallery, chosen["id"].to_pylist(), len(chosen), "map")
     st.html(html.table(*shares(of.columns, chosen)))
     film_list.films(gallery, chosen["id"].to_pylist(), labels, "map-selected")
 

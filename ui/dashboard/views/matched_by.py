@@ -39,21 +39,25 @@ def main() -> None:
     gallery = shared.gallery()
     st.title("What does this encoder match by?")
     st.caption(
-        "Of hits that share the finding of their query: how many times as often as chance do they "
-        "share something else too? Lift 1: the encoder does not see it. A lift far above 1 is a "
-        "shortcut: films are found for where or how they were taken, not for what they show."
+        "Among hits that have the finding of their query: how many times as often as by chance do "
+        "they also have its view, its sex, its data set and so on (the lift)? 1: no more often "
+        "than by chance. Far above 1 is a shortcut: films are found for where or how they were "
+        "taken, not for what they show."
     )
     split, k, relevance = choose(gallery)
     asked = ("matched by", shared.key(gallery), split, k, relevance)
     films = shared.films(gallery, {"split": (split,)} if split else {})
     if films**2 > studies.AT_ONCE and not background.known(asked):
-        st.write(f"{html.films(films)} ask each other once for every column: this takes minutes.")
+        st.write(
+            f"{html.films(films)} are compared with each other once for every column: this takes "
+            "minutes."
+        )
         if not st.button("Measure", type="primary", key="measure-matched-by"):
             return
     try:
         found = background.result(
             asked,
-            "Every film asks the others",
+            "Comparing all with all",
             lambda progress: matched_by(
                 gallery, k=k, split=split, relevance=relevance, progress=progress
             ),

@@ -26,9 +26,10 @@ def main() -> None:
     labels = shared.labels(gallery)
     known = shared.known(gallery)
     search = session.now(known)
-    st.title("Find similar chest films")
     encoder = _encoder(gallery, search)
-    ways_in(gallery, encoder)
+    if not search.asked:  # the hits need the room
+        st.title("Find similar chest films")
+    bar(gallery, encoder, search)
     side(gallery, search, known)
     for note in session.notes():
         st.info(plain(note), icon=":material/info:")
@@ -39,6 +40,8 @@ def main() -> None:
         results.show(gallery, encoder, search, labels)
     else:
         results.starters(gallery, search, labels)
+    if not isinstance(encoder, CxrError):
+        uploads.listen()  # down here, where its empty place is in nobody's way
 
 
 def _encoder(gallery: Gallery, search: Search) -> Encoder | CxrError | None:
@@ -51,62 +54,107 @@ def _encoder(gallery: Gallery, search: Search) -> Encoder | CxrError | None:
         return error
 
 
-def ways_in(gallery: Gallery, encoder: Encoder | CxrError | None) -> None:
-    """One place, three ways to ask."""
+def bar(gallery: Gallery, encoder: Encoder | CxrError | None, search: Search) -> None:
+    """One line with all ways to ask, a tab each; before the first search, examples below it."""
     unusable = isinstance(encoder, CxrError)
     wordless = unusable or (isinstance(encoder, Encoder) and not encoder.supports_text)
     with st.container(border=True, key="ways-in"):
-        describe, upload, by_id = st.tabs(
-            [":material/notes: Describe", ":material/upload: Upload", ":material/tag: Id"]
-        )
+        names = [":material/notes: Describe", ":material/upload: Upload", ":material/tag: Id"]
+        in_reports = ":material/article: Words in reports"
+        if shared.has_reports(gallery):
+            names.insert(1, in_reports)
+        alone = search.words is not None and not search.has_vector
+        tabs = dict(zip(names, st.tabs(names, default=in_reports if alone else None), strict=True))
+        describe, upload, by_id = (tab for name, tab in tabs.items() if name != in_reports)
+    if in_reports in tabs:
+        with tabs[in_reports]:
+            ask_by_words(search)
     with describe:
-        with st.form("ask-text", border=False), st.container(horizontal=True):
-            st.text_input(
-                "Describe what the film shows",
-                key=session.TEXT_BOX,
-                type="search",
-                placeholder="pneumonia opacity in lungs",
-                label_visibility="collapsed",
-                max_chars=link.TEXT_MAX,
+        ask_by_sentence(wordless, examples=not search.asked)
+    with upload:
+        ask_by_film(gallery, unusable)
+    with by_id:
+        ask_by_id(gallery)
+
+
+def ask_by_sentence(wordless: bool, examples: bool) -> None:
+    """Ask with words; ``wordless``: the encoder reads none."""
+    with st.form("ask-text", border=False), st.container(horizontal=True):
+        st.text_input(
+            "Describe what the film shows",
+            key=session.TEXT_BOX,
+            type="search",
+            placeholder="pneumonia opacity in lungs",
+            label_visibility="collapsed",
+            max_chars=link.TEXT_MAX,
+            disabled=wordless,
+        )
+        st.form_submit_button(
+            "Search", type="primary", on_click=session.ask_text, disabled=wordless
+        )
+    if not examples:
+        return
+    with st.container(horizontal=True, gap="xsmall", key="prompts"):
+        for prompt in PROMPTS:
+            st.button(
+                prompt,
+                key=f"prompt-{prompt}",
+                on_click=session.ask_this_text,
+                args=(prompt,),
                 disabled=wordless,
             )
-            st.form_submit_button(
-                "Search", type="primary", on_click=session.ask_text, disabled=wordless
-            )
-        with st.container(horizontal=True, gap="xsmall", key="prompts"):
-            for prompt in PROMPTS:
-                st.button(
-                    prompt,
-                    key=f"prompt-{prompt}",
-                    on_click=session.ask_this_text,
-                    args=(prompt,),
-                    disabled=wordless,
-                )
-    with upload:
-        file = st.file_uploader(
-            "A chest film: PNG, JPEG, TIFF, WebP, BMP or DICOM. Drop it here, choose it, or paste "
-            "an image anywhere on this page. It stays in this visit's memory; nothing is saved.",
-            max_upload_size=shared.FILE_MB,
-            key=uploads.box(),
-            disabled=unusable,
+
+
+def ask_by_words(search: Search) -> None:
+    """Ask with words of reports; they join what is asked already."""
+    with st.form("ask-words", border=False), st.container(horizontal=True):
+        st.text_input(
+            "Words in reports",
+            key=session.WORDS_BOX,
+            type="search",
+            placeholder='pleural effusion, "left base", no pneumothorax',
+            label_visibility="collapsed",
+            max_chars=link.TEXT_MAX,
         )
-    if not unusable:
-        uploads.listen()
-        if file is not None:
-            _take(gallery, file.name, file.getvalue())
-        elif (found := uploads.pasted()) is not None:
-            _take(gallery, *found)
-    with by_id:
-        with st.form("ask-id", border=False), st.container(horizontal=True):
-            st.text_input(
-                "Id of a film in the gallery",
-                key=session.ID_BOX,
-                placeholder=shared.starters(gallery, {})[1][0],
-                label_visibility="collapsed",
-                max_chars=link.ID_MAX,
-            )
-            st.form_submit_button("Find", type="primary", on_click=session.ask_id, args=(gallery,))
-        st.button(
+        st.form_submit_button("Search", type="primary", on_click=session.ask_words)
+    join = ""
+    if search.has_vector:
+        join = f" They join the {search.beside} that is asked."
+    st.caption(
+        "Any of the words is enough, more are better; words between quotes stand in a row. What a "
+        f"report says is absent is no hit, unless the words say so: no effusion.{join}"
+    )
+
+
+def ask_by_film(gallery: Gallery, unusable: bool) -> None:
+    """Ask with a film of one's own; ``unusable``: there is no encoder for it."""
+    file = st.file_uploader(
+        "A chest film: PNG, JPEG, TIFF, WebP, BMP or DICOM. Or paste an image anywhere here.",
+        help="It stays in this visit's memory; nothing is saved.",
+        max_upload_size=shared.FILE_MB,
+        key=uploads.box(),
+        disabled=unusable,
+    )
+    if unusable:
+        return
+    if file is not None:
+        _take(gallery, file.name, file.getvalue())
+    elif (found := uploads.pasted()) is not None:
+        _take(gallery, *found)
+
+
+def ask_by_id(gallery: Gallery) -> None:
+    """Ask with a film of the gallery, or with any."""
+    with st.form("ask-id", border=False), st.container(horizontal=True):
+        st.text_input(
+            "Id of a film in the gallery",
+            key=session.ID_BOX,
+            placeholder=shared.starters(gallery, {})[1][0],
+            label_visibility="collapsed",
+            max_chars=link.ID_MAX,
+        )
+        st.form_submit_button("Find", type="primary", on_click=session.ask_id, args=(gallery,))
+        st.form_submit_button(
             "Random film",
             icon=":material/casino:",
             on_click=session.ask_random,
@@ -128,9 +176,7 @@ def _take(gallery: Gallery, name: str, data: bytes) -> None:
 def side(gallery: Gallery, search: Search, known: Known) -> None:
     """The side bar: filters with live counts, how many hits, and what was asked before."""
     with st.sidebar:
-        st.subheader("Filters")
-        st.caption("Applied before the search: k hits are the k best that pass.")
-        filters.draw(gallery, search, known)
+        filters.panel(gallery, search, known, "Only films that pass are searched.")
         st.slider("Hits on a page", K_MIN, K_MAX, key=session.K_BOX, on_change=session.choose_k)
         if search.other_patients or shared.knows_patients(gallery):
             st.toggle(
@@ -140,8 +186,6 @@ def side(gallery: Gallery, search: Search, known: Known) -> None:
                 help="Films of the query's own patient (of its study, where only that is known) "
                 "are not among the hits.",
             )
-        if search.filters:
-            st.button("Clear filters", icon=":material/filter_alt_off:", on_click=session.drop_all)
         past()
 
 

@@ -7,7 +7,7 @@ import shlex
 import streamlit as st
 
 from ingest import LARGE_FILM, coarse_note, is_coarse
-from store import FOUND, OUTCOMES, CxrError, Gallery, findings
+from store import FOUND, OUTCOMES, CxrError, Gallery, counted, findings
 from ui.dashboard import layout, shared
 from ui.dashboard.components import html
 from ui.dashboard.components.html import Labels, plain
@@ -25,7 +25,7 @@ def main() -> None:
         st.metric("Vector length", str(gallery.stamp.dimension), border=True)
         st.metric("Labels", str(len(findings([*counts["label"]]))), border=True)
     facts(gallery)
-    films(gallery, Labels(counts["label"]))
+    films(gallery, shared.labels(gallery))
     commands(gallery)
     about()
 
@@ -92,7 +92,7 @@ def films(gallery: Gallery, labels: Labels) -> None:
     )
     st.html(html.table(["", *splits, "everywhere"], table, strong=len(table) - 1))
     if len(every) > len(names):
-        st.caption(f"The first {len(names)} of {len(every)} labels.")
+        st.caption(f"The first {len(names)} of {counted(len(every), 'label')}.")
     datasets = shared.facets(gallery, {})["dataset"]
     if datasets:
         listed = ", ".join(f"{plain(name)} ({count:,})" for name, count in datasets.items())

@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -118,11 +119,17 @@ def class_names(schema: pa.Schema, heading: str, path: Path) -> tuple[str, ...]:
     return _distinct(feature_names(schema, heading), path, heading)
 
 
-def feature_names(schema: pa.Schema, heading: str) -> tuple[str, ...]:
-    """Names of a column's classes as the hub's ``datasets`` writes them; empty without any."""
+def feature(schema: pa.Schema, heading: str) -> Any:
+    """What ``datasets`` writes of a column: ``{"_type": "Image"}`` and so on; None without it."""
     info = _json((schema.metadata or {}).get(b"huggingface"))
     for part in ("info", "features", heading):
         info = info.get(part) if isinstance(info, dict) else None
+    return info
+
+
+def feature_names(schema: pa.Schema, heading: str) -> tuple[str, ...]:
+    """Names of a column's classes as the hub's ``datasets`` writes them; empty without any."""
+    info = feature(schema, heading)
     for _ in range(3):  # a class, or a list of classes as old and new versions write it
         if isinstance(info, list) and len(info) == 1:
             info = info[0]
@@ -244,6 +251,8 @@ class _Column:
         if lengths == {1}:
             return self.numbers([None if value is None else value[0] for value in values])
         fit = len(lengths) == 1 and {one for cell in told for one in cell} <= {*_STATES, ""}
+        # Ascending numbers are classes: as flags, every film would have the last finding alone.
+        fit = fit and not (self._known and all(_ascends(cell) for cell in told if len(cell) > 1))
         if fit and (not self._known or self._asked or len(self._known) in lengths):
             return self.flags(cells)
         if pa.types.is_boolean(kind) or pa.types.is_floating(kind):
@@ -357,6 +366,11 @@ class _Column:
         return BadArtefacts(
             f"{self.path}: row {self.ids[place]!r}, column {self.heading!r}: {what}"
         )
+
+
+def _ascends(cell: Sequence[str]) -> bool:
+    numbers = [int(one) for one in cell if one]
+    return len(numbers) == len(cell) and all(one < other for one, other in pairwise(numbers))
 
 
 def _flags(
