@@ -61,13 +61,17 @@ def inert(page) -> str:
         (f"/film?id={quote(HTML + '/0')}&of={quote(HTML)}", ()),
         (f"/film?id={quote(HTML + '/0')}&with={quote(DIRECTIVES + '/3')}", ()),
         (f"/?text={quote(HTML)}&label={quote(MARKDOWN)}", ()),
+        (f"/?words={quote('effusion ' + HTML)}&id={quote(DIRECTIVES + '/3')}&negated=yes", ()),
         (f"/?own.caption={quote(MARKDOWN)}&own.{quote(HTML)}={quote(HTML)}", ()),
         ("/evaluation", ("Hardest queries",)),
         ("/store", ()),
         (f"/map?id={quote(STYLE + '/1')}", ()),
         ("/audit", ("Near duplicates", "Doubtful labels", "Labels and metadata")),
     ],
-    ids=["pair", "film", "films", "text", "own columns", "evaluation", "store", "map", "audit"],
+    ids=[
+        *("pair", "film", "films", "text", "words", "own columns", "evaluation", "store", "map"),
+        "audit",
+    ],
 )
 def test_hostile_text_stays_text(writable, page, path, clicks):
     page.goto(writable.url + path)
