@@ -1,6 +1,6 @@
 """Curation: an operation and its effect on Precision@k, beside an evaluation of the same gallery.
 
-    python -m tests.benchmarks.curating --rows 5856 --dimension 512
+python -m tests.benchmarks.curating --rows 5856 --dimension 512
 """
 
 from __future__ import annotations
