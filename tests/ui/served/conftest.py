@@ -42,6 +42,9 @@ def chromium() -> Iterator[Any]:
     pytest.importorskip("playwright", reason="playwright is not installed")
     if not browser.there():
         pytest.skip(f"no browser at {browser.BROWSER}; set CXR_BROWSER")
+    from playwright.sync_api import expect
+
+    expect.set_options(timeout=PATIENCE)
     with browser.chromium() as found:
         yield found
 
