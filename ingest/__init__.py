@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from ingest.images.dicom.file import is_dicom
     from ingest.images.dicom.read import patient_of
     from ingest.images.pixels import THUMBNAIL_SIDE, pixels_digest, thumbnail
+    from ingest.images.pseudonym import check_salt, keep_salt, salt_file
     from ingest.images.reader_version import READER
     from ingest.job.journal import (
         REJECTION,
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
         write_rejections,
     )
     from ingest.job.pipeline import opened
-    from ingest.job.report import IngestReport, Progress
+    from ingest.job.report import IngestReport, Progress, kept_sentence
     from ingest.job.run import clear_away, ingest
     from ingest.originals.decode import decode_original
     from ingest.originals.film import Original, OriginalUnavailable, Preset
@@ -87,13 +88,14 @@ _HOMES = {
     "ingest.images.dicom.file": "is_dicom",
     "ingest.images.dicom.read": "patient_of",
     "ingest.images.pixels": "THUMBNAIL_SIDE pixels_digest thumbnail",
+    "ingest.images.pseudonym": "check_salt keep_salt salt_file",
     "ingest.images.reader_version": "READER",
     "ingest.job.journal": (
         "REJECTION entries file_name mark_undone read_json read_status rejections_file "
         "state_folder write_json write_rejections"
     ),
     "ingest.job.pipeline": "opened",
-    "ingest.job.report": "IngestReport Progress",
+    "ingest.job.report": "IngestReport Progress kept_sentence",
     "ingest.job.run": "clear_away ingest",
     "ingest.originals.decode": "decode_original",
     "ingest.originals.film": "Original OriginalUnavailable Preset",

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         Vote,
     )
     from store.analysis.compare import Comparison, Films, compare
+    from store.analysis.effect import MANY, Effect, effect, effect_of, effect_sentence
     from store.analysis.film_table import WHOSE, Film, Whose
     from store.analysis.listing.doubt import doubt_of_labels
     from store.analysis.listing.label_places import given_places, label_places
@@ -34,7 +35,15 @@ if TYPE_CHECKING:
     from store.analysis.reports.queries import ReportEvaluation, evaluate_reports
     from store.analysis.selective import Abstention, Curve, Selective, risk_coverage, selective
     from store.analysis.zero_shot import LabelFigures, Similarities, similarities
+    from store.backup.back_up import BackedUp, back_up
+    from store.backup.restore import Restored, look_into, restore
     from store.cluster import connection
+    from store.curation.curation import Curation, person
+    from store.curation.edits import Correction
+    from store.curation.kept import Kept
+    from store.curation.log import Entry, FilmChange, Operation
+    from store.curation.operations import Result
+    from store.curation.selections import Selection
     from store.errors import (
         BadArtefacts,
         BadFilter,
@@ -76,7 +85,7 @@ if TYPE_CHECKING:
     from store.evaluation.protocols import LEAVE_ONE_OUT, SPLIT
     from store.evaluation.ranking import by_vectors
     from store.files import expanded, location
-    from store.gallery import Gallery, combined_query, refined_search
+    from store.gallery import Gallery, combined_query, refined_search, whole_of
     from store.mapped_copy import check_free
     from store.memory import give_back
     from store.negation import affirmed, is_english, state_of, states
@@ -128,6 +137,7 @@ _HOMES = {
     "store.analysis": "audit maps projection",
     "store.analysis.audit": ("Doubt Doubtful FindingDoubt Glance Group Leak Near NearPair Vote"),
     "store.analysis.compare": "Comparison Films compare",
+    "store.analysis.effect": "MANY Effect effect effect_of effect_sentence",
     "store.analysis.film_table": "WHOSE Film Whose",
     "store.analysis.listing.doubt": "doubt_of_labels",
     "store.analysis.listing.label_places": "given_places label_places",
@@ -140,7 +150,15 @@ _HOMES = {
     "store.analysis.reports.nearest": "NearReport nearest_reports",
     "store.analysis.reports.queries": "ReportEvaluation evaluate_reports",
     "store.analysis.zero_shot": "LabelFigures Similarities similarities",
+    "store.backup.back_up": "BackedUp back_up",
+    "store.backup.restore": "Restored look_into restore",
     "store.cluster": "connection",
+    "store.curation.curation": "Curation person",
+    "store.curation.edits": "Correction",
+    "store.curation.kept": "Kept",
+    "store.curation.log": "Entry FilmChange Operation",
+    "store.curation.operations": "Result",
+    "store.curation.selections": "Selection",
     "store.errors": (
         "BadArtefacts BadFilter BadImage BadQuery BadRows BadSource ClusterUnavailable CxrError "
         "EncoderChanged EncoderMismatch EncoderUnavailable NothingToMeasure PatchesUnsupported "
@@ -156,7 +174,7 @@ _HOMES = {
     "store.evaluation.protocols": "LEAVE_ONE_OUT SPLIT",
     "store.evaluation.ranking": "by_vectors",
     "store.files": "expanded location",
-    "store.gallery": "Gallery combined_query refined_search",
+    "store.gallery": "Gallery combined_query refined_search whole_of",
     "store.mapped_copy": "check_free",
     "store.memory": "give_back",
     "store.negation": "affirmed is_english state_of states",

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 #: Ids named per problem; the rest are counted.
 _NAMED = 5
 _NEWER = "; keep the newer row of each with: cxr check --repair"
-_AGAIN = "; remove them with: cxr delete --id ID, then ingest them again"
+_AGAIN = "; remove them with: cxr delete --for-good --id ID, then ingest them again"
 
 
 def problems(handle: Any, snapshot: Snapshot | None = None) -> list[str]:

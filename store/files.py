@@ -7,6 +7,8 @@ from pathlib import Path
 
 #: Name of the LanceDB table; its folder is called so, with ``.lance`` behind it.
 TABLE = "gallery"
+#: Names of the tables beside it that curation writes; see store.curation.
+CHANGES, SET_ASIDE, SELECTIONS = CURATED = ("changes", "set_aside", "selections")
 #: Our own folder beside the table: lock, readers, saved mirror. May be deleted when nobody writes.
 FOLDER = "_cxr"
 _LAST_VERSION = 2**64 - 1

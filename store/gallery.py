@@ -54,6 +54,8 @@ if TYPE_CHECKING:
     import polars
     import pyarrow as pa
 
+    from store.curation.curation import Curation
+    from store.curation.kept import Kept
     from store.evaluation.labelled import SamePatient
     from store.evaluation.metrics import Evaluation
     from store.evaluation.per_query import ByQuery
@@ -62,6 +64,8 @@ if TYPE_CHECKING:
 
 #: Columns whose counts have another name in the statistics.
 _STATS = {"split": "splits", "dataset": "datasets"}
+#: Ids that are named where a text could mean several.
+_SOME = 5
 #: Films that a notebook shows of a gallery.
 _PICTURES = 8
 T = TypeVar("T")
@@ -190,20 +194,53 @@ class Gallery(Follower):
         Raises:
             BadQuery: no condition at all.
             UnknownId: one of ``ids`` is not stored. Nothing is deleted then.
+
+        They may come in again with their source; what is to stay out: see Curation.delete. A data
+        set or a batch that is deleted whole takes its films set aside with it.
         """
-        return write.delete(self.uri, self._live, where, ids, batch, dry_run)
+        gone = write.delete(self.uri, self._live, where, ids, batch, dry_run)
+        whole = None if ids is not None else whole_of(where, batch)
+        if whole is not None and not dry_run:
+            self.curation().forget(where=whole)
+        return gone
+
+    def matching(
+        self, where: Where | None = None, ids: Sequence[str] | None = None, batch: str | None = None
+    ) -> list[str]:
+        """The ids that ``delete`` would remove under these conditions, ascending."""
+        condition = where or Where()
+        if batch is not None:
+            condition = replace(condition, batch=(batch,))
+        return write.matching(self.table, condition, ids)
 
     def undo(self, batch: str, *, dry_run: bool = False) -> Undone:
         """Take back what an ingestion did: remove the rows it brought, restore those it changed.
 
-        Rows that were changed again or deleted since stay as they are and are named. Galleries on
-        object stores keep no former rows: there, rows that it replaced are removed.
+        Rows that were changed again or deleted since stay as they are and are named; films that it
+        brought and that are set aside are forgotten. Galleries on object stores keep no former
+        rows: there, rows that it replaced are removed.
 
         Args:
             batch: name of the ingestion.
             dry_run: count only.
         """
-        return write.undo_batch(self.uri, self._live, batch, self.stamp.dimension, dry_run)
+        undone = write.undo_batch(self.uri, self._live, batch, self.stamp.dimension, dry_run)
+        mine = Where(batch=(batch,))
+        return replace(undone, forgotten=self.curation().forget(where=mine, dry_run=dry_run))
+
+    def curation(self, who: str | None = None) -> Curation:
+        """Tags, notes, corrected labels, films set aside, each with undo and history.
+
+        Args:
+            who: the name under which changes are noted; None: the system's name of the user.
+        """
+        from store.curation.curation import Curation
+
+        return Curation(self.uri, self._live, who)
+
+    def kept(self) -> Kept:
+        """What people decided of films, which the next run of a source does not take back."""
+        return self.curation().kept()
 
     def optimize(self, keep: timedelta | None = None) -> None:
         """Merge small fragments and forget old versions. Writing does this by itself now and then.
@@ -213,6 +250,7 @@ class Gallery(Follower):
                 to the newest. None forgets only what no reader on this machine uses.
         """
         maintenance.run(self.uri, self._live, keep)
+        self.curation().optimize()
 
     def settle(self) -> None:
         """Tidy after the last of many writes, where it is due: the index of words sooner."""
@@ -227,8 +265,8 @@ class Gallery(Follower):
     ) -> Gallery:
         """Make another gallery of the same rows with other vectors; this one stays as it is.
 
-        Ids, metadata and thumbnails are kept. The copy appears whole or not at all; memory is that
-        of a few thousand rows.
+        Ids, metadata, thumbnails and curation are kept. The copy appears whole or not at all;
+        memory is that of a few thousand rows.
 
         Args:
             uri: its place; nothing may be there.
@@ -241,7 +279,7 @@ class Gallery(Follower):
             BadRows: ``change`` gave vectors that are not of unit length and the stamp's dimension.
         """
         source = lance.pin(self.uri, int(self.table.version))
-        copy_mapped(source, location(uri), stamp, change, progress)
+        copy_mapped(source, location(uri), stamp, change, progress, self.curation().copier(change))
         return Gallery.open(uri, stamp)
 
     def build_index(
@@ -607,6 +645,27 @@ class Gallery(Follower):
             found.setdefault(digest, []).append(id_)
         return {digest: sorted(ids) for digest, ids in found.items()}
 
+    def whole_id(self, end: str) -> str:
+        """The stored id that is this text, or else the only one that ends with it.
+
+        ``17`` means ``set/test/17`` rather than ``set/test/117``.
+
+        Raises:
+            UnknownId: no stored id ends so.
+            BadQuery: several do, of which some are named.
+        """
+        _check_ids([end])
+        found = self._look_up(lambda table: lance.ids_at(table, end))
+        if not found:
+            self.vectors([end])  # which says so, and how ids look here
+            return end
+        if len(found) > 1:
+            more = f" and {len(found) - _SOME:,} more" if len(found) > _SOME else ""
+            raise BadQuery(
+                f"{end!r} could be {', '.join(found[:_SOME])}{more}; give more of the id"
+            )
+        return found[0]
+
     def row(self, id_: str) -> Row:
         """Metadata of one row. UnknownId when there is none."""
         _check_ids([id_])
@@ -742,10 +801,14 @@ class Gallery(Follower):
             return problems(self.table) or [str(error)]
         now = self.searcher
         mirror = now if isinstance(now, Snapshot) else None
-        return problems(now.handle, mirror)
+        return [*problems(now.handle, mirror), *self.curation().problems()]
 
     def repair(self) -> Repaired:
-        """Of each id that occurs more than once keep the newest row."""
+        """Of each id that occurs more than once keep the newest row.
+
+        Changes of curation that were cut off are finished.
+        """
+        self.curation().settle()
         return repair(self.uri, self._live)
 
     def stats(self) -> dict[str, Any]:
@@ -775,6 +838,15 @@ class Gallery(Follower):
             "dimension": self.stamp.dimension,
             "search": self.searcher.index_facts,
         }
+
+
+def whole_of(where: Where | None, batch: str | None) -> Where | None:
+    """The filter of a data set or a batch that is meant whole; None where less is."""
+    found = where or Where()
+    if batch is not None:
+        return Where(batch=(batch,)) if not found else None
+    alone = found in (Where(dataset=found.dataset), Where(batch=found.batch))
+    return found if alone else None
 
 
 def _pixel_readers(table: Any) -> dict[str, int]:

@@ -30,6 +30,7 @@ def copy_mapped(
     stamp: EncoderStamp,
     change: Callable[[Vectors], Vectors],
     progress: Progress | None = None,
+    beside: Callable[[str], None] = lambda _: None,
 ) -> int:
     """Make a gallery of a table's rows with other vectors; the table itself stays as it is.
 
@@ -42,6 +43,8 @@ def copy_mapped(
         stamp: the encoder of the new vectors.
         change: float32 (n, d) unit rows to those of the new gallery.
         progress: called with rows done and in all.
+        beside: called with the place of the copy once its rows are there, to add what is beside
+            them.
 
     Returns:
         How many rows were copied.
@@ -55,7 +58,10 @@ def copy_mapped(
     schema = rows.restamped(handle.schema, stamp)
     if not lance.is_local(uri):
         with object_storage.named_faults(uri):
-            return _fill(uri, opening.create_table(uri, schema), handle, stamp, change, progress)
+            table = opening.create_table(uri, schema)
+            count = _fill(uri, table, handle, stamp, change, progress)
+            beside(uri)
+            return count
     place = Path(uri)
     part = place.with_name(f".{place.name}.{uuid.uuid4().hex[:8]}{_PART}")
     try:
@@ -63,6 +69,7 @@ def copy_mapped(
             local.make_folder(part)
             table = opening.create_table(str(part), schema)
             count = _fill(str(part), table, handle, stamp, change, progress)
+            beside(str(part))
             with contextlib.suppress(FileNotFoundError):
                 place.rmdir()
             try:

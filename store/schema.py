@@ -118,7 +118,7 @@ class Metadata:
     report: str | None = _column(
         "string", since=6, filtered=False, absent_from=("json", "csv", "stats", "card")
     )
-    tags: tuple[str, ...] = _column("strings", (), since=6, key="tag", absent_from=("csv", "card"))
+    tags: tuple[str, ...] = _column("strings", (), since=6, key="tag", absent_from=("card",))
     remark: str | None = _column(
         "string", since=6, filtered=False, absent_from=("json", "csv", "stats", "card")
     )
@@ -148,6 +148,8 @@ COLUMNS: Mapping[str, Column] = {
     for one in fields(Metadata)
     if one.metadata
 }
+#: Names of the columns that people of the gallery fill: no source clears them.
+CURATED_COLUMNS = ("tags", "remark")
 #: Names of the columns of findings: present, uncertain, absent.
 FINDINGS = ("labels", "uncertain", "absent")
 
@@ -234,6 +236,7 @@ class UpsertReport:
     Attributes:
         table_version: after it.
         changed: of the rows updated, how many in which column; see store.table.rows.changes.
+        labels_kept, set_aside: of rows of a source, see store.curation.kept.Respected.
     """
 
     inserted: int
@@ -241,3 +244,5 @@ class UpsertReport:
     unchanged: int
     table_version: int
     changed: Mapping[str, int] = field(default_factory=dict)
+    labels_kept: int = 0
+    set_aside: Mapping[str, int] = field(default_factory=dict)

@@ -12,10 +12,11 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from store import CxrError, EncoderMismatch, StoreDamaged, UsageError
-from ui.commands import batches, gallery, ingest, reports, search
+from ui.commands import backup, batches, gallery, ingest, reports, search
+from ui.commands.curation import films, history
 from ui.commands.evaluation import analysis, classify, evaluate, trust
 from ui.commands.learning import adapt, encoders
-from ui.commands.options import Command, OnRay
+from ui.commands.options import Command, Group, OnRay
 from ui.commands.serving import api, demo, serve
 
 app = typer.Typer(
@@ -25,7 +26,7 @@ app = typer.Typer(
     epilog="Exit codes: 0 done, 1 failed, 2 usage, 3 done with rejections, 4 wrong encoder or "
     "damaged store.",
     no_args_is_help=True,
-    add_completion=False,
+    cls=Group,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -48,6 +49,15 @@ _command()(gallery.stats)
 _command()(gallery.check)
 _command()(gallery.optimize)
 _command()(gallery.delete)
+_command()(films.exclude)
+_command()(films.include)
+_command()(films.tag)
+_command()(films.note)
+_command()(films.label)
+_command()(history.select)
+_command()(history.changes)
+_command()(backup.backup)
+_command()(backup.restore)
 _command()(gallery.relocate)
 app.add_typer(gallery.index, name="index")
 _command()(encoders.encoders)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
         Comparison,
         Doubt,
         Film,
+        FilmChange,
         FindingDoubt,
         Glance,
         Group,
@@ -614,6 +615,22 @@ def shown(row: Row, output: Output) -> dict[str, Any]:
         for name, column in COLUMNS.items()
         if output not in column.absent_from
     }
+
+
+def changed(films: Sequence[FilmChange]) -> Sheet:
+    """Films of a change of curation, with what they were and are."""
+    from ui.changes import cells
+
+    rows: list[list[object]] = [[one.film, cells(one.before), cells(one.after)] for one in films]
+    return ["film", "before", "after"], rows
+
+
+def remarks(told: Mapping[str, Mapping[str, Any]]) -> Sheet:
+    """Tags and notes of films: a line a film, tags apart by a semicolon."""
+    rows: list[list[object]] = [
+        [film, "; ".join(one["tags"]), one["remark"]] for film, one in told.items()
+    ]
+    return ["id", "tags", "note"], rows
 
 
 def in_words(row: Row) -> str:

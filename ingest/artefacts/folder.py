@@ -41,7 +41,7 @@ from __future__ import annotations
 import hashlib
 import shlex
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from functools import cached_property, partial
 from pathlib import Path
@@ -245,7 +245,10 @@ def store_artefacts(
             f"{uri} already holds {len(with_pictures)} of these ids with their pictures, first "
             f"{with_pictures[0]!r}; importing would lose those, so pass another --store"
         )
-    report = gallery.upsert(_rows(artefacts, name, now))
+    kept = gallery.kept().applied(_rows(artefacts, name, now), gallery.rows(artefacts.ids))
+    report = replace(
+        gallery.upsert(kept.rows), labels_kept=kept.labels_kept, set_aside=kept.set_aside
+    )
     note(gallery.uri, name, artefacts.folder.resolve(), now, report)
     return gallery, report
 

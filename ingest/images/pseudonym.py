@@ -58,21 +58,38 @@ def _salt() -> bytes:
         return _salts[path]
 
 
+def keep_salt(salt: bytes) -> Path:
+    """Put a salt in the user's own file, as one that came with a backup.
+
+    Returns:
+        The file, which may have held the same salt before.
+
+    Raises:
+        UsageError: there is another one, whose pseudonyms would not be found again.
+    """
+    path = salt_file()
+    try:
+        if not path.exists():
+            _put(path, salt)
+        check_salt(salt)
+    except OSError as error:
+        raise UsageError(f"cannot write the salt to {path}: {error.strerror}") from error
+    return path
+
+
+def check_salt(salt: bytes) -> None:
+    """Refuse a salt where the user has another one, with UsageError."""
+    path = salt_file()
+    if path.exists() and path.read_bytes() != salt:
+        raise UsageError(
+            f"there is another salt at {path}, which other galleries may need: set CXR_SALT_FILE "
+            "to a file of its own for this one"
+        )
+
+
 def _read_or_make(path: Path) -> bytes:
     if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(f".{path.name}-{secrets.token_hex(4)}")
-        handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(handle, "wb") as file:
-            file.write(secrets.token_bytes(32))
-            file.flush()
-            os.fsync(file.fileno())
-        try:
-            os.link(part, path)  # unlike a rename, leaves the salt of a faster process alone
-        except FileExistsError:
-            pass
-        finally:
-            part.unlink()
+        _put(path, secrets.token_bytes(32))
     salt = path.read_bytes()
     if len(salt) < 16:
         raise UsageError(
@@ -80,3 +97,20 @@ def _read_or_make(path: Path) -> bytes:
             "copy, or remove it and ingest DICOM files again"
         )
     return salt
+
+
+def _put(path: Path, salt: bytes) -> None:
+    """Write a salt where none is, for its owner's eyes; one that is there meanwhile stays."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}-{secrets.token_hex(4)}")
+    handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(handle, "wb") as file:
+        file.write(salt)
+        file.flush()
+        os.fsync(file.fileno())
+    try:
+        os.link(part, path)  # unlike a rename, leaves the salt of a faster process alone
+    except FileExistsError:
+        pass
+    finally:
+        part.unlink()

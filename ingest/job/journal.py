@@ -21,7 +21,10 @@ from ingest.sources.tables.safe_csv import csv_bytes
 from store import Undone, UpsertReport, expanded, location
 
 #: Of a report, as an entry keeps them.
-_COUNTS = ("inserted", "updated", "unchanged", "changed", "encoded", "pruned", "seconds")
+_COUNTS = (
+    *("inserted", "updated", "unchanged", "changed", "encoded", "pruned", "seconds"),
+    *("labels_kept", "set_aside"),
+)
 #: Head of the CSV of what was refused.
 REJECTION = ("source", "reason", "detail")
 #: Bytes of a batch's name in a file's: file systems take 255, and there is an ending, too.
@@ -125,8 +128,8 @@ def entries(uri: str) -> list[dict[str, Any]]:
 
     Keys: ``batch``, ``source``, ``root``, ``started_at``, ``state``, and once it ended
     ``ended_at``, ``inserted``, ``updated``, ``unchanged``, ``changed`` (column to count),
-    ``encoded``, ``pruned``, ``refused`` (reason to count), ``rejections`` (a CSV, relative to the
-    state folder), ``seconds``.
+    ``encoded``, ``pruned``, ``labels_kept``, ``set_aside``, ``refused`` (reason to
+    count), ``rejections`` (a CSV, relative to the state folder), ``seconds``.
     """
     found = []
     for path in sorted((state_folder(uri) / "batches").glob("*.json")):

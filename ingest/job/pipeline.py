@@ -81,7 +81,22 @@ class Same:
     seen: Seen | None = None
 
 
-Outcome = Opened | Same | Rejection
+@dataclass(frozen=True, slots=True)
+class Aside:
+    """An image of a film that somebody excluded or deleted: it stays out.
+
+    Attributes:
+        id: of the film.
+        source: where the image is.
+        why: ``excluded`` or ``deleted``.
+    """
+
+    id: str
+    source: str
+    why: str
+
+
+Outcome = Opened | Same | Rejection | Aside
 #: Opens an image; whatever else travels among tasks is handed through in its place.
 Task = Callable[[], Outcome]
 #: Tasks in order to what came of them, in the same order: in_order, or a cluster.

@@ -15,6 +15,7 @@ from ingest.images.file_tree import shown
 from ingest.images.reader_version import is_older, is_read_anew
 from ingest.job.file_memory import FileMemory, Seen
 from ingest.job.pipeline import (
+    Aside,
     Outcome,
     Same,
     identify,
@@ -29,7 +30,7 @@ from ingest.job.protocols import Target
 from ingest.job.report import IngestReport
 from ingest.record import ImageFile, ImageRecord, Item, Rejection, RemoteImage, told
 from ingest.sources.source import Source
-from store import UsageError, Where
+from store import Kept, UsageError, Where
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +49,11 @@ class Planner:
         note_present: whether ``present`` is wanted.
         side: of what the encoder sees; see ``ingest.images.pixels.reduction``.
         tells: of the source.
+        kept: films that people took out stay out.
 
     Attributes:
         present: sources of all that was seen, read or refused.
+        kept: see above.
     """
 
     def __init__(
@@ -61,8 +64,10 @@ class Planner:
         note_present: bool,
         side: int = 0,
         tells: Collection[str] = (),
+        kept: Kept,
     ) -> None:
         self.present: set[str] = set()
+        self.kept = kept
         self._tells = tuple(tells)
         self._gallery, self._memory, self._note_present = gallery, memory, note_present
         self._side = side
@@ -77,6 +82,7 @@ class Planner:
             pool: reads headers where only the file can tell its id.
         """
         while chunk := list(islice(records, size)):
+            self.kept.refresh()
             if self._note_present:
                 self.present.update(item.source for item in chunk)
             yield from self._plan(chunk, pool)
@@ -108,6 +114,9 @@ class Planner:
         stored = self._gallery.rows([id_ for id_, _ in named])
         for id_, item in named:
             row = stored.get(id_)
+            if row is None and (why := self.kept.aside.get(id_)):
+                yield Aside(id_, item.source, why)
+                continue
             if isinstance(item, ImageRecord):
                 same = row is not None and item.sha256 == row.sha256
                 if row is not None and same and not is_read_anew(row, self._side):

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ingest.record import Pixels
-from store import EncoderStamp, Row, Undone, UpsertReport
+from store import EncoderStamp, Kept, Row, Undone, UpsertReport
 
 
 class ImageEncoder(Protocol):
@@ -69,6 +69,9 @@ class Target(Protocol):
 
     def settle(self) -> None:
         """Tidy after the last of many writes."""
+
+    def kept(self) -> Kept:
+        """What people decided of films, which a source does not take back."""
 
     def undo(self, batch: str, *, dry_run: bool = False) -> Undone:
         """Take back an ingestion's rows, or count what that would do."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -115,6 +115,9 @@ class IngestReport:
         outcomes: images taken by what their findings come to; see OUTCOME_KEYS.
         reports: films with a report, different reports, and what in them looks personal, by kind
             and masked; empty where the source brings none.
+        labels_kept: films whose labels were corrected or confirmed here, of which the source says
+            something else; what is stored stays.
+        set_aside: images of films that were ``excluded`` or ``deleted`` here, which stay out.
         notes: what was found in files that were read all the same, a sentence a kind, and in how
             many of them.
     """
@@ -143,7 +146,14 @@ class IngestReport:
         default_factory=lambda: dict.fromkeys(OUTCOME_KEYS.values(), 0)
     )
     reports: dict[str, Any] = field(default_factory=dict)
+    labels_kept: int = 0
+    set_aside: dict[str, int] = field(default_factory=dict)
     notes: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def kept_sentence(self) -> str | None:
+        """See ``kept_sentence`` below."""
+        return kept_sentence(self.labels_kept, self.set_aside)
 
     @property
     def reasons(self) -> dict[str, int]:
@@ -172,6 +182,8 @@ class IngestReport:
             "labelling": self.labelling,
             "reports": self.reports,
             "outcomes": self.outcomes,
+            "labels_kept": self.labels_kept,
+            "set_aside": self.set_aside,
             "notes": dict(self.notes.most_common()),
             "stopped": self.stopped,
             "warning": self.warning,
@@ -181,6 +193,21 @@ class IngestReport:
             "images_per_second": round(self.images_per_second, 1),
             "table_version": self.table_version,
         }
+
+
+def kept_sentence(labels_kept: int, set_aside: Mapping[str, int]) -> str | None:
+    """What stayed as people of the gallery have it, in one sentence; None where nothing did."""
+    parts = []
+    if labels_kept:
+        films = "film" if labels_kept == 1 else "films"
+        parts.append(f"labels of {labels_kept:,} {films} corrected here were kept")
+    parts += [
+        f"{count:,} {'film' if count == 1 else 'films'} {why} here "
+        f"{'stays' if count == 1 else 'stay'} out"
+        for why, count in sorted(set_aside.items(), reverse=True)
+        if count
+    ]
+    return "; ".join(parts) or None
 
 
 def suspicion(rejected: Sequence[Rejection], done: int, total: int) -> str | None:

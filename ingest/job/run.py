@@ -32,7 +32,7 @@ from ingest.images.reader_version import READER, is_older
 from ingest.job.file_memory import FileMemory, Seen
 from ingest.job.journal import Journal, entries, state_folder
 from ingest.job.moved_files import check_moved
-from ingest.job.pipeline import Opened, Outcome, Same, Stage, Stopped, in_order
+from ingest.job.pipeline import Aside, Opened, Outcome, Same, Stage, Stopped, in_order
 from ingest.job.plan import End, Planner, prune_gone
 from ingest.job.protocols import FromFiles, ImageEncoder, Target
 from ingest.job.report import OUTCOME_KEYS, IngestReport, Progress, describe, suspicion
@@ -41,6 +41,7 @@ from ingest.sources.source import Source
 from ingest.sources.tables.blank_columns import with_blank_columns
 from store import (
     Gallery,
+    Kept,
     Row,
     UsageError,
     changes,
@@ -71,6 +72,7 @@ class Batch:
         memory: notes files once their rows are written.
         report: counts.
         now: when the rows came in, in UTC.
+        kept: what people decided of films.
         count: outcomes so far.
     """
 
@@ -79,6 +81,7 @@ class Batch:
     memory: FileMemory
     report: IngestReport
     now: datetime
+    kept: Kept
     count: int = 0
     _waiting: list[Opened] = field(default_factory=list)
     _waiting_bytes: int = 0
@@ -91,6 +94,13 @@ class Batch:
         self.count += 1
         if isinstance(found, Rejection):
             self.report.rejected.append(found)
+            return
+        if isinstance(found, Opened):
+            why = self.kept.digests.get(found.sha256)
+            if why and not self.gallery.rows([found.id]):  # the same bytes under another name
+                found = Aside(found.id, str(found.metadata.get("source", "")), why)
+        if isinstance(found, Aside):
+            self.report.set_aside[found.why] = self.report.set_aside.get(found.why, 0) + 1
             return
         self.report.outcomes[OUTCOME_KEYS[_outcome(found)]] += 1
         if isinstance(found, Same):
@@ -115,10 +125,11 @@ class Batch:
     def commit(self) -> None:
         """Write everything and count it; the memory of files comes last."""
         self._encode()
+        self.kept.refresh()  # somebody may have corrected labels since the batch was begun
         if self._same:
             self._correct()
-        if self._rows:
-            written = self.gallery.upsert(self._rows)
+        if self._rows and (kept := self._kept(self._rows)):
+            written = self.gallery.upsert(kept)
             self.report.inserted += written.inserted
             self.report.updated += written.updated
             self.report.unchanged += written.unchanged
@@ -147,17 +158,30 @@ class Batch:
             self._remember.append((str(one.metadata["source"]), one.seen))
 
     def _correct(self) -> None:
-        wrong = []
         changed: Counter[str] = Counter()
-        for one in self._same:
-            if _says_as_stored(one.metadata, one.row):
-                continue
-            wrong.append(self._row(one.row.id, one.row.sha256, one.metadata))
-            changed.update(changes(wrong[-1], one.row))
+        stored = {one.row.id: one.row for one in self._same}
+        wrong = self._kept(
+            [
+                self._row(one.row.id, one.row.sha256, one.metadata)
+                for one in self._same
+                if not _says_as_stored(one.metadata, one.row)
+            ]
+        )
+        for row in wrong:
+            changed.update(changes(row, stored[row.id]))
         corrected = self.gallery.update_metadata(wrong) if wrong else 0
         self.report.updated += corrected
         self.report.unchanged += len(self._same) - corrected
         self._count(changed)
+
+    def _kept(self, rows: Sequence[Row]) -> list[Row]:
+        """Rows to write, without what people decided otherwise, which is counted."""
+        known = [row.id for row in rows if self.kept.concerns(row)]
+        found = self.kept.applied(rows, self.gallery.rows(known) if known else {})
+        self.report.labels_kept += found.labels_kept
+        for why, count in found.set_aside.items():
+            self.report.set_aside[why] = self.report.set_aside.get(why, 0) + count
+        return found.rows
 
     def _count(self, changed: Mapping[str, int]) -> None:
         for name, count in changed.items():
@@ -299,6 +323,7 @@ def ingest(
         note_present=prune is not None,
         side=getattr(encoder, "side", 0),
         tells=source.tells,
+        kept=gallery.kept(),
     )
     job = _Job(source, gallery, encoder, report, now, journal, memory, progress, planner)
     try:
@@ -435,7 +460,9 @@ class _Job:
         return True
 
     def _batch(self) -> Batch:
-        return Batch(self.gallery, self.encoder, self.memory, self.report, self.now)
+        return Batch(
+            self.gallery, self.encoder, self.memory, self.report, self.now, self.planner.kept
+        )
 
     def tell(self, ahead: int = 0) -> None:
         """Report progress to the caller and to the status file."""

@@ -178,6 +178,9 @@ def absent_rows(missing: int, rows: int, table: str) -> list[str]:
     return [f"{missing:,} of {rows:,} images in {table} have no file here: a part of the data set"]
 
 
-def odd_ages(count: int) -> list[str]:
-    """A note about ages that nobody has."""
-    return [f"{count:,} ages are not between 0 and 120 years; left out"] if count else []
+def odd_ages(cells: Sequence[str]) -> list[str]:
+    """A note about cells with an age that nobody has, or that cannot be read."""
+    if not cells:
+        return []
+    what = "1 age is" if len(cells) == 1 else f"{len(cells):,} ages are"
+    return [f"{what} not a number of years from 0 to 120, such as {cells[0]!r}; left out"]

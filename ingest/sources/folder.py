@@ -199,7 +199,7 @@ def sheet_source(
     extra: list[Rejection] = []
     rows: dict[str, list[FilmRow]] = {}
     alike: dict[tuple[str, ...], Findings] = {}
-    bad_ages = 0
+    bad_ages: list[str] = []
     at = sheet.headings.index(plan.file)
     named = set(matching.films.values())
     for line, cells in sheet.lines():
@@ -226,7 +226,8 @@ def sheet_source(
         if line in sheet.wide:
             one.wrong = f"{place}: {sheet.wide[line]}"
         one.reader = row[reader] or "consensus" if reader else None
-        bad_ages += plan.odd_age(row)
+        if odd := plan.odd_age(row):
+            bad_ages.append(odd)
         rows.setdefault(found, []).append(one)
     described = {film: merge_rows(own, plan, tree, film, uncertain) for film, own in rows.items()}
     shared = _share_reports(described) if plan.report else 0

@@ -45,7 +45,11 @@ def bootstrap(
 
 
 def bootstraps(
-    tables: Sequence[Floats], resamples: int, groups: Integers | None = None
+    tables: Sequence[Floats],
+    resamples: int,
+    groups: Integers | None = None,
+    *,
+    together: bool = False,
 ) -> list[list[tuple[float, float]]]:
     """Intervals of the columns of several tables from the same resamples; see ``bootstrap``.
 
@@ -55,6 +59,8 @@ def bootstraps(
         tables: float64 (q, columns) each.
         resamples: how many.
         groups: int64 (q,), the number of each row's group; None: each row is one.
+        together: draw groups of equal size and values as one, with their number: the same
+            distribution, and quick where most values are 0. Of one table.
 
     Returns:
         Lower and upper bound of every column, by table.
@@ -64,13 +70,20 @@ def bootstraps(
     if n < 2:
         return [[(math.nan, math.nan)] * values.shape[1] for values in tables]
     random = np.random.default_rng(_SEED)
-    chunk = max(1, 4_000_000 // n)
+    shares, kinds = np.full(n, 1 / n), grouped
+    if together:
+        [(sizes, sums)] = grouped
+        whole = np.column_stack([sums, np.ones(n) if sizes is None else sizes])
+        alike, counts = np.unique(whole, axis=0, return_counts=True)
+        # The last of several shares is what the others leave.
+        shares, kinds = counts / n, [(alike[:, -1], alike[:, :-1])]
+    chunk = max(1, 4_000_000 // len(shares))
     drawn: list[list[Floats]] = [[] for _ in tables]
     for start in range(0, resamples, chunk):
         size = min(chunk, resamples - start)
-        weights = random.multinomial(n, np.full(n, 1 / n), size=size).astype(np.float64)
-        films = n if sizes is None else (weights @ sizes)[:, None]
-        for parts, (_, sums) in zip(drawn, grouped, strict=True):
+        weights = random.multinomial(n, shares, size=size).astype(np.float64)
+        films = n if kinds[0][0] is None else (weights @ kinds[0][0])[:, None]
+        for parts, (_, sums) in zip(drawn, kinds, strict=True):
             parts.append(weights @ sums / films)
     percentile = is_percentile(n, len(tables[0]))
     found = []

@@ -146,7 +146,7 @@ def _labelled(now: Searcher | Snapshot, where: Where, rule: Rule) -> Labelled:
 def _in_memory(snapshot: Snapshot, where: Where, rule: Rule) -> Labelled:
     allowed = snapshot.positions_of(where)
     everyone = np.arange(snapshot.count) if allowed is None else allowed
-    part = _taking_part(snapshot.metadata, everyone, rule)
+    part = taking_part(snapshot.metadata, everyone, rule)
     kept = part.places
     groups = _groups(snapshot.metadata.select(_grouping(snapshot.handle)).take(pa.array(kept)))
     return Labelled(
@@ -165,7 +165,7 @@ def _scanned(now: Searcher, where: Where, rule: Rule) -> Labelled:
     condition = where.to_filter(now.handle.schema) if where else None
     columns = [*rows.findings_columns(now.handle.schema), *_grouping(now.handle)]
     films = lance.scan(now.handle, ["id", *columns], condition)
-    part = _taking_part(films, np.arange(len(films)), rule)
+    part = taking_part(films, np.arange(len(films)), rule)
     films = films.take(pa.array(part.places))
     groups = _groups(films)
     return Labelled(
@@ -193,7 +193,7 @@ def _groups(films: pa.Table) -> Groups:
     )
 
 
-class _Part(NamedTuple):
+class Part(NamedTuple):
     """Films that take part in an evaluation: their places and findings; the others by reason."""
 
     places: Integers
@@ -201,7 +201,7 @@ class _Part(NamedTuple):
     left_out: dict[str, int]
 
 
-def _taking_part(films: pa.Table, places: Integers, rule: Rule) -> _Part:
+def taking_part(films: pa.Table, places: Integers, rule: Rule) -> Part:
     """Films of a table, at some places, that take part.
 
     Left out are films that nobody looked at, those with uncertain findings alone, and those in
@@ -223,7 +223,7 @@ def _taking_part(films: pa.Table, places: Integers, rule: Rule) -> _Part:
         else:
             kept.append(place)
             found.append(present)
-    return _Part(places[kept] if kept else places[:0], found, dict(left_out))
+    return Part(places[kept] if kept else places[:0], found, dict(left_out))
 
 
 def represented(snapshot: Snapshot, films: Labelled, represent: Baseline) -> Labelled | None:

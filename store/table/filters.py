@@ -66,6 +66,11 @@ def has_no_text(column: str) -> str:
     return f"{named(column)} IS NULL OR {named(column)} = ''"
 
 
+def ends_with(column: str, end: str) -> str:
+    """Rows whose column of text ends with this."""
+    return f"ends_with({named(column)}, {quoted(end)})"
+
+
 def holds(column: str, values: Iterable[str]) -> str:
     """Rows whose column of lists has one of these texts in it."""
     return either(f"array_has({named(column)}, {quoted(value)})" for value in values)
@@ -203,13 +208,17 @@ class Where:
         return any(getattr(self, field.name) not in ((), None) for field in fields(self))
 
     def __str__(self) -> str:
+        return " ".join(self.conditions())
+
+    def conditions(self) -> list[str]:
+        """The conditions as ``parse_where`` reads them."""
         parts = [f"{name}={value}" for name in _NAMED for value in getattr(self, name)]
         if self.age_min is not None or self.age_max is not None:
             low, high = (
                 "" if bound is None else written(bound) for bound in (self.age_min, self.age_max)
             )
             parts.append(f"age={low}..{high}")
-        return " ".join([*parts, *(f"{name}={text}" for name, text in self.extra)])
+        return [*parts, *(f"{name}={text}" for name, text in self.extra)]
 
     def texts(self) -> dict[str, list[str]]:
         """The texts that each key but ``age`` is filtered by: any of them."""

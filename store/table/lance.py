@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from store.errors import StoreDamaged, UsageError
 from store.files import TABLE
+from store.library import lancedb
 from store.schema import Row, Vectors
 from store.table import filters, local, object_storage, rows
 
@@ -31,15 +32,15 @@ def is_local(uri: str) -> bool:
     return not object_storage.scheme(uri)
 
 
-def folder(uri: str) -> Path:
-    """The folder of a local gallery's table."""
-    return Path(uri) / f"{TABLE}.lance"
+def folder(uri: str, name: str = TABLE) -> Path:
+    """The folder of a local gallery's table, or of another table beside it."""
+    return Path(uri) / f"{name}.lance"
 
 
-def open_version(uri: str, version: int | None = None) -> Any:
+def open_version(uri: str, version: int | None = None, name: str = TABLE) -> Any:
     """The LanceDB table at a version, or at its newest; LanceDB's own errors come through."""
     with panics_as_errors():
-        table = connect(uri).open_table(TABLE)
+        table = connect(uri).open_table(name)
         if version is not None:
             table.checkout(version)
     if not len(table.schema):  # Lance takes a manifest of zeros for a table without columns
@@ -60,9 +61,7 @@ def panics_as_errors() -> Iterator[None]:
 
 def session(index_bytes: int = _CACHE_BYTES) -> Any:
     """Small caches for LanceDB; at most ``index_bytes`` for parts of indexes."""
-    import lancedb
-
-    return lancedb.Session(index_bytes, _CACHE_BYTES)
+    return lancedb().Session(index_bytes, _CACHE_BYTES)
 
 
 def connect(uri: str, caches: Any = None) -> Any:
@@ -71,8 +70,6 @@ def connect(uri: str, caches: Any = None) -> Any:
     Raises:
         UsageError: a location that is no text, such as an undecodable path.
     """
-    import lancedb
-
     try:
         uri.encode()
     except UnicodeEncodeError:
@@ -82,8 +79,8 @@ def connect(uri: str, caches: Any = None) -> Any:
         ) from None
     caches = caches or session()
     if is_local(uri):
-        return lancedb.connect(uri, session=caches)
-    return lancedb.connect(uri, session=caches, storage_options=object_storage.options(uri))
+        return lancedb().connect(uri, session=caches)
+    return lancedb().connect(uri, session=caches, storage_options=object_storage.options(uri))
 
 
 def uuid_of(table: Any) -> str:
@@ -121,9 +118,9 @@ def _digest(manifest: Path) -> str | None:
         return None
 
 
-def pin(uri: str, version: int, caches: Any = None) -> Any:
+def pin(uri: str, version: int, caches: Any = None, name: str = TABLE) -> Any:
     """A read-only handle that stays at one version; see connect."""
-    return connect(uri, caches).open_table(TABLE, version=version)
+    return connect(uri, caches).open_table(name, version=version)
 
 
 class Stored(NamedTuple):
@@ -156,6 +153,20 @@ def by_digest(table: Any, digests: Iterable[bytes]) -> Iterator[tuple[bytes, str
     """(sha256, id) of the stored rows with one of these digests; no other column is read."""
     for found in look_up(table, digests, ["sha256", "id"], "sha256"):
         yield from zip(found["sha256"].to_pylist(), found["id"].to_pylist(), strict=True)
+
+
+def ids_at(table: Any, end: str) -> list[str]:
+    """Ids that a text means, sorted: the one that it is, else those that end with it.
+
+    Those in which a word begins there come first; where there are some, the others are left out.
+    """
+    if not rows.storable(end):
+        return []
+    if int(table.count_rows(filters.equal("id", [end]))):
+        return [end]
+    ids = scan(table, ["id"], filters.ends_with("id", end))["id"].to_pylist() if end else []
+    words = [id_ for id_ in ids if not (id_[-len(end) - 1] + end[0]).isalnum()]
+    return sorted(words or ids)
 
 
 def rows_by_id(table: Any, ids: Iterable[str]) -> dict[str, Row]:

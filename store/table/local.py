@@ -152,21 +152,27 @@ _REASONS = {
 }
 
 
+def fault_of(error: Exception) -> str | None:
+    """Fault of a full, broken or write-protected disk behind an error; None of another kind."""
+    code = error.errno if isinstance(error, OSError) else None
+    if code is None:
+        # LanceDB reports faults of the system as text: "... (os error 28)".
+        found = re.search(r"\(os error (\d+)\)", str(error))
+        code = int(found[1]) if found else None
+    return None if code is None else _REASONS.get(code)
+
+
 @contextlib.contextmanager
 def named_faults(uri: str) -> Iterator[None]:
     """Turn a full, broken or write-protected disk into StoreUnwritable."""
     try:
         yield
     except (OSError, RuntimeError, ValueError) as error:
-        code = error.errno if isinstance(error, OSError) else None
-        if code is None:
-            # LanceDB reports faults of the system as text: "... (os error 28)".
-            found = re.search(r"\(os error (\d+)\)", str(error))
-            code = int(found[1]) if found else None
-        if code not in _REASONS:
+        reason = fault_of(error)
+        if reason is None:
             raise
         raise StoreUnwritable(
-            f"cannot write to the gallery at {uri}: {_REASONS[code]}; this batch is not "
+            f"cannot write to the gallery at {uri}: {reason}; this batch is not "
             "acknowledged, what was stored before can still be read; mend that, then run the same "
             "command again"
         ) from error

@@ -48,6 +48,8 @@ _FULL_ROWS = 1_000_000
 MARGIN_READ, _MARGIN = timedelta(milliseconds=500), timedelta(milliseconds=1)
 #: On object stores, where a reader that is a week behind may still take only what changed.
 _KEPT = timedelta(days=7)
+#: Of the tables beside a gallery's own: longer than anybody reads one version.
+_BESIDE = timedelta(hours=1)
 _READERS = "readers"
 #: Written while a reader does not know its version yet: everything is kept.
 _ANY = 0
@@ -205,6 +207,26 @@ def run(uri: str, handle: Any, keep: timedelta | None = None) -> None:
         margin = _MARGIN if floor == merged else MARGIN_READ
         if made is not None:
             _forget(handle, lambda: age_of(made) + margin)
+
+
+def run_beside(uri: str, handle: Any, name: str) -> None:
+    """The same for another table of a gallery, of which nobody keeps a version for long.
+
+    Args:
+        uri: of the gallery.
+        handle: the table.
+        name: of it.
+    """
+    if not lance.is_local(uri):
+        with object_storage.named_faults(uri):
+            _forget(handle, lambda: _KEPT)
+        return
+    with local.named_faults(uri), local.writer(uri):
+        handle.checkout_latest()
+        handle.optimize(cleanup_older_than=timedelta(days=36500))
+        local.acknowledge(lance.folder(uri, name), int(handle.version))
+        _forget(handle, lambda: _BESIDE)
+        local.acknowledge(lance.folder(uri, name), int(handle.version))
 
 
 def _merge(handle: Any) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from store.errors import EncoderChanged, EncoderMismatch, StoreDamaged, StoreNotFound, UsageError
-from store.files import FOLDER, TABLE
+from store.files import CURATED, FOLDER, TABLE
 from store.schema import EncoderStamp
 from store.table import local, object_storage, repair, rows, undo
 from store.table.lance import ReadFault, connect, folder, is_local, open_version
@@ -76,7 +76,10 @@ def _drop_empty(uri: str, but: EncoderStamp | None = None) -> bool:
         return False
     if not _may_be_taken_over(uri, handle, but):
         return False
-    connect(uri).drop_table(TABLE)
+    database = connect(uri)
+    database.drop_table(TABLE)
+    for name in CURATED:  # without rows, too
+        database.drop_table(name, ignore_missing=True)
     return True
 
 
@@ -85,27 +88,38 @@ def _may_be_taken_over(uri: str, handle: Any, stamp: EncoderStamp | None) -> boo
     made = rows.stamp_of(handle.schema.metadata)
     if made is None or made == stamp:
         return False
-    return not handle.count_rows() and not (is_local(uri) and undo.keeps_rows(uri))
+    if handle.count_rows() or (is_local(uri) and undo.keeps_rows(uri)):
+        return False
+    return not any(_rows_beside(uri, name) for name in CURATED)
 
 
-def create_table(uri: str, schema: Any) -> Any:
+def _rows_beside(uri: str, name: str) -> int:
+    """Rows of another table of a gallery, as far as it can be read; 0 where there is none."""
+    try:
+        return int(open_version(uri, name=name).count_rows())
+    except ReadFault as error:
+        return 0 if "was not found" in str(error) else 1
+
+
+def create_table(uri: str, schema: Any, name: str = TABLE) -> Any:
     """Create an empty table, or open the one that another creator made meanwhile.
 
     Args:
         uri: of the gallery.
-        schema: see rows.table_schema and rows.restamped.
+        schema: see rows.table_schema and rows.restamped; a column ``id`` becomes the primary key.
+        name: of the table.
     """
     database = connect(uri)
     try:
         handle = database.create_table(
-            TABLE,
-            schema=_with_primary_key(schema),
+            name,
+            schema=_with_primary_key(schema) if "id" in schema.names else schema,
             storage_options={"new_table_enable_stable_row_ids": "true"},
         )
     except (ValueError, RuntimeError) as error:  # another creator was first, or is now
         if "already exists" not in str(error) and not object_storage.is_conflict(error):
             raise
-        handle = database.open_table(TABLE)
+        handle = database.open_table(name)
     return handle
 
 

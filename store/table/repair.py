@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from store.files import TABLE
 from store.table import lance, local
 from store.table.lance import ReadFault
 from store.table.rows import CHECKSUM, checksums, joined_columns
@@ -23,26 +24,26 @@ _DEEPEST = 64
 _CHUNK = 5000
 
 
-def settle(uri: str) -> Any | None:
+def settle(uri: str, name: str = TABLE) -> Any | None:
     """Acknowledge the version that a dead writer left, or quarantine it if it cannot be read.
 
     Returns:
         The table at its newest version. None where nothing was done: a writer is alive, or this
         process may not write.
     """
-    folder = lance.folder(uri)
+    folder = lance.folder(uri, name)
     with local.writer(uri, wait=False) as held:
         if held:
             try:
                 for version, _ in local.manifests(folder)[:1]:
                     if local.unfinished(folder, version):
-                        return _roll_back(uri)
+                        return _roll_back(uri, name)
             except OSError as error:
                 log.debug("%s is not settled: %s", uri, error)
     return None
 
 
-def roll_back(uri: str) -> Any | None:
+def roll_back(uri: str, name: str = TABLE) -> Any | None:
     """Open a table that does not open, at the newest version that can be read.
 
     Returns:
@@ -51,21 +52,21 @@ def roll_back(uri: str) -> Any | None:
     """
     try:
         with local.writer(uri):
-            return _roll_back(uri)
+            return _roll_back(uri, name)
     except OSError as error:
         log.warning("the gallery at %s is damaged and cannot be mended here: %s", uri, error)
         return None
 
 
-def _roll_back(uri: str) -> Any | None:
-    folder = lance.folder(uri)
+def _roll_back(uri: str, name: str) -> Any | None:
+    folder = lance.folder(uri, name)
     safe = local.acknowledged(folder)
     moved: list[tuple[Path, Path]] = []
     why = ""
     for version, path in local.manifests(folder)[:_DEEPEST]:
         path.read_bytes()  # a file that may not be read is no reason to move it away
         try:
-            handle = lance.open_version(uri)
+            handle = lance.open_version(uri, name=name)
         except ReadFault as error:
             fault: str | None = brief(error)
         else:
@@ -74,13 +75,15 @@ def _roll_back(uri: str) -> Any | None:
         if fault is None:
             if moved:
                 log.warning(
-                    "the gallery at %s was damaged (%s): went back to version %d and kept the "
-                    "newer %d as %s; ingest the last batch again",
+                    "the gallery at %s was damaged (%s): went back to version %d%s and kept the "
+                    "newer %d as %s; %s again",
                     uri,
                     why,
                     version,
+                    "" if name == TABLE else f" of its table {name}",
                     len(moved),
                     ", ".join(target.name for _, target in moved),
+                    "ingest the last batch" if name == TABLE else "make the last change",
                 )
             local.acknowledge(folder, version)
             return handle
@@ -137,6 +140,9 @@ def _quarantine(path: Path) -> Path:
 def unreadable(handle: Any) -> str | None:
     """Fault of a table that cannot be read back whole and as written; None of one that can."""
     try:
+        if CHECKSUM not in handle.schema.names:  # a table without films
+            whole = lance.scan(handle, list(handle.schema.names))
+            return None if len(whole) == handle.count_rows() else "the rows are not all there"
         keys = lance.scan(handle, [*joined_columns(handle.schema), "_rowid"])
         read = 0
         for batch in lance.scan_batches(handle, ["embedding", CHECKSUM]):

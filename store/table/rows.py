@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from store.errors import BadRows
+from store.library import lancedb
 from store.outcomes import (
     FOUND,
     NOT_LABELLED,
@@ -23,7 +24,16 @@ from store.outcomes import (
     UNCERTAIN,
     names_nothing,
 )
-from store.schema import COLUMNS, FINDINGS, EncoderStamp, Floats, Integers, Row, Vectors
+from store.schema import (
+    COLUMNS,
+    CURATED_COLUMNS,
+    FINDINGS,
+    EncoderStamp,
+    Floats,
+    Integers,
+    Row,
+    Vectors,
+)
 from store.table import custom_columns
 from store.words import index
 
@@ -66,13 +76,11 @@ METADATA = tuple(field.name for field in _JOINED)
 
 def table_schema(stamp: EncoderStamp) -> Any:
     """The Arrow schema of a new gallery, with the encoder's stamp in its metadata."""
-    import lancedb
-
     picture = METADATA.index("batch")
     return pa.schema(
         [
             *_JOINED[:picture],
-            lancedb.blob("thumbnail"),
+            lancedb().blob("thumbnail"),
             *_JOINED[picture:],
             pa.field("embedding", pa.list_(pa.float32(), stamp.dimension), nullable=False),
             pa.field(CHECKSUM, pa.uint32(), nullable=False),
@@ -510,14 +518,19 @@ def _whole(column: pa.ChunkedArray | pa.Array) -> pa.Array:
 def merged(row: Row, stored: Row | None) -> Row:
     """A row as it is to be written over a stored one, whose values it keeps where it has none.
 
-    See Row.told.
+    See Row.told. Tags and the note of a stored row are never blanked.
     """
-    if row.told is None:
-        return row
     if stored is None:
-        return replace(row, told=None)
+        return row if row.told is None else replace(row, told=None)
+    stay = {
+        name: getattr(stored, name)
+        for name in CURATED_COLUMNS
+        if getattr(row, name) == COLUMNS[name].default != getattr(stored, name)
+    }
+    if row.told is None:
+        return replace(row, **stay) if stay else row
     told = row.told | {"labelled"} if row.told.intersection(FINDINGS) else row.told
-    kept = {name: getattr(stored, name) for name in EDITABLE if name not in told}
+    kept = {name: getattr(stored, name) for name in EDITABLE if name not in told} | stay
     extra = custom_columns.known({**stored.extra, **row.extra})
     return _looked(replace(row, **kept, extra=extra, told=None))
 

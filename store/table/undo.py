@@ -21,7 +21,7 @@ import numpy as np
 import pyarrow as pa
 
 from store import files
-from store.schema import COLUMNS, Row
+from store.schema import COLUMNS, CURATED_COLUMNS, Row
 from store.table import custom_columns, filters, lance, local
 from store.table.rows import from_arrow, joined_columns
 
@@ -44,6 +44,7 @@ class Undone:
         corrected: rows whose labels or other metadata it had changed and that are as they were.
         later: ids of rows that it changed and that were changed again or deleted since; left alone.
         lost: ids of rows that it replaced and whose former state is not kept any more; left alone.
+        forgotten: films that came with it, were excluded or deleted since, and are gone for good.
     """
 
     removed: int = 0
@@ -51,6 +52,7 @@ class Undone:
     corrected: int = 0
     later: list[str] = field(default_factory=list)
     lost: list[str] = field(default_factory=list)
+    forgotten: int = 0
 
 
 @dataclass(slots=True)
@@ -88,7 +90,9 @@ def _digest(row: Row, extra: Mapping[str, object]) -> bytes:
     later = {
         name: value
         for name, column in COLUMNS.items()
-        if column.since > 4 and (value := getattr(row, name)) != column.default
+        if column.since > 4
+        and name not in CURATED_COLUMNS  # no batch writes them, nor takes them back
+        and (value := getattr(row, name)) != column.default
     }
     if row.has_findings:  # which say themselves that somebody looked
         later.pop("labelled", None)

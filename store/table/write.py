@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
 import pyarrow as pa
 
 from store.errors import BadQuery, BadRows, StoreUnreachable, UnknownId
-from store.schema import Row, UpsertReport
+from store.files import TABLE
+from store.schema import COLUMNS, CURATED_COLUMNS, Row, UpsertReport
 from store.table import (
     checked_commit,
     custom_columns,
@@ -54,17 +56,39 @@ def commit(uri: str, handle: Any, work: Callable[[], T]) -> T:
         work: reads and writes. On object storage it is called again after another writer's commit
             that conflicts with its own.
     """
+    with writing(uri):
+        return step(uri, handle, work)
+
+
+@contextlib.contextmanager
+def writing(uri: str) -> Iterator[None]:
+    """Be the only writer of a folder's tables; on an object store there may be others."""
     if lance.is_local(uri):
         with local.named_faults(uri), local.writer(uri):
-            handle.checkout_latest()
-            done = work()
-            if local.acknowledged(lance.folder(uri)) != int(handle.version):
-                local.acknowledge(lance.folder(uri), int(handle.version))
-            return done
+            yield
+        return
     # No lock and no fsync there: what was put is kept, and LanceDB commits by conditional puts.
     object_storage.check_writable(uri)
     with object_storage.named_faults(uri):
+        yield
+
+
+def step(uri: str, handle: Any, work: Callable[[], T], name: str = TABLE) -> T:
+    """One commit of several under ``writing``; see commit.
+
+    Args:
+        uri: of the gallery.
+        handle: of one of its tables.
+        work: see commit.
+        name: of that table.
+    """
+    if not lance.is_local(uri):
         return object_storage.retry_conflicts(handle, work)
+    handle.checkout_latest()
+    done = work()
+    if local.acknowledged(lance.folder(uri, name)) != int(handle.version):
+        local.acknowledge(lance.folder(uri, name), int(handle.version))
+    return done
 
 
 def upsert(uri: str, handle: Any, rows: Sequence[Row], dimension: int) -> UpsertReport:
@@ -280,13 +304,14 @@ def undo_batch(uri: str, handle: Any, batch: str, dimension: int, dry_run: bool)
         for path in found.files:  # newest first, so that the oldest state is the one that stays
             rows, complete = undo.former_rows(path, found.restore)
             if rows:
+                now = lance.stored(handle, [row.id for row in rows])
+                rows = [merged(_bare(row), now[row.id].row) for row in rows]
                 if complete:
                     check_rows(rows, dimension)
                     made = to_arrow(rows, dimension, handle.schema)
                 else:
                     check_metadata(rows)
                     made = metadata_to_arrow(rows, handle.schema)
-                now = lance.stored(handle, [row.id for row in rows])
                 checked_commit.merge(
                     uri, handle, made, [now[row.id].row_id for row in rows], insert=False
                 )
@@ -302,6 +327,11 @@ def undo_batch(uri: str, handle: Any, batch: str, dimension: int, dry_run: bool)
     undone = commit(uri, handle, work)
     maintenance.when_due(uri, handle)
     return undone
+
+
+def _bare(row: Row) -> Row:
+    """A former row without tags and note, which are those of today."""
+    return replace(row, **{name: COLUMNS[name].default for name in CURATED_COLUMNS})
 
 
 def matching(handle: Any, where: Where | None, ids: Sequence[str] | None) -> list[str]:

@@ -230,6 +230,15 @@ def test_rows_without_files_and_files_without_rows(tmp_path: Path) -> None:
     assert len(kept) == 4
 
 
+@pytest.mark.parametrize(("cells", "said"), [(["44 J"], "1 age is"), (["44 J", "?"], "2 ages are")])
+def test_an_age_in_other_words_is_not_a_number(tmp_path: Path, cells: list[str], said: str) -> None:
+    names = [f"{number}.png" for number in range(len(cells))]
+    rows = [f"{name},x,{cell}" for name, cell in zip(names, cells, strict=True)]
+    table = write(tmp_path, "t.csv", "\n".join(["file,label,age", *rows]) + "\n")
+    source = open_source("folder", films(tmp_path / "s", *names), labels=table, columns=["age"])
+    assert f"{said} not a number of years from 0 to 120, such as '44 J'" in str(source.note)
+
+
 def test_columns_ids_and_paths(tmp_path: Path) -> None:
     root = films(tmp_path / "s", "deep/a.png", "b.png")
     table = write(
@@ -258,7 +267,9 @@ def test_columns_ids_and_paths(tmp_path: Path) -> None:
         *(None, "Unknown", "LATERAL"),
         *(None, "train"),
     )
-    assert "1 ages are not between" in str(source.note)
+    assert "1 age is not a number of years from 0 to 120, such as '999'; left out" in str(
+        source.note
+    )
 
 
 @pytest.mark.parametrize(

@@ -254,6 +254,7 @@ class BrokenGallery:
         self.gallery, self.left, self.after, self.error = gallery, write, after, error
         self.stamp, self.rows, self.uri = gallery.stamp, gallery.rows, gallery.uri
         self.set_readers, self.settle = gallery.set_readers, gallery.settle
+        self.kept = gallery.kept
 
     def upsert(self, rows: Sequence[Row]) -> UpsertReport:
         self._break(not self.after)

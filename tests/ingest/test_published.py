@@ -90,7 +90,7 @@ def test_nih(tmp_path: Path, gallery: Gallery, name: str, age: str, old: str, en
     }
     assert not refused
     assert "1 of 5 images in" in str(source.note)
-    assert ("1 ages are not" in str(source.note)) == (old == "414Y")
+    assert ("1 age is not a number of years" in str(source.note)) == (old == "414Y")
     only = sort(open_source("nih", tmp_path / "d", splits=["test"]))
     assert list(only[0]) == [f"{top}2/images/00000002_000.png"] and not only[1]
     report = ingest(open_source("nih", tmp_path / "d"), gallery, FakeEncoder())

@@ -104,7 +104,12 @@ def test_a_data_set_needs_a_plain_name(name):
 
 
 @pytest.mark.parametrize(
-    "options", [["--allow-ingest", "--public-url", "https://x.example"], ["--ingest-root", "."]]
+    "options",
+    [
+        ["--allow-ingest", "--public-url", "https://x.example"],
+        ["--allow-curation", "--public-url", "https://x.example"],
+        ["--ingest-root", "."],
+    ],
 )
 def test_batches_for_everyone_are_refused(cxr, tmp_path, options):
     done = cxr("serve", "--store", tmp_path, *options)

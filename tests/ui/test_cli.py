@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 
 from tests.ingest.test_encoders import save_processor, save_tokenizer, tiny_model
+from tests.store.rows import make_rows, random_vectors, small_gallery
 from tests.ui.running import Cxr
 from ui import cli
 
@@ -263,6 +264,56 @@ def test_stats_check_optimize_encoders(cxr: Cxr, store: Path) -> None:
     assert cxr("check", "--store", store).out == "60 rows are sound\n"
     assert cxr("optimize", "--store", store).out.startswith("fragments 1 -> 1")
     assert "cxr-clip-28" in cxr("encoders").out
+
+
+def test_k_left_out_fits_a_small_gallery(cxr: Cxr, tmp_path: Path) -> None:
+    gallery = small_gallery(tmp_path / "small", 4)
+    found = cxr("search", "--id", "set/test/0", "--store", gallery.uri, "--json")
+    assert (len(found.document["hits"]), found.document["query"]["k"], found.err) == (3, 4, "")
+    assert (
+        "k = 10: expected 1 to 4"
+        in cxr("search", "--id", "set/test/0", "-k", 10, "--store", gallery.uri).err
+    )
+
+
+def test_an_id_is_known_by_its_end(cxr: Cxr, tmp_path: Path) -> None:
+    gallery = small_gallery(tmp_path / "small", 12)
+    gallery.upsert(make_rows(random_vectors(3, 5), prefix="other/it's/"))
+    search = ("search", "--store", gallery.uri, "--json", "--id")
+    assert cxr(*search, "test/1").document["query"]["id"] == "set/test/1"
+    assert cxr(*search, "11").document["query"]["id"] == "set/test/11"
+    assert cxr(*search, "it's/2").document["query"]["id"] == "other/it's/2"
+    marked = cxr(*search, "set/test/1", "--like", "test/3", "--unlike", "/11").document["query"]
+    assert (marked["like"], marked["unlike"]) == (["set/test/3"], ["set/test/11"])
+    done = cxr(*search, "2")
+    assert done.code == 2
+    assert "'2' could be other/it's/2, set/test/2; give more of the id" in done.err
+    assert cxr(*search, "t/1").document["query"]["id"] == "set/test/1"
+
+
+def test_help_is_printed_as_it_is_written(cxr: Cxr) -> None:
+    assert "'cxr-retrieval[ray]'" in cxr("search", "--help").out
+    assert "'cxr-retrieval[map]'" in cxr("map", "--help").out
+    assert "\\[" not in cxr("map", "--help").out
+
+
+def test_a_shell_completes_commands_and_options() -> None:
+    def completed(words: str) -> list[str]:
+        done = subprocess.run(
+            [sys.executable, "-m", "ui.cli"],
+            env={
+                **os.environ,
+                "_CXR_COMPLETE": "complete_bash",
+                "COMP_WORDS": words,
+                "COMP_CWORD": str(words.count(" ")),
+            },
+            capture_output=True,
+            text=True,
+        )
+        return done.stdout.split()
+
+    assert completed("cxr ba") == ["batches", "backup"]
+    assert completed("cxr search --te") == ["--text"]
 
 
 BAD = {

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from store import Gallery
+from tests.ingest import films as dicom
 from tests.ui import films
 from tests.ui.page import APP, opened
 from ui import tables
@@ -127,6 +128,28 @@ def test_upload_is_searched_recognised_and_in_no_link(app, made):
     assert "mine" not in str(params(test))
     press(test, "Clear")
     assert "Query:" not in html(test)
+
+
+def test_a_dicom_file_without_an_ending_is_searched(app):
+    values = dicom.chest(3, 300).astype("uint16") * 16
+    test = app()
+    assert not test.file_uploader[0].proto.type  # a browser offers and takes any name
+    film = dicom.film(values, BitsStored=12, HighBit=11)
+    test.file_uploader[0].upload("IM000001", film, "application/octet-stream").run()
+    assert "Query: your film" in html(test)
+    assert "IM000001" in html(test) and "300 × 300" in html(test)
+    assert len(shown(test)) == 10
+
+
+def test_the_box_takes_the_end_of_an_id(app):
+    def found(text):
+        test = app()
+        test.text_input(key="box-id").input(text)
+        return press(test, "Find")
+
+    assert params(found("test/103"))["id"] == "drawn/test/103"
+    assert params(found("07"))["id"] == "drawn/test/107"
+    assert params(found("nowhere"))["id"] == "nowhere"  # which the page says
 
 
 @pytest.mark.parametrize(

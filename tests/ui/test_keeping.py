@@ -31,7 +31,9 @@ def gallery(tmp_path: Path) -> Gallery:
 @pytest.fixture
 def cxr(cxr: Cxr, gallery: Gallery, monkeypatch: pytest.MonkeyPatch) -> Cxr:
     monkeypatch.setattr(sys, "stdin", io.StringIO(""))  # nobody answers
-    return lambda *arguments: cxr(*arguments, "--store", gallery.uri)
+    return lambda *arguments: cxr(
+        *arguments, *([] if "--store" in arguments else ["--store", gallery.uri])
+    )
 
 
 def test_delete_counts_asks_and_deletes(cxr, gallery: Gallery) -> None:
@@ -55,7 +57,7 @@ def test_delete_counts_asks_and_deletes(cxr, gallery: Gallery) -> None:
     ("arguments", "code", "message"),
     [
         ([], 2, "delete needs a filter"),
-        (["--id", "nobody"], 1, "no row 'nobody'"),
+        (["--id", "nobody"], 1, "no film 'nobody'"),
         (["--where", "colour=red"], 2, "unknown key 'colour'"),
     ],
 )
@@ -71,7 +73,7 @@ def test_check_names_a_vector_that_went_bad(cxr, gallery: Gallery) -> None:
     code, _, err = cxr("check")
     assert code == 4
     assert "vectors are not the ones that were written: set/test/7; remove them with: cxr d" in err
-    assert cxr("delete", "--id", "set/test/7", "--yes")[0] == 0
+    assert cxr("delete", "--for-good", "--id", "set/test/7", "--yes")[0] == 0
     gallery.upsert(make_rows(random_vectors(12), batch="first", thumbnail=PNG))
     gallery.delete(batch="o'clock")
     assert cxr("check")[:2] == (0, "12 rows are sound\n")
@@ -105,3 +107,62 @@ def test_stats_with_columns_of_the_users_own(cxr, gallery: Gallery) -> None:
     assert code == 0
     said = {line[:16].strip(): line[16:].strip() for line in out.splitlines()}
     assert (said["columns"], said["uncertain"]) == ("ward (int), urgent (bool)", "edema 2")
+
+
+# -- backup and restore ----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def salt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    file = tmp_path / "salt"
+    file.write_bytes(bytes(range(32)))
+    monkeypatch.setenv("CXR_SALT_FILE", str(file))
+    return file
+
+
+def test_backup_and_restore(cxr: Cxr, gallery: Gallery, tmp_path: Path) -> None:
+    file, place = tmp_path / "films.zip", tmp_path / "again"
+    found = json.loads(cxr("backup", file, "--json")[1])
+    assert (found["rows"], found["salt"], found["tables"]) == (17, False, ["gallery.lance"])
+    code, out, _ = cxr("restore", file, "--check")
+    assert (code, f"{file} is sound" in out) == (0, True)
+    assert cxr("restore", file)[0] == 2  # there is the gallery itself
+    code, out, err = cxr("restore", file, "--store", place)
+    assert (code, err) == (0, "")
+    assert out.startswith("17 films (table version ") and str(place) in out
+    assert Gallery.open(place).ids() == gallery.ids()
+    assert cxr("check", "--store", place) == cxr("check")
+    assert cxr("backup", file)[0] == 2
+    data = bytearray(file.read_bytes())
+    data[len(data) // 3] ^= 4
+    file.write_bytes(data)
+    code, out, err = cxr("restore", file, "--store", tmp_path / "third")
+    assert (code, out, err.count("\n")) == (4, "", 1)
+    assert "nothing was restored" in err
+    assert not (tmp_path / "third").exists()
+
+
+def test_the_salt_comes_along_by_choice(
+    cxr: Cxr, tmp_path: Path, salt: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain, whole = tmp_path / "plain.zip", tmp_path / "whole.zip"
+    assert cxr("backup", plain)[0] == cxr("backup", whole, "--salt")[0] == 0
+    assert salt.read_bytes() not in plain.read_bytes()
+    assert whole.stat().st_mode & 0o777 == 0o600
+    there = tmp_path / "elsewhere" / "salt"
+    monkeypatch.setenv("CXR_SALT_FILE", str(there))
+    code, _, err = cxr("restore", whole, "--store", tmp_path / "a")
+    assert (code, there.exists()) == (0, False)
+    assert "to take it: --salt" in err
+    assert cxr("restore", whole, "--salt", "--store", tmp_path / "b")[0] == 0
+    assert there.read_bytes() == salt.read_bytes()
+    assert there.stat().st_mode & 0o777 == 0o600
+    there.write_bytes(bytes(32))
+    code, _, err = cxr("restore", whole, "--salt", "--store", tmp_path / "c")
+    assert (code, (tmp_path / "c").exists()) == (2, False)
+    assert "another salt" in err
+    assert "holds no salt" in cxr("restore", plain, "--salt", "--store", tmp_path / "d")[2]
+    monkeypatch.setenv("CXR_SALT_FILE", str(tmp_path / "none"))
+    code, _, err = cxr("backup", tmp_path / "third.zip", "--salt")
+    assert (code, (tmp_path / "third.zip").exists()) == (2, False)
+    assert "no salt to add" in err

@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from store import counted
+from store import UnknownId, counted
 from ui import notices
 from ui.commands import output
-from ui.commands.options import Json, Quiet, Store
+from ui.commands.curation.chosen import ShowEffect, Who, report
+from ui.commands.options import Command, Group, Json, Quiet, Store
 from ui.opening import open_gallery
 
 if TYPE_CHECKING:
-    from store import Repaired
+    from store import Gallery, Repaired
 
 
 def stats(store: Store, json: Json = False) -> None:
@@ -130,23 +131,79 @@ def delete(
     batch: Annotated[
         str | None, typer.Option("--batch", help="Rows that this ingestion wrote last.")
     ] = None,
+    for_good: Annotated[
+        bool,
+        typer.Option(
+            "--for-good",
+            help="Remove them from the disk, those set aside too: no undo, and the next run of "
+            "their source brings them again.",
+        ),
+    ] = False,
+    why: Annotated[str, typer.Option("--why", help="The reason, for the history.")] = "",
+    who: Who = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Count, delete nothing.")] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    effect: ShowEffect = None,
     json: Json = False,
 ) -> None:
-    """Remove rows: those that meet all the conditions given, after a count and a question."""
-    from store import parse_where
+    """Remove films: those that meet all the conditions given, after a count and a question.
+
+    They are kept aside for an undo, and stay out when their source is ingested again. A whole data
+    set (--where dataset=NAME alone) or a whole batch (--batch alone) is removed for good, and may
+    come again.
+    """
+    from store import parse_where, whole_of
 
     gallery = open_gallery(store)
     condition = parse_where(where or [], gallery.columns() if where else ())
     chosen = id_ or None
-    count = gallery.delete(condition, chosen, batch, dry_run=True)
-    if not dry_run and count:
-        if not yes:
-            typer.confirm(
-                f"Delete {count:,} of {counted(len(gallery), 'row')}?", abort=True, err=True
-            )
-        count = gallery.delete(condition, chosen, batch)
+    curation = gallery.curation(who)
+    if for_good and chosen and not condition and batch is None:
+        count = _for_good(gallery, chosen, dry_run=dry_run, yes=yes)
+        _deleted(gallery, count, json, dry_run=dry_run)
+        return
+    only = chosen if not condition and batch is None else None
+    whole = for_good or (chosen is None and whole_of(condition, batch) is not None)
+    if only and not whole:  # excluded films, too
+        count = len(curation.delete(only, dry_run=True).changed)
+    else:
+        count = gallery.delete(condition, chosen, batch, dry_run=True)
+    if dry_run or not count:
+        if whole and not dry_run and chosen is None:  # films set aside alone may be left of it
+            gallery.delete(condition, chosen, batch)
+        _deleted(gallery, count, json, dry_run=dry_run)
+        return
+    if not yes:
+        question = f"Delete {count:,} of {counted(len(gallery), 'row')}"
+        typer.confirm(f"{question}{' for good' if whole else ''}?", abort=True, err=True)
+    if whole:
+        _deleted(gallery, gallery.delete(condition, chosen, batch), json)
+        return
+    result = curation.delete(only or gallery.matching(condition, chosen, batch), why)
+    deleted = len(result.changed)
+    more = {"deleted": deleted, "matched": count}
+    said = f"{counted(deleted, 'row')} deleted"
+    report(gallery, result, json, effect=effect, more=more, said=said)
+
+
+def _for_good(gallery: Gallery, ids: list[str], *, dry_run: bool, yes: bool) -> int:
+    """Remove films by id from the disk, in the gallery or set aside; how many."""
+    here = list(gallery.rows(ids))
+    aside = gallery.curation().forget(ids=ids, dry_run=True)
+    if absent := len(set(ids)) - len(here) - aside:
+        raise UnknownId(f"{absent:,} of these ids are neither in the gallery nor set aside")
+    count = len(here) + aside
+    if dry_run:
+        return count
+    if not yes:
+        typer.confirm(f"Remove {count:,} films from the disk?", abort=True, err=True)
+    gallery.curation().forget(ids=ids)
+    if here:
+        gallery.delete(ids=here)
+    return count
+
+
+def _deleted(gallery: Gallery, count: int, json: bool, *, dry_run: bool = False) -> None:
     if json:
         output.as_json({"uri": gallery.uri, "deleted": 0 if dry_run else count, "matched": count})
     else:
@@ -189,10 +246,11 @@ def relocate(
 index = typer.Typer(
     help="An index on disk, for galleries beyond memory; used with --index lance.",
     no_args_is_help=True,
+    cls=Group,
 )
 
 
-@index.command()
+@index.command(cls=Command)
 def build(
     store: Store,
     partitions: Annotated[
@@ -223,7 +281,7 @@ def build(
         )
 
 
-@index.command()
+@index.command(cls=Command)
 def show(store: Store, json: Json = False) -> None:
     """The index and the measurements at its building."""
     gallery = open_gallery(store, "lance")
@@ -234,7 +292,7 @@ def show(store: Store, json: Json = False) -> None:
         typer.echo(notices.of_results(found))
 
 
-@index.command()
+@index.command(cls=Command)
 def drop(store: Store) -> None:
     """Remove the index. Exact search does not need it."""
     from store import Gallery

@@ -370,7 +370,7 @@ def _import(
 
 
 def _store(artefacts: Artefacts, store: str, json: bool, reports_checked: bool) -> None:
-    from ingest import store_artefacts
+    from ingest import kept_sentence, store_artefacts
 
     for note in artefacts.notes:
         output.warn(note)
@@ -384,6 +384,8 @@ def _store(artefacts: Artefacts, store: str, json: bool, reports_checked: bool) 
                 "unchanged": report.unchanged,
                 "changed": dict(report.changed),
                 "reports": artefacts.reports.as_dict() if artefacts.reports.films else {},
+                "labels_kept": report.labels_kept,
+                "set_aside": dict(report.set_aside),
                 "table_version": report.table_version,
                 "store": gallery.describe(),
             }
@@ -393,3 +395,5 @@ def _store(artefacts: Artefacts, store: str, json: bool, reports_checked: bool) 
         f"{report.inserted:,} inserted, {output.updated(report.updated, report.changed)}, "
         f"{report.unchanged:,} unchanged in {gallery.uri}; encoder {gallery.stamp}"
     )
+    if said := kept_sentence(report.labels_kept, report.set_aside):
+        output.say(said)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import threading
 from collections.abc import Callable
 from functools import partial
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from typer.core import TyperCommand
+from typer.core import TyperCommand, TyperGroup
 
 from store import BadQuery, UsageError, expanded
 from ui.opening import default_store
@@ -151,8 +152,38 @@ Workers = Annotated[
 Gpus = Annotated[float, _cluster(min=0, help="Ray: GPUs of each worker; a fraction shares one.")]
 
 
+def _plain(item: Any) -> Any:
+    """A copy of a command or an option whose help is shown as it is written.
+
+    Rich takes words in brackets for markup and leaves them out: ``[ray]``.
+    """
+    from rich.markup import escape
+
+    made = copy.copy(item)
+    for name in ("help", "short_help", "epilog", "rich_help_panel"):
+        if isinstance(text := getattr(made, name, None), str):
+            setattr(made, name, escape(text))
+    if params := getattr(made, "params", None):
+        made.params = [_plain(one) for one in params]
+    if commands := getattr(made, "commands", None):
+        made.commands = {name: _plain(one) for name, one in commands.items()}
+    return made
+
+
+class Group(TyperGroup):
+    """Group of commands whose help is shown as it is written."""
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Print the help."""
+        TyperGroup.format_help(_plain(self), ctx, formatter)
+
+
 class Command(TyperCommand):
     """Command whose paths may begin with ``~``, which a shell leaves in ``--option=~/path``."""
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Print the help, as it is written."""
+        TyperCommand.format_help(_plain(self), ctx, formatter)
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Parse the arguments, with the home folder in every path."""

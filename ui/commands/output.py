@@ -265,6 +265,46 @@ def _lines() -> Callable[[Progress], None]:
     return show
 
 
+#: Bytes from which on a copy says how far it is.
+_LARGE = 256 << 20
+
+
+@contextmanager
+def byte_progress(what: str, quiet: bool = False) -> Iterator[Callable[[int, int], None] | None]:
+    """Progress of a copy in bytes: a bar on a terminal, elsewhere a line per tenth of a large one.
+
+    Yields:
+        Takes bytes done and in all; None when nothing is to be said.
+    """
+    if quiet:
+        yield None
+        return
+    if not sys.stderr.isatty():
+        yield _byte_lines(what)
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
+
+    columns = (TextColumn(what), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(what, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def _byte_lines(what: str) -> Callable[[int, int], None]:
+    shown = 0
+
+    def show(done: int, total: int) -> None:
+        nonlocal shown
+        tenth = 10 * done // total if total >= _LARGE else 0
+        if tenth > shown:
+            shown = tenth
+            say(f"{what}: {done >> 20:,} of {total >> 20:,} MB")
+
+    return show
+
+
 def say_if_inexact(gallery: Gallery) -> None:
     """Note on stderr that results are partial or approximate."""
     if (note := notices.of_results(gallery.describe())) is not None:
@@ -293,6 +333,8 @@ def conclude(
         outcomes = {key.replace("_", " "): n for key, n in report.outcomes.items() if n}
         if outcomes.keys() - {"found"}:
             say("outcomes: " + ", ".join(f"{name} {n:,}" for name, n in outcomes.items()))
+        if report.kept_sentence:
+            say(report.kept_sentence)
         if report.reread:
             films = "film was" if report.reread == 1 else "films were"
             say(f"{report.reread:,} {films} read by an older reader; read again")

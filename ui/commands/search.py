@@ -26,13 +26,19 @@ if TYPE_CHECKING:
 
 IN_REPORTS = "Words in reports"
 
+#: Hits where nobody says how many.
+_HITS = 10
+
 
 def search(
     store: Store,
     image: Annotated[
         Path | None, typer.Option(help="A PNG, JPEG, TIFF, WebP or DICOM file.")
     ] = None,
-    id: Annotated[str | None, typer.Option(help="The id of a stored film.")] = None,  # noqa: A002
+    id: Annotated[  # noqa: A002
+        str | None,
+        typer.Option(help="The id of a stored film, or its end where no other id ends so."),
+    ] = None,
     text: Annotated[str | None, typer.Option(help='A sentence: "clear lungs".')] = None,
     words: Annotated[
         str | None,
@@ -80,7 +86,10 @@ def search(
             "(Rocchio). Default: 1,0.75,0.15."
         ),
     ] = None,
-    k: Annotated[int, typer.Option("-k", help="How many hits.")] = 10,
+    k: Annotated[
+        int | None,
+        typer.Option("-k", help="How many hits.", show_default="10, or all of a smaller gallery"),
+    ] = None,
     page: Annotated[int, typer.Option(help="Page 2 is the next k hits, and so on.")] = 1,
     where: Annotated[
         list[str] | None,
@@ -149,22 +158,25 @@ def search(
     gallery = open_gallery(store, index, shards, ray, on_lost)
     condition = parse_where(where or [], gallery.columns() if where else ())
     output.warn_if_synthetic(gallery)
+    asked_for, k = k, min(_HITS, max(1, len(gallery))) if k is None else k
     gallery.check_k(k)
+    id = None if id is None else gallery.whole_id(id)  # noqa: A001
+    like, unlike = ([gallery.whole_id(one) for one in ids or []] for ids in (like, unlike))
     query, pixels, vector = asked_of(
         gallery, image, id, text, encoder, device, json, part, long_text
     )
     if like or unlike:
-        query |= queries.of_marks(like or [], unlike or [], using)
+        query |= queries.of_marks(like, unlike, using)
     exclude: tuple[str, ...] = ()
     if other_patients:
         film = None if image is None or pixels is None else (read_bytes(image), pixels)
-        own = queries.own_films(gallery, [*([] if id is None else [id]), *(like or [])], film)
+        own = queries.own_films(gallery, [*([] if id is None else [id]), *like], film)
         exclude = own.ids
         query["other_patients"] = {"excluded": own.kind, "films": len(own.ids)}
         output.say(notices.of_own_films(own))
     depth = k if page == 1 else min(k * page, len(gallery))
     seen = id if vector is None else vector
-    marks: dict[str, Any] = {"like": like or [], "unlike": unlike or [], "weights": using}
+    marks: dict[str, Any] = {"like": like, "unlike": unlike, "weights": using}
     asked = (("picture", image), ("film", id), ("text", text), ("films", like))
     beside = next((name for name, one in asked if one), None)
     found: Sequence[Hit]
@@ -183,7 +195,7 @@ def search(
             negated=negated,
         )
     hits = found[k * (page - 1) :]
-    if len(hits) < k:
+    if len(hits) < k and (asked_for is not None or condition or other_patients or words):
         missing = [f"passes [{condition}]"] if words is None or condition else []
         if words is not None:
             missing.append(f"says “{words}”{' or is among the 1,000 nearest' if beside else ''}")

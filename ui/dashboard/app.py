@@ -10,6 +10,7 @@ import streamlit as st
 from store import CxrError
 from ui.dashboard import layout, server, sign_in
 from ui.dashboard.components import html
+from ui.dashboard.curation import acts
 from ui.dashboard.film import tray
 from ui.dashboard.search import session
 
@@ -30,8 +31,10 @@ _PAGES = (
     ("Map", "scatter_plot", "The gallery in the plane; a line around films selects them."),
     ("Audit", "fact_check", "Duplicates, leaks between splits, doubtful labels, metadata."),
     ("Store", "database", "What is loaded, and how to add to it."),
+    ("Changes", "history", "Who changed what, its undo, films set aside, selections."),
     ("Batches", "move_to_inbox", "Add films, watch, read what was refused, undo."),
 )
+_HIDDEN = {"Batches": sign_in.may_write, "Changes": sign_in.may_curate}
 page = st.navigation(
     [
         st.Page(
@@ -42,7 +45,7 @@ page = st.navigation(
             help=words,
         )
         for title, icon, words in _PAGES
-        if title != "Batches" or sign_in.may_write()
+        if _HIDDEN.get(title, lambda: True)()
     ]
     # One film: pictures everywhere lead to it.
     + [st.Page("views/film.py", title="Film", visibility="hidden")],
@@ -51,6 +54,8 @@ page = st.navigation(
 gallery = layout.opened()
 if gallery is not None:
     layout.warn(gallery)
+    if sign_in.may_curate():
+        acts.bar(gallery)
     here, before = page.title, st.session_state.get("page")
     st.session_state["page"] = here
     session.arrive(here, before)

@@ -106,7 +106,24 @@ def may_write() -> bool:
     Only when the server allows it at all; without sign-in only from this machine itself, which a
     proxy in front of it gives away by its headers.
     """
-    if not os.environ.get("CXR_ALLOW_INGEST"):
+    return _may("CXR_ALLOW_INGEST")
+
+
+def may_curate() -> bool:
+    """Whether this visitor may tag, label, note, exclude and delete films, and undo that.
+
+    Where the server allows it, or adding films; to the same visitors.
+    """
+    return _may("CXR_ALLOW_CURATION", "CXR_ALLOW_INGEST")
+
+
+def who() -> str | None:
+    """Name under which this visitor's changes are noted; None: that of the system's user."""
+    return _name()[:100] if needs_sign_in() else None
+
+
+def _may(*allowed: str) -> bool:
+    if not any(os.environ.get(one) for one in allowed):
         return False
     if needs_sign_in():
         return bool(st.user.is_logged_in) and curates(_user(), _visitors())

@@ -16,8 +16,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ingest import csv_bytes, write
 from ingest import folder as artefacts
-from ingest import write
 from store import (
     BadQuery,
     CxrError,
@@ -42,12 +42,15 @@ from ui.report.matched_by_figure import matched_by_picture
 from ui.report.sheet import notice_of
 from ui.report.swap import staging, swap
 from ui.report.text import NAME, Facts, report, short_path
+from ui.tables import Sheet, remarks
 
 if TYPE_CHECKING:
     from ingest.encoders import Encoder
     from store import Evaluation, Gallery, Matches, Row
     from ui.report.findings import Setting
 
+#: Tags, notes and saved selections of the films; written where there are any.
+CURATION = "curation.csv"
 #: Sentences that an export asks, and the label each should find where the gallery has it.
 PROMPTS: Mapping[str, str | None] = {
     "pneumonia opacity in lungs": "pneumonia",
@@ -167,6 +170,8 @@ def export(
             **dict(figures.values()),
             NAME: text.encode("utf-8", "backslashreplace"),
         }
+        if (sheet := curated(gallery)) is not None:
+            contents[CURATION] = csv_bytes(*sheet)
         made = _meta(gallery, rows, names, setting, depths, measured, contents)
         made["text_tower"] = text_tower
         if with_reports:
@@ -181,6 +186,25 @@ def export(
             path.write_bytes(content)
         swap(aside, target, [*contents], _written_before(target))
     return Exported(target, tuple(contents), tuple(measured))
+
+
+def curated(gallery: Gallery) -> Sheet | None:
+    """Films with their tags, note and saved selections, a line each; None where none has any."""
+    curation = gallery.curation()
+    told = curation.remarks()
+    chosen: dict[str, list[str]] = {}
+    for one in curation.selections():
+        films = curation.selected(one.name)
+        for film in films if isinstance(films, list) else gallery.ids(films):
+            chosen.setdefault(film, []).append(one.name)
+    if not told and not chosen:
+        return None
+    head, _ = remarks({})
+    rows: list[list[object]] = []
+    for film in sorted({*told, *chosen}):
+        _, [line] = remarks({film: told.get(film, {"tags": [], "remark": None})})
+        rows.append([*line, "; ".join(chosen.get(film, ()))])
+    return [*head, "selections"], rows
 
 
 def is_current(

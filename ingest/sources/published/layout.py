@@ -142,7 +142,8 @@ class Listing:
         self._matching = Matching()
         self._places: dict[str, str] = {}
         self._extra: list[Rejection] = []
-        self._rows = self._missing = self._odd = 0
+        self._rows = self._missing = 0
+        self._odd: list[str] = []
 
     def expect(self, cells: Iterable[str]) -> None:
         """Decide which films the cells mean, once, before any of them is added."""
@@ -172,10 +173,10 @@ class Listing:
             if isinstance(said, tuple):
                 self.refuse(cell, *said)
                 continue
-            odd = False
+            odd = ""
             if (age := said.get("age")) is not None:
                 said["age"] = parse_age(age)
-                odd = bool(age) and said["age"] is None
+                odd = age if said["age"] is None else ""
             self.add(cell, said, odd, place)
 
     def here(self, cell: str, place: str = "") -> bool:
@@ -199,21 +200,20 @@ class Listing:
             self._missing += 1
         return False
 
-    def add(
-        self, cell: str, metadata: dict[str, Any], odd_age: bool = False, place: str = ""
-    ) -> None:
+    def add(self, cell: str, metadata: dict[str, Any], odd_age: str = "", place: str = "") -> None:
         """Describe an image that is here.
 
         Args:
             cell: the image, as it was expected.
             metadata: what is said of it; a second row that says something else is a contradiction.
-            odd_age: whether there was an age that nobody has.
+            odd_age: the age as the table has it, where nobody has that.
             place: table and line, for messages.
         """
         found = self._matching.films[self._matching.path(cell)]
         there = self.described.get(found)
         if there is None:
-            self._odd += odd_age
+            if odd_age:
+                self._odd.append(odd_age)
             self._places[found] = place
             self.put(found, metadata)
         elif isinstance(there, Described) and dict(there.metadata) != metadata:

@@ -248,10 +248,10 @@ class Plan:
             }
         return found
 
-    def odd_age(self, row: Mapping[str, str]) -> bool:
-        """Whether a row's age is none that a person has."""
+    def odd_age(self, row: Mapping[str, str]) -> str:
+        """A row's cell of the age where it is none that a person has; empty of another row."""
         cell = row[self.known["age"]] if "age" in self.known else ""
-        return bool(cell) and parse_age(cell) is None
+        return cell if parse_age(cell) is None else ""
 
 
 def make_plan(

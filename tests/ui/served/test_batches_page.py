@@ -22,8 +22,10 @@ def test_no_page_through_a_proxy_or_without_the_option(writable, monkeypatch):
     assert "Search" in through.pages
     assert "Batches" not in through.pages
     through.close()
+    assert "Changes" not in through.pages
     monkeypatch.delenv("CXR_ALLOW_INGEST", raising=False)
     assert not sign_in.may_write()
+    assert not sign_in.may_curate()
 
 
 @pytest.fixture(scope="module")

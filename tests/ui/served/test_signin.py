@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+import shutil
 
 import pytest
 
-from store import UsageError
+from store import Gallery, UsageError
 from tests.ui import browser
 from tests.ui.visitor import Visitor
 from ui.dashboard import sign_in as signin
@@ -27,18 +28,26 @@ curators = ["ada@example.org"]
 
 
 @pytest.fixture(scope="module")
-def served(drawn, tmp_path_factory):
+def store(drawn, tmp_path_factory):
+    """A gallery of its own, which visitors may change."""
+    place = tmp_path_factory.mktemp("signin") / "gallery"
+    shutil.copytree(drawn[0], place, ignore=shutil.ignore_patterns("readers"))
+    return place
+
+
+@pytest.fixture(scope="module")
+def served(drawn, store, tmp_path_factory):
     """(dashboard that asks for sign-in, its provider)."""
     from tests.ui.provider import provider
 
-    root = tmp_path_factory.mktemp("signin")
+    root = store.parent
     port = browser.free_port()
     file = root / "sign-in.toml"
     with provider() as one:
         file.write_text(FILE.format(port=port, provider=one.url))
         file.chmod(0o600)
         options = ["--sign-in", str(file), "--allow-ingest"]
-        with browser.serving(*drawn, root / "home", options, port=port) as found:
+        with browser.serving(store, drawn[1], root / "home", options, port=port) as found:
             yield found, one
 
 
@@ -70,6 +79,7 @@ class TestInABrowser:
         assert one.tokens == before + 1
         assert page.get_by_text(re.compile("Signed in as Ada@\u2060?example.org")).count() == 1
         assert page.get_by_role("link", name="Batches").count() == 1
+        assert page.get_by_role("link", name="Changes").count() == 1
         cookies = {one["name"]: one for one in page.context.cookies()}
         assert cookies["_streamlit_user"]["httpOnly"]
         page.get_by_role("button", name="Sign out").click()
@@ -85,6 +95,21 @@ class TestInABrowser:
         page.goto(f"{board.url}/batches")
         page.get_by_text("drawn: 60 films").wait_for()
         assert page.get_by_role("heading", name="Add films").count() == 0
+        page.goto(f"{board.url}/film?id=drawn/test/103")
+        page.get_by_role("button", name="More like this").first.wait_for()
+        assert page.get_by_text("Curate this film").count() == 0
+
+    def test_changes_are_noted_under_the_name_of_who_signed_in(self, served, store, page):
+        board, one = served
+        one.claims = {"sub": "1", "email": "Ada@example.org", "email_verified": True}
+        sign_in(page, board)
+        page.get_by_text("drawn: 60 films").wait_for()
+        page.goto(f"{board.url}/film?id=drawn/test/103")
+        page.get_by_text("Curate this film").click()
+        page.get_by_role("button", name="Labels are right").click()
+        page.get_by_text("1 film: labels confirmed").first.wait_for()
+        [told] = Gallery.open(store).curation().operations()
+        assert (told.kind, told.who) == ("confirm", "Ada@example.org")
 
     @pytest.mark.parametrize(
         "claims",

@@ -57,6 +57,14 @@ def serve(
             help="Offer the Batches page: visitors may add films and undo batches.",
         ),
     ] = False,
+    allow_curation: Annotated[
+        bool,
+        _visitors(
+            "--allow-curation",
+            help="Visitors may tag, label, note, exclude and delete films, and undo that. "
+            "--allow-ingest allows it too.",
+        ),
+    ] = False,
     ingest_root: Annotated[
         list[Path] | None,
         _visitors(help="A folder of this machine that the Batches page may read from; repeatable."),
@@ -89,9 +97,10 @@ def serve(
     ] = None,
 ) -> None:
     """Serve the dashboard on 127.0.0.1 until Ctrl-C."""
-    if public_url and allow_ingest and not sign_in:
+    if public_url and (allow_ingest or allow_curation) and not sign_in:
+        option = "--allow-ingest" if allow_ingest else "--allow-curation"
         raise UsageError(
-            "--allow-ingest with --public-url would let everyone who finds the address write to "
+            f"{option} with --public-url would let everyone who finds the address write to "
             "the gallery; add --sign-in FILE, see docs/serving.md"
         )
     if ingest_root and not allow_ingest:
@@ -104,6 +113,7 @@ def serve(
         "CXR_ON_LOST": on_lost or "",
         "CXR_COMPARE": "\n".join(compare or ()),
         "CXR_ALLOW_INGEST": "1" if allow_ingest else "",
+        "CXR_ALLOW_CURATION": "1" if allow_curation else "",
         "CXR_INGEST_ROOTS": os.pathsep.join(map(_root, ingest_root or ())),
         "CXR_SIGN_IN": "1" if sign_in else "",
         "CXR_PUBLIC_URL": public_url or "",

@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ingest import REJECTION, csv_bytes, entries, mark_undone, rejections_file, rows_of
+from ingest import (
+    REJECTION,
+    csv_bytes,
+    entries,
+    kept_sentence,
+    mark_undone,
+    rejections_file,
+    rows_of,
+)
 from store import Gallery, Undone, counted
 from ui.dashboard.batches.inbox import is_inside, without_place
 
@@ -54,6 +62,13 @@ def origin(entry: Mapping[str, Any], uri: str) -> str:
 def when(entry: Mapping[str, Any]) -> str:
     """Start of a batch, in UTC."""
     return str(entry.get("started_at", "")).replace("T", " ").replace("Z", " UTC")
+
+
+def kept(entry: Mapping[str, Any]) -> str:
+    """What stayed as people of the gallery have it, though the source of a batch says otherwise."""
+    labels = entry.get("labels_kept")
+    count = labels if isinstance(labels, int) else 0
+    return kept_sentence(count, _counts(entry.get("set_aside"))) or ""
 
 
 def changes(entry: Mapping[str, Any]) -> str:

@@ -49,7 +49,6 @@ def _drop(uri: str, gallery: Gallery | None, usable: bool) -> None:
     files = st.file_uploader(
         f"Chest films, all images or all DICOM; at most {inbox.FILES_MAX} at once and "
         f"{shared.FILE_MB} MB each",
-        type=list(shared.TYPES),
         accept_multiple_files=True,
         max_upload_size=shared.FILE_MB,
         key=f"batch-films-{turn}",

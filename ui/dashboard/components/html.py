@@ -351,6 +351,13 @@ def tray_film(row: Row, png: bytes | None) -> str:
     return f'<div class="cxr tray">{picture}<span class="mono">{escape(_end(row.id))}</span></div>'
 
 
+def remarks(tags: Sequence[str], note_: str | None) -> str:
+    """Tags and the note that people of the gallery put on a film."""
+    drawn = "".join(_span("badge", tag) for tag in tags)
+    said = f'<p class="note">{escape(note_)}</p>' if note_ else ""
+    return f'<div class="cxr"><div class="chips">{drawn}</div>{said}</div>'
+
+
 def film_title(row: Row) -> str:
     """The id of a film as the heading of its page."""
     return f'<h1 class="cxr title mono">{escape(row.id).replace("/", "/<wbr>")}</h1>'

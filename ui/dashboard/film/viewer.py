@@ -83,6 +83,7 @@ def viewer(
     step: Callable[[int], None] | None = None,
     before: bool = False,
     after: bool = False,
+    focus: bool = True,
 ) -> None:
     """Draw one or two films; window, zoom, pan, turn and inversion go for both while linked.
 
@@ -94,6 +95,7 @@ def viewer(
         step: called with -1 or 1 when the visitor asks for the film before or the next one.
         before: whether there is a film before.
         after: whether there is a next one.
+        focus: whether its keys work at once; else the page's own do until it is clicked.
     """
 
     def stepped() -> None:
@@ -110,6 +112,7 @@ def viewer(
             "ahead": [{"key": one.key, "url": one.url} for one in ahead],
             "before": before,
             "after": after,
+            "focus": focus,
         },
         on_step_change=stepped,
     )

@@ -15,6 +15,7 @@ from ui.dashboard import layout, shared
 from ui.dashboard.components import html, lists
 from ui.dashboard.components.film_list import film_link
 from ui.dashboard.components.html import Labels, cut, films, plain
+from ui.dashboard.curation import controls
 from ui.dashboard.search import download, filters, hits, link, pair, session
 from ui.dashboard.search.answer import (
     Answer,
@@ -318,6 +319,7 @@ def show(
     if st.button("Show on the map", icon=":material/scatter_plot:", key="to-map"):
         st.switch_page("views/map.py", query_params=link.to_link(search))
     download.takeaway(gallery, search, found)
+    controls.for_search(gallery, search, [hit.row.id for hit in found.hits])
     session.scroll_to_query()
     if search.pair is not None and search.has_vector:
         pair.look(gallery, search, found, vector, labels)

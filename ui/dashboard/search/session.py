@@ -12,7 +12,7 @@ from typing import Any
 
 import streamlit as st
 
-from store import RRF, Gallery, Range, Weights, parse_fusion
+from store import RRF, CxrError, Gallery, Range, UnknownId, Weights, parse_fusion
 from ui.dashboard.components.html import clean, cut
 from ui.dashboard.search import link, ranges
 from ui.dashboard.search.ranges import Choice, Known, column, in_words
@@ -262,10 +262,17 @@ def choose_fusion() -> None:
     _set(replace(last(), fusion=fusion, page=1, pair=None))
 
 
-def ask_id() -> None:
-    """Search the id in the box."""
+def ask_id(gallery: Gallery) -> None:
+    """Search the id in the box, or the one that ends with what is there."""
     id_ = (st.session_state.get(ID_BOX) or "").strip()[: link.ID_MAX]
     if id_:
+        try:
+            id_ = gallery.whole_id(id_)
+        except UnknownId:  # which the page says where hits would stand
+            pass
+        except CxrError as error:
+            _set(last(), str(error))
+            return
         ask_this_id(id_)
     else:
         _set(last(), "Write an id first, or press Random film.")

@@ -119,5 +119,5 @@ def _picture(pixels: Pixels) -> bytes:
     image = Image.fromarray(pixels)
     image.thumbnail((_PICTURE_SIDE, _PICTURE_SIDE), Image.Resampling.LANCZOS)
     file = io.BytesIO()
-    image.save(file, "PNG")
+    image.save(file, "PNG", compress_level=1)  # a sixth larger, in a quarter of the time
     return file.getvalue()

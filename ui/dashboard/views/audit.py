@@ -19,9 +19,10 @@ from store import (
     counted,
 )
 from ui import tables
-from ui.dashboard import background, layout, shared
+from ui.dashboard import background, layout, shared, sign_in
 from ui.dashboard.components import film_list, html
 from ui.dashboard.components.html import Labels, plain
+from ui.dashboard.curation import work_list, work_page
 
 T = TypeVar("T")
 D = TypeVar("D", Group, NearPair)
@@ -161,6 +162,9 @@ def near(gallery: Gallery, labels: Labels) -> None:
 
 def doubtful(gallery: Gallery, labels: Labels) -> None:
     """Films whose neighbours carry other labels."""
+    if sign_in.may_curate() and (work := work_list.current(gallery)):
+        work_page.page(gallery, work, labels)
+        return
     st.caption(
         "Disagreement: the mean Jaccard distance between a film's findings and those of its k "
         "nearest labelled films of other patients, 1 − |both| / |either|. With one label a film it "
@@ -198,7 +202,8 @@ def doubtful(gallery: Gallery, labels: Labels) -> None:
     film_list.download_list(
         "doubtful-labels", lambda: tables.doubts(films.films, films.k), "csv-doubts"
     )
-    said = {one.film.id: tables.doubt(one) for one in films.films}
+    left = work_page.entry(gallery, films)
+    said = {one.film.id: tables.doubt(one) for one in left}
     film_list.films(gallery, list(said), labels, "doubts", said=said.__getitem__)
 
 

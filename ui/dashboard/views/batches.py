@@ -95,6 +95,8 @@ def listing(gallery: Gallery) -> None:
     entry, films = names[batch], _films(gallery, batch)
     if changes := entries.changes(entry):
         st.write(f"Changed in films that were here: {plain(changes)}.")
+    if kept := entries.kept(entry):
+        st.write(f"Kept: {plain(kept)}.")
     if reasons := entries.reasons(entry):
         st.write(f"Refused: {plain(reasons)}.")
         rows, table = entries.refusals(gallery.uri, batch)

@@ -15,6 +15,7 @@ from ui.dashboard.components import film_list, html, lists
 from ui.dashboard.components.film_list import film_link
 from ui.dashboard.components.html import Labels, cut, plain
 from ui.dashboard.components.lists import Place
+from ui.dashboard.curation import controls
 from ui.dashboard.film import agreement, facts, tray
 from ui.dashboard.film.panes import pane, sources
 from ui.dashboard.film.viewer import SIZES, viewer
@@ -61,6 +62,7 @@ def alone(gallery: Gallery, row: Row, labels: Labels) -> None:
             film_list.search_button(row.id, "film-more", "More like this")
             tray.button(row.id, "film")
         about(row)
+        controls.draw(gallery, row)
     others(gallery, row, labels)
     neighbours(gallery, row, labels)
 

@@ -11,8 +11,9 @@ from ui.dashboard.browse import ordered, visit
 from ui.dashboard.browse.listing import SIZE, Listing
 from ui.dashboard.components import film_list, html, lists
 from ui.dashboard.components.html import films, plain
+from ui.dashboard.curation import controls
 from ui.dashboard.search import filters, link, session
-from ui.dashboard.search.state import Search
+from ui.dashboard.search.state import Search, where
 
 #: Films before and after this page that arrows on a film's own page lead to.
 _AROUND = 500
@@ -44,7 +45,7 @@ def main() -> None:
     if listing.page > last:
         st.info(f"There is no page {listing.page:,}; this is the last one, page {last:,}.")
         listing = visit.turned(listing, last, orders)
-    heading(listing, order)
+    heading(gallery, listing, order)
     page(gallery, listing, order)
     if last > 1:
         # A key of its own for every page: the page shown is this listing's.
@@ -76,10 +77,10 @@ def bar(listing: Listing, orders: dict[str, str]) -> None:
         )
 
 
-def heading(listing: Listing, order: FilmOrder) -> None:
+def heading(gallery: Gallery, listing: Listing, order: FilmOrder) -> None:
     """How many films there are, which of them are shown, and the filters."""
-    first = SIZE * (listing.page - 1)
-    some = f"Films {first + 1:,} to {min(first + SIZE, len(order)):,} of {len(order):,}"
+    first = SIZE * (listing.page - 1) + 1
+    some = f"Films {first:,} to {min(first + SIZE - 1, len(order)):,} of {len(order):,}"
     if len(order) <= SIZE:
         some = films(len(order))
     some += html.passing(len(order)) if listing.filters else ""
@@ -90,6 +91,12 @@ def heading(listing: Listing, order: FilmOrder) -> None:
     ):
         st.caption(plain(some), width="content")
         filters.chips(session.last())
+        which = where(listing.filters)
+        ids = order.page(first - 1, SIZE)
+        if which is None:
+            controls.many(gallery, ids, len(ids), "page", "films of this page")
+        else:
+            controls.many(gallery, which, len(order), "films")
 
 
 def page(gallery: Gallery, listing: Listing, order: FilmOrder) -> None:

@@ -16,6 +16,7 @@ from ui.dashboard import layout, map_points, shared
 from ui.dashboard.components import film_list, html, scatter
 from ui.dashboard.components.colouring import Colouring
 from ui.dashboard.components.html import Labels, plain
+from ui.dashboard.curation import controls
 from ui.dashboard.map_points import Drawn, Places
 from ui.dashboard.search import link, session
 from ui.dashboard.search.state import Search
@@ -215,6 +216,7 @@ def selection(gallery: Gallery, of: Drawn, places: Places, labels: Labels) -> No
     with st.container(horizontal=True, vertical_alignment="center"):
         st.subheader(f"{html.films(len(places))} selected", width="content")
         film_list.download_list("selection", lambda: sheet(chosen), "map-csv")
+        controls.many(gallery, chosen["id"].to_pylist(), len(chosen), "map")
     st.html(html.table(*shares(of.columns, chosen)))
     film_list.films(gallery, chosen["id"].to_pylist(), labels, "map-selected")
 

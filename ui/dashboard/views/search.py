@@ -61,10 +61,11 @@ def bar(gallery: Gallery, encoder: Encoder | CxrError | None, search: Search) ->
     with st.container(border=True, key="ways-in"):
         names = [":material/notes: Describe", ":material/upload: Upload", ":material/tag: Id"]
         in_reports = ":material/article: Words in reports"
+        first = None
         if shared.has_reports(gallery):
             names.insert(1, in_reports)
-        alone = search.words is not None and not search.has_vector
-        tabs = dict(zip(names, st.tabs(names, default=in_reports if alone else None), strict=True))
+            first = in_reports if search.words is not None and not search.has_vector else None
+        tabs = dict(zip(names, st.tabs(names, default=first), strict=True))
         describe, upload, by_id = (tab for name, tab in tabs.items() if name != in_reports)
     if in_reports in tabs:
         with tabs[in_reports]:
@@ -131,7 +132,6 @@ def ask_by_film(gallery: Gallery, unusable: bool) -> None:
     file = st.file_uploader(
         "A chest film: PNG, JPEG, TIFF, WebP, BMP or DICOM. Or paste an image anywhere here.",
         help="It stays in this visit's memory; nothing is saved.",
-        type=list(shared.TYPES),
         max_upload_size=shared.FILE_MB,
         key=uploads.box(),
         disabled=unusable,
@@ -154,7 +154,7 @@ def ask_by_id(gallery: Gallery) -> None:
             label_visibility="collapsed",
             max_chars=link.ID_MAX,
         )
-        st.form_submit_button("Find", type="primary", on_click=session.ask_id)
+        st.form_submit_button("Find", type="primary", on_click=session.ask_id, args=(gallery,))
         st.form_submit_button(
             "Random film",
             icon=":material/casino:",

@@ -335,7 +335,7 @@ export default function (component) {
   });
   const resized = new ResizeObserver(() => draw());
   for (const one of panes) resized.observe(one.canvas);
-  if (!root.contains(root.getRootNode().activeElement)) root.focus({ preventScroll: true });
+  if (data.focus && !root.contains(root.getRootNode().activeElement)) root.focus({ preventScroll: true });
   return () => {
     stop.abort();
     resized.disconnect();

@@ -1,0 +1,1 @@
+"""Commands of curation: tags, notes, labels, films taken out and brought back, history, undo."""
