@@ -12,6 +12,7 @@ import pytest
 from store import Correction, Gallery, audit
 from tests.ui import browser
 from tests.ui.served.test_search_page import expect
+from tests.ui.served.test_study_pages import drag, stage
 
 pytestmark = pytest.mark.browser
 
@@ -108,6 +109,25 @@ def test_a_film_is_tagged_excluded_and_brought_back(board: Board, page: Any) -> 
     assert gallery.rows([id_])[id_].tags == ("teach",)
     page.goto(f"{board.url}/changes")
     expect(page.get_by_text("tags changed: +teach").first).to_be_visible()
+
+
+def test_films_in_a_lasso_are_tagged(board: Board, page: Any) -> None:
+    page.goto(f"{board.url}/map")
+    found = stage(page)
+    page.get_by_role("button", name="Lasso").click()
+    drag(page, found, (0.5, 0.01), (0.99, 0.01), (0.99, 0.99), (0.005, 0.99), (0.005, 0.01))
+    page.get_by_role("button", name="Curate").click()
+    box = page.get_by_role("combobox", name="Tags")
+    box.fill("mapped")
+    box.press("Enter")
+    box.press("Escape")
+    page.get_by_role("button", name="Tag", exact=True).click()
+    expect(page.get_by_text("tags changed").first).to_be_visible()
+    gallery = Gallery.open(board.store)
+    assert gallery.facets()["tags"]["mapped"] == len(gallery)
+    page.get_by_role("button", name="Undo").first.click()
+    expect(page.get_by_text("as they were before").first).to_be_visible()
+    assert "mapped" not in Gallery.open(board.store).facets()["tags"]
 
 
 def test_visitors_who_may_not_curate_see_tags_only(drawn, chromium, tmp_path: Path) -> None:
