@@ -91,9 +91,10 @@ def main() -> None:
     # At its end Python looks for cycles among all objects, a fifth of the time of a search: the
     # process gives its memory back anyway.
     atexit.register(gc.freeze)
-    # An undecodable path, for one, is not UTF-8: written as an escape, as on stderr.
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")
+    # An undecodable path, for one, is not UTF-8: written as an escape.
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         sys.exit(app(prog_name="cxr", standalone_mode=False))
     except CxrError as error:
