@@ -142,27 +142,13 @@ def test_indexes_come_along(tmp_path: Path) -> None:
 
 def test_while_it_is_written(tmp_path: Path) -> None:
     Gallery.create(tmp_path / "store", STAMP)
-    writer = subprocess.Popen(
-        [
-            *(sys.executable, "-m", "tests.store.mixed"),
-            *("--work", str(tmp_path / "store"), "delete-0", "0"),
-        ],
-        stdout=subprocess.PIPE,
-        text=True,
-        cwd=ROOT,
-    )
-    try:
-        assert writer.stdout is not None
+    with mixed.at_work(tmp_path / "store", "delete-0") as steps:
         for number in range(5):
-            said = [writer.stdout.readline() for _ in range(3)]
+            done = steps()
             file = saved(tmp_path / "store", tmp_path / f"{number}.zip")
             found = brought_back(file, tmp_path / f"again{number}")
             assert found.check() == []
-            steps = max(int(line) for line in said if line.strip().isdigit()) + 1
-            assert mixed.held(found) in mixed.states("delete-0", steps + 200)[steps:]
-    finally:
-        writer.kill()
-        writer.communicate()
+            assert mixed.held(found) in mixed.states("delete-0", done + 200)[done:]
 
 
 # -- nothing is written over, nothing half is left -------------------------------------------------

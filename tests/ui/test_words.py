@@ -103,7 +103,6 @@ def test_pages_of_words_go_on(cxr: Cxr, store: Path) -> None:
         (("--words", "effusion", "--fusion", "0.5"), "--fusion plays no part without --image"),
         (("--words", "x", "--id", "drawn/train/1", "--fusion", "2"), "expected rrf, or the weight"),
         (("--id", "drawn/train/1", "--negated"), "--negated plays no part without --words"),
-        (("--id", "drawn/train/1", "--with-reports"), "--with-reports plays no part"),
         (("--words", "x", "--id", "a", "--text", "b"), "exactly one of --image, --id and --text"),
     ],
 )
