@@ -102,25 +102,23 @@ class Metadata:
     """
 
     labels: tuple[str, ...] = _column("strings", (), since=2, key="label", absent_from=("card",))
-    uncertain: tuple[str, ...] = _column("strings", (), since=3, absent_from=("csv",))
-    absent: tuple[str, ...] = _column("strings", (), since=3, absent_from=("csv",))
-    labelled: bool = _column(
-        "bool", False, since=5, counted=False, absent_from=("csv", "stats", "card")
-    )
+    uncertain: tuple[str, ...] = _column("strings", (), since=3)
+    absent: tuple[str, ...] = _column("strings", (), since=3)
+    labelled: bool = _column("bool", False, since=5, counted=False, absent_from=("stats", "card"))
     split: str | None = _column("string", since=2, absent_from=("card",))
     dataset: str | None = _column("string", since=2, absent_from=("card",))
     patient: str | None = _column("string", since=2, counted=False, absent_from=("json", "card"))
     study: str | None = _column("string", since=5, counted=False, absent_from=("json", "card"))
     view: str | None = _column("string", since=2, absent_from=("json", "stats", "card"))
-    sex: str | None = _column("string", since=2, absent_from=("json", "csv", "stats", "card"))
-    age: float | None = _column("float", since=2, absent_from=("json", "csv", "card"))
+    sex: str | None = _column("string", since=2, absent_from=("json", "stats", "card"))
+    age: float | None = _column("float", since=2, absent_from=("json", "card"))
     source: str = _column("string", "", since=2, filtered=False, absent_from=("card",))
     report: str | None = _column(
         "string", since=6, filtered=False, absent_from=("json", "csv", "stats", "card")
     )
     tags: tuple[str, ...] = _column("strings", (), since=6, key="tag", absent_from=("card",))
     remark: str | None = _column(
-        "string", since=6, filtered=False, absent_from=("json", "csv", "stats", "card")
+        "string", since=6, filtered=False, absent_from=("json", "stats", "card")
     )
     extra: Mapping[str, Value | None] = field(default_factory=dict)
 

@@ -52,6 +52,10 @@ Index = Annotated[
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document to stdout.")]
+Paths = Annotated[
+    bool,
+    typer.Option("--paths", help="Of sources, tell the folders too, not the file's name alone."),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")]
 Depths = Annotated[str, typer.Option("--k", help="Depths of Precision@k, separated by commas.")]
 QuerySplit = Annotated[

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from ingest import IngestReport, Progress, Reports
     from store import Evaluation, Gallery, Hit, WordHit
-    from ui.tables import PrecisionRow
+    from ui.tables import PrecisionRow, Sheet
 
 
 #: Width of a table where the output is not a terminal: room for ids and sources.
@@ -75,6 +75,19 @@ def check_figure(path: Path) -> None:
             f"cannot write the figure {path}: it is a folder, or in none that exists; pass a path "
             "in a folder that exists"
         )
+
+
+def write_csv(path: Path, sheet: Sheet) -> None:
+    """Write a sheet as a CSV file."""
+    from ingest import csv_bytes
+
+    try:
+        path.write_bytes(csv_bytes(*sheet))
+    except OSError as error:
+        raise UsageError(
+            f"cannot write {path}: {error.strerror}; pass a path in a folder that exists"
+        ) from error
+    say(f"{len(sheet[1]):,} lines: {path}")
 
 
 def write_figure(path: Path, figure: Figure) -> None:

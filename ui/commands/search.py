@@ -11,7 +11,17 @@ import typer
 from store import UsageError
 from ui import notices, queries
 from ui.commands import output
-from ui.commands.options import Device, EncoderName, Index, Json, OnLost, Shards, ShardsRay, Store
+from ui.commands.options import (
+    Device,
+    EncoderName,
+    Index,
+    Json,
+    OnLost,
+    Paths,
+    Shards,
+    ShardsRay,
+    Store,
+)
 from ui.opening import open_gallery
 
 if TYPE_CHECKING:
@@ -123,6 +133,10 @@ def search(
         Path | None,
         typer.Option(help="Write a picture of the result here: a .png, .pdf or .svg file."),
     ] = None,
+    csv: Annotated[
+        Path | None, typer.Option(help="Write the hits here, with all their metadata, as CSV.")
+    ] = None,
+    paths: Paths = False,
     encoder: EncoderName = None,
     device: Device = None,
     index: Index = None,
@@ -221,6 +235,10 @@ def search(
         output.hits(hits)
     if with_reports and not json:
         output.reports_of(hits)
+    if csv is not None:
+        from ui import film_sheet
+
+        output.write_csv(csv, film_sheet.hits(hits, paths, with_reports))
     if figure is not None:
         _draw(figure, gallery, query, pixels, condition, hits)
 

@@ -19,6 +19,7 @@ from ui.commands.options import (
     GallerySplit,
     Json,
     OneDataset,
+    Paths,
     QuerySplit,
     Quiet,
     SamePatientFilms,
@@ -49,6 +50,7 @@ def audit(
     csv: Annotated[
         Path | None, typer.Option(help="Also write each list into this folder, as CSV.")
     ] = None,
+    paths: Paths = False,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -88,7 +90,7 @@ def audit(
         "store": gallery.describe(),
     }
     if csv is not None:
-        _write(csv, exact, near, doubtful, glance)
+        _write(csv, gallery, exact, near, doubtful, glance, paths)
     if json:
         output.as_json(found)
         return
@@ -152,19 +154,27 @@ def audit(
 
 
 def _write(
-    folder: Path, exact: tuple[Group, ...], near: Near, doubtful: Doubtful | None, glance: Glance
+    folder: Path,
+    gallery: Gallery,
+    exact: tuple[Group, ...],
+    near: Near,
+    doubtful: Doubtful | None,
+    glance: Glance,
+    paths: bool,
 ) -> None:
     from ingest import csv_bytes
     from ui import tables
+    from ui.film_sheet import whole
 
     sheets = {
-        "exact-duplicates": tables.exact(exact),
-        "near-duplicates": tables.near(near.pairs),
+        "exact-duplicates": whole(tables.exact(exact), gallery, paths),
+        "near-duplicates": whole(tables.near(near.pairs), gallery, paths),
         "patients-in-several-splits": tables.leaks(glance.leaks),
         "metadata": tables.metadata(glance),
     }
     if doubtful is not None:
-        sheets["doubtful-labels"] = tables.doubts(doubtful.films, doubtful.k)
+        doubts = tables.doubts(doubtful.films, doubtful.k)
+        sheets["doubtful-labels"] = whole(doubts, gallery, paths)
         sheets["doubtful-findings"] = tables.findings_doubted(doubtful.findings)
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -8,15 +8,14 @@ import shlex
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields, is_dataclass
-from decimal import Decimal
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
 from ingest import csv_bytes
-from store import COLUMNS, Gallery, Hit, OwnFilms
-from ui import word_hits
+from store import Gallery, Hit, OwnFilms
+from ui import film_sheet, word_hits
 from ui.dashboard import shared
 from ui.dashboard.components import film_list
 from ui.dashboard.components.html import films
@@ -24,7 +23,7 @@ from ui.dashboard.search.answer import Answer
 from ui.dashboard.search.link import written
 from ui.dashboard.search.ranges import column
 from ui.dashboard.search.state import NAMES, Search
-from ui.tables import as_dict, shown
+from ui.tables import as_dict
 from ui.word_hits import is_word_hit
 
 if TYPE_CHECKING:
@@ -146,29 +145,8 @@ def _literal(value: Any) -> str:
 
 
 def hits_csv(hits: Sequence[Hit]) -> bytes:
-    """One line a hit; of a search in words with BM25 and what found it, and no text of reports."""
-    in_words = any(map(is_word_hit, hits))
-    columns = [name for name, column in COLUMNS.items() if "csv" not in column.absent_from]
-    rows = [
-        [
-            hit.rank,
-            hit.row.id,
-            _number(word_hits.cosine_of(hit)),
-            *(
-                "; ".join(value) if isinstance(value, tuple) else value
-                for value in shown(hit.row, "csv").values()
-            ),
-            hit.row.outcome,
-            *([_number(hit.bm25), hit.words_rank, hit.vector_rank] if is_word_hit(hit) else []),
-        ]
-        for hit in hits
-    ]
-    words = ["bm25", "rank by words", "rank by vectors"] if in_words else []
-    return csv_bytes(["rank", "id", "cosine", *columns, "outcome", *words], rows)
-
-
-def _number(value: float | None) -> Decimal | None:
-    return None if value is None else Decimal(f"{value:.6f}")
+    """One line a hit, with all metadata, and no local path or text of a report."""
+    return csv_bytes(*film_sheet.hits(hits))
 
 
 def document(

@@ -23,6 +23,7 @@ from ui.dashboard import background, layout, shared, sign_in
 from ui.dashboard.components import film_list, html
 from ui.dashboard.components.html import Labels, plain
 from ui.dashboard.curation import work_list, work_page
+from ui.film_sheet import whole
 
 T = TypeVar("T")
 D = TypeVar("D", Group, NearPair)
@@ -93,7 +94,9 @@ def exact(gallery: Gallery, labels: Labels) -> None:
         st.warning(_wrong_ids(len(wrong), "group"), icon=":material/person_alert:")
     with _tools():
         shown = _narrowed(groups, "exact")
-        film_list.download_list("exact-duplicates", lambda: tables.exact(shown), "csv-exact")
+        film_list.download_list(
+            "exact-duplicates", lambda: whole(tables.exact(shown), gallery), "csv-exact"
+        )
 
     def facts(group: Group) -> list[str]:
         more = len(group.films) - _FILMS
@@ -151,7 +154,9 @@ def near(gallery: Gallery, labels: Labels) -> None:
         shown = _narrowed(pairs.pairs, "near")
         if st.toggle("Leave out exact duplicates", key="audit-inexact"):
             shown = [pair for pair in shown if not pair.same_source]
-        film_list.download_list("near-duplicates", lambda: tables.near(shown), "csv-near")
+        film_list.download_list(
+            "near-duplicates", lambda: whole(tables.near(shown), gallery), "csv-near"
+        )
 
     def facts(pair: NearPair) -> list[str]:
         said = [f"cosine {pair.cosine:.4f}"]
@@ -200,7 +205,9 @@ def doubtful(gallery: Gallery, labels: Labels) -> None:
             "doubtful-findings", lambda: tables.findings_doubted(films.findings), "csv-findings"
         )
     film_list.download_list(
-        "doubtful-labels", lambda: tables.doubts(films.films, films.k), "csv-doubts"
+        "doubtful-labels",
+        lambda: whole(tables.doubts(films.films, films.k), gallery),
+        "csv-doubts",
     )
     left = work_page.entry(gallery, films)
     said = {one.film.id: tables.doubt(one) for one in left}
