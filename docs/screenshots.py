@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from store import Gallery
 
 OFFER = ["--allow-ingest"]
-WIDE, PHONE = (1440, 1010), (420, 900)
+WIDE, PHONE = (1440, 900), (420, 900)
 #: Colours of a saved picture: films are grey and the rest is flat, so few are enough.
 COLOURS = 256
 
@@ -194,6 +194,7 @@ def main() -> None:
             ("dashboard-text", by_text, score, WIDE, "light"),
             ("dashboard-phone", by_id, score, PHONE, "light"),
             ("dashboard-combined", combined, score, WIDE, "light"),
+            ("dashboard-films", "/films?sort=doubt", ".st-key-films .cxr.hit", WIDE, "light"),
             # a patch map has too many colours to save some
             ("dashboard-why", pair, "canvas", WIDE, "dark"),
             ("dashboard-why-phone", pair, "canvas", PHONE, "light"),

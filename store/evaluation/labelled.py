@@ -157,6 +157,14 @@ class Sides:
         sizes = np.bincount(self.searched_group, minlength=numbers)
         return len(self.gallery.ids) - sizes[self.asking_group].astype(np.int64)
 
+    @cached_property
+    def members(self) -> dict[int, list[str]]:
+        """Ids of the rows of each group of the gallery."""
+        found: dict[int, list[str]] = {}
+        for id_, group in zip(self.gallery.ids, self.searched_group.tolist(), strict=True):
+            found.setdefault(group, []).append(id_)
+        return found
+
     @property
     def patients(self) -> dict[str, int | None]:
         """Films whose patient, or else study, is known and unknown; and patients on both sides.

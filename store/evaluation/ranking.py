@@ -98,9 +98,6 @@ def by_searches(now: Searcher, where: Where) -> Ranker:
     def rank(sides: Sides, depth: int) -> Iterator[Ranked]:
         ids, groups = sides.queries.ids, sides.asking_group
         places = {id_: place for place, id_ in enumerate(sides.gallery.ids)}
-        members: dict[int, list[str]] = {}
-        for id_, group in zip(sides.gallery.ids, sides.searched_group.tolist(), strict=True):
-            members.setdefault(group, []).append(id_)
         for start in range(0, len(ids), _SEARCHED):
             block = slice(start, min(start + _SEARCHED, len(ids)))
             vectors = now.vectors_of(ids[block])
@@ -109,7 +106,7 @@ def by_searches(now: Searcher, where: Where) -> Ranker:
                 mine = np.flatnonzero(groups[block] == group)
                 for some in np.split(mine, range(_TOGETHER, len(mine), _TOGETHER)):
                     wanted = min(depth, int(sides.candidates[start + some[0]]))
-                    own = members.get(group, [])
+                    own = sides.members.get(group, [])
                     answers = _found(now, vectors[some], wanted, where, own, places)
                     for place, answer in zip(some.tolist(), answers, strict=True):
                         if len(answer) < wanted:

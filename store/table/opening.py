@@ -137,7 +137,7 @@ def open_(uri: str, stamp: EncoderStamp | None = None) -> Any:
         StoreUnreachable: the object store does not answer, or refuses.
     """
     object_storage.check_location(uri)
-    hint = f"make one with: cxr ingest medmnist:pneumoniamnist --store {uri}"
+    hint = f"make one with: cxr ingest folder PATH-TO-YOUR-FILMS --store {uri}"
     if is_local(uri) and not folder(uri).is_dir():
         raise StoreNotFound(f"no gallery at {uri}; {hint}")
     try:

@@ -421,7 +421,7 @@ def test_padchest(tmp_path: Path, flat: bool) -> None:
         ((), True, None, None, "cardiomegalia . 12/03/2009 ."),
         ((), False, "AP", None, None),
     ]
-    assert "1 ages are not between" in str(source.note)  # born after the film was taken
+    assert "1 age is not a number of years" in str(source.note)  # born after the film was taken
     assert {kind: one.places for kind, one in source.reports.personal.items()} == {"date": 1}
     without = open_source("padchest", tmp_path / "p", no_reports=True)
     assert not without.reports.films and "report" not in told(without)["a.png"]

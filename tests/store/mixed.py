@@ -18,7 +18,8 @@ import threading
 import time
 import zlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -100,6 +101,30 @@ def states(who: str, steps: int) -> list[State]:
             now = found[int(undone(who, step).rpartition(" ")[2])]
         found.append(now)
     return found
+
+
+@contextmanager
+def at_work(uri: Path | str, role: str) -> Iterator[Callable[[], int]]:
+    """One of the writers as a process beside this one.
+
+    Yields:
+        Waits for three more lines of it; how many steps it has surely done.
+    """
+    command = [sys.executable, "-m", __name__, "--work", str(uri), role, "0"]
+    root = Path(__file__).parents[2]
+    writer = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=root)
+    assert writer.stdout is not None
+    lines = writer.stdout
+
+    def steps() -> int:
+        said = [lines.readline() for _ in range(3)]
+        return max(int(line) for line in said if line.strip().isdigit()) + 1
+
+    try:
+        yield steps
+    finally:
+        writer.kill()
+        writer.communicate()
 
 
 def work(uri: str, role: str, first: int) -> None:

@@ -82,7 +82,7 @@ def top(folder: Path) -> list[str]:
 
 def test_a_restored_gallery_is_the_one_that_was_saved(tmp_path: Path) -> None:
     gallery = filled(tmp_path / "store")
-    beside = lance.connect(gallery.uri).create_table("set_aside", [{"id": "a", "n": 1}])
+    beside = lance.connect(gallery.uri).create_table("beside", [{"id": "a", "n": 1}])
     beside.add([{"id": "b", "n": 2}])
     notes = tmp_path / "store" / "ingest" / "batches"
     notes.mkdir(parents=True)
@@ -98,7 +98,7 @@ def test_a_restored_gallery_is_the_one_that_was_saved(tmp_path: Path) -> None:
         progress=lambda now, total: seen.append((now, total)),
     )
     assert (done.rows, done.version) == (len(gallery), gallery.table.version)
-    assert done.tables == ("gallery.lance", "set_aside.lance")
+    assert done.tables == ("gallery.lance", "beside.lance")
     assert seen[-1] == (done.size, done.size)
     before = held(gallery)
     gallery.delete(ids=["set/test/0"])
@@ -112,7 +112,7 @@ def test_a_restored_gallery_is_the_one_that_was_saved(tmp_path: Path) -> None:
     assert [path.name for path in place.iterdir()] == ["again"]
     assert (place / "again/ingest/batches/late.json").read_text() == "{}"
     assert not (place / "again/ingest/inbox").exists()
-    aside = lance.connect(found.uri).open_table("set_aside").to_arrow()
+    aside = lance.connect(found.uri).open_table("beside").to_arrow()
     assert aside.to_pylist() == [{"id": "a", "n": 1}, {"id": "b", "n": 2}]
     assert found.undo("late").restored == 3
     assert found.upsert(make_rows(random_vectors(3, 7), prefix="new/", thumbnail=PNG)).inserted == 3
@@ -142,27 +142,13 @@ def test_indexes_come_along(tmp_path: Path) -> None:
 
 def test_while_it_is_written(tmp_path: Path) -> None:
     Gallery.create(tmp_path / "store", STAMP)
-    writer = subprocess.Popen(
-        [
-            *(sys.executable, "-m", "tests.store.mixed"),
-            *("--work", str(tmp_path / "store"), "delete-0", "0"),
-        ],
-        stdout=subprocess.PIPE,
-        text=True,
-        cwd=ROOT,
-    )
-    try:
-        assert writer.stdout is not None
+    with mixed.at_work(tmp_path / "store", "delete-0") as steps:
         for number in range(5):
-            said = [writer.stdout.readline() for _ in range(3)]
+            done = steps()
             file = saved(tmp_path / "store", tmp_path / f"{number}.zip")
             found = brought_back(file, tmp_path / f"again{number}")
             assert found.check() == []
-            steps = max(int(line) for line in said if line.strip().isdigit()) + 1
-            assert mixed.held(found) in mixed.states("delete-0", steps + 200)[steps:]
-    finally:
-        writer.kill()
-        writer.communicate()
+            assert mixed.held(found) in mixed.states("delete-0", done + 200)[done:]
 
 
 # -- nothing is written over, nothing half is left -------------------------------------------------

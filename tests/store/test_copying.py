@@ -5,7 +5,6 @@ from __future__ import annotations
 import shlex
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -26,28 +25,13 @@ def test_a_folder_while_it_is_written(tmp_path: Path) -> None:
     words = shlex.split(command)
     assert words[0] == "flock" and words[-2:] == ["data/gallery", "copy"]
     Gallery.create(tmp_path / "data" / "gallery", STAMP)
-    writer = subprocess.Popen(
-        [
-            *(sys.executable, "-m", "tests.store.mixed"),
-            *("--work", str(tmp_path / "data" / "gallery"), "ingest-0", "0"),
-        ],
-        stdout=subprocess.PIPE,
-        text=True,
-        cwd=ROOT,
-    )
-    try:
-        assert writer.stdout is not None
+    with mixed.at_work(tmp_path / "data" / "gallery", "ingest-0") as steps:
         for number in range(4):
-            said = [writer.stdout.readline() for _ in range(3)]
+            done = steps()
             subprocess.run([*words[:-1], f"copy{number}"], cwd=tmp_path, check=True)
             copy = Gallery.open(tmp_path / f"copy{number}")
             assert copy.check() == []
-            steps = max(int(line) for line in said if line.strip().isdigit()) + 1
-            left = mixed.held(copy)
-            assert left in mixed.states("ingest-0", steps + 200)[steps:]
-    finally:
-        writer.kill()
-        writer.communicate()
+            assert mixed.held(copy) in mixed.states("ingest-0", done + 200)[done:]
 
 
 def test_a_bucket_while_it_is_written(server: int, proxy: Proxy) -> None:

@@ -10,6 +10,7 @@ from PIL import Image
 
 from store import Gallery
 from tests.ui import films
+from tests.ui.page import opened
 from tests.ui.running import Cxr
 from ui import word_hits
 
@@ -102,7 +103,6 @@ def test_pages_of_words_go_on(cxr: Cxr, store: Path) -> None:
         (("--words", "effusion", "--fusion", "0.5"), "--fusion plays no part without --image"),
         (("--words", "x", "--id", "drawn/train/1", "--fusion", "2"), "expected rrf, or the weight"),
         (("--id", "drawn/train/1", "--negated"), "--negated plays no part without --words"),
-        (("--id", "drawn/train/1", "--with-reports"), "--with-reports plays no part"),
         (("--words", "x", "--id", "a", "--text", "b"), "exactly one of --image, --id and --text"),
     ],
 )
@@ -131,3 +131,91 @@ def test_reports_in_python(store: Path) -> None:
     gallery = Gallery.open(store)
     for hit in gallery.search_words("pleural effusion", k=5):
         assert hit.passage is not None and "[" in hit.passage.marked()
+
+
+# -- the search page -------------------------------------------------------------------------------
+
+KNOWN: dict = {"label": ["normal", "pneumonia"], "split": ["train", "test"]}
+
+
+@pytest.fixture
+def app(store: Path, monkeypatch: pytest.MonkeyPatch):
+    pytest.importorskip("streamlit")
+    return lambda link=(): opened(monkeypatch, store, store.parent / "clip", link)
+
+
+def page(test) -> str:
+    assert not test.exception, test.exception
+    parts = [element.body for element in test.get("html")]
+    parts += [element.value for element in (*test.caption, *test.markdown, *test.info)]
+    return "\n".join([*parts, *(one.value for one in test.warning)]).replace("\\", "")
+
+
+def shown(test) -> list[str]:
+    return [b.key.removeprefix("more-") for b in test.button if (b.key or "").startswith("more-")]
+
+
+def test_a_page_of_words(app, store: Path) -> None:
+    test = app({"words": "pleural effusion"})
+    hits = Gallery.open(store).search_words("pleural effusion")
+    assert shown(test) == [hit.row.id for hit in hits] == ["drawn/train/0", "drawn/train/2"]
+    assert '<mark class="present" title="present">effusion</mark>, stable.' in page(test)
+    assert "of 2 films with such a report · BM25" in page(test)
+    assert not [b for b in test.button if (b.key or "").startswith("pair-")]
+    test.toggle(key="box-negated").set_value(True).run()
+    assert len(shown(test)) == 4 and '<mark class="absent"' in page(test)
+    assert test.query_params["negated"] in ("yes", ["yes"])
+    joined = app({"words": "effusion", "id": "drawn/train/5"})
+    assert "words 1st, film" in page(joined) and "by words and film together" in page(joined)
+    joined.button(key="words-off").click().run()
+    assert "words 1st" not in page(joined) and "words" not in joined.query_params
+
+
+def test_a_gallery_without_reports_has_no_words(tmp_path, monkeypatch) -> None:
+    pytest.importorskip("streamlit")
+    films.add(tmp_path / "g", films.tiny_clip(tmp_path / "clip"), films.films()[:12])
+    test = opened(monkeypatch, tmp_path / "g", tmp_path / "clip", {"words": "effusion"})
+    assert "No film of this gallery has a report" in page(test)
+    assert not any("Words in reports" in tab.label for tab in test.tabs)
+
+
+def test_words_in_links_and_files() -> None:
+    from store import Weights
+    from ui.dashboard.search import download, link
+    from ui.dashboard.search.state import Search
+
+    search = Search(id="a", words="no effusion", negated=True, fusion=0.7, like=("b",))
+    found, notes = link.from_link(link.to_link(search), KNOWN)
+    assert (found.words, found.negated, found.fusion, notes) == ("no effusion", True, 0.7, [])
+    assert link.to_link(found) == link.to_link(search)
+    alone = Search(words="effusion", fusion=0.7)
+    assert link.to_link(alone) == {"words": ["effusion"]}  # a weight of nothing else says nothing
+    _, notes = link.from_link({"words": ["x" * 3000], "fusion": ["best"]}, KNOWN)
+    assert len(notes) == 2
+    assert download.command(search, "g").startswith(
+        "cxr search --id a --words 'no effusion' --negated --fusion 0.7"
+    )
+    assert search.ask(id="c").words is None and search.ask(text="clear").words == "no effusion"
+    assert Weights() == search.weights
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"words": "effusion"},
+        {"words": "effusion", "negated": True, "page": 2, "k": 2},
+        {"words": "effusion", "id": "drawn/train/2", "fusion": 0.3, "k": 3},
+        {"words": "effusion", "id": "drawn/train/2", "like": ("drawn/train/5",), "k": 3},
+    ],
+)
+def test_the_script_of_a_page_finds_its_hits(store: Path, asked, capsys) -> None:
+    from ui.dashboard.search import answer, download
+    from ui.dashboard.search.state import Search
+
+    gallery, search = Gallery.open(store), Search(**asked)
+    found = answer.answer(gallery, search, None, 60)
+    exec(download.python(search, str(store), "none"), {})
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split("\t")[2] for line in lines] == [hit.row.id for hit in found.hits]
+    assert b"Effusion" not in download.hits_csv(found.hits)
+    assert "Effusion" not in str(download.document(search, found.hits, {}))

@@ -13,7 +13,7 @@ from typing import Any
 import streamlit as st
 from starlette.middleware import Middleware
 
-from ui.dashboard import originals, server, visitor_limit
+from ui.dashboard import front_end, originals, server, visitor_limit
 
 
 @asynccontextmanager
@@ -29,10 +29,11 @@ app = st.App(
     lifespan=_serving,
     routes=[originals.route()],
     middleware=[
+        Middleware(front_end.FrontEnd),
         Middleware(
             visitor_limit.VisitorLimit,
             most=visitor_limit.most_windows(),
             files=visitor_limit.raise_file_limit(),
-        )
+        ),
     ],
 )

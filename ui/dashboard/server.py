@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from store import CxrError
 
@@ -100,11 +100,19 @@ def _prepare_uploads(gallery: Gallery, stored: str) -> None:
         notices.nearness_of(gallery, gallery.vectors([stored]), picture)
 
 
+def _no_components(max_workers: int | None = None) -> list[Any]:
+    return []
+
+
 def main() -> None:
     """Serve until a signal ends the process."""
     gc.disable()  # what is imported stays: looking for garbage in it is a tenth of the work
+    from streamlit.components.v2 import manifest_scanner
     from streamlit.web import cli
 
+    # Streamlit reads the descriptions of all installed packages to find components in them, a
+    # sixth of a second; ours are not in packages.
+    manifest_scanner.scan_component_manifests = _no_components
     sys.argv[0] = "streamlit"
     sys.exit(cli.main())
 

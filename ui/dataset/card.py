@@ -6,6 +6,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from store import counted
+
 if TYPE_CHECKING:
     from ui.dataset.columns import Column
 
@@ -75,15 +77,15 @@ def card(
     ]
     own = any(one.own for one in columns)
     total = sum(counts.values())
-    said = [f"{total:,} chest radiographs. Pictures are {_PICTURES[pictures]}."]
+    said = [f"{counted(total, 'chest radiograph')}. Pictures are {_PICTURES[pictures]}."]
     if converted:
         said.append(
-            f"{converted:,} of them were DICOM or another format that not every reader opens: they "
-            "are PNG of the stored values, from 0 on, bright is dense, without anything of their "
-            "header."
+            "What was DICOM or another format that not every reader opens is PNG of the stored "
+            "values, from 0 on, bright is dense, without anything of its header: "
+            f"{counted(converted, 'film')}."
         )
     if left_out:
-        said.append(f"{left_out:,} films that were chosen had no picture and are not in here.")
+        said.append(f"Chosen, but left out for want of a picture: {counted(left_out, 'film')}.")
     if DATASET in datasets:
         said.append(SYNTHETIC_NOTICE)
     body: list[str] = [

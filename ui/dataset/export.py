@@ -150,7 +150,7 @@ def export_films(
         if not files:
             one = left_out[0]
             raise BadQuery(
-                f"none of the {len(rows):,} films chosen has a picture to write: {one.id}: "
+                f"no film of the {len(rows):,} chosen has a picture to write: {one.id}: "
                 f"{one.detail}"
             )
         text = card(

@@ -38,7 +38,7 @@ from ingest.sources.hub.names import made_ids, natural, split_in
 from ingest.sources.hub.shards import ENDINGS, Shard, open_shard, picture_column, read_picture
 from ingest.sources.source import SPLITS, Source
 from ingest.sources.tables.findings import check_policy
-from store import BadRows, BadSource, UsageError, Value, expanded, name_of
+from store import BadRows, BadSource, UsageError, Value, counted, expanded, name_of
 
 #: Key in a schema's metadata: names of the user's own columns to their types, as our export writes.
 OWN = b"cxr.own_columns"
@@ -185,9 +185,9 @@ def _shards(tree: Tree, notes: list[str]) -> tuple[list[Shard], list[Rejection]]
     if shards:
         beside = len(tree.files) - len(paths)
         if beside:
-            notes.append(f"{beside:,} files beside the shards are not read")
+            notes.append(f"not read: {counted(beside, 'file')} beside the shards")
         if others:
-            notes.append(f"{others:,} tables without pictures are not read")
+            notes.append(f"not read: {counted(others, 'table')} without pictures")
     elif others and others == len(tree.files):
         picture_column(open_shard(tree.root / paths[0]), None, notes)  # says what is missing
     elif not tree.files and any(one.reason == "link" for one in tree.refused):
@@ -302,7 +302,7 @@ def _of_shards(
         refused=tuple(refused),
         reports=Reports.of(zip(texts, places, strict=False)),
         labelling={
-            "table": f"{len(shards)} shards" if len(shards) > 1 else shown(shards[0].path.name),
+            "table": shown(shards[0].path.name) if len(shards) == 1 else f"{len(shards):,} shards",
             "file_column": pictures[0],
             "id_column": id_heading,
             "label_columns": labels,
@@ -373,7 +373,11 @@ def _ids(
             if asked is not None or unique:
                 return cells, heading
             blank, most = cells.count(""), Counter(cells).most_common(1)[0]
-            why = f"is blank in {blank:,} rows" if blank else f"has {most[0]!r} {most[1]:,} times"
+            why = (
+                f"is blank in {counted(blank, 'row')}"
+                if blank
+                else f"has {most[0]!r} {most[1]:,} times"
+            )
             notes.append(f"column {heading!r} {why}, so it is not taken for ids")
         elif asked is not None:
             raise BadSource(f"column {asked!r} (--id-column) is {kind}; ids are texts or numbers")

@@ -291,9 +291,6 @@ def _by_words(
 
     def rank(both: Sides, depth: int) -> Iterator[Ranked]:
         places = {id_: place for place, id_ in enumerate(both.gallery.ids)}
-        members: dict[int, list[str]] = {}
-        for id_, group in zip(both.gallery.ids, both.searched_group.tolist(), strict=True):
-            members.setdefault(group, []).append(id_)
         for start in range(0, len(asked), _TOGETHER):
             block = slice(start, min(start + _TOGETHER, len(asked)))
             found = [
@@ -303,7 +300,7 @@ def _by_words(
                     None if vectors is None else vectors[at],
                     min(depth, int(both.candidates[at])),
                     where,
-                    members.get(int(both.asking_group[at]), []),
+                    both.members.get(int(both.asking_group[at]), []),
                     places,
                     fusion,
                 )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -41,6 +42,9 @@ def chromium() -> Iterator[Any]:
     pytest.importorskip("playwright", reason="playwright is not installed")
     if not browser.there():
         pytest.skip(f"no browser at {browser.BROWSER}; set CXR_BROWSER")
+    from playwright.sync_api import expect
+
+    expect.set_options(timeout=PATIENCE)
     with browser.chromium() as found:
         yield found
 
@@ -78,7 +82,11 @@ def writable(drawn, tmp_path_factory) -> Iterator[Board]:
     """Films with hostile text in all that is said of them, and one drawn one; takes batches."""
     root = tmp_path_factory.mktemp("writable")
     _, encoder = drawn
-    films.add(root / "gallery", encoder, [*hostile.films(), films.film(103, "test")])
+    gallery = films.add(root / "gallery", encoder, [*hostile.films(), films.film(103, "test")])
+    reports = {id_: f"No change. Effusion, {id_}" for id_ in gallery.ids()}
+    reports["drawn/test/103"] = "Large pleural effusion on the left. No pneumothorax."
+    rows = gallery.rows(reports)
+    gallery.update_metadata([replace(row, report=reports[id_]) for id_, row in rows.items()])
     with browser.serving(root / "gallery", encoder, root / "home", ["--allow-ingest"]) as found:
         Visitor(found.url, "text=clear+lungs").close()
         yield Board(found, root / "gallery", encoder)

@@ -81,13 +81,12 @@ def open_film(page, board: Board, name: str, shows: str = "original") -> Any:
     return shown(page, name, shows)
 
 
-def shown(page, name: str, shows: str = "original") -> Any:
-    """The canvas, once it shows the film."""
-    canvas = page.locator(f"canvas[aria-label$='ward/{name}'][data-shows={shows}]")
+def shown(page, name: str, shows: str = "original", title: str = "chest film ") -> Any:
+    """The canvas, once it shows the film; beside another one, a film's title is its id alone."""
+    canvas = page.locator(f"canvas[aria-label='{title}ward/{name}'][data-shows={shows}]")
     canvas.wait_for()
-    # the page before may still be there, going
-    drawn = page.locator(".viewer", has=canvas).locator(".readout")
-    expect(drawn).to_contain_text("zoom 1.00")
+    expect(page.locator(".viewer")).to_have_count(1, timeout=30_000)  # that of before is gone
+    expect(page.locator(".readout")).to_contain_text("zoom 1.00")
     page.wait_for_timeout(100)  # drawn in the next frame
     return canvas
 
@@ -198,7 +197,7 @@ def test_films_are_gone_through_and_two_are_compared(page, board):
     shown(page, ids[1][5:])
     page.get_by_role("button", name="Add to compare").click()
     page.get_by_role("button", name="Compare", exact=True).click()
-    first, second = (shown(page, id_[5:]) for id_ in ids[:2])
+    first, second = (shown(page, id_[5:], title="") for id_ in ids[:2])
     drag(page, place(first, 360, 300), (0, -60), "right")
     expect(page.locator(".readout")).to_contain_text("zoom 1.65")
     page.keyboard.press("k")  # not linked any more
@@ -252,7 +251,7 @@ def test_a_pair_on_a_phone_is_stacked_and_axe_finds_nothing(chromium, board):
         expect(page.locator(".cxr.tray")).to_be_visible()
         assert violations(axe, page) == []
         page.goto(f"{board.url}/film?id=ward/a.dcm&with=ward/c.png")
-        first, second = (shown(page, name).bounding_box() for name in ("a.dcm", "c.png"))
+        first, second = (shown(page, name, title="").bounding_box() for name in ("a.dcm", "c.png"))
         assert second["y"] > first["y"] + first["height"]
         assert first["width"] > 350
         wide = "document.documentElement.scrollWidth > document.documentElement.clientWidth"

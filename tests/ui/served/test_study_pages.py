@@ -163,7 +163,7 @@ def test_near_duplicates_follow_the_threshold(page, url):
     go(page, url, "/audit?list=Near+duplicates")
     expect(page.get_by_text("1 pair among 60 films")).to_be_visible()
     page.get_by_role("radio", name="vectors").click()
-    count = page.get_by_text(re.compile(r"^[\d,]+ pairs among 60 films"))
+    count = page.get_by_text(re.compile(r"^[\d,]+ pairs? among 60 films"))
     # While the page is drawn anew, the former line stays beside the new one for a moment.
     expect(page.get_by_text(re.compile("^1 pair among 60 films"))).to_have_count(0)
     many = int(count.inner_text().split()[0].replace(",", ""))

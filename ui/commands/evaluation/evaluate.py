@@ -588,11 +588,13 @@ def _export_films(
     )
     for reason, count in Counter(one.reason for one in done.left_out).items():
         example = next(one for one in done.left_out if one.reason == reason)
-        output.warn(f"{count:,} films left out ({reason}), such as {example.id}: {example.detail}")
+        films = counted(count, "film")
+        output.warn(f"{films} left out ({reason}), such as {example.id}: {example.detail}")
     if json:
         output.as_json({**done.as_dict(), "store": gallery.describe()})
     elif not quiet:
         splits = ", ".join(f"{name} {count:,}" for name, count in done.splits.items())
-        output.say(f"{done.films:,} films ({splits}) in {done.folder}; its card: README.md")
+        films = counted(done.films, "film")
+        output.say(f"{films} ({splits}) in {done.folder}; its card: README.md")
     if done.left_out:
         raise typer.Exit(3)

@@ -16,6 +16,8 @@ _DATES = ("study_date", "studydate", "acquisition_date", "date", "taken")
 
 def metadata(row: Row) -> list[tuple[str, str]]:
     """All that is known of a film: name and value, for people; what is not known is left out."""
+    from ingest import study_link
+
     found = {
         column.title: _text(getattr(row, name))
         for name, column in COLUMNS.items()
@@ -26,6 +28,7 @@ def metadata(row: Row) -> list[tuple[str, str]]:
     if row.width and row.height:
         found["Size"] = f"{row.width:,} × {row.height:,} pixels"
     found["File"] = PurePath(row.source).name
+    found["Study at"] = study_link(row.source) or ""
     found["Batch"] = row.batch or ""
     found["Ingested"] = f"{row.ingested_at:%Y-%m-%d %H:%M} UTC" if row.ingested_at else ""
     found["SHA-256"] = row.sha256.hex()

@@ -61,10 +61,11 @@ def bar(gallery: Gallery, encoder: Encoder | CxrError | None, search: Search) ->
     with st.container(border=True, key="ways-in"):
         names = [":material/notes: Describe", ":material/upload: Upload", ":material/tag: Id"]
         in_reports = ":material/article: Words in reports"
+        first = None
         if shared.has_reports(gallery):
             names.insert(1, in_reports)
-        alone = search.words is not None and not search.has_vector
-        tabs = dict(zip(names, st.tabs(names, default=in_reports if alone else None), strict=True))
+            first = in_reports if search.words is not None and not search.has_vector else None
+        tabs = dict(zip(names, st.tabs(names, default=first), strict=True))
         describe, upload, by_id = (tab for name, tab in tabs.items() if name != in_reports)
     if in_reports in tabs:
         with tabs[in_reports]:
