@@ -5,8 +5,9 @@
 
 Without ``--store`` a gallery of drawn films is made for the bundled encoder. A search counts as
 painted when exactly the ids that the library finds stand on the page, their pictures are decoded,
-and a frame was drawn after that. ``--peer`` names the folder of another build: both take turns, and
-the ratios are this build's to the other's.
+and a frame was drawn after that. ``--peer`` names the folder of another build: both take turns over
+the same gallery (``--store``, one that the older of them made), and the ratios are this build's to
+the other's.
 """
 
 from __future__ import annotations
@@ -230,6 +231,10 @@ def main() -> None:
     parser.add_argument("--starts", type=int, default=3)
     parser.add_argument("--peer", type=Path, help="the folder of another build, to compare with")
     asked = parser.parse_args()
+    if asked.peer and not asked.store:
+        parser.error(
+            "--peer: also give --store, a gallery that both builds read, such as the other's"
+        )
     stamp = load_encoder("cxr-clip-28").stamp
     builds = [None, *([asked.peer.resolve()] if asked.peer else [])]
     with contextlib.ExitStack() as stack:
