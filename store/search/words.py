@@ -125,7 +125,8 @@ def search(
         ids = dict(zip((*found.row_ids, *near.row_ids), (*found.ids, *near.ids), strict=True))
         cosines = dict(zip(near.row_ids, near.scores, strict=True))
         if how == RRF:
-            scores = fusion.by_ranks(words_ranks, vector_ranks)
+            share = fusion.REPORT_SHARE if query.is_report else fusion.TYPED_SHARE
+            scores = fusion.by_ranks(words_ranks, vector_ranks, share)
         else:
             cosines |= _cosines(now, vectors, [one for one in ids if one not in cosines])
             words = {row_id: words[row_id] for row_id in ids if row_id in words}

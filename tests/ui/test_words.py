@@ -76,7 +76,7 @@ def test_words_beside_a_film_a_picture_and_a_sentence(
     assert film["query"]["fusion"] == "rrf" and "drawn/train/2" not in ids(film)
     first = film["hits"][0]
     assert first["id"] == "drawn/train/0" and first["found_by"]["words"] == 1
-    assert first["score"] == pytest.approx(1 / 61 + 1 / (60 + first["found_by"]["film"]))
+    assert first["score"] == pytest.approx(0.5 / 61 + 0.5 / (60 + first["found_by"]["film"]))
     near = cxr("search", "--store", store, "--id", "drawn/train/2", "-k", 59, "--json").document
     cosines = {hit["id"]: hit["score"] for hit in near["hits"]}
     assert all(hit["cosine"] == cosines[hit["id"]] for hit in film["hits"])
