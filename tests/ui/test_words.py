@@ -219,3 +219,14 @@ def test_the_script_of_a_page_finds_its_hits(store: Path, asked, capsys) -> None
     assert [line.split("\t")[2] for line in lines] == [hit.row.id for hit in found.hits]
     assert b"Effusion" not in download.hits_csv(found.hits)
     assert "Effusion" not in str(download.document(search, found.hits, {}))
+
+
+def test_a_film_without_a_report_is_shown_those_of_its_nearest(
+    monkeypatch: pytest.MonkeyPatch, store: Path
+) -> None:
+    title = "Reports of the films nearest to it"
+    bare = opened(monkeypatch, store, store.parent / "clip", {"id": "drawn/test/101"}, "film")
+    assert not bare.exception and title in [one.value for one in bare.subheader]
+    assert sum(one.value.startswith("cosine ") for one in bare.caption) == 3
+    own = opened(monkeypatch, store, store.parent / "clip", {"id": "drawn/train/0"}, "film")
+    assert not own.exception and title not in [one.value for one in own.subheader]
