@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from store.errors import BadQuery, UsageError
-from store.evaluation.labelled import Labelled, SamePatient
+from store.evaluation.labelled import SamePatient
 from store.evaluation.metrics import evaluate, plain
 from store.evaluation.protocols import sides
 from store.mirror.snapshot import Snapshot
@@ -119,7 +119,7 @@ def at_prevalence(
         wanted = _sizes(has, finding, prevalence)
         drawn = []
         for repeat in range(repeats):
-            part = _part(searched, _drawn(has, wanted, _SEED + repeat))
+            part = searched.part(_drawn(has, wanted, _SEED + repeat))
             drawn.append(
                 evaluate(
                     protocol,
@@ -188,19 +188,6 @@ def _drawn(has: np.ndarray[Any, Any], sizes: tuple[int, int], seed: int) -> Inte
     ]
     found: Integers = np.sort(np.concatenate(parts)).astype(np.int64)
     return found
-
-
-def _part(rows: Labelled, places: Integers) -> Labelled:
-    return Labelled(
-        [rows.ids[at] for at in places],
-        rows.vectors[places],
-        [rows.labels[at] for at in places],
-        rows.searched,
-        None if rows.positions is None else rows.positions[places],
-        None if rows.groups is None else [rows.groups[at] for at in places],
-        rows.group_kind,
-        rows.left_out,
-    )
 
 
 def _spread(values: Sequence[float]) -> dict[str, float]:

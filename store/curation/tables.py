@@ -26,7 +26,7 @@ from store.table import (
     repair,
     write,
 )
-from store.table.rows import missing_fields
+from store.table.rows import missing_fields, storable
 
 T = TypeVar("T")
 
@@ -192,6 +192,7 @@ def read(
         condition: in the table's language.
         key: column of ids.
     """
+    ids = None if ids is None else [*filter(storable, ids)]  # others no table can hold
     if ids is None or len(ids) > _MANY:
         found = lance.scan(handle, [*dict.fromkeys([*names, *([key] if ids else [])])], condition)
         if ids is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Literal
 
@@ -91,6 +91,17 @@ class Labelled:
             raise BadQuery(f"{len(self.ids)} ids and {len(self.groups)} groups; expected one each")
         if len(set(self.ids)) != len(self.ids):
             raise BadQuery("ids to evaluate must be unique; remove the repeated ones")
+
+    def part(self, places: Integers) -> Labelled:
+        """The rows at some places, in their order."""
+        return replace(
+            self,
+            ids=[self.ids[at] for at in places],
+            vectors=self.vectors[places],
+            labels=[self.labels[at] for at in places],
+            positions=None if self.positions is None else self.positions[places],
+            groups=None if self.groups is None else [self.groups[at] for at in places],
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -206,19 +217,8 @@ class Sides:
 
 
 def _by_id(rows: Labelled) -> Labelled:
-    order = sorted(range(len(rows.ids)), key=rows.ids.__getitem__)
-    if order == list(range(len(order))):
-        return rows
-    return Labelled(
-        [rows.ids[i] for i in order],
-        rows.vectors[order],
-        [rows.labels[i] for i in order],
-        rows.searched,
-        None if rows.positions is None else rows.positions[order],
-        None if rows.groups is None else [rows.groups[i] for i in order],
-        rows.group_kind,
-        rows.left_out,
-    )
+    order = np.asarray(sorted(range(len(rows.ids)), key=rows.ids.__getitem__), np.int64)
+    return rows if (order == np.arange(len(order))).all() else rows.part(order)
 
 
 def _groups(queries: Labelled, gallery: Labelled, own: Integers) -> tuple[Integers, Integers]:

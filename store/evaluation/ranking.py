@@ -7,7 +7,7 @@ scores rank by id.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -84,6 +84,18 @@ def padded(block: slice, depth: int, lengths: Integers, rows: Integers, scores: 
     return found
 
 
+def of_answers(block: slice, depth: int, answers: Sequence[Sequence[tuple[int, float]]]) -> Ranked:
+    """Rankings as rows of the gallery with their scores, best first; see padded."""
+    flat = [one for answer in answers for one in answer]
+    return padded(
+        block,
+        depth,
+        np.asarray([len(answer) for answer in answers]),
+        np.asarray([row for row, _ in flat], np.int64),
+        np.asarray([score for _, score in flat], np.float32),
+    )
+
+
 def by_searches(now: Searcher, where: Where) -> Ranker:
     """A ranker by searches, for a searcher that does not have all vectors in memory.
 
@@ -116,14 +128,7 @@ def by_searches(now: Searcher, where: Where) -> Ranker:
                                 "--index exact"
                             )
                         found[place] = answer
-            flat = [one for answer in found for one in answer]
-            yield padded(
-                block,
-                depth,
-                np.asarray([len(answer) for answer in found]),
-                np.asarray([row for row, _ in flat], np.int64),
-                np.asarray([score for _, score in flat], np.float32),
-            )
+            yield of_answers(block, depth, found)
 
     return rank
 

@@ -110,6 +110,8 @@ def test_report_as_json(gallery: Gallery) -> None:
         "labelling": {},
         "reports": {},
         "outcomes": {"found": 1, "nothing_found": 0, "uncertain_only": 0, "not_labelled": 0},
+        "labels_kept": 0,
+        "set_aside": {},
         "encoder_changed": None,
         "encoder_note": None,
         "stopped": None,

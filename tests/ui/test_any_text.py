@@ -253,10 +253,7 @@ def test_names_that_no_system_can_decode(tmp_path: Path, cxr: Cxr) -> None:
         ("audit --threshold half", "--threshold 'half': expected a valid number; see cxr audit"),
         ("serve --port 0", "--port '0': expected a number greater than or equal to 1; see"),
         ("ingest folder . --nice 40", "--nice '40': expected a number less than or equal to 19;"),
-        (
-            "search --jsn",
-            "no such option: --jsn (Possible options: --fusion, --json); see cxr search --help",
-        ),
+        ("search --jsn", "no such option: --jsn (Possible options: "),
         ("search --id", "option '--id' requires an argument; see cxr --help"),
         ("ingest", "missing argument 'SOURCE'; see cxr ingest --help"),
         ("map a b", "got unexpected extra argument(s) (a b); see cxr map --help"),

@@ -20,7 +20,7 @@ from store.evaluation.labelled import Labelled, SamePatient, Sides
 from store.evaluation.metrics import plain, refuse_certain
 from store.evaluation.per_query import ByQuery, measure
 from store.evaluation.protocols import LEAVE_ONE_OUT, filters_of, sides
-from store.evaluation.ranking import Ranked, Ranker, by_vectors, padded
+from store.evaluation.ranking import Ranked, Ranker, by_vectors, of_answers
 from store.evaluation.relevance import Relevance, Rule
 from store.outcomes import FOUND, NOTHING_FOUND
 from store.schema import Floats, Progress, Vectors
@@ -306,14 +306,7 @@ def _by_words(
                 )
                 for at in range(block.start, block.stop)
             ]
-            flat = [one for answer in found for one in answer]
-            yield padded(
-                block,
-                depth,
-                np.asarray([len(answer) for answer in found]),
-                np.asarray([row for row, _ in flat], np.int64),
-                np.asarray([score for _, score in flat], np.float32),
-            )
+            yield of_answers(block, depth, found)
 
     return rank
 
