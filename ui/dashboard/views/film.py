@@ -25,8 +25,8 @@ from ui.dashboard.search.link import ID_MAX
 
 #: Neighbours shown, and reports of films like one that has none.
 _NEIGHBOURS, _REPORTS = 10, 3
-#: Narrowest a report is drawn, in CSS pixels.
-_REPORT_WIDTH = 280
+#: Narrowest a report is drawn, in CSS pixels, and characters of an id that fit in it: its last.
+_REPORT_WIDTH, _ID_SHOWN = 280, 28
 _VIEWER = "film-viewer"
 
 
@@ -129,7 +129,8 @@ def near_reports(gallery: Gallery, row: Row) -> None:
             also = f" · the same of {counted(len(more), 'film')} more" if more else ""
             st.caption(f"cosine {near.score:.3f}{also}")
             st.html(html.report(near.report))
-            film_list.page_link(first.id, plain(cut(first.id, 60)))
+            short = first.id if len(first.id) <= _ID_SHOWN else f"…{first.id[1 - _ID_SHOWN :]}"
+            film_list.page_link(first.id, plain(short))
 
 
 def others(gallery: Gallery, row: Row, labels: Labels) -> None:
