@@ -29,7 +29,7 @@ from store import (
     UnknownId,
     parse_where,
 )
-from ui import queries
+from ui import notices, queries
 from ui.api import requests
 from ui.api.guards import Guard, Limits
 from ui.api.requests import DEPTH_MAX, ID_MAX, K_MAX, LIST_MAX, WHERE_MAX, LongText, SearchRequest
@@ -297,6 +297,9 @@ def _searched(served: Served, asked: SearchRequest, paths: bool) -> dict[str, An
         return _answer(gallery, asked, {}, None, paths)
     queries.check_long_text(asked.long_text, bool(asked.like or asked.unlike))
     query = queries.of_text(served.encoder(), asked.text, asked.long_text, "long_text:")
+    unknown = query.told["understood"] is False
+    counts = gallery.facets()["labels"] if unknown else {}
+    query.told["labels"] = notices.labels_meant(asked.text, counts)
     return _answer(gallery, asked, query.told, query.vector, paths, query.warnings)
 
 
