@@ -328,7 +328,7 @@ class Gallery(Follower):
         k: int = 10,
         where: Where | None = None,
         exclude: Sequence[str] = (),
-    ) -> list[Hits]:
+    ) -> list[Hits[Hit]]:
         """The k most similar rows to each vector, by exact cosine, ties by id.
 
         Args:
@@ -359,7 +359,7 @@ class Gallery(Follower):
         vectors: npt.ArrayLike | None = None,
         fusion: Fusion = RRF,
         negated: bool = False,
-    ) -> list[WordHit]:
+    ) -> Hits[WordHit]:
         """The k films whose reports match words best, by BM25; or words and vectors together.
 
         A word that a report says is absent is not found: "no effusion" is no hit for ``effusion``.
@@ -390,9 +390,10 @@ class Gallery(Follower):
         beside = None if vectors is None else exact.check_queries(vectors, self.stamp)
         self.check_k(k)
         left_out = _ids_left_out(exclude)
-        return self._answer(
+        found = self._answer(
             lambda now: search(now, self.uri, query, int(k), where, left_out, beside, how)
         )
+        return Hits(found, self.thumbnails)
 
     def count_words(
         self,
@@ -423,7 +424,7 @@ class Gallery(Follower):
         where: Where | None = None,
         *,
         other_patients: bool = False,
-    ) -> Hits:
+    ) -> Hits[Hit]:
         """The k rows most similar to a stored one, which is never among them.
 
         Args:
@@ -925,7 +926,7 @@ def refined_search(
     where: Where | None = None,
     other_patients: bool = False,
     exclude: Sequence[str] = (),
-) -> Hits:
+) -> Hits[Hit]:
     """The k films most similar to a query and to some stored films, and unlike others.
 
     The films that are part of the query are never among its hits.

@@ -6,7 +6,7 @@ import base64
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from html import escape
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, SupportsIndex, overload
+from typing import TYPE_CHECKING, Any, SupportsIndex, TypeVar, overload
 
 from store.schema import COLUMNS, Hit, Row
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import polars
     import pyarrow as pa
 
+H = TypeVar("H", bound=Hit)
 #: Ids to PNG of their thumbnails.
 Pictures = Callable[[Sequence[str]], Mapping[str, bytes | None]]
 #: Most films drawn in a notebook's cell.
@@ -24,13 +25,17 @@ _PICTURE = "width:150px;height:150px;object-fit:contain;background:#000"
 _CELL = "padding:2px 10px;text-align:right"
 
 
-class Hits(list[Hit]):
+#: What a hit of a search in words has beside its score.
+_OF_WORDS = ("bm25", "cosine", "words_rank", "vector_rank")
+
+
+class Hits(list[H]):
     """Hits of a query, best first: a list that a notebook shows with pictures.
 
     ``to_arrow``, ``to_pandas`` and ``to_polars`` make a table of them, one line a hit.
     """
 
-    def __init__(self, hits: Iterable[Hit] = (), pictures: Pictures | None = None) -> None:
+    def __init__(self, hits: Iterable[H] = (), pictures: Pictures | None = None) -> None:
         super().__init__(hits)
         self._pictures = pictures
 
@@ -38,19 +43,27 @@ class Hits(list[Hit]):
         return Hits, ([*self],)  # caches keep hits, and a gallery cannot be pickled
 
     @overload
-    def __getitem__(self, at: SupportsIndex, /) -> Hit: ...
+    def __getitem__(self, at: SupportsIndex, /) -> H: ...
     @overload
-    def __getitem__(self, at: slice, /) -> Hits: ...
-    def __getitem__(self, at: SupportsIndex | slice, /) -> Hit | Hits:
+    def __getitem__(self, at: slice, /) -> Hits[H]: ...
+    def __getitem__(self, at: SupportsIndex | slice, /) -> H | Hits[H]:
         if isinstance(at, slice):
             return Hits(super().__getitem__(at), self._pictures)
         return super().__getitem__(at)
 
     def to_arrow(self) -> pa.Table:
-        """Arrow table: rank, id, cosine, then all metadata; the user's own columns behind."""
+        """Arrow table: rank, id, score, then all metadata; the user's own columns behind.
+
+        The score is the cosine. Of a search in words it is what ranked them, and BM25, cosine and
+        ranks of either half stand beside it.
+        """
         columns = films_columns([hit.row for hit in self])
         ranked = {"rank": [hit.rank for hit in self], "id": columns.pop("id")}
-        return _arrow({**ranked, "score": [hit.score for hit in self], **columns})
+        ranked["score"] = [hit.score for hit in self]
+        for name in _OF_WORDS:
+            if any(hasattr(hit, name) for hit in self):
+                ranked[name] = [getattr(hit, name) for hit in self]
+        return _arrow({**ranked, **columns})
 
     def to_pandas(self) -> pandas.DataFrame:
         """The same as a pandas data frame."""

@@ -84,8 +84,8 @@ class Selective:
         choosing, queries: how many of each.
         precision: mean Precision@k of all queries reported on.
         curves: sign to its curve there, of the risk 1 - P@k.
-        vote_curves: the same of the risk that the majority vote of the k is wrong; empty where
-            films have several findings.
+        vote_curves: the same of the risk that the majority vote of the k is wrong: the findings of
+            most of them are not all of the query's and no others.
         rules: sign to its rule.
         store: see Gallery.describe.
     """
@@ -134,14 +134,14 @@ class _Answers:
 
     signs: Mapping[str, Floats]
     risk: Floats
-    vote_risk: Floats | None
+    vote_risk: Floats
     units: Integers
 
     def part(self, kept: npt.NDArray[Any]) -> _Answers:
         return _Answers(
             {name: sign[kept] for name, sign in self.signs.items()},
             self.risk[kept],
-            None if self.vote_risk is None else self.vote_risk[kept],
+            self.vote_risk[kept],
             self.units[kept],
         )
 
@@ -256,11 +256,7 @@ def selective(
             len(reported.risk),
             float(1 - reported.risk.mean()),
             {name: risk_coverage(one, reported.risk) for name, one in reported.signs.items()},
-            {}
-            if reported.vote_risk is None
-            else {
-                name: risk_coverage(one, reported.vote_risk) for name, one in reported.signs.items()
-            },
+            {name: risk_coverage(one, reported.vote_risk) for name, one in reported.signs.items()},
             {name: _rule(name, choosing, reported, aim) for name in reported.signs},
             gallery.describe(),
         )
@@ -280,16 +276,13 @@ def _answers(
         block = ranked.block
         nearest[block] = ranked.scores[:, 0]
         risk[block] = 1 - measures.precision(judged.gains(ranked), [k])[:, 0]
-        if judged.class_names:
-            voters = judged.voters(ranked)
-            elected = measures.majority(voters, k)
-            agreement[block] = (voters == elected[:, None]).mean(axis=1)
-            wrong[block] = elected != judged.asked_class[block]
+        voters = judged.voters(ranked)
+        elected = measures.majority(voters, k)
+        agreement[block] = (voters == elected[:, None]).mean(axis=1)
+        wrong[block] = elected != judged.asked_class[block]
     found = {NEAREST: nearest}
     if describe is not None and (pictures := _nearest_pictures(now, both, describe)) is not None:
         found[PICTURE] = pictures
-    if not judged.class_names:
-        return _Answers(found, risk, None, both.units)
     return _Answers({**found, AGREEMENT: agreement}, risk, wrong, both.units)
 
 

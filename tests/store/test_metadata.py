@@ -194,5 +194,6 @@ def test_records_and_the_rest_name_the_same_columns(whole: Gallery) -> None:
     assert {*FINDINGS} <= names <= RESERVED
     assert {column.key for column in COLUMNS.values()} <= RESERVED
     assert {*CLEARABLE} <= names
+    assert not {*CLEARABLE} & {*CURATED_COLUMNS}  # no source blanks what people wrote
     mirror = mirror_of(whole)
     assert names <= {*metadata_names(mirror.handle)} & {*mirror.metadata.schema.names}

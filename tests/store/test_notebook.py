@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import re
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
@@ -41,6 +42,21 @@ def test_hits_are_a_list_and_a_table(gallery: Gallery) -> None:
     assert again.to_arrow() == table
     assert refined_search(gallery, "set/test/3", 5, like=["set/test/4"]).to_arrow().num_rows == 5
     assert gallery.search(random_vectors(2), 3)[1].to_pandas().shape[0] == 3
+
+
+def test_hits_of_words_are_a_table_too(tmp_path: Path) -> None:
+    gallery = Gallery.create(tmp_path / "w", STAMP)
+    rows = make_rows(random_vectors(3), thumbnail=PNG)
+    texts = ("Effusion.", "Small effusion, stable.", None)
+    gallery.upsert([replace(row, report=one) for row, one in zip(rows, texts, strict=True)])
+    hits = gallery.search_words("effusion", 3)
+    table = hits.to_pandas()
+    assert table["bm25"].tolist() == [hit.bm25 for hit in hits] == table["score"].tolist()
+    assert table["words_rank"].tolist() == [1, 2]
+    assert hits._repr_html_().count("<img") == 2
+    both = gallery.search_words("effusion", 3, vectors=random_vectors(1))
+    assert both.to_arrow()["cosine"].to_pylist() == [hit.cosine for hit in both]
+    assert [hit.passage for hit in both[:1]] == [both[0].passage]
 
 
 def test_html_shows_pictures_and_escapes(gallery: Gallery) -> None:

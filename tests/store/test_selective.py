@@ -31,14 +31,18 @@ FEW = st.lists(
 )
 
 
-def split_gallery(folder: Path, films: int = 240, clear: float = 1.2, **more: object) -> Gallery:
-    """Films of two kinds: train, val and test; the nearer to the middle, the harder."""
+def split_gallery(
+    folder: Path, films: int = 240, clear: float = 1.2, both: bool = False, **more: object
+) -> Gallery:
+    """Films of two kinds, or of both at once, in three splits; hard ones are in the middle."""
     random = np.random.default_rng(5)
     gallery = Gallery.create(folder, STAMP)
     kinds = random.integers(0, 2, films)
     vectors = random.normal(size=(films, STAMP.dimension))
     vectors[:, 0] += clear * (2 * kinds - 1) * random.uniform(0.1, 3, films)
     labels = [("pneumonia",) if kind else ("normal",) for kind in kinds]
+    if both:  # every fourth film has another finding beside
+        labels = [(*one, "mass") if at % 4 == 1 else one for at, one in enumerate(labels)]
     names = ["train", "val", "test"]
     for at, name in enumerate(names):
         mine = [place for place in range(films) if place % 3 == at]
@@ -96,6 +100,19 @@ def test_rules_are_chosen_on_one_split_and_hold_on_another(tmp_path):
     assert rule.reported["precision"] == pytest.approx(whole[kept].mean())
     low, high = rule.reported["ci95"]
     assert low <= rule.reported["precision"] <= high
+
+
+def test_films_of_several_findings_vote_by_their_whole_sets(tmp_path):
+    gallery = split_gallery(tmp_path / "g", both=True)
+    found = selective(gallery, 5, choose_on="val")
+    whole = gallery.by_query("split", (5,), split="test")
+    ids = sorted(id_ for id_ in gallery.ids() if id_.startswith("test/"))
+    assert list(found.curves) == list(found.vote_curves) == ["nearest film", "neighbours agree"]
+    agree = [agreement(gallery, id_) for id_ in ids]
+    curve = risk_coverage(agree, 1 - whole.precision[:, 0])
+    assert found.curves["neighbours agree"].aurc == pytest.approx(curve.aurc)
+    wrong = 1 - gallery.evaluate("split", (5,), split="test").vote[5]
+    assert found.vote_curves["neighbours agree"].chance == pytest.approx(wrong)
 
 
 def agreement(gallery, id_):

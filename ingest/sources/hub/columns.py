@@ -15,7 +15,7 @@ from ingest import metadata
 from ingest.metadata import OLDEST, parse_age
 from ingest.reports.texts import joined
 from ingest.sources.hub.labels import class_names, column_headed, feature_names, plain
-from store import COLUMNS, FINDINGS, BadArtefacts
+from store import COLUMNS, CURATED_COLUMNS, FINDINGS, BadArtefacts
 
 #: Of ids. A column that has one of these must hold an id in every row, and no two the same.
 IDS = ("id", "ids", "imageid", "image", "name", "imageindex")
@@ -34,8 +34,6 @@ META_COLUMNS = tuple(
         key=lambda name: (name in FINDINGS, name != "dataset"),
     )
 )
-#: Columns that users of a gallery fill; an export has them, other tables mean something else.
-_USERS = ("tags", "remark")
 #: Of columns of a row, beside their own names.
 _OTHERS = {
     "sex": ("gender", "patientsex", "patientgender"),
@@ -71,7 +69,7 @@ def metadata_headings(table: pa.Table) -> dict[str, str]:
     """Column of a row to its heading in the table, where there is one."""
     found: dict[str, str] = {}
     for name in META_COLUMNS:
-        if name in _USERS:
+        if name in CURATED_COLUMNS:  # an export has them, other tables mean something else
             continue
         heading = column_headed(table, [plain(name)])
         if heading is None:

@@ -207,10 +207,7 @@ def _sheet(tree: Tree, places: Sequence[str], file_column: str | None) -> Sheet:
             path = f"{tree.root}/{folder / name}" if name else ""
             rows.append((line, {_FILE: path, **rest}))
     called = tree.root / (places[0] if len(places) == 1 else PurePosixPath(places[0]).name)
-    lines = [
-        (line, tuple(cells.get(heading, "") for heading in headings))
-        for line, cells in rows
-    ]
+    lines = [(line, tuple(cells.get(heading, "") for heading in headings)) for line, cells in rows]
     return sheet_of(called, [*headings], lines)
 
 

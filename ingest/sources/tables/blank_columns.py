@@ -9,12 +9,14 @@ from typing import Any
 
 from ingest.record import METADATA, ImageRecord, Item, Rejection
 from ingest.sources.source import Source
-from store import BadRows, UsageError, name_of
+from store import CURATED_COLUMNS, BadRows, UsageError, name_of
 
+#: The name of its data set is part of a film; what people write on films no source clears.
+_KEPT = ("dataset", *CURATED_COLUMNS)
 #: Columns of every row that may be cleared; ``labels`` clears all findings.
 CLEARABLE = (
     "labels",
-    *(name for name, blank in METADATA.items() if blank is None and name != "dataset"),
+    *(name for name, blank in METADATA.items() if blank is None and name not in _KEPT),
 )
 
 

@@ -41,6 +41,7 @@ def main() -> None:
     for one in (id_, other):
         if one and one not in rows:
             st.info(plain(f"No film has the id {cut(one, 100)!r} in this gallery."))
+            st.page_link("views/films.py", label="All films", icon=":material/grid_view:")
     if id_ in rows and other in rows and other != id_:
         compare(gallery, rows[id_], rows[other], labels)
     elif id_ in rows:
