@@ -184,8 +184,8 @@ _HOMES = {
         "named_findings names_nothing outcome"
     ),
     "store.schema": (
-        "COLUMNS CURATED_COLUMNS FINDINGS EncoderStamp Floats Hit Integers Metadata Output Progress "
-        "Row UpsertReport Value Vectors"
+        "COLUMNS CURATED_COLUMNS FINDINGS EncoderStamp Floats Hit Integers Metadata Output "
+        "Progress Row UpsertReport Value Vectors"
     ),
     "store.search.fusion": "Fusion RRF parse_fusion",
     "store.search.out_of_distribution": "Nearness",
