@@ -120,7 +120,7 @@ def test_taking_everything_back_leads_to_the_start(
     assert gallery.curation().problems() == []
 
 
-SLOW = ("tag", "include", "delete", "undo")
+SLOW = ("tag", "exclude", "include", "delete", "undo")
 
 
 class Killed(BaseException):
@@ -129,7 +129,7 @@ class Killed(BaseException):
 
 @pytest.mark.parametrize(
     "name",
-    ["label", "exclude", *(pytest.param(n, marks=pytest.mark.slow) for n in SLOW)],
+    ["label", *(pytest.param(n, marks=pytest.mark.slow) for n in SLOW)],
 )
 def test_a_kill_at_any_step_loses_nothing(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -192,7 +192,8 @@ def test_evaluation_asks_the_films_that_the_command_line_asks(
 ) -> None:
     for seed, split in enumerate(("train", "test")):
         vectors = random_vectors(8, seed + 3, encoder.stamp.dimension)
-        gallery.upsert(make_rows(vectors, [("a",), ("b",)] * 4, prefix=f"{split}/", split=split))
+        rows = make_rows(vectors, [("a",), ("b",)] * 4, prefix=f"{split}/", split=split)
+        gallery.upsert([replace(row, thumbnail=None) for row in rows])
     cxr: Cxr = runner(monkeypatch, capsys)
     for protocol in ("leave-one-out", "split"):
         line = ["evaluate", "--protocol", protocol, "--k", "1,3", "--json", "--store", gallery.uri]
