@@ -221,6 +221,17 @@ def test_two_writers_lose_nothing(tmp_path: Path) -> None:
     assert all(one.finished for one in told)
 
 
+def test_excluded_and_back_in_a_bucket(uri: str) -> None:
+    gallery = made(uri)
+    start = content(gallery)
+    gone = gallery.curation("ann").exclude(IDS[:2])
+    assert gone.operation is not None
+    assert gallery.ids() == IDS[2:]
+    gallery.curation("ann").undo(gone.operation.id)
+    assert content(gallery) == start
+
+
+@pytest.mark.slow
 def test_in_a_bucket(uri: str) -> None:
     gallery = made(uri)
     start = content(gallery)
