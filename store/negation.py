@@ -209,7 +209,12 @@ _CUES: tuple[tuple[State | None, str, str], ...] = (
         r"(?:prior|previous|earlier|old|last|comparison)"
         rf"|{_NOT}(?: \w+ly| been)? {_SEEN} (?:before|previously|earlier)",
     ),
-    (None, _AHEAD, r"(?:partial|incomplete|near|near-complete|slow) resolution(?: of)?"),
+    (
+        None,
+        _AHEAD,
+        r"(?:partial|incomplete|near|near-complete|(?:near|nearly|almost) complete|slow) resolution"
+        r"(?: of)?",
+    ),
     # Doubts that hold a negation.
     (
         UNCERTAIN,
@@ -322,6 +327,7 @@ _AFFIRMING = re.compile(
     r"\s*(?:and\s+)?(?:persist\w*|unchanged|stable|small|mild|moderate|large|minimal|tiny|chronic|"
     r"worsening|improving|improved|increas\w*|decreas\w*)\b"
 )
+_ARTICLE = re.compile(r"\s*(?:and\s+)?(?:an?|the)\b")
 _JOINT = re.compile(r",|\band\b")
 #: Characters that a cue governs at most.
 _REACH = 500
@@ -391,7 +397,8 @@ def _reach_ahead(text: str, start: int, end: int) -> int:
         if _VERB.search(_SEEN_VERB.sub("", part)):
             return joint.start()
         a_list = re.search(r"\b(?:or|nor)\b", text[joint.end() : end])
-        if not a_list and _AFFIRMING.match(part):
+        a_clause = _AFFIRMING.match(part) or (_ARTICLE.match(part) and _VERB.search(part))
+        if not a_list and a_clause:
             return joint.start()
     return end
 

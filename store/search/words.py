@@ -21,7 +21,7 @@ from store.schema import Hit, Row, Vectors
 from store.search import fusion
 from store.search.base import Ranked, Searcher
 from store.search.fusion import RRF, WINDOW, Fusion
-from store.table import lance
+from store.table import filters, lance
 from store.table.filters import Where
 from store.table.rows import report_of
 from store.words import index, passage
@@ -63,7 +63,7 @@ def has_reports(now: Searcher) -> bool:
     """Whether any film of a version has a report that can be searched."""
     if not index.has_column(now.handle.schema) or not index.is_built(now.handle):
         return False
-    return bool(now.handle.count_rows(f"{index.COLUMN} IS NOT NULL"))
+    return bool(now.handle.count_rows(filters.is_set(index.COLUMN)))
 
 
 def count(
@@ -125,7 +125,8 @@ def search(
         ids = dict(zip((*found.row_ids, *near.row_ids), (*found.ids, *near.ids), strict=True))
         cosines = dict(zip(near.row_ids, near.scores, strict=True))
         if how == RRF:
-            scores = fusion.by_ranks(words_ranks, vector_ranks)
+            share = fusion.REPORT_SHARE if query.is_report else fusion.TYPED_SHARE
+            scores = fusion.by_ranks(words_ranks, vector_ranks, share)
         else:
             cosines |= _cosines(now, vectors, [one for one in ids if one not in cosines])
             words = {row_id: words[row_id] for row_id in ids if row_id in words}

@@ -56,6 +56,16 @@ def is_null(column: str) -> str:
     return f"{named(column)} IS NULL"
 
 
+def is_set(column: str) -> str:
+    """Rows with a value of a column."""
+    return f"{named(column)} IS NOT NULL"
+
+
+def is_as_given(column: str) -> str:
+    """Stored rows of a merge whose column is that of the row given."""
+    return f"target.{named(column)} = source.{named(column)}"
+
+
 def has_text(column: str) -> str:
     """Rows whose column of text is neither without a value nor blank."""
     return f"{named(column)} IS NOT NULL AND {named(column)} != ''"

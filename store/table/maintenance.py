@@ -235,7 +235,8 @@ def _merge(handle: Any) -> None:
     def work() -> None:
         if not _ids_indexed(handle) and handle.count_rows() >= _INDEXED_ROWS:
             handle.create_index("id", config=BTree())
-        words_index.rewrite(handle)
+        has_report, unchanged = filters.is_set("report"), filters.is_as_given("report")
+        words_index.rewrite(handle, has_report, unchanged)
         handle.optimize(cleanup_older_than=timedelta(days=36500))
 
     object_storage.retry_conflicts(handle, work)

@@ -118,22 +118,25 @@ def build(handle: Any) -> None:
     handle.create_index(COLUMN, config=as_it_is, name=_NAME)
 
 
-def rewrite(handle: Any) -> None:
-    """Make the terms of all reports anew by the present rules, where they were made by others."""
+def rewrite(handle: Any, has_report: str, unchanged: str) -> None:
+    """Make the terms of all reports anew by the present rules, where they were made by others.
+
+    Args:
+        handle: of the table.
+        has_report: condition of rows with a report.
+        unchanged: condition of a merge that no other writer has changed the report since.
+    """
     if not is_outdated(handle.schema):
         return
     if (new := missing_field(handle.schema)) is not None:
         handle.add_columns([new])
     build(handle)
-    found = handle.search().where(f"{REPORT} IS NOT NULL").select(["id", REPORT]).limit(None)
+    found = handle.search().where(has_report).select(["id", REPORT]).limit(None)
     key = pa.field("id", pa.string(), nullable=False)
     schema = pa.schema([key, pa.field(REPORT, pa.string()), field()])
     for part in found.to_batches(batch_size=_BLOCK):
         reports = part.column(REPORT)
         cells = [part.column("id"), reports, terms_of(reports.to_pylist())]
-        # Only of reports that no other writer has changed since.
-        merging = handle.merge_insert("id").when_matched_update_all(
-            where=f"target.{REPORT} = source.{REPORT}"
-        )
+        merging = handle.merge_insert("id").when_matched_update_all(where=unchanged)
         merging.execute(pa.Table.from_arrays(cells, schema=schema))
     handle.update_field_metadata({"path": COLUMN, "metadata": {_NOTE.decode(): RULES}})

@@ -16,6 +16,12 @@ _SMALL = re.compile(
     "a|an|the|of|in|on|at|to|with|and|or|is|are|was|were|be|been|has|have|had|there|this|that|it|"
     "for|from|by|as|which|any"
 )
+#: Headings of a pasted report, which tell no more than that it is one.
+_HEADING = re.compile(
+    r"\b(?:findings?|impression|indication|technique|comparison|examination|exam|history)[ \t]*:"
+    r"|\bfinal report\b",
+    re.IGNORECASE,
+)
 _QUOTED = re.compile(r'"([^"]*)"')
 
 
@@ -30,6 +36,7 @@ class WordQuery:
         phrases: terms in a row, of which a report must have each: what stood between quotes.
         negated: whether absent terms are asked for.
         either: whether a term counts whether present or absent.
+        is_report: whether it has several sentences, as a report has.
     """
 
     text: str
@@ -37,6 +44,7 @@ class WordQuery:
     phrases: tuple[tuple[str, ...], ...] = ()
     negated: bool = False
     either: bool = False
+    is_report: bool = False
 
     def marked_terms(self) -> frozenset[str]:
         """The terms that a word of a report is to have, with its mark, to be one asked for."""
@@ -96,13 +104,15 @@ def parse(text: str, either: bool = False) -> WordQuery:
     plain = text.replace('"', " ")
     found: list[Word] = []
     cues: list[tuple[int, int]] = []
-    for sentence in negation.read(plain):
+    sentences = negation.read(plain)
+    for sentence in sentences:
         found += terms.words(plain, sentence)
         cues += sentence.cues
     if not found:
         raise BadQuery(f"words {text!r}: there is no word in it to look for")
     phrases = [[w.marked for w in found if at <= w.start < end] for at, end in quoted]
     single = [w for w in found if not any(at <= w.start < end for at, end in quoted)]
+    cues += [one.span() for one in _HEADING.finditer(plain)]
     telling = [
         word
         for word in single
@@ -118,4 +128,5 @@ def parse(text: str, either: bool = False) -> WordQuery:
         tuple(tuple(one) for one in phrases if one),
         any(one.startswith(NOT) for one in (*asked, *(one for part in phrases for one in part))),
         either,
+        len(sentences) > 1,
     )

@@ -1,6 +1,6 @@
 """Reports as queries, made by the caption grammar: ``python -m tests.benchmarks.report_queries``.
 
-Films of PneumoniaMNIST's test split (where ``MEDMNIST_ROOT`` has it) and of the bundled synthetic
+Films of one split of PneumoniaMNIST (where ``MEDMNIST_ROOT`` has it) and of the bundled synthetic
 cohort get three sentences each, drawn from what the grammar says of reports of their label. Printed
 is what ``cxr evaluate --queries reports`` prints: search by words, by vectors, and by both.
 """
@@ -54,6 +54,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--medmnist", type=Path, default=os.environ.get("MEDMNIST_ROOT") or None)
     parser.add_argument("--fusion", default="rrf")
+    parser.add_argument("--split", default="test")
     given = parser.parse_args()
     encoder = load_encoder()
     sources = {"synthetic": None}
@@ -62,7 +63,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         for number, (source, root) in enumerate(sources.items()):
             heading(source)
-            gallery = filled(Path(folder) / str(number), encoder, source, "test", root)
+            gallery = filled(Path(folder) / str(number), encoder, source, given.split, root)
             print_reports(measure_reports(gallery, encoder, "all", fusion=given.fusion))
 
 

@@ -33,4 +33,4 @@ def test_every_source_is_documented() -> None:
     text = DOCS.read_text("utf-8")
     for name, kind in SOURCES.items():
         if kind.takes:
-            assert f"`{name}:NAME`" in text or f"`{name} PATH`" in text, name
+            assert f"`{name}:{kind.takes}`" in text or f"`{name} {kind.takes}`" in text, name

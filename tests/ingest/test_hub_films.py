@@ -453,3 +453,15 @@ def test_what_datasets_itself_writes(tmp_path, monkeypatch):
         assert one.extract() == png(1)  # where a version of `datasets` puts the bytes in
     except BadImage as error:
         assert error.reason == "no_bytes"
+
+
+def test_a_row_without_a_film_is_told_by_its_own_line(tmp_path):
+    place = films(tmp_path / "set", {"train/a.png": 1, "test/b.png": 2})
+    (place / "train" / "metadata.csv").write_text("file_name,label,dataset\na.png,x,other\n")
+    (place / "test" / "metadata.jsonl").write_text(
+        '{"file_name": "b.png", "label": "x"}\n{"file_name": "gone.png", "label": "x"}\n'
+    )
+    found, refused, _ = read(place)
+    assert [one.source for one in refused] == ["metadata.jsonl:2"]
+    assert "other" in told(found, "dataset")
+    assert open_source("hf", place).labelling["not_kept_columns"] == []

@@ -34,7 +34,7 @@ FEW = st.lists(
 def split_gallery(
     folder: Path, films: int = 240, clear: float = 1.2, both: bool = False, **more: object
 ) -> Gallery:
-    """Films of two kinds, or both, in three splits; the nearer to the middle, the harder."""
+    """Films of two kinds, or of both at once, in three splits; hard ones are in the middle."""
     random = np.random.default_rng(5)
     gallery = Gallery.create(folder, STAMP)
     kinds = random.integers(0, 2, films)

@@ -342,18 +342,21 @@ def test_many_equal_scores_are_paged_by_id(tmp_path):
 # -- words and vectors -----------------------------------------------------------------------------
 
 
-def test_words_and_vectors_are_fused_by_rank(gallery):
+@pytest.mark.parametrize(("asked", "share"), [("effusion", 0.5), ("Effusion. Opacity.", 0.2)])
+def test_words_and_vectors_are_fused_by_rank(gallery, asked, share):
+    """Typed words count as much as vectors, a whole report by a fifth."""
     vector = random_vectors(len(REPORTS), seed=len(REPORTS))[0]
-    hits = gallery.search_words("effusion", 10, vectors=vector)
+    hits = gallery.search_words(asked, 10, vectors=vector)
     assert len(hits) == 10  # films without a report are found by their picture
-    words = found(gallery, "effusion")
+    words = found(gallery, asked)
     near = [hit.row.id for hit in gallery.search(vector, 10)[0]]
     cosines = {hit.row.id: hit.score for hit in gallery.search(vector, 10)[0]}
     for hit in hits:
         place = words.index(hit.row.id) + 1 if hit.row.id in words else None
         assert (hit.words_rank, hit.vector_rank) == (place, near.index(hit.row.id) + 1)
         assert hit.cosine == cosines[hit.row.id]
-        assert hit.score == pytest.approx(sum(1 / (60 + r) for r in (place, hit.vector_rank) if r))
+        shares = ((share, place), (1 - share, hit.vector_rank))
+        assert hit.score == pytest.approx(sum(part / (60 + rank) for part, rank in shares if rank))
     assert hits[0].row.id == "f0" and hits[0].bm25 > 0
     assert [hit.passage is None for hit in hits] == [hit.row.report is None for hit in hits]
 
@@ -441,3 +444,9 @@ def test_reports_in_a_bucket(server: int, proxy: Proxy):
     gallery.refresh()
     assert (found(gallery, "effusion"), found(gallery, "fracture")) == (["f3"], ["f0"])
     assert indexes(gallery) == {"report_words_idx": 1}
+
+
+def test_headings_of_a_pasted_report_are_not_looked_for(gallery):
+    words = [hit.row.id for hit in gallery.search_words("Pneumonia.", 10)]
+    pasted = gallery.search_words("FINAL REPORT\nFINDINGS: Pneumonia.", 10)
+    assert words and [hit.row.id for hit in pasted] == words

@@ -327,7 +327,7 @@ BAD = {
     "k too large": (["search", "--text", "normal", "-k", "61"], 2, "k = 61: expected 1 to 60"),
     "no query": (["search"], 2, "exactly one of"),
     "two queries": (["search", "--id", "x", "--text", "y"], 2, "exactly one of"),
-    "only unlike": (["search", "--unlike", "x"], 2, "or films with --like"),
+    "only unlike": (["search", "--unlike", "x"], 2, "films with --like, or --words"),
     "weights alone": (["search", "--id", "x", "--weights", "1,2,3"], 2, "plays no part without"),
     "bad weights": (["search", "--like", "x", "--weights", "1,2"], 2, "expected three numbers"),
     "page 0": (["search", "--like", "x", "--page", "0"], 2, "--page 0: expected 1 or more"),

@@ -53,6 +53,10 @@ def test_labels_and_their_effect(cxr, gallery: Gallery) -> None:
     assert (back["kind"], back["changed"]) == ("undo", ["set/test/1", "set/test/3"])
     assert gallery.rows(["set/test/1"])["set/test/1"].labels == ("pneumonia",)
     assert "undone" in cxr("changes").out
+    short = cxr("label", "--set", "normal", "--id", "test/3", "--dry-run")
+    assert (short.code, short.err) == (0, "test/3 is set/test/3\n")
+    unclear = cxr("delete", "--id", "1", "--yes")
+    assert (unclear.code, unclear.out) == (2, "") and "could be set/t" in unclear.err
 
 
 def test_tags_notes_and_selections(cxr, gallery: Gallery, monkeypatch, tmp_path: Path) -> None:

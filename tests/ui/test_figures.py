@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import re
 import subprocess
 import sys
 import warnings
@@ -25,7 +26,7 @@ from ui.report.figures import (
     precision_figure,
     retrieval_figure,
 )
-from ui.report.sheet import Provenance, png_bytes
+from ui.report.sheet import Provenance, pdf_bytes, png_bytes, svg_bytes
 
 ORIGIN = Provenance("drawn (abababababab, 784-d)", "pneumoniamnist", "test queries", 7)
 LOUD = Provenance("drawn", "synthetic-cohort", "test queries", 7, "SYNTHETIC: nobody's film")
@@ -194,6 +195,19 @@ def test_cases_are_one_query_a_row() -> None:
     frames = figure.findobj(lambda one: str(one.get_gid() or "").startswith("frame:"))
     assert len(frames) == 7
     assert len({round(frame.get_y(), 3) for frame in frames}) == 2
+
+
+def test_a_film_on_paper_is_a_picture_of_its_own_with_the_pixels_that_were_drawn() -> None:
+    hits = hits_of([("pneumonia",)] * 3)
+    big = {
+        hit.row.id: np.kron(chest(hit.rank, ill=False), np.ones((20, 20), np.uint8)) for hit in hits
+    }
+    figure = retrieval_figure(query(), hits, big, ORIGIN)
+    pdf, svg = pdf_bytes(figure), svg_bytes(figure)
+    wide = [int(one) for one in re.findall(rb"/Subtype /Image [^>]*?/Width (\d+)", pdf)]
+    wide += [int(one) for one in re.findall(rb"/Width (\d+)[^>]*?/Subtype /Image", pdf)]
+    assert len(wide) == 4 and min(wide) >= 340  # 1.42 inches at 240 to the inch
+    assert svg.count(b"<image ") == 4
 
 
 def test_threads_draw_the_same_pictures() -> None:

@@ -342,8 +342,8 @@ def test_relocate_by_command(cxr: Cxr, gallery: Gallery, root: Path):
     place = ("relocate", root.with_name("moved"), "--store", gallery.uri)
     done = cxr(*place, "--dry-run")
     assert done.out == (
-        f"4 rows would get a new place below {root.with_name('moved')}; 0 are in their place, "
-        "0 were not found\n"
+        f"4 rows would get a new place below {root.with_name('moved')}; in their place: 0, "
+        "not found: 0\n"
     )
     found = cxr(*place, "--json").document
     assert {name: found[name] for name in ("done", "files", "moved", "missing")} == {

@@ -76,7 +76,7 @@ def test_words_beside_a_film_a_picture_and_a_sentence(
     assert film["query"]["fusion"] == "rrf" and "drawn/train/2" not in ids(film)
     first = film["hits"][0]
     assert first["id"] == "drawn/train/0" and first["found_by"]["words"] == 1
-    assert first["score"] == pytest.approx(1 / 61 + 1 / (60 + first["found_by"]["film"]))
+    assert first["score"] == pytest.approx(0.5 / 61 + 0.5 / (60 + first["found_by"]["film"]))
     near = cxr("search", "--store", store, "--id", "drawn/train/2", "-k", 59, "--json").document
     cosines = {hit["id"]: hit["score"] for hit in near["hits"]}
     assert all(hit["cosine"] == cosines[hit["id"]] for hit in film["hits"])
@@ -219,3 +219,14 @@ def test_the_script_of_a_page_finds_its_hits(store: Path, asked, capsys) -> None
     assert [line.split("\t")[2] for line in lines] == [hit.row.id for hit in found.hits]
     assert b"Effusion" not in download.hits_csv(found.hits)
     assert "Effusion" not in str(download.document(search, found.hits, {}))
+
+
+def test_a_film_without_a_report_is_shown_those_of_its_nearest(
+    monkeypatch: pytest.MonkeyPatch, store: Path
+) -> None:
+    title = "Reports of the films nearest to it"
+    bare = opened(monkeypatch, store, store.parent / "clip", {"id": "drawn/test/101"}, "film")
+    assert not bare.exception and title in [one.value for one in bare.subheader]
+    assert sum(one.value.startswith("cosine ") for one in bare.caption) == 3
+    own = opened(monkeypatch, store, store.parent / "clip", {"id": "drawn/train/0"}, "film")
+    assert not own.exception and title not in [one.value for one in own.subheader]

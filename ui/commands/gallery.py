@@ -10,7 +10,7 @@ import typer
 from store import UnknownId, counted
 from ui import notices
 from ui.commands import output
-from ui.commands.curation.chosen import ShowEffect, Who, report
+from ui.commands.curation.chosen import ShowEffect, Who, report, whole_ids
 from ui.commands.options import Command, Group, Json, Quiet, Store
 from ui.opening import open_gallery
 
@@ -127,7 +127,10 @@ def delete(
             "--where", help="KEY=VALUE, as in search, also batch=NAME. All given must hold."
         ),
     ] = None,
-    id_: Annotated[list[str] | None, typer.Option("--id", help="A row's id. May repeat.")] = None,
+    id_: Annotated[
+        list[str] | None,
+        typer.Option("--id", help="A row's id, or its end where no other id ends so. May repeat."),
+    ] = None,
     batch: Annotated[
         str | None, typer.Option("--batch", help="Rows that this ingestion wrote last.")
     ] = None,
@@ -156,7 +159,7 @@ def delete(
 
     gallery = open_gallery(store)
     condition = parse_where(where or [], gallery.columns() if where else ())
-    chosen = id_ or None
+    chosen = whole_ids(gallery, id_ or ()) or None
     curation = gallery.curation(who)
     if for_good and chosen and not condition and batch is None:
         count = _for_good(gallery, chosen, dry_run=dry_run, yes=yes)
@@ -242,7 +245,7 @@ def relocate(
     from store import Gallery
 
     def tell(done: int, total: int) -> None:
-        output.say(f"{done:,} of {total:,} files read")
+        output.say(f"{done:,} of {counted(total, 'file')} read")
 
     gallery = Gallery.open(store)
     done = find(gallery, root, dry_run=dry_run, progress=None if quiet else tell)
@@ -250,11 +253,11 @@ def relocate(
         output.as_json({"uri": gallery.uri, "done": not dry_run, **asdict(done)})
         return
     typer.echo(
-        f"{done.moved:,} rows {'would get' if dry_run else 'got'} a new place below {done.root}; "
-        f"{done.in_place:,} are in their place, {done.missing:,} were not found"
+        f"{counted(done.moved, 'row')} {'would get' if dry_run else 'got'} a new place below "
+        f"{done.root}; in their place: {done.in_place:,}, not found: {done.missing:,}"
     )
     if done.others or done.refused:
-        output.say(f"{done.others:,} files are of no row, {done.refused:,} could not be read")
+        output.say(f"files of no row: {done.others:,}, not readable: {done.refused:,}")
 
 
 index = typer.Typer(

@@ -77,7 +77,7 @@ def check_figure(path: Path) -> None:
         )
 
 
-def write_csv(path: Path, sheet: Sheet) -> None:
+def write_sheet(path: Path, sheet: Sheet) -> None:
     """Write a sheet as a CSV file."""
     from ingest import csv_bytes
 

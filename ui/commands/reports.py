@@ -23,7 +23,10 @@ def reports(
     image: Annotated[
         Path | None, typer.Option(help="A PNG, JPEG, TIFF, WebP or DICOM file.")
     ] = None,
-    id: Annotated[str | None, typer.Option(help="The id of a stored film.")] = None,  # noqa: A002
+    id: Annotated[  # noqa: A002
+        str | None,
+        typer.Option(help="The id of a stored film, or its end where no other id ends so."),
+    ] = None,
     k: Annotated[int, typer.Option("-k", help="How many reports, each once.")] = 5,
     where: Annotated[
         list[str] | None, typer.Option(help="Only films that pass: KEY=VALUE as of cxr search.")
@@ -67,6 +70,7 @@ def reports(
             f"no film of {gallery.uri} has a report; ingest them with --report-column, see "
             "docs/sources.md"
         )
+    id = None if id is None else gallery.whole_id(id)  # noqa: A001
     told, pixels, vector = asked_of(gallery, image, id, None, encoder, device, json, part, "cut")
     if id is not None:
         told["report"] = gallery.row(id).report

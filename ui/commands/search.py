@@ -230,7 +230,7 @@ def search(
     if csv is not None:
         from ui import film_sheet
 
-        output.write_csv(csv, film_sheet.hits(hits, paths, with_reports))
+        output.write_sheet(csv, film_sheet.hits(hits, paths, with_reports))
     if figure is not None:
         _draw(figure, gallery, query, pixels, condition, hits)
 

@@ -19,11 +19,11 @@ from store import NOT_LABELLED, Outcome, Row, counted
 from ui.report.film_pictures import Picture, film_pictures
 from ui.report.findings import slugs
 from ui.report.sheet import (
-    DPI,
     INK,
     MARGIN,
     MUTED,
     PAPER,
+    PRINTED_DPI,
     Provenance,
     clean,
     font,
@@ -57,7 +57,7 @@ LEGEND = "✓ solid frame: shares a label with the query · ✗ dashed frame: do
 _TILE, _QUERY, _GAP, _CAPTION = 1.42, 1.9, 0.17, 0.62  # inches
 _HITS_AT = MARGIN + _QUERY + 0.4
 #: Longest side of a film in a figure, in pixels: twice the size on paper.
-LONGEST = round(2 * DPI * _QUERY)
+LONGEST = round(PRINTED_DPI * _QUERY)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -308,7 +308,7 @@ def _draw_image(axes: Axes, image: Picture, x: float, y: float, side: float) -> 
     picture = Image.open(io.BytesIO(image)) if isinstance(image, bytes) else Image.fromarray(image)
     picture = picture.convert("L" if picture.mode in ("1", "L", "LA") else "RGB")
     # Lanczos, at twice the size on paper: 28 pixels across look like a film, not like tiles.
-    scale = 2 * DPI * side / max(picture.size)
+    scale = PRINTED_DPI * side / max(picture.size)
     size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
     pixels = np.asarray(picture.resize(size, Image.Resampling.LANCZOS))
     wide, high = side * size[0] / max(size), side * size[1] / max(size)

@@ -87,6 +87,8 @@ def lines_of(
 
 #: Pixels per inch of everything written.
 DPI = 120
+#: Of the films in a PDF or an SVG, which are looked at closely and printed.
+PRINTED_DPI = 2 * DPI
 #: White space at the left and right of a sheet, in inches.
 MARGIN = 0.3
 
@@ -217,9 +219,12 @@ def pdf_bytes(figure: Figure) -> bytes:
     buffer = io.BytesIO()
     FigureCanvasAgg(figure)
     # fonttype 42 embeds whole glyphs: text can be selected and searched. No dates: same bytes.
-    with matplotlib.rc_context({"pdf.fonttype": 42}):
+    with matplotlib.rc_context({"pdf.fonttype": 42, "image.composite_image": False}):
         figure.savefig(
-            buffer, format="pdf", metadata={"Creator": "cxr-retrieval", "CreationDate": None}
+            buffer,
+            format="pdf",
+            dpi=PRINTED_DPI,
+            metadata={"Creator": "cxr-retrieval", "CreationDate": None},
         )
     return buffer.getvalue()
 
@@ -230,8 +235,13 @@ def svg_bytes(figure: Figure) -> bytes:
 
     buffer = io.BytesIO()
     FigureCanvasAgg(figure)
-    with matplotlib.rc_context({"svg.hashsalt": "cxr-retrieval"}):
-        figure.savefig(buffer, format="svg", metadata={"Creator": "cxr-retrieval", "Date": None})
+    with matplotlib.rc_context({"svg.hashsalt": "cxr-retrieval", "image.composite_image": False}):
+        figure.savefig(
+            buffer,
+            format="svg",
+            dpi=PRINTED_DPI,
+            metadata={"Creator": "cxr-retrieval", "Date": None},
+        )
     return buffer.getvalue()
 
 

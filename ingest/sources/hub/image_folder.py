@@ -104,6 +104,8 @@ def source(
         plan = replace(plan, uncertain=sheet.find(["uncertain"]), absent=sheet.find(["absent"]))
     splits = folder_splits(tree) if "split" not in plan.known else {}
     sets = _datasets(sheet, tree)
+    if sets:
+        plan = replace(plan, beside=tuple(filter(None, [sheet.find(["dataset"])])))
 
     def known(relative: str) -> Mapping[str, Any]:
         said: dict[str, Any] = {}
@@ -192,30 +194,28 @@ def _places(tree: Tree) -> tuple[list[str], list[str]]:
 
 def _sheet(tree: Tree, places: Sequence[str], file_column: str | None) -> Sheet:
     """All files of metadata as one sheet, whose ``file_name`` is the whole path of the film."""
-    rows: list[dict[str, str]] = []
+    rows: list[tuple[int, dict[str, str]]] = []
     headings: dict[str, None] = {_FILE: None}
     for place in places:
         folder = PurePosixPath(place).parent
         column = None
-        for cells in _cells(tree.root / place):
+        for line, cells in _cells(tree.root / place):
             column = column or _file_column(place, [*cells], file_column)
             name = cells.get(column, "")
             rest = {key: cell for key, cell in cells.items() if key not in (column, _FILE)}
             headings.update(dict.fromkeys(rest))
-            rows.append({_FILE: f"{tree.root}/{folder / name}" if name else "", **rest})
+            path = f"{tree.root}/{folder / name}" if name else ""
+            rows.append((line, {_FILE: path, **rest}))
     called = tree.root / (places[0] if len(places) == 1 else PurePosixPath(places[0]).name)
-    lines = [
-        (line, tuple(cells.get(heading, "") for heading in headings))
-        for line, cells in enumerate(rows, 2)  # as a CSV counts them, below its headings
-    ]
+    lines = [(line, tuple(cells.get(heading, "") for heading in headings)) for line, cells in rows]
     return sheet_of(called, [*headings], lines)
 
 
-def _cells(path: Path) -> Iterator[dict[str, str]]:
-    """Rows of a file of metadata, as text."""
+def _cells(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
+    """Lines or row numbers, and rows as text, of a file of metadata."""
     if path.suffix == ".csv":
-        for _, row in read_sheet(path, links=False).rows():
-            yield {key: unguarded(cell) for key, cell in row.items()}
+        for line, row in read_sheet(path, links=False).rows():
+            yield line, {key: unguarded(cell) for key, cell in row.items()}
         return
     rows: Iterator[tuple[int, Any]]
     if path.suffix == ".jsonl":
@@ -229,7 +229,7 @@ def _cells(path: Path) -> Iterator[dict[str, str]]:
                 f"{shown(str(path))}:{line} is a {type(row).__name__}; expected an object: "
                 '{"file_name": ...}'
             )
-        yield {str(key): _text(value) for key, value in row.items()}
+        yield line, {str(key): _text(value) for key, value in row.items()}
 
 
 def _json_lines(path: Path) -> Iterator[tuple[int, Any]]:

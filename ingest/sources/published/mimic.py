@@ -26,7 +26,7 @@ from ingest.sources.published.layout import (
 from ingest.sources.source import Source, check_splits
 from ingest.sources.tables import findings
 from ingest.sources.tables.findings import Findings
-from store import BadSource, UsageError
+from store import BadSource, UsageError, counted
 
 NAME = "mimic-cxr-jpg"
 _LAYOUT = re.compile(r"files|p[0-9]{2}|p[0-9]{8}|s[0-9]{8}")
@@ -145,8 +145,8 @@ class _Reports:
             found.append(f"{self._missing:,} of {many:,} studies have no report there")
         if self._whole:
             found.append(
-                f"{self._whole:,} reports have no section {' or '.join(self._parts)}; all that "
-                "stands behind indication, technique and comparison was taken"
+                f"no section {' or '.join(self._parts)} in {counted(self._whole, 'report')}; all "
+                "that stands behind indication, technique and comparison was taken"
             )
         return found
 

@@ -173,6 +173,7 @@ class Plan:
         places: of ``joined``, the names of places where its cells are lists of 0 and 1.
         uncertain, absent: headings of findings of these kinds, joined or as lists in text.
         report: headings of the parts of the report; none where it was not asked for.
+        beside: headings of further columns that whoever made the plan reads.
     """
 
     sheet: Sheet
@@ -190,6 +191,7 @@ class Plan:
     uncertain: str | None = None
     absent: str | None = None
     report: tuple[str, ...] = ()
+    beside: tuple[str, ...] = ()
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -200,7 +202,7 @@ class Plan:
         """Columns by role, and columns that were not kept, as JSON has it."""
         kept = {**self.known, **{name: column.heading for name, column in self.own.items()}}
         taken = {self.file, self.id, self.uncertain, self.absent, *self.labels, *kept.values()}
-        taken |= {*self.report}
+        taken |= {*self.report, *self.beside}
         return {
             "table": self.sheet.path.name,
             "file_column": self.file,

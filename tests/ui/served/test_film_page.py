@@ -174,6 +174,12 @@ def test_a_film_is_upright_and_says_when_it_is_not(page, board):
     expect(page.locator(".readout")).to_contain_text("full range")
     page.keyboard.press("?")
     expect(page.locator(".keys")).to_be_visible()
+    expect(page.locator(".keys")).to_be_in_viewport()
+    page.emulate_media(media="print")
+    expect(page.locator(".tools").first).to_be_hidden()
+    expect(page.locator(".keys")).to_be_hidden()
+    expect(canvas).to_be_visible()
+    page.emulate_media(media="screen")
 
 
 def test_films_are_gone_through_and_two_are_compared(page, board):
@@ -240,6 +246,7 @@ def test_an_original_that_is_not_to_be_had_is_told_and_the_thumbnail_shown(page,
         expect(page.locator(".value")).to_contain_text("thumbnail")
     page.goto(f"{board.url}/film?id=ward/none.png")
     expect(page.get_by_text("No film has the id")).to_be_visible()
+    expect(page.get_by_role("link", name="All films")).to_be_visible()
 
 
 def test_a_pair_on_a_phone_is_stacked_and_axe_finds_nothing(chromium, board):

@@ -18,7 +18,11 @@ if TYPE_CHECKING:
 _WHICH = "Which films"
 Ids = Annotated[
     list[str] | None,
-    typer.Option("--id", help="A film's id. May repeat.", rich_help_panel=_WHICH),
+    typer.Option(
+        "--id",
+        help="A film's id, or its end where no other id ends so. May repeat.",
+        rich_help_panel=_WHICH,
+    ),
 ]
 IdsFrom = Annotated[
     str | None,
@@ -85,9 +89,30 @@ def films(
         from store import parse_where
 
         return parse_where(where, gallery.columns())
-    found = [*(ids or ()), *(_read(ids_from) if ids_from else ())]
+    found = [*whole_ids(gallery, ids or ()), *(_read(ids_from) if ids_from else ())]
     if not found:
         raise UsageError(f"{ids_from} has no ids; expected one a line")
+    return found
+
+
+def whole_ids(gallery: Gallery, ids: Sequence[str]) -> list[str]:
+    """The ids that are meant, each given whole or by its end; an end is said with what it means.
+
+    An id that no film of the gallery has stays as it is: it may be one that was set aside.
+
+    Raises:
+        BadQuery: several ids end so.
+    """
+    from store import UnknownId
+
+    found = []
+    for one in ids:
+        try:
+            found.append(gallery.whole_id(one))
+        except UnknownId:
+            found.append(one)
+        if found[-1] != one:
+            output.say(f"{one} is {found[-1]}")
     return found
 
 

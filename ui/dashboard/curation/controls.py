@@ -147,14 +147,14 @@ def _labels(gallery: Gallery, which: Which, key: str, now: Sequence[str] = ()) -
     box, way = f"{key}-labels", f"{key}-labels-way"
     known = shared.facets(gallery, {})
     names = sorted({*known["label"], *known["uncertain"], *known["absent"], *now} - {NO_FINDING})
-    with st.container(horizontal=True, vertical_alignment="bottom"):
-        st.segmented_control(
-            "Labels",
-            [_REPLACE, _ADD, _REMOVE],
-            default=_REPLACE,
-            required=True,
-            key=way,
-        )
+    st.segmented_control(
+        "Labels",
+        [_REPLACE, _ADD, _REMOVE],
+        default=_REPLACE,
+        required=True,
+        key=way,
+    )
+    with st.container(horizontal=True, vertical_alignment="bottom"):  # room to read the findings
         st.multiselect(
             "Findings",
             [*names, NO_FINDING],

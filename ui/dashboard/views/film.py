@@ -9,7 +9,7 @@ from functools import partial
 
 import streamlit as st
 
-from store import Gallery, Row
+from store import Gallery, Row, counted, nearest_reports
 from ui.dashboard import shared
 from ui.dashboard.components import film_list, html, lists
 from ui.dashboard.components.film_list import film_link
@@ -23,8 +23,10 @@ from ui.dashboard.search import session
 from ui.dashboard.search.answer import badges
 from ui.dashboard.search.link import ID_MAX
 
-#: Neighbours shown.
-_NEIGHBOURS = 10
+#: Neighbours shown, and reports of films like one that has none.
+_NEIGHBOURS, _REPORTS = 10, 3
+#: Narrowest a report is drawn, in CSS pixels, and characters of an id that fit in it: its last.
+_REPORT_WIDTH, _ID_SHOWN = 280, 28
 _VIEWER = "film-viewer"
 
 
@@ -39,6 +41,7 @@ def main() -> None:
     for one in (id_, other):
         if one and one not in rows:
             st.info(plain(f"No film has the id {cut(one, 100)!r} in this gallery."))
+            st.page_link("views/films.py", label="All films", icon=":material/grid_view:")
     if id_ in rows and other in rows and other != id_:
         compare(gallery, rows[id_], rows[other], labels)
     elif id_ in rows:
@@ -63,6 +66,7 @@ def alone(gallery: Gallery, row: Row, labels: Labels) -> None:
             tray.button(row.id, "film")
         about(row)
         controls.draw(gallery, row)
+    near_reports(gallery, row)
     others(gallery, row, labels)
     neighbours(gallery, row, labels)
 
@@ -111,6 +115,23 @@ def about(row: Row) -> None:
         with st.container(border=True, key="film-report"):
             st.html(html.report(row.report))
     st.html(html.facts_table(facts.metadata(row)))
+
+
+def near_reports(gallery: Gallery, row: Row) -> None:
+    """What was written of the films most like one that has no report."""
+    if row.report or not gallery.has_reports():
+        return
+    st.subheader("Reports of the films nearest to it")
+    st.caption("This film has no report. These were written of other films, to compare with.")
+    grid = st.grid("auto", min_column_width=_REPORT_WIDTH, border=True, key="film-near-reports")
+    for near in nearest_reports(gallery, row.id, _REPORTS):
+        first, *more = near.films
+        with grid.cell():
+            also = f" · the same of {counted(len(more), 'film')} more" if more else ""
+            st.caption(f"cosine {near.score:.3f}{also}")
+            st.html(html.report(near.report))
+            short = first.id if len(first.id) <= _ID_SHOWN else f"…{first.id[1 - _ID_SHOWN :]}"
+            film_list.page_link(first.id, plain(short))
 
 
 def others(gallery: Gallery, row: Row, labels: Labels) -> None:

@@ -302,6 +302,7 @@ export default function (component) {
     keys: () => {
       keyList.hidden = !keyList.hidden;
       find("[data-do=keys]").setAttribute("aria-expanded", String(!keyList.hidden));
+      if (!keyList.hidden) keyList.scrollIntoView({ block: "nearest" });
     },
     before: () => data.before && step(-1),
     after: () => data.after && step(1),
