@@ -6,7 +6,7 @@ In: a sentence or an image. Out: its vector, its document as JSON has it, notes 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from ingest import Pixels
     from ingest.encoders import Encoder
-    from store import Gallery, Nearness, OwnFilms, Weights
+    from store import Fusion, Gallery, Hit, Nearness, OwnFilms, Weights, Where
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -37,6 +37,103 @@ class Query:
     vector: npt.NDArray[np.float32]
     warnings: tuple[str, ...]
     nearness: Nearness | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """Words of reports that are asked for.
+
+    Attributes:
+        words: as they were asked.
+        negated: whether reports that say they are absent are found, too.
+        fusion: how they make one list with what is asked beside.
+        beside: ``picture``, ``film``, ``text``, ``vector`` or ``films``; None where it is nothing.
+    """
+
+    words: str
+    negated: bool
+    fusion: Fusion
+    beside: str | None
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """The same as JSON has it."""
+        fused = {"fusion": self.fusion} if self.beside else {}
+        return {"words": self.words, "negated": self.negated, **fused}
+
+
+def of_words(
+    words: str | None,
+    negated: bool,
+    fusion: str | float | None,
+    beside: Mapping[str, object],
+    option: str = "",
+) -> Words | None:
+    """The words of a search; None where none are asked for.
+
+    Args:
+        words: of reports, as they were asked.
+        negated: see Words.
+        fusion: ``rrf`` or the weight of the words; None for the usual way.
+        beside: what may be asked beside, by name; nothing is where a value is empty.
+        option: what names of choices begin with: ``--`` on a command line.
+
+    Raises:
+        UsageError, BadQuery: choices that play no part, or a fusion that is none.
+    """
+    from store import RRF, parse_fusion
+
+    for name, given in (("negated", negated), ("fusion", fusion is not None)):
+        if given and words is None:
+            raise UsageError(f"{option}{name} plays no part without {option}words")
+    asked = next((name for name, one in beside.items() if one not in (None, [], ())), None)
+    if fusion is not None and asked is None:
+        others = "a picture, a film, a sentence or films to be like"
+        raise UsageError(f"{option}fusion plays no part without {others}")
+    how = parse_fusion(RRF if fusion is None else str(fusion))
+    return None if words is None else Words(words, negated, how, asked)
+
+
+def hits_of(
+    gallery: Gallery,
+    query: npt.ArrayLike | str | None,
+    words: Words | None,
+    depth: int,
+    *,
+    like: Sequence[str],
+    unlike: Sequence[str],
+    weights: Weights | None,
+    where: Where | None,
+    exclude: Sequence[str],
+) -> Sequence[Hit]:
+    """Hits of a query by vectors, by words of reports, or by both.
+
+    Args:
+        gallery: that is searched.
+        query: a vector, several, the id of a stored film, or None.
+        words: asked for, if any.
+        depth: how many hits.
+        like: ids of films to be like.
+        unlike: ids of films to be unlike.
+        weights: of the parts; the usual ones when None.
+        where: only films that pass take part.
+        exclude: ids that must not be found.
+    """
+    from store import combined_query, refined_search
+
+    marks: dict[str, Any] = {"like": like, "unlike": unlike, "weights": weights}
+    if words is None:
+        return refined_search(gallery, query, depth, **marks, where=where, exclude=exclude)
+    vectors, part_of = combined_query(gallery, query, **marks) if words.beside else (None, [])
+    return gallery.search_words(
+        words.words,
+        depth,
+        where,
+        [*exclude, *part_of],
+        vectors=vectors,
+        fusion=words.fusion,
+        negated=words.negated,
+    )
 
 
 def check_long_text(how: str, marked: bool) -> None:
@@ -82,6 +179,13 @@ def of_text(
     }
     vector = asked.vectors if asked.how == "best" else asked.vectors[0]
     return Query(told, vector, tuple(one for one in warnings if one))
+
+
+def labels_instead(gallery: Gallery, query: Query, text: str) -> list[str]:
+    """Labels of the gallery that a text names; none where the text is understood."""
+    if query.told["understood"] is not False:
+        return []
+    return notices.labels_meant(text, gallery.facets()["labels"])
 
 
 def of_image(gallery: Gallery, encoder: Encoder, pixels: Pixels, name: str) -> Query:

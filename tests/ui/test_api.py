@@ -6,6 +6,7 @@ import io
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +69,7 @@ def test_the_document_is_that_of_the_command_line(
     cxr: Cxr = runner(monkeypatch, capsys)
     for given, body in (
         (["--text", "pneumonia"], {"text": "pneumonia"}),
+        (["--text", "covid normal"], {"text": "covid normal"}),
         (
             ["--id", "set/test/3", "--where", "label=normal"],
             {"id": "set/test/3", "where": ["label=normal"]},
@@ -93,12 +95,60 @@ def test_the_document_is_that_of_the_command_line(
     ):
         theirs = cxr("search", *given, "-k", 5, "--json", "--store", gallery.uri).document
         ours = client.post("/search", json={**body, "k": 5}).json()
-        assert ours.pop("warnings") == []
+        assert bool(ours.pop("warnings")) == ("covid normal" in given)
         assert ours["store"].pop("uri") == "gallery"
         theirs["store"].pop("uri")
         for hit in theirs["hits"]:
             hit["source"] = Path(hit["source"]).name
         assert ours == theirs
+
+
+def test_words_of_reports_as_on_the_command_line(
+    client: TestClient, gallery: Gallery, encoder: Any, monkeypatch: Any, capsys: Any
+) -> None:
+    refused = client.post("/search", json={"words": "effusion"})
+    assert (refused.status_code, "report" in refused.json()["error"]) == (400, True)
+    assert str(Path(gallery.uri).parent) not in refused.text
+    vectors = random_vectors(6, 2, encoder.stamp.dimension)
+    texts = ["Effusion.", "No effusion.", "Small effusion, stable.", None, "Nodule.", None]
+    rows = make_rows(vectors, [("normal",)] * 6, prefix="r/", source="/r.png", thumbnail=None)
+    gallery.upsert([replace(row, report=text) for row, text in zip(rows, texts, strict=True)])
+    gallery.refresh()  # the index of words is a version of its own
+    cxr: Cxr = runner(monkeypatch, capsys)
+    for given, body in (
+        ([], {}),
+        (["--negated"], {"negated": True}),
+        (["--id", "r/3"], {"id": "r/3"}),
+        (["--id", "r/3", "--fusion", "0.7"], {"id": "r/3", "fusion": 0.7}),
+        (["--text", "effusion", "--fusion", "rrf"], {"text": "effusion", "fusion": "rrf"}),
+        (["--like", "r/4"], {"like": ["r/4"]}),
+    ):
+        line = ["search", "--words", "effusion", *given, "-k", 5, "--json"]
+        theirs = cxr(*line, "--store", gallery.uri).document
+        ours = client.post("/search", json={"words": "effusion", **body, "k": 5}).json()
+        assert "warnings" in ours, ours
+        ours.pop("warnings")
+        for one in (ours, theirs):
+            one["store"].pop("uri")
+        for hit in theirs["hits"]:
+            hit["source"] = Path(hit["source"]).name
+        assert ours == theirs
+        assert "stable" not in str(ours)  # no text of a report
+        if not {"like"} & {*body}:
+            found = client.get("/search", params={"words": "effusion", **body, "k": 5}).json()
+            assert found["hits"] == ours["hits"]
+    picture = io.BytesIO()
+    Image.fromarray(np.full((40, 40), 90, np.uint8)).save(picture, "png")
+    found = client.post(
+        "/search/image", params={"words": "effusion"}, content=picture.getvalue()
+    ).json()
+    assert "query" in found, found
+    assert found["query"]["fusion"] == "rrf"
+    assert {*found["hits"][0]["found_by"]} == {"words", "picture"}
+    for body in ({"negated": True, "id": "r/3"}, {"words": "a", "fusion": "rrf"}, {"words": ""}):
+        assert client.post("/search", json=body).status_code in (400, 422)
+    beyond = client.post("/search", json={"words": "effusion", "id": "r/3", "fusion": 2})
+    assert (beyond.status_code, "from 0 to 1" in beyond.json()["error"]) == (400, True)
 
 
 def test_text_and_id_in_the_address(client: TestClient) -> None:
@@ -135,6 +185,21 @@ def test_films_facets_thumbnails_and_evaluation(client: TestClient) -> None:
     found = client.get("/evaluation", params={"k": "1,5"}).json()
     assert found["queries"] == 30 and {*found["precision"]} == {"1", "5"}
     assert client.get("/health").json()["rows"] == 30
+
+
+def test_evaluation_asks_the_films_that_the_command_line_asks(
+    client: TestClient, gallery: Gallery, encoder: Any, monkeypatch: Any, capsys: Any
+) -> None:
+    for seed, split in enumerate(("train", "test")):
+        vectors = random_vectors(8, seed + 3, encoder.stamp.dimension)
+        rows = make_rows(vectors, [("a",), ("b",)] * 4, prefix=f"{split}/", split=split)
+        gallery.upsert([replace(row, thumbnail=None) for row in rows])
+    cxr: Cxr = runner(monkeypatch, capsys)
+    for protocol in ("leave-one-out", "split"):
+        line = ["evaluate", "--protocol", protocol, "--k", "1,3", "--json", "--store", gallery.uri]
+        theirs = cxr(*line).document
+        ours = client.get("/evaluation", params={"protocol": protocol, "k": "1,3"}).json()
+        assert all(ours[key] == theirs[key] for key in ("queries", "precision"))
 
 
 @pytest.mark.parametrize(

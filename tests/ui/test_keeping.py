@@ -51,6 +51,9 @@ def test_delete_counts_asks_and_deletes(cxr, gallery: Gallery) -> None:
     assert cxr("delete", "--where", "batch=first", "--where", "label=normal", "--yes")[0] == 0
     assert len(Gallery.open(gallery.uri)) == 8
     assert cxr("delete", "--where", "label=nobody", "--yes")[1] == "0 rows deleted\n"
+    named = Gallery.open(gallery.uri).row("late/test/1").dataset
+    whole = cxr("delete", "--where", f"dataset={named}", "--yes")
+    assert "films set aside went with them" in whole[2]
 
 
 @pytest.mark.parametrize(

@@ -16,10 +16,23 @@ LIST_MAX = 1_000
 Id = Annotated[str, Field(min_length=1, max_length=ID_MAX)]
 Condition = Annotated[str, Field(max_length=ID_MAX, examples=["label=pneumonia"])]
 LongText = Literal["cut", "mean", "best"]
+Words = Annotated[
+    str,
+    Field(
+        min_length=1,
+        max_length=TEXT_MAX,
+        description="of reports; alone, or beside a picture, a film or a sentence",
+        examples=["pleural effusion"],
+    ),
+]
+Negated = Annotated[bool, Field(description="find words that reports say are absent, too")]
+Fusion = Annotated[
+    str, Field(max_length=20, description="rrf, or the weight of the words from 0 to 1")
+]
 
 
 class SearchRequest(BaseModel):
-    """A search: exactly one of text, id and vector, or films to be like."""
+    """A search: one of text, id and vector, or films to be like; words beside any, or alone."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -32,6 +45,9 @@ class SearchRequest(BaseModel):
         list[float] | None,
         Field(max_length=65_536, description="unit length, of the gallery's encoder"),
     ] = None
+    words: Words | None = None
+    negated: Negated = False
+    fusion: Fusion | float | None = None
     like: Annotated[list[Id], Field(max_length=100, description="films to be like as well")] = []
     unlike: Annotated[list[Id], Field(max_length=100, description="films to be unlike")] = []
     weights: Annotated[

@@ -29,7 +29,7 @@ from store import (
     UnknownId,
     parse_where,
 )
-from ui import notices, queries
+from ui import queries, word_hits
 from ui.api import requests
 from ui.api.guards import Guard, Limits
 from ui.api.requests import DEPTH_MAX, ID_MAX, K_MAX, LIST_MAX, WHERE_MAX, LongText, SearchRequest
@@ -99,7 +99,7 @@ def make(
         dependencies=token,  # for the documentation: Guard asks for it
     )
     pool = Pool(workers)
-    _say_errors(app)
+    _say_errors(app, served.gallery.uri, paths)
     _add_searches(app, served, pool, paths)
     _add_films(app, served, pool, paths)
     _add_state(app, served, pool, paths)
@@ -109,15 +109,16 @@ def make(
     return app
 
 
-def _say_errors(app: FastAPI) -> None:
-    """Errors as ``{"error": sentence}`` with the fitting status."""
+def _say_errors(app: FastAPI, uri: str, paths: bool) -> None:
+    """Errors as ``{"error": sentence}`` with the fitting status, and no path of the gallery."""
 
     @app.exception_handler(CxrError)
     async def refused(_: Request, error: CxrError) -> JSONResponse:
         status = 404 if isinstance(error, UnknownId) else 400
         if isinstance(error, _UNAVAILABLE):
             status = 503
-        return JSONResponse({"error": str(error), "kind": type(error).__name__}, status)
+        said = str(error) if paths else str(error).replace(uri, PurePath(uri).name)
+        return JSONResponse({"error": said, "kind": type(error).__name__}, status)
 
     @app.exception_handler(RequestValidationError)
     async def misread(_: Request, error: RequestValidationError) -> JSONResponse:
@@ -133,14 +134,20 @@ def _say_errors(app: FastAPI) -> None:
 
 
 def _add_searches(app: FastAPI, served: Served, pool: Pool, paths: bool) -> None:
-    @app.post("/search", summary="The films most similar to a sentence, a film or a vector")
+    @app.post(
+        "/search",
+        summary="The films most similar to a sentence, a film, a vector, or with words in reports",
+    )
     async def search(asked: SearchRequest) -> dict[str, Any]:
         return await pool.run(lambda: _searched(served, asked, paths))
 
-    @app.get("/search", summary="The same for one sentence or one id, in the address")
+    @app.get("/search", summary="The same for a sentence, an id or words, in the address")
     async def search_address(
         text: Annotated[str | None, Query(max_length=requests.TEXT_MAX)] = None,
         id: Annotated[str | None, Query(max_length=ID_MAX)] = None,  # noqa: A002
+        words: requests.Words | None = None,
+        negated: requests.Negated = False,
+        fusion: requests.Fusion | None = None,
         k: Annotated[int, Query(ge=1, le=K_MAX)] = 10,
         page: Annotated[int, Query(ge=1)] = 1,
         where: WhereQuery = None,
@@ -150,6 +157,9 @@ def _add_searches(app: FastAPI, served: Served, pool: Pool, paths: bool) -> None
         asked = SearchRequest(
             text=text,
             id=id,
+            words=words,
+            negated=negated,
+            fusion=fusion,
             k=k,
             page=page,
             where=where or [],
@@ -167,6 +177,9 @@ def _add_searches(app: FastAPI, served: Served, pool: Pool, paths: bool) -> None
     )
     async def search_image(
         request: Request,
+        words: requests.Words | None = None,
+        negated: requests.Negated = False,
+        fusion: requests.Fusion | None = None,
         k: Annotated[int, Query(ge=1, le=K_MAX)] = 10,
         page: Annotated[int, Query(ge=1)] = 1,
         where: WhereQuery = None,
@@ -174,7 +187,15 @@ def _add_searches(app: FastAPI, served: Served, pool: Pool, paths: bool) -> None
         body_part: Literal["chest", "any"] = "chest",
     ) -> dict[str, Any]:
         data = await request.body()
-        asked = SearchRequest(k=k, page=page, where=where or [], other_patients=other_patients)
+        asked = SearchRequest(
+            words=words,
+            negated=negated,
+            fusion=fusion,
+            k=k,
+            page=page,
+            where=where or [],
+            other_patients=other_patients,
+        )
         return await pool.run(lambda: _by_image(served, asked, data, body_part, paths))
 
 
@@ -243,7 +264,10 @@ def _add_state(app: FastAPI, served: Served, pool: Pool, paths: bool) -> None:
     async def evaluation(
         protocol: Literal["leave-one-out", "split"] = "leave-one-out",
         k: Annotated[str, Query(max_length=100, pattern=r"^\d+(,\d+)*$")] = "1,3,5,10",
-        split: Annotated[str | None, Query(max_length=ID_MAX)] = None,
+        split: Annotated[
+            str | None,
+            Query(max_length=ID_MAX, description="whose films are queries, or all; default: test"),
+        ] = None,
         relevance: Annotated[str, Query(max_length=ID_MAX)] = "any",
         same_patient: Literal["exclude", "count"] = "exclude",
     ) -> dict[str, Any]:
@@ -253,13 +277,14 @@ def _add_state(app: FastAPI, served: Served, pool: Pool, paths: bool) -> None:
             from ingest import BASELINES
 
             gallery = served.now()
+            asking = split or ("test" if "test" in gallery.facets()["split"] else "all")
             found = served.measured(
                 gallery,
-                (protocol, depths, split, relevance, same_patient),
+                (protocol, depths, asking, relevance, same_patient),
                 lambda: gallery.evaluate(
                     protocol,
                     depths,
-                    split=split,
+                    split=None if asking == "all" else asking,
                     baselines=BASELINES,
                     relevance=relevance,
                     same_patient=same_patient,
@@ -285,8 +310,8 @@ def _add_state(app: FastAPI, served: Served, pool: Pool, paths: bool) -> None:
 def _searched(served: Served, asked: SearchRequest, paths: bool) -> dict[str, Any]:
     ways = [asked.text, asked.id, asked.vector]
     given = len(ways) - ways.count(None)
-    if given > 1 or not (given or asked.like):
-        raise BadQuery("give exactly one of text, id and vector, or films in like")
+    if given > 1 or not (given or asked.like or asked.words is not None):
+        raise BadQuery("give exactly one of text, id and vector, films in like, or words")
     gallery = served.now()
     if asked.id is not None:
         return _answer(gallery, asked, {"id": asked.id}, asked.id, paths)
@@ -297,10 +322,10 @@ def _searched(served: Served, asked: SearchRequest, paths: bool) -> dict[str, An
         return _answer(gallery, asked, {}, None, paths)
     queries.check_long_text(asked.long_text, bool(asked.like or asked.unlike))
     query = queries.of_text(served.encoder(), asked.text, asked.long_text, "long_text:")
-    unknown = query.told["understood"] is False
-    counts = gallery.facets()["labels"] if unknown else {}
-    query.told["labels"] = notices.labels_meant(asked.text, counts)
-    return _answer(gallery, asked, query.told, query.vector, paths, query.warnings)
+    query.told["labels"] = labels = queries.labels_instead(gallery, query, asked.text)
+    named = [f"{one!r} is a label here; to see its films: where label={one}" for one in labels[:3]]
+    warnings = (*query.warnings, *named)
+    return _answer(gallery, asked, query.told, query.vector, paths, warnings)
 
 
 def _by_image(
@@ -327,8 +352,16 @@ def _answer(
     exclude: Sequence[str] = (),
 ) -> dict[str, Any]:
     """The document of a search: that of the command line, and the warnings it prints."""
-    from store import parse_weights, refined_search
+    from store import parse_weights
 
+    beside = {
+        "picture": told.get("image"),
+        "film": asked.id,
+        "text": asked.text,
+        "vector": asked.vector,
+        "films": asked.like,
+    }
+    words = queries.of_words(asked.words, asked.negated, asked.fusion, beside)
     if asked.k * asked.page > DEPTH_MAX:
         raise BadQuery(f"page {asked.page} of {asked.k} hits: all pages hold {DEPTH_MAX:,} at most")
     using = parse_weights(asked.weights) if asked.weights else None
@@ -341,11 +374,14 @@ def _answer(
         told["other_patients"] = {"excluded": own.kind, "films": len(exclude)}
     where = _condition(gallery, asked.where)
     depth = min(asked.k * asked.page, len(gallery))
-    hits: list[Hit] = []
+    hits: Sequence[Hit] = []
+    if words is not None:
+        told |= words.told
     if depth:
-        hits = refined_search(
+        hits = queries.hits_of(
             gallery,
             query,
+            words,
             depth,
             like=asked.like,
             unlike=asked.unlike,
@@ -353,7 +389,9 @@ def _answer(
             where=where,
             exclude=exclude,
         )[asked.k * (asked.page - 1) :]
-    document = as_dict(told, asked.k, where, hits, asked.page)
+    near = None if words is None else words.beside
+    more = [word_hits.as_dict(hit, near, False) for hit in hits if word_hits.is_word_hit(hit)]
+    document = as_dict(told, asked.k, where, hits, asked.page, more)
     for hit in document["hits"]:
         _without_path(hit, paths)
     return {**document, "warnings": [*warnings], "store": _store(gallery, paths)}

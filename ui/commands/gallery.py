@@ -171,16 +171,21 @@ def delete(
         count = len(curation.delete(only, dry_run=True).changed)
     else:
         count = gallery.delete(condition, chosen, batch, dry_run=True)
+    forgotten = 0
     if dry_run or not count:
         if whole and not dry_run and chosen is None:  # films set aside alone may be left of it
+            before = _set_aside(gallery)
             gallery.delete(condition, chosen, batch)
-        _deleted(gallery, count, json, dry_run=dry_run)
+            forgotten = before - _set_aside(gallery)
+        _deleted(gallery, count, json, dry_run=dry_run, forgotten=forgotten)
         return
     if not yes:
         question = f"Delete {count:,} of {counted(len(gallery), 'row')}"
         typer.confirm(f"{question}{' for good' if whole else ''}?", abort=True, err=True)
     if whole:
-        _deleted(gallery, gallery.delete(condition, chosen, batch), json)
+        before = _set_aside(gallery)
+        count = gallery.delete(condition, chosen, batch)
+        _deleted(gallery, count, json, forgotten=before - _set_aside(gallery))
         return
     result = curation.delete(only or gallery.matching(condition, chosen, batch), why)
     deleted = len(result.changed)
@@ -206,11 +211,20 @@ def _for_good(gallery: Gallery, ids: list[str], *, dry_run: bool, yes: bool) -> 
     return count
 
 
-def _deleted(gallery: Gallery, count: int, json: bool, *, dry_run: bool = False) -> None:
+def _set_aside(gallery: Gallery) -> int:
+    return len(gallery.curation().set_aside())
+
+
+def _deleted(
+    gallery: Gallery, count: int, json: bool, *, dry_run: bool = False, forgotten: int = 0
+) -> None:
     if json:
-        output.as_json({"uri": gallery.uri, "deleted": 0 if dry_run else count, "matched": count})
-    else:
-        typer.echo(f"{counted(count, 'row')} {'would be deleted' if dry_run else 'deleted'}")
+        gone = {"deleted": 0 if dry_run else count, "matched": count, "forgotten": forgotten}
+        output.as_json({"uri": gallery.uri, **gone})
+        return
+    typer.echo(f"{counted(count, 'row')} {'would be deleted' if dry_run else 'deleted'}")
+    if forgotten:
+        output.say(f"{counted(forgotten, 'film')} set aside went with them, and may come again")
 
 
 def relocate(

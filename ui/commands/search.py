@@ -147,7 +147,7 @@ def search(
 ) -> None:
     """Show the most similar films, with labels and exact cosine scores."""
     from ingest import check_choice, read_bytes
-    from store import RRF, combined_query, parse_fusion, parse_weights, parse_where, refined_search
+    from store import parse_weights, parse_where
 
     part = check_choice(body_part)
     if figure is not None:
@@ -158,12 +158,8 @@ def search(
         raise UsageError(
             "give exactly one of --image, --id and --text, films with --like, or --words"
         )
-    for option, set_ in (("negated", negated), ("fusion", fusion)):
-        if set_ and words is None:
-            raise UsageError(f"--{option} plays no part without --words")
-    if fusion is not None and not (given or like):
-        raise UsageError("--fusion plays no part without --image, --id, --text or --like")
-    how = parse_fusion(fusion or RRF)
+    beside = {"picture": image, "film": id, "text": text, "films": like}
+    asked_words = queries.of_words(words, negated, fusion, beside, "--")
     if page < 1:
         raise UsageError(f"--page {page}: expected 1 or more")
     if weights and not (like or unlike):
@@ -190,29 +186,25 @@ def search(
         output.say(notices.of_own_films(own))
     depth = k if page == 1 else min(k * page, len(gallery))
     seen = id if vector is None else vector
-    marks: dict[str, Any] = {"like": like, "unlike": unlike, "weights": using}
-    asked = (("picture", image), ("film", id), ("text", text), ("films", like))
-    beside = next((name for name, one in asked if one), None)
-    found: Sequence[Hit]
-    if words is None:
-        found = refined_search(gallery, seen, depth, **marks, where=condition, exclude=exclude)
-    else:
-        query |= {"words": words, "negated": negated, **({"fusion": how} if beside else {})}
-        vectors, part_of = combined_query(gallery, seen, **marks) if beside else (None, [])
-        found = gallery.search_words(
-            words,
-            depth,
-            condition,
-            [*exclude, *part_of],
-            vectors=vectors,
-            fusion=how,
-            negated=negated,
-        )
+    found = queries.hits_of(
+        gallery,
+        seen,
+        asked_words,
+        depth,
+        like=like,
+        unlike=unlike,
+        weights=using,
+        where=condition,
+        exclude=exclude,
+    )
+    if asked_words is not None:
+        query |= asked_words.told
+    near = None if asked_words is None else asked_words.beside
     hits = found[k * (page - 1) :]
     if len(hits) < k and (asked_for is not None or condition or other_patients or words):
         missing = [f"passes [{condition}]"] if words is None or condition else []
         if words is not None:
-            missing.append(f"says “{words}”{' or is among the 1,000 nearest' if beside else ''}")
+            missing.append(f"says “{words}”{' or is among the 1,000 nearest' if near else ''}")
         missing += ["is of another patient"] if other_patients else []
         output.say(f"{len(hits)} of the {k} asked for: no other row {' and '.join(missing)}")
     output.say_if_inexact(gallery)
@@ -221,7 +213,7 @@ def search(
         from ui.tables import as_dict
 
         more = [
-            word_hits.as_dict(hit, beside, with_reports)
+            word_hits.as_dict(hit, near, with_reports)
             if word_hits.is_word_hit(hit)
             else {"report": hit.row.report}
             for hit in hits
@@ -230,7 +222,7 @@ def search(
         document = as_dict(query, k, condition, hits, page, more)
         output.as_json({**document, "store": gallery.describe()})
     elif words is not None:
-        output.word_hits(cast("Sequence[WordHit]", hits), beside)
+        output.word_hits(cast("Sequence[WordHit]", hits), near)
     else:
         output.hits(hits)
     if with_reports and not json:
@@ -274,29 +266,27 @@ def asked_of(
     for warning in asked.warnings:
         output.warn(warning)
     if text is not None:
-        unknown = asked.told["understood"] is False
-        asked.told["labels"] = _labels_instead(gallery, text) if unknown else []
+        asked.told["labels"] = queries.labels_instead(gallery, asked, text)
+        _say_labels(gallery, asked.told["labels"])
     if asked.nearness is not None and not json:
         output.say(notices.match(asked.nearness))
         output.say(notices.how_near(asked.nearness))
     return asked.told, pixels, asked.vector
 
 
-def _labels_instead(gallery: Gallery, text: str) -> list[str]:
-    """Labels of the gallery that a text names which is not understood; says how to look there."""
+def _say_labels(gallery: Gallery, meant: Sequence[str]) -> None:
+    """Say how to look for labels that a text names which is not understood."""
     from store import Where, counted
 
-    counts = gallery.facets()["labels"]
-    meant = notices.labels_meant(text, counts)
     for label in meant[:3]:
-        first = gallery.ids(Where(label=(label,)))[0]
-        again = ["cxr", "search", "--id", first, "--where", f"label={label}"]
+        carry = gallery.ids(Where(label=(label,)))
+        films = len(carry)
+        again = ["cxr", "search", "--id", carry[0], "--where", f"label={label}"]
         again += ["--store", gallery.uri]
         output.warn(
-            f"{label!r} is a label here, of {counted(counts[label], 'film')}; to see films that "
+            f"{label!r} is a label here, of {counted(films, 'film')}; to see films that "
             f"carry it: {shlex.join(again)}"
         )
-    return meant
 
 
 def _draw(
