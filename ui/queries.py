@@ -89,6 +89,8 @@ def of_words(
     asked = next((name for name, one in beside.items() if one not in (None, [], ())), None)
     if fusion is not None and asked is None:
         others = "a picture, a film, a sentence or films to be like"
+        if option:
+            others = "--image, --id, --text or --like"
         raise UsageError(f"{option}fusion plays no part without {others}")
     how = parse_fusion(RRF if fusion is None else str(fusion))
     return None if words is None else Words(words, negated, how, asked)
