@@ -385,9 +385,10 @@ def test_command_line_and_python_give_the_page_s_hits(name, made, gallery, cxr, 
 
 def test_csv_is_no_spreadsheet_formula_and_reads_back():
     evil = Row('=HYPERLINK("x")', b"", labels=("+a", "b"), split="@x", source="-1+2")
-    rows = list(csv.reader(io.StringIO(download.hits_csv([Hit(1, 0.25, evil)]).decode())))
-    assert rows[0][:3] == ["rank", "id", "cosine"]
-    assert rows[1][:6] == ["1", '\'=HYPERLINK("x")', "0.250000", "'+a; b", "'@x", ""]
+    (line,) = csv.DictReader(io.StringIO(download.hits_csv([Hit(1, 0.25, evil)]).decode()))
+    assert [*line][:3] == ["rank", "id", "cosine"]
+    assert [*line.values()][:3] == ["1", '\'=HYPERLINK("x")', "0.250000"]
+    assert (line["labels"], line["split"], line["source"]) == ("'+a; b", "'@x", "'-1+2")
 
 
 def test_zip_holds_query_table_and_pictures(gallery):

@@ -112,7 +112,7 @@ def go(before: str | None, after: str | None, by: int) -> None:
 def about(row: Row) -> None:
     """All that is known of a film, and its report."""
     if row.report:
-        with st.container(border=True, key="film-report"):
+        with st.container(border=True, key=f"film-report-{row.id}"):
             st.html(html.report(row.report))
     st.html(html.facts_table(facts.metadata(row)))
 
