@@ -175,7 +175,7 @@ def test_undo_restores_what_was_replaced(run: Any, tmp_path: Path) -> None:
     _, out, _ = run("batches", "--undo", "two", "--yes", "--json")
     assert json.loads(out) == {
         "batch": "two", "done": True, "removed": 1, "restored": 1, "corrected": 1,
-        "later": ["films/2.png"], "lost": [],
+        "later": ["films/2.png"], "lost": [], "forgotten": 0,
     }  # fmt: skip
     _, out, _ = run("stats", "--json")
     assert json.loads(out)["labels"] == {"a": 1, "b": 2, "curated": 1}

@@ -93,11 +93,14 @@ def test_a_film_is_tagged_excluded_and_brought_back(board: Board, page: Any) -> 
     gallery = Gallery.open(board.store)
     id_ = gallery.ids()[-1]
     page.goto(f"{board.url}/film?id={id_}")
+    page.get_by_role("heading", name="nearest films").wait_for()  # the last to be drawn
     page.get_by_text("Curate this film").click()
     box = page.get_by_role("combobox", name="Tags")
-    box.fill("teach")
-    box.press("Enter")
-    box.press("Escape")
+    box.click()
+    box.press_sequentially("teach")
+    page.get_by_text("Add: teach").click()
+    box.press("Escape")  # until the list is closed, nothing else can be pressed
+    page.get_by_role("button", name="Remove teach").wait_for()
     page.get_by_role("button", name="Tag", exact=True).click()
     expect(page.get_by_text("1 film: tags changed").first).to_be_visible()
     assert gallery.rows([id_])[id_].tags == ("teach",)
