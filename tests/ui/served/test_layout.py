@@ -120,6 +120,9 @@ def test_a_picture_leads_to_its_film_and_all_films_are_a_click_away(page, board)
     assert page.url.endswith("/films?order=descending")
     page.get_by_role("button", name="test (20)").click()
     expect(page.get_by_text("20 films that pass the filters")).to_be_visible()
+    passing = [id_ for id_ in ids[::-1] if id_.startswith("drawn/test/")]
+    expect(page.locator(".st-key-films .cxr.hit > .id")).to_have_text(passing[:20])
+    page.wait_for_timeout(500)  # a button that is drawn anew loses its click
     page.get_by_role("button", name="More like this").first.click()
     expect(page.locator(".cxr.query")).to_contain_text("drawn/test/")
     expect(page.get_by_role("button", name="split: test")).to_be_visible()
