@@ -744,9 +744,10 @@ class Gallery(Follower):
             where: only rows that pass.
             vectors: also the embeddings, as lists of d float32.
         """
+        from store.words.index import COLUMN
 
         def ask(table: Any) -> pa.Table:
-            left_out = {"thumbnail", "embedding_crc32", *(() if vectors else ("embedding",))}
+            left_out = {"thumbnail", rows.CHECKSUM, COLUMN, *(() if vectors else ("embedding",))}
             columns = [name for name in table.schema.names if name not in left_out]
             condition = where.to_filter(table.schema) if where else None
             found = lance.scan(table, columns, condition)

@@ -99,11 +99,6 @@ def films_columns(rows: Sequence[Row]) -> dict[str, list[Any]]:
     return found
 
 
-def films_to_arrow(rows: Sequence[Row]) -> pa.Table:
-    """Arrow table of films, one line each: id, all metadata, the user's own columns behind."""
-    return _arrow(films_columns(rows))
-
-
 def table_of(records: Sequence[Mapping[str, Any]]) -> pa.Table:
     """Arrow table of records that have the same keys."""
     import pyarrow as pa

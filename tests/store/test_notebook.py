@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pickle
 import re
-from dataclasses import replace
+from dataclasses import fields, replace
 from datetime import date
 from pathlib import Path
 
 import pytest
 
-from store import Gallery, Where, evaluate_vectors, refined_search
+from store import Gallery, Row, Where, evaluate_vectors, refined_search
 from tests.store.rows import STAMP, make_rows, random_vectors
 
 ODD = "<b>a&b</b>"
@@ -74,6 +74,12 @@ def test_a_gallery_is_a_table(gallery: Gallery) -> None:
     table = gallery.to_arrow()
     assert table["id"].to_pylist() == gallery.ids()
     assert "embedding" not in table.column_names and "thumbnail" not in table.column_names
+    film = gallery.rows(["set/test/1"])["set/test/1"]
+    gallery.update_metadata([replace(film, report="Small effusion.")])
+    told = gallery.to_arrow()  # the terms that searches in words look up are nobody's data
+    named = {one.name for one in fields(Row)} | {*film.extra, "outcome"}
+    assert {*told.column_names} <= named
+    assert told["report"].to_pylist().count("Small effusion.") == 1
     assert {*table["outcome"].to_pylist()} == {"found"}
     some = gallery.to_pandas(Where(label=(ODD,)), vectors=True)
     assert len(some) == 6
