@@ -145,32 +145,37 @@ class LanceSearcher(TableReader):
             ids = found["id"].to_pylist()
             kept = [place for place, id_ in enumerate(ids) if id_ not in banned]
             order, scores = rescored(
-                query, matrix(found["embedding"])[kept], [ids[place] for place in kept], k
+                query, matrix(found["embedding"])[kept], [ids[place] for place in kept], len(kept)
             )
             places = [kept[place] for place in order]
-            if len(ids) < count or count >= FEW or not _cut_among_equals(found, places, scores):
+            if len(ids) < count or count >= FEW or not _cut_among_equals(found, places, scores, k):
                 break
             count = min(4 * count, FEW)
         row_ids = found["_rowid"].to_pylist()
         return Ranked(
-            [row_ids[place] for place in places], [ids[place] for place in places], scores.tolist()
+            [row_ids[place] for place in places[:k]],
+            [ids[place] for place in places[:k]],
+            scores[:k].tolist(),
         )
 
 
-def _cut_among_equals(found: Any, places: Sequence[int], scores: Vectors) -> bool:
+def _cut_among_equals(found: Any, places: Sequence[int], scores: Vectors, k: int) -> bool:
     """Whether rows as near as the last hit may be missing, so that ids cannot order them.
 
-    LanceDB hands over as many rows as it was asked for, of equal ones any.
+    LanceDB hands over as many rows as it was asked for, of equal ones any. Its distances of equal
+    rows differ where k-means put them into several partitions: the farthest of them counts.
 
     Args:
         found: candidates, as many as were asked for.
-        places: of the hits among them.
-        scores: of the hits, best first.
+        places: of the candidates, best first.
+        scores: theirs, in that order.
+        k: how many of them are hits.
     """
     if not places:
         return False
+    last = scores[min(k, len(places)) - 1]
     distances = found["_distance"].to_numpy()
-    equal = [place for place, score in zip(places, scores, strict=True) if score == scores[-1]]
+    equal = [place for place, score in zip(places, scores, strict=True) if score == last]
     return bool(distances[equal].max() >= distances.max() - _EQUAL)
 
 

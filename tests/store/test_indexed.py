@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 import tracemalloc
 from dataclasses import replace
@@ -204,6 +205,22 @@ def test_equal_rows_rank_by_id_however_many_there_are(tmp_path: Path) -> None:
     out = [f"equal/{number}" for number in range(600)]
     found = ids(index.search(films(1), 3, Where(label=("same",)), exclude=out)[0])
     assert found == ["equal/600", "equal/601", "equal/602"]
+
+
+def test_different_rows_of_equal_score_rank_by_id(tmp_path: Path) -> None:
+    """The index's own distances of such rows differ."""
+    gallery = Gallery.create(tmp_path, WIDE)
+    axes = np.eye(DIMENSION, dtype=np.float32)
+    pairs = np.array(list(itertools.permutations(range(1, DIMENSION), 2)))
+    around = 0.6 * axes[0] + 0.48 * axes[pairs[:, 0]] + 0.64 * axes[pairs[:, 1]]
+    equal = make_rows(around, prefix="equal/")
+    np.random.default_rng(0).shuffle(equal)  # type: ignore[arg-type]
+    gallery.upsert(equal)
+    gallery.build_index(partitions=4)
+    exact, index = Gallery.open(tmp_path), Gallery.open(tmp_path, index="lance")
+    for k in (1, 7, 30):
+        found = ids(index.search(axes[:1], k)[0])
+        assert found == ids(exact.search(axes[:1], k)[0])
 
 
 def test_corrected_rows_come_back_into_the_index(tmp_path: Path) -> None:
