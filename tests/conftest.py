@@ -8,7 +8,12 @@ import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
+
+# A test that is slow on a busy machine has not failed; pytest-timeout ends one that hangs.
+hypothesis.settings.register_profile("patient", deadline=None)
+hypothesis.settings.load_profile("patient")
 
 # Before anything that makes threads is imported. Workers of a run share the cores, and so do the
 # processes they start: more threads than cores would only wait for each other.

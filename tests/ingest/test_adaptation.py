@@ -123,7 +123,7 @@ def adapted(films: Gallery, tmp_path_factory: pytest.TempPathFactory) -> tuple[P
 # -- the map -----------------------------------------------------------------------------------
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(1, 6), st.integers(1, 5), st.integers(0, 3), st.integers(0, 10_000))
 def test_a_map_gives_unit_rows_and_outlives_its_file(inputs, outputs, branches, seed):
     random = np.random.default_rng(seed)

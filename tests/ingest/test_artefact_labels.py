@@ -129,7 +129,7 @@ def test_one_place_is_one_number(tmp_path: Path) -> None:
     assert found.labels == [("well",), ("sick",), ("sick",)]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(2, 8).flatmap(lambda n: st.lists(
     st.lists(st.booleans(), min_size=n, max_size=n), min_size=1, max_size=12)))  # fmt: skip
 def test_no_film_has_what_it_has_not(tmp_path_factory: Any, hot: list[list[bool]]) -> None:

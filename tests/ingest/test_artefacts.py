@@ -379,7 +379,7 @@ def test_pictures_are_not_overwritten(folder: Path, tmp_path: Path) -> None:
 # -- the index file --------------------------------------------------------------------------------
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(n=st.integers(0, 7), d=st.integers(1, 9))
 def test_index_is_read_as_faiss_wrote_it(n: int, d: int) -> None:
     with tempfile.TemporaryDirectory() as place:
@@ -406,7 +406,7 @@ def test_index_of_other_vectors(folder: Path) -> None:
         read_artefacts(folder)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(drawn=st.data())
 def test_a_damaged_index_is_noticed_or_harmless(drawn: st.DataObject) -> None:
     with tempfile.TemporaryDirectory() as place:
@@ -427,7 +427,7 @@ def test_a_damaged_index_is_noticed_or_harmless(drawn: st.DataObject) -> None:
             np.testing.assert_array_equal(found.embeddings, unit())
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(drawn=st.data())
 def test_truncated_arrays_are_noticed(drawn: st.DataObject) -> None:
     with tempfile.TemporaryDirectory() as place:

@@ -68,7 +68,6 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
 )
 @settings(
     max_examples=80,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 def test_whoever_dies_outcomes_come_once_and_in_the_order_of_the_plan(

@@ -400,7 +400,7 @@ def test_a_codestream_of_another_size_is_not_decoded() -> None:
     assert reason(bomb) == "damaged"
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(drawn=st.data())
 def test_damage_is_an_image_or_a_refusal(drawn: st.DataObject) -> None:
     data = bytearray(film(deep(0, 16), BitsStored=12, HighBit=11, PatientID=SECRET[:20]))

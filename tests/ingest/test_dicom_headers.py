@@ -286,7 +286,7 @@ def test_without_a_syntax_compressed_pixels_are_refused_with_the_reason() -> Non
     assert reason(without_meta(packed)) == "unsupported_compression"
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     st.binary(max_size=400)
     | st.builds(

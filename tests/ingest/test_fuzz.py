@@ -16,9 +16,7 @@ from ingest.images.file_tree import scan, shown
 from tests.ingest import fuzz
 from tests.ingest.films import png
 
-CASES = settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+CASES = settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 

@@ -73,7 +73,7 @@ def test_colour_stays_colour() -> None:
     np.testing.assert_array_equal(read_image(encoded(Image.fromarray(rgb), "PNG")), rgb)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(hnp.arrays(np.uint8, hnp.array_shapes(min_dims=2, max_dims=2, max_side=9)))
 def test_any_grey_png_comes_back(pixels: npt.NDArray[np.uint8]) -> None:
     data = encoded(Image.fromarray(pixels), "PNG")
@@ -176,7 +176,7 @@ def test_missing_folder_empty_unreadable(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "TIFF", "WEBP", "BMP"])
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(drawn=st.data())
 def test_truncated_never_loses_pixels_unnoticed(kind: str, drawn: st.DataObject) -> None:
     noise = np.random.default_rng(1).integers(0, 256, (40, 40), dtype=np.uint8)
@@ -194,7 +194,7 @@ def test_truncated_never_loses_pixels_unnoticed(kind: str, drawn: st.DataObject)
         np.testing.assert_array_equal(pixels, whole)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(drawn=st.data())
 def test_damage_is_an_image_or_a_refusal(drawn: st.DataObject) -> None:
     kind = drawn.draw(st.sampled_from(["PNG", "JPEG", "TIFF", "WEBP", "BMP"]))

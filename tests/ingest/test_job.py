@@ -298,7 +298,7 @@ def undisturbed() -> tuple[dict[str, tuple[Any, ...]], dict[str, tuple[Any, ...]
         return before, contents(folder)
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(
     place=st.integers(0, 8),
     where=st.sampled_from(["encoder", "before write", "after write", "source"]),
@@ -375,7 +375,7 @@ def test_a_killed_job_is_finished_by_running_it_again(tmp_path: Path) -> None:
     assert contents(uri) == contents(tmp_path / "other")
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(
     seeds=st.lists(st.integers(0, 5), min_size=1, max_size=12),
     sizes=st.tuples(st.integers(1, 5), st.integers(1, 5)),

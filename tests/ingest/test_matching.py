@@ -77,7 +77,7 @@ def may_mean(cell: tuple[str, ...], film: tuple[str, ...]) -> bool:
     return agree(cell[:-1], film[:-1]) and (one == other or numbers)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     tree=st.lists(
         FILES, min_size=1, max_size=8, unique_by=lambda one: ("/".join(one[0]), *one[1:])

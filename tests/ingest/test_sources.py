@@ -389,7 +389,7 @@ def _small(folder: Path) -> list[ImageRecord]:
     return read(root=folder, splits=["test"])
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(drawn=st.data())
 def test_a_damaged_byte_is_noticed_or_harmless(
     small: tuple[Path, bytes, list[bytes]], drawn: st.DataObject
@@ -407,7 +407,7 @@ def test_a_damaged_byte_is_noticed_or_harmless(
     assert found == expected
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(drawn=st.data())
 def test_truncation_is_noticed(
     small: tuple[Path, bytes, list[bytes]], drawn: st.DataObject
@@ -503,7 +503,6 @@ def test_an_array_too_large_for_memory_is_refused_or_streamed(tmp_path: Path, me
     assert np.array_equal(np.stack([one.pixels for one in found]), arrays["test_images"])
 
 
-@settings(deadline=None)
 @given(
     shape=st.sampled_from([(4, 6), (6, 4), (2, 12), (24,), (4, 2, 3)]),
     other=st.sampled_from([(4, 6), (6, 4), (2, 12), (24,), (4, 2, 3)]),

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -121,7 +121,6 @@ def test_samples_too_near_are_replaced() -> None:
     np.testing.assert_array_equal(kept, far)
 
 
-@settings(deadline=None)
 @given(
     hnp.arrays(np.uint8, (5, 7)),
     hnp.arrays(np.uint8, st.tuples(st.integers(1, 6), st.just(7))),

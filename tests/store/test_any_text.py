@@ -18,7 +18,6 @@ def _run(machine: type[AnyText], examples: int, steps: int) -> None:
     wanted = settings(
         max_examples=examples,
         stateful_step_count=steps,
-        deadline=None,
         # A step writes to disk: looking for the shortest way to a failure takes many minutes.
         phases=[Phase.explicit, Phase.reuse, Phase.generate],
         report_multiple_bugs=False,

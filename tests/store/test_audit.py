@@ -49,7 +49,7 @@ def as_tuples(found):
 
 
 @given(st.data(), st.integers(1, 60), st.sampled_from([0.25, 0.5, 0.75, 1.0]), st.integers(1, 40))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_near_pairs_are_all_pairs_above_the_threshold(data, count, threshold, most):
     rows = data.draw(vectors(count))
     groups = np.asarray(
@@ -155,7 +155,7 @@ def naive_doubts(rows, labels, uncertain, groups, k):
 
 
 @given(st.data(), st.integers(2, 25), st.integers(1, 12))
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 def test_doubts_are_those_of_the_plainest_way(data, count, k):
     rows = data.draw(vectors(count))
     some = st.lists(st.sampled_from("abc"), max_size=3, unique=True).map(tuple)
@@ -180,7 +180,7 @@ def test_doubts_are_those_of_the_plainest_way(data, count, k):
 
 
 @given(st.data(), st.integers(2, 25), st.integers(1, 12))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_with_one_finding_a_film_a_doubtful_finding_is_a_disagreement_above_one_half(
     data, count, k
 ):
@@ -354,7 +354,7 @@ def test_patient_1_of_two_data_sets_are_two_people(tmp_path):
 
 
 @given(st.data())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_whose_films_duplicates_are_agrees_for_pairs_and_groups(data):
     some = st.sampled_from([None, "a", "b"])
     cells = data.draw(st.lists(st.tuples(some, some), min_size=2, max_size=9))

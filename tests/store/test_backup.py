@@ -186,7 +186,7 @@ def small_content() -> dict[str, Any]:
         return held(brought_back(file, Path(folder, "again")))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.data())
 def test_a_damaged_backup_is_one_line_and_leaves_nothing(data: st.DataObject) -> None:
     whole = small()

@@ -82,7 +82,7 @@ STEPS: dict[str, Step] = {
 }
 
 
-@settings(max_examples=2, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+@settings(max_examples=2, suppress_health_check=list(HealthCheck), derandomize=True)
 @given(
     st.lists(
         st.tuples(

@@ -92,7 +92,7 @@ def by_bounds(made: second_index.SecondIndex) -> second_index.SecondIndex:
     return replace(made, bounded=dict.fromkeys(second_index.SIZES, True))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(collections(), st.data())
 def test_the_answer_is_that_of_numpy(vectors, data) -> None:
     snapshot = snapshot_of(vectors)
@@ -121,7 +121,7 @@ def test_the_answer_is_that_of_numpy(vectors, data) -> None:
                     assert answers(queries[3:5]) == expected[3:5]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(collections(), st.data())
 def test_a_row_of_its_own_is_left_out_of_each_answer(vectors, data) -> None:
     rows = nearest.Rows.of(vectors)

@@ -155,7 +155,6 @@ TestFollowing = Following.TestCase
 TestFollowing.settings = settings(
     max_examples=5,
     stateful_step_count=14,
-    deadline=None,
     suppress_health_check=list(HealthCheck),
 )
 

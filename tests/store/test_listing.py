@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from store import (
@@ -65,7 +65,6 @@ def test_what_films_are_ordered_by_is_said_where_it_is_something_else(gallery: G
         film_order(gallery, "ward")
 
 
-@settings(deadline=None)
 @given(st.lists(st.one_of(st.none(), st.floats(allow_nan=True, width=32))), st.booleans())
 def test_the_order_is_that_of_python(values: list[float | None], down: bool) -> None:
     ids = [f"{at:03}" for at in range(len(values))]
@@ -102,7 +101,6 @@ def test_the_doubt_of_labels_is_that_of_the_audit(tmp_path: Path) -> None:
 NAMES = st.lists(st.text(min_size=1, max_size=4), unique=True, max_size=12)
 
 
-@settings(deadline=None)
 @given(NAMES, NAMES)
 def test_a_label_keeps_its_place_when_others_come_and_go(some: list[str], more: list[str]) -> None:
     before = given_places(some)

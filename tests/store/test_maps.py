@@ -22,7 +22,7 @@ def cloud(count, dimension=8, seed=0):
 
 
 @given(st.integers(3, 80), st.integers(2, 12), st.integers(0, 2**32 - 1))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_pca_is_the_plane_of_largest_variance(count, dimension, seed):
     rows = cloud(count, dimension, seed).astype(np.float64)
     plane = projection.pca(rows.astype(np.float32))
@@ -37,7 +37,7 @@ def test_pca_is_the_plane_of_largest_variance(count, dimension, seed):
 
 
 @given(st.lists(st.tuples(st.integers(-9, 9), st.integers(-9, 9)), min_size=3, max_size=12))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_inside_counts_the_line_s_crossings(corners):
     points = np.random.default_rng(1).uniform(-10, 10, (300, 2))
     close = np.append(corners, corners[:1], axis=0)

@@ -93,7 +93,7 @@ def cohorts(draw):
 
 
 @given(cohorts())
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_lift_and_precision_across_are_what_counting_gives(tmp_path_factory, cohort):
     vectors, labels, views, patients, k = cohort
     columns = [{"view": a, "patient": b} for a, b in zip(views, patients, strict=True)]

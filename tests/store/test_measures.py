@@ -65,7 +65,7 @@ def sets(draw):
 
 
 @given(sets(), st.sampled_from(RULES), st.integers(1, 8))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_measures_of_small_sets_are_those_of_their_definitions(rows, rule, k):
     k = min(k, len(rows.ids) - 1)
     found = by_query(rows, rows, (1, k), relevance=rule)
@@ -88,7 +88,7 @@ def test_measures_of_small_sets_are_those_of_their_definitions(rows, rule, k):
 
 
 @given(sets(), st.sampled_from(RULES))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_whole_rankings_of_small_sets_are_those_of_their_definitions(rows, rule):
     try:
         found = evaluate("x", rows, rows, (1,), 0, relevance=rule)
@@ -107,7 +107,7 @@ def test_whole_rankings_of_small_sets_are_those_of_their_definitions(rows, rule)
 
 
 @given(sets())
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_findings_by_themselves_are_those_of_their_definitions(rows):
     found = by_query(rows, rows, (1, 2))
     columns = {name: [name in row for row in rows.labels] for name in "abc"}

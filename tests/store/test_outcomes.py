@@ -84,7 +84,7 @@ def told_the_same(gallery: Gallery) -> None:
         assert sorted(id_ for id_, row in rows.items() if passes(row, where)) == ids
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @example(KINDS)
 @given(FILMS)
 def test_every_way_to_an_outcome_comes_to_the_same(tmp_path_factory, films) -> None:
@@ -94,7 +94,7 @@ def test_every_way_to_an_outcome_comes_to_the_same(tmp_path_factory, films) -> N
         assert gallery.row(f"set/test/{number}").labelled or not film["labelled"]
 
 
-@settings(max_examples=4, deadline=None)
+@settings(max_examples=4)
 @example(KINDS)
 @given(FILMS)
 def test_and_in_galleries_from_before(tmp_path_factory, films) -> None:

@@ -49,7 +49,7 @@ def grouped(draw):
     return unit(vectors), groups
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(grouped(), st.integers(1, 40), st.sampled_from([None, 0.0, 0.3, 0.9]), st.data())
 def test_rows_of_the_own_group_are_left_out_whatever_their_number(made, k, share, data) -> None:
     vectors, groups = made

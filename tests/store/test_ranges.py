@@ -103,7 +103,7 @@ own = st.one_of(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.lists(own, max_size=4),
     st.none() | numbers.filter(lambda age: age <= 7),

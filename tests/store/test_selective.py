@@ -25,7 +25,7 @@ from store import (
 )
 from tests.store.rows import STAMP, make_rows, random_vectors, unit
 
-SETTINGS = settings(max_examples=60, deadline=None)
+SETTINGS = settings(max_examples=60)
 FEW = st.lists(
     st.tuples(st.integers(0, 3), st.sampled_from([0.0, 0.25, 0.5, 1.0])), min_size=1, max_size=6
 )

@@ -241,7 +241,7 @@ def test_shards_need_not_have_rows(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.data())
 def test_shards_follow_as_they_would_be_made_anew(data: st.DataObject) -> None:
     import tempfile

@@ -25,7 +25,7 @@ def labelled(seed, count, several):
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(6, 60), st.booleans())
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_means_over_queries_are_the_evaluation(seed, count, several):
     rows = labelled(seed, count, several)
     found = by_query(rows, rows, (1, 3, 5))
@@ -144,7 +144,7 @@ def brought(ids, vectors, films, protocol, name):
     st.sampled_from(["leave-one-out", "split"]),
     st.sampled_from(["exclude", "count"]),
 )
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_n_stores_are_compared_as_the_plainest_program_does_it(
     data, seed, count, stores, rule, protocol, same_patient
 ):

@@ -91,7 +91,7 @@ def test_bad_rows_are_refused_whole(gallery: Gallery, damage, message: str) -> N
     assert len(gallery) == 0
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     st.lists(
         st.tuples(

@@ -278,7 +278,7 @@ def reports(draw: st.DrawFn) -> list[str | None]:
     return draw(st.lists(st.sampled_from(kinds), min_size=1, max_size=300))
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(
     texts=reports(),
     asked=st.lists(st.sampled_from(WORDS), min_size=1, max_size=3, unique=True),

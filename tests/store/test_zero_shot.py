@@ -18,7 +18,7 @@ AXES = np.eye(3, dtype=np.float32)
 FLAT = replace(STAMP, dimension=3)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     drawn=st.lists(st.tuples(st.integers(-3, 3), st.booleans()), min_size=1, max_size=20),
 )

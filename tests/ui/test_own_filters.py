@@ -10,7 +10,7 @@ from dataclasses import replace
 from datetime import date, timedelta
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from store import Gallery, parse_where, passes
@@ -404,7 +404,6 @@ FILTERS = st.fixed_dictionaries(
 )
 
 
-@settings(deadline=None)  # a busy machine is no error
 @given(filters=FILTERS)
 def test_a_film_passes_as_the_store_decides(gallery, filters):
     rows = gallery.rows(gallery.ids())
