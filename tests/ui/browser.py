@@ -67,6 +67,17 @@ def watched(context, broken: list[str]) -> None:
     )
 
 
+def settled(page) -> None:
+    """Have a page's actions and expectations wait until the app has drawn what was last asked for.
+
+    While it draws, what is new and what is about to go stand side by side: a button is there twice,
+    or one that is pressed is taken away.
+    """
+    states = ("running", "rerunRequested")
+    drawing = ", ".join(f"[data-test-script-state={state}]" for state in states)
+    page.add_locator_handler(page.locator(drawing), lambda: None)
+
+
 @contextlib.contextmanager
 def visitor(browser, timeout: int, **context) -> Iterator:
     """A page; complains when it asked another host for anything, or a script or the app broke.
@@ -81,6 +92,7 @@ def visitor(browser, timeout: int, **context) -> Iterator:
     strangers, broken = [], []
     watched(window, broken)
     page = window.new_page()
+    settled(page)
     page.on("request", lambda asked: strangers.append(asked.url) if foreign(asked.url) else None)
     yield page
     window.close()
