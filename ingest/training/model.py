@@ -174,7 +174,7 @@ def new_tokenizer(sentences: Iterable[str]) -> PreTrainedTokenizerFast:
         single="[CLS] $A [SEP]",
         special_tokens=[(token, tokenizer.token_to_id(token)) for token in ("[CLS]", "[SEP]")],
     )
-    return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
+    return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         **_SPECIAL,
         model_max_length=_MAX_TOKENS,
@@ -190,7 +190,7 @@ def new_processor(tokenizer: PreTrainedTokenizerFast) -> VisionTextDualEncoderPr
         image_mean=[MEAN] * 3,
         image_std=[DEVIATION] * 3,
     )
-    return VisionTextDualEncoderProcessor(images, tokenizer)  # type: ignore[no-untyped-call]
+    return VisionTextDualEncoderProcessor(images, tokenizer)
 
 
 def _stem_layers(model: Model) -> list[Any]:

@@ -65,7 +65,7 @@ def with_vocabulary(tokenizer: Any, vocabulary: Mapping[str, int]) -> Any:
     state = json.loads(tokenizer.backend_tokenizer.to_str())
     state["model"]["vocab"] = dict(vocabulary)
     names = ("pad_token", "unk_token", "cls_token", "sep_token")
-    return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
+    return PreTrainedTokenizerFast(
         tokenizer_object=Tokenizer.from_str(json.dumps(state)),
         **{name: getattr(tokenizer, name) for name in names},
         model_max_length=tokenizer.model_max_length,

@@ -117,5 +117,5 @@ def _classifiers(model: Any) -> list[str]:
 
 def _images_of(model: Any) -> dict[str, Any]:
     """What of an image the model takes: size, mean, cropping."""
-    found: dict[str, Any] = resolve_model_data_config(model)  # type: ignore[no-untyped-call]
+    found: dict[str, Any] = resolve_model_data_config(model)
     return found

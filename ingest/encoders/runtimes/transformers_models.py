@@ -48,7 +48,7 @@ class TransformersRuntime(Runtime):
                 # From the bytes that were hashed, whatever became of the files since.
                 with files.contents.laid_out() as folder:
                     config = AutoConfig.from_pretrained(folder, **_LOCAL)
-                    self._processor = AutoImageProcessor.from_pretrained(  # type: ignore[no-untyped-call]
+                    self._processor = AutoImageProcessor.from_pretrained(
                         folder, backend=_BACKEND, **_LOCAL
                     )
                 model, report = class_of(config).from_pretrained(
