@@ -713,6 +713,14 @@ class Gallery(Follower):
         condition = filters.larger(side)
         return self._answer(lambda now: int(now.handle.count_rows(condition)))
 
+    def count_reports(self) -> int:
+        """Number of films with the text of a report."""
+
+        def ask(now: Searcher) -> int:
+            return int(now.handle.count_rows(filters.reported(True, now.handle.schema)))
+
+        return self._answer(ask)
+
     def columns(self) -> dict[str, str]:
         """The user's own columns: name to ``int``, ``float``, ``bool``, ``string`` or ``date``."""
         if self._searcher is None:  # the schema is no reason to load vectors
@@ -832,6 +840,7 @@ class Gallery(Follower):
             "outcome": {name: outcomes[name] for name in OUTCOMES if name in outcomes},
             "columns": self.columns(),
             **{_STATS.get(name, name): facets[name] for name in counted},
+            "reports": self.count_reports(),
             "pixel_readers": _pixel_readers(table),
             "table_version": int(table.version),
             "mirror_version": self.table_version,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from difflib import get_close_matches
 from functools import lru_cache
 from typing import Final, Literal
 
@@ -39,6 +40,19 @@ def names_nothing(label: str) -> bool:
 def findings(labels: Sequence[str]) -> tuple[str, ...]:
     """The findings among labels: all but those that say that nothing was found."""
     return tuple(label for label in labels if not names_nothing(label))
+
+
+def findings_instead(name: str, there: Sequence[str], most: int = 10) -> str:
+    """The findings that there are, for a name that is none of them, and the one nearest to it.
+
+    E.g. ``normal, pneumonia; did you mean 'pneumonia'?`` The nearest is told even where it is not
+    among the ``most`` that are listed.
+    """
+    more = f" and {len(there) - most:,} more" if len(there) > most else ""
+    plain = {one.casefold(): one for one in there}
+    near = get_close_matches(name.casefold(), plain, 1)
+    meant = f"; did you mean {plain[near[0]]!r}?" if near else ""
+    return f"{', '.join(there[:most]) or 'none'}{more}{meant}"
 
 
 def outcome(

@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ingest.adaptation.candidates import CANDIDATES, IDENTITY, LINEAR, Sample
-from ingest.adaptation.choice import Chosen, Verdict, choose, judge_by_folds, judge_by_split
+from ingest.adaptation.choice import (
+    Chosen,
+    Verdict,
+    choose,
+    judge_by_folds,
+    judge_by_split,
+    judged_by_folds,
+)
 from ingest.adaptation.figures import (
     Figures,
     Sentences,
@@ -25,7 +32,7 @@ from ingest.adaptation.judging import CONFIDENCE, Gain, depth_for
 from ingest.encoders.adapted.files import CARD, write_adapter
 from ingest.encoders.card import card_of
 from ingest.encoders.locate import KEY, as_entries, seen_in_training
-from store import UsageError
+from store import UsageError, counted
 
 if TYPE_CHECKING:
     from ingest.encoders.encoder import Encoder
@@ -104,7 +111,18 @@ class Adaptation:
             return f"these labels do not help this encoder: no map is better than none on {over}"
         return (
             f"these labels do not help this encoder: {what}, over {over}; both lower bounds must "
-            "be above 0"
+            f"be above 0{self._judge_instead}"
+        )
+
+    @property
+    def _judge_instead(self) -> str:
+        """The way to more films that judge, where folds would have more than the split has."""
+        more = judged_by_folds(self.films["learn"]["films"])
+        if self.judged["by"] != "split" or more <= self.judged["queries"]:
+            return ""
+        return (
+            f". {counted(self.judged['queries'], 'film')} may be too few to be sure: with --val "
+            f"none, folds judge, about {more:,} of the films to learn from"
         )
 
 

@@ -160,7 +160,7 @@ def judge_by_folds(
         say: called with one line about each step.
     """
     check_enough(films)
-    count = _JUDGING if len(films) <= _MANY else 1
+    count = _judging(len(films))
     fold = folds_of(films, _JUDGING, seed + 1)
     parts: list[tuple[Films, Found, Found]] = []
     asked = np.flatnonzero(fold < count)
@@ -183,6 +183,16 @@ def judge_by_folds(
 
     before, after = (Found(joined(i, "precision"), joined(i, "agreement")) for i in (1, 2))
     return _verdict(before, after, everybody, "folds")
+
+
+def _judging(films: int) -> int:
+    """How many of the folds of so many films judge."""
+    return _JUDGING if films <= _MANY else 1
+
+
+def judged_by_folds(films: int) -> int:
+    """About how many of so many films to learn from judge, where folds do."""
+    return films * _judging(films) // _JUDGING
 
 
 def _verdict(before: Found, after: Found, queries: Films, by: str) -> Verdict:

@@ -31,6 +31,12 @@ if TYPE_CHECKING:
 LABELS = "labels"
 #: Films without a class, by the reason that is said.
 UNLABELLED, ONLY_UNCERTAIN = "not labelled", "only uncertain findings"
+#: Part to what its films are for, and what to do where there are none.
+_AIMS = {
+    "learn": ("learn from", "The values of another column are learnt from with --by COLUMN"),
+    "judge": ("judge by", "Folds of the films to learn from judge with --val none"),
+    "test": ("test", "No films are looked at in the end with --test none"),
+}
 #: Rows that are read at once.
 _PIECE = 10_000
 _ELSEWHERE, _SAME_PATIENT = "in another split", "their patient is among those that judge or test"
@@ -166,7 +172,7 @@ def parts_of(
         )
     for part, name in (("learn", split), ("judge", val), ("test", test)):
         if not len(films[part]) and (part == "learn" or name is not None):
-            raise BadQuery(_nothing(gallery, by, name, left_out))
+            raise BadQuery(_nothing(gallery, by, part, name, left_out))
     judge, tested = (films[part] if len(films[part]) else None for part in ("judge", "test"))
     return Parts(films["learn"], judge, tested, dict(left_out))
 
@@ -190,14 +196,16 @@ def _described(
     return found
 
 
-def _nothing(gallery: Gallery, by: str, split: str | None, left_out: Counter[str]) -> str:
+def _nothing(
+    gallery: Gallery, by: str, part: str, split: str | None, left_out: Counter[str]
+) -> str:
     where = "" if split is None else f" in split {split!r}"
     splits = ", ".join(sorted(gallery.facets()["split"])) or "none"
     reasons = "; ".join(f"{count:,} {reason}" for reason, count in left_out.items())
+    aim, instead = _AIMS[part]
     return (
-        f"no films{where} of {gallery.uri} have {by} to learn from"
-        f"{f' ({reasons})' if reasons else ''}; splits in this gallery: {splits}. The values of "
-        "another column are learnt from with --by COLUMN"
+        f"no films{where} of {gallery.uri} have {by} to {aim}"
+        f"{f' ({reasons})' if reasons else ''}; splits in this gallery: {splits}. {instead}"
     )
 
 

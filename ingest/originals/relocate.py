@@ -1,4 +1,7 @@
-"""Relocation: films whose files were moved are found again below a folder, by their digests."""
+"""Relocation: films whose files were moved are found again below a folder, by their digests.
+
+Of a shard, the digests are those of the pictures in its rows.
+"""
 
 from __future__ import annotations
 
@@ -14,8 +17,8 @@ from typing import Protocol
 from ingest.images.file_tree import Tree, open_plain, read_plain, scan, shown
 from ingest.images.pixels import large_alone
 from ingest.originals.roots import add_root
-from ingest.sources.hub.shards import shard_row
-from store import BadImage, Row
+from ingest.sources.hub.shards import ENDINGS, open_shard, pictures_in, shard_row
+from store import BadImage, BadSource, Row
 
 #: Rows written in one commit, and files hashed between two reports of progress.
 _ROWS, _FILES = 5000, 64
@@ -39,7 +42,7 @@ class Relocated:
 
     Attributes:
         root: the folder, links in its own path resolved.
-        files: plain files below it that were hashed.
+        files: plain files below it that were hashed, shards among them.
         refused: links and files that could not be read.
         moved: rows whose film was found there and that name its new place now, or would.
         in_place: rows whose file is where they say, there or anywhere else.
@@ -65,9 +68,9 @@ def relocate(
 ) -> Relocated:
     """Look below a folder for the files of rows that are no longer in their place.
 
-    A row is of a file that has the same sha256. Where several have it, the one whose path agrees
-    with the former one from its end is taken. Rows whose file is still in its place keep it. The
-    folder is recorded, so that originals below it may be shown.
+    A row is of a file, or of a picture in a shard, that has the same sha256. Where several have it,
+    the one whose path agrees with the former one from its end is taken. Rows whose file is still in
+    its place keep it. The folder is recorded, so that originals below it may be shown.
 
     Args:
         gallery: its rows get the new places.
@@ -80,7 +83,7 @@ def relocate(
         OSError: it cannot be recorded.
     """
     tree = scan(root)
-    places, refused = _digests(tree, progress)
+    places, refused, total = _digests(tree, progress)
     moved: list[Row] = []
     in_place = missing = 0
     found: set[bytes] = set()
@@ -107,39 +110,51 @@ def relocate(
         count = 0
         while part := list(islice(rows, _ROWS)):
             count += gallery.update_metadata(part)
-    others = sum(len(paths) for sha256, paths in places.items() if sha256 not in found)
-    total = sum(map(len, places.values()))
+    ours = {_file_of(place) for sha256 in found for place in places[sha256]}
+    others = total - len(ours)
     return Relocated(shown(str(tree.root)), total, refused, count, in_place, missing, others)
 
 
 def _digests(
     tree: Tree, progress: Callable[[int, int], None] | None
-) -> tuple[dict[bytes, list[str]], int]:
-    """Paths of files by the sha256 of their bytes, and how many could not be read."""
+) -> tuple[dict[bytes, list[str]], int, int]:
+    """Places of films by the sha256 of their bytes; files that cannot be read, and that can."""
 
-    def digest(relative: str) -> bytes | None:
+    def digests(relative: str) -> list[tuple[bytes, str]] | None:
         path = tree.root / relative
         try:
+            if relative.lower().endswith(ENDINGS):
+                return [
+                    (hashlib.sha256(data).digest(), shown(f"{path}#{row}"))
+                    for row, data in pictures_in(open_shard(path))
+                ]
             with open_plain(path) as file:
                 size = os.fstat(file.fileno()).st_size
             with large_alone(0, size):
-                return hashlib.sha256(read_plain(path)).digest()
-        except BadImage:
+                return [(hashlib.sha256(read_plain(path)).digest(), shown(str(path)))]
+        except (BadImage, BadSource):
             return None
 
     found: dict[bytes, list[str]] = {}
-    refused = len(tree.refused)
+    refused, read = len(tree.refused), 0
     with ThreadPoolExecutor(os.cpu_count() or 1, "hash") as pool:
         for start in range(0, len(tree.files), _FILES):
             part = tree.files[start : start + _FILES]
-            for relative, sha256 in zip(part, pool.map(digest, part), strict=True):
-                if sha256 is None:
+            for films in pool.map(digests, part):
+                if films is None:
                     refused += 1
-                else:
-                    found.setdefault(sha256, []).append(shown(f"{tree.root}/{relative}"))
+                    continue
+                read += 1
+                for sha256, place in films:
+                    found.setdefault(sha256, []).append(place)
             if progress is not None:
                 progress(start + len(part), len(tree.files))
-    return found, refused
+    return found, refused, read
+
+
+def _file_of(place: str) -> str:
+    shard = shard_row(place)
+    return place if shard is None else str(shard[0])
 
 
 def _is_there(source: str) -> bool:

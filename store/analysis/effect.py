@@ -151,7 +151,8 @@ def effect_of(
 
     def ask(now: Snapshot) -> list[Effect]:
         films = _Films(now, touched, aside)
-        states = [_State(films, overlay, rule) for overlay in (first, last)]
+        others = films.untouched(rule)
+        states = [_State(films, others, overlay, rule) for overlay in (first, last)]
         found = []
         for protocol in (LEAVE_ONE_OUT, SPLIT):
             try:
@@ -200,6 +201,17 @@ class _Films:
         self.splits = np.asarray(table["split"].to_pylist() if "split" in have else nothing, object)
         self.digests = table[CHECKSUM].to_numpy()
 
+    def untouched(self, rule: Rule) -> dict[int, tuple[str, ...]]:
+        """Findings by place of the films that take part in both states alike."""
+        own = np.asarray(sorted(self.touched.values()), np.int64)
+        part = taking_part(self.findings, np.setdiff1d(np.arange(self.here), own), rule)
+        return dict(zip(part.places.tolist(), part.findings, strict=True))
+
+    @property
+    def findings(self) -> pa.Table:
+        """The columns of findings of all films."""
+        return self.table.select([name for name in LABELS if name in self.table.column_names])
+
 
 class _State:
     """Films that take part before or after, and their findings.
@@ -209,14 +221,15 @@ class _State:
         labels: by place.
     """
 
-    def __init__(self, films: _Films, overlay: Mapping[str, Mapping[str, Any]], rule: Rule) -> None:
-        names = [name for name in LABELS if name in films.table.column_names]
-        found = films.table.select(names)
-        everyone = np.arange(len(films.ids))
-        own = np.asarray(sorted(films.touched.values()), np.int64)
-        others = np.setdiff1d(everyone[: films.here], own)
-        part = taking_part(found, others, rule)
-        self.labels = dict(zip(part.places.tolist(), part.findings, strict=True))
+    def __init__(
+        self,
+        films: _Films,
+        others: Mapping[int, tuple[str, ...]],
+        overlay: Mapping[str, Mapping[str, Any]],
+        rule: Rule,
+    ) -> None:
+        found = films.findings
+        self.labels = dict(others)
         lines, kept = [], []
         for film, at in films.touched.items():
             said = overlay[film]
@@ -225,7 +238,7 @@ class _State:
                 lines.append({**line, **{n: v for n, v in said.items() if n in LABELS}})
                 kept.append(at)
         if lines:
-            whole = pa.Table.from_pylist(lines, schema=films.table.select(names).schema)
+            whole = pa.Table.from_pylist(lines, schema=found.schema)
             mine = taking_part(whole, np.arange(len(lines)), rule)
             self.labels |= {
                 kept[row]: labels

@@ -13,6 +13,7 @@ from store.evaluation.labelled import SamePatient
 from store.evaluation.metrics import evaluate, plain
 from store.evaluation.protocols import sides
 from store.mirror.snapshot import Snapshot
+from store.outcomes import findings_instead
 from store.schema import Floats, Integers, Progress
 
 if TYPE_CHECKING:
@@ -116,6 +117,12 @@ def at_prevalence(
     def ask(now: Snapshot) -> AtPrevalence:
         queries, searched = sides(now, protocol, split, gallery_split, dataset, relevance)
         has = np.asarray([finding in labels for labels in searched.labels], bool)
+        if not has.any():
+            there = sorted({name for labels in searched.labels for name in labels})
+            raise BadQuery(
+                f"no film of the {len(has):,} searched has {finding!r}; they have "
+                f"{findings_instead(finding, there)}"
+            )
         wanted = _sizes(has, finding, prevalence)
         drawn = []
         for repeat in range(repeats):
@@ -162,9 +169,8 @@ def at_prevalence(
 def _sizes(has: np.ndarray[Any, Any], finding: str, prevalence: float) -> tuple[int, int]:
     """How many films with the finding, and without it, a drawn gallery has."""
     with_it, without = int(has.sum()), int((~has).sum())
-    if not with_it or not without:
-        which = "no film" if not with_it else "every film"
-        raise BadQuery(f"{which} of the {len(has):,} searched has {finding!r}; nothing to draw")
+    if not without:
+        raise BadQuery(f"every film of the {len(has):,} searched has {finding!r}; nothing to draw")
     if prevalence <= with_it / len(has):
         positive = round(without * prevalence / (1 - prevalence))
         negative = without

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from store.errors import BadQuery
 from store.evaluation.labelled import Sides
 from store.evaluation.ranking import Ranked
-from store.outcomes import NOTHING_FOUND
+from store.outcomes import NOTHING_FOUND, findings_instead
 from store.schema import Floats, Integers
 
 #: Pairs of kinds that are compared at once.
@@ -184,7 +184,7 @@ class Relevance:
         if self.rule.finding and self.rule.finding not in self.names:
             raise BadQuery(
                 f"relevance {self.rule}: no film evaluated has that finding; they have "
-                f"{', '.join(self.names) or 'none'}"
+                f"{findings_instead(self.rule.finding, self.names)}"
             )
         self._kinds, kinds_of = self._whole, whole_of
         if self.rule.finding:

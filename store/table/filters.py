@@ -342,7 +342,7 @@ def _labelled(wanted: bool, schema: pa.Schema) -> str:
     return f"NOT ({unlabelled})" if wanted else unlabelled
 
 
-def _reported(wanted: bool, schema: pa.Schema) -> str:
+def reported(wanted: bool, schema: pa.Schema) -> str:
     """Rows that have a report, or none."""
     if "report" not in schema.names:  # a table of an older version
         return NOTHING if wanted else f"NOT ({NOTHING})"
@@ -353,7 +353,7 @@ def _reported(wanted: bool, schema: pa.Schema) -> str:
 _SPECIAL: dict[str, Callable[[str, pa.Schema], str]] = {
     "outcome": lambda text, schema: _outcome(outcome_named(text), schema),
     "labelled": lambda text, schema: _labelled(truth("labelled", text), schema),
-    "has_report": lambda text, schema: _reported(truth("has_report", text), schema),
+    "has_report": lambda text, schema: reported(truth("has_report", text), schema),
 }
 
 

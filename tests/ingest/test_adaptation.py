@@ -6,6 +6,7 @@ import io
 import json
 import shutil
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -395,6 +396,12 @@ def test_what_cannot_be_learnt_says_why(films, tmp_path):
     few.upsert(_rows(24))
     with pytest.raises(BadQuery, match="too few to learn from"):
         adapt(few, tmp_path / "out")
+    unlabelled = [replace(row, labels=()) for row in _rows(9, "val", 120)]
+    few.upsert([*_rows(120, "train"), *unlabelled])
+    with pytest.raises(BadQuery, match=r"'val' .* to judge by .* judge with --val none"):
+        adapt(few, tmp_path / "out", split="train", val="val")
+    with pytest.raises(BadQuery, match=r"'val' .* with --test none"):
+        adapt(few, tmp_path / "out", split="train", test="val")
     assert not (tmp_path / "out").exists()
 
 

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from ingest import ImageFile, Rejection, ingest, open_source
+from ingest import ImageFile, Rejection, ingest, open_source, read_original, relocate
 from store import BadImage, BadSource, Gallery, UsageError
 from tests.ingest.fakes import FakeEncoder
 from tests.ingest.hub_sets import PICTURE, cell, classes, films, png, shard
@@ -87,6 +87,36 @@ def test_a_row_of_a_changed_shard_is_read_again_alone(tmp_path):
     assert (encoder.encoded, report.updated, report.unchanged) == (1, 2, 1)
     assert gallery.row("set/train/1").sha256 == hashlib.sha256(png(9)).digest()
     assert gallery.row("set/train/2").labels == ("b",)
+
+
+@pytest.mark.parametrize("ending", ["parquet", "arrow"])
+def test_shards_that_were_moved_are_found_by_the_pictures_in_them(tmp_path, ending):
+    place = tmp_path / "set"
+    for number in range(2):
+        made = shard(
+            place / f"train-{number}.parquet",
+            {"image": [cell(10 * number), cell(1), {"bytes": None, "path": "x.png"}]},
+        )
+        if ending == "arrow":
+            table = pq.read_table(made)
+            made.unlink()
+            with pa.ipc.new_file(made.with_suffix(".arrow"), table.schema) as file:
+                file.write_table(table)
+    gallery, _, _ = store(tmp_path, place)
+    former = {id_: row.source for id_, row in gallery.rows(gallery.ids()).items()}
+    place.rename(tmp_path / "disk")
+    (tmp_path / "disk" / "of no film.parquet").write_bytes(b"PAR1")
+    pq.write_table(pa.table({"words": ["no pictures"]}), tmp_path / "disk" / "words.parquet")
+    counts = relocate(gallery, tmp_path / "disk", dry_run=True)
+    assert (counts.files, counts.moved, counts.in_place, counts.missing) == (3, 4, 0, 0)
+    assert (counts.others, counts.refused) == (1, 1)
+    assert relocate(gallery, tmp_path / "disk") == counts
+    gallery.refresh()
+    for id_, source in former.items():
+        assert gallery.row(id_).source == source.replace(str(place), str(tmp_path / "disk"))
+        read_original(gallery, id_)
+    again = relocate(gallery, tmp_path / "disk")
+    assert (again.moved, again.in_place, again.others) == (0, 4, 1)
 
 
 def test_columns_by_their_names(tmp_path):

@@ -211,8 +211,15 @@ def test_chance_follows_the_prevalence_and_runs_are_alike(tmp_path):
 
 def test_prevalences_that_cannot_be_drawn(tmp_path):
     gallery = split_gallery(tmp_path / "g", 60)
-    with pytest.raises(BadQuery, match="no film"):
+    with pytest.raises(BadQuery, match=r"no film .* 'nothing'; they have normal, pneumonia$"):
         at_prevalence(gallery, "nothing", 0.1, "split")
+    for misspelt in ("Pneumonia", "pnuemonia"):
+        with pytest.raises(BadQuery, match=r"they have .*; did you mean 'pneumonia'\?$"):
+            at_prevalence(gallery, misspelt, 0.1, "split")
+    many = Gallery.create(tmp_path / "many", STAMP)
+    many.upsert(make_rows(random_vectors(40), [(f"finding {at:02}",) for at in range(40)]))
+    with pytest.raises(BadQuery, match=r"finding 09 and 30 more; did you mean 'finding 39'\?$"):
+        at_prevalence(many, "FINDING 39", 0.1, split=None)
     with pytest.raises(BadQuery, match="would be left"):
         at_prevalence(gallery, "pneumonia", 0.001, "split")
     for text in ("pneumonia", "=.1", "pneumonia=2", "pneumonia=0", "pneumonia=x"):

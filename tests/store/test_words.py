@@ -136,6 +136,7 @@ def test_what_cannot_be_asked_is_said(gallery, tmp_path):
         gallery.search_words("effusion", vectors=[1.0])
     none = made(tmp_path / "none", [None, None])
     assert gallery.has_reports() and not none.has_reports()
+    assert (gallery.count_reports(), none.count_reports()) == (8, 0)  # a blank one is none
     with pytest.raises(BadQuery, match=r"no film of .*none has a report") as caught:
         none.search_words("effusion", 1)
     assert "\n" not in str(caught.value)

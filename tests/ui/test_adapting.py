@@ -71,6 +71,12 @@ def test_labels_that_do_not_help_are_refused(cxr: Cxr, store: Path, tmp_path: Pa
     )
     assert done.code == 1 and "these labels do not help this encoder" in done.err
     assert done.document["accepted"] is False
+    assert "80 films may be too few to be sure: with --val none, folds judge, about 160" in done.err
+    folds = cxr(
+        *("adapt", str(tmp_path / "out"), "--store", str(store), "--linear"),
+        *("--by", "toss", "--val", "none"),
+    )
+    assert folds.code == 1 and "--val" not in folds.err  # what it named did not help, either
     assert not (tmp_path / "out").exists()
     wrong = cxr("adapt", str(tmp_path / "out"), "--store", str(store), "--val", "dev")
     assert wrong.code == 2 and "no split 'dev' in this gallery" in wrong.err

@@ -225,6 +225,33 @@ def test_bad_requests_say_what_is_wrong(
     assert said in answer.json()["error"]
 
 
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ({"id": ""}, "id: "),
+        ({"id": "set/test/3", "k": 0}, "k: "),
+        ({"id": "set/test/3", "where": ["split=test"] * 51}, "where: "),
+        ({"id": "set/test/3", "long_text": "all"}, "long_text: "),
+    ],
+)
+def test_bad_addresses_say_what_is_wrong(
+    client: TestClient, asked: dict[str, Any], said: str
+) -> None:
+    answer = client.get("/search", params=asked)
+    assert answer.status_code == 422 and answer.json()["error"].startswith(said)
+
+
+def test_names_in_an_address(client: TestClient) -> None:
+    asked = {"id": "set/test/3", "k": 3, "where": ["split=test", "label=pneumonia"]}
+    found = client.get("/search", params={**asked, "unheard": "of"})  # passed over
+    assert found.json() == client.post("/search", json=asked).json()
+    paths = client.get("/openapi.json").json()["paths"]
+    told = paths["/search"]["get"]["parameters"], paths["/search/image"]["post"]["parameters"]
+    shared = {"words", "negated", "fusion", "k", "page", "where", "other_patients"}
+    names = [{one["name"] for one in some if one["in"] == "query"} for some in told]
+    assert names == [shared | {"text", "id", "long_text"}, shared | {"body_part"}]
+
+
 def test_bad_bodies(client: TestClient) -> None:
     for body, said in ((b"", "empty"), (b"no image at all", "is not a PNG")):
         answer = client.post("/search/image", content=body)

@@ -258,7 +258,7 @@ def test_stats_check_optimize_encoders(cxr: Cxr, store: Path) -> None:
         "tags",
         "table_version", "mirror_version",
         "fragments", "bytes", "encoder", "fingerprint", "dimension",
-        "pixel_readers", "older_reader", "search",
+        "pixel_readers", "older_reader", "search", "reports",
     }  # fmt: skip
     assert stats["splits"] == {"test": 20, "train": 30, "val": 10}
     assert cxr("check", "--store", store).out == "60 rows are sound\n"

@@ -35,6 +35,12 @@ def ids(document: dict) -> list[str]:
     return [hit["id"] for hit in document["hits"]]
 
 
+def test_films_with_reports_are_counted(cxr: Cxr, store: Path) -> None:
+    assert cxr("stats", "--store", store, "--json").document["reports"] == len(REPORTS)
+    said = cxr("stats", "--store", store).out.splitlines()
+    assert ["reports", str(len(REPORTS))] in [line.split() for line in said]
+
+
 def test_words_alone(cxr: Cxr, store: Path) -> None:
     done = cxr("search", "--store", store, "--words", "pleural effusion", "-k", 5)
     assert (done.code, done.err) == (
@@ -169,6 +175,13 @@ def test_a_page_of_words(app, store: Path) -> None:
     assert "words 1st, film" in page(joined) and "by words and film together" in page(joined)
     joined.button(key="words-off").click().run()
     assert "words 1st" not in page(joined) and "words" not in joined.query_params
+
+
+def test_the_store_page_counts_films_with_reports(store: Path, monkeypatch, tmp_path) -> None:
+    pytest.importorskip("streamlit")
+    test = opened(monkeypatch, store, store.parent / "clip", page="store")
+    metrics = {metric.label: metric.value for metric in test.metric}
+    assert metrics["Films with a report"] == str(len(REPORTS))
 
 
 def test_a_gallery_without_reports_has_no_words(tmp_path, monkeypatch) -> None:

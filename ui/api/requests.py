@@ -15,45 +15,41 @@ LIST_MAX = 1_000
 
 Id = Annotated[str, Field(min_length=1, max_length=ID_MAX)]
 Condition = Annotated[str, Field(max_length=ID_MAX, examples=["label=pneumonia"])]
-LongText = Literal["cut", "mean", "best"]
-Words = Annotated[
-    str,
-    Field(
-        min_length=1,
-        max_length=TEXT_MAX,
-        description="of reports; alone, or beside a picture, a film or a sentence",
-        examples=["pleural effusion"],
-    ),
+LongTextChoice = Annotated[
+    Literal["cut", "mean", "best"],
+    Field(description="for a text longer than the encoder reads"),
 ]
-Negated = Annotated[bool, Field(description="find words that reports say are absent, too")]
 Fusion = Annotated[
     str, Field(max_length=20, description="rrf, or the weight of the words from 0 to 1")
 ]
 
 
-class SearchRequest(BaseModel):
-    """A search: one of text, id and vector, or films to be like; words beside any, or alone."""
-
-    model_config = ConfigDict(extra="forbid")
+class _Query(BaseModel):
+    """What can be asked for in the address."""
 
     text: Annotated[
         str | None,
         Field(max_length=TEXT_MAX, description="a sentence or a report", examples=["clear lungs"]),
     ] = None
     id: Annotated[Id | None, Field(description="of a stored film; never among its hits")] = None
-    vector: Annotated[
-        list[float] | None,
-        Field(max_length=65_536, description="unit length, of the gallery's encoder"),
-    ] = None
-    words: Words | None = None
-    negated: Negated = False
-    fusion: Fusion | float | None = None
-    like: Annotated[list[Id], Field(max_length=100, description="films to be like as well")] = []
-    unlike: Annotated[list[Id], Field(max_length=100, description="films to be unlike")] = []
-    weights: Annotated[
+
+
+class _Choices(BaseModel):
+    """Words beside a query or alone, and which hits are wanted: the same of all searches."""
+
+    words: Annotated[
         str | None,
-        Field(max_length=100, description="of query, like, unlike", examples=["1,.75,.15"]),
+        Field(
+            min_length=1,
+            max_length=TEXT_MAX,
+            description="of reports; alone, or beside a picture, a film or a sentence",
+            examples=["pleural effusion"],
+        ),
     ] = None
+    negated: Annotated[bool, Field(description="find words that reports say are absent, too")] = (
+        False
+    )
+    fusion: Fusion | float | None = None
     k: Annotated[
         int, Field(ge=1, le=K_MAX, description="hits; all films where there are fewer")
     ] = 10
@@ -65,6 +61,33 @@ class SearchRequest(BaseModel):
     other_patients: Annotated[
         bool, Field(description="leave out films of the query's own patient")
     ] = False
-    long_text: Annotated[
-        LongText, Field(description="for a text longer than the encoder reads")
-    ] = "cut"
+
+
+class AddressSearch(_Choices, _Query):
+    """A search in an address."""
+
+    long_text: LongTextChoice = "cut"
+
+
+class ImageSearch(_Choices):
+    """What goes with an image in an address."""
+
+    body_part: Literal["chest", "any"] = "chest"
+
+
+class SearchRequest(_Choices, _Query):
+    """A search: one of text, id and vector, or films to be like; words beside any, or alone."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    vector: Annotated[
+        list[float] | None,
+        Field(max_length=65_536, description="unit length, of the gallery's encoder"),
+    ] = None
+    like: Annotated[list[Id], Field(max_length=100, description="films to be like as well")] = []
+    unlike: Annotated[list[Id], Field(max_length=100, description="films to be unlike")] = []
+    weights: Annotated[
+        str | None,
+        Field(max_length=100, description="of query, like, unlike", examples=["1,.75,.15"]),
+    ] = None
+    long_text: LongTextChoice = "cut"

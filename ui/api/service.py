@@ -32,7 +32,7 @@ from store import (
 from ui import queries, word_hits
 from ui.api import requests
 from ui.api.guards import Guard, Limits
-from ui.api.requests import DEPTH_MAX, ID_MAX, K_MAX, LIST_MAX, WHERE_MAX, LongText, SearchRequest
+from ui.api.requests import DEPTH_MAX, ID_MAX, LIST_MAX, WHERE_MAX, SearchRequest
 from ui.api.serving import Served
 from ui.tables import as_dict, plain, shown
 
@@ -143,29 +143,9 @@ def _add_searches(app: FastAPI, served: Served, pool: Pool, paths: bool) -> None
 
     @app.get("/search", summary="The same for a sentence, an id or words, in the address")
     async def search_address(
-        text: Annotated[str | None, Query(max_length=requests.TEXT_MAX)] = None,
-        id: Annotated[str | None, Query(max_length=ID_MAX)] = None,  # noqa: A002
-        words: requests.Words | None = None,
-        negated: requests.Negated = False,
-        fusion: requests.Fusion | None = None,
-        k: Annotated[int, Query(ge=1, le=K_MAX)] = 10,
-        page: Annotated[int, Query(ge=1)] = 1,
-        where: WhereQuery = None,
-        other_patients: bool = False,
-        long_text: LongText = "cut",
+        address: Annotated[requests.AddressSearch, Query()],
     ) -> dict[str, Any]:
-        asked = SearchRequest(
-            text=text,
-            id=id,
-            words=words,
-            negated=negated,
-            fusion=fusion,
-            k=k,
-            page=page,
-            where=where or [],
-            other_patients=other_patients,
-            long_text=long_text,
-        )
+        asked = SearchRequest(**address.model_dump())
         return await pool.run(lambda: _searched(served, asked, paths))
 
     body = {"image/*": {"schema": {"type": "string", "format": "binary"}}}
@@ -176,27 +156,11 @@ def _add_searches(app: FastAPI, served: Served, pool: Pool, paths: bool) -> None
         openapi_extra={"requestBody": {"required": True, "content": body}},
     )
     async def search_image(
-        request: Request,
-        words: requests.Words | None = None,
-        negated: requests.Negated = False,
-        fusion: requests.Fusion | None = None,
-        k: Annotated[int, Query(ge=1, le=K_MAX)] = 10,
-        page: Annotated[int, Query(ge=1)] = 1,
-        where: WhereQuery = None,
-        other_patients: bool = False,
-        body_part: Literal["chest", "any"] = "chest",
+        request: Request, address: Annotated[requests.ImageSearch, Query()]
     ) -> dict[str, Any]:
         data = await request.body()
-        asked = SearchRequest(
-            words=words,
-            negated=negated,
-            fusion=fusion,
-            k=k,
-            page=page,
-            where=where or [],
-            other_patients=other_patients,
-        )
-        return await pool.run(lambda: _by_image(served, asked, data, body_part, paths))
+        asked = SearchRequest(**address.model_dump(exclude={"body_part"}))
+        return await pool.run(lambda: _by_image(served, asked, data, address.body_part, paths))
 
 
 def _add_films(app: FastAPI, served: Served, pool: Pool, paths: bool) -> None:

@@ -236,8 +236,9 @@ def relocate(
 ) -> None:
     """Find the films' own files again after they were moved, by their digests.
 
-    Every file below the folder is read. A row whose file is no longer in its place gets the place
-    of the file with the same bytes; nothing else of it changes, and nothing is encoded.
+    Every file below the folder is read, of Parquet and Arrow shards the pictures. A row whose file
+    is no longer in its place gets the place of the film with the same bytes; nothing else of it
+    changes, and nothing is encoded.
     """
     from dataclasses import asdict
 

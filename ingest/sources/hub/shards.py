@@ -152,6 +152,22 @@ def read_picture(path: Path, column: str, row: int) -> bytes:
     return bytes(found)
 
 
+def pictures_in(shard: Shard) -> Iterator[tuple[int, bytes]]:
+    """Row and bytes of every picture, column by column; cells without bytes are passed over.
+
+    Raises:
+        BadSource: the file is damaged.
+    """
+    with _readable(shard.path):
+        for column in shard.pictures():
+            pieces = _Pieces(shard.path, column)
+            for row in range(shard.rows):
+                cell = pieces.cell(row)
+                found = cell.get("bytes") if isinstance(cell, dict) else cell
+                if found is not None:
+                    yield row, bytes(found)
+
+
 def shard_row(source: str) -> tuple[Path, int] | None:
     """Shard and row that a film's source names; None where it names a file of its own."""
     path, mark, row = source.rpartition("#")

@@ -24,6 +24,8 @@ def main() -> None:
         st.metric("Table version", str(gallery.table_version), border=True)
         st.metric("Vector length", str(gallery.stamp.dimension), border=True)
         st.metric("Labels", str(len(findings([*counts["label"]]))), border=True)
+        if reports := gallery.count_reports():
+            st.metric("Films with a report", f"{reports:,}", border=True)
     facts(gallery)
     films(gallery, shared.labels(gallery))
     commands(gallery)
