@@ -32,7 +32,7 @@ Kind = Literal["string", "strings", "int", "float", "bool", "date"]
 #: Kinds of columns that have an order, and so a range.
 ORDERED = ("int", "float", "date")
 #: Hits as JSON and as CSV, ``cxr stats``, the card of a film on the dashboard.
-Output = Literal["json", "csv", "stats", "card"]
+Output = Literal["json", "csv", "stats"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,25 +101,23 @@ class Metadata:
         extra: the user's own columns by name; see store.table.custom_columns.
     """
 
-    labels: tuple[str, ...] = _column("strings", (), since=2, key="label", absent_from=("card",))
+    labels: tuple[str, ...] = _column("strings", (), since=2, key="label")
     uncertain: tuple[str, ...] = _column("strings", (), since=3)
     absent: tuple[str, ...] = _column("strings", (), since=3)
-    labelled: bool = _column("bool", False, since=5, counted=False, absent_from=("stats", "card"))
-    split: str | None = _column("string", since=2, absent_from=("card",))
-    dataset: str | None = _column("string", since=2, absent_from=("card",))
-    patient: str | None = _column("string", since=2, counted=False, absent_from=("json", "card"))
-    study: str | None = _column("string", since=5, counted=False, absent_from=("json", "card"))
-    view: str | None = _column("string", since=2, absent_from=("json", "stats", "card"))
-    sex: str | None = _column("string", since=2, absent_from=("json", "stats", "card"))
-    age: float | None = _column("float", since=2, absent_from=("json", "card"))
-    source: str = _column("string", "", since=2, filtered=False, absent_from=("card",))
+    labelled: bool = _column("bool", False, since=5, counted=False, absent_from=("stats",))
+    split: str | None = _column("string", since=2)
+    dataset: str | None = _column("string", since=2)
+    patient: str | None = _column("string", since=2, counted=False, absent_from=("json",))
+    study: str | None = _column("string", since=5, counted=False, absent_from=("json",))
+    view: str | None = _column("string", since=2, absent_from=("json", "stats"))
+    sex: str | None = _column("string", since=2, absent_from=("json", "stats"))
+    age: float | None = _column("float", since=2, absent_from=("json",))
+    source: str = _column("string", "", since=2, filtered=False)
     report: str | None = _column(
-        "string", since=6, filtered=False, absent_from=("json", "csv", "stats", "card")
+        "string", since=6, filtered=False, absent_from=("json", "csv", "stats")
     )
-    tags: tuple[str, ...] = _column("strings", (), since=6, key="tag", absent_from=("card",))
-    remark: str | None = _column(
-        "string", since=6, filtered=False, absent_from=("json", "stats", "card")
-    )
+    tags: tuple[str, ...] = _column("strings", (), since=6, key="tag")
+    remark: str | None = _column("string", since=6, filtered=False, absent_from=("json", "stats"))
     extra: Mapping[str, Value | None] = field(default_factory=dict)
 
     @property

@@ -157,6 +157,17 @@ def of_patients(found: Mapping[str, Any]) -> str | None:
     return "; ".join(said) or None
 
 
+def how_few(found: int, asked: int | None, thing: str) -> str:
+    """How many were found, where there are no more: ``2 of the 5 asked for``, ``2 hits``.
+
+    Args:
+        found: how many.
+        asked: how many a person asked for; None where nobody said.
+        thing: what was found, one of it.
+    """
+    return counted(found, thing) if asked is None else f"{found:,} of the {asked:,} asked for"
+
+
 def of_own_films(found: OwnFilms) -> str:
     """Note on the films that a search for other patients left out."""
     if found.kind is None:

@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 #: Address and port of the dashboard.
 HOST = "127.0.0.1"
 PORT = 8501
+#: Largest film that dashboard and service take from a visitor, in MB: 20 megapixels of 16 bits are
+#: 40, uncompressed. ``.streamlit/config.toml`` says it to the server, which refuses more by itself.
+FILE_MB = 48
 
 
 def data_folder() -> Path:

@@ -90,7 +90,14 @@ def test_a_small_gallery_says_that_it_cannot_tell(cxr, drawn, film, monkeypatch)
     test = AppTest.from_file(APP, default_timeout=60).run()
     test.file_uploader[0].set_value((film.name, film.read_bytes(), "image/png")).run()
     assert not test.exception
-    assert any(said in box.value for box in test.caption)
+    [band] = [box for box in test.caption if "Match not judged" in box.value]
+    assert len(band.value) < 60 and said in band.help and "Nearest cosine" in band.help
+    # with what else is said before the hits it is one line still
+    other = [box for box in test.toggle if box.label == "Other patients only"]
+    other[0].set_value(True).run()
+    assert not test.exception
+    [band] = [box for box in test.caption if "Match not judged" in box.value]
+    assert "patient" in band.value and said in band.help
 
 
 def test_the_dashboard_says_both(made, monkeypatch, stranger):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import shutil
 import tomllib
 from dataclasses import replace
@@ -18,6 +19,7 @@ from tests.ui.page import APP, opened
 from ui import tables
 from ui.dashboard.components import html as markup
 from ui.dashboard.search import answer, link, state
+from ui.opening import FILE_MB
 
 NASTY = "<script>alert(1)</script> ![x](http://evil.example/x.png) ' OR 1=1 -- \x00 😀"
 
@@ -594,7 +596,14 @@ def test_served_safely():
     config = tomllib.loads((APP.parent / ".streamlit" / "config.toml").read_text())
     assert config["server"]["address"] == "127.0.0.1"
     assert config["server"]["enableCORS"] and config["server"]["enableXsrfProtection"]
-    assert config["server"]["maxUploadSize"] == 20
+    assert config["server"]["maxUploadSize"] == FILE_MB
+    # what goes around a file in a body is no reason for a proxy to refuse it
+    guide = (APP.parents[2] / "docs" / "serving.md").read_text()
+    assert re.findall(r"client_max_body_size (\d+)m;|max_size (\d+)MiB", guide) == [
+        (f"{FILE_MB + 1}", ""),
+        ("", f"{FILE_MB + 1}"),
+    ]
+    assert set(re.findall(r"\b(\d+) MB (?:a file|and a little)", guide)) == {str(FILE_MB)}
     assert config["browser"]["gatherUsageStats"] is False
     assert config["client"]["showErrorDetails"] == "none"
     assert not (APP.parent / "pages").exists()  # Streamlit would serve it without the frame

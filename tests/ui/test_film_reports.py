@@ -69,7 +69,9 @@ def test_reports_of_films_like_one(run: Any, tmp_path: Path) -> None:
     assert scores == sorted(scores, reverse=True)
     code, out, err = run("reports", "--id", "films/0.png", "--other-patients", "--json")
     assert [len(one["films"]) for one in json.loads(out)["reports"]] == [1, 1]
-    assert "2 of the 5 asked for" in err
+    assert "2 reports: there is no other report" in err and "asked for" not in err
+    _, _, err = run("reports", "--id", "films/0.png", "--other-patients", "-k", "4", "--json")
+    assert "2 of the 4 asked for: there is no other report" in err
     assert json.loads(out)["query"]["other_patients"] == {"excluded": "study", "films": 2}
     code, out, err = run("reports", "--image", tmp_path / "films/3.png", "-k", "1")
     assert code == 0 and "cosine" in out and "its own report" not in out

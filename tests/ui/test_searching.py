@@ -8,6 +8,7 @@ import csv
 import io
 import json
 import shlex
+import tracemalloc
 import zipfile
 from dataclasses import replace
 from datetime import date
@@ -26,6 +27,7 @@ from streamlit.testing.v1 import AppTest
 
 from ui.dashboard.search import answer, download, link, session, state, uploads
 from ui.dashboard.search.state import Search
+from ui.opening import FILE_MB
 
 ASK, LIKE, UNLIKE = "drawn/test/103", "drawn/train/5", "drawn/train/8"
 KNOWN = {"label": ["normal", "pneumonia"], "split": ["train", "test"], "dataset": ["drawn"]}
@@ -290,7 +292,7 @@ def test_what_is_pasted_is_checked():
         ([1], "unreadable"),
         ({**sent, "data": None}, "unreadable"),
         ({**sent, "data": "§"}, "unreadable"),
-        ({"name": "x", "size": 21 << 20}, "too_large"),
+        ({"name": "x", "size": (FILE_MB + 1) << 20}, "too_large"),
     ):
         with pytest.raises(BadImage) as refused:
             uploads.decode(bad)
@@ -307,6 +309,37 @@ def test_a_large_film_keeps_a_larger_picture_for_looking_closely(made):
     upload = uploads.read("large.png", films.png(pixels), load_encoder(made[1]))
     assert Image.open(io.BytesIO(upload.picture)).size == (1024, 512)
     assert Image.open(io.BytesIO(upload.thumbnail)).size == (256, 128)
+
+
+def test_a_film_of_20_megapixels_is_taken_uncompressed_and_no_more_than_its_pixels(made):
+    import numpy as np
+    from PIL import Image
+
+    from ingest.encoders import load_encoder
+    from tests.ingest import films as files
+
+    encoder = load_encoder(made[1])
+    pixels = np.random.default_rng(0).integers(0, 1 << 12, (5000, 4000), dtype=np.uint16)
+    data = files.film(pixels, BitsStored=16, HighBit=15)
+    assert 40_000_000 < len(data) < FILE_MB << 20
+    tracemalloc.start()
+    try:
+        upload = uploads.read("film.dcm", data, encoder)
+        assert (upload.width, upload.height) == (4000, 5000)
+        assert tracemalloc.get_traced_memory()[1] < 4 * len(data)
+        # what is kept of it for the rest of the visit
+        assert len(upload.picture) + len(upload.thumbnail) < 2 << 20
+        # few bytes that say they are many pixels
+        bomb = io.BytesIO()
+        Image.new("1", (8_001, 8_000)).save(bomb, "PNG")
+        tracemalloc.reset_peak()
+        before = tracemalloc.get_traced_memory()[0]
+        with pytest.raises(BadImage) as refused:
+            uploads.read("bomb.png", bomb.getvalue(), encoder)
+        assert refused.value.reason == "too_large"
+        assert tracemalloc.get_traced_memory()[1] - before < 1 << 20
+    finally:
+        tracemalloc.stop()
 
 
 # -- what is taken away -----------------------------------------------------------------------

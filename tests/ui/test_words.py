@@ -48,7 +48,9 @@ def test_words_alone(cxr: Cxr, store: Path) -> None:
     )  # fmt: skip
     assert "Large left [pleural] [effusion]." in done.out and "BM25" in done.out
     assert done.out.index("drawn/train/0") < done.out.index("drawn/train/2")
-    found = cxr("search", "--store", store, "--words", "pleural effusion", "--json").document
+    done = cxr("search", "--store", store, "--words", "pleural effusion", "--json")
+    assert done.err == "2 hits: no other row says “pleural effusion”\n"
+    found = done.document
     assert ids(found) == ["drawn/train/0", "drawn/train/2"]
     assert found["query"] == {"words": "pleural effusion", "negated": False, "k": 10, "where": ""}
     first = found["hits"][0]

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from store import UsageError
+from ui.opening import FILE_MB
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -30,7 +31,7 @@ class Limits:
 
     token: str | None = None
     rate: str = "600/minute"
-    body: int = 20 << 20
+    body: int = FILE_MB << 20
 
     def __post_init__(self) -> None:
         from limits import parse

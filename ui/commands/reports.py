@@ -17,6 +17,9 @@ from ui.opening import open_gallery
 if TYPE_CHECKING:
     from store import NearReport
 
+#: Reports where nobody says how many.
+_REPORTS = 5
+
 
 def reports(
     store: Store,
@@ -27,7 +30,10 @@ def reports(
         str | None,
         typer.Option(help="The id of a stored film, or its end where no other id ends so."),
     ] = None,
-    k: Annotated[int, typer.Option("-k", help="How many reports, each once.")] = 5,
+    k: Annotated[
+        int | None,
+        typer.Option("-k", help="How many reports, each once.", show_default=str(_REPORTS)),
+    ] = None,
     where: Annotated[
         list[str] | None, typer.Option(help="Only films that pass: KEY=VALUE as of cxr search.")
     ] = None,
@@ -59,6 +65,7 @@ def reports(
     from ingest import check_choice, read_bytes
     from store import Where, nearest_reports, parse_where
 
+    asked_for, k = k, _REPORTS if k is None else k
     part = check_choice(body_part)
     if (image is None) == (id is None):
         raise UsageError("give one of --image and --id")
@@ -85,7 +92,8 @@ def reports(
     found = nearest_reports(gallery, asked, k, where=condition, exclude=exclude)
     if len(found) < k:
         among = f" among films that pass [{condition}]" if condition else ""
-        output.say(f"{len(found)} of the {k} asked for: there is no other report{among}")
+        few = notices.how_few(len(found), asked_for, "report")
+        output.say(f"{few}: there is no other report{among}")
     output.say_if_inexact(gallery)
     if json:
         output.as_json(

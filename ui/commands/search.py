@@ -206,7 +206,8 @@ def search(
         if words is not None:
             missing.append(f"says “{words}”{' or is among the 1,000 nearest' if near else ''}")
         missing += ["is of another patient"] if other_patients else []
-        output.say(f"{len(hits)} of the {k} asked for: no other row {' and '.join(missing)}")
+        few = notices.how_few(len(hits), asked_for, "hit")
+        output.say(f"{few}: no other row {' and '.join(missing)}")
     output.say_if_inexact(gallery)
     if json:
         from ui import word_hits

@@ -41,10 +41,6 @@ Key = tuple[str, tuple[str, int, str], str]
 #: Depths of the evaluation page.
 DEPTHS = (1, 3, 5, 10)
 
-#: Largest film, in MB; the server refuses more by itself (server.maxUploadSize). Any name may be
-#: uploaded, as DICOM files often have no ending: what a file is, is decided by its bytes.
-FILE_MB = 20
-
 _run = threading.local()
 
 

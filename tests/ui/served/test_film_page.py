@@ -155,6 +155,47 @@ def test_windowing_reaches_what_the_thumbnail_cannot_show(page, board):
     expect(page.locator(".readout")).to_contain_text(re.compile(r"(59\.|60\.)\d mm in the imager"))
 
 
+def test_a_length_is_drawn_by_keys_alone_and_told(page, board):
+    canvas = open_film(page, board, "a.dcm")
+    told = page.locator(".viewer [role=status]")
+    length = page.get_by_role("button", name="Length")
+    before = grey(canvas, *place(canvas, 360, 300))
+    length.focus()
+    page.keyboard.press("Enter")
+    expect(length).to_have_attribute("aria-pressed", "true")
+    expect(told).to_contain_text("arrows move the first end")
+    page.keyboard.press("ArrowLeft")
+    expect(told).to_have_text(re.compile(r"First end x 35\d, y 300\."))
+    for _ in range(5):
+        page.keyboard.press("Shift+ArrowLeft")
+    page.wait_for_timeout(100)
+    page.keyboard.press("Enter")
+    expect(told).to_contain_text("Arrows move the second end")
+    start = [int(one) for one in re.findall(r"\d+", told.inner_text())]
+    for _ in range(20):
+        page.keyboard.press("Shift+ArrowRight")
+    page.keyboard.press("ArrowUp")
+    page.keyboard.press("ArrowDown")
+    expect(told).to_contain_text("Second end")
+    x, y = (int(one) for one in re.findall(r"\d+", told.inner_text())[:2])
+    assert y == start[1] == 300
+    assert x > start[0] + 100
+    page.keyboard.press("Enter")
+    expect(told).to_have_text(re.compile(r"^Length: [\d.]+ mm in the imager plane\.$"))
+    said = float(re.findall(r"[\d.]+", told.inner_text())[0])
+    assert said == pytest.approx(0.1 * (x - start[0]), abs=0.15)  # columns are 0.1 mm apart
+    expect(page.locator(".readout")).to_contain_text(f"{said:.1f} mm in the imager plane")
+    expect(length).to_have_attribute("aria-pressed", "false")
+    page.wait_for_timeout(100)
+    assert grey(canvas, *place(canvas, 360, 300)) != before  # the line is on the film
+    page.keyboard.press("d")
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Escape")
+    expect(told).to_have_text("The length is dropped.")
+    expect(page.locator(".readout")).not_to_contain_text("mm in the")
+    expect(page).to_have_url(re.compile("a.dcm"))  # arrows led to no other film
+
+
 def test_a_film_is_upright_and_says_when_it_is_not(page, board):
     canvas = open_film(page, board, "c.png")
     before = grey(canvas, *place(canvas, 100, 300))

@@ -21,6 +21,7 @@ from websockets.exceptions import InvalidStatus, WebSocketException
 from tests.ui import browser
 from tests.ui.visitor import Visitor
 from ui.dashboard import child_process
+from ui.opening import FILE_MB
 
 #: The first two on every run, the others where there is time.
 PAGES = [
@@ -110,7 +111,7 @@ print(json.dumps({name: config.get_option(name) for name in names}))
         "server.address": "127.0.0.1",
         "server.enableXsrfProtection": True,
         "server.enableCORS": True,
-        "server.maxUploadSize": 20,
+        "server.maxUploadSize": FILE_MB,
         "server.enableStaticServing": False,
         "server.allowedHosts": ["localhost", "127.0.0.1"],
         "browser.gatherUsageStats": False,

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 import socket
+import urllib.request
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
 from store import Gallery, Where
 from tests.ui import films
+from ui.opening import FILE_MB
 
 ASK = "drawn/test/103"
 
@@ -100,11 +102,14 @@ def test_search_by_upload(page, url, tmp_path):
     expect(chooser).to_have_count(1)  # the one that was used goes when the page is drawn again
     chooser.set_input_files(text)
     expect(page.get_by_text("text.png cannot be searched")).to_be_visible()
+    # the server keeps neither of them beside what the page made of it
+    told = urllib.request.urlopen(f"{url}/_stcore/metrics", timeout=5).read().decode()
+    assert "UploadedFileManager" not in told
     large = tmp_path / "large.png"
-    large.write_bytes(bytes(21 << 20))
+    large.write_bytes(bytes((FILE_MB + 1) << 20))
     expect(chooser).to_have_count(1)
     chooser.set_input_files(large)
-    expect(page.get_by_text(re.compile("20(.0)? ?MB or smaller"))).to_be_visible()
+    expect(page.get_by_text(re.compile(rf"{FILE_MB}(.0)? ?MB or smaller"))).to_be_visible()
 
 
 def test_filter_and_take_it_off(page, url):

@@ -12,7 +12,7 @@ from store import UsageError
 from ui.commands import output
 from ui.commands.options import Device, EncoderName, Index, OnLost, Shards, ShardsRay, Store
 from ui.commands.serving.serve import check_port
-from ui.opening import HOST, open_gallery
+from ui.opening import FILE_MB, HOST, open_gallery
 
 #: Variable with the token; a flag would show in the list of processes.
 TOKEN = "CXR_API_TOKEN"  # noqa: S105 - a name
@@ -34,7 +34,7 @@ def api(
     rate: Annotated[
         str, typer.Option(help="Most requests of one client, e.g. 20/second.")
     ] = "600/minute",
-    max_mb: Annotated[int, typer.Option(help="Largest body, in MB.", min=1, max=1024)] = 20,
+    max_mb: Annotated[int, typer.Option(help="Largest body, in MB.", min=1, max=1024)] = FILE_MB,
     paths: Annotated[
         bool, typer.Option("--paths", help="Tell local paths: of the gallery and of the films.")
     ] = False,

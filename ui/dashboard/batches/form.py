@@ -11,6 +11,8 @@ from store import CxrError, Gallery, UsageError
 from ui.dashboard import layout, shared, sign_in
 from ui.dashboard.batches import inbox, jobs
 from ui.dashboard.components.html import plain
+from ui.dashboard.search import uploads
+from ui.opening import FILE_MB
 
 _TURN, _PROBLEM, _DIGESTS = "batch-turn", "batch-problem", "batch-digests"
 #: Most known films that are named.
@@ -48,9 +50,9 @@ def _drop(uri: str, gallery: Gallery | None, usable: bool) -> None:
     turn = st.session_state.get(_TURN, 0)
     files = st.file_uploader(
         f"Chest films, all images or all DICOM; at most {inbox.FILES_MAX} at once and "
-        f"{shared.FILE_MB} MB each",
+        f"{FILE_MB} MB each",
         accept_multiple_files=True,
-        max_upload_size=shared.FILE_MB,
+        max_upload_size=FILE_MB,
         key=f"batch-films-{turn}",
         disabled=not usable,
     )
@@ -96,6 +98,7 @@ def _drop(uri: str, gallery: Gallery | None, usable: bool) -> None:
         if table is not None:
             options += [f"--labels={table}"]
         st.session_state[_TURN] = turn + 1
+        uploads.forget(files or ())
         digests = [digest for file in chosen for digest in _digests(file)[:1]]
         what = _count(len(films), source)
         _start(uri, batch, what, [source, str(place), *options], digests)
@@ -198,7 +201,7 @@ def _sheet(key: str) -> bytes | None:
     file = st.file_uploader(
         "A CSV with a line of headings, a column of file names and one of labels",
         type=["csv", "tsv", "txt"],
-        max_upload_size=shared.FILE_MB,
+        max_upload_size=FILE_MB,
         key=key,
     )
     return None if file is None else file.getvalue()

@@ -25,7 +25,7 @@ from store import (
     given_places,
     names_nothing,
 )
-from ui.tables import in_words, shown
+from ui.tables import in_words
 from ui.word_hits import cosine_of, found_by, is_word_hit
 
 #: Style sheet of all pages.
@@ -88,8 +88,6 @@ class LabelShare(NamedTuple):
     high: float
 
 
-#: Own columns among the facts of a film; more are folded.
-_OWN_SHOWN = 3
 #: Characters of labels in a line of a card, and what is around a label, in characters.
 _LABELS, _AROUND = 28, 5
 #: Characters of an id that are always seen at its end, where films of one folder differ.
@@ -305,26 +303,6 @@ def _own_in_short(row: Row) -> list[str]:
     """Words and days as they are; what would be no more than a number, with its name."""
     cells = ((name, value) for name, value in row.extra.items() if value is not None)
     return [str(cell) if isinstance(cell, str | date) else f"{name} {cell}" for name, cell in cells]
-
-
-def _own(row: Row) -> list[tuple[str, str]]:
-    return [(name, str(value)) for name, value in row.extra.items() if value is not None]
-
-
-def particulars(row: Row) -> str:
-    """Metadata that has no other place on a card, and the user's own; "" where there is none."""
-    lines = [
-        (name, ", ".join(value) if isinstance(value, tuple) else str(value))
-        for name, value in shown(row, "card").items()
-        if value not in (None, "", ())
-    ]
-    own = _own(row)
-    if len(own) <= _OWN_SHOWN:
-        return _facts(lines + own)
-    return (
-        f'{_facts(lines)}<details class="soft"><summary>{len(own)} columns of your own</summary>'
-        f"{_facts(own)}</details>"
-    )
 
 
 def _facts(lines: Sequence[tuple[str, str]]) -> str:

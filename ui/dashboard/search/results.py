@@ -56,9 +56,12 @@ def band(
                 with st.container(key="neighbours", width="stretch"):
                     neighbours(gallery, search, found, labels)
             st.button("Clear", icon=":material/close:", on_click=session.clear, key="clear")
-        cautions(gallery, encoder, search)
+        notes = cautions(gallery, encoder, search)
         if found.own is not None:
-            st.caption(layout.sentence(notices.of_own_films(found.own)))
+            notes.append((layout.sentence(notices.of_own_films(found.own)), ""))
+        if notes:  # one line, however many they are
+            said, details = zip(*notes, strict=True)
+            st.caption(" · ".join(one.rstrip(".") for one in said), help=" ".join(details) or None)
         if search.words is not None:
             _words(search)
         if search.marks:
@@ -360,16 +363,23 @@ def _answered(
     return search, answer(gallery, search, vector, passing)
 
 
-def cautions(gallery: Gallery, encoder: Encoder | CxrError | None, search: Search) -> None:
-    """Before the hits: a sentence that is not understood, an upload that is like no film here."""
+def cautions(
+    gallery: Gallery, encoder: Encoder | CxrError | None, search: Search
+) -> list[tuple[str, str]]:
+    """Before the hits: a sentence that is not understood, an upload that is like no film here.
+
+    Returns:
+        What is said in passing, in the band's one line: each short, and its details.
+    """
     if search.upload is not None:
         near = shared.nearness(gallery, search.upload)
         if (warning := notices.of_image(near)) is not None:
             st.warning(layout.sentence(warning), icon=":material/image_not_supported:")
-        st.caption(
-            layout.sentence(notices.match(near)), help=layout.sentence(notices.how_near(near))
-        )
-    elif search.text is not None and isinstance(encoder, Encoder):
+        match, figures = (layout.sentence(one(near)) for one in (notices.match, notices.how_near))
+        if near.not_judged is None:
+            return [(match, figures)]
+        return [("Match not judged: too few films", f"{match} {figures}")]
+    if search.text is not None and isinstance(encoder, Encoder):
         asked = shared.text_query(encoder, search.text, search.long_text)
         if (note := notices.of_reading(asked, "the choice of")) is not None:
             long_text(note)
@@ -377,6 +387,7 @@ def cautions(gallery: Gallery, encoder: Encoder | CxrError | None, search: Searc
         if warning is not None:
             st.warning(layout.sentence(warning), icon=":material/help:")
             labels_instead(gallery, search.text)
+    return []
 
 
 def labels_instead(gallery: Gallery, text: str) -> None:

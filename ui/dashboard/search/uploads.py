@@ -6,10 +6,13 @@ import base64
 import binascii
 import hashlib
 import io
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import streamlit as st
+from streamlit.runtime.memory_uploaded_file_manager import MemoryUploadedFileManager
+from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from ingest import Pixels
 from ingest.encoders import Encoder
@@ -17,7 +20,10 @@ from store import BadImage, CxrError
 from ui.dashboard.components.html import cut
 from ui.dashboard.search import session
 from ui.dashboard.search.state import Upload
-from ui.dashboard.shared import FILE_MB
+from ui.opening import FILE_MB
+
+if TYPE_CHECKING:
+    from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 #: Longest side of the picture that is kept for looking at a film closely, in pixels.
 _PICTURE_SIDE = 1024
@@ -87,6 +93,17 @@ def take(name: str, data: bytes, encoder: Encoder) -> None:
         session.say(str(error))
     else:
         session.ask_upload(upload)
+
+
+def forget(files: Iterable[UploadedFile]) -> None:
+    """Drop what the server keeps of uploads that were read.
+
+    By itself it keeps every upload of a visit for minutes after that visit's end.
+    """
+    context = get_script_run_ctx()
+    for file in files:
+        if context is not None and isinstance(context.uploaded_file_mgr, MemoryUploadedFileManager):
+            context.uploaded_file_mgr.remove_file(context.session_id, file.file_id)
 
 
 def read(name: str, data: bytes, encoder: Encoder) -> Upload:

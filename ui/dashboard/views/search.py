@@ -11,6 +11,7 @@ from ui.dashboard.components.html import plain
 from ui.dashboard.search import filters, link, results, session, uploads
 from ui.dashboard.search.ranges import Known
 from ui.dashboard.search.state import K_MAX, K_MIN, Search
+from ui.opening import FILE_MB
 
 PROMPTS = (
     "pneumonia opacity in lungs",
@@ -132,16 +133,17 @@ def ask_by_film(gallery: Gallery, unusable: bool) -> None:
     file = st.file_uploader(
         "A chest film: PNG, JPEG, TIFF, WebP, BMP or DICOM. Or paste an image anywhere here.",
         help="It stays in this visit's memory; nothing is saved.",
-        max_upload_size=shared.FILE_MB,
+        max_upload_size=FILE_MB,
         key=uploads.box(),
         disabled=unusable,
     )
     if unusable:
         return
-    if file is not None:
-        _take(gallery, file.name, file.getvalue())
-    elif (found := uploads.pasted()) is not None:
-        _take(gallery, *found)
+    if file is not None and _take(gallery, file.name, file.getvalue()):
+        uploads.forget([file])
+        st.rerun()
+    if file is None and (found := uploads.pasted()) is not None and _take(gallery, *found):
+        st.rerun()
 
 
 def ask_by_id(gallery: Gallery) -> None:
@@ -164,14 +166,15 @@ def ask_by_id(gallery: Gallery) -> None:
         )
 
 
-def _take(gallery: Gallery, name: str, data: bytes) -> None:
+def _take(gallery: Gallery, name: str, data: bytes) -> bool:
+    """Whether a file was read; else its encoder is not there, which the page says."""
     with st.spinner("Reading the film …"):
         try:
             uploads.take(name, data, shared.encoder(gallery.stamp))
         except CxrError as error:
             layout.encoder_problem(error, gallery)
-            return
-    st.rerun()
+            return False
+    return True
 
 
 def side(gallery: Gallery, search: Search, known: Known) -> None:

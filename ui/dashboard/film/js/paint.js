@@ -93,6 +93,7 @@ function stroke(context, lines, width) {
 function ruler(one, view, context) {
   const { canvas, film, line } = one, ratio = window.devicePixelRatio || 1;
   const [x, y] = onCanvas(film, canvas, view, line[0], line[1]), [toX, toY] = onCanvas(film, canvas, view, line[2], line[3]);
+  if (x === toX && y === toY) return cross(context, [x, y], 9 * ratio); // its first end alone
   const long = Math.hypot(toX - x, toY - y) || 1, tick = 6 * ratio;
   const [across, down] = [(-(toY - y) / long) * tick, ((toX - x) / long) * tick];
   stroke(context, [[x, y, toX, toY], [x - across, y - down, x + across, y + down],

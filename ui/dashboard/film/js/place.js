@@ -53,6 +53,15 @@ function onCanvas(film, canvas, view, x, y) {
   return [at.x + at.scale * (a * across + b * down), at.y + at.scale * (c * across + d * down)];
 }
 
+// A place of the film, moved as an arrow of the screen points: by a screen pixel, at least one of the
+// film's, or ten of them; never off the film.
+function nudged(film, canvas, view, [x, y], [across, down], far) {
+  const step = Math.max(window.devicePixelRatio || 1, placed(film, canvas, view).scale) * (far ? 10 : 1);
+  const [left, top] = onCanvas(film, canvas, view, x, y);
+  const [toX, toY] = onFilm(film, canvas, view, left + across * step, top + down * step);
+  return [Math.min(film.width, Math.max(0, toX)), Math.min(film.height, Math.max(0, toY))];
+}
+
 function bounded(zoom, film, canvas, view) {
   const most = film ? Math.max(MOST_ZOOM, MOST_PIXELS / fitting(film, canvas, view)) : MOST_ZOOM;
   return Math.min(most, Math.max(LEAST_ZOOM, zoom));

@@ -20,6 +20,7 @@ export default function (component) {
   const views = root.views;
   const shared = (root.shared ??= { map: true, smooth: null, linked: true, measure: false });
   let active = 0, pointer = null, quick = 0, asked = 0;
+  let ruled = null; // a length that is drawn by keys: { one, view, second }
   root.dataset.size = data.size;
 
   const panes = data.panes.map(made);
@@ -240,7 +241,7 @@ export default function (component) {
       },
       line: (place, begins) => {
         if (!one.film) return;
-        active = at;
+        [active, ruled] = [at, null];
         const { column, row } = onPane(one, at, place), end = [column * one.film.width, row * one.film.height];
         one.line = begins ? [...end, ...end] : [one.line[0], one.line[1], ...end];
         draw();
@@ -251,6 +252,51 @@ export default function (component) {
   function onPane({ film, canvas }, at, [x, y]) {
     const place = onFilm(film, canvas, views[at], (x + 0.5) * canvas.width, (y + 0.5) * canvas.height);
     return { column: place[0] / film.width, row: place[1] / film.height };
+  }
+
+  // -- a length by keys --------------------------------------------------------------------------
+
+  function announce(words) {
+    find(".told").textContent = words;
+  }
+
+  function measure(on) {
+    [shared.measure, ruled] = [on, null];
+    root.classList.toggle("measures", on);
+    draw();
+  }
+
+  // Arrows move an end, Enter sets it, Escape drops the length; whether a key was one of them.
+  function rule({ key, shiftKey }) {
+    const arrow = arrows[key];
+    if (!arrow && key !== "Enter" && key !== "Escape") return false;
+    if (key === "Escape") {
+      if (ruled) ruled.one.line = null;
+      announce(ruled ? "The length is dropped." : "");
+      measure(false);
+      return true;
+    }
+    if (!ruled) {
+      const one = panes[active], view = views[active], sight = one.film && seen(one, view);
+      if (!sight) return true;
+      const middle = [(sight[0] + sight[2]) / 2, (sight[1] + sight[3]) / 2];
+      [ruled, one.line] = [{ one, view, second: false }, [...middle, ...middle]];
+    }
+    const { one, view, second } = ruled, { film, canvas, line } = one;
+    if (arrow) {
+      const to = nudged(film, canvas, view, line.slice(2), arrow, shiftKey);
+      one.line = second ? [line[0], line[1], ...to] : [...to, ...to];
+    }
+    const [x, y] = one.line.slice(2).map(Math.round), long = length(film, one.line);
+    if (!arrow && second) {
+      announce(`Length: ${long}.`);
+      measure(false);
+    } else if (!arrow) {
+      ruled.second = true;
+      announce(`First end set at x ${x}, y ${y}. Arrows move the second end, Enter sets it.`);
+    } else announce(second ? `Second end x ${x}, y ${y}: ${long}.` : `First end x ${x}, y ${y}.`);
+    draw();
+    return true;
   }
 
   // -- the whole screen -------------------------------------------------------------------------
@@ -284,9 +330,9 @@ export default function (component) {
     fit: () => change((view) => Object.assign(view, { zoom: 1, x: 0, y: 0 })),
     actual: actualSize,
     measure: () => {
-      shared.measure = !shared.measure;
-      root.classList.toggle("measures", shared.measure);
-      draw();
+      measure(!shared.measure);
+      announce(shared.measure ? "Drag; or arrows move the first end (Shift: ten steps), Enter sets it, Escape drops the length." : "");
+      root.focus({ preventScroll: true }); // the arrows and Enter are the length's now
     },
     map: () => {
       shared.map = !shared.map;
@@ -312,6 +358,7 @@ export default function (component) {
   const keys = { i: "invert", h: "mirror", v: "upend", r: "right", l: "left", "+": "in", "-": "out", "=": "fit", 0: "actual",
     d: "measure", m: "map", s: "smooth", k: "link", f: "full", " ": "reset", "?": "keys", ArrowLeft: "before", ArrowRight: "after" };
   const pans = { ArrowLeft: [0.05, 0], ArrowRight: [-0.05, 0], ArrowUp: [0, 0.05], ArrowDown: [0, -0.05] };
+  const arrows = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 
   on(root, "click", (event) => acts[event.target.closest("[data-do]")?.dataset.do]?.());
   on(root, "input", ({ target }) => {
@@ -322,8 +369,13 @@ export default function (component) {
   on(root, "keydown", (event) => {
     const { target } = event;
     const own = target.matches("select") || (target.matches("input") && /^(Arrow|Home|End|Page)/.test(event.key)) ||
-      (target.matches("button, summary") && event.key === " ");
+      (target.matches("button, summary") && (event.key === " " || event.key === "Enter"));
     if (own || event.ctrlKey || event.metaKey || event.altKey) return;
+    if (shared.measure && rule(event)) {
+      event.preventDefault();
+      event.stopPropagation(); // Escape would close a dialog around it
+      return;
+    }
     const upright = event.key === "ArrowUp" || event.key === "ArrowDown";
     if (pans[event.key] && (event.shiftKey || upright)) {
       const [x, y] = pans[event.key];
