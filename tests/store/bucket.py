@@ -77,7 +77,7 @@ class _Handler(BaseHTTPRequestHandler):
             headers = {
                 name: one for name, one in headers.items() if name.lower() != "if-none-match"
             }
-        server = http.client.HTTPConnection("127.0.0.1", self.server.target, timeout=60)
+        server = http.client.HTTPConnection("127.0.0.1", self.server.target, timeout=120)
         try:
             server.request(self.command, self.path, body, headers)
             found = server.getresponse()
@@ -171,7 +171,7 @@ def s3_server() -> Iterator[int]:
 def make_bucket(port: int) -> str:
     """A fresh bucket; the URI of a gallery in it."""
     name = f"tests-{uuid.uuid4().hex[:12]}"
-    server = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    server = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
     server.request("PUT", f"/{name}")
     assert server.getresponse().status == 200
     server.close()

@@ -43,7 +43,7 @@ def _bucket() -> Iterator[type[AnyText]]:
 
 
 def test_a_folder() -> None:
-    _run(AnyText, examples=5, steps=10)
+    _run(AnyText, examples=3, steps=8)
 
 
 def test_a_bucket(bucket: type[AnyText]) -> None:

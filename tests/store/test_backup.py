@@ -128,9 +128,10 @@ def test_answers_are_the_same_and_superseded_files_stay_behind(tmp_path: Path) -
     assert lance.size(found.uri, found.table)[1] < lance.size(gallery.uri, gallery.table)[1]
 
 
+@pytest.mark.usefixtures("few_ask")
 def test_indexes_come_along(tmp_path: Path) -> None:
     gallery = Gallery.create(tmp_path / "store", STAMP)
-    gallery.upsert(make_rows(random_vectors(600), thumbnail=None))
+    gallery.upsert(make_rows(random_vectors(300), thumbnail=None))
     gallery.build_index()
     gallery.update_metadata([replace(make_rows(random_vectors(1))[0], view="PA")])
     file = saved(gallery.uri, tmp_path / "films.zip")
@@ -143,7 +144,7 @@ def test_indexes_come_along(tmp_path: Path) -> None:
 def test_while_it_is_written(tmp_path: Path) -> None:
     Gallery.create(tmp_path / "store", STAMP)
     with mixed.at_work(tmp_path / "store", "delete-0") as steps:
-        for number in range(5):
+        for number in range(3):
             done = steps()
             file = saved(tmp_path / "store", tmp_path / f"{number}.zip")
             found = brought_back(file, tmp_path / f"again{number}")
@@ -329,7 +330,7 @@ else:
 """
 
 
-@pytest.mark.parametrize("at", [1, 3])
+@pytest.mark.parametrize("at", [pytest.param(1, marks=pytest.mark.slow), 3])
 def test_killed_half_way_leaves_nothing_half(tmp_path: Path, at: int) -> None:
     gallery = filled(tmp_path / "store")
     file = tmp_path / "films.zip"

@@ -40,7 +40,6 @@ def at(time: str, place: Path, commits: int, name: str) -> None:
         env={**os.environ, "TZ": "Europe/Berlin"},
         capture_output=True,
         text=True,
-        timeout=120,
     )
     assert (done.returncode, done.stderr) == (0, "")
 

@@ -243,7 +243,7 @@ values = st.one_of(
 )
 
 
-@settings(max_examples=25)
+@settings(max_examples=10)
 @given(st.lists(st.dictionaries(st.sampled_from(["a", "ä", "b_2"]), values), max_size=4))
 def test_any_values_come_back_or_are_refused(tmp_path_factory, given_values) -> None:
     gallery = Gallery.create(tmp_path_factory.mktemp("store"), STAMP)

@@ -33,7 +33,7 @@ def _met(table: Any, condition: Any) -> list[int]:
     return sorted(found.to_pylist())
 
 
-@settings(max_examples=20)
+@settings(max_examples=8)
 @given(st.lists(names, min_size=1, max_size=6, unique=True), names)
 def test_texts_mean_themselves(texts: list[str], other: str) -> None:
     rows = range(len(texts))
@@ -55,7 +55,7 @@ def test_texts_mean_themselves(texts: list[str], other: str) -> None:
     assert (gone, table.count_rows()) == (1, len(texts) - 1)
 
 
-@settings(max_examples=30)
+@settings(max_examples=12)
 @given(st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1, max_size=5))
 def test_numbers_are_the_same_numbers(values: list[float]) -> None:
     table = _table({"n": range(len(values)), "x": pa.array(values, pa.float64())})

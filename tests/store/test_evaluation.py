@@ -24,7 +24,7 @@ def ten_lines(x, y, k):
     return float((y[order] == y[:, None]).mean())
 
 
-@settings(max_examples=40)
+@settings(max_examples=15)
 @given(st.integers(12, 700), st.integers(2, 4), st.integers(0, 99))
 def test_the_same_as_ten_lines_of_numpy(count, classes, seed) -> None:
     random = np.random.default_rng(seed)
@@ -102,7 +102,7 @@ def test_a_double_is_not_mistaken_for_the_query() -> None:
     assert crossed.precision[1] == 0.0
 
 
-@settings(max_examples=15)
+@settings(max_examples=8)
 @given(st.integers(0, 99), st.sampled_from([1, 2]), st.booleans())
 def test_equal_vectors_rank_by_id_whatever_blas_rounds(seed, threads, full) -> None:
     random = np.random.default_rng(seed)
@@ -125,7 +125,7 @@ def test_equal_vectors_rank_by_id_whatever_blas_rounds(seed, threads, full) -> N
         assert found.precision[k] == pytest.approx(right[:, :k].mean(), abs=1e-12)
 
 
-@settings(max_examples=200)
+@settings(max_examples=60)
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 1)), min_size=3, max_size=9), st.data())
 def test_equal_scores_rank_by_id_also_of_different_vectors(rows, data) -> None:
     """Unit axes: every score is exactly 0 or 1, so most rows tie."""

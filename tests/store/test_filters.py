@@ -60,7 +60,7 @@ def passes(row, where: Where) -> bool:
     )
 
 
-@settings(max_examples=25)
+@settings(max_examples=10)
 @given(rows_of_columns, st.lists(wheres, min_size=1, max_size=4))
 def test_filter_equals_plain_python(tmp_path_factory, columns, conditions) -> None:
     gallery = Gallery.create(tmp_path_factory.mktemp("store"), STAMP)

@@ -153,8 +153,8 @@ class Following(RuleBasedStateMachine):
 
 TestFollowing = Following.TestCase
 TestFollowing.settings = settings(
-    max_examples=5,
-    stateful_step_count=14,
+    max_examples=4,
+    stateful_step_count=10,
     suppress_health_check=list(HealthCheck),
 )
 

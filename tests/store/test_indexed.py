@@ -20,6 +20,8 @@ ROWS, DIMENSION = 3000, 32
 WIDE = replace(STAMP, dimension=DIMENSION)
 PNG = b"\x89PNG\r\n\x1a\n"
 
+pytestmark = pytest.mark.usefixtures("few_ask")  # but for the gallery that a module shares
+
 
 def films(count: int, seed: int = 0) -> np.ndarray:
     """Vectors in clumps, as those of films are."""
@@ -198,8 +200,8 @@ def test_equal_rows_rank_by_id_however_many_there_are(tmp_path: Path) -> None:
     gallery.upsert(equal)
     gallery.build_index(partitions=4)
     exact, index = Gallery.open(tmp_path), Gallery.open(tmp_path, index="lance")
-    for where in (None, Where(label=("same",)), Where(label=("same", "other"))):
-        for k in (1, 7, 30):
+    for where in (None, Where(label=("same",))):
+        for k in (1, 30):
             found = ids(index.search(films(1), k, where)[0])
             assert found == ids(exact.search(films(1), k, where)[0])
     out = [f"equal/{number}" for number in range(600)]
@@ -305,5 +307,5 @@ def test_searching_while_it_is_built_again(tmp_path: Path) -> None:
         gallery.upsert(make_rows(films(20, seed=seed), prefix=f"{seed}/"))
         gallery.build_index(partitions=4)
     stop.set()
-    reader.join(30)
+    reader.join(120)
     assert not failed

@@ -54,7 +54,7 @@ def described(draw: st.DrawFn) -> list[Row]:
     ]
 
 
-@settings(max_examples=25)
+@settings(max_examples=10)
 @given(described(), st.data())
 def test_memory_tells_what_the_table_tells(tmp_path_factory, rows, data) -> None:
     gallery = Gallery.create(tmp_path_factory.mktemp("store"), STAMP)
@@ -71,7 +71,7 @@ def test_memory_tells_what_the_table_tells(tmp_path_factory, rows, data) -> None
     assert [row.id for row in from_table] == [rows[place].id for place in asked]
 
 
-@settings(max_examples=25)
+@settings(max_examples=10)
 @given(described(), described(), st.data())
 def test_memory_follows_the_table(tmp_path_factory, rows, others, data) -> None:
     gallery = Gallery.create(tmp_path_factory.mktemp("store"), STAMP)

@@ -310,7 +310,6 @@ _SLOW = pytest.mark.slow
 @pytest.mark.parametrize(
     ("patients", "films", "share", "sets"),
     [
-        (100, 2, 0.5, 3),
         (40, 3, 0.3, 3),
         pytest.param(100, 1, 0.5, 20, marks=_SLOW),
         pytest.param(200, 1, 0.2, 20, marks=_SLOW),

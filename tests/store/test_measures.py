@@ -65,7 +65,7 @@ def sets(draw):
 
 
 @given(sets(), st.sampled_from(RULES), st.integers(1, 8))
-@settings(max_examples=150)
+@settings(max_examples=60)
 def test_measures_of_small_sets_are_those_of_their_definitions(rows, rule, k):
     k = min(k, len(rows.ids) - 1)
     found = by_query(rows, rows, (1, k), relevance=rule)

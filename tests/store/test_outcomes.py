@@ -84,7 +84,7 @@ def told_the_same(gallery: Gallery) -> None:
         assert sorted(id_ for id_, row in rows.items() if passes(row, where)) == ids
 
 
-@settings(max_examples=10)
+@settings(max_examples=5)
 @example(KINDS)
 @given(FILMS)
 def test_every_way_to_an_outcome_comes_to_the_same(tmp_path_factory, films) -> None:
@@ -94,7 +94,7 @@ def test_every_way_to_an_outcome_comes_to_the_same(tmp_path_factory, films) -> N
         assert gallery.row(f"set/test/{number}").labelled or not film["labelled"]
 
 
-@settings(max_examples=4)
+@settings(max_examples=2)
 @example(KINDS)
 @given(FILMS)
 def test_and_in_galleries_from_before(tmp_path_factory, films) -> None:
@@ -145,6 +145,7 @@ def test_a_row_with_findings_is_labelled_by_itself(tmp_path: Path) -> None:
     assert Row("a", b"", labelled=True).outcome == "no finding"
 
 
+@pytest.mark.usefixtures("few_ask")
 def test_by_an_index_of_lancedb(tmp_path: Path) -> None:
     films = KINDS * 40
     gallery = gallery_of(tmp_path / "g", films)

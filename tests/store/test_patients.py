@@ -300,6 +300,7 @@ def whole(parts) -> tuple[list, list]:
     return np.concatenate(rows).tolist(), np.concatenate(scores).tolist()
 
 
+@pytest.mark.usefixtures("few_ask")
 @pytest.mark.parametrize("index", ["exact", "lance"])
 def test_searches_rank_as_faiss_does(tmp_path, index) -> None:
     gallery = coin(tmp_path, 140)
@@ -309,7 +310,7 @@ def test_searches_rank_as_faiss_does(tmp_path, index) -> None:
     if index == "lance":
         gallery.build_index()
         gallery = Gallery.open(tmp_path, index="lance")
-    some = [at for at in range(len(rows.ids)) if at % 9 < 2]  # alone, and of a patient
+    some = [at for at in range(0, len(rows.ids), 3) if at % 9 < 4]  # alone, and of a patient
     asking = Labelled(
         [rows.ids[at] for at in some],
         rows.vectors[some],
@@ -387,6 +388,6 @@ def test_a_search_for_other_patients_ranks_as_an_evaluation_does(tmp_path) -> No
     films, _ = gallery.read_mirror("a test", lambda now: both_sides(now, LEAVE_ONE_OUT, None, ""))
     sides = Sides.of(films, films)
     ranked = np.concatenate([block.rows for block in by_vectors(sides, 200)])
-    for query, places in zip(sides.queries.ids, ranked, strict=True):
+    for query, places in [*zip(sides.queries.ids, ranked, strict=True)][::3]:
         hits = gallery.search_by_id(query, 200, other_patients=True)
         assert [hit.row.id for hit in hits] == [sides.gallery.ids[at] for at in places if at >= 0]

@@ -111,7 +111,7 @@ def test_two_creators_make_one_gallery_with_unique_ids(uri: str) -> None:
 
     def create(seed: int) -> None:
         try:
-            start.wait(20)
+            start.wait(120)
             gallery = Gallery.create(uri, STAMP)
             gallery.upsert(make_rows(random_vectors(5, seed=seed), thumbnail=PNG))
             made.append(gallery)
@@ -122,7 +122,7 @@ def test_two_creators_make_one_gallery_with_unique_ids(uri: str) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(60)
+        thread.join(120)
     assert not failed
     made[0].refresh()
     assert len(made[0].ids()) == 5
@@ -264,16 +264,16 @@ def test_the_probe_matters(uri: str, proxy: Proxy, monkeypatch: pytest.MonkeyPat
         # The first commit waits at the door until the second is through.
         if method == "PUT" and "_versions" in path and not held.is_set():
             held.set()
-            assert passed.wait(30)
+            assert passed.wait(120)
         return bucket.FORGET_CONDITION
 
     proxy.plan = hold
     first = threading.Thread(target=lambda: gallery.upsert(make_rows(random_vectors(2))))
     first.start()
-    assert held.wait(30)
+    assert held.wait(120)
     stale.upsert(make_rows(random_vectors(2, seed=5), prefix="other/"))
     passed.set()
-    first.join(30)
+    first.join(120)
     proxy.plan = lambda method, path: None
     assert len(Gallery.open(uri)) == 2  # of four acknowledged
 
@@ -305,7 +305,7 @@ def test_the_second_opening_reads_what_changed(uri: str, proxy: Proxy, tmp_path:
         received = proxy.received
         for thread in threading.enumerate():
             if thread.name == "cxr-save":
-                thread.join(30)
+                thread.join(120)
         return gallery, received
 
     _, first = open_and_ask()

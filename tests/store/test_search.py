@@ -38,7 +38,7 @@ def collections(draw):
     return pool[picks]
 
 
-@settings(max_examples=20)
+@settings(max_examples=8)
 @given(collections(), st.data())
 def test_faiss_lancedb_and_numpy_agree(tmp_path_factory, vectors, data) -> None:
     gallery = Gallery.create(tmp_path_factory.mktemp("store"), STAMP)
@@ -82,7 +82,7 @@ def test_same_ids_as_lancedb_where_nothing_ties(tmp_path) -> None:
         )
 
 
-@settings(max_examples=20)
+@settings(max_examples=8)
 @given(st.integers(20, 400), st.integers(1, 12))
 def test_a_crowd_of_near_ties_is_ranked_exactly(tmp_path_factory, count, k) -> None:
     # Differences near float32 rounding: what FAISS puts first may not be first.

@@ -78,7 +78,7 @@ def test_what_is_held_needs_no_shard(two: tuple[Gallery, Gallery]) -> None:
 
 def test_answers_are_those_of_one_machine(two: tuple[Gallery, Gallery]) -> None:
     one, shards = two
-    queries = np.concatenate([random_vectors(5, 2), one.vectors(["set/test/2", "set/test/9"])])
+    queries = np.concatenate([random_vectors(2, 2), one.vectors(["set/test/2", "set/test/9"])])
     some = Where(label=("pneumonia",))
     for options in (
         {"k": 10},
@@ -111,9 +111,9 @@ def test_words_are_found_as_on_one_machine(two: tuple[Gallery, Gallery]) -> None
 
 def test_patients_are_left_out_of_rankings_as_on_one_machine(two) -> None:
     one, shards = two
-    ids = one.ids()[:150]
-    whose = [None if i % 9 == 0 else "giant" if i < 60 else f"p{i // 4}" for i in range(150)]
-    rows = Labelled(ids, one.vectors(ids), [("a",)] * 150, None, None, whose, "patient")
+    ids = one.ids()[:50]
+    whose = [None if i % 9 == 0 else "giant" if i < 20 else f"p{i // 4}" for i in range(50)]
+    rows = Labelled(ids, one.vectors(ids), [("a",)] * 50, None, None, whose, "patient")
     sides = Sides.of(rows, rows)
     for depth in (3, int(sides.candidates.max())):
         searched = by_searches(shards.searcher, Where())

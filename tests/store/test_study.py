@@ -144,7 +144,7 @@ def brought(ids, vectors, films, protocol, name):
     st.sampled_from(["leave-one-out", "split"]),
     st.sampled_from(["exclude", "count"]),
 )
-@settings(max_examples=150)
+@settings(max_examples=50)
 def test_n_stores_are_compared_as_the_plainest_program_does_it(
     data, seed, count, stores, rule, protocol, same_patient
 ):

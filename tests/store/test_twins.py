@@ -162,7 +162,7 @@ def test_a_shard_loads_it(tmp_path: Path) -> None:
     assert part.count == 7
 
 
-@settings(max_examples=5)
+@settings(max_examples=3)
 @given(
     st.lists(
         st.lists(

@@ -154,7 +154,7 @@ def test_what_is_not_kept_any_more_is_named(
     assert len(content(gallery)) == 2
 
 
-@settings(max_examples=8)
+@settings(max_examples=4)
 @given(
     st.lists(
         st.tuples(

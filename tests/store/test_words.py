@@ -279,7 +279,7 @@ def reports(draw: st.DrawFn) -> list[str | None]:
     return draw(st.lists(st.sampled_from(kinds), min_size=1, max_size=300))
 
 
-@settings(max_examples=12)
+@settings(max_examples=8)
 @given(
     texts=reports(),
     asked=st.lists(st.sampled_from(WORDS), min_size=1, max_size=3, unique=True),
@@ -402,6 +402,7 @@ def test_films_beyond_the_first_of_a_half_still_have_exact_scores(tmp_path, monk
 # -- every index, a bucket, two writers ------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("few_ask")
 def test_lances_index_answers_the_same(tmp_path):
     texts = [REPORTS[at % len(REPORTS)] for at in range(300)]
     exact = made(tmp_path / "g", texts)
