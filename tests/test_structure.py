@@ -58,6 +58,8 @@ def imported(name: str) -> Mapping[str, bool]:
                 note([deep if deep in modules() else whole], typing)
         guard = isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING")
         for child in ast.iter_child_nodes(node):
+            if isinstance(child, ast.expr):
+                continue  # no import stands in one, and most nodes do
             look(child, typing or (guard and child in node.body))
 
     look(ast.parse(path.read_text("utf-8")), False)
@@ -165,13 +167,18 @@ def private_names(path: Path) -> Iterator[str]:
     def is_private(name: str) -> bool:
         return any(part.startswith("_") and part[1:2] != "_" for part in name.split("."))
 
+    def called(function: ast.expr) -> str:
+        if isinstance(function, ast.Attribute):
+            return f"{called(function.value)}.{function.attr}"
+        return function.id if isinstance(function, ast.Name) else ""
+
     for node in ast.walk(ast.parse(path.read_text("utf-8"))):
         found = []
         if isinstance(node, ast.ImportFrom):
             found = [node.module or "", *(alias.name for alias in node.names)]
         elif isinstance(node, ast.Import):
             found = [alias.name for alias in node.names]
-        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith(
+        elif isinstance(node, ast.Call) and called(node.func).endswith(
             ("setattr", "delattr", "getattr", "patch", "patch.object")
         ):
             given = [one.value for one in node.args[:2] if isinstance(one, ast.Constant)]

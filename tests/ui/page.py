@@ -26,7 +26,6 @@ def opened(
     test = AppTest.from_file(APP, default_timeout=60)
     for name, value in dict(link).items():
         test.query_params[name] = value
-    test.run()
     if page:
-        test.switch_page(f"views/{page}.py").run()
-    return test
+        test.switch_page(f"views/{page}.py")
+    return test.run()

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import sys
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import pytest
+import typer.main
 
 from ui import cli
+
+# A process of a command builds the parsers of all commands once; this one, which runs many
+# commands, does so too. Before typer.testing is imported, which takes the name along.
+typer.main.get_command = functools.cache(typer.main.get_command)
 
 
 class Result(NamedTuple):

@@ -60,7 +60,7 @@ def test_every_command_works_on_a_bucket(uri: str, cxr: Cxr, tmp_path: Path) -> 
     assert cxr("delete", "--id", "films/test/7.png", "-y", "--json").document["deleted"] == 1
     listed = cxr("batches", "--json").document["batches"]
     assert [(one["batch"], one["rows"]) for one in listed if one["rows"]] == [("first", 15)]
-    assert cxr("export", tmp_path / "out", "--k", "1,3", "--encoder", encoder, "-q").code == 0
+    assert cxr("export", tmp_path / "out", "--k", "1,3", "-q").code == 0
     assert (tmp_path / "out" / "embeddings.npy").is_file()
     again = bucket_beside(uri)
     done = cxr("import", tmp_path / "out", "--store", again, "--json")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -14,6 +15,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ingest import ingest, open_source
+from ingest.encoders import load_encoder
+from store import Gallery
 from tests.ingest.test_encoders import save_processor, save_tokenizer, tiny_model
 from tests.store.rows import make_rows, random_vectors, small_gallery
 from tests.ui.running import Cxr
@@ -56,16 +60,21 @@ def npz(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
 
 
-@pytest.fixture
-def store(cxr: Cxr, npz: Path, encoder: Path, tmp_path: Path) -> Path:
-    folder = tmp_path / "store"
-    ingested = cxr(
-        "ingest", "medmnist:pneumoniamnist", "--root", npz.parent, "--encoder", encoder,
-        "--store", folder, "--json",
-    )  # fmt: skip
-    assert ingested.code == 0, ingested.err
-    assert ingested.document["inserted"] == ingested.document["encoded"] == 60
+@pytest.fixture(scope="module")
+def ingested(npz: Path, encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store of the 60 films, never written to."""
+    folder = tmp_path_factory.mktemp("stores") / "ingested"
+    loaded = load_encoder(encoder)
+    gallery = Gallery.create(folder, loaded.stamp)
+    report = ingest(open_source("medmnist:pneumoniamnist", root=npz.parent), gallery, loaded)
+    assert report.inserted == report.encoded == 60
     return folder
+
+
+@pytest.fixture
+def store(ingested: Path, tmp_path: Path) -> Path:
+    """A copy of it for one test."""
+    return shutil.copytree(ingested, tmp_path / "store")
 
 
 def test_help_is_fast_and_loads_nothing_heavy() -> None:
@@ -103,8 +112,14 @@ def test_every_command_has_help(cxr: Cxr) -> None:
         assert "Usage: cxr" in shown.out
 
 
-def test_ingesting_again_changes_nothing(cxr: Cxr, store: Path, npz: Path, encoder: Path) -> None:
+def test_ingesting_again_changes_nothing(
+    cxr: Cxr, npz: Path, encoder: Path, tmp_path: Path
+) -> None:
+    store = tmp_path / "store"
     arguments = ["ingest", "medmnist:pneumoniamnist", "--store", store, "--encoder", encoder]
+    first = cxr(*arguments, "--root", npz.parent, "--json")
+    assert first.code == 0, first.err
+    assert first.document["inserted"] == first.document["encoded"] == 60
     again = cxr(*arguments, "--root", npz.parent, "--json").document
     assert (again["inserted"], again["updated"], again["encoded"]) == (0, 0, 0)
     assert again["unchanged"] == 60
@@ -220,7 +235,7 @@ def test_synthetic_films_are_said_loudly(cxr: Cxr, encoder: Path, tmp_path: Path
     store = tmp_path / "store"
     arguments = ["--store", store, "--encoder", encoder]
     commands = (
-        ["ingest", "synthetic", *arguments],
+        ["ingest", "synthetic", "--split", "test", *arguments],
         ["search", "--id", "synthetic-cohort/test/3", "--store", store],
         ["evaluate", "--store", store],
         ["export", tmp_path / "out", *arguments],
@@ -428,12 +443,12 @@ def test_another_encoder(cxr: Cxr, store: Path, npz: Path, tmp_path: Path) -> No
     model.save_pretrained(other)
     save_processor(other)
     save_tokenizer(other)
-    ingest = cxr(
+    ingested = cxr(
         "ingest", "medmnist:pneumoniamnist", "--root", npz.parent, "--store", store,
         "--encoder", other,
     )  # fmt: skip
     search = cxr("search", "--text", "normal", "--store", store, "--encoder", other)
-    for result in (ingest, search):
+    for result in (ingested, search):
         assert result.code == 4, result
         assert "made by encoder tiny (" in result.err
         assert "other (" in result.err

@@ -219,7 +219,7 @@ def test_threads_draw_the_same_pictures() -> None:
 
     alone = draw(0)
     with ThreadPoolExecutor(4) as pool:
-        assert all(drawn == alone for drawn in pool.map(draw, range(8)))
+        assert all(drawn == alone for drawn in pool.map(draw, range(4)))
 
 
 def test_no_global_figures() -> None:

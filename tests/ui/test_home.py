@@ -84,7 +84,7 @@ def test_paths_of_commands(
     assert done.code == 3, done.err
     assert cxr("compare", "~/other").code != 0  # other films; both are found
     assert cxr("evaluate", "--prompts=~/prompts.csv").code == 0
-    assert cxr("export", "~/out").code == 0
+    assert cxr("export", "~/out", "--store=~/other").code == 0  # of one film: no figures
     assert cxr("audit", "--csv=~/lists").code == 0
     made = ("similar.png", "refused.csv", "out/meta.json", "lists", "other")
     assert [name for name in made if not (home / name).exists()] == []

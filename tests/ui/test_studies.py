@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from streamlit.testing.v1 import AppTest
 from typer.testing import CliRunner
@@ -49,7 +49,6 @@ def page(made, monkeypatch):
         for key, value in environment.items():
             monkeypatch.setenv(key, value)
         test = AppTest.from_file(APP, default_timeout=60)
-        test.run()
         for key, value in dict(link).items():
             test.query_params[key] = value
         return test.switch_page(f"views/{name}.py").run()
@@ -220,9 +219,26 @@ def test_what_a_large_gallery_leaves_out_is_said_and_nothing_starts_unasked(page
 
 
 def test_an_index_is_evaluated_by_searching_and_says_what_that_leaves_out(page, made, tmp_path):
-    store = tmp_path / "gallery"
-    films.add(store, made[1], [films.film(n, ("train", "test")[n % 5 == 0]) for n in range(300)])
-    Gallery.open(store).build_index(partitions=2)
+    store, first = tmp_path / "gallery", Gallery.open(made[0])
+    [row, *_] = first.rows(first.ids()).values()
+    vectors = np.random.default_rng(0).normal(size=(300, first.stamp.dimension))
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    gallery = Gallery.create(store, first.stamp)
+    gallery.upsert(
+        [
+            replace(
+                row,
+                id=f"drawn/{n}",
+                sha256=n.to_bytes(32, "big"),
+                embedding=vector,
+                labels=(("normal", "pneumonia")[n % 2],),
+                split=("train", "test")[n % 5 == 0],
+                patient=None,
+            )
+            for n, vector in enumerate(vectors.astype(np.float32))
+        ]
+    )
+    gallery.build_index(partitions=2)
     test = page("evaluation", store=store, CXR_INDEX="lance")
     shown = text(test)
     assert "P@10" in shown and "Nothing to measure" not in shown
@@ -251,6 +267,7 @@ def unpacked(text_: str) -> list[str]:
     return found
 
 
+@settings(max_examples=25)  # of many ids each
 @given(st.lists(st.text(st.characters(codec="utf-8"), min_size=1, max_size=120), min_size=1))
 def test_ids_reach_the_browser_as_they_are_where_it_can_draw_them(ids):
     ids = sorted(ids)
