@@ -8,6 +8,7 @@ import io
 import json
 import subprocess
 import sys
+import threading
 import time
 import zipfile
 from collections.abc import Iterator
@@ -113,6 +114,29 @@ def test_head_decodes_ahead_and_sends_nothing(client: TestClient, gallery: Galle
     answer = client.head(address(gallery))
     assert answer.status_code == 200 and not answer.content
     assert int(answer.headers["content-length"]) == len(client.get(address(gallery)).content)
+
+
+def test_a_film_is_decoded_once_though_its_page_began_before_it_was_asked_for(
+    client: TestClient, gallery: Gallery, monkeypatch: pytest.MonkeyPatch
+):
+    from ingest.originals import reading
+
+    decode, begun, go_on = reading.decode_original, threading.Event(), threading.Event()
+    decoded = []
+
+    def slow(data: bytes, name: str) -> Any:
+        begun.set()
+        assert go_on.wait(60)
+        decoded.append(name)
+        return decode(data, name)
+
+    monkeypatch.setattr(reading, "decode_original", slow)
+    originals.decode_ahead(gallery, gallery.row("films/deep.dcm"))
+    assert begun.wait(60)  # nobody has asked for it
+    originals.decode_ahead(gallery, gallery.row("films/1.png"))  # not while another is
+    threading.Timer(0.2, go_on.set).start()
+    assert client.get(address(gallery)).status_code == 200
+    assert len(decoded) == 1
 
 
 def said(client: TestClient, url: str, status: int = 404) -> str:

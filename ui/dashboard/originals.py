@@ -18,6 +18,7 @@ import json
 import logging
 import os
 import re
+import threading
 import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -41,6 +42,8 @@ if TYPE_CHECKING:
 LIFE_S = 3600
 #: Bytes of films that are being decoded for visitors or sent to them, at most; others wait.
 MOST_BYTES = 384 << 20
+#: Bytes of the largest film that is decoded before it is asked for.
+MOST_AHEAD = 96 << 20
 #: Longest wait of a visitor for others, and of the server for one who does not read on.
 PATIENCE_S = 30.0
 _PIECE = 1 << 20
@@ -88,6 +91,22 @@ def _visitor(cookies: Mapping[str, str]) -> bytes:
 
 #: Look up rows. Streamlit's caches warn that these threads draw no page, which is so.
 _lookers = ThreadPoolExecutor(2, "originals-row")
+
+
+#: Decodes the films of pages that are being drawn.
+_ahead, _one_ahead = ThreadPoolExecutor(1, "originals-ahead"), threading.BoundedSemaphore()
+
+
+def decode_ahead(gallery: Gallery, row: Row) -> None:
+    """Begin to decode a film whose page is being drawn, before the browser can ask for it.
+
+    One at a time for all visitors, none waits for its turn, and none takes half of what is kept.
+    """
+    if _bytes_of(row) > MOST_AHEAD or state(gallery, row) != "original":
+        return
+    if _one_ahead.acquire(blocking=False):
+        decoding = _ahead.submit(_read, gallery.uri, row)
+        decoding.add_done_callback(lambda _: _one_ahead.release())
 
 
 def _not_ours(record: logging.LogRecord) -> bool:

@@ -10,7 +10,7 @@ from functools import partial
 import streamlit as st
 
 from store import Gallery, Row, counted, nearest_reports
-from ui.dashboard import shared
+from ui.dashboard import originals, shared
 from ui.dashboard.components import film_list, html, lists
 from ui.dashboard.components.film_list import film_link
 from ui.dashboard.components.html import Labels, cut, plain
@@ -53,6 +53,7 @@ def main() -> None:
 
 def alone(gallery: Gallery, row: Row, labels: Labels) -> None:
     """One film, and the ways on from it."""
+    originals.decode_ahead(gallery, row)
     of = str(st.query_params.get("of", ""))
     place = lists.place(of, row.id)
     head(row, of, place)
