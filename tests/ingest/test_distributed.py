@@ -25,6 +25,8 @@ from tests.clusters import eventually, kill, ray  # noqa: F401 - a fixture
 from tests.ingest.fakes import FakeEncoder, Noting, contents, picture, record, source
 from tests.ingest.films import chest, encoded, png, write
 
+# The first of them also waits for Ray to start, which takes minutes on a busy machine.
+pytestmark = pytest.mark.timeout(600)
 needs_ray = pytest.mark.usefixtures("ray")
 #: Images per chunk in these tests: many chunks of few.
 CHUNK = 16
