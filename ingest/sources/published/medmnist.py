@@ -89,8 +89,9 @@ def _table() -> dict[str, dict[str, Any]]:
     name = "medmnist.info"
     if name not in sys.modules:
         package = find_spec("medmnist")
-        found = PathFinder.find_spec(name, package and package.submodule_search_locations)
-        if package is None or found is None or found.loader is None:
+        places = package.submodule_search_locations if package else None
+        found = PathFinder.find_spec(name, places)
+        if found is None or found.loader is None:
             raise BadSource("the package medmnist is not installed; pip install medmnist")
         module = module_from_spec(found)
         found.loader.exec_module(module)
