@@ -314,10 +314,8 @@ def test_a_server_that_refuses_the_query(status, said):
 
 
 def test_nobody_there():
-    begin = time.monotonic()
     with pytest.raises(BadSource, match="does not answer"):
         only(f"http://127.0.0.1:{free_port()}", patience=0.5)
-    assert time.monotonic() - begin < 60  # as long as it was told to try, not minutes
 
 
 def test_a_server_that_ignores_a_keyword():

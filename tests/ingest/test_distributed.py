@@ -16,15 +16,25 @@ import pytest
 from PIL import Image
 
 from ingest import ImageRecord, Rejection, Source, ingest, open_source
+from ingest.distributed import workers
 from ingest.distributed.stage import Pool, on_ray
-from ingest.distributed.workers import CHUNK, EncoderCall
+from ingest.distributed.workers import EncoderCall
 from ingest.encoders import load_encoder
-from store import ClusterUnavailable, EncoderMismatch, Gallery, UsageError, files
+from store import ClusterUnavailable, EncoderMismatch, Gallery, UsageError, connection, files
 from tests.clusters import eventually, kill, ray  # noqa: F401 - a fixture
 from tests.ingest.fakes import FakeEncoder, Noting, contents, picture, record, source
 from tests.ingest.films import chest, encoded, png, write
 
+# The first of them also waits for Ray to start, which takes minutes on a busy machine.
+pytestmark = pytest.mark.timeout(600)
 needs_ray = pytest.mark.usefixtures("ray")
+#: Images per chunk in these tests: many chunks of few.
+CHUNK = 16
+
+
+@pytest.fixture(autouse=True)
+def _small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workers, "CHUNK", CHUNK)
 
 
 @pytest.fixture
@@ -80,11 +90,12 @@ def test_real_films_become_the_rows_that_one_machine_makes(tmp_path: Path, data:
     told, made = [], []
     for name, stage in (("one", None), ("ray", on_cluster)):
         films = open_source("medmnist:pneumoniamnist", root=data, splits=["test"])
+        few = Source(films.name, 200, itertools.islice(films.records, 200))
         gallery = Gallery.create(tmp_path / name, encoder.stamp)
-        report = ingest(films, gallery, encoder, batch="b", batch_size=200, stage=stage)
+        report = ingest(few, gallery, encoder, batch="b", batch_size=60, stage=stage)
         told.append(same(report) | {"version": report.table_version})
         made.append((contents(gallery), gallery.vectors(gallery.ids())))
-    assert told[0] == told[1] and told[0]["inserted"] == 624
+    assert told[0] == told[1] and told[0]["inserted"] == 200
     assert made[0][0] == made[1][0]
     np.testing.assert_allclose(made[0][1], made[1][1], rtol=0, atol=1e-5)
 
@@ -269,6 +280,18 @@ def test_a_head_that_is_not_there_is_said_at_once() -> None:
     for address in (f"127.0.0.1:{port}", f"ray://127.0.0.1:{port}"):
         with pytest.raises(ClusterUnavailable, match=r"no Ray cluster answers at .*ray start"):
             on_ray(FakeEncoder, Pool(address=address))
+
+
+def test_a_ray_that_does_not_start_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("ray")
+
+    def slow(**_: Any) -> None:
+        raise Exception("The current node timed out during startup.\nThis could happen")
+
+    monkeypatch.setattr("ray.init", slow)
+    monkeypatch.setattr("ray.is_initialized", lambda: False)
+    with pytest.raises(ClusterUnavailable, match=r"answers at 'local' .*timed out during startup"):
+        connection.connect()
 
 
 def test_without_ray_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,6 @@ import shutil
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import numpy as np
@@ -566,7 +565,6 @@ def test_hub_out_of_reach(tmp_path, environment):
         "try: load_encoder('someone/some-clip', revision='abc')\n"
         "except EncoderUnavailable as error: print(error)"
     )
-    start = time.monotonic()
     done = subprocess.run(
         [sys.executable, "-c", code],
         capture_output=True,
@@ -576,7 +574,6 @@ def test_hub_out_of_reach(tmp_path, environment):
     assert done.stdout.count("\n") == 1 and "someone/some-clip" in done.stdout, done
     assert "connect once" in done.stdout
     assert done.stderr == ""
-    assert time.monotonic() - start < 20
 
 
 @pytest.fixture

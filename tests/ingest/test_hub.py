@@ -16,6 +16,8 @@ import pytest
 
 from tests.ingest.test_encoders import save_processor, save_tokenizer, tiny_model
 
+#: Variables of the environment, by their beginning, that would change what is asked.
+OWN = ("CXR", "HF_")
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
@@ -114,63 +116,85 @@ def model(tmp_path_factory) -> Path:
     return folder
 
 
-@pytest.fixture
-def hub(model):
-    served = type("Served", (Hub,), {"folder": model, "behaviour": "honest", "asked": []})
+SCRIPT = """
+import sys
+from huggingface_hub import _tree_cache
+from ingest.encoders import load_encoder
+from store.errors import EncoderUnavailable
+for name in sys.stdin:
+    _tree_cache._IN_MEMORY_TREE_CACHE.clear()  # as in a fresh process
+    try:
+        encoder = load_encoder(name.strip())
+        print("OK", encoder.fingerprint, encoder.dimension)
+    except EncoderUnavailable as error:
+        print(error)
+    print("said", flush=True)
+"""
+
+
+@pytest.fixture(scope="module")
+def asker(model, tmp_path_factory):
+    """The hub, and a process that asks it: one for all tests, for it takes long to start."""
+    folder = tmp_path_factory.mktemp("asker")
+    served = type("Served", (Hub,), {"cached": folder / "huggingface", "kept": folder / "cache"})
     server = ThreadingHTTPServer(("127.0.0.1", 0), served)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    served.address = f"http://127.0.0.1:{server.server_address[1]}"
-    yield served
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    served.stderr = folder / "stderr"
+    with served.stderr.open("wb") as stderr:
+        served.asker = subprocess.Popen(
+            [sys.executable, "-c", SCRIPT],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            text=True,
+            env={
+                **{name: value for name, value in os.environ.items() if name[:3] not in OWN},
+                "HOME": str(folder),
+                "HF_ENDPOINT": f"http://127.0.0.1:{server.server_address[1]}",
+                "HF_HOME": str(served.cached),
+                "HF_HUB_DISABLE_XET": "1",
+                "HF_HUB_OFFLINE": "0",
+                "CXR_CACHE": str(served.kept),
+            },
+        )
+    with served.asker:
+        yield served
+        served.asker.stdin.close()
     server.shutdown()
     server.server_close()
 
 
-SCRIPT = """
-import sys
-from ingest.encoders import load_encoder
-from store.errors import EncoderUnavailable
-try:
-    encoder = load_encoder(sys.argv[1])
-    print("OK", encoder.fingerprint, encoder.dimension)
-except EncoderUnavailable as error:
-    print(error)
-"""
+@pytest.fixture
+def hub(asker, model):
+    """An honest hub, and nothing of it in a cache."""
+    asker.folder, asker.behaviour, asker.asked = model, "honest", []
+    for folder in (asker.cached, asker.kept):
+        shutil.rmtree(folder, ignore_errors=True)
+    return asker
 
 
-def ask(hub, tmp_path: Path, name: str = "someone/tiny") -> str:
-    """What a fresh process says, with its own empty cache; one line, nothing on stderr."""
-    done = subprocess.run(
-        [sys.executable, "-c", SCRIPT, name],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        env={
-            **os.environ,
-            "HF_ENDPOINT": hub.address,
-            "HF_HOME": str(tmp_path / "huggingface"),
-            "HF_HUB_DISABLE_XET": "1",
-            "HF_HUB_OFFLINE": "0",
-            "CXR_CACHE": str(tmp_path / "cache"),
-        },
-    )
-    assert done.stdout.count("\n") == 1, done
-    assert done.stderr == ""
-    return done.stdout.strip()
+def ask(hub, name: str = "someone/tiny") -> str:
+    """What the process says: one line, nothing on stderr."""
+    hub.asker.stdin.write(f"{name}\n")
+    hub.asker.stdin.flush()
+    said = list(iter(hub.asker.stdout.readline, "said\n"))
+    assert len(said) == 1, said
+    assert hub.stderr.read_text() == ""
+    return said[0].strip()
 
 
-def test_an_honest_hub(hub, tmp_path, model):
+def test_an_honest_hub(hub, model):
     from ingest.encoders import load_encoder
 
-    assert ask(hub, tmp_path) == f"OK {load_encoder(model).fingerprint} 8"
+    assert ask(hub) == f"OK {load_encoder(model).fingerprint} 8"
     assert not any("bin" in path or ".py" in path for path in hub.asked)
 
 
-def test_a_gated_model(hub, tmp_path):
+def test_a_gated_model(hub):
     hub.behaviour = "gated"
-    said = ask(hub, tmp_path)
+    said = ask(hub)
     assert "access is gated" in said and "https://huggingface.co/someone/tiny" in said
-    assert "access is gated" in ask(hub, tmp_path, "medsiglip")
+    assert "access is gated" in ask(hub, "medsiglip")
 
 
 @pytest.mark.parametrize(
@@ -181,19 +205,19 @@ def test_a_gated_model(hub, tmp_path):
         ("truncated", "connect once to download it, or pass a local folder"),
     ],
 )
-def test_refusals_are_one_line(hub, tmp_path, behaviour, says):
+def test_refusals_are_one_line(hub, behaviour, says):
     hub.behaviour = behaviour
-    said = ask(hub, tmp_path)
+    said = ask(hub)
     assert "someone/tiny" in said and says in said
 
 
-def test_a_repository_of_something_else(hub, tmp_path, monkeypatch):
+def test_a_repository_of_something_else(hub, tmp_path):
     other = tmp_path / "other"
     other.mkdir()
     (other / "README.md").write_text("nothing here")
     (other / "config.json").write_text('{"model_type": "gpt2", "n_embd": 8}')
     hub.folder = other
-    assert "no model.safetensors" in ask(hub, tmp_path)
+    assert "no model.safetensors" in ask(hub)
 
 
 @pytest.mark.parametrize("layout", ["open_clip", "open_clip pickled", "timm", "pickled"])
@@ -201,7 +225,7 @@ def test_repositories_of_other_layouts(hub, tmp_path, model, layout, monkeypatch
     from ingest.encoders import load_encoder
     from tests.ingest.test_brought import save_open_clip
 
-    monkeypatch.setenv("CXR_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("CXR_CACHE", str(hub.kept))
     folder = tmp_path / "published"
     weights = "model.safetensors"
     if layout.startswith("open_clip"):
@@ -223,7 +247,7 @@ def test_repositories_of_other_layouts(hub, tmp_path, model, layout, monkeypatch
         (folder / weights).unlink()
     expected = load_encoder(folder)  # keeps pickled weights as safetensors, and says so
     hub.folder = folder
-    assert ask(hub, tmp_path) == f"OK {expected.fingerprint} {expected.dimension}"
+    assert ask(hub) == f"OK {expected.fingerprint} {expected.dimension}"
     assert "pickled" in layout or not any(".bin" in path for path in hub.asked)
 
 
@@ -236,36 +260,36 @@ def test_a_known_name_with_another_file(hub, tmp_path, model):
             (source / path.name).write_bytes(path.read_bytes())
     (source / "pytorch_model.bin").write_bytes(b"cos\nsystem\n(S'exit 1'\ntR.")
     hub.folder = source
-    said = ask(hub, tmp_path, "pubmed-clip")
+    said = ask(hub, "pubmed-clip")
     assert "has sha256" in said and "delete it and try again" in said
     assert any("26c0c67f6da303ad2a38909130bd35744ea93517" in path for path in hub.asked)
 
 
-def test_a_pinned_commit_in_the_cache_needs_no_hub(hub, tmp_path):
+def test_a_pinned_commit_in_the_cache_needs_no_hub(hub):
     """``clip`` once fetched is found without asking again, even with the hub gone."""
-    first = ask(hub, tmp_path, "clip")
+    first = ask(hub, "clip")
     assert first.startswith("OK")
     hub.behaviour = "broken"
     hub.asked.clear()
     # the stand-in calls its commit otherwise: what was cached stands under the name asked for
-    cached = tmp_path / "huggingface" / "hub" / "models--openai--clip-vit-base-patch32"
+    cached = hub.cached / "hub" / "models--openai--clip-vit-base-patch32"
     pinned = cached / "snapshots" / "c237dc49a33fc61debc9276459120b7eac67e7ef"
     if not pinned.exists():
         (cached / "snapshots" / COMMIT).rename(pinned)
-    assert ask(hub, tmp_path, "clip") == first
+    assert ask(hub, "clip") == first
     assert hub.asked == []
 
 
 @pytest.mark.parametrize("lost", ["trees", "tokenizer.json", "model.safetensors"])
-def test_a_pinned_commit_of_which_files_may_be_missing_is_fetched_again(hub, tmp_path, lost):
+def test_a_pinned_commit_of_which_files_may_be_missing_is_fetched_again(hub, lost):
     """Such as one of which another program fetched a part, or that was broken off."""
-    first = ask(hub, tmp_path, "clip")
-    cached = tmp_path / "huggingface" / "hub" / "models--openai--clip-vit-base-patch32"
+    first = ask(hub, "clip")
+    cached = hub.cached / "hub" / "models--openai--clip-vit-base-patch32"
     if lost == "trees":
         shutil.rmtree(cached / "trees")
         next(cached.glob("snapshots/*/tokenizer.json")).unlink()
     else:
         next(cached.glob(f"snapshots/*/{lost}")).unlink()
     hub.asked.clear()
-    assert ask(hub, tmp_path, "clip") == first
+    assert ask(hub, "clip") == first
     assert hub.asked

@@ -68,8 +68,8 @@ def test_what_is_kept_of_pictures_has_the_name_of_older_galleries(tmp_path):
 
 
 def test_films_are_told_from_everything_else(gallery, films, capsys):
-    usual = ask(gallery, list(films["test"]))
-    kinds, images = zip(*strangers(), strict=True)
+    usual = ask(gallery, list(films["test"][::2]))
+    kinds, images = zip(*strangers()[::2], strict=True)
     strange = ask(gallery, list(images))
     area = area_under_roc(
         np.asarray([one.picture_cosine for one in usual]),
@@ -87,7 +87,7 @@ def test_films_are_told_from_everything_else(gallery, films, capsys):
             + ", ".join(f"{kind} {share:.3f}" for kind, share in found.items())
             + "\n"
         )
-    assert len(images) > 700 and len(found) >= 7
+    assert len(images) > 350 and len(found) >= 7
     assert area >= 0.99
     assert alarms <= 0.02
     assert min(found.values()) >= 0.85

@@ -298,7 +298,7 @@ def test_opening_a_set_imports_nothing_heavy(tmp_path: Path) -> None:
     code = (
         "import sys; from ingest import open_source; "
         f"list(open_source('medmnist:pneumoniamnist', root={str(tmp_path)!r}).records); "
-        "print(sorted({'lancedb', 'pydicom', 'transformers'} & set(sys.modules)))"
+        "print(sorted({'lancedb', 'pydicom', 'torch', 'transformers'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

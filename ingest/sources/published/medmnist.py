@@ -5,9 +5,12 @@ from __future__ import annotations
 import hashlib
 import os
 import socket
+import sys
 import tempfile
 from collections.abc import Sequence
 from http.client import HTTPException
+from importlib.machinery import PathFinder
+from importlib.util import find_spec, module_from_spec
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -67,7 +70,7 @@ def info(name: str) -> dict[str, Any]:
     Raises:
         UsageError: no such set, or a 3-D one.
     """
-    table: dict[str, dict[str, Any]] = _package().INFO
+    table = _table()
     flat = [key for key, about in table.items() if not about["python_class"].endswith("3D")]
     if name not in flat:
         what = "is 3-D" if name in table else "is not a MedMNIST set"
@@ -81,15 +84,20 @@ def label_names(name: str) -> tuple[str, ...]:
     return tuple(labels[str(number)] for number in range(len(labels)))
 
 
-def _package() -> Any:
-    """The package medmnist; imported late, since torchvision and scikit-learn come with it."""
-    try:
-        import medmnist
-    except ImportError as error:
-        raise BadSource(
-            f"the package medmnist cannot be imported ({error}); pip install medmnist"
-        ) from error
-    return medmnist
+def _table() -> dict[str, dict[str, Any]]:
+    """MedMNIST's table of sets, from that module alone: with its package come torch and more."""
+    name = "medmnist.info"
+    if name not in sys.modules:
+        package = find_spec("medmnist")
+        places = package.submodule_search_locations if package else None
+        found = PathFinder.find_spec(name, places)
+        if found is None or found.loader is None:
+            raise BadSource("the package medmnist is not installed; pip install medmnist")
+        module = module_from_spec(found)
+        found.loader.exec_module(module)
+        sys.modules[name] = module  # the package, if it is imported later, has the same
+    table: dict[str, dict[str, Any]] = sys.modules[name].INFO
+    return table
 
 
 def _locate(
@@ -143,7 +151,9 @@ def fetch(name: str, suffix: str, target: Path, timeout: float = TIMEOUT) -> Non
         before = socket.getdefaulttimeout()
         socket.setdefaulttimeout(timeout)
         try:
-            _package().dataset.MedMNIST.download(wanted)
+            from medmnist.dataset import MedMNIST
+
+            MedMNIST.download(wanted)
         except RuntimeError as error:  # whatever happened: it says what to do, not why
             cause = error.__context__
             if isinstance(cause, OSError | HTTPException | KeyboardInterrupt):
