@@ -55,49 +55,98 @@ new MutationObserver(() => {
   }
 }).observe(document, { childList: true, subtree: true });
 """.replace("TOLD", _ERROR_BOX)
+#: What is on a page while its script runs.
+_DRAWING = ", ".join(f"[data-test-script-state={one}]" for one in ("running", "rerunRequested"))
+_WORKING = "[data-testid=stSpinner], [data-testid=stProgress]"
+#: An empty page of the same origin: it needs no server, and the browser keeps the process.
+_LEAVE = """() => {
+  localStorage.clear();
+  sessionStorage.clear();
+  location.replace(URL.createObjectURL(new Blob(["<p>"], { type: "text/html" })));
+}"""
 
 
-def watched(context, broken: list[str]) -> None:
-    """Note in a list what breaks on the pages of a context: scripts, and the app's own errors."""
-    context.add_init_script(_WATCH)
-    context.on("weberror", lambda error: broken.append(str(error.error)))
-    context.on(
-        "console",
-        lambda told: broken.append(told.text) if told.text.startswith(_ERROR_BOX) else None,
-    )
+@contextlib.contextmanager
+def profile(browser, timeout: int, **context) -> Iterator:
+    """A browser context: cookies and a cache of its own, and pages that new_page opens.
+
+    Args:
+        browser: from chromium.
+        timeout: of whatever its pages wait for, in milliseconds.
+        context: more for playwright's new_context. Nothing moves for show unless it says so: that
+            takes processor time.
+    """
+    found = browser.new_context(**{"reduced_motion": "reduce", **context})
+    found.set_default_timeout(timeout)
+    found.add_init_script(_WATCH)
+    yield found
+    found.close()
 
 
-def settled(page) -> None:
-    """Have a page's actions and expectations wait until the app has drawn what was last asked for.
+def new_page(context):
+    """A page whose actions and expectations wait until the app has drawn what was last asked for.
 
     While it draws, what is new and what is about to go stand side by side: a button is there twice,
     or one that is pressed is taken away.
     """
-    states = ("running", "rerunRequested")
-    drawing = ", ".join(f"[data-test-script-state={state}]" for state in states)
-    page.add_locator_handler(page.locator(drawing), lambda: None)
+    page = context.new_page()
+    page.add_locator_handler(page.locator(_DRAWING), lambda: None)
+    return page
+
+
+def drawn(page) -> None:
+    """Return once a page of the dashboard is whole: its last line is there, and nothing runs."""
+    from playwright.sync_api import expect
+
+    page.locator(".cxr.status .care").wait_for()
+    expect(page.locator(f"{_DRAWING}, {_WORKING}")).to_have_count(0)
+
+
+@contextlib.contextmanager
+def visit(page) -> Iterator:
+    """Complains when a page asked another host for anything, or a script or the app broke."""
+    wrong: list[str] = []
+
+    def asked(request) -> None:
+        if foreign(request.url):
+            wrong.append(f"asked for {request.url}")
+
+    def told(message) -> None:
+        if message.text.startswith(_ERROR_BOX):
+            wrong.append(message.text)
+
+    listeners = {
+        "request": asked,
+        "console": told,
+        "weberror": lambda error: wrong.append(str(error.error)),
+    }
+    for event, listener in listeners.items():
+        page.context.on(event, listener)
+    try:
+        yield
+    finally:
+        for event, listener in listeners.items():
+            page.context.remove_listener(event, listener)
+    assert wrong == [], wrong
+
+
+def leave(page) -> None:
+    """Leave a page as if nobody had been there: no cookie, nothing stored, nothing set."""
+    if page.url.startswith("http"):
+        with page.expect_navigation():
+            page.evaluate(_LEAVE)
+    page.context.clear_cookies()
+    page.emulate_media(media="screen", color_scheme="light", reduced_motion="reduce")
+    page.mouse.move(0, 0)
 
 
 @contextlib.contextmanager
 def visitor(browser, timeout: int, **context) -> Iterator:
-    """A page; complains when it asked another host for anything, or a script or the app broke.
-
-    Args:
-        browser: from chromium.
-        timeout: of whatever it waits for, in milliseconds.
-        context: more for playwright's new_context.
-    """
-    window = browser.new_context(**context)
-    window.set_default_timeout(timeout)
-    strangers, broken = [], []
-    watched(window, broken)
-    page = window.new_page()
-    settled(page)
-    page.on("request", lambda asked: strangers.append(asked.url) if foreign(asked.url) else None)
-    yield page
-    window.close()
-    assert strangers == [], strangers
-    assert broken == [], broken
+    """A page in a profile of its own, for one visit; see profile and visit."""
+    with profile(browser, timeout, **context) as own:
+        page = new_page(own)
+        with visit(page):
+            yield page
 
 
 def foreign(url: str) -> bool:
@@ -127,14 +176,14 @@ class Served:
 
     def wait(self) -> None:
         """Until it answers."""
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 120
         while time.monotonic() < deadline and self.process.poll() is None:
             with (
                 contextlib.suppress(OSError),
                 urllib.request.urlopen(f"{self.url}/_stcore/health", timeout=2),
             ):
                 return
-            time.sleep(0.02)
+            time.sleep(0.1)
         raise AssertionError(
             f"the dashboard did not start (exit code {self.process.poll()}):\n"
             + self.log.read_text()[-2000:]
@@ -155,6 +204,8 @@ def serving(
 ) -> Iterator[Served]:
     """``cxr serve`` from a home of its own, on a free port; fails when it wrote a traceback.
 
+    Fails too when something still answers there a while after the command has ended.
+
     ``before`` is put before the command, e.g. a shell with limits of its own.
     """
     home.mkdir(parents=True, exist_ok=True)
@@ -174,5 +225,18 @@ def serving(
             yield served
         finally:
             process.terminate()
-            process.wait(timeout=30)
+            process.wait(timeout=60)
+    _wait_until_silent(port)
     assert "Traceback" not in log.read_text(), log.read_text()[-4000:]
+
+
+def _wait_until_silent(port: int) -> None:
+    """Until nothing listens there: what a command has started ends with it."""
+    deadline = time.monotonic() + 60
+    while True:
+        with socket.socket() as probe:
+            probe.settimeout(10)
+            if probe.connect_ex(("127.0.0.1", port)):
+                return
+        assert time.monotonic() < deadline, f"port {port} still answers, its command has ended"
+        time.sleep(0.1)

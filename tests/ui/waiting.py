@@ -23,5 +23,5 @@ def ended(uri: str, batch: str) -> jobs.Job:
         [found] = [one for one in jobs.all_of(uri) if one.batch == batch]
         return found
 
-    until(lambda: not job().open, 90)
+    until(lambda: not job().open, 300)
     return job()

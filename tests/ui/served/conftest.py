@@ -5,8 +5,9 @@ Not for the whole session: while Playwright is there, nothing else in this threa
 
 from __future__ import annotations
 
+import contextlib
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,7 +19,15 @@ from tests.ui.served import hostile
 from tests.ui.visitor import Visitor
 
 #: Of whatever a window waits for, in milliseconds; the encoder is loaded by then.
-PATIENCE = 30_000
+PATIENCE = 60_000
+SIZE = {"width": 1280, "height": 900}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The test that comes first pays for browser, servers and encoder: it may take longer."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.timeout(600))
 
 
 class Board(NamedTuple):
@@ -49,15 +58,37 @@ def chromium() -> Iterator[Any]:
         yield found
 
 
-@pytest.fixture
-def page(chromium) -> Iterator[Any]:
-    """A window of a visitor who has been nowhere.
-
-    Fails when it asks another host for anything, or a script or the app breaks in it.
-    """
-    size = {"width": 1280, "height": 900}
-    with browser.visitor(chromium, PATIENCE, viewport=size, accept_downloads=True) as found:
+@pytest.fixture(scope="package")
+def profile(chromium) -> Iterator[Any]:
+    """The browser context of page."""
+    with browser.profile(chromium, PATIENCE, viewport=SIZE, accept_downloads=True) as found:
         yield found
+
+
+@pytest.fixture
+def page(profile) -> Iterator[Any]:
+    """A window as if nobody had been anywhere in it; browser.visit says what must not happen.
+
+    It is lent to one test after the other: a new one is a new process, which compiles all scripts
+    of Streamlit again, and that takes most of the processor time of a test.
+    """
+    from playwright.sync_api import Error
+
+    found = profile.pages[0] if profile.pages else browser.new_page(profile)
+    found.set_viewport_size(SIZE)
+    with browser.visit(found):
+        yield found
+    try:
+        browser.leave(found)
+    except Error:  # it was closed, or hangs; the next test gets a new one
+        found.close()
+
+
+@pytest.fixture
+def visitor(chromium) -> Iterator[Callable[..., Any]]:
+    """Opens more windows, each in a profile of its own: visitor(viewport=..., has_touch=...)."""
+    with contextlib.ExitStack() as stack:
+        yield lambda **more: stack.enter_context(browser.visitor(chromium, PATIENCE, **more))
 
 
 @pytest.fixture(scope="package")
@@ -73,7 +104,7 @@ def board(drawn, tmp_path_factory) -> Iterator[Board]:
     with browser.serving(
         store, encoder, root / "home", ["--compare", str(root / "rival")]
     ) as found:
-        Visitor(found.url, "text=clear+lungs").close()  # loads the encoder
+        Visitor(found.url, "text=clear+lungs", timeout=300).close()  # loads the encoder
         yield Board(found, store, encoder)
 
 
@@ -88,5 +119,5 @@ def writable(drawn, tmp_path_factory) -> Iterator[Board]:
     rows = gallery.rows(reports)
     gallery.update_metadata([replace(row, report=reports[id_]) for id_, row in rows.items()])
     with browser.serving(root / "gallery", encoder, root / "home", ["--allow-ingest"]) as found:
-        Visitor(found.url, "text=clear+lungs").close()
+        Visitor(found.url, "text=clear+lungs", timeout=300).close()
         yield Board(found, root / "gallery", encoder)

@@ -64,7 +64,7 @@ def kinds() -> dict[str, bytes]:
 
 @pytest.fixture(scope="module")
 def scripts(chromium):
-    page = chromium.new_page()
+    page = chromium.new_page()  # no page of the app
     names = ("samples", "tones", "place")
     page.add_script_tag(
         content="\n".join((SCRIPTS / f"{one}.js").read_text("utf-8") for one in names)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import time
 import zipfile
 import zlib
 from pathlib import Path
@@ -14,8 +13,10 @@ import numpy as np
 import pytest
 
 from tests.ingest.films import film as dicom_film
-from tests.ui import films
+from tests.ui import browser, films
 from tests.ui.served.hostile import DIRECTIVES, HTML, MARKDOWN, STYLE
+from tests.ui.served.test_search_page import expect
+from tests.ui.waiting import ended
 from ui.dashboard.batches import entries, inbox, jobs
 
 pytestmark = pytest.mark.browser
@@ -34,13 +35,6 @@ PERSON = {
 SECRETS = [word for value in PERSON.values() for word in value.split("^")]
 
 
-def settled(page) -> None:
-    page.locator(".cxr.status .care").wait_for()
-    page.locator("[data-testid=stSpinner]").first.wait_for(state="detached")
-    page.locator("[data-testid=stProgress]").first.wait_for(state="detached")
-    page.wait_for_timeout(300)
-
-
 def inert(page) -> str:
     """What a page says, after looking whether any of the hostile text became more than text."""
     assert page.evaluate("window.hacked") is None
@@ -49,8 +43,8 @@ def inert(page) -> str:
         "a[href*=evil]:not([href^='film?id='])",  # a film's own page, whatever its id
         *("strong:has-text('INJECTED')", "b:has-text('INJECTED')", "span[style*=red]"),
     ):
-        assert page.locator(made).count() == 0, made
-    assert page.locator("[data-testid=stException]").count() == 0
+        expect(page.locator(made)).to_have_count(0)
+    expect(page.locator("[data-testid=stException]")).to_have_count(0)
     return page.locator("body").inner_text()
 
 
@@ -75,13 +69,14 @@ def inert(page) -> str:
 )
 def test_hostile_text_stays_text(writable, page, path, clicks):
     page.goto(writable.url + path)
-    settled(page)
+    browser.drawn(page)
     said = inert(page)
     for click in clicks:
         page.get_by_role("radio", name=click).or_(
             page.get_by_role("button", name=click, exact=True)
         ).first.click()
-        settled(page)
+        page.wait_for_timeout(300)  # until the app has begun to draw
+        browser.drawn(page)
         said += inert(page)
     assert "INJECTED" in said or "window.hacked" in said
 
@@ -92,7 +87,7 @@ def test_nothing_of_a_patient_leaves_the_header_of_a_dropped_film(writable, page
     data = dicom_film(pixels, SOPInstanceUID="1.2.77", PatientAge="058Y", **PERSON)
     assert all(word.encode() in data for word in SECRETS)
     page.goto(served.url)
-    settled(page)
+    browser.drawn(page)
     page.get_by_role("tab", name="Upload").click()
     film = {"name": "film.dcm", "mimeType": "application/dicom", "buffer": data}
     page.locator("input[type=file]").first.set_input_files(film)
@@ -113,9 +108,7 @@ def test_nothing_of_a_patient_leaves_the_header_of_a_dropped_film(writable, page
     place, _ = inbox.put(uri, "ward", [("a.dcm", data), ("b.dcm", cut)])
     options = ["--dataset=ward", f"--encoder={writable.encoder}"]
     jobs.start(uri, "ward", "2 films", ["dicom", str(place), *options])
-    deadline = time.monotonic() + 90
-    while (job := of_batch(uri, "ward")).open and time.monotonic() < deadline:
-        time.sleep(0.05)
+    job = ended(uri, "ward")
     assert job.state == "finished", job
     assert [line[1] for line in entries.refusals(uri, "ward")[0]] == ["truncated"]
     page.goto(f"{served.url}/batches")
@@ -128,11 +121,6 @@ def test_nothing_of_a_patient_leaves_the_header_of_a_dropped_film(writable, page
     assert b"058Y" not in b"".join(seen)
     for word in SECRETS:
         assert not any(word.encode() in part for part in seen), word
-
-
-def of_batch(uri: str, batch: str) -> jobs.Job:
-    [job] = [one for one in jobs.all_of(uri) if one.batch == batch]
-    return job
 
 
 def unpacked(path: Path) -> bytes:

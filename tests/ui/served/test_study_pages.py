@@ -8,6 +8,9 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from tests.ui import browser
+from tests.ui.served.test_search_page import next_frame
+
 pytestmark = pytest.mark.browser
 
 
@@ -111,9 +114,8 @@ def test_the_pointer_shows_a_film_and_the_keys_move_the_map(page, url):
     go(page, url, "/map?id=drawn/train/7")
     found = stage(page)
     drawn = int(found.get_attribute("data-frames"))
-    found.focus()
     for key in ("+", "ArrowLeft", "ArrowUp", "0", "Escape"):
-        page.keyboard.press(key)
+        found.press(key)
     page.wait_for_function(
         "before => Number(document.querySelector('[role=application]')?.dataset.frames ?? "
         "[...document.querySelectorAll('*')].map(e => e.shadowRoot?.querySelector("
@@ -124,7 +126,7 @@ def test_the_pointer_shows_a_film_and_the_keys_move_the_map(page, url):
     card = page.locator(".st-key-map-peek-card .cxr.hit")
     for share in range(1, 40):  # along the diagonal until a film is under the pointer
         page.mouse.move(box["x"] + box["width"] * share / 40, box["y"] + box["height"] * share / 40)
-        page.wait_for_timeout(60)
+        next_frame(page)
         if page.locator(".tip:visible").count():
             break
     expect(card).to_be_visible()
@@ -166,10 +168,11 @@ def test_near_duplicates_follow_the_threshold(page, url):
     count = page.get_by_text(re.compile(r"^[\d,]+ pairs? among 60 films"))
     # While the page is drawn anew, the former line stays beside the new one for a moment.
     expect(page.get_by_text(re.compile("^1 pair among 60 films"))).to_have_count(0)
+    expect(count).to_have_count(1)
     many = int(count.inner_text().split()[0].replace(",", ""))
-    page.get_by_role("slider", name="Cosine from").focus()
-    page.keyboard.press("End")
+    page.get_by_role("slider", name="Cosine from").press("End")
     expect(page.get_by_text(re.compile(f"^{many:,} pairs among 60 films"))).to_have_count(0)
+    expect(count).to_have_count(1)
     assert int(count.inner_text().split()[0].replace(",", "")) < many
 
 
@@ -208,7 +211,7 @@ def test_vote_hardest_queries_and_the_other_store(page, url):
 def test_nothing_is_wider_than_a_phone_and_every_control_has_a_name(page, url, link):
     page.set_viewport_size({"width": 420, "height": 900})
     go(page, url, link)
-    page.wait_for_timeout(800)
+    browser.drawn(page)
     wide = "document.documentElement.scrollWidth > document.documentElement.clientWidth"
     assert not page.evaluate(wide)
     nameless = page.evaluate(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import socket
 import urllib.request
 from urllib.parse import parse_qs, urlsplit
 
@@ -52,7 +51,7 @@ def test_search_by_sentence(page, url):
     box = page.get_by_role("searchbox", name="Describe what the film shows")
     box.fill("clear lungs")
     box.press("Enter")
-    expect(query(page)).to_contain_text("“clear lungs”", timeout=60_000)  # loads the encoder
+    expect(query(page)).to_contain_text("“clear lungs”")  # loads the encoder
     expect(page.locator(".cxr.hit .score")).to_have_count(10)
     assert all(re.fullmatch(r"-?\d\.\d{3}", s) for s in page.locator(".score").all_inner_texts())
     assert asked(page) == {"text": ["clear lungs"]}
@@ -93,7 +92,7 @@ def test_search_by_upload(page, url, tmp_path):
     page.get_by_role("tab", name="Upload").click()
     chooser = page.locator('input[type="file"]')
     chooser.set_input_files(file)
-    expect(query(page)).to_contain_text("my film.png", timeout=60_000)
+    expect(query(page)).to_contain_text("my film.png")
     expect(page.locator(".cxr.hit").first).to_contain_text(ASK)
     expect(page.locator(".cxr.hit").first).to_contain_text("exact duplicate of the query")
     assert asked(page) == {}
@@ -126,12 +125,12 @@ def test_filter_and_take_it_off(page, url):
     assert asked(page) == {"id": [ASK], "label": ["pneumonia"]}
 
 
-def test_deep_link_opens_the_same_page_for_everyone(page, url, chromium):
+def test_deep_link_opens_the_same_page_for_everyone(page, url, visitor):
     link = f"/?id={ASK}&split=test&label=normal&k=6"
     go(page, url, link)
     expect(page.locator(".cxr.hit .score")).to_have_count(6)
     assert all(id_.startswith("drawn/test/") for id_ in ids(page))
-    other = chromium.new_page()
+    other = visitor()
     go(other, url, link)
     expect(other.locator(".cxr.hit .score")).to_have_count(6)
     assert ids(other) == ids(page)
@@ -139,7 +138,6 @@ def test_deep_link_opens_the_same_page_for_everyone(page, url, chromium):
     expect(page.get_by_role("heading", name="What is loaded")).to_be_visible()
     page.get_by_role("link", name="Search").click()
     expect(page.locator(".cxr.hit .score")).to_have_count(6)  # the search waited
-    other.close()
 
 
 def test_nonsense_link(page, url):
@@ -147,7 +145,7 @@ def test_nonsense_link(page, url):
     expect(page.get_by_text("No film has the id")).to_be_visible()
     expect(page.get_by_text("here 50")).to_be_visible()
     expect(page.get_by_text("This gallery has no label")).to_be_visible()
-    assert page.locator("img[src='x']").count() == 0
+    expect(page.locator("img[src='x']")).to_have_count(0)
 
 
 def test_evaluation_page(page, url):
@@ -158,20 +156,6 @@ def test_evaluation_page(page, url):
     expect(page.locator("[data-testid=stVegaLiteChart] canvas, svg.marks").first).to_be_visible()
     expect(page.get_by_text("cxr evaluate --split test")).to_be_visible()
     expect(page.get_by_role("link", name="Search")).to_be_visible()
-
-
-def test_phone(page, url):
-    page.set_viewport_size({"width": 420, "height": 900})
-    go(page, url, f"/?id={ASK}")
-    expect(page.locator(".cxr.hit .score")).to_have_count(10)
-    one_below_the_other = """() => {
-        const [one, other] = [...document.querySelectorAll('.cxr.hit')].slice(0, 2)
-            .map(hit => hit.getBoundingClientRect());
-        return one.x === other.x && one.bottom < other.y;
-    }"""
-    page.wait_for_function(one_below_the_other)
-    wide = "document.documentElement.scrollWidth > document.documentElement.clientWidth"
-    assert not page.evaluate(wide)
 
 
 def test_every_control_has_a_name_and_every_film_a_description(page, url):
@@ -190,10 +174,12 @@ def test_every_control_has_a_name_and_every_film_a_description(page, url):
     assert all("film drawn/" in alt for alt in described)
 
 
-def test_listens_on_loopback_only(url):
-    port = urlsplit(url).port
-    with pytest.raises(OSError), socket.create_connection(("127.0.0.2", port), timeout=2):
-        pass
+#: Notes whether a text has been on the page, which may be gone before anybody looks.
+NOTES = """text => {
+  window.noted = false;
+  const look = () => { window.noted ||= document.body.innerText.includes(text); };
+  new MutationObserver(look).observe(document.body, { childList: true, subtree: true });
+}"""
 
 
 def test_follows_a_new_batch_of_another_process_without_a_reload(page, writable):
@@ -201,14 +187,12 @@ def test_follows_a_new_batch_of_another_process_without_a_reload(page, writable)
     total, before = len(gallery.ids()), len(gallery.ids(Where(split=("test",))))
     go(page, writable.url, f"/?id={ASK}")
     expect(page.locator(".cxr.hit .score")).to_have_count(10)
-    page.evaluate("window.sameVisit = true")
+    page.evaluate(NOTES, "The gallery changed: +2 films")
     batch = [films.film(300, "test", "followed", of=103), films.film(301, "test", "followed")]
     films.add(writable.store, writable.encoder, batch)  # by this process; another one serves
-    # First, because it goes away by itself.
-    expect(page.get_by_text("The gallery changed: +2 films")).to_be_visible()
     expect(page.locator(".cxr.hit").first).to_contain_text("followed/test/300")
     expect(page.locator(".cxr.status")).to_contain_text("followed, ")
     expect(page.locator(".cxr.status")).to_contain_text(f": {total + 2} films")
     expect(page.get_by_role("button", name=f"test ({before + 2})")).to_be_visible()
-    assert page.evaluate("window.sameVisit")
+    page.wait_for_function("window.noted")  # of this visit
     gallery.delete(Where(dataset=("followed",)))
