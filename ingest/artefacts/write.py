@@ -151,8 +151,17 @@ def data_files(rows: Mapping[str, Row], vectors: Vectors, names: Sequence[str]) 
         EMBEDDINGS: _npy(vectors),
         LABELS: _npy(label_numbers(rows, names)),
         IDS: "".join(f"{id_}\n" for id_ in rows).encode(),
-        INDEX: faiss.serialize_index(index).tobytes(),
+        INDEX: _index(index),
     }
+
+
+def _index(index: Any) -> bytes:
+    # Not serialize_index: it fails in a process that imported SimpleITK after FAISS.
+    import faiss
+
+    buffer = io.BytesIO()
+    faiss.write_index(index, faiss.PyCallbackIOWriter(buffer.write))
+    return buffer.getvalue()
 
 
 def _npy(array: npt.NDArray[Any]) -> bytes:

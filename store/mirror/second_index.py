@@ -273,7 +273,8 @@ def build(vectors: Vectors, axes: Axes | None = None, parts: int | None = None) 
         # Room for all at once: growing would take twice the memory.
         room = (last_batch - first_batch) * MOST
         index.codes.resize(room * 4 * dimension)
-        index.cum_sums.resize(room * (levels + 1))
+        # By class: once SimpleITK was imported, the attribute is one of its vectors.
+        faiss.Float32Vector.resize(index.cum_sums, room * (levels + 1))
         for first in range(start, end, _PIECE):
             piece = slice(first, min(first + _PIECE, end))
             rotated = _rotated(vectors[piece], axes)

@@ -9,6 +9,7 @@ import tracemalloc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import faiss
@@ -479,3 +480,29 @@ def test_searches_go_on_where_another_package_changed_faiss(tmp_path) -> None:
     )
     assert asked.returncode == 0, asked.stderr
     assert asked.stdout.strip() == str([hit.row.id for hit in gallery.search_by_id(ids[0], 5)])
+
+
+def test_indexes_are_built_and_written_where_simpleitk_was_imported(tmp_path) -> None:
+    """After FAISS: FAISS then hands out SimpleITK's vectors of C++ in place of its own."""
+    pytest.importorskip("SimpleITK")
+    program = (
+        "import faiss, SimpleITK, sys\n"
+        "from ingest.artefacts import write\n"
+        "from store.mirror import second_index\n"
+        "from tests.store.rows import make_rows, random_vectors\n"
+        "vectors = random_vectors(3000, 32)\n"
+        "built = second_index.build(vectors, parts=2)\n"
+        "print(built.search(vectors[7:8], 1)[1].tolist())\n"
+        "rows = {row.id: row for row in make_rows(vectors)}\n"
+        "names = write.label_names(rows)\n"
+        "open(sys.argv[1], 'wb').write(write.data_files(rows, vectors, names)[write.INDEX])\n"
+    )
+    path = tmp_path / "index.faiss"
+    asked = subprocess.run(
+        [sys.executable, "-c", program, path],
+        capture_output=True,
+        text=True,
+        cwd=Path(__file__).parents[2],
+    )
+    assert asked.stdout.strip() == "[[7]]", asked.stderr
+    assert faiss.read_index(str(path)).ntotal == 3000
