@@ -161,7 +161,7 @@ def test_the_box_takes_the_end_of_an_id(app):
         ("text.png", b"not an image at all", "not_an_image"),
         ("vector.png", b"<svg xmlns='http://www.w3.org/2000/svg'/>", "not_an_image"),
         ("cut.png", films.png(films.draw(1, True))[:200], "truncated"),
-        ("large.png", b"\x89PNG" + bytes(21 << 20), "too_large"),
+        ("large.png", b"\x89PNG" + bytes(FILE_MB << 20), "too_large"),
     ],
 )
 def test_broken_uploads_are_refused_with_a_reason(app, name, data, reason):

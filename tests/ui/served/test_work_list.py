@@ -154,6 +154,7 @@ def test_visitors_who_may_not_curate_see_tags_only(drawn, monkeypatch, tmp_path:
     for view, shown, hidden in (
         ("film", "teach", "Curate this film"),
         ("audit", "labelled films differ", "Work through"),
+        ("changes", "Search", "Look at a change"),  # no page of theirs: the first is shown
     ):
         there = page(view)
         assert shown in there
@@ -161,8 +162,6 @@ def test_visitors_who_may_not_curate_see_tags_only(drawn, monkeypatch, tmp_path:
         monkeypatch.setenv("CXR_ALLOW_CURATION", "1")
         assert hidden in page(view)
         monkeypatch.delenv("CXR_ALLOW_CURATION")
-    with pytest.raises(ValueError, match="navigation page"):  # the list of changes is none
-        page("changes")
 
 
 def said(test: Any) -> str:
