@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[1]
 ROOMS = {"ingest": "#e3eef9", "store": "#fdf0d5", "ui": "#e4f3e8"}
 LINE = "#4a5560"
 #: Inches: a box, the room between boxes, a floor, the room between and below the rooms.
-WIDTH, TALL, GAP, RISE, SPACE, FOOT = 2.1, 0.66, 0.2, 0.98, 0.5, 0.5
+WIDTH, TALL, GAP, RISE, SPACE, FOOT = 2.1, 0.82, 0.2, 1.14, 0.5, 0.5
 
 
 def run_time(tree: ast.AST) -> Iterator[ast.Import | ast.ImportFrom]:
@@ -177,7 +177,8 @@ def draw() -> Figure:
             _box(axes, x - WIDTH / 2, y - TALL / 2, WIDTH, TALL, ROOMS[room])
             title, small = label(one)
             centred = {"ha": "center", "va": "center"}
-            size = 14 if small else 10.5 if title.count("\n") < 2 else 8.5
+            lines = 1 + title.count("\n")
+            size = 14 if small else 10.5 if lines < 3 else min(9, 45 / lines)
             axes.text(
                 x, y + bool(small) * 0.1, title, fontsize=size, weight="bold", zorder=4, **centred
             )
