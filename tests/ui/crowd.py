@@ -18,6 +18,7 @@ import tempfile
 import threading
 import time
 from dataclasses import dataclass, field
+from html import unescape
 from pathlib import Path
 from urllib.parse import parse_qs
 
@@ -29,9 +30,9 @@ from tests.ui.visitor import Visitor
 
 FIRST, PER_BATCH, K = 60, 20, 10
 _SENTENCES = ("clear lungs", "pneumonia opacity in lungs", "normal chest radiograph", "effusion")
-_HIT = re.compile(r'class="score num"[^>]*>(-?[\d.]+)<.*?class="soft mono">(.*?)</div>', re.S)
+_HIT = re.compile(r'class="score num"[^>]*>(-?[\d.]+)<.*?class="soft mono id" title="(.*?)"', re.S)
 _STATUS = re.compile(r"([\d,]+) films</span>.*?table version (\d+)<", re.S)
-_SEARCHED = re.compile(r"Out of ([\d,]+) films?")
+_SEARCHED = re.compile(r"\bof ([\d,]+) films? ·")
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +123,7 @@ def _note(window: Visitor, outcome: Outcome) -> None:
     if status is None:
         outcome.problems.append(f"a page without its status line: {window.text()[:300]}")
         return
-    hits = tuple((id_.replace("<wbr>", ""), float(score)) for score, id_ in _HIT.findall(html))
+    hits = tuple((unescape(id_), float(score)) for score, id_ in _HIT.findall(html))
     asked = parse_qs(window.link).get("id", [""])[-1]
     if asked and hits and searched:
         counts = [int(text.replace(",", "")) for text in (status[1], searched[1])]
